@@ -1,0 +1,70 @@
+"""The losses of a batch, who is prediction and who is target, and what stretched."""
+
+from __future__ import annotations
+
+from shapetrace.lineage import Graph
+from shapetrace.records import Broadcast, FunctionCall
+from shapetrace.signatures import broadcasts, is_loss, loss_input, loss_target
+
+
+def losses(graph: Graph) -> tuple[FunctionCall, ...]:
+    """Calls of torch's losses that are no part of another, and the calls that made
+    what `.backward()` was called on, where no such loss stands behind it."""
+    functions = graph.rec.functions
+    found = {call.index for call in functions if is_loss(call.name)}
+    known = {
+        ref.id for index in found for ref in functions[index].outputs or ()
+    }
+    for call in functions:
+        if call.name == "backward" and call.inputs:
+            start = call.inputs[0].id
+            if not known & graph.ancestors(start):
+                made = graph.producer(start)
+                if isinstance(made, FunctionCall):
+                    found.add(made.index)
+    return tuple(functions[index] for index in sorted(found))
+
+
+def broadcast_ledger(graph: Graph) -> tuple[Broadcast, ...]:
+    """Every implicit expansion, in the order of the calls."""
+    functions = graph.rec.functions
+    targets = {
+        call.inputs[position].id
+        for call in functions
+        if is_loss(call.name) and (position := loss_target(call)) is not None
+    }
+    found = []
+    for call in functions:
+        for position, dim, size in broadcasts(call):
+            stretched = call.inputs[position]
+            others = [ref for ref in call.inputs if ref is not stretched]
+            if not others:
+                continue
+            module = graph.module_of(call)
+            found.append(
+                Broadcast(
+                    call=call.index,
+                    name=call.name,
+                    stretched=stretched.path,
+                    by=max(others, key=lambda ref: len(ref.shape)).path,
+                    dim=dim,
+                    size=size,
+                    shapes=tuple(ref.shape for ref in call.inputs),
+                    source=call.source,
+                    module=module.name if module else None,
+                    met_target=any(ref.id in targets for ref in call.inputs),
+                )
+            )
+    return tuple(found)
+
+
+def prediction(call: FunctionCall) -> int | None:
+    """The id of the tensor that a loss call takes as its prediction."""
+    position = loss_input(call)
+    return None if position is None else call.inputs[position].id
+
+
+def target(call: FunctionCall) -> int | None:
+    """The id of the tensor that a loss call takes as its target."""
+    position = loss_target(call)
+    return None if position is None else call.inputs[position].id

@@ -1,0 +1,279 @@
+"""The plain data of a trace: no hooks, no tensors, no formatting."""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A place in the user's code: the nearest frame outside torch and shapetrace.
+
+    `str()` gives `model.py:20`; `end_line`, `column` and `end_column` delimit the
+    call's own expression where Python knows it.
+    """
+
+    file: str
+    line: int
+    function: str = ""
+    end_line: int | None = None
+    column: int | None = None
+    end_column: int | None = None
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """One tensor of a call's inputs or outputs, as it was at that moment.
+
+    `id` is unique to one version of one tensor in the trace: every call that makes
+    or changes a tensor gives it a fresh id, so each id has at most one producer.
+    """
+
+    path: str
+    id: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """An argument that is neither a tensor nor plain data: only its type is kept."""
+
+    type: str
+
+    def __repr__(self) -> str:
+        return f"<{self.type}>"
+
+
+@dataclass(frozen=True, slots=True)
+class CallError:
+    """The exception that ended a call. `id` is equal for one exception on its way."""
+
+    type: str
+    message: str
+    id: int = 0
+    #: the innermost place in the user's code that the exception passed
+    source: Source | None = None
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleCall:
+    """One call of one module. Times in nanoseconds on one axis; 0 when not timed.
+
+    `outputs` is None when the call raised. `order` and `end_order` place its entry
+    and its end among all events of the trace. `module` indexes nothing: look the
+    module up by `name` in `Trace.modules`.
+    """
+
+    index: int
+    parent: int | None
+    depth: int
+    name: str
+    type: str
+    inputs: tuple[TensorRef, ...]
+    outputs: tuple[TensorRef, ...] | None
+    start_ns: int = 0
+    duration_ns: int = 0
+    self_ns: int = 0
+    source: Source | None = None
+    error: CallError | None = None
+    thread: int = 0
+    recomputed: bool = False
+    order: int = 0
+    end_order: int = 0
+    #: the nested types of the output where it is no plain tensor: "tuple(Tensor, tuple)"
+    output_type: str = "Tensor"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """One call of a torch function, by the user's code or by a module's forward.
+
+    `args` and `kwargs` are the arguments as data: tensors stand as `TensorRef`s,
+    what is neither tensor nor plain data as `Opaque`.
+    """
+
+    index: int
+    parent: int | None
+    name: str
+    qualname: str
+    inputs: tuple[TensorRef, ...]
+    outputs: tuple[TensorRef, ...] | None
+    start_ns: int = 0
+    duration_ns: int = 0
+    source: Source | None = None
+    error: CallError | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    #: True when code outside torch made the call (not a torch.nn layer's forward)
+    direct: bool = True
+    order: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleInfo:
+    """What is known of a module without the module: for fixes and for the table.
+
+    `parameters` and `buffers` are its own (not its children's), as `TensorRef`s whose
+    path is the attribute's name; `attributes` its plain public attributes.
+    """
+
+    name: str
+    type: str
+    qualname: str
+    parameters: tuple[TensorRef, ...] = ()
+    buffers: tuple[TensorRef, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    training: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a tensor that no recorded call made comes from.
+
+    `kind` is "parameter" or "buffer" (`name` is the qualified name) or "outside"
+    (data that existed before it was first used in the trace); "unseen" when torch
+    made it in a way that cannot be observed (`name`: its grad_fn, if any).
+    """
+
+    kind: Literal["parameter", "buffer", "outside", "unseen"]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a lineage: the call that made a tensor, and what it did to it.
+
+    `dim` is the dimension that is followed, or None when the whole tensor is; `how`
+    says in words how the call made it; `sure` is False where the step is a guess.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    dim: int | None = None
+    how: str = ""
+    source: Source | None = None
+    module: str | None = None
+    tensor: int | None = None
+    function: int | None = None
+    call: int | None = None
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """Who put the wrong size there. `kind`: module, function, target or input.
+
+    `name` is the module's qualified name, the function's name, or `target`/`input`
+    with the place where it was made. `dim` is the odd dimension, `size` what it is,
+    `expected` what would fit (None: unknown), `reason` the evidence in words.
+    """
+
+    kind: Literal["module", "function", "target", "input"]
+    name: str
+    dim: int | None = None
+    size: int | None = None
+    expected: int | None = None
+    source: Source | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A line to paste. `status`: verified, moved (the error then arises elsewhere,
+    `detail` says where) or untried; `where` is the line of code to change."""
+
+    line: str
+    status: Literal["verified", "moved", "untried"] = "untried"
+    detail: str = ""
+    where: Source | None = None
+
+    def __str__(self) -> str:
+        return self.line
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong (or just: what is so), where, who caused it, and what to write.
+
+    `message` is the first sentence; `text` the full explanation, which `str()` gives.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    where: str
+    module: str | None = None
+    source: Source | None = None
+    culprits: tuple[Culprit, ...] = ()
+    lineage: tuple[Step, ...] = ()
+    fixes: tuple[Fix, ...] = ()
+    text: str = ""
+    #: index of the function call and of the module call that it is about
+    function: int | None = None
+    call: int | None = None
+
+    def __str__(self) -> str:
+        return self.text or self.message
+
+    def _repr_html_(self) -> str:
+        return (
+            '<pre style="white-space:pre-wrap;line-height:1.35">'
+            f"{html.escape(str(self))}</pre>"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """One implicit expansion: `call` is the function's index, `stretched` the path of
+    the operand that was stretched in the result's dimension `dim`, from 1 to `size`."""
+
+    call: int
+    name: str
+    stretched: str
+    by: str
+    dim: int
+    size: int
+    shapes: tuple[tuple[int, ...], ...]
+    source: Source | None = None
+    module: str | None = None
+    met_target: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All that a trace holds, as data: what views and analyses read.
+
+    `origins` maps the id of a tensor that no call made to where it came from;
+    `modules` a qualified name to what is known of the module. `notes` are remarks on
+    the recording itself (fast path left, compiled code run eagerly, faults).
+    """
+
+    calls: tuple[ModuleCall, ...]
+    functions: tuple[FunctionCall, ...]
+    modules: dict[str, ModuleInfo]
+    origins: dict[int, Origin]
+    roots: tuple[str, ...] = ("",)
+    notes: tuple[str, ...] = ()
+    duration_ns: int = 0
+    has_functions: bool = True
+    has_timing: bool = True
+    torch_version: str = ""
+    #: largest and smallest value of integer tensors that losses and lookups read
+    value_ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+    error: CallError | None = None

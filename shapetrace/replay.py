@@ -1,0 +1,510 @@
+"""Raw events to records: parents, ids, times and places are worked out here."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import BuiltinFunctionType, CodeType, MethodDescriptorType
+from types import MethodWrapperType, WrapperDescriptorType
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from shapetrace import recorder as raw
+from shapetrace.records import (
+    CallError,
+    FunctionCall,
+    ModuleCall,
+    ModuleInfo,
+    Origin,
+    Source,
+    TensorRef,
+)
+from shapetrace.source import locate
+from shapetrace.tensors import PLAIN, Nested, Reference, address, outline
+
+_ALIASES = {
+    "radd": "add",
+    "rmul": "mul",
+    "rdiv": "div",
+    "truediv": "div",
+    "rtruediv": "div",
+    "floordiv": "floor_divide",
+    "rfloordiv": "floor_divide",
+    "rpow": "pow",
+    "rmatmul": "matmul",
+    "mod": "remainder",
+    "rmod": "remainder",
+    "invert": "bitwise_not",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "iadd": "add_",
+    "isub": "sub_",
+    "imul": "mul_",
+    "idiv": "div_",
+    "itruediv": "div_",
+    "ipow": "pow_",
+}
+
+
+def function_names(func: Any) -> tuple[str, str]:
+    """Short and qualified name of a torch function: ("add", "torch.Tensor.__radd__").
+
+    >>> function_names(torch.Tensor.__getitem__)
+    ('getitem', 'torch.Tensor.__getitem__')
+    >>> function_names(torch.nn.functional.linear)
+    ('linear', 'torch.nn.functional.linear')
+    """
+    if isinstance(func, MethodWrapperType):
+        name = getattr(func.__self__, "__name__", "get")
+        return name, f"torch.Tensor.{name}"
+    name = getattr(func, "__name__", type(func).__name__)
+    short = name
+    if name.startswith("__") and name.endswith("__"):
+        short = name.strip("_")
+        short = _ALIASES.get(short, short)
+    if isinstance(func, (MethodDescriptorType, WrapperDescriptorType)):
+        return short, f"torch.Tensor.{name}"
+    if getattr(torch.nn.functional, name, None) is func:
+        return short, f"torch.nn.functional.{name}"
+    if isinstance(func, BuiltinFunctionType) and getattr(torch, name, None) is func:
+        return short, f"torch.{name}"
+    module = getattr(func, "__module__", None) or "torch"
+    if module == "torch._tensor" or getattr(torch.Tensor, name, None) is func:
+        return short, f"torch.Tensor.{name}"
+    return short, f"{module}.{getattr(func, '__qualname__', name)}"
+
+
+class _Open:
+    """A module call on its way."""
+
+    __slots__ = ("index", "parent", "depth", "name", "inputs", "start", "source")
+    __slots__ += ("thread", "recomputed", "order", "children")
+
+    index: int
+    parent: _Open | None
+    depth: int
+    name: str
+    inputs: tuple[TensorRef, ...]
+    start: int
+    source: Source | None
+    thread: int
+    recomputed: bool
+    order: int
+    children: list[tuple[int, int]]
+
+
+class Replay:
+    """One pass over the events of a recorder. Read `calls`, `functions`, `origins`,
+    `modules`, `values` and `ids` (reference to tensor id) afterwards."""
+
+    def __init__(
+        self,
+        recorder: raw.Recorder,
+        modules: Sequence[SeenModule],
+        error: tuple[str, str, int, Any] | None = None,
+    ) -> None:
+        self._events = list(recorder.events)
+        self._has_functions = recorder.functions
+        self._stamps: list[Any] = []
+        self._versions: dict[int, TensorRef] = {}
+        self._defined_at: dict[int, int] = {}
+        self._next = 0
+        self._order = 0
+        self._open: dict[int, list[_Open]] = {0: []}
+        self._replayed: set[int] = set()
+        self._places: dict[tuple[CodeType, int], Source] = {}
+        self._names: dict[int, tuple[str, str]] = {}
+        self._types = {seen.name: seen.kind.__name__ for seen in modules}
+        self._calls: list[ModuleCall | None] = []
+        self._functions: list[FunctionCall] = []
+        self._times: list[tuple[int, int]] = []
+        self._function_times: list[tuple[int, int]] = []
+        self.origins: dict[int, Origin] = {}
+        self.values: dict[int, tuple[int, int]] = {}
+        self._run()
+        for stack in self._open.values():
+            while stack:
+                self._close(stack.pop(), len(self._stamps), None, self._error(error))
+        clock = recorder.clock
+        ends = len(self._stamps)
+        self._stamps.append(clock.now())
+        self._finish(clock.resolve(self._stamps), ends)
+        self.error = self._error(error)
+        self.modules = {seen.name: self._module(seen) for seen in modules}
+
+    # -- the events ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        events, end, position = self._events, len(self._events), 0
+        readers: dict[int, Callable[[int], int]] = {
+            raw.ENTER: self._enter,
+            raw.EXIT: self._exit,
+            raw.FAIL: self._fail,
+            raw.CALL: self._call,
+            raw.MAKE: self._call,
+            raw.RAISE: self._call,
+            raw.DEFINE: self._define_event,
+            raw.UNWIND: self._unwind,
+            raw.REPLAYED: self._mark_replayed,
+            raw.VALUES: self._note_values,
+        }
+        while position < end:
+            self._order += 1
+            position = readers[events[position]](position)
+
+    def _define_event(self, at: int) -> int:
+        _, ref, shape, dtype, device, origin = self._events[at : at + 6]
+        made = self._new(ref, shape, dtype, device)
+        self.origins[made.id] = origin
+        return at + 6
+
+    def _unwind(self, at: int) -> int:
+        stack = self._open[0]
+        interrupted = CallError("KeyboardInterrupt", "")
+        while len(stack) > self._events[at + 1]:
+            self._close(stack.pop(), len(self._stamps) - 1, None, interrupted)
+        return at + 2
+
+    def _mark_replayed(self, at: int) -> int:
+        self._replayed.add(self._events[at + 1])
+        return at + 2
+
+    def _note_values(self, at: int) -> int:
+        _, ref, span = self._events[at : at + 3]
+        version = self._versions.get(id(ref))
+        if version is not None:
+            self.values[version.id] = span
+        return at + 3
+
+    def _enter(self, at: int) -> int:
+        _, site, stamp, thread, code, lasti, kwargs, n = self._events[at : at + 8]
+        args = self._events[at + 8 : at + 8 + n]
+        self._begin(site.name, stamp, thread, code, lasti, args, kwargs)
+        return at + 8 + n
+
+    def _begin(
+        self,
+        name: str,
+        stamp: Any,
+        thread: int,
+        code: CodeType | None,
+        lasti: int,
+        args: list[Any],
+        kwargs: dict[str, Any] | None,
+    ) -> _Open:
+        stack = self._open.setdefault(thread, [])
+        parent = stack[-1] if stack else self._foreign_parent(name, thread)
+        call = _Open()
+        call.index = len(self._calls)
+        call.parent = parent
+        call.depth = parent.depth + 1 if parent else 0
+        call.name = name
+        call.inputs = self._inputs(args, kwargs)[2]
+        call.start = self._stamp(stamp)
+        call.source = self._place(code, lasti, parent)
+        call.thread = thread
+        call.recomputed = thread in self._replayed or bool(parent and parent.recomputed)
+        call.order = self._order
+        call.children = []
+        self._replayed.discard(thread)
+        self._calls.append(None)
+        self._times.append((0, 0))
+        stack.append(call)
+        return call
+
+    def _foreign_parent(self, name: str, thread: int) -> _Open | None:
+        """A call in another thread belongs to the open call of a module above it in
+        the tracing thread (nn.DataParallel); else it stands on its own."""
+        if thread == 0:
+            return None
+        for call in reversed(self._open[0]):
+            if call.name == "" or name.startswith(call.name + "."):
+                return call
+        return None
+
+    def _exit(self, at: int) -> int:
+        _, site, stamp, thread, output = self._events[at : at + 5]
+        call = self._matching(site.name, thread)
+        if call is None:  # another library's pre-hook replaced ours
+            return at + 5
+        if not self._has_functions:
+            self._renew(output, call)
+        outputs = self._flat(output, "output")
+        for ref in outputs:
+            if self._defined_at.get(ref.id, 0) > call.order and ref.id in self.origins:
+                del self.origins[ref.id]  # made inside, where no function is seen
+        self._close(call, self._stamp(stamp), (outputs, outline(output)), None)
+        return at + 5
+
+    def _fail(self, at: int) -> int:
+        _, site, stamp, thread, error, kwargs, n = self._events[at : at + 7]
+        call = self._matching(site.name, thread)
+        if call is None:  # another library's pre-hook raised before ours was called
+            args = self._events[at + 7 : at + 7 + n]
+            call = self._begin(site.name, stamp, thread, None, 0, args, kwargs)
+            self._open[thread].pop()
+        self._close(call, self._stamp(stamp), None, self._error(error))
+        return at + 7 + n
+
+    def _matching(self, name: str, thread: int) -> _Open | None:
+        stack = self._open.get(thread, [])
+        if not any(call.name == name for call in stack):
+            return None
+        while stack[-1].name != name:  # ended without its hook
+            self._close(stack.pop(), len(self._stamps) - 1, None, None)
+        return stack.pop()
+
+    def _close(
+        self,
+        call: _Open,
+        end: int,
+        made: tuple[tuple[TensorRef, ...], str] | None,
+        error: CallError | None,
+    ) -> None:
+        self._times[call.index] = (call.start, end)
+        if call.parent is not None:
+            call.parent.children.append((call.start, end))
+        self._calls[call.index] = ModuleCall(
+            index=call.index,
+            parent=call.parent.index if call.parent else None,
+            depth=call.depth,
+            name=call.name,
+            type=self._types.get(call.name, "Module"),
+            inputs=call.inputs,
+            outputs=made[0] if made else None,
+            source=call.source,
+            error=error,
+            thread=call.thread,
+            recomputed=call.recomputed,
+            order=call.order,
+            end_order=self._order,
+            output_type=made[1] if made else "",
+        )
+
+    def _call(self, at: int) -> int:
+        kind, func, code, lasti, kwargs, n = self._events[at : at + 6]
+        args = self._events[at + 6 : at + 6 + n]
+        at += 6 + n
+        start, end = self._events[at : at + 2]
+        at += 2
+        if id(func) not in self._names:
+            self._names[id(func)] = function_names(func)
+        name, qualname = self._names[id(func)]
+        thawed, named, inputs = self._inputs(args, kwargs)
+        outputs: tuple[TensorRef, ...] | None = None
+        error = None
+        if kind == raw.MAKE:
+            made = self._new(*self._events[at : at + 4])
+            outputs = (replace(made, path="output"),)
+            at += 4
+        else:
+            if kind == raw.RAISE:
+                error = self._error(self._events[at])
+            else:
+                path = "args[0]" if name == "setitem" else "output"
+                outputs = self._flat(self._events[at], path)
+            at += 1
+        if name.startswith("_") and not inputs and not outputs and error is None:
+            return at  # torch's own bookkeeping: _set_grad_enabled, record_function
+        parent = self._open[0][-1] if self._open[0] else None
+        self._function_times.append((self._stamp(start), self._stamp(end)))
+        self._functions.append(
+            FunctionCall(
+                index=len(self._functions),
+                parent=parent.index if parent else None,
+                name=name,
+                qualname=qualname,
+                inputs=inputs,
+                outputs=outputs,
+                source=self._place(code, lasti, parent),
+                error=error,
+                args=thawed,
+                kwargs=named,
+                direct=code is not None or parent is None,
+                order=self._order,
+            )
+        )
+        return at
+
+    # -- parts --------------------------------------------------------------------
+
+    def _stamp(self, stamp: Any) -> int:
+        self._stamps.append(stamp)
+        return len(self._stamps) - 1
+
+    def _place(
+        self, code: CodeType | None, lasti: int, parent: _Open | None
+    ) -> Source | None:
+        if code is None:
+            return parent.source if parent else None
+        key = (code, lasti)
+        if key not in self._places:
+            self._places[key] = locate(code, lasti)
+        return self._places[key]
+
+    def _error(self, error: tuple[str, str, int, Any] | None) -> CallError | None:
+        if error is None:
+            return None
+        kind, message, identity, place = error
+        return CallError(kind, message, identity, self._place(*place, None) if place else None)
+
+    def _new(self, ref: Reference, shape: Any, dtype: Any, device: Any) -> TensorRef:
+        """The next version of a tensor."""
+        self._next += 1
+        made = TensorRef("", self._next, tuple(shape), dtype, device)
+        self._versions[id(ref)] = made
+        self._defined_at[made.id] = self._order
+        return made
+
+    def _renew(self, frozen: Any, call: _Open) -> None:
+        """Without function events the module call is what made its outputs, also
+        where it handed an input on or changed it in place."""
+        if isinstance(frozen, weakref.ref):
+            old = self._versions.get(id(frozen))
+            if old is not None and self._defined_at[old.id] < call.order:
+                self._new(frozen, old.shape, old.dtype, old.device)
+        elif isinstance(frozen, Nested):
+            for part in frozen.values:
+                self._renew(part, call)
+
+    def _inputs(
+        self, args: list[Any], kwargs: dict[str, Any] | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any], tuple[TensorRef, ...]]:
+        found: list[TensorRef] = []
+        thawed = tuple(self._thaw(arg, f"args[{i}]", found) for i, arg in enumerate(args))
+        named = {
+            key: self._thaw(arg, f"kwargs[{key!r}]", found)
+            for key, arg in (kwargs or {}).items()
+        }
+        return thawed, named, tuple(found)
+
+    def _flat(self, frozen: Any, path: str) -> tuple[TensorRef, ...]:
+        found: list[TensorRef] = []
+        self._thaw(frozen, path, found)
+        return tuple(found)
+
+    def _thaw(self, frozen: Any, path: str, found: list[TensorRef]) -> Any:
+        """Frozen data as tuples, lists and dicts; its tensors are added to `found`."""
+        if type(frozen) in PLAIN:
+            return frozen
+        if type(frozen) is tuple:
+            frozen = self._new(*frozen)
+        elif isinstance(frozen, weakref.ref):
+            frozen = self._versions[id(frozen)]
+        if isinstance(frozen, TensorRef):
+            ref = replace(frozen, path=path)
+            found.append(ref)
+            return ref
+        if isinstance(frozen, Nested):
+            parts = [
+                self._thaw(part, address(path, frozen.style, key), found)
+                for key, part in zip(frozen.keys, frozen.values, strict=True)
+            ]
+            if frozen.kind == "slice":
+                return slice(*parts)
+            if frozen.kind == "list":
+                return parts
+            if frozen.keys != tuple(range(len(parts))):
+                return dict(zip(frozen.keys, parts, strict=True))
+            return tuple(parts)
+        return frozen
+
+    def _finish(self, times: list[int], last: int) -> None:
+        """Put the resolved times into the records."""
+        zero = times[0] if times else 0
+        spans = [(times[a], times[min(b, last)]) for a, b in self._times]
+        inside = [0] * len(spans)
+        done = [call for call in self._calls if call is not None]
+        for call in done:
+            if call.parent is not None and done[call.parent].thread == call.thread:
+                inside[call.parent] += spans[call.index][1] - spans[call.index][0]
+        self.calls = tuple(
+            replace(
+                call,
+                start_ns=spans[call.index][0] - zero,
+                duration_ns=spans[call.index][1] - spans[call.index][0],
+                self_ns=max(
+                    0, spans[call.index][1] - spans[call.index][0] - inside[call.index]
+                ),
+            )
+            for call in done
+        )
+        self.functions = tuple(
+            replace(call, start_ns=times[a] - zero, duration_ns=times[b] - times[a])
+            for call, (a, b) in zip(self._functions, self._function_times, strict=True)
+        )
+        self.duration_ns = times[last] - zero if times else 0
+
+    def version(self, reference: Reference | None) -> TensorRef | None:
+        """The newest version of a tensor, given its reference."""
+        return self._versions.get(id(reference)) if reference is not None else None
+
+    def _module(self, seen: SeenModule) -> ModuleInfo:
+        return ModuleInfo(
+            name=seen.name,
+            type=seen.kind.__name__,
+            qualname=f"{seen.kind.__module__}.{seen.kind.__qualname__}",
+            parameters=self._own(seen.parameters),
+            buffers=self._own(seen.buffers),
+            attributes=seen.attributes,
+            training=seen.training,
+        )
+
+    def _own(self, tensors: list[tuple[str, Reference]]) -> tuple[TensorRef, ...]:
+        found = []
+        for key, reference in tensors:
+            version = self._versions.get(id(reference))
+            if version is not None:
+                found.append(replace(version, path=key))
+        return tuple(found)
+
+
+class SeenModule(NamedTuple):
+    """What must be asked of a module while it exists; no tensor, no module."""
+
+    name: str
+    kind: type[nn.Module]
+    parameters: list[tuple[str, Reference]]
+    buffers: list[tuple[str, Reference]]
+    attributes: dict[str, Any]
+    training: bool
+
+
+def see_modules(recorder: raw.Recorder) -> list[SeenModule]:
+    """Ask every hooked module that still exists. Some 3 microseconds a module."""
+    found = []
+    known = recorder.known()
+    for name, module in recorder.live():
+        found.append(
+            SeenModule(
+                name,
+                type(module),
+                _references(module._parameters, known),
+                _references(module._buffers, known),
+                {
+                    key: value
+                    for key, value in vars(module).items()
+                    if key[0] != "_" and key != "training" and _simple(value)
+                },
+                module.training,
+            )
+        )
+    return found
+
+
+def _references(
+    tensors: Mapping[str, Any], known: dict[int, Reference]
+) -> list[tuple[str, Reference]]:
+    return [
+        (key, known[id(tensor)]) for key, tensor in tensors.items() if id(tensor) in known
+    ]
+
+
+def _simple(value: Any) -> bool:
+    if type(value) in PLAIN:
+        return True
+    return type(value) in (tuple, list) and all(type(part) in PLAIN for part in value)

@@ -1,0 +1,27 @@
+"""Shape signatures: what each torch function does to the dimensions of its inputs."""
+
+from __future__ import annotations
+
+from shapetrace.signatures.coverage import Coverage, coverage
+from shapetrace.signatures.engine import broadcasts, conflicts, predict, relate
+from shapetrace.signatures.layers import relate_module
+from shapetrace.signatures.losses import is_loss, loss_input, loss_target
+from shapetrace.signatures.relation import Conflict, DimOrigin, How, Relation, Side
+
+__all__ = [
+    "Conflict",
+    "Coverage",
+    "DimOrigin",
+    "How",
+    "Relation",
+    "Side",
+    "broadcasts",
+    "conflicts",
+    "coverage",
+    "is_loss",
+    "loss_input",
+    "loss_target",
+    "predict",
+    "relate",
+    "relate_module",
+]

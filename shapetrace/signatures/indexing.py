@@ -1,0 +1,389 @@
+"""Indexing by brackets, and the functions that pick, gather and scatter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from shapetrace.records import TensorRef
+from shapetrace.signatures.answer import (
+    Answer,
+    Dim,
+    Unknown,
+    all_same,
+    made,
+    of,
+    rank_conflict,
+    same,
+    wrap,
+)
+from shapetrace.signatures.binding import Bound, Operand
+from shapetrace.signatures.broadcasting import Part, broadcast, spread
+from shapetrace.signatures.registry import rule
+from shapetrace.signatures.relation import Conflict, Side
+
+_MASKS = (torch.bool, torch.uint8)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The state of one pass over the items of an index."""
+
+    answer: Answer
+    dims: list[Dim] = field(default_factory=list)
+    #: index tensors and lists; None stands for a mask
+    parts: list[Part | None] = field(default_factory=list)
+    #: where in `dims` the first one stood, and whether others stood apart from it
+    place: int = -1
+    last: int = -1
+    apart: bool = False
+
+
+def _tensor_like(item: Any) -> tuple[int, ...] | None:
+    """The shape of a nested list of numbers, as an index; None for anything else."""
+    if isinstance(item, (int, bool)):
+        return ()
+    if isinstance(item, (list, tuple)):
+        inner = {_tensor_like(part) for part in item}
+        if len(inner) > 1 or None in inner:
+            return None
+        return (len(item), *(inner.pop() or () if inner else ()))
+    return None
+
+
+def _is_mask(item: Any) -> bool:
+    while isinstance(item, (list, tuple)) and item:
+        item = item[0]
+    return isinstance(item, bool)
+
+
+def _consumed(b: Bound, item: Any) -> int:
+    """How many dimensions of the tensor an item uses up."""
+    if item is None or item is Ellipsis or isinstance(item, bool):
+        return 0
+    if isinstance(item, TensorRef):
+        return len(b.operand(item).shape) if item.dtype in _MASKS else 1
+    if isinstance(item, (list, tuple)) and _is_mask(item):
+        return len(_tensor_like(item) or ())
+    return 1
+
+
+def _index(b: Bound, answer: Answer, op: Operand, index: Any) -> list[Dim]:
+    """The dimensions of `op[index]`; conflicts are added to `answer`."""
+    items: list[Any] = list(index) if isinstance(index, tuple) else [index]
+    used = sum(_consumed(b, item) for item in items)
+    rank = len(op.shape)
+    if used > rank:
+        answer.conflicts.append(
+            rank_conflict("input", op.pos, rank, used, f"{used} indices")
+        )
+        return []
+    if not any(item is Ellipsis for item in items):
+        items.append(Ellipsis)
+    walk = _Walk(answer)
+    at = 0
+    for item in items:
+        if item is Ellipsis:
+            for d in range(at, at + rank - used):
+                walk.dims.append(same(op.pos, d, op.shape[d]))
+            at += rank - used
+        else:
+            at = _item(b, walk, op, item, at)
+    if walk.place < 0:
+        return walk.dims
+    where = 0 if walk.apart else walk.place
+    walk.dims[where:where] = _joined(walk)
+    return walk.dims
+
+
+def _item(b: Bound, walk: _Walk, op: Operand, item: Any, at: int) -> int:
+    """One item of an index; gives the next dimension of the tensor."""
+    if item is None:
+        walk.dims.append(made("new", 1, "None"))
+        return at
+    if isinstance(item, bool):
+        _advanced(walk, None)
+        return at
+    if isinstance(item, int):
+        return at + 1
+    if isinstance(item, slice):
+        walk.dims.append(_sliced(op, at, item))
+        return at + 1
+    if isinstance(item, TensorRef):
+        inner = b.operand(item)
+        if item.dtype in _MASKS:
+            for d, size in enumerate(inner.shape):
+                if size != op.shape[at + d]:
+                    left = Side(op.pos, at + d, op.shape[at + d])
+                    right = Side(inner.pos, d, size, "mask")
+                    walk.answer.conflicts.append(Conflict("size", "mask", left, right))
+            _advanced(walk, None)
+            return at + len(inner.shape)
+        if inner.shape:
+            _advanced(walk, (inner.pos, 0, inner.shape, "index"))
+        return at + 1
+    shape = _tensor_like(item)
+    if shape is None:
+        raise Unknown
+    if _is_mask(item):
+        _advanced(walk, None)
+        return at + len(shape)
+    _advanced(walk, (-1, 0, shape, "index"))
+    return at + 1
+
+
+def _sliced(op: Operand, at: int, item: slice) -> Dim:
+    """A slice of one dimension; whole, it is that dimension."""
+    size = op.shape[at]
+    bounds = (item.start, item.stop, item.step)
+    text = ":".join(
+        "" if bound is None else str(bound) if isinstance(bound, int) else "?"
+        for bound in (bounds if item.step is not None else bounds[:2])
+    )
+    if any(not isinstance(bound, (int, type(None))) for bound in bounds):
+        return of("slice", op.pos, at, None, text)
+    taken = range(size)[item]
+    if len(taken) == size and bounds[:1] in ((None,), (0,)) and bounds[1] is None:
+        return same(op.pos, at, size)
+    return of("slice", op.pos, at, len(taken), f"{text} of {size}")
+
+
+def _advanced(walk: _Walk, part: Part | None) -> None:
+    """Notes an index tensor and where it stands among the dimensions."""
+    here = len(walk.dims)
+    if walk.place < 0:
+        walk.place = here
+    elif here != walk.last:
+        walk.apart = True
+    walk.last = here
+    walk.parts.append(part)
+
+
+def _joined(walk: _Walk) -> list[Dim]:
+    """The dimensions that all index tensors together give."""
+    parts = [part for part in walk.parts if part is not None]
+    if len(parts) < len(walk.parts):
+        if any(len(part[2]) > 1 for part in parts):
+            raise Unknown
+        return [made("values", None, "mask")]
+    scratch = Answer()
+    dims = broadcast(scratch, parts)
+    for conflict in scratch.conflicts:
+        walk.answer.conflicts.append(
+            Conflict("size", "index", conflict.left, conflict.right)
+        )
+    return [_listed(dim) for dim in dims]
+
+
+def _listed(dim: Dim) -> Dim:
+    """A dimension that a list among the arguments gave has no tensor behind it."""
+    origin, size = dim
+    if any(pos < 0 for pos, _ in origin.sources):
+        return made("argument", size, f"{size} indices")
+    return dim
+
+
+@rule("getitem index", "input index")
+def getitem(b: Bound) -> Answer:
+    """`x[...]` in full."""
+    answer = Answer()
+    dims = _index(b, answer, b.first(), b.call.args[1])
+    if not answer.conflicts:
+        answer.outputs = [dims]
+    return answer
+
+
+@rule("setitem", "input index value")
+def setitem(b: Bound) -> Answer:
+    """`x[...] = value`: the value must broadcast to what is indexed."""
+    op = b.first()
+    answer = Answer()
+    dims = _index(b, answer, op, b.call.args[1])
+    value = b.tensor("value")
+    if value is not None and not answer.conflicts:
+        rank = len(value.shape)
+        lead = rank - len(dims)
+        for d, size in enumerate(value.shape):
+            at = d - lead
+            origin, wanted = dims[at] if at >= 0 else (None, 1)
+            if size == 1 or wanted in (None, size):
+                continue
+            pos, dim = origin.sources[0] if origin and origin.sources else (None, None)
+            left = Side(pos, dim, wanted or 0)
+            right = Side(value.pos, d, size, "value")
+            answer.conflicts.append(Conflict("size", "value", left, right))
+    if not answer.conflicts:
+        answer.outputs = [all_same(op.pos, op.shape)]
+    return answer
+
+
+@rule("gather", "input dim index")
+def gather(b: Bound) -> Answer:
+    """The index's shape; outside `dim` it may not exceed the input's."""
+    op, index = b.need("input"), b.need("index")
+    answer = Answer()
+    _bounded(answer, op, index, wrap(b.integer("dim"), len(op.shape)), "input")
+    if not answer.conflicts:
+        answer.outputs = [all_same(index.pos, index.shape)]
+    return answer
+
+
+def _bounded(
+    answer: Answer, op: Operand, index: Operand, dim: int | None, name: str
+) -> None:
+    """An index may be no larger than the tensor, but in `dim`."""
+    if len(op.shape) != len(index.shape):
+        if op.shape and index.shape:
+            left = Side(op.pos, None, len(op.shape), name)
+            right = Side(index.pos, None, len(index.shape), "index")
+            answer.conflicts.append(Conflict("rank", "index", left, right))
+        return
+    for d, size in enumerate(index.shape):
+        if d != dim and size > op.shape[d]:
+            left = Side(op.pos, d, op.shape[d], name)
+            right = Side(index.pos, d, size, "index")
+            answer.conflicts.append(Conflict("size", "index", left, right))
+
+
+@rule("scatter scatter_add scatter_reduce", "input dim index src")
+def scatter(b: Bound) -> Answer:
+    """The input's shape; the index fits in input and source."""
+    op, index, src = b.need("input"), b.need("index"), b.tensor("src")
+    answer = Answer()
+    _bounded(answer, op, index, wrap(b.integer("dim"), len(op.shape)), "input")
+    if src is not None:
+        _bounded(answer, src, index, None, "src")
+    if not answer.conflicts:
+        answer.outputs = [all_same(op.pos, op.shape)]
+    return answer
+
+
+@rule("index_add index_copy", "input dim index source")
+def index_add(b: Bound) -> Answer:
+    """The source's rows are as many as the index has entries."""
+    op, index, source = b.need("input"), b.need("index"), b.need("source")
+    answer = Answer()
+    dim = wrap(b.integer("dim"), len(op.shape))
+    if len(source.shape) == len(op.shape):
+        for d, size in enumerate(source.shape):
+            pair = (index.pos, 0, index.shape[0] if index.shape else 1)
+            if d != dim:
+                pair = (op.pos, d, op.shape[d])
+            if pair[2] != size:
+                left, right = Side(*pair), Side(source.pos, d, size, "source")
+                answer.conflicts.append(Conflict("size", "source", left, right))
+    if not answer.conflicts:
+        answer.outputs = [all_same(op.pos, op.shape)]
+    return answer
+
+
+@rule("index_select", "input dim index")
+def index_select(b: Bound) -> Answer:
+    """As many as the index has entries."""
+    op, index = b.need("input"), b.need("index")
+    dims = all_same(op.pos, op.shape)
+    if op.shape:
+        dim = wrap(b.integer("dim"), len(op.shape))
+        if index.shape:
+            dims[dim] = same(index.pos, 0, index.shape[0])
+        else:
+            dims[dim] = made("new", 1)
+    return Answer([dims])
+
+
+@rule("take", "input index")
+def take(b: Bound) -> Answer:
+    """The index's shape."""
+    index = b.need("index")
+    return Answer([all_same(index.pos, index.shape)])
+
+
+@rule("take_along_dim", "input indices dim")
+def take_along_dim(b: Bound) -> Answer:
+    """Broadcast but in `dim`, which is the index's."""
+    op, index = b.need("input"), b.need("indices")
+    wanted = b.value("dim")
+    if wanted is None:
+        return Answer([all_same(index.pos, index.shape)])
+    dim = wrap(b.integer("dim"), len(op.shape))
+    if len(op.shape) != len(index.shape):
+        raise Unknown
+    answer = Answer()
+    dims: list[Dim] = []
+    for d in range(len(op.shape)):
+        if d == dim:
+            dims.append(same(index.pos, d, index.shape[d]))
+            continue
+        parts = [
+            (o.pos, d, o.shape[d:d + 1], name)
+            for o, name in ((op, "input"), (index, "indices"))
+        ]
+        dims += broadcast(answer, parts)
+    if not answer.conflicts:
+        answer.outputs = [dims]
+    return answer
+
+
+@rule("masked_select nonzero argwhere nonzero_static unique_consecutive", "input mask")
+def by_values(b: Bound) -> Answer:
+    """How many there are depends on the values."""
+    op = b.first()
+    if b.flag("as_tuple"):
+        return Answer([[made("values", None)]] * max(len(op.shape), 1))
+    mask = b.tensor("mask")
+    if b.name == "masked_select" and mask is not None:
+        clash = spread(b, [op, mask])
+        if clash.conflicts:
+            return clash
+    first = [made("values", None, "depends on the values")]
+    if b.name in ("nonzero", "argwhere", "nonzero_static"):
+        return Answer([[*first, made("new", len(op.shape), "dimensions")]])
+    return Answer([first])
+
+
+@rule("unique", "input sorted return_inverse return_counts dim")
+def unique(b: Bound) -> Answer:
+    """As many as there are different values; the inverse has the input's shape."""
+    op = b.first()
+    many = made("values", None, "different values")
+    dim = b.value("dim")
+    first = [many]
+    inverse = all_same(op.pos, op.shape)
+    if isinstance(dim, int):
+        dim = wrap(dim, len(op.shape))
+        inverse = inverse[dim:dim + 1]
+        first = all_same(op.pos, op.shape)
+        first[dim] = many
+    outputs = [first]
+    if b.flag("return_inverse"):
+        outputs.append(inverse)
+    if b.flag("return_counts"):
+        outputs.append([many])
+    return Answer(outputs)
+
+
+@rule("select", "input dim index")
+def select(b: Bound) -> Answer:
+    """One place along a dimension, which goes."""
+    op = b.need("input")
+    dim = wrap(b.integer("dim"), len(op.shape))
+    return Answer([[d for i, d in enumerate(all_same(op.pos, op.shape)) if i != dim]])
+
+
+@rule("narrow narrow_copy", "input dim start length")
+def narrow(b: Bound) -> Answer:
+    """A part of one dimension, of a length given."""
+    op = b.need("input")
+    dim = wrap(b.integer("dim"), len(op.shape))
+    length = b.integer("length")
+    dims = all_same(op.pos, op.shape)
+    if length > op.shape[dim]:
+        left = Side(op.pos, dim, op.shape[dim])
+        right = Side(None, None, length, "length")
+        return Answer(conflicts=[Conflict("size", "length", left, right)])
+    if length != op.shape[dim]:
+        note = f"length={length} of {op.shape[dim]}"
+        dims[dim] = of("slice", op.pos, dim, length, note)
+    return Answer([dims])

@@ -1,0 +1,141 @@
+"""Nested values to plain data: every tensor described, nothing kept alive.
+
+A tensor that is already known becomes its weak reference; one that is described here
+becomes a *definition*, the plain tuple `(weak reference, shape, dtype, device)`.
+Containers become `Nested`, so that a plain tuple always is a definition.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import EllipsisType, NoneType
+from typing import Any, TypeAlias
+
+import torch
+from torch.utils import _pytree
+
+from shapetrace.records import Opaque
+
+Reference: TypeAlias = "weakref.ref[torch.Tensor]"
+Definition: TypeAlias = tuple[Reference, Any, torch.dtype, torch.device]
+
+#: kept as they are; none of them can hold a tensor
+PLAIN: frozenset[type] = frozenset(
+    {
+        int,
+        float,
+        bool,
+        str,
+        NoneType,
+        complex,
+        EllipsisType,
+        torch.dtype,
+        torch.device,
+        torch.layout,
+        torch.memory_format,
+    }
+)
+_DEPTH = 40  # a container inside itself ends here
+_LONG = 64  # a longer list of plain numbers is data, not an argument
+
+
+class Nested:
+    """A container: its type's name, how its parts are addressed, and its parts.
+
+    `style` is "item" for `[0]` and `['key']`, "field" for `.name`.
+    """
+
+    __slots__ = ("kind", "style", "keys", "values")
+
+    def __init__(
+        self, kind: str, style: str, keys: tuple[Any, ...], values: list[Any]
+    ) -> None:
+        self.kind = kind
+        self.style = style
+        self.keys = keys
+        self.values = values
+
+
+def describe(tensor: torch.Tensor) -> Definition:
+    """Called with torch functions disabled: `.shape` is no event."""
+    try:
+        shape: Any = tuple(tensor.shape)
+    except Exception:  # a nested (ragged) tensor has no one shape
+        shape = ()
+    return (weakref.ref(tensor), shape, tensor.dtype, tensor.device)
+
+
+def freeze(value: Any, leaf: Callable[[torch.Tensor], Any], depth: int = 0) -> Any:
+    """`value` as plain data, with `leaf(tensor)` in place of each tensor."""
+    if isinstance(value, torch.Tensor):
+        return leaf(value)
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if depth >= _DEPTH:
+        return Opaque(kind.__qualname__)
+    parts = _parts(value)
+    if parts is None:
+        if kind is slice:
+            bounds = (value.start, value.stop, value.step)
+            return Nested(
+                "slice",
+                "item",
+                ("start", "stop", "step"),
+                [freeze(bound, leaf, depth + 1) for bound in bounds],
+            )
+        return Opaque(kind.__qualname__)
+    name, style, keys, values = parts
+    if len(values) > _LONG and all(type(part) in PLAIN for part in values):
+        return Opaque(f"{name} of {len(values)} values")
+    return Nested(
+        name, style, keys, [freeze(part, leaf, depth + 1) for part in values]
+    )
+
+
+def _parts(value: Any) -> tuple[str, str, tuple[Any, ...], list[Any]] | None:
+    """Type name, addressing style, keys and parts of a container; None for others."""
+    kind = type(value)
+    name = kind.__qualname__
+    if isinstance(value, Mapping):
+        return name, "item", tuple(value.keys()), list(value.values())
+    if isinstance(value, (tuple, list, deque)):
+        fields = getattr(kind, "_fields", None)
+        if isinstance(value, tuple) and fields is not None:
+            return name, "field", tuple(fields), list(value)
+        return name, "item", tuple(range(len(value))), list(value)
+    if isinstance(value, (set, frozenset)):
+        return name, "item", tuple(range(len(value))), list(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = tuple(
+            field.name for field in dataclasses.fields(value) if hasattr(value, field.name)
+        )
+        return name, "field", names, [getattr(value, field) for field in names]
+    node = _pytree.SUPPORTED_NODES.get(kind)
+    if node is not None:
+        children, _ = node.flatten_fn(value)
+        children = list(children)
+        return name, "item", tuple(range(len(children))), children
+    return None
+
+
+def outline(frozen: Any) -> str:
+    """The nested types of a frozen value: `tuple(Tensor, tuple(Tensor, Tensor))`."""
+    if type(frozen) is tuple or isinstance(frozen, weakref.ref):
+        return "Tensor"
+    if isinstance(frozen, Nested):
+        inner = [outline(part) for part in frozen.values[:6]]
+        if len(frozen.values) > 6:
+            inner.append("…")
+        return f"{frozen.kind}({', '.join(inner)})"
+    if isinstance(frozen, Opaque):
+        return frozen.type
+    return type(frozen).__name__
+
+
+def address(path: str, style: str, key: Any) -> str:
+    """The path of one part: `args[0]`, `kwargs['mask']`, `output.logits`."""
+    return f"{path}.{key}" if style == "field" else f"{path}[{key!r}]"

@@ -1,0 +1,531 @@
+"""`trace` and `Trace`: the context manager, and the facade over all that it recorded."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import torch
+from torch import nn
+
+from shapetrace.clocks import Clock, CpuClock, NoClock
+from shapetrace.errors import ReportError, ShapeTraceWarning, UsageError
+from shapetrace.recorder import Recorder, error_tuple
+from shapetrace.records import (
+    Broadcast,
+    Diagnosis,
+    FunctionCall,
+    ModuleCall,
+    Recording,
+    Step,
+)
+from shapetrace.replay import Replay, SeenModule, see_modules
+
+if TYPE_CHECKING:
+    import pandas
+
+    from shapetrace.lineage import Graph
+
+By = Literal["call", "module", "function", "broadcast"]
+
+
+def trace(
+    *modules: nn.Module,
+    functions: bool = True,
+    timing: bool = True,
+    memory: bool = False,
+    backward: bool = False,
+    checks: bool | Collection[str] = True,
+) -> Trace:
+    """Record every module call and torch function call of the `with` block.
+
+    Args:
+        modules: what to trace: one module or several, each with everything below it;
+            none: every module that is called. With one, calls carry the names of
+            `named_modules()`, `""` being the module itself; with several or none,
+            names begin with the class's name.
+        functions: record torch functions too. False: hooks alone, which costs less
+            and leaves lineage to go from module to module.
+        timing: take times. False: all times are 0.
+        memory: keep account of the bytes of activations.
+        backward: time the backward pass of each module.
+        checks: look for what PyTorch does not tell; False: none; a set of codes: those.
+
+    Raises:
+        UsageError: if something other than modules is given.
+
+    Example:
+        >>> import torch, shapetrace
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+        >>> with shapetrace.trace(model) as t:
+        ...     y = model(torch.ones(2, 4))
+        >>> [(call.name, call.type, call.outputs[0].shape) for call in t.calls]
+        [('', 'Sequential', (2, 3)), ('0', 'Linear', (2, 3)), ('1', 'ReLU', (2, 3))]
+    """
+    for module in modules:
+        if isinstance(module, type) and issubclass(module, nn.Module):
+            raise UsageError(
+                f"trace() was given the class {module.__name__}, not a module: did you "
+                f"forget to instantiate it? Write trace({module.__name__}(...))."
+            )
+        if not isinstance(module, nn.Module):
+            raise UsageError(
+                f"trace() takes torch.nn.Module objects, not {type(module).__name__}: "
+                "write trace(model), or trace() to trace every module that is called."
+            )
+    clock: Clock = CpuClock() if timing else NoClock()
+    return Trace(modules, clock, functions=functions, checks=checks)
+
+
+class Trace:
+    """What one traced batch did: read it during or after the `with` block.
+
+    Made by `trace`, used once. It holds plain data only: no tensor and no module
+    is kept alive, and it can be pickled.
+    """
+
+    def __init__(
+        self,
+        modules: Iterable[nn.Module],
+        clock: Clock,
+        *,
+        functions: bool = True,
+        checks: bool | Collection[str] = True,
+    ) -> None:
+        self._roots: list[nn.Module] = list(modules)
+        self._clock = clock
+        self._functions = functions
+        self._checks = checks
+        self._state: Literal["new", "running", "done"] = "new"
+        self._recorder: Recorder | None = None
+        self._seen: list[SeenModule] = []
+        self._error: tuple[str, str, int, Any] | None = None
+        self._notes: list[str] = []
+        self._names: tuple[str, ...] = ()
+        self._replay: Replay | None = None
+        self._replayed = -1
+        self._recording: Recording | None = None
+        self._analysed: dict[str, Any] = {}
+        self._release = ExitStack()
+
+    # -- the context manager --------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._state != "new":
+            doing = "is running" if self._state == "running" else "has recorded already"
+            raise UsageError(
+                f"This trace {doing}: each `with` needs a trace of its own. Write "
+                "`with shapetrace.trace(model) as t:` again."
+            )
+        recorder = Recorder(
+            self._clock, functions=self._functions, read_values=bool(self._checks)
+        )
+        named = _name_roots(self._roots)
+        self._names = tuple(name for name, _ in named) or ("",)
+        try:
+            if _compiled(self._roots):
+                # compiled code calls neither hooks nor modes; the stance leaves with
+                # the context, and the compiled code is used again as it is
+                self._release.enter_context(torch.compiler.set_stance("force_eager"))
+                self._notes.append(
+                    "compiled code ran eagerly inside the trace: times are those of "
+                    "eager execution"
+                )
+            if _has_fast_path(self._roots):
+                self._notes.append(
+                    "nn.MultiheadAttention and nn.TransformerEncoderLayer leave their "
+                    "fused fast path under any hook or function mode: their times, and "
+                    "the last bits of their outputs, differ from an untraced run"
+                )
+            recorder.install(named)
+            self._release.callback(recorder.uninstall)
+        except BaseException:
+            self._release.close()
+            raise
+        self._recorder = recorder
+        self._roots = []
+        self._state = "running"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> Literal[False]:
+        recorder = self._recorder
+        assert recorder is not None
+        try:
+            self._release.close()
+        finally:
+            self._state = "done"
+        try:
+            self._seen = see_modules(recorder)
+            if error is not None:
+                self._error = error_tuple(error)
+            self._say(error)
+        except Exception as fault:  # ours must not replace the user's exception
+            recorder.faults.append(fault)
+        if recorder.faults:
+            fault = recorder.faults[0]
+            warnings.warn(
+                f"shapetrace failed {len(recorder.faults)} times while recording, first "
+                f"with {type(fault).__name__}: {fault}. The batch is unharmed; the "
+                "trace may lack calls.",
+                ShapeTraceWarning,
+                stacklevel=2,
+            )
+        return False
+
+    def _say(self, error: BaseException | None) -> None:
+        """The explanation on the user's exception; warnings where nothing was raised."""
+        if isinstance(error, Exception):
+            failure = self.failure
+            if failure is not None:
+                error.add_note(f"\nshapetrace: {failure}")
+            return
+        if error is None and self._checks:
+            from shapetrace.checks import warn
+
+            warn(self.findings)
+
+    # -- the data ---------------------------------------------------------------------
+
+    @property
+    def recording(self) -> Recording:
+        """All records as one plain value, as far as the batch has got."""
+        recorder = self._recorder
+        if recorder is None:
+            if self._recording is None:
+                self._recording = Recording((), (), {}, {})
+            return self._recording
+        if self._recording is None or self._replayed != len(recorder.events):
+            self._replayed = len(recorder.events)
+            running = self._state == "running"
+            seen = see_modules(recorder) if running else self._seen
+            replay = self._replay = Replay(recorder, seen, self._error)
+            notes = list(self._notes)
+            if recorder.faults:
+                notes.append(f"{len(recorder.faults)} events could not be recorded")
+            self._recording = Recording(
+                calls=replay.calls,
+                functions=replay.functions,
+                modules=replay.modules,
+                origins=replay.origins,
+                roots=self._names,
+                notes=tuple(notes),
+                duration_ns=replay.duration_ns,
+                has_functions=self._functions,
+                has_timing=not isinstance(self._clock, NoClock),
+                torch_version=torch.__version__,
+                value_ranges=replay.values,
+                error=replay.error,
+            )
+            self._analysed = {}
+        return self._recording
+
+    @property
+    def calls(self) -> tuple[ModuleCall, ...]:
+        """Every module call, in the order in which they were entered."""
+        return self.recording.calls
+
+    @property
+    def functions(self) -> tuple[FunctionCall, ...]:
+        """Every torch function that Python code called, in the order of their ends."""
+        return self.recording.functions
+
+    @property
+    def _graph(self) -> Graph:
+        from shapetrace.lineage import Graph
+
+        return self._once("graph", lambda rec: Graph(rec))  # type: ignore[no-any-return]
+
+    def _once(self, key: str, make: Any) -> Any:
+        rec = self.recording
+        if key not in self._analysed:
+            self._analysed[key] = make(rec)
+        return self._analysed[key]
+
+    @property
+    def losses(self) -> tuple[FunctionCall, ...]:
+        """The loss calls, and the calls that made a custom loss `.backward()` was
+        called on."""
+        from shapetrace.losses import losses
+
+        return self._once("losses", lambda rec: losses(self._graph))  # type: ignore[no-any-return]
+
+    @property
+    def failure(self) -> Diagnosis | None:
+        """The diagnosis of the call that raised, or None."""
+        from shapetrace.diagnosis import diagnose_failure
+
+        return self._once("failure", lambda rec: diagnose_failure(self._graph))  # type: ignore[no-any-return]
+
+    @property
+    def findings(self) -> tuple[Diagnosis, ...]:
+        """Everything found wrong or suspicious, the failure first."""
+        from shapetrace.checks import run_checks
+
+        def find(rec: Recording) -> tuple[Diagnosis, ...]:
+            failure = self.failure
+            found = run_checks(self._graph, self._checks)
+            return ((failure,) if failure else ()) + found
+
+        return self._once("findings", find)  # type: ignore[no-any-return]
+
+    @property
+    def broadcasts(self) -> tuple[Broadcast, ...]:
+        """Every implicit expansion of the batch."""
+        from shapetrace.losses import broadcast_ledger
+
+        return self._once("broadcasts", lambda rec: broadcast_ledger(self._graph))  # type: ignore[no-any-return]
+
+    # -- questions ----------------------------------------------------------------------
+
+    def explain(self, x: Any = None) -> Diagnosis:
+        """Where it went wrong; with a tensor or a call, how that came about.
+
+        Args:
+            x: a tensor of the batch, a `FunctionCall` or `ModuleCall` of this trace;
+                None: the failure, else the first finding, else the last loss call.
+
+        Raises:
+            UsageError: if `x` is none of these or was not seen in this trace.
+        """
+        from shapetrace.diagnosis import explain_call, explain_last, explain_tensor
+
+        graph = self._graph
+        if x is None:
+            serious = [f for f in self.findings if f.severity != "note"]
+            return serious[0] if serious else explain_last(graph, self.losses)
+        if isinstance(x, (FunctionCall, ModuleCall)):
+            for finding in self.findings:
+                same = finding.function if isinstance(x, FunctionCall) else finding.call
+                if same == x.index:
+                    return finding
+            return explain_call(graph, x)
+        return explain_tensor(graph, self._id(x, "explain"))
+
+    def lineage(self, tensor: Any, dim: int | None = None) -> tuple[Step, ...]:
+        """The calls that made a tensor, or one dimension of it, newest first.
+
+        Raises:
+            UsageError: if the tensor was not seen in this trace, or has no such `dim`.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> layer = torch.nn.Linear(4, 3)
+            >>> with shapetrace.trace(layer) as t:
+            ...     y = layer(torch.ones(2, 4)).T
+            >>> [step.name for step in t.lineage(y, dim=0)]
+            ['T', 'linear']
+        """
+        from shapetrace.lineage import steps
+
+        ident = self._id(tensor, "lineage")
+        rank = len(self._graph.tensors[ident].shape)
+        if dim is not None and not -rank <= dim < rank:
+            raise UsageError(
+                f"lineage(tensor, dim={dim}): the tensor has {rank} dimensions; "
+                f"dim must lie between {-rank} and {rank - 1}."
+            )
+        return steps(self._graph, ident, dim if dim is None else dim % rank)
+
+    def expect(self, tensor: torch.Tensor, shape: str) -> None:
+        """Assert a shape, in a jaxtyping-like string: names and numbers.
+
+        A number must be equal; a name stands for any size, the same one wherever it
+        recurs in this trace; `*name` for any number of dimensions, `_` and `...` for
+        anything.
+
+        Raises:
+            ShapeError: on a mismatch; its message is the explanation.
+            UsageError: if the string cannot be read.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> layer = torch.nn.Linear(4, 3)
+            >>> with shapetrace.trace(layer) as t:
+            ...     t.expect(layer(torch.ones(2, 4)), "batch 3")
+        """
+        from shapetrace.expectation import check
+
+        sizes = self.__dict__.setdefault("_sizes", {})
+        check(self._graph, self._id(tensor, "expect"), shape, sizes)
+
+    def _id(self, tensor: Any, asked: str) -> int:
+        if not isinstance(tensor, torch.Tensor):
+            raise UsageError(
+                f"{asked}() takes a tensor of the traced batch, not "
+                f"{type(tensor).__name__}: pass the output itself, for example "
+                f"t.{asked}(logits)."
+            )
+        recorder = self._recorder
+        _ = self.recording
+        version = None
+        if recorder is not None and self._replay is not None:
+            version = self._replay.version(recorder.known().get(id(tensor)))
+        if version is None:
+            raise UsageError(
+                f"{asked}() was given a tensor that this trace has not seen: it must "
+                "have gone through a traced call inside the `with` block, and still be "
+                "the same object."
+            )
+        return version.id
+
+    # -- views ------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        from shapetrace.views.text import summary_line
+
+        return summary_line(self.recording, self.findings, failure=self.failure)
+
+    def __str__(self) -> str:
+        from shapetrace.views.text import table
+
+        return table(self.recording, self.findings, failure=self.failure)
+
+    def _repr_html_(self) -> str:
+        from shapetrace.views.html import fragment
+
+        return fragment(self.recording, self.findings, failure=self.failure)
+
+    def to_dataframe(self, by: By = "call") -> pandas.DataFrame:
+        """A pandas DataFrame: one row per module call, module, function or broadcast.
+
+        Raises:
+            UsageError: if `by` is none of the four.
+        """
+        from shapetrace.views.frame import frame
+
+        broadcasts = self.broadcasts if by == "broadcast" else ()
+        return frame(self.recording, self.findings, by=by, broadcasts=broadcasts)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """One line per module call; shapes as `2x73`, several tensors joined by `;`.
+
+        Raises:
+            ReportError: if the file cannot be written.
+        """
+        from shapetrace.views.frame import csv
+
+        csv(self.recording, self.findings, path)
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """The whole trace; `shapetrace.load(path)` reads it back.
+
+        Raises:
+            ReportError: if the file cannot be written.
+        """
+        from shapetrace.views.json import dumps
+
+        _write(path, dumps(self.recording, self.findings))
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """A page of its own that needs nothing from the network.
+
+        Raises:
+            ReportError: if the file cannot be written.
+        """
+        from shapetrace.views.html import page
+
+        _write(path, page(self.recording, self.findings, failure=self.failure))
+
+    # -- as a value -----------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trace):
+            return NotImplemented
+        return self.recording == other.recording and self.findings == other.findings
+
+    __hash__ = object.__hash__
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"recording": self.recording, "findings": self.findings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._restore(state["recording"], state["findings"])
+
+    def _restore(self, recording: Recording, findings: tuple[Diagnosis, ...]) -> None:
+        Trace.__init__(self, (), NoClock())
+        self._state = "done"
+        self._recording = recording
+        failures = [f for f in findings if f.code == "failure"]
+        self._analysed = {
+            "findings": findings,
+            "failure": failures[0] if failures else None,
+        }
+
+
+def load(path: str | os.PathLike[str]) -> Trace:
+    """Read a trace that `Trace.to_json` wrote; it is equal to the one written.
+
+    Raises:
+        ReportError: if the file is missing, damaged or something else.
+    """
+    from shapetrace.views.json import loads
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(
+            f"Cannot read {os.fspath(path)!r} ({error}): load() takes the path of a "
+            "report that t.to_json(path) wrote."
+        ) from error
+    loaded = Trace.__new__(Trace)
+    loaded._restore(*loads(text))
+    return loaded
+
+
+def _write(path: str | os.PathLike[str], text: str) -> None:
+    from shapetrace.views.frame import not_writable
+
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise not_writable(path, error) from error
+
+
+def _name_roots(roots: list[nn.Module]) -> list[tuple[str, nn.Module]]:
+    """One root needs no name; several are named by their classes, numbered if alike."""
+    if len(roots) == 1:
+        return [("", roots[0])]
+    named: list[tuple[str, nn.Module]] = []
+    counts: dict[str, int] = {}
+    for root in roots:
+        name = type(root).__name__
+        counts[name] = counts.get(name, 0) + 1
+        named.append((name if counts[name] == 1 else f"{name}_{counts[name]}", root))
+    return named
+
+
+def _compiled(roots: list[nn.Module]) -> bool:
+    """Whether compiled code may be called; without dynamo loaded there is none."""
+    if "torch._dynamo.eval_frame" not in sys.modules:
+        return False
+    if not roots:
+        return True
+    from torch._dynamo.eval_frame import OptimizedModule
+
+    return any(
+        isinstance(module, OptimizedModule) or module._compiled_call_impl is not None
+        for root in roots
+        for module in root.modules()
+    )
+
+
+def _has_fast_path(roots: list[nn.Module]) -> bool:
+    """Whether a fused kernel would have been taken: evaluation of these two layers."""
+    layers = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+    return any(
+        isinstance(module, layers) and not module.training
+        for root in roots
+        for module in root.modules()
+    )

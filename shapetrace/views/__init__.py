@@ -1,0 +1,1 @@
+"""What a trace looks like: each view reads plain data and returns its format."""

@@ -1,0 +1,205 @@
+"""The tree of calls as few rows: alike neighbours folded, the rest capped, honestly.
+
+Everything here walks with an explicit stack: a model may be thousands deep.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+from shapetrace.records import Recording, TensorRef
+from shapetrace.views.marks import Marks
+
+#: the longest pattern of neighbours (fc, relu, norm, …) that is looked for
+LONGEST_PATTERN = 12
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(slots=True)
+class Node:
+    """One row to be. `members` are positions: a call's, or `len(calls)` + a function's.
+
+    A folded row has several members; `pattern` is how many of them make one round
+    of a repeated pattern (1: the same call again and again).
+    """
+
+    members: list[int]
+    depth: int
+    parent: int | None
+    pattern: int = 1
+    hidden: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """Nodes in the order of their rows; `sizes` counts module calls in each subtree."""
+
+    nodes: list[Node]
+    sizes: list[int]
+    parents: list[int | None]
+
+
+def relative(name: str, parent: str | None) -> str:
+    """A module's name as seen from the module that called it."""
+    return name.removeprefix(f"{parent}.") if parent else name
+
+
+def make_plan(rec: Recording, marks: Marks) -> Plan:
+    """The tree of calls (and of the functions to be shown), neighbours folded."""
+    count = len(rec.calls)
+    position = {call.index: at for at, call in enumerate(rec.calls)}
+    parents: list[int | None] = [
+        None if call.parent is None else position.get(call.parent)
+        for call in rec.calls
+    ]
+    children: dict[int, list[int]] = {}
+    tops: list[int] = []
+    for at, above in enumerate(parents):
+        (tops if above is None else children.setdefault(above, [])).append(at)
+    _add_functions(rec, marks, position, children, tops)
+    keys, sizes = _keys(rec, marks, children, parents)
+    names: dict[str, str] = {}
+
+    def token(node: int) -> Hashable:
+        if node >= count:
+            return ("function", node)
+        name = rec.calls[node].name
+        if name not in names:
+            names[name] = _NUMBER.sub("#", name)
+        return keys[node], names[name]
+
+    nodes: list[Node] = []
+    stack: list[tuple[Node, list[int]]] = []
+
+    def push(siblings: list[int], depth: int, parent: int | None) -> None:
+        for members, pattern in reversed(_fold(siblings, token)):
+            below = members[:pattern] if pattern > 1 else []
+            if pattern == 1 and members[0] < count:
+                below = children.get(members[0], [])
+            stack.append((Node(members, depth, parent, pattern), below))
+
+    push(tops, 0, None)
+    while stack:
+        node, below = stack.pop()
+        nodes.append(node)
+        if below:
+            push(below, node.depth + 1, len(nodes) - 1)
+    return Plan(nodes, sizes, parents)
+
+
+def _add_functions(
+    rec: Recording,
+    marks: Marks,
+    position: dict[int, int],
+    children: dict[int, list[int]],
+    tops: list[int],
+) -> None:
+    """Put the functions that get a row among their siblings, in the order of entry."""
+    if not marks.shown:
+        return
+    count = len(rec.calls)
+
+    def entered(node: int) -> int:
+        if node < count:
+            return rec.calls[node].order
+        return rec.functions[node - count].order
+
+    for at in sorted(marks.shown):
+        parent = rec.functions[at].parent
+        above = None if parent is None else position.get(parent)
+        siblings = tops if above is None else children.setdefault(above, [])
+        siblings.append(count + at)
+        siblings.sort(key=entered)
+
+
+def _keys(
+    rec: Recording,
+    marks: Marks,
+    children: dict[int, list[int]],
+    parents: list[int | None],
+) -> tuple[list[int], list[int]]:
+    """Two calls of equal key have alike subtrees. What is marked equals nothing."""
+    calls, count = rec.calls, len(rec.calls)
+    keys, sizes = [0] * count, [1] * count
+    known: dict[Hashable, int] = {}
+    owns = {name: _signature(info.parameters) for name, info in rec.modules.items()}
+    relatives: dict[tuple[str, str], str] = {}
+    unlike = 0
+
+    def seen_from(name: str, above: str) -> str:
+        pair = (name, above)
+        if pair not in relatives:
+            relatives[pair] = relative(name, above)
+        return relatives[pair]
+
+    # A call is entered after its parent: backwards, the children come first.
+    for at in range(count - 1, -1, -1):
+        call = calls[at]
+        below = children.get(at, ())
+        for child in below:
+            if child < count:
+                sizes[at] += sizes[child]
+        special = call.error is not None or at in marks.calls
+        if special or any(child >= count or keys[child] < 0 for child in below):
+            unlike -= 1
+            keys[at] = unlike
+            continue
+        key = (
+            call.type,
+            _signature(call.inputs),
+            None if call.outputs is None else _signature(call.outputs),
+            owns.get(call.name),
+            call.recomputed,
+            tuple([(seen_from(calls[c].name, call.name), keys[c]) for c in below]),
+        )
+        keys[at] = known.setdefault(key, len(known))
+    return keys, sizes
+
+
+def _signature(tensors: Sequence[TensorRef]) -> Hashable:
+    return tuple([(t.shape, t.dtype, t.device) for t in tensors])
+
+
+def _fold(
+    siblings: list[int], token: Callable[[int], Hashable]
+) -> list[tuple[list[int], int]]:
+    """Group neighbours: (members, length of the pattern they repeat)."""
+    known: dict[Hashable, int] = {}
+    tokens = [known.setdefault(token(node), len(known)) for node in siblings]
+    groups: list[tuple[list[int], int]] = []
+    at, end = 0, len(tokens)
+    while at < end:
+        best, length = 1, 1
+        for pattern in range(1, min(LONGEST_PATTERN, (end - at) // 2) + 1):
+            if tokens[at + pattern] != tokens[at]:
+                continue
+            reach = at + pattern + 1
+            while reach < end and tokens[reach] == tokens[reach - pattern]:
+                reach += 1
+            rounds = (reach - at) // pattern
+            # A pattern costs a row of its own, so two rounds gain nothing.
+            if rounds >= (2 if pattern == 1 else 3) and rounds * pattern > best:
+                best, length = rounds * pattern, pattern
+        groups.append((siblings[slice(at, at + best)], length))
+        at += best
+    return groups
+
+
+def cap(plan: Plan, most: int, important: Callable[[Node], bool]) -> None:
+    """Hide nodes until `most` are left: the deepest first, never a parent of a row.
+
+    What is important stays longest, and so does everything above it.
+    """
+    nodes = plan.nodes
+    if len(nodes) <= most:
+        return
+    keep = [important(node) for node in nodes]
+    for at in range(len(nodes) - 1, -1, -1):
+        above = nodes[at].parent
+        if keep[at] and above is not None:
+            keep[above] = True
+    order = sorted(range(len(nodes)), key=lambda at: (not keep[at], nodes[at].depth))
+    for at in order[most:]:
+        nodes[at].hidden = True

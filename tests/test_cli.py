@@ -1,0 +1,192 @@
+"""The command runs a script as Python does, and reports whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+
+import shapetrace
+from shapetrace.cli import main
+
+GOOD = """
+import torch
+from torch import nn
+model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+model(torch.ones(2, 4))
+"""
+BROKEN = GOOD + "nn.functional.cross_entropy(model(torch.ones(2, 4)), torch.ones(5))\n"
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Writes a script into an empty working directory and gives its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str, name: str = "script.py") -> str:
+        Path(name).write_text(text)
+        return name
+
+    return write
+
+
+def refused(capsys, *argv: str) -> str:
+    """What the command says when it refuses; nothing may have run."""
+    with pytest.raises(SystemExit) as exit:
+        main(argv)
+    assert exit.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err
+
+
+def test_run_prints_the_table_of_an_unmodified_script(script, capsys):
+    assert main(["run", script(GOOD)]) == 0
+    out = capsys.readouterr().out
+    assert "Linear" in out and "2x4" in out and "2x3" in out
+
+
+def test_run_writes_the_reports_that_were_asked_for(script, capsys):
+    names = ["--csv", "a.csv", "--json", "a.json", "--html", "a.html"]
+    assert main(["run", *names, script(GOOD)]) == 0
+    types = ["Sequential", "Linear", "ReLU"]
+    assert list(pandas.read_csv("a.csv")["type"]) == types
+    assert [call.type for call in shapetrace.load("a.json").calls] == types
+    assert "<table" in Path("a.html").read_text()
+
+
+def test_reports_go_where_the_user_stood_when_the_script_changes_directory(script):
+    Path("elsewhere").mkdir()
+    main(["run", "--csv", "a.csv", script("import os\nos.chdir('elsewhere')" + GOOD)])
+    assert os.path.basename(os.getcwd()) == "elsewhere"
+    assert Path("../a.csv").exists()
+
+
+def test_arguments_after_the_script_are_its_own(script, capsys):
+    name = script("import sys\nprint(sys.argv)")
+    main(["run", name, "--csv", "x.csv", "--", "-h"])
+    assert capsys.readouterr().out.startswith(
+        "['script.py', '--csv', 'x.csv', '--', '-h']"
+    )
+    assert not Path("x.csv").exists()
+
+
+def test_the_script_is_main_and_finds_its_neighbours(script, capsys):
+    Path("folder").mkdir()
+    script("WHO = 'neighbour'", "folder/shapetrace_neighbour.py")
+    name = script(
+        "import pickle, sys\nfrom shapetrace_neighbour import WHO\n"
+        "class Own: pass\n"
+        "print(__name__, __file__, WHO, type(pickle.loads(pickle.dumps(Own()))))",
+        "folder/script.py",
+    )
+    main(["run", name])
+    said = f"__main__ {os.path.abspath(name)} neighbour <class '__main__.Own'>"
+    assert said in capsys.readouterr().out
+
+
+def test_nothing_of_the_script_is_left_in_the_interpreter(script):
+    before = sys.modules["__main__"], sys.argv, list(sys.path)
+    main(["run", script("import sys\nsys.path.insert(0, 'x')\nsys.argv = []")])
+    assert (sys.modules["__main__"], sys.argv, sys.path) == before
+
+
+def test_a_failing_script_keeps_its_traceback_and_still_gets_its_report(script, capsys):
+    assert main(["run", "--csv", "a.csv", script(BROKEN)]) == 1
+    out, err = capsys.readouterr()
+    assert "Linear" in out
+    assert len(pandas.read_csv("a.csv")) == 6
+    first_frame = err.partition("Traceback")[2].splitlines()[1]
+    assert first_frame.strip().startswith(f'File "{os.path.abspath("script.py")}"')
+    note = err.partition("ValueError: Expected input batch_size (2) to match")[2]
+    assert "cross_entropy" in note
+
+
+@pytest.mark.parametrize(
+    ("leave", "code"),
+    [("sys.exit(3)", 3), ("sys.exit('why')", "why"), ("sys.exit()", None)],
+)
+def test_the_exit_status_of_the_script_is_kept(script, capsys, leave, code):
+    with pytest.raises(SystemExit) as exit:
+        main(["run", "--json", "a.json", script(GOOD + f"import sys\n{leave}")])
+    assert exit.value.code == code
+    assert "Linear" in capsys.readouterr().out
+    assert len(shapetrace.load("a.json").calls) == 3
+
+
+def test_an_interrupted_script_still_gets_its_report(script, capsys):
+    assert main(["run", script(GOOD + "raise KeyboardInterrupt")]) == 130
+    out, err = capsys.readouterr()
+    assert "Linear" in out and "KeyboardInterrupt" in err
+
+
+def test_an_exception_that_the_script_catches_is_explained_all_the_same(script, capsys):
+    body = BROKEN.splitlines()
+    body[-1] = f"try: {body[-1]}\nexcept ValueError: pass"
+    assert main(["run", "--json", "a.json", script("\n".join(body))]) == 0
+    explanation = str(shapetrace.load("a.json").failure)
+    assert "cross_entropy" in explanation
+    assert explanation in capsys.readouterr().out
+
+
+def test_no_functions_records_module_calls_alone(script):
+    main(["run", "--no-functions", "--json", "a.json", script(GOOD)])
+    t = shapetrace.load("a.json")
+    assert len(t.calls) == 3 and t.functions == ()
+
+
+def test_what_cannot_be_run_is_refused(script, capsys):
+    Path("folder").mkdir()
+    Path("data.bin").write_bytes(b"\x89PNG\r\n\x00\xff")
+    assert "there is no file missing.py" in refused(capsys, "run", "missing.py")
+    assert "folder is no file" in refused(capsys, "run", "folder")
+    assert "data.bin is no Python program" in refused(capsys, "run", "data.bin")
+    typo = refused(capsys, "run", script("x = (1,\n"))
+    assert "script.py" in typo and "line 1" in typo and "'(' was never closed" in typo
+    assert "script" in refused(capsys, "run")
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_script_runs(
+    script, capsys
+):
+    name = script("print('ran')")
+    Path("folder").mkdir()
+    said = refused(capsys, "run", "--csv", "no/such/a.csv", name)
+    assert "make the folder" in said and "no/such" in said
+    assert "that is a folder" in refused(capsys, "run", "--json", "folder", name)
+    assert "the script itself" in refused(capsys, "run", "--html", name, name)
+    if os.path.isdir("/proc/self"):
+        said = refused(capsys, "run", "--csv", "/proc/self/a.csv", name)
+        assert "permission" in said
+
+
+def test_show_prints_and_converts_a_saved_report(script, capsys):
+    main(["run", "--json", "a.json", script(GOOD)])
+    table = capsys.readouterr().out
+    assert main(["show", "a.json", "--csv", "b.csv", "--html", "b.html"]) == 0
+    assert capsys.readouterr().out == table
+    assert len(pandas.read_csv("b.csv")) == 3
+    assert "<table" in Path("b.html").read_text()
+
+
+def test_show_refuses_what_is_no_report(script, capsys):
+    damaged = script('{"calls": [', "damaged.json")
+    assert "damaged.json" in refused(capsys, "show", damaged)
+    assert "damaged.json" in refused(capsys, "show", script("[]", "damaged.json"))
+    assert "missing.json" in refused(capsys, "show", "missing.json")
+
+
+def test_python_dash_m_is_the_same_command(script):
+    name = script(GOOD + "raise SystemExit(7)")
+    done = subprocess.run(
+        [sys.executable, "-m", "shapetrace", "run", name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7
+    assert "Linear" in done.stdout

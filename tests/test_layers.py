@@ -1,0 +1,135 @@
+"""A file imports only from the layers above it, and heavy packages only when needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "shapetrace"
+
+#: from the first to the last: each may import those before it, and its own files
+LAYERS = """
+    errors records source tensors clocks recorder replay signatures lineage diagnosis
+    checks costs views tracing distributed cli ipython pytest_plugin __main__ __init__
+""".split()
+
+HEAVY = {"pandas", "tabulate", "matplotlib"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def layer(parts: tuple[str, ...]) -> str:
+    """`("shapetrace", "views", "text")` is in the layer `views`."""
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def module_of(path: Path) -> tuple[str, ...]:
+    parts = ("shapetrace", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imported(node: ast.AST, path: Path) -> Iterator[tuple[str, ...]]:
+    """The dotted names that one statement imports."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield tuple(alias.name.split("."))
+    elif isinstance(node, ast.ImportFrom):
+        base: tuple[str, ...] = ()
+        if node.level:
+            package = ("shapetrace", *path.parent.relative_to(PACKAGE).parts)
+            base = package[: len(package) - node.level + 1]
+        base += tuple(node.module.split(".")) if node.module else ()
+        if base == ("shapetrace",):  # `from shapetrace import views` names a layer
+            for alias in node.names:
+                known = alias.name in LAYERS
+                yield (*base, alias.name) if known else base
+        else:
+            yield base
+
+
+def at_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """The statements that run when the file is imported."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        yield node
+        yield from at_import(node)
+
+
+def upward(source: str, path: Path) -> list[str]:
+    """The imports, lazy ones included, that reach a layer not above the file's own."""
+    own = layer(module_of(path))
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for name in imported(node, path):
+            if name[0] != "shapetrace" or layer(name) == own:
+                continue
+            if LAYERS.index(layer(name)) > LAYERS.index(own):
+                found.append(f"line {node.lineno}: {'.'.join(name)}")
+    return found
+
+
+def heavy(source: str, path: Path) -> list[str]:
+    return [
+        f"line {node.lineno}: {'.'.join(name)}"
+        for node in at_import(ast.parse(source))
+        for name in imported(node, path)
+        if name[0] in HEAVY
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_imports_only_from_layers_above_it(path):
+    assert layer(module_of(path)) in LAYERS, "give the new file its place in LAYERS"
+    assert upward(path.read_text(), path) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_heavy_packages_are_imported_only_where_they_are_used(path):
+    assert heavy(path.read_text(), path) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import shapetrace.tracing",
+        "from shapetrace.tracing import Trace",
+        "from shapetrace import tracing",
+        "from shapetrace import trace",
+        "from . import cli",
+        "from .cli import main",
+        "def f():\n    from shapetrace.views.text import table",
+    ],
+)
+def test_an_upward_import_is_found_in_every_spelling(line):
+    assert len(upward(line, PACKAGE / "records.py")) == 1
+
+
+def test_downward_imports_and_those_of_its_own_layer_are_allowed():
+    lines = "from shapetrace.records import Source\nfrom .words import plural\n"
+    assert upward(lines, PACKAGE / "views" / "text.py") == []
+
+
+def test_a_heavy_import_is_found_at_the_top_and_allowed_in_a_function():
+    path = PACKAGE / "views" / "frame.py"
+    assert heavy("try:\n    import pandas as pd\nexcept ImportError: pass", path)
+    assert heavy("class A:\n    from matplotlib import pyplot", path)
+    assert not heavy("def f():\n    import pandas", path)
+
+
+def test_importing_shapetrace_loads_no_heavy_package():
+    code = (
+        "import sys, torch; before = set(sys.modules); import shapetrace;"
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
+    )
+    run = [sys.executable, "-c", code]
+    loaded = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert "shapetrace" in loaded.split()
+    assert HEAVY.isdisjoint(loaded.split())
