@@ -3,15 +3,17 @@
     python benchmarks/overhead.py                  everything that is installed
     python benchmarks/overhead.py --quick          few repetitions: a smoke test
     python benchmarks/overhead.py --nets dispatch --peers torchinfo
+    python benchmarks/overhead.py > benchmarks/RESULTS.md
 
 Every figure is a ratio to the untraced forward, measured in the same process with
 traced and untraced repetitions taking turns. Each pair of net and subject has a
-process of its own, since some peers patch torch for good.
+process of its own, since some peers patch torch for good. What is printed is Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -29,6 +31,17 @@ from subjects import OURS, PEERS, WATCH, WHOLE
 from tabulate import tabulate
 
 Result = dict[str, Any]
+
+PREFACE = """\
+# What watching a forward costs
+
+Printed by `python benchmarks/overhead.py`: torch {torch}, Python {python}, {cpus} CPUs.
+
+Ratios of lower quartiles to the untraced forward, which takes turns with the traced
+one in the same process; no gradients. *forward* is the model's own call inside the open
+context; *with entry and exit* adds installing, removing and whatever the tool does at
+the end by itself. Tools that call the model themselves have the second figure only.
+"""
 
 
 # -- one process: one subject on one net ---------------------------------------------
@@ -49,6 +62,10 @@ def measure(net: str, subject: str, repetitions: int, seconds: float) -> Result:
         model(x)
         stop = perf_counter() + seconds
         while len(whole) < 3 or (len(whole) < repetitions and perf_counter() < stop):
+            # What the traced forward left, garbage and cold caches, is not the
+            # untraced one's to pay for.
+            gc.collect()
+            model(x)
             start = perf_counter()
             model(x)
             untraced.append(perf_counter() - start)
@@ -134,9 +151,15 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--json", default="overhead.json", metavar="FILE")
     options = parser.parse_args()
-    repetitions, seconds = (5, 3.0) if options.quick else (200, 20.0)
+    repetitions, seconds = (5, 3.0) if options.quick else (100, 8.0)
     calls = 10_000 if options.quick else 100_000
 
+    machine = {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+    }
+    print(PREFACE.format(**machine), flush=True)
     ratios: list[Result] = []
     for net in options.nets:
         rows = []
@@ -145,8 +168,9 @@ def main() -> None:
             if found is not None:
                 ratios.append(found)
                 rows.append(_row(found))
-        print(f"\n{TITLES[net]}: ratios of lower quartiles to the untraced forward\n")
-        print(tabulate(rows, headers="keys", floatfmt=".2f", missingval="-"))
+        print(f"## {TITLES[net]}\n")
+        print(tabulate(rows, headers="keys", tablefmt="github", floatfmt=".2f"), "\n")
+        sys.stdout.flush()
 
     figures: Result = {}
     for kind, size in (
@@ -155,18 +179,14 @@ def main() -> None:
         ("views", calls),
     ):
         figures |= in_a_process(kind, size) or {}
-    print()
-    print(tabulate(figures.items(), headers=["beside the forward", ""], floatfmt=".3g"))
-
-    machine = {
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-    }
+    print("## Beside the forward\n")
+    rounded = [(name, f"{figure:,.2f}") for name, figure in figures.items()]
+    headers = ["what", "figure"]
+    print(tabulate(rounded, headers, tablefmt="github", disable_numparse=True))
     with open(options.json, "w", encoding="utf-8") as file:
         found = {"machine": machine, "ratios": ratios, "costs": figures}
         json.dump(found, file, indent=1)
-    print(f"\n{machine}; all figures are in {options.json}")
+    print(f"all figures are in {options.json}", file=sys.stderr)
 
 
 def _row(found: Result) -> dict[str, object]:

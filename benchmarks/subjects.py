@@ -64,6 +64,12 @@ def shapetrace_hooks_alone(model: nn.Module) -> AbstractContextManager[Any]:
     return trace(model, functions=False)
 
 
+def shapetrace_without_checks(model: nn.Module) -> AbstractContextManager[Any]:
+    from shapetrace import trace
+
+    return trace(model, checks=False)
+
+
 def profiler_with_stacks(model: nn.Module) -> AbstractContextManager[Any]:
     from torch.profiler import ProfilerActivity, profile
 
@@ -127,6 +133,7 @@ WATCH: dict[str, Watch] = {
     "empty hooks": empty_hooks,
     "empty hooks and mode": empty_hooks_and_mode,
     "shapetrace": shapetrace,
+    "shapetrace checks=False": shapetrace_without_checks,
     "shapetrace functions=False": shapetrace_hooks_alone,
     "torch.profiler stacks": profiler_with_stacks,
     "torch.profiler modules": profiler_with_modules,
@@ -142,5 +149,5 @@ WHOLE: dict[str, Whole] = {
     "torchlens": torchlens,
 }
 
-OURS = [*list(WATCH)[:5], "shapetrace, records made"]
-PEERS = [*list(WATCH)[5:], *(name for name in WHOLE if find_spec(name))]
+OURS = [*list(WATCH)[:6], "shapetrace, records made"]
+PEERS = [*list(WATCH)[6:], *(name for name in WHOLE if find_spec(name))]

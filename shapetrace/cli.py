@@ -11,16 +11,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from traceback import format_exception_only
 from types import CodeType, ModuleType, TracebackType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from shapetrace.errors import ReportError
-from shapetrace.tracing import load, trace
-
-if TYPE_CHECKING:
-    from shapetrace.tracing import Trace
+from shapetrace.tracing import Trace, load, trace
 
 #: the exit status for a command that cannot be carried out, as argparse has it
 USAGE = 2
@@ -43,9 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="shapetrace",
         description="See what goes through every layer of a PyTorch program.",
-    )
-    parser.add_argument(
-        "--version", action="version", version=f"shapetrace {version('shapetrace')}"
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -112,7 +105,7 @@ def _show(options: argparse.Namespace) -> int:
     try:
         t = load(options.report)
     except ReportError as error:
-        _refuse(options, str(error))
+        _refuse(options, f"{options.report}: {error}")
     status = _report(t, reports)
     if t.failure is not None:
         _print(f"\n{t.failure}")

@@ -72,6 +72,7 @@ class Graph:
     def __init__(self, rec: Recording) -> None:
         self.rec = rec
         self._relations: dict[tuple[bool, int], Relation] = {}
+        self._from_model: dict[int, bool] = {}
 
     @cached_property
     def tensors(self) -> dict[int, TensorRef]:
@@ -172,6 +173,14 @@ class Graph:
             return origin.kind == "outside"
         call = self.producer(tensor)
         return call is not None and not call.inputs
+
+    def from_model(self, tensor: int) -> bool:
+        """Whether a tensor descends from a parameter: whether a layer touched it."""
+        if tensor not in self._from_model:
+            self._from_model[tensor] = any(
+                self.is_parameter(other) for other in self.ancestors(tensor)
+            )
+        return self._from_model[tensor]
 
     # -- walks --------------------------------------------------------------------
 

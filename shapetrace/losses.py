@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shapetrace.lineage import Graph
-from shapetrace.records import Broadcast, FunctionCall
+from shapetrace.records import Broadcast, FunctionCall, TensorRef
 from shapetrace.signatures import broadcasts, is_loss, loss_input, loss_target
 
 
@@ -68,3 +68,36 @@ def target(call: FunctionCall) -> int | None:
     """The id of the tensor that a loss call takes as its target."""
     position = loss_target(call)
     return None if position is None else call.inputs[position].id
+
+
+def is_loss_like(graph: Graph, call: FunctionCall) -> bool:
+    """A loss of torch's, or a step of a hand-written one: outside of every module, an
+    operation between what the model made and data that it did not touch."""
+    if is_loss(call.name):
+        return True
+    if call.parent is not None or len(call.inputs) != 2:
+        return False
+    a, b = (graph.from_model(ref.id) for ref in call.inputs)
+    return a != b and call.name not in _NO_LOSS
+
+
+#: joining and looking up are no comparison
+_NO_LOSS = {"cat", "stack", "getitem", "gather", "index_select", "matmul", "mm", "bmm"}
+
+
+def sides(
+    graph: Graph, call: FunctionCall
+) -> tuple[TensorRef | None, TensorRef | None]:
+    """Prediction and target of a loss, also of a hand-written one."""
+    if is_loss(call.name):
+        at, wanted = loss_input(call), loss_target(call)
+        return (
+            None if at is None else call.inputs[at],
+            None if wanted is None else call.inputs[wanted],
+        )
+    if len(call.inputs) != 2:
+        return None, None
+    first, second = call.inputs
+    if graph.from_model(first.id):
+        return first, second
+    return second, first

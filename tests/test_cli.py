@@ -47,7 +47,7 @@ def refused(capsys, *argv: str) -> str:
 def test_run_prints_the_table_of_an_unmodified_script(script, capsys):
     assert main(["run", script(GOOD)]) == 0
     out = capsys.readouterr().out
-    assert "Linear" in out and "2x4" in out and "2x3" in out
+    assert "Linear" in out and "2×4" in out and "2×3" in out
 
 
 def test_run_writes_the_reports_that_were_asked_for(script, capsys):
@@ -56,7 +56,7 @@ def test_run_writes_the_reports_that_were_asked_for(script, capsys):
     types = ["Sequential", "Linear", "ReLU"]
     assert list(pandas.read_csv("a.csv")["type"]) == types
     assert [call.type for call in shapetrace.load("a.json").calls] == types
-    assert "<table" in Path("a.html").read_text()
+    assert "Sequential" in Path("a.html").read_text()
 
 
 def test_reports_go_where_the_user_stood_when_the_script_changes_directory(script):
@@ -99,7 +99,7 @@ def test_a_failing_script_keeps_its_traceback_and_still_gets_its_report(script, 
     assert main(["run", "--csv", "a.csv", script(BROKEN)]) == 1
     out, err = capsys.readouterr()
     assert "Linear" in out
-    assert len(pandas.read_csv("a.csv")) == 6
+    assert list(pandas.read_csv("a.csv")["type"]).count("Linear") == 2
     first_frame = err.partition("Traceback")[2].splitlines()[1]
     assert first_frame.strip().startswith(f'File "{os.path.abspath("script.py")}"')
     note = err.partition("ValueError: Expected input batch_size (2) to match")[2]
@@ -170,7 +170,7 @@ def test_show_prints_and_converts_a_saved_report(script, capsys):
     assert main(["show", "a.json", "--csv", "b.csv", "--html", "b.html"]) == 0
     assert capsys.readouterr().out == table
     assert len(pandas.read_csv("b.csv")) == 3
-    assert "<table" in Path("b.html").read_text()
+    assert "Sequential" in Path("b.html").read_text()
 
 
 def test_show_refuses_what_is_no_report(script, capsys):

@@ -14,8 +14,9 @@ PACKAGE = Path(__file__).parents[1] / "shapetrace"
 
 #: from the first to the last: each may import those before it, and its own files
 LAYERS = """
-    errors records source tensors clocks recorder replay signatures lineage diagnosis
-    checks costs views tracing distributed cli ipython pytest_plugin __main__ __init__
+    errors records source tensors clocks recorder replay signatures lineage losses
+    diagnosis expectation checks costs views tracing
+    distributed cli ipython pytest_plugin __main__ __init__
 """.split()
 
 HEAVY = {"pandas", "tabulate", "matplotlib"}
@@ -71,7 +72,7 @@ def upward(source: str, path: Path) -> list[str]:
         for name in imported(node, path):
             if name[0] != "shapetrace" or layer(name) == own:
                 continue
-            if LAYERS.index(layer(name)) > LAYERS.index(own):
+            if layer(name) not in LAYERS[: LAYERS.index(own)]:
                 found.append(f"line {node.lineno}: {'.'.join(name)}")
     return found
 

@@ -85,7 +85,7 @@ def test_wrong_by_names_the_choices() -> None:
 def test_without_timing_there_are_no_time_columns() -> None:
     rec = replace(samples.small_cnn(), has_timing=False)
     for by in ("call", "module", "function"):
-        assert not [name for name in frame(rec, by=by) if name.endswith("_ms")]
+        assert not [name for name in frame(rec, by=by) if str(name).endswith("_ms")]
 
 
 def test_csv_reads_back_whole(tmp_path: Path) -> None:

@@ -1,6 +1,12 @@
 """A failed call, or any call or tensor that is asked about, to a `Diagnosis`."""
-from shapetrace.lineage import Graph
 
+from __future__ import annotations
 
-def diagnose_failure(graph: Graph):
-    return None
+from shapetrace.diagnosis.explain import (
+    diagnose_failure,
+    explain_call,
+    explain_last,
+    explain_tensor,
+)
+
+__all__ = ["diagnose_failure", "explain_call", "explain_last", "explain_tensor"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shapetrace.signatures.coverage import Coverage, coverage
 from shapetrace.signatures.engine import broadcasts, conflicts, predict, relate
-from shapetrace.signatures.layers import relate_module
+from shapetrace.signatures.layers import module_function, relate_module
 from shapetrace.signatures.losses import is_loss, loss_input, loss_target
 from shapetrace.signatures.relation import Conflict, DimOrigin, How, Relation, Side
 
@@ -21,6 +21,7 @@ __all__ = [
     "is_loss",
     "loss_input",
     "loss_target",
+    "module_function",
     "predict",
     "relate",
     "relate_module",

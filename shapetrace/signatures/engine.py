@@ -22,6 +22,7 @@ from shapetrace.signatures.binding import Bound, Shape
 from shapetrace.signatures.guess import guess
 from shapetrace.signatures.language import Signature
 from shapetrace.signatures.match import match_best
+from shapetrace.signatures.names import home_and_name
 from shapetrace.signatures.probe import probe
 from shapetrace.signatures.registry import RULES, Entry
 from shapetrace.signatures.relation import Conflict, DimOrigin, Relation
@@ -32,13 +33,10 @@ _HOMES = frozenset(
     {
         "torch",
         "torch.Tensor",
-        "torch._tensor.Tensor",
         "torch.nn.functional",
         "torch.functional",
         "torch.special",
         "torch._C._nn",
-        "torch._C.TensorBase",
-        "torch._C._VariableFunctions",
         "torch._VF",
         "",
     }
@@ -71,9 +69,9 @@ def rule_name(call: FunctionCall) -> tuple[str, bool] | None:
     """The name under which the call's rule stands, and whether it works in place;
     None when there is no rule."""
     name = call.name
-    home, _, last = call.qualname.rpartition(".")
-    if last == "__get__":
-        home, _, name = home.rpartition(".")
+    home, last = home_and_name(call.qualname)
+    if name == "__get__":
+        name = last
     if last == "__rmatmul__":
         return None  # its operands are the other way round
     if home == "torch.nn.init":

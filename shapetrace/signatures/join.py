@@ -137,6 +137,10 @@ def stacks(b: Bound) -> Answer:
     shift = {op.pos: _shift(op, rank, column) for op in operands}
     ranks = {op.pos: len(op.shape) for op in operands}
     result.outputs = [[_lowered(d, shift, ranks) for d in o] for o in result.outputs]
+    result.conflicts = [
+        Conflict(c.kind, c.name, *(_own(s, shift, ranks) for s in (c.left, c.right)))
+        for c in result.conflicts
+    ]
     return result
 
 
@@ -144,6 +148,15 @@ def _shift(op: Operand, rank: int, column: bool) -> int:
     """How far lifting moved the tensor's own dimensions."""
     lifts = not column and rank >= 2 and len(op.shape) == 1
     return 1 if lifts else 0
+
+
+def _own(side: Side, shift: dict[int, int], ranks: dict[int, int]) -> Side:
+    """A side counted in its tensor as it was before lifting."""
+    if side.input is None or side.dim is None:
+        return side
+    dim = side.dim - shift[side.input]
+    inside = 0 <= dim < ranks[side.input]
+    return Side(side.input, dim if inside else None, side.size, side.name)
 
 
 def _lowered(dim: Dim, shift: dict[int, int], ranks: dict[int, int]) -> Dim:

@@ -27,8 +27,7 @@ arrow `=>` is that of a loss: a scalar unless `reduction="none"`, then the shape
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["name", "star", "optional", "ellipsis", "literal", "quotient", "window"]
 
@@ -50,8 +49,7 @@ class SignatureError(ValueError):
     """A line of the signature language that cannot be read; it says what to write."""
 
 
-@dataclass(frozen=True, slots=True)
-class DimSpec:
+class DimSpec(NamedTuple):
     """One dimension of a signature. `value` is a literal's size, `arg` a divisor."""
 
     kind: Kind
@@ -60,8 +58,7 @@ class DimSpec:
     value: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OperandSpec:
+class OperandSpec(NamedTuple):
     """The shape of one operand."""
 
     param: str
@@ -72,8 +69,7 @@ class OperandSpec:
     rank: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """One line of the table."""
 
     name: str

@@ -124,7 +124,7 @@ def relate_module(call: ModuleCall, info: ModuleInfo | None) -> Relation:
         attended = _attention(call, info)
         if attended is not None:
             return attended
-    function = None if info is None else _as_function(call, info)
+    function = None if info is None else module_function(call, info)
     if function is None:
         shapes = tuple(ref.shape for ref in call.inputs)
         outputs = tuple(guess(shapes, ref.shape) for ref in call.outputs or ())
@@ -146,7 +146,7 @@ def _own(origin: DimOrigin, count: int) -> DimOrigin:
     return DimOrigin(origin.how, sources, origin.note, origin.sure)
 
 
-def _as_function(call: ModuleCall, info: ModuleInfo) -> FunctionCall | None:
+def module_function(call: ModuleCall, info: ModuleInfo) -> FunctionCall | None:
     """The layer's call as that of its function; None for what is no torch layer."""
     if not info.qualname.startswith("torch.nn.modules."):
         return None

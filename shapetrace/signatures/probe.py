@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from shapetrace.records import FunctionCall, Opaque, TensorRef
+from shapetrace.signatures.names import home_and_name
 from shapetrace.signatures.relation import DimOrigin, How
 
 Shape = tuple[int, ...]
@@ -64,7 +65,7 @@ def probe(call: FunctionCall) -> tuple[tuple[DimOrigin, ...], ...] | None:
 
 def _resolve(call: FunctionCall) -> Any:
     """The function, where it is one of torch's that may be probed."""
-    home, _, name = call.qualname.rpartition(".")
+    home, name = home_and_name(call.qualname)
     space = _HOMES.get(home)
     if space is None or _NEVER.search(name):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shapetrace.signatures.answer import Answer
 from shapetrace.signatures.binding import Bound
@@ -11,8 +11,7 @@ from shapetrace.signatures.binding import Bound
 Rule = Callable[[Bound], Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A rule and the parameter list by which it reads a call's arguments."""
 
     params: dict[str, int]

@@ -19,6 +19,7 @@ from shapetrace.signatures.answer import (
 )
 from shapetrace.signatures.binding import Bound, Operand
 from shapetrace.signatures.match import match_best
+from shapetrace.signatures.names import home_and_name
 from shapetrace.signatures.registry import rule
 from shapetrace.signatures.relation import Conflict, DimOrigin, Side
 from shapetrace.signatures.table import signatures
@@ -175,7 +176,7 @@ def _blocks(b: Bound, i: int, size: int) -> int:
 @rule("unfold im2col", "input kernel_size dilation padding stride")
 def unfold(b: Bound) -> Answer:
     """Sliding blocks: F.unfold of images; Tensor.unfold of one dimension."""
-    if b.call.qualname.startswith(("torch.Tensor", "torch._C.TensorBase")):
+    if home_and_name(b.call.qualname)[0] == "torch.Tensor":
         return _unfold_dimension(b)
     op = b.need("input")
     rank = len(op.shape)

@@ -1,0 +1,620 @@
+"""Which side is wrong, and who put it there: culprits in order of likelihood.
+
+Each rule weighs evidence that the recording holds, and says it in the culprit's
+reason. Data (inputs and targets) is the user's and believed, unless no layer touched
+the size that does not fit, or the shape itself gives it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shapetrace.diagnosis.blame_loss import blame_loss
+from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.suspects import (
+    Leaf,
+    changers,
+    is_uneven,
+    leaves,
+    made_in_model,
+    name_of,
+    of_call,
+    of_data,
+    of_module,
+    owner,
+)
+from shapetrace.lineage import Call, Graph
+from shapetrace.records import Culprit, FunctionCall, ModuleCall
+
+_MOST = 3
+
+
+def blame(graph: Graph, problem: Problem) -> tuple[Culprit, ...]:
+    """At most three culprits, most likely first."""
+    rules = {
+        "container": _container,
+        "range": _range,
+        "dtype": _unlike,
+        "device": _unlike,
+        "numel": _view,
+        "rank": _rank,
+        "size": _size,
+        "other": _unknown,
+    }
+    found = list(rules[problem.kind](graph, problem))
+    distinct: list[Culprit] = []
+    for culprit in found:
+        if all((culprit.kind, culprit.name) != (c.kind, c.name) for c in distinct):
+            distinct.append(culprit)
+    if not distinct:
+        distinct = list(_unknown(graph, problem))
+    return tuple(distinct[:_MOST])
+
+
+def _size(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    left, right = problem.left, problem.right
+    if left is None or right is None:
+        return _unknown(graph, problem)
+    if problem.loss:
+        return blame_loss(graph, problem)
+    if problem.layer is not None or _holds(graph, right):
+        return _layer(graph, problem, left, right)
+    return _operands(graph, problem, left, right)
+
+
+def _holds(graph: Graph, spot: Spot) -> bool:
+    return spot.tensor is not None and graph.is_parameter(spot.tensor)
+
+
+# -- a layer against its input -------------------------------------------------------
+
+
+def _layer(
+    graph: Graph, problem: Problem, left: Spot, right: Spot
+) -> Iterable[Culprit]:
+    """The consumer's parameter first, its producer second, unless the shapes tell
+    of a missing batch dimension, another layout, a view that regrouped, or a state
+    made for another batch."""
+    if left.tensor is None or left.dim is None:
+        return _unknown(graph, problem)
+    consumer = _consumer(graph, problem, right)
+    shape = graph.tensors[left.tensor].shape
+    found = leaves(graph, left.tensor, left.dim)
+    label = left.role or problem.name or "size"
+    wants = Culprit(
+        consumer.kind,
+        consumer.name,
+        left.dim,
+        left.size,
+        right.size,
+        consumer.source,
+        f"expects {label}={right.size}, gets {left.size}",
+    )
+    first: list[Culprit] = []
+    if right.tensor is not None and not _holds(graph, right):
+        other = _second_operand(graph, problem, left, right)
+        if other is not None:
+            return other + [wants]
+    batch = _unbatched(graph, left.tensor)
+    if batch is not None:
+        first.append(batch)
+    regrouped = _regrouped(graph, found, left, right)
+    if regrouped is not None:
+        first.append(regrouped)
+    joined = _joined_elsewhere(graph, left, right)
+    if joined is not None:
+        first.append(joined)
+    producers = _producers(graph, found, left, right)
+    untouched = len(found) == 1 and found[0].end.kind == "data" and not any(
+        hop.origin.how not in ("same", "broadcast") for hop in found[0].hops
+    )
+    if untouched and not graph.from_model(left.tensor):
+        data = of_data(
+            graph,
+            left.tensor,
+            dim=left.dim,
+            size=left.size,
+            expected=right.size,
+            reason=_layout(shape, left, right)
+            or f"comes in with {left.size}, no layer has touched it",
+        )
+        if label in ("in_channels", "batch") or right.size in shape or not problem.layer:
+            return [*first, data, wants]
+        return [*first, wants, data]
+    return [*first, wants, *producers]
+
+
+def _consumer(graph: Graph, problem: Problem, right: Spot) -> Culprit:
+    if problem.layer is not None:
+        return of_module(problem.layer)
+    holder = owner(graph, right.tensor) if right.tensor is not None else None
+    if holder is not None:
+        module = graph.module_of(problem.call)
+        source = module.source if module is not None else problem.call.source
+        return Culprit("module", holder, source=source)
+    return of_call(graph, problem.call)
+
+
+def _layout(shape: tuple[int, ...], left: Spot, right: Spot) -> str:
+    where = [dim for dim, size in enumerate(shape) if size == right.size]
+    if where and left.dim not in where:
+        return (
+            f"has its {right.size} in dim {where[-1]}, not in dim {left.dim}: "
+            "another layout than the layer's"
+        )
+    return ""
+
+
+def _unbatched(graph: Graph, tensor: int) -> Culprit | None:
+    """Data that went into a convolution without a batch dimension: the channels have
+    stood for the batch from there on."""
+    for made, call in graph.chain(tensor):
+        if not isinstance(call, FunctionCall) or not call.name.startswith("conv"):
+            continue
+        rank = int(call.name[-2]) + 2 if call.name[-1] == "d" else 0
+        data = call.inputs[0]
+        if rank and len(data.shape) == rank - 1 and not graph.from_model(data.id):
+            return of_data(
+                graph,
+                data.id,
+                dim=0,
+                size=data.shape[0],
+                reason=f"has no batch dimension: {call.name} took {_x(data.shape)} as one "
+                "unbatched sample",
+            )
+    return None
+
+
+def _regrouped(
+    graph: Graph, found: tuple[Leaf, ...], left: Spot, right: Spot
+) -> Culprit | None:
+    """A view that took part of the batch (or of another dimension) into this one."""
+    for leaf in found:
+        for hop in changers(graph, leaf.hops):
+            if hop.origin.how not in ("product", "split", "argument"):
+                continue
+            call = hop.call
+            if not isinstance(call, FunctionCall) or not call.direct or not call.inputs:
+                continue
+            old, new = call.inputs[0].shape, graph.tensors[hop.tensor].shape
+            if hop.dim > 0 and old and new and old[0] != new[0] and old[0] > 1:
+                return of_call(
+                    graph,
+                    call,
+                    dim=hop.dim,
+                    size=graph.size(hop.tensor, hop.dim),
+                    expected=right.size,
+                    reason=f"makes {_x(new)} of {_x(old)}: it regroups the first dimension",
+                )
+            return None
+    return None
+
+
+def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
+    """A cat of tensors along another dimension, which along this one would fit."""
+    if left.tensor is None or left.dim is None:
+        return None
+    for made, call in graph.chain(left.tensor):
+        if not isinstance(call, FunctionCall) or call.parent is None:
+            return None
+        if call.name not in ("cat", "concat", "concatenate"):
+            if call.outputs and call.inputs and call.inputs[0].shape != call.outputs[0].shape:
+                return None
+            continue
+        own = [ref for ref in call.inputs if len(ref.shape) > left.dim]
+        along = sum(ref.shape[left.dim] for ref in own)
+        if along == right.size and along != left.size:
+            return of_call(
+                graph,
+                call,
+                dim=left.dim,
+                size=left.size,
+                expected=right.size,
+                reason=f"joins along another dimension; along dim {left.dim} it would "
+                f"give {right.size}",
+            )
+        return None
+    return None
+
+
+def _second_operand(
+    graph: Graph, problem: Problem, left: Spot, right: Spot
+) -> list[Culprit] | None:
+    """A layer's other input: a hidden state, a mask, a second sequence."""
+    assert right.tensor is not None and right.dim is not None
+    reason = f"gives {right.size} where {left.size} is wanted"
+    info = {"dim": right.dim, "size": right.size, "expected": left.size}
+    made = made_in_model(graph, right.tensor)
+    if made is not None and not graph.from_model(right.tensor):
+        return [
+            of_call(graph, made, **info, reason=f"makes it for {right.size}, not {left.size}"),
+        ]
+    shapes = graph.tensors
+    a = shapes[left.tensor].shape if left.tensor is not None else ()
+    b = shapes[right.tensor].shape
+    if problem.layer is not None and _swapped(graph, problem, a, b):
+        return [
+            of_module(
+                problem.layer,
+                dim=right.dim,
+                size=right.size,
+                expected=left.size,
+                reason="takes dimension 0 as time and 1 as batch (batch_first=False); "
+                "its inputs come the other way round",
+            )
+        ]
+    if graph.from_model(right.tensor):
+        found = leaves(graph, right.tensor, right.dim)
+        return _producers(graph, found, right, left)
+    data = of_data(graph, right.tensor, **info, reason=reason)
+    return [data]
+
+
+def _swapped(
+    graph: Graph, problem: Problem, a: tuple[int, ...], b: tuple[int, ...]
+) -> bool:
+    """A sequence layer with batch_first=False whose second operand fits its first
+    once batch and time change places."""
+    assert problem.layer is not None
+    info = graph.rec.modules.get(problem.layer.name)
+    if info is None or info.attributes.get("batch_first") is not False:
+        return False
+    return len(a) >= 3 and len(b) >= 2 and a[0] != a[1] and b[:2] == a[:2]
+
+
+def _producers(
+    graph: Graph, found: tuple[Leaf, ...], left: Spot, right: Spot
+) -> list[Culprit]:
+    """Who made a size, per factor: the layer whose width it is, the window that is
+    uneven, the function, the data."""
+    culprits: list[Culprit] = []
+    odd: list[Culprit] = []
+    data: list[Culprit] = []
+    for leaf in found:
+        for hop in changers(graph, leaf.hops):
+            how = hop.origin.how
+            size = graph.size(hop.tensor, hop.dim)
+            expected = right.size if len(found) == 1 and size == left.size else None
+            if how == "window":
+                if is_uneven(graph, hop):
+                    odd.append(
+                        of_call(
+                            graph,
+                            hop.call,
+                            dim=hop.dim,
+                            size=size,
+                            reason=f"gives {size} ({hop.origin.note})",
+                        )
+                    )
+                continue
+            if not hop.call.inputs:
+                continue  # a factory: named as data below
+            note = hop.origin.note or how
+            culprits.append(
+                of_call(
+                    graph,
+                    hop.call,
+                    dim=hop.dim,
+                    size=size,
+                    expected=expected,
+                    reason=f"makes the {size} ({note})",
+                )
+            )
+        if leaf.end.kind == "data":
+            data.append(
+                of_data(
+                    graph,
+                    leaf.end.tensor,
+                    dim=leaf.end.dim,
+                    size=graph.size(leaf.end.tensor, leaf.end.dim),
+                    reason=f"comes in with {graph.size(leaf.end.tensor, leaf.end.dim)}",
+                )
+            )
+        elif leaf.end.kind == "parameter":
+            name = owner(graph, leaf.end.tensor)
+            if name is not None and not any(c.name == name for c in culprits):
+                culprits.append(
+                    Culprit(
+                        "module",
+                        name,
+                        leaf.end.dim,
+                        graph.size(leaf.end.tensor, leaf.end.dim),
+                        reason="holds the parameter",
+                    )
+                )
+    windows = any(hop.origin.how == "window" for leaf in found for hop in leaf.hops)
+    if len(found) > 1 and windows:
+        return data + odd + culprits
+    return culprits + odd + data
+
+
+# -- two operands of a function ------------------------------------------------------
+
+
+def _operands(
+    graph: Graph, problem: Problem, left: Spot, right: Spot
+) -> Iterable[Culprit]:
+    """add, cat, matmul: both branches back to where each got its size."""
+    if left.tensor is None or right.tensor is None:
+        return _unknown(graph, problem)
+    a, b = graph.tensors[left.tensor].shape, graph.tensors[right.tensor].shape
+    swapped = _untransposed(graph, problem, a, b)
+    if swapped is not None:
+        return [swapped]
+    for spot, other in ((right, left), (left, right)):
+        if _holds(graph, spot):
+            return _layer(graph, problem, other, spot)
+    weights = [_parameter_end(graph, spot) for spot in (left, right)]
+    shapes = [a, b]
+    if sorted(a) == sorted(b) and a != b:
+        layouts = _layouts(graph, problem, left, right)
+        if layouts:
+            return layouts
+    sides = []
+    for spot, other in ((left, right), (right, left)):
+        assert spot.tensor is not None and spot.dim is not None
+        found = leaves(graph, spot.tensor, spot.dim)
+        sides.append(_producers(graph, found, spot, other))
+    first, second = sides
+    made = [graph.from_model(spot.tensor) for spot in (left, right) if spot.tensor]
+    if made == [True, False]:
+        return _one_is_data(graph, left, right, first, second)
+    if made == [False, True]:
+        return _one_is_data(graph, right, left, second, first)
+    if _changed(graph, right) > _changed(graph, left) or (weights[1] and not weights[0]):
+        first, second = second, first
+    del shapes
+    return [*first[:1], *second[:1], *first[1:], *second[1:]]
+
+
+def _one_is_data(
+    graph: Graph, model: Spot, data: Spot, makers: list[Culprit], own: list[Culprit]
+) -> list[Culprit]:
+    """What layers made against what came in (a mask, a table made in forward)."""
+    return [*own[:1], *makers, *own[1:]]
+
+
+def _changed(graph: Graph, spot: Spot) -> int:
+    assert spot.tensor is not None and spot.dim is not None
+    trail = graph.trail(spot.tensor, spot.dim)
+    return sum(2 if is_uneven(graph, hop) else 1 for hop in changers(graph, trail.hops))
+
+
+def _parameter_end(graph: Graph, spot: Spot) -> bool:
+    assert spot.tensor is not None and spot.dim is not None
+    return graph.trail(spot.tensor, spot.dim).end.kind == "parameter"
+
+
+def _untransposed(
+    graph: Graph, problem: Problem, a: tuple[int, ...], b: tuple[int, ...]
+) -> Culprit | None:
+    """A matrix product that would go if its second operand were transposed."""
+    if problem.call.name not in ("matmul", "mm", "bmm", "linear", "baddbmm"):
+        return None
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-1] or b[-2] == b[-1]:
+        return None
+    return of_call(
+        graph,
+        problem.call,
+        dim=len(b) - 2,
+        size=b[-2],
+        expected=a[-1],
+        reason=f"both operands end in {a[-1]}: the second wants transpose(-2, -1)",
+    )
+
+
+def _layouts(
+    graph: Graph, problem: Problem, left: Spot, right: Spot
+) -> list[Culprit]:
+    """The same sizes in another order: a missing permute. Whoever put a new dimension
+    in another place than the other side (one_hot puts classes last) is the culprit."""
+    found = []
+    for spot, other in ((right, left), (left, right)):
+        assert spot.tensor is not None
+        rank = len(graph.tensors[spot.tensor].shape)
+        for dim in range(rank):
+            end = graph.trail(spot.tensor, dim).end
+            if end.kind == "argument" and isinstance(end.call, FunctionCall):
+                if end.call.direct and end.call.inputs:
+                    found.append(
+                        of_call(
+                            graph,
+                            end.call,
+                            dim=dim,
+                            size=graph.size(spot.tensor, dim),
+                            expected=None,
+                            reason="the same sizes stand in another order: a permute is "
+                            "missing after it",
+                        )
+                    )
+    return found
+
+
+# -- ranks, views, types, ranges, containers ---------------------------------------
+
+
+def _rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    if problem.loss:
+        return blame_loss(graph, problem)
+    spot = next((s for s in problem.spots if s.tensor is not None), None)
+    if spot is None or spot.tensor is None:
+        return _unknown(graph, problem)
+    shape = graph.tensors[spot.tensor].shape
+    reason = f"has {len(shape)} dimensions: {_x(shape)}"
+    found: list[Culprit] = []
+    for side in problem.spots:
+        if side.tensor is None or graph.is_parameter(side.tensor):
+            continue
+        reshaped = _reshaper(graph, side.tensor)
+        if reshaped is not None:
+            found.append(of_call(graph, reshaped, reason=f"its result {reason}"))
+        elif not graph.from_model(side.tensor):
+            found.append(of_data(graph, side.tensor, reason=reason))
+        else:
+            for _, call in graph.chain(side.tensor):
+                found.append(of_call(graph, call, reason=f"its output {reason}"))
+                break
+    if problem.layer is not None:
+        found.append(of_module(problem.layer, reason=f"cannot take {_x(shape)}"))
+    return sorted(found, key=lambda culprit: culprit.kind == "module")
+
+
+def _reshaper(graph: Graph, tensor: int) -> FunctionCall | None:
+    """The newest function of the user's that changed the number of dimensions."""
+    for made, call in graph.chain(tensor):
+        if isinstance(call, FunctionCall) and call.direct and call.inputs:
+            if len(call.inputs[0].shape) != len(graph.tensors[made].shape):
+                return call
+    return None
+
+
+def _view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """A view of another number of elements: the view names a number that is not the
+    data's; the data's sizes are named after it."""
+    call = problem.call
+    wanted = problem.right.size if problem.right else None
+    yield of_call(
+        graph,
+        call,
+        size=problem.left.size if problem.left else None,
+        expected=wanted,
+        reason=f"asks for {wanted} elements (or a multiple)"
+        if wanted
+        else "asks for another number of elements",
+    )
+    if not call.inputs:
+        return
+    tensor = call.inputs[0]
+    for dim in range(1, len(tensor.shape)):
+        found = leaves(graph, tensor.id, dim)
+        spot = Spot(tensor.id, dim, tensor.shape[dim])
+        yield from _producers(graph, found, spot, Spot(None, None, 0))
+
+
+def _unlike(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """Two element types or devices: the data, or the call that cast or moved it."""
+    left, right = problem.left, problem.right
+    if left is None or left.tensor is None:
+        return
+    kind = problem.kind
+    odd = right if problem.loss and right is not None else left
+    assert odd.tensor is not None
+    own = str(getattr(graph.tensors[odd.tensor], kind)).removeprefix("torch.")
+    against = left if odd is right else right
+    if against is not None and against.tensor is not None:
+        wanted = str(getattr(graph.tensors[against.tensor], kind)).removeprefix("torch.")
+    else:
+        wanted = "another"
+    reason = f"is {own}, {wanted} is wanted"
+    if not graph.from_model(odd.tensor):
+        made = made_in_model(graph, odd.tensor)
+        if made is not None and problem.layer is None and not problem.loss:
+            yield of_call(graph, made, reason=reason)
+        yield of_data(graph, odd.tensor, target=problem.loss, reason=reason)
+        if problem.layer is not None:
+            yield of_module(problem.layer, reason=f"holds {wanted} parameters")
+        else:
+            yield from _enclosing(graph, problem.call, f"combines {own} with {wanted}")
+        return
+    if problem.layer is not None:
+        yield of_module(problem.layer, reason=f"holds {wanted} parameters, gets {own}")
+    caster = _caster(graph, odd.tensor, kind)
+    if caster is not None:
+        yield of_call(graph, caster, reason=f"gives {own}")
+    yield from _enclosing(graph, problem.call, f"combines {own} with {wanted}")
+
+
+def _caster(graph: Graph, tensor: int, kind: str) -> Call | None:
+    """The oldest call of the unbroken run that has the odd type or device."""
+    odd = getattr(graph.tensors[tensor], kind)
+    found: Call | None = None
+    for made, call in graph.chain(tensor):
+        if getattr(graph.tensors[made], kind) != odd:
+            break
+        found = call
+    return found
+
+
+def _enclosing(graph: Graph, call: FunctionCall, reason: str) -> Iterable[Culprit]:
+    module = graph.module_of(call)
+    if module is not None:
+        yield of_module(module, reason=reason)
+
+
+def _range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    left, right = problem.left, problem.right
+    if left is None or left.tensor is None:
+        return
+    span = graph.rec.value_ranges.get(left.tensor, (left.size, left.size))
+    limit = right.size if right is not None else None
+    reason = f"holds values from {span[0]} to {span[1]}, allowed are 0 to {(limit or 1) - 1}"
+    size = span[0] if span[0] < 0 else span[1]
+    data = of_data(
+        graph, left.tensor, target=problem.loss, size=size, expected=limit, reason=reason
+    )
+    if problem.loss:
+        yield data
+        if right is not None and right.tensor is not None and right.dim is not None:
+            found = leaves(graph, right.tensor, right.dim)
+            yield from _producers(graph, found, right, Spot(None, None, span[1] + 1))
+        return
+    table = None
+    if problem.layer is not None:
+        table = of_module(
+            problem.layer,
+            dim=0,
+            size=limit,
+            expected=span[1] + 1 if span[0] >= 0 else None,
+            reason=f"has num_embeddings={limit}, index {size} is asked for",
+        )
+    if table is not None and span[0] >= 0:
+        yield table
+    yield data
+    if table is not None:
+        yield table
+
+
+def _container(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """The module call whose whole output was passed on."""
+    inner = [ref.id for ref in problem.call.inputs if "[" in ref.path[6:]]
+    inner += [ref.id for ref in problem.call.inputs if "." in ref.path]
+    for module in sorted(graph.rec.calls, key=lambda call: -call.end_order):
+        ids = {ref.id for ref in module.outputs or ()}
+        if module.output_type != "Tensor" and ids and ids & set(inner):
+            yield of_module(
+                module,
+                reason=f"returns {module.output_type}; the call wants one tensor of it",
+            )
+            return
+
+
+def _unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """No rule says more: the layer that failed, its input, or the function itself."""
+    call = problem.call
+    if problem.layer is not None:
+        yield of_module(problem.layer, reason="raised")
+        for ref in call.inputs:
+            if not graph.is_parameter(ref.id):
+                if not graph.from_model(ref.id):
+                    yield of_data(graph, ref.id, reason=f"comes in as {_x(ref.shape)}")
+                break
+        return
+    if problem.loss:
+        yield from blame_loss(graph, problem)
+        return
+    yield of_call(graph, call, reason="raised")
+    yield from _enclosing(graph, call, "encloses the call that raised")
+
+
+def enclosing_module(graph: Graph, call: FunctionCall) -> ModuleCall | None:
+    """The innermost module whose forward is running."""
+    return graph.module_of(call)
+
+
+def describe_call(graph: Graph, call: Call) -> str:
+    """A call by name, for sentences."""
+    return f"`{name_of(graph, call)}`"
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"

@@ -1,0 +1,338 @@
+"""A loss whose prediction and target do not fit: which of the two, and who made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.suspects import (
+    Leaf,
+    changers,
+    is_integral,
+    is_uneven,
+    leaves,
+    of_call,
+    of_data,
+    removed,
+)
+from shapetrace.lineage import Graph, Hop
+from shapetrace.losses import sides
+from shapetrace.records import Culprit, FunctionCall, TensorRef
+
+
+#: losses whose target holds class indices, with a dimension less than the prediction
+_BY_CLASS = ("cross_entropy", "nll_loss", "multi_margin_loss", "ctc_loss")
+
+
+def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """Culprits of a loss call, most likely first."""
+    prediction, target = sides(graph, problem.call)
+    if prediction is None or target is None:
+        return []
+    left, right = problem.left, problem.right
+    if left is None or right is None:
+        return [_target(graph, target), *_last_layer(graph, prediction)]
+    if left.tensor == target.id and right.tensor == prediction.id:
+        left, right = right, left
+    others = {prediction.id, target.id} - {left.tensor, right.tensor}
+    if len(others) == 2 or right.tensor not in (target.id, prediction.id):
+        return _third(graph, left, right)
+    by_class = problem.call.name in _BY_CLASS
+    other_rank = len(prediction.shape) != len(target.shape) and not by_class
+    if problem.kind == "rank" or other_rank:
+        ranked = _ranks(graph, problem, prediction, target, left, right)
+        if ranked:
+            return ranked
+    if left.dim is None or right.dim is None:
+        return [_target(graph, target), *_last_layer(graph, prediction)]
+    if problem.name == "space" or _permuted(prediction, target):
+        moved = _class_dim(graph, problem, prediction, target)
+        if moved:
+            return moved
+    return _sizes(graph, prediction, target, left, right)
+
+
+def _target(
+    graph: Graph,
+    target: TensorRef,
+    *,
+    dim: int | None = None,
+    size: int | None = None,
+    expected: int | None = None,
+    reason: str = "",
+) -> Culprit:
+    return of_data(
+        graph,
+        target.id,
+        target=True,
+        dim=dim,
+        size=size,
+        expected=expected,
+        reason=reason or f"comes in as {_x(target.shape)}",
+    )
+
+
+def _last_layer(graph: Graph, prediction: TensorRef) -> list[Culprit]:
+    """The newest layer behind a prediction."""
+    for _, call in graph.chain(prediction.id):
+        if graph.layer_of(call) is not None and len(call.inputs) > 1:
+            return [of_call(graph, call, reason=f"makes the prediction {_x(prediction.shape)}")]
+    return []
+
+
+def _third(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
+    """Neither is the target: class weights, a variance, a second embedding."""
+    found: list[Culprit] = []
+    for spot, other in ((right, left), (left, right)):
+        if spot.tensor is None or spot.dim is None:
+            continue
+        for leaf in leaves(graph, spot.tensor, spot.dim):
+            found += of_leaf(graph, leaf, spot.size, other.size, target=False)
+        if not found and not graph.from_model(spot.tensor):
+            found.append(of_data(graph, spot.tensor, dim=spot.dim, size=spot.size))
+    return found
+
+
+def _ranks(
+    graph: Graph,
+    problem: Problem,
+    prediction: TensorRef,
+    target: TensorRef,
+    left: Spot,
+    right: Spot,
+) -> list[Culprit]:
+    """A dimension too many on one side: who added it, or who took it from the other."""
+    if problem.kind != "rank":
+        left, right = _extra(prediction, target)
+    if right.dim is not None and right.dim < len(target.shape):
+        size = target.shape[right.dim]
+        note = _target(
+            graph,
+            target,
+            dim=right.dim,
+            size=size,
+            reason=f"has a dimension of {size} (dim {right.dim}) that the prediction "
+            f"{_x(prediction.shape)} has not",
+        )
+        gone = removed(graph, prediction.id, size)
+        if gone is not None and (size > 1 or right.dim == 0 and gone.direct):
+            lost = of_call(
+                graph,
+                gone,
+                dim=right.dim,
+                size=None,
+                expected=size,
+                reason=f"takes the dimension of {size} away from the prediction"
+                + (": it is the batch, here of one sample" if size == 1 else ""),
+            )
+            return [lost, note]
+        if gone is not None:
+            return [note, of_call(graph, gone, reason="squeezes it from the prediction")]
+        return [note, *_last_layer(graph, prediction)]
+    if left.dim is None or left.dim >= len(prediction.shape):
+        return []
+    size = prediction.shape[left.dim]
+    makers: list[Culprit] = []
+    found = leaves(graph, prediction.id, left.dim)
+    for leaf in found:
+        makers += of_leaf(graph, leaf, size, None, target=False)
+    missing = _target(
+        graph,
+        target,
+        size=len(target.shape),
+        reason=f"{_x(target.shape)} lacks the prediction's dimension of {size}",
+    )
+    width = all(leaf.end.kind == "parameter" for leaf in found)
+    if size == 1 or width and is_integral(graph, target):
+        return [missing, *makers]
+    return [*makers, missing]
+
+
+def _extra(prediction: TensorRef, target: TensorRef) -> tuple[Spot, Spot]:
+    """The dimension that the longer of the two has too much, when aligned in front."""
+    a, b = prediction.shape, target.shape
+    longer, shorter = (a, b) if len(a) > len(b) else (b, a)
+    at = len(longer) - 1
+    for dim in range(len(longer)):
+        if dim >= len(shorter) or longer[dim] != shorter[dim]:
+            at = dim
+            break
+    none = Spot(None, None, 0)
+    if longer is a:
+        return Spot(prediction.id, at, a[at]), none
+    return none, Spot(target.id, at, b[at])
+
+
+def _permuted(prediction: TensorRef, target: TensorRef) -> bool:
+    a, b = prediction.shape, target.shape
+    return a != b and sorted(a) == sorted(b)
+
+
+def _class_dim(
+    graph: Graph, problem: Problem, prediction: TensorRef, target: TensorRef
+) -> list[Culprit]:
+    """cross_entropy wants the classes in dimension 1; here a layer's width, which the
+    classes are, stands last."""
+    shape = prediction.shape
+    if problem.call.name not in ("cross_entropy", "nll_loss") or len(shape) < 3:
+        return []
+    if shape[:-1] != target.shape:
+        return []
+    last = len(shape) - 1
+    for leaf in leaves(graph, prediction.id, last):
+        for culprit in of_leaf(graph, leaf, shape[last], None, target=False):
+            reason = (
+                f"its {shape[last]} classes stand in dim {last}; "
+                f"{problem.call.name} takes dim 1 as classes: a permute is missing"
+            )
+            return [
+                Culprit(
+                    culprit.kind,
+                    culprit.name,
+                    1,
+                    shape[1],
+                    shape[last],
+                    culprit.source,
+                    reason,
+                )
+            ]
+    return []
+
+
+def _sizes(
+    graph: Graph, prediction: TensorRef, target: TensorRef, left: Spot, right: Spot
+) -> list[Culprit]:
+    """Two sizes, factor against factor: what both hold cancels out."""
+    assert left.dim is not None and right.dim is not None
+    own = list(leaves(graph, prediction.id, left.dim))
+    others = list(leaves(graph, target.id, right.dim))
+    for leaf in list(others):
+        twin = next((mine for mine in own if mine.size == leaf.size), None)
+        if twin is not None:
+            own.remove(twin)
+            others.remove(leaf)
+    reason = f"comes in with {right.size}, the prediction has {left.size}"
+    wrong = _target(
+        graph, target, dim=right.dim, size=right.size, expected=left.size, reason=reason
+    )
+    if not own:
+        made = [c for leaf in others for c in of_leaf(graph, leaf, right.size, None, target=True)]
+        return [wrong, *made]
+    if not others:
+        merged = _merger(graph, own, left, right)
+        made = [c for leaf in own for c in of_leaf(graph, leaf, left.size, None, target=False)]
+        return [*merged, *made, wrong]
+    if len(own) == 1 and len(others) == 1:
+        return _pair(graph, own[0], others[0], left, right, wrong)
+    merged = _merger(graph, own, left, right)
+    made = [c for leaf in own for c in of_leaf(graph, leaf, left.size, None, target=False)]
+    return [*merged, *made, wrong]
+
+
+def _merger(
+    graph: Graph, own: list[Leaf], left: Spot, right: Spot
+) -> list[Culprit]:
+    """The function that joined what is left over into the prediction's dimension."""
+    for leaf in own:
+        for hop in changers(graph, leaf.hops):
+            direct = isinstance(hop.call, FunctionCall) and hop.call.direct
+            if hop.origin.how in ("product", "sum", "split") and direct:
+                return [
+                    of_call(
+                        graph,
+                        hop.call,
+                        dim=hop.dim,
+                        size=left.size,
+                        expected=right.size,
+                        reason=f"joins {hop.origin.note or 'several dimensions'} into "
+                        f"{graph.size(hop.tensor, hop.dim)}",
+                    )
+                ]
+    return []
+
+
+def _pair(
+    graph: Graph, mine: Leaf, other: Leaf, left: Spot, right: Spot, wrong: Culprit
+) -> list[Culprit]:
+    """One factor against one factor."""
+    makers = of_leaf(graph, mine, mine.size, other.size, target=False)
+    theirs = of_leaf(graph, other, other.size, mine.size, target=True)
+    if mine.end.kind == "parameter":
+        return [*makers, wrong, *theirs]
+    steps = changers(graph, mine.hops)
+    windows = [hop for hop in steps if hop.origin.how == "window"]
+    if windows:
+        same = other.end.tensor == mine.end.tensor
+        odd = _odd_window(graph, windows)
+        if odd is not None and (same or is_uneven(graph, odd)):
+            first = of_call(
+                graph,
+                odd.call,
+                dim=odd.dim,
+                size=graph.size(odd.tensor, odd.dim),
+                reason=f"gives {graph.size(odd.tensor, odd.dim)} ({odd.origin.note})",
+            )
+            return [first, *[c for c in makers if c.name != first.name], wrong]
+        return [wrong, *makers]
+    made = [c for c in makers if c.kind == "function"]
+    regrouped = [hop for hop in steps if hop.origin.how in ("product", "split")]
+    if regrouped and made:
+        # a view that put an explicit number there, or shifted sizes into one another
+        return [*made, wrong, *makers]
+    if steps and steps[0].origin.how in ("sum", "argument", "repeat") and made:
+        return [*made, wrong, *theirs]
+    if mine.end.kind == "data" and made and mine.end.call is not None:
+        if mine.end.call.parent is not None:
+            return [*made, wrong]
+    return [wrong, *theirs, *makers]
+
+
+def _odd_window(graph: Graph, windows: list[Hop]) -> Hop | None:
+    """Of the convolutions and poolings behind a size, the oldest that did not scale by
+    a whole number: an encoder and its decoder part there."""
+    uneven = [hop for hop in windows if is_uneven(graph, hop)]
+    return uneven[-1] if uneven else None
+
+
+def of_leaf(
+    graph: Graph, leaf: Leaf, size: int, expected: int | None, *, target: bool
+) -> list[Culprit]:
+    """Who made one factor: newest first, the data last."""
+    found: list[Culprit] = []
+    for hop in changers(graph, leaf.hops):
+        if not hop.call.inputs:
+            continue
+        made = graph.size(hop.tensor, hop.dim)
+        if hop.origin.how == "window" and not is_uneven(graph, hop):
+            continue
+        found.append(
+            of_call(
+                graph,
+                hop.call,
+                dim=hop.dim,
+                size=made,
+                expected=expected if made == size else None,
+                reason=f"makes the {made} ({hop.origin.note or hop.origin.how})",
+            )
+        )
+    if leaf.end.kind == "parameter":
+        # the width of a layer outweighs the reshapes that carried it on
+        layers = [culprit for culprit in found if culprit.kind == "module"]
+        return layers[:1] + [culprit for culprit in found if culprit not in layers[:1]]
+    if leaf.end.kind == "data":
+        came = graph.size(leaf.end.tensor, leaf.end.dim)
+        found.append(
+            of_data(
+                graph,
+                leaf.end.tensor,
+                target=target,
+                dim=leaf.end.dim,
+                size=came,
+                reason=f"comes in with {came}",
+            )
+        )
+    return found
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"

@@ -1,0 +1,282 @@
+"""From a recording to a `Diagnosis`: which call failed, what clashes, who did it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shapetrace.diagnosis.blame import blame
+from shapetrace.diagnosis.fixes import propose
+from shapetrace.diagnosis.problem import Problem, find_problem, from_module
+from shapetrace.diagnosis.suspects import of_call, of_module
+from shapetrace.diagnosis.text import render, sentence
+from shapetrace.lineage import Call, Graph, make_step
+from shapetrace.records import (
+    Culprit,
+    Diagnosis,
+    Fix,
+    FunctionCall,
+    ModuleCall,
+    Step,
+)
+from shapetrace.signatures import is_loss
+
+_SILENT = ("KeyboardInterrupt", "SystemExit", "GeneratorExit", "StopIteration")
+
+
+def diagnose_failure(graph: Graph) -> Diagnosis | None:
+    """The diagnosis of the call that raised; None when nothing did, or when what was
+    raised was caught where it arose, inside a module that went on."""
+    call, module = failing(graph)
+    if call is None and module is None:
+        return None
+    if call is not None:
+        return _of_function(graph, call)
+    assert module is not None
+    function = from_module(graph, module)
+    if function is not None:
+        problem = find_problem(graph, function)
+        if problem.kind != "other":
+            return _of_function(graph, function, module)
+    return _of_module(graph, module)
+
+
+def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:
+    """The function that raised, or the innermost module when plain Python did."""
+    rec = graph.rec
+    if rec.error is not None and rec.error.type in _SILENT:
+        return None, None
+    ids = {rec.error.id} if rec.error is not None else None
+    for call in rec.functions:
+        if call.error is None or call.error.type in _SILENT:
+            continue
+        if ids is not None:
+            if call.error.id in ids:
+                return call, None
+        elif _left_the_modules(graph, call):
+            return call, None
+    failed = [
+        module
+        for module in rec.calls
+        if module.error is not None
+        and module.error.type not in _SILENT
+        and (module.error.id in ids if ids is not None else _reached_top(graph, module))
+    ]
+    if failed:
+        return None, max(failed, key=lambda module: module.depth)
+    return None, None
+
+
+def _left_the_modules(graph: Graph, call: FunctionCall) -> bool:
+    """Whether an error went on to the user's code, through every module around it."""
+    module = graph.module_of(call)
+    return module is None or (
+        module.error is not None
+        and call.error is not None
+        and module.error.id == call.error.id
+        and _reached_top(graph, module)
+    )
+
+
+def _reached_top(graph: Graph, module: ModuleCall) -> bool:
+    while module.parent is not None:
+        above = graph.rec.calls[module.parent]
+        if above.error is None:
+            return False
+        module = above
+    return True
+
+
+def where_of(graph: Graph, call: FunctionCall) -> str:
+    """Where a call stands, as the contract spells it."""
+    if is_loss(call.name):
+        return f"loss:{call.name}"
+    layer = graph.layer_of(call)
+    return f"module:{layer.name}" if layer is not None else f"function:{call.name}"
+
+
+def _of_function(
+    graph: Graph, call: FunctionCall, module: ModuleCall | None = None
+) -> Diagnosis:
+    problem = find_problem(graph, call)
+    culprits = blame(graph, problem)
+    enclosing = module or graph.module_of(call)
+    where = f"module:{module.name}" if module is not None else where_of(graph, call)
+    diagnosis = Diagnosis(
+        code="failure",
+        severity="error",
+        message=sentence(graph, problem, where),
+        where=where,
+        module=enclosing.name if enclosing is not None else None,
+        source=call.source,
+        culprits=culprits,
+        lineage=way_back(graph, problem),
+        fixes=_fixes(graph, problem, culprits),
+        function=call.index if call.index >= 0 else None,
+        call=enclosing.index if enclosing is not None else None,
+    )
+    return replace(diagnosis, text=render(graph, problem, diagnosis))
+
+
+def _fixes(
+    graph: Graph, problem: Problem, culprits: tuple[Culprit, ...]
+) -> tuple[Fix, ...]:
+    try:
+        return propose(graph, problem, culprits)
+    except Exception:  # an explanation without a fix is better than none
+        return ()
+
+
+def _of_module(graph: Graph, module: ModuleCall) -> Diagnosis:
+    """Plain Python raised in a forward: all that can be said is where, with what, and
+    whether a module handed on a container."""
+    error = module.error
+    assert error is not None
+    culprits = []
+    children = [call for call in graph.rec.calls if call.parent == module.index]
+    containers = [
+        call for call in children if call.outputs and call.output_type != "Tensor"
+    ]
+    if error.type in ("AttributeError", "TypeError", "IndexError") and containers:
+        last = containers[-1]
+        culprits.append(
+            of_module(last, reason=f"returns {last.output_type}, not one tensor")
+        )
+    culprits.append(of_module(module, reason=f"raised {error.type} in its forward"))
+    for ref in module.inputs:
+        if not graph.from_model(ref.id):
+            from shapetrace.diagnosis.suspects import of_data
+
+            culprits.append(of_data(graph, ref.id, reason=f"comes in as {ref.shape}"))
+            break
+    name = module.name or module.type
+    shapes = ", ".join(str(ref.shape) for ref in module.inputs)
+    message = f"`{name}` ({module.type}) raised {error.type} on {shapes}: {error.message}"
+    diagnosis = Diagnosis(
+        code="failure",
+        severity="error",
+        message=message,
+        where=f"module:{module.name}",
+        module=module.name,
+        source=error.source or module.source,
+        culprits=tuple(culprits[:3]),
+        call=module.index,
+    )
+    return replace(diagnosis, text=render(graph, None, diagnosis))
+
+
+def way_back(graph: Graph, problem: Problem) -> tuple[Step, ...]:
+    """The steps behind the odd dimension, newest first."""
+    for spot in problem.spots:
+        if spot.tensor is None or graph.is_parameter(spot.tensor):
+            continue
+        if spot.dim is None:
+            return tuple(make_step(graph, hop) for hop in graph.chain(spot.tensor))
+        from shapetrace.lineage import steps
+
+        return steps(graph, spot.tensor, spot.dim)
+    return ()
+
+
+def explain_call(graph: Graph, call: Call) -> Diagnosis:
+    """What one call that went well did: a note."""
+    if isinstance(call, FunctionCall):
+        where, module = where_of(graph, call), graph.module_of(call)
+    else:
+        where, module = f"module:{call.name}", call
+    outputs = ", ".join(str(ref.shape) for ref in call.outputs or ())
+    inputs = ", ".join(str(ref.shape) for ref in call.inputs)
+    facts = f"{where}: {inputs} -> {outputs or 'nothing'}"
+    culprits: tuple[Culprit, ...] = ()
+    if isinstance(call, FunctionCall) and is_loss(call.name):
+        facts = _loss_facts(graph, call) or facts
+    else:
+        culprits = (of_call(graph, call, reason="made it"),)
+    lineage: tuple[Step, ...] = ()
+    for ref in call.inputs[:1]:
+        lineage = tuple(make_step(graph, hop) for hop in graph.chain(ref.id))
+    diagnosis = Diagnosis(
+        code="explanation",
+        severity="note",
+        message=facts,
+        where=where,
+        module=module.name if module is not None else None,
+        source=call.source,
+        culprits=culprits,
+        lineage=lineage,
+        function=call.index if isinstance(call, FunctionCall) else None,
+        call=module.index if module is not None else None,
+    )
+    return replace(diagnosis, text=render(graph, None, diagnosis))
+
+
+def _loss_facts(graph: Graph, call: FunctionCall) -> str:
+    """A loss call in a sentence: classes and who made them, the span of the targets."""
+    from shapetrace.losses import sides
+
+    prediction, target = sides(graph, call)
+    if prediction is None or target is None:
+        return ""
+    text = f"`{call.name}` took a prediction {prediction.shape} and a target {target.shape}"
+    span = graph.rec.value_ranges.get(target.id)
+    if span is not None and len(prediction.shape) > 1:
+        classes = prediction.shape[1]
+        end = graph.trail(prediction.id, 1).end
+        layer = graph.layer_of(end.call) if end.call is not None else None
+        by = f" from `{layer.name}` ({end.origin.note})" if layer and end.origin else ""
+        text += (
+            f": {classes} classes{by}; the targets span only {span[0]} to {span[1]}"
+            if span[1] < classes - 1
+            else f": {classes} classes{by}; the targets span {span[0]} to {span[1]}"
+        )
+    return text + ". Nothing failed."
+
+
+def explain_last(graph: Graph, losses: tuple[FunctionCall, ...]) -> Diagnosis:
+    """The last loss call, or the last call of all."""
+    calls: tuple[Call, ...] = losses or graph.rec.functions or graph.rec.calls
+    if not calls:
+        return Diagnosis(
+            code="explanation",
+            severity="note",
+            message="Nothing was recorded: no traced module and no torch function was "
+            "called inside the `with` block.",
+            where="",
+        )
+    return explain_call(graph, calls[-1])
+
+
+def explain_tensor(graph: Graph, tensor: int) -> Diagnosis:
+    """Where each dimension of a tensor comes from: a note."""
+    ref = graph.tensors[tensor]
+    lines = []
+    for dim, size in enumerate(ref.shape):
+        trail = graph.trail(tensor, dim)
+        end = trail.end
+        if end.kind == "branch" and end.origin is not None:
+            parts = "·".join(str(graph.size(*source)) for source in end.sources)
+            words = f"{parts} joined by `{trail.hops[-1].call.name}`" if trail.hops else parts
+        elif end.call is not None and end.origin is not None:
+            name = graph.layer_of(end.call)
+            by = (name.name or name.type) if name else end.call.name
+            words = f"`{by}`: {end.origin.note or end.origin.how}"
+        else:
+            words = "as it came in"
+        lines.append(f"dim {dim} = {size}: {words}")
+    producer = graph.producer(tensor)
+    where = ""
+    if isinstance(producer, FunctionCall):
+        where = where_of(graph, producer)
+    elif producer is not None:
+        where = f"module:{producer.name}"
+    module = graph.module_of(producer) if producer is not None else None
+    diagnosis = Diagnosis(
+        code="explanation",
+        severity="note",
+        message=f"A tensor of shape {ref.shape}: " + "; ".join(lines),
+        where=where,
+        module=module.name if module is not None else None,
+        source=producer.source if producer is not None else None,
+        culprits=(of_call(graph, producer, reason="made it"),) if producer else (),
+        lineage=tuple(make_step(graph, hop) for hop in graph.chain(tensor)),
+    )
+    return replace(diagnosis, text=render(graph, None, diagnosis))

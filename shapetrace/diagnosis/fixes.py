@@ -1,0 +1,2 @@
+"""Lines to paste."""
+def propose(graph, problem, culprits): return ()

@@ -1,0 +1,266 @@
+"""What exactly does not fit in one call: the two numbers, types or places that clash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shapetrace.lineage import Graph
+from shapetrace.losses import is_loss_like, sides
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.signatures import Conflict, Side, conflicts, module_function
+
+Kind = Literal[
+    "size",  # two dimensions of different size
+    "rank",  # a tensor with the wrong number of dimensions
+    "numel",  # a view that asks for another number of elements
+    "dtype",  # two element types that do not go together
+    "device",  # two devices
+    "range",  # an index beyond a table or a number of classes
+    "container",  # a tuple or dict where a tensor is wanted
+    "other",  # anything else: PyTorch's message is all there is
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One side: dimension `dim` (None: the whole tensor) of tensor `tensor` (None: a
+    number among the arguments), its size and its role in the signature."""
+
+    tensor: int | None
+    dim: int | None
+    size: int
+    role: str = ""
+    input: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`left` is the side of the data or prediction, `right` that of the parameter,
+    target, second operand or argument. `layer` is torch's own layer that made the
+    call, or None where the user's code did."""
+
+    kind: Kind
+    call: FunctionCall
+    layer: ModuleCall | None
+    left: Spot | None = None
+    right: Spot | None = None
+    name: str = ""
+    loss: bool = False
+    conflicts: tuple[Conflict, ...] = ()
+
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        return tuple(spot for spot in (self.left, self.right) if spot is not None)
+
+
+def find_problem(graph: Graph, call: FunctionCall) -> Problem:
+    """What does not fit in a call that raised. Shapes come first, since most of
+    PyTorch's messages on types are exact and most of those on shapes are not."""
+    layer = graph.layer_of(call)
+    loss = is_loss_like(graph, call)
+    message = call.error.message if call.error else ""
+    for find in (_container, _range, _types, _devices):
+        problem = find(graph, call, layer, loss, message)
+        if problem is not None:
+            return problem
+    found = conflicts(call)
+    if found:
+        first = found[0]
+        kind: Kind = "size" if first.kind == "size" else "rank"
+        if first.kind in ("numel", "divisible"):
+            kind = "numel"
+        left, right = _spot(call, first.left), _spot(call, first.right)
+        if loss and kind == "rank":
+            return _loss_rank(graph, call, layer, found)
+        return Problem(kind, call, layer, left, right, first.name, loss, found)
+    return Problem("other", call, layer, loss=loss)
+
+
+def from_module(graph: Graph, module: ModuleCall) -> FunctionCall | None:
+    """The function that one of torch's own layers would have called, where the layer's
+    own Python checks raised before it came to that."""
+    info = graph.rec.modules.get(module.name)
+    call = module_function(module, info) if info is not None else None
+    if call is None:
+        return None
+    return FunctionCall(
+        index=-1,
+        parent=module.index,
+        name=call.name,
+        qualname=call.qualname,
+        inputs=call.inputs,
+        outputs=None,
+        source=module.source,
+        error=module.error,
+        args=call.args,
+        kwargs=call.kwargs,
+        direct=False,
+    )
+
+
+def _spot(call: FunctionCall, side: Side) -> Spot:
+    tensor = None if side.input is None else call.inputs[side.input].id
+    return Spot(tensor, side.dim, side.size, side.name, side.input)
+
+
+def _loss_rank(
+    graph: Graph,
+    call: FunctionCall,
+    layer: ModuleCall | None,
+    found: tuple[Conflict, ...],
+) -> Problem:
+    """A prediction and a target of different numbers of dimensions: the odd dimension
+    is the first that one has and the other has not."""
+    prediction, target = sides(graph, call)
+    if prediction is None or target is None:
+        left, right = _spot(call, found[0].left), _spot(call, found[0].right)
+        return Problem("rank", call, layer, left, right, found[0].name, True, found)
+    a, b = prediction.shape, target.shape
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    classes = call.name in ("cross_entropy", "nll_loss")
+    if classes and len(b) >= len(a):
+        # (N, C, …) against class indices (N, …): what the target has too much
+        shorter = a[:1] + a[2:]
+        longer = b
+    at = _extra_dim(longer, shorter)
+    first = longer is a
+    left = Spot(prediction.id, at if first else None, a[at] if first else len(a), "prediction")
+    right = Spot(target.id, None if first else at, len(b) if first else b[at], "target")
+    return Problem("rank", call, layer, left, right, "target", True, found)
+
+
+def _extra_dim(longer: tuple[int, ...], shorter: tuple[int, ...]) -> int:
+    """The dimension of `longer` that `shorter` lacks, best guess: the one without
+    which the rest agrees, else the first of size 1, else the last."""
+    for at in reversed(range(len(longer))):
+        if longer[:at] + longer[at + 1 :] == shorter:
+            return at
+    for at, size in enumerate(longer):
+        if size == 1 and (at >= len(shorter) or shorter[at] != 1):
+            return at
+    for at, size in enumerate(longer):
+        if at >= len(shorter) or shorter[at] != size:
+            return at
+    return len(longer) - 1
+
+
+def _container(
+    graph: Graph,
+    call: FunctionCall,
+    layer: ModuleCall | None,
+    loss: bool,
+    message: str,
+) -> Problem | None:
+    """A tuple, dict or dataclass where a tensor is wanted."""
+    wanted = ("must be Tensor, not", "has no attribute", "received an invalid combination")
+    if not any(part in message for part in wanted):
+        return None
+    for ref in call.inputs:
+        if "[" in ref.path[6:] or "." in ref.path:
+            spot = Spot(ref.id, None, 0, ref.path)
+            return Problem("container", call, layer, spot, None, "", loss)
+    return None
+
+
+def _range(
+    graph: Graph,
+    call: FunctionCall,
+    layer: ModuleCall | None,
+    loss: bool,
+    message: str,
+) -> Problem | None:
+    """An index beyond its table; the values were read when the call raised."""
+    if call.error is None or call.error.type != "IndexError":
+        return None
+    if "out of" not in message or "bounds" not in message and "range" not in message:
+        return None
+    if "Dimension out of range" in message:
+        return None
+    for position, ref in enumerate(call.inputs):
+        span = graph.rec.value_ranges.get(ref.id)
+        if span is None:
+            continue
+        size = _table_size(graph, call, ref)
+        bad = span[0] if span[0] < 0 else span[1]
+        left = Spot(ref.id, None, bad, "index", position)
+        return Problem("range", call, layer, left, size, "index", loss)
+    return None
+
+
+def _table_size(graph: Graph, call: FunctionCall, index: TensorRef) -> Spot | None:
+    """What an index may go up to: rows of a table, or classes of a prediction."""
+    for position, ref in enumerate(call.inputs):
+        if ref.id == index.id or not ref.shape:
+            continue
+        if is_loss_like(graph, call):
+            dim = 1 if len(ref.shape) > 1 else 0
+            return Spot(ref.id, dim, ref.shape[dim], "classes", position)
+        return Spot(ref.id, 0, ref.shape[0], "num_embeddings", position)
+    return None
+
+
+def _types(
+    graph: Graph,
+    call: FunctionCall,
+    layer: ModuleCall | None,
+    loss: bool,
+    message: str,
+) -> Problem | None:
+    low = message.lower()
+    words = ("dtype", "scalar type", "floating point type", "bias type", "weight type")
+    words += ("expected object of", "not implemented for", "expected tensor for argument")
+    if not any(word in low for word in words):
+        return None
+    if "expected all tensors" in low or "same device" in low:
+        return None
+    return _odd_pair(graph, call, layer, loss, "dtype")
+
+
+def _devices(
+    graph: Graph,
+    call: FunctionCall,
+    layer: ModuleCall | None,
+    loss: bool,
+    message: str,
+) -> Problem | None:
+    devices = {str(ref.device) for ref in call.inputs if ref.shape}
+    if len(devices) < 2:
+        return None
+    if "device" not in message and not message.startswith("Input type"):
+        return None
+    return _odd_pair(graph, call, layer, loss, "device")
+
+
+def _odd_pair(
+    graph: Graph,
+    call: FunctionCall,
+    layer: ModuleCall | None,
+    loss: bool,
+    kind: Literal["dtype", "device"],
+) -> Problem:
+    """The tensor that is unlike, and one that it is unlike. A loss judges its target,
+    a layer its data; elsewhere the majority is right."""
+    refs = list(call.inputs)
+    if not refs:
+        return Problem("other", call, layer, loss=loss)
+    if loss:
+        prediction, target = sides(graph, call)
+        if prediction is not None and target is not None:
+            left = _whole(call, prediction)
+            return Problem(kind, call, layer, left, _whole(call, target), kind, True)
+    own = [ref for ref in refs if graph.is_parameter(ref.id)]
+    data = [ref for ref in refs if not graph.is_parameter(ref.id)]
+    for ref in data:
+        others = own or [other for other in data if other.id != ref.id]
+        for other in others:
+            if getattr(ref, kind) != getattr(other, kind):
+                left, right = _whole(call, ref), _whole(call, other)
+                return Problem(kind, call, layer, left, right, kind, loss)
+    left = _whole(call, data[0] if data else refs[0])
+    return Problem(kind, call, layer, left, None, kind, loss)
+
+
+def _whole(call: FunctionCall, ref: TensorRef) -> Spot:
+    position = next(i for i, other in enumerate(call.inputs) if other is ref)
+    return Spot(ref.id, None, 0, "", position)

@@ -1,0 +1,177 @@
+"""The calls behind a size, as suspects: who could have put it there, and how firmly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from shapetrace.lineage import Call, End, Graph, Hop, describe
+from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source, TensorRef
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One factor of a size: its own size, the hops behind it, and where it begins."""
+
+    size: int
+    hops: tuple[Hop, ...]
+    end: End
+
+
+def leaves(graph: Graph, tensor: int, dim: int) -> tuple[Leaf, ...]:
+    """The factors of a size. A sum (`cat`) stays whole: only products are resolved."""
+    trail = graph.trail(tensor, dim)
+    end = trail.end
+    if end.kind != "branch" or end.origin is None or end.origin.how == "sum":
+        return (Leaf(graph.size(tensor, dim), trail.hops, end),)
+    found: list[Leaf] = []
+    for source in end.sources:
+        for leaf in leaves(graph, *source):
+            found.append(replace(leaf, hops=trail.hops + leaf.hops))
+    return tuple(found)
+
+
+def changers(graph: Graph, hops: tuple[Hop, ...]) -> list[Hop]:
+    """The hops that did something to the size, newest first."""
+    return [hop for hop in hops if hop.origin.how not in ("same", "broadcast", "guess")]
+
+
+def source_size(graph: Graph, hop: Hop) -> int | None:
+    """The size before a hop, where it has one source."""
+    sources = graph.source_ids(hop.call, hop.origin)
+    return graph.size(*sources[0]) if len(sources) == 1 else None
+
+
+def is_uneven(graph: Graph, hop: Hop) -> bool:
+    """Whether a window (convolution, pooling) scaled by no whole number: the usual
+    mark of a missing padding, or of an image of another size."""
+    before = source_size(graph, hop)
+    after = graph.size(hop.tensor, hop.dim)
+    if not before or not after:
+        return False
+    return before % after != 0 and after % before != 0
+
+
+def of_call(
+    graph: Graph,
+    call: Call,
+    *,
+    dim: int | None = None,
+    size: int | None = None,
+    expected: int | None = None,
+    reason: str = "",
+) -> Culprit:
+    """The call as a culprit: torch's own layer by its name, else the function."""
+    layer = graph.layer_of(call)
+    if layer is not None:
+        return Culprit(
+            "module", layer.name, dim, size, expected, layer.source, reason
+        )
+    assert isinstance(call, FunctionCall)
+    return Culprit("function", call.name, dim, size, expected, call.source, reason)
+
+
+def of_module(
+    module: ModuleCall,
+    *,
+    dim: int | None = None,
+    size: int | None = None,
+    expected: int | None = None,
+    reason: str = "",
+) -> Culprit:
+    return Culprit("module", module.name, dim, size, expected, module.source, reason)
+
+
+def maker(graph: Graph, tensor: int) -> FunctionCall | None:
+    """The function that began a tensor of data: the oldest call behind it."""
+    made: FunctionCall | None = None
+    for _, call in graph.chain(tensor):
+        if isinstance(call, FunctionCall):
+            made = call
+    return made
+
+
+def made_in_model(graph: Graph, tensor: int) -> FunctionCall | None:
+    """A factory call inside a forward (`torch.zeros` for a hidden state), or None where
+    the tensor is the user's data."""
+    call = maker(graph, tensor)
+    return call if call is not None and call.parent is not None else None
+
+
+def of_data(
+    graph: Graph,
+    tensor: int,
+    *,
+    target: bool = False,
+    dim: int | None = None,
+    size: int | None = None,
+    expected: int | None = None,
+    reason: str = "",
+) -> Culprit:
+    """Data as a culprit: the target of a loss, else the input; a factory call inside
+    a forward is code, and named as such."""
+    call = maker(graph, tensor)
+    if call is not None and call.parent is not None:
+        return of_call(
+            graph, call, dim=dim, size=size, expected=expected, reason=reason
+        )
+    kind = "target" if target else "input"
+    return Culprit(
+        "target" if target else "input",
+        f"{kind} {data_name(graph, tensor)}",
+        dim,
+        size,
+        expected,
+        data_source(graph, tensor),
+        reason,
+    )
+
+
+def data_name(graph: Graph, tensor: int) -> str:
+    """Where data was made, in words."""
+    call = maker(graph, tensor)
+    if call is None:
+        return "that came in from outside the trace"
+    return f"made by {call.name} at {call.source}"
+
+
+def data_source(graph: Graph, tensor: int) -> Source | None:
+    call = maker(graph, tensor)
+    return call.source if call is not None else None
+
+
+def owner(graph: Graph, tensor: int) -> str | None:
+    """The qualified name of the module that holds a parameter or buffer."""
+    origin = graph.origin(tensor)
+    if origin is None or origin.kind not in ("parameter", "buffer"):
+        return None
+    return origin.name.rpartition(".")[0]
+
+
+def removed(graph: Graph, tensor: int, size: int) -> FunctionCall | None:
+    """The newest function behind a tensor that took a dimension of `size` away:
+    an index, a squeeze, a reduction, a view."""
+    for made, call in graph.chain(tensor):
+        before = [ref for ref in call.inputs if not graph.is_parameter(ref.id)]
+        if not before or not isinstance(call, FunctionCall):
+            continue
+        after = graph.tensors[made].shape
+        old = before[0].shape
+        if len(after) < len(old) and old.count(size) > after.count(size):
+            return call
+    return None
+
+
+def name_of(graph: Graph, call: Call) -> str:
+    return describe(graph, call)[0]
+
+
+def is_integral(graph: Graph, tensor: TensorRef) -> bool:
+    """Whether a tensor descends from integers: class indices turned into floats."""
+    return any(
+        not graph.tensors[made].dtype.is_floating_point
+        for made in [tensor.id, *(at for at, _ in graph.chain(tensor.id))]
+    ) or any(
+        not ref.dtype.is_floating_point
+        for _, call in graph.chain(tensor.id)
+        for ref in call.inputs[:1]
+    )

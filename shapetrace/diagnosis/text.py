@@ -1,0 +1,276 @@
+"""The explanation as text, always in the same order and at most a screen long:
+what failed and where, the two shapes, the way back, the culprits, the fixes."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.suspects import data_name
+from shapetrace.lineage import Graph
+from shapetrace.records import Culprit, Diagnosis, Fix, Step
+
+_WIDTH = 100
+_STEPS = 8  # of a way back; what is between them is counted
+_PASSES = "passes it on"
+
+
+def sentence(graph: Graph, problem: Problem, where: str) -> str:
+    """What does not fit, in one sentence with both numbers."""
+    call = problem.call
+    kind, _, name = where.partition(":")
+    subject = f"`{name or _root(graph)}`" if kind == "module" else f"`{call.name}`"
+    if problem.layer is not None:
+        subject += f" ({problem.layer.type})"
+    left, right = problem.left, problem.right
+    if problem.kind == "size" and left is not None and right is not None:
+        return (
+            f"{subject} failed: {_side(graph, problem, left)} is {left.size}, "
+            f"{_side(graph, problem, right)} is {right.size}."
+        )
+    if problem.kind == "rank" and problem.loss:
+        shapes = [graph.tensors[s.tensor].shape for s in problem.spots if s.tensor]
+        if len(shapes) == 2:
+            return (
+                f"{subject} failed: the prediction has shape {shapes[0]}, the target "
+                f"{shapes[1]}: {len(shapes[0])} and {len(shapes[1])} dimensions do not "
+                "go together."
+            )
+    if problem.kind == "rank" and left is not None:
+        spot = left if left.tensor is not None else right
+        if spot is not None and spot.tensor is not None:
+            other = right if spot is left else left
+            wanted = f": {other.role} is wanted" if other and other.role else ""
+            shape = graph.tensors[spot.tensor].shape
+            return f"{subject} failed: {len(shape)}-D input {shape}{wanted}."
+    if problem.kind == "numel" and left is not None and right is not None:
+        return (
+            f"{subject} failed: {left.size} elements do not fit the asked shape, whose "
+            f"sizes multiply to {right.size}."
+        )
+    if problem.kind in ("dtype", "device") and left is not None and right is not None:
+        a, b = (_attribute(graph, spot, problem.kind) for spot in (left, right))
+        what = "element types" if problem.kind == "dtype" else "devices"
+        return f"{subject} failed: {what} differ, {a} and {b}."
+    if problem.kind == "range" and left is not None:
+        limit = f"; {right.size} ({right.role}) exist" if right is not None else ""
+        return f"{subject} failed: index {left.size} is out of range{limit}."
+    if problem.kind == "container":
+        return f"{subject} failed: it was given a container, not one tensor of it."
+    error = call.error
+    shapes_text = ", ".join(str(ref.shape) for ref in call.inputs[:4])
+    said = f": {_first_line(error.message)}" if error is not None else "."
+    return f"{subject} failed on {shapes_text or 'no tensor'}{said}"
+
+
+def _root(graph: Graph) -> str:
+    calls = graph.rec.calls
+    return calls[0].type if calls else "the model"
+
+
+def _attribute(graph: Graph, spot: Spot, kind: str) -> str:
+    if spot.tensor is None:
+        return "another"
+    return str(getattr(graph.tensors[spot.tensor], kind)).removeprefix("torch.")
+
+
+def _side(graph: Graph, problem: Problem, spot: Spot) -> str:
+    """One side of a clash, in words: "dim 1 of the target"."""
+    origin = graph.origin(spot.tensor) if spot.tensor is not None else None
+    if origin is not None and origin.kind in ("parameter", "buffer"):
+        role = spot.role or problem.name
+        return f"{role} of its {origin.name}" if role else f"`{origin.name}`"
+    if spot.tensor is None:
+        return f"{spot.role or problem.name or 'what was asked for'}"
+    what = _operand(problem, spot)
+    return f"dim {spot.dim} of {what}" if spot.dim is not None else what
+
+
+def _operand(problem: Problem, spot: Spot) -> str:
+    from shapetrace.losses import is_loss
+
+    if spot.input is not None and is_loss(problem.call.name):
+        from shapetrace.signatures import loss_input, loss_target
+
+        if spot.input == loss_target(problem.call):
+            return "the target"
+        if spot.input == loss_input(problem.call):
+            return "the prediction"
+    if spot.role in ("prediction", "target"):
+        return f"the {spot.role}"
+    if spot.input is None:
+        return "the input"
+    data = [ref for ref in problem.call.inputs]
+    if len(data) == 1 or problem.layer is not None and spot.input == 0:
+        return "the input"
+    ordinal = ("first", "second", "third", "fourth")
+    place = ordinal[spot.input] if spot.input < 4 else f"{spot.input + 1}th"
+    return f"the {place} operand"
+
+
+def _first_line(message: str) -> str:
+    return message.strip().splitlines()[0] if message.strip() else ""
+
+
+def render(graph: Graph, problem: Problem | None, diagnosis: Diagnosis) -> str:
+    """The whole explanation, at most about 25 lines of 100 columns."""
+    place = f" [{diagnosis.where}" if diagnosis.where else " ["
+    place += f" at {diagnosis.source}]" if diagnosis.source is not None else "]"
+    lines = _wrap(diagnosis.message + (place if place != " []" else ""), "")
+    if problem is not None:
+        lines += _shapes(graph, problem)
+    if diagnosis.lineage:
+        lines += _way(problem, diagnosis.lineage)
+    if diagnosis.severity != "note":
+        lines += _culprits(diagnosis.culprits)
+    lines += _fixes(diagnosis.fixes)
+    if problem is not None and problem.call.error is not None:
+        error = problem.call.error
+        said = _first_line(error.message)
+        if said and said not in diagnosis.message:
+            lines += _wrap(f"PyTorch said: {error.type}: {said}", "", 2)
+    return "\n".join(lines)
+
+
+def _wrap(text: str, indent: str, most: int = 4) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        max_lines=most,
+        placeholder=" …",
+        break_long_words=False,
+    )
+
+
+def marked(shape: Sequence[int], dim: int | None) -> str:
+    """A shape with one dimension marked: `(2, >73<)`."""
+    sizes = [f">{n}<" if i == dim else str(n) for i, n in enumerate(shape)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _shapes(graph: Graph, problem: Problem) -> list[str]:
+    """One line an operand that matters: shape, type, and where it is from."""
+    rows = []
+    spots = {spot.tensor: spot for spot in problem.spots if spot.tensor is not None}
+    for position, ref in enumerate(problem.call.inputs):
+        spot = spots.get(ref.id)
+        parameter = graph.is_parameter(ref.id)
+        if spot is None and (parameter or len(rows) > 3):
+            continue
+        origin = graph.origin(ref.id)
+        if parameter and origin is not None:
+            label, source = "parameter", f"`{origin.name}`"
+        else:
+            label = _operand(problem, spot or Spot(ref.id, None, 0, "", position))
+            label = label.removeprefix("the ")
+            source = _from(graph, ref.id)
+        kind = str(ref.dtype).removeprefix("torch.")
+        device = "" if ref.device.type == "cpu" else f" {ref.device}"
+        shape = marked(ref.shape, spot.dim if spot is not None else None)
+        rows.append((label, shape, kind + device, source))
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return [
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False))
+        + f"  {row[3]}"
+        for row in rows[:5]
+    ]
+
+
+def _from(graph: Graph, tensor: int) -> str:
+    call = graph.producer(tensor)
+    if call is None or not call.inputs:
+        return data_name(graph, tensor)
+    layer = graph.layer_of(call)
+    name = (layer.name or layer.type) if layer is not None else call.name
+    return f"from {name}" + (f" at {call.source}" if call.source else "")
+
+
+def _way(problem: Problem | None, steps: Sequence[Step]) -> list[str]:
+    """The way back, one line a step; steps that change nothing are counted."""
+    first = steps[0]
+    odd = f" of the {first.shape[first.dim]}" if first.dim is not None else ""
+    lines = [f"The way back{odd}, newest first:"]
+    shown = _folded(steps)
+    rows = []
+    for step, count in shown:
+        if count:
+            rows.append((f"… {count} calls that pass it on", "", "", "", ""))
+            continue
+        place = str(step.source) if step.source is not None else ""
+        how = "" if step.how == _PASSES else step.how
+        how += "" if step.sure else " (a guess)"
+        rows.append((step.name, step.type, marked(step.shape, step.dim), place, how))
+    widths = [max(len(row[i]) for row in rows if row[1]) for i in range(4)] if any(
+        row[1] for row in rows
+    ) else [0] * 4
+    for row in rows:
+        if not row[1]:
+            lines.append(f"  {row[0]}")
+            continue
+        cells = "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False))
+        lines.append(_cut(f"  {cells}  {row[4]}".rstrip()))
+    return lines
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
+
+
+def _folded(steps: Sequence[Step]) -> list[tuple[Step, int]]:
+    """Steps to show, with (step, n) standing for n in a row that are left out."""
+    telling = [
+        i
+        for i, step in enumerate(steps)
+        if i == 0 or i == len(steps) - 1 or (step.dim is not None and step.how != _PASSES)
+    ]
+    if len(steps) <= _STEPS:
+        telling = list(range(len(steps)))
+    elif len(telling) > _STEPS:
+        telling = [*telling[: _STEPS - 2], *telling[-2:]]
+    elif len(telling) < 3:
+        telling = [*range(3), *[i for i in telling if i >= 3]]
+    shown: list[tuple[Step, int]] = []
+    before = -1
+    for i in telling:
+        if i - before > 1:
+            shown.append((steps[i], i - before - 1))
+        shown.append((steps[i], 0))
+        before = i
+    return shown
+
+
+def _name(culprit: Culprit) -> str:
+    if culprit.kind in ("target", "input"):
+        return f"the {culprit.name}"
+    if culprit.kind == "module":
+        return f"`{culprit.name}`" if culprit.name else "the model itself"
+    return f"`{culprit.name}`" + (f" at {culprit.source}" if culprit.source else "")
+
+
+def _culprits(culprits: Sequence[Culprit]) -> list[str]:
+    lines: list[str] = []
+    for number, culprit in enumerate(culprits):
+        lead = "Most likely: " if number == 0 and len(culprits) > 1 else "Culprit: "
+        lead = lead if number == 0 else "Or: "
+        fits = ""
+        if culprit.expected is not None and str(culprit.expected) not in culprit.reason:
+            fits = f"; {culprit.expected} would fit"
+        reason = f" {culprit.reason}" if culprit.reason else ""
+        lines += _wrap(f"{lead}{_name(culprit)}{reason}{fits}.", "", 2)
+    return lines
+
+
+def _fixes(fixes: Sequence[Fix]) -> list[str]:
+    lines: list[str] = []
+    for fix in fixes:
+        if not lines:
+            lines.append("To fix it, one of:" if len(fixes) > 1 else "To fix it:")
+        note = fix.status + (f": {fix.detail}" if fix.detail else "")
+        place = f" ({fix.where})" if fix.where is not None else ""
+        lines += _wrap(f"{fix.line}    # {note}{place}", "  ", 2)
+    return lines

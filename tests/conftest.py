@@ -1,0 +1,63 @@
+"""After every test: nothing of shapetrace is left on torch or on a module."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+_ON_MODULE = (
+    "_forward_pre_hooks",
+    "_forward_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+_GLOBAL = (
+    "_global_forward_pre_hooks",
+    "_global_forward_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+)
+
+
+def left_on(module: nn.Module) -> list[str]:
+    """The hooks of shapetrace on one module, by name of their function."""
+    return [
+        f"{kind}: {hook.__qualname__}"
+        for kind in _ON_MODULE
+        for hook in getattr(module, kind, {}).values()
+        if getattr(hook, "__module__", "").startswith("shapetrace")
+    ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    made: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+    def note(module: nn.Module, name: str, value: Any) -> None:
+        made.add(module)
+        if isinstance(value, nn.Module):
+            made.add(value)
+
+    handles = [
+        torch_module.register_module_module_registration_hook(note),
+        torch_module.register_module_parameter_registration_hook(note),
+        torch_module.register_module_buffer_registration_hook(note),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    left = {type(module).__name__: left_on(module) for module in made}
+    assert not {name: hooks for name, hooks in left.items() if hooks}
+    assert not [kind for kind in _GLOBAL if getattr(torch_module, kind)]
+    assert torch._C._len_torch_function_stack() == 0
+    if "torch._dynamo.eval_frame" in sys.modules:
+        assert torch._dynamo.eval_frame._stance.stance == "default"
