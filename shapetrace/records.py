@@ -173,6 +173,10 @@ class Step:
     function: int | None = None
     call: int | None = None
     sure: bool = True
+    #: the part of a product or sum whose way this is: "13" of 16·13·13
+    part: str = ""
+    #: how many steps this one stands for (see `lineage.fold`)
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

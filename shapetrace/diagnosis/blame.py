@@ -14,10 +14,10 @@ from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     Leaf,
     changers,
+    explained_by_sum,
     is_uneven,
     leaves,
     made_in_model,
-    name_of,
     of_call,
     of_data,
     of_module,
@@ -106,7 +106,7 @@ def _layer(
         first.append(joined)
     producers = _producers(graph, found, left, right)
     untouched = len(found) == 1 and found[0].end.kind == "data" and not any(
-        hop.origin.how not in ("same", "broadcast") for hop in found[0].hops
+        hop.call.inputs for hop in changers(graph, found[0].hops)
     )
     if untouched and not graph.from_model(left.tensor):
         data = of_data(
@@ -125,9 +125,10 @@ def _layer(
 
 
 def _consumer(graph: Graph, problem: Problem, right: Spot) -> Culprit:
-    if problem.layer is not None:
-        return of_module(problem.layer)
+    """The module that holds the parameter or buffer, else the layer that was called."""
     holder = owner(graph, right.tensor) if right.tensor is not None else None
+    if problem.layer is not None and holder in (None, problem.layer.name):
+        return of_module(problem.layer)
     if holder is not None:
         module = graph.module_of(problem.call)
         source = module.source if module is not None else problem.call.source
@@ -345,11 +346,17 @@ def _operands(
         if _holds(graph, spot):
             return _layer(graph, problem, other, spot)
     weights = [_parameter_end(graph, spot) for spot in (left, right)]
-    shapes = [a, b]
     if sorted(a) == sorted(b) and a != b:
         layouts = _layouts(graph, problem, left, right)
         if layouts:
             return layouts
+    for spot, other in ((left, right), (right, left)):
+        joined = _joins(graph, spot, other)
+        if joined is not None:
+            return [joined, *_parted(graph, left, right)]
+    parted = _parted(graph, left, right)
+    if parted:
+        return [*parted, *_enclosing(graph, problem.call, "holds both branches")]
     sides = []
     for spot, other in ((left, right), (right, left)):
         assert spot.tensor is not None and spot.dim is not None
@@ -363,8 +370,47 @@ def _operands(
         return _one_is_data(graph, right, left, second, first)
     if _changed(graph, right) > _changed(graph, left) or (weights[1] and not weights[0]):
         first, second = second, first
-    del shapes
     return [*first[:1], *second[:1], *first[1:], *second[1:]]
+
+
+def _joins(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
+    assert spot.tensor is not None and spot.dim is not None
+    return explained_by_sum(graph, graph.trail(spot.tensor, spot.dim), other.size)
+
+
+def _parted(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
+    """Two branches of one tensor (a skip connection): who changed the size after they
+    parted, uneven windows first."""
+    assert left.tensor is not None and left.dim is not None
+    assert right.tensor is not None and right.dim is not None
+    a = graph.trail(left.tensor, left.dim)
+    b = graph.trail(right.tensor, right.dim)
+    if a.end.kind == "parameter" or b.end.kind == "parameter":
+        return []
+    shared = {hop.tensor for hop in a.hops} & {hop.tensor for hop in b.hops}
+    if not shared and a.end.tensor != b.end.tensor:
+        return []
+    own = [
+        hop
+        for trail in (a, b)
+        for hop in changers(graph, trail.hops)
+        if hop.tensor not in shared and hop.call.inputs
+    ]
+    own.sort(key=lambda hop: (not is_uneven(graph, hop), hop.tensor))
+    found = []
+    for hop in own:
+        size = graph.size(hop.tensor, hop.dim)
+        found.append(
+            of_call(
+                graph,
+                hop.call,
+                dim=hop.dim,
+                size=size,
+                reason=f"gives {size} ({hop.origin.note or hop.origin.how}) on one branch "
+                "only",
+            )
+        )
+    return found[:2]
 
 
 def _one_is_data(
@@ -506,6 +552,12 @@ def _unlike(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     else:
         wanted = "another"
     reason = f"is {own}, {wanted} is wanted"
+    held = _held(graph, problem)
+    if held is not None:
+        yield of_module(
+            held,
+            reason=f"uses a tensor that is neither parameter nor buffer: {reason}",
+        )
     if not graph.from_model(odd.tensor):
         made = made_in_model(graph, odd.tensor)
         if made is not None and problem.layer is None and not problem.loss:
@@ -522,6 +574,20 @@ def _unlike(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if caster is not None:
         yield of_call(graph, caster, reason=f"gives {own}")
     yield from _enclosing(graph, problem.call, f"combines {own} with {wanted}")
+
+
+def _held(graph: Graph, problem: Problem) -> ModuleCall | None:
+    """The module that seems to hold the odd tensor as a plain attribute: it came from
+    outside the trace, and not through the module's inputs."""
+    module = graph.module_of(problem.call)
+    if module is None or problem.layer is not None:
+        return None
+    given = {ref.id for ref in module.inputs}
+    for spot in problem.spots:
+        origin = graph.origin(spot.tensor) if spot.tensor is not None else None
+        if origin is not None and origin.kind == "outside" and spot.tensor not in given:
+            return module
+    return None
 
 
 def _caster(graph: Graph, tensor: int, kind: str) -> Call | None:
@@ -604,16 +670,6 @@ def _unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         return
     yield of_call(graph, call, reason="raised")
     yield from _enclosing(graph, call, "encloses the call that raised")
-
-
-def enclosing_module(graph: Graph, call: FunctionCall) -> ModuleCall | None:
-    """The innermost module whose forward is running."""
-    return graph.module_of(call)
-
-
-def describe_call(graph: Graph, call: Call) -> str:
-    """A call by name, for sentences."""
-    return f"`{name_of(graph, call)}`"
 
 
 def _x(shape: tuple[int, ...]) -> str:

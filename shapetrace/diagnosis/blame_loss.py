@@ -8,14 +8,14 @@ from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     Leaf,
     changers,
-    is_integral,
+    explained_by_sum,
     is_uneven,
     leaves,
     of_call,
     of_data,
     removed,
 )
-from shapetrace.lineage import Graph, Hop
+from shapetrace.lineage import Graph, Hop, Trail
 from shapetrace.losses import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
 
@@ -45,6 +45,10 @@ def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:
             return ranked
     if left.dim is None or right.dim is None:
         return [_target(graph, target), *_last_layer(graph, prediction)]
+    if problem.name == "batch" and left.dim and right.size in prediction.shape[:1]:
+        moved = _batch_dim(graph, problem, prediction, left, right)
+        if moved:
+            return moved
     if problem.name == "space" or _permuted(prediction, target):
         moved = _class_dim(graph, problem, prediction, target)
         if moved:
@@ -143,7 +147,7 @@ def _ranks(
         reason=f"{_x(target.shape)} lacks the prediction's dimension of {size}",
     )
     width = all(leaf.end.kind == "parameter" for leaf in found)
-    if size == 1 or width and is_integral(graph, target):
+    if size == 1 or width:
         return [missing, *makers]
     return [*makers, missing]
 
@@ -196,6 +200,26 @@ def _class_dim(
                     reason,
                 )
             ]
+    return []
+
+
+def _batch_dim(
+    graph: Graph, problem: Problem, prediction: TensorRef, left: Spot, right: Spot
+) -> list[Culprit]:
+    """A loss that wants the batch in another dimension than the first, where it is."""
+    for _, call in graph.chain(prediction.id):
+        return [
+            of_call(
+                graph,
+                call,
+                dim=left.dim,
+                size=left.size,
+                expected=right.size,
+                reason=f"gives the batch of {right.size} in dim 0; {problem.call.name} takes "
+                f"dim {left.dim} as the batch: a permute is missing",
+            ),
+            *_last_layer(graph, prediction),
+        ]
     return []
 
 
@@ -259,7 +283,18 @@ def _pair(
     theirs = of_leaf(graph, other, other.size, mine.size, target=True)
     if mine.end.kind == "parameter":
         return [*makers, wrong, *theirs]
-    steps = changers(graph, mine.hops)
+    joined = explained_by_sum(graph, Trail(mine.hops, mine.end), other.size)
+    if joined is not None:
+        return [joined, wrong, *theirs]
+    # a product that holds on both sides cancels out: it is no suspect
+    steps = [hop for hop in changers(graph, mine.hops) if hop.origin.how != "product"]
+    innocent = {
+        of_call(graph, hop.call).name
+        for hop in mine.hops
+        if hop.origin.how == "product"
+    }
+    makers = [c for c in makers if c.kind != "function" or c.name not in innocent]
+    theirs = [c for c in theirs if c.kind != "function" or c.name not in innocent]
     windows = [hop for hop in steps if hop.origin.how == "window"]
     if windows:
         same = other.end.tensor == mine.end.tensor
@@ -275,7 +310,7 @@ def _pair(
             return [first, *[c for c in makers if c.name != first.name], wrong]
         return [wrong, *makers]
     made = [c for c in makers if c.kind == "function"]
-    regrouped = [hop for hop in steps if hop.origin.how in ("product", "split")]
+    regrouped = [hop for hop in steps if hop.origin.how == "split"]
     if regrouped and made:
         # a view that put an explicit number there, or shifted sizes into one another
         return [*made, wrong, *makers]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from shapetrace.lineage import Call, End, Graph, Hop, describe
-from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source, TensorRef
+from shapetrace.lineage import Call, End, Graph, Hop, Trail, describe
+from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,26 @@ def source_size(graph: Graph, hop: Hop) -> int | None:
     """The size before a hop, where it has one source."""
     sources = graph.source_ids(hop.call, hop.origin)
     return graph.size(*sources[0]) if len(sources) == 1 else None
+
+
+def explained_by_sum(graph: Graph, trail: Trail, other: int) -> Culprit | None:
+    """A `cat` behind a size, one part of which is the other side's whole size: what
+    was joined to it is the difference."""
+    end = trail.end
+    if end.kind != "branch" or end.origin is None or end.origin.how != "sum":
+        return None
+    sizes = [graph.size(*source) for source in end.sources]
+    if other not in sizes or end.call is None:
+        return None
+    total = graph.size(end.tensor, end.dim)
+    return of_call(
+        graph,
+        end.call,
+        dim=end.dim,
+        size=total,
+        expected=other,
+        reason=f"joins {' + '.join(map(str, sizes))} = {total}; the other side has {other}",
+    )
 
 
 def is_uneven(graph: Graph, hop: Hop) -> bool:
@@ -163,15 +183,3 @@ def removed(graph: Graph, tensor: int, size: int) -> FunctionCall | None:
 
 def name_of(graph: Graph, call: Call) -> str:
     return describe(graph, call)[0]
-
-
-def is_integral(graph: Graph, tensor: TensorRef) -> bool:
-    """Whether a tensor descends from integers: class indices turned into floats."""
-    return any(
-        not graph.tensors[made].dtype.is_floating_point
-        for made in [tensor.id, *(at for at, _ in graph.chain(tensor.id))]
-    ) or any(
-        not ref.dtype.is_floating_point
-        for _, call in graph.chain(tensor.id)
-        for ref in call.inputs[:1]
-    )
