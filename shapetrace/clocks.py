@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import Any, Protocol
 
+import torch
+
 
 class Clock(Protocol):
     """`now()` is called twice a recorded call; `resolve` once, when the trace ends."""
@@ -38,3 +40,36 @@ class NoClock:
 
     def resolve(self, stamps: Sequence[Any]) -> list[int]:
         return [0] * len(stamps)
+
+
+class DeviceEvents(Protocol):
+    """Marks on an accelerator's own time line, read only after one `synchronize`."""
+
+    def mark(self, device: torch.device) -> Any:
+        """A mark on the current stream; None where none may be set."""
+        ...
+
+    def elapsed_ns(self, start: Any, end: Any) -> int: ...
+
+    def synchronize(self, device: torch.device) -> None: ...
+
+
+class TorchEvents:
+    """`torch.Event`s of whatever accelerator this torch has.
+
+    While a CUDA graph is captured no mark is set: its kernels run later, when the
+    graph is replayed, and then no Python code of the modules runs.
+    """
+
+    def mark(self, device: torch.device) -> Any:
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return None
+        event = torch.Event(device=device, enable_timing=True)
+        event.record(torch.accelerator.current_stream(device))
+        return event
+
+    def elapsed_ns(self, start: Any, end: Any) -> int:
+        return round(start.elapsed_time(end) * 1e6)
+
+    def synchronize(self, device: torch.device) -> None:
+        torch.accelerator.synchronize(device)

@@ -4,7 +4,7 @@ Nothing here formats, decides or keeps a tensor. `events` is flat, each event be
 
     ENTER, site, stamp, thread, code, lasti, kwargs, n, *inputs
     EXIT,  site, stamp, thread, output
-    FAIL,  site, stamp, thread, error, kwargs, n, *inputs
+    FAIL,  site, stamp, thread, error, code, lasti, kwargs, n, *inputs
     CALL,  func, code, lasti, kwargs, n, *inputs, start, end, output
     MAKE,  func, code, lasti, kwargs, n, *inputs, start, end, ref, shape, dtype, device
     RAISE, func, code, lasti, kwargs, n, *inputs, start, end, error
@@ -12,6 +12,8 @@ Nothing here formats, decides or keeps a tensor. `events` is flat, each event be
     UNWIND, depth                     what stays open after a KeyboardInterrupt
     REPLAYED, thread                  the next call is made by a running backward
     VALUES, ref, (smallest, largest)
+    NOTE, thread, cell                what extensions note of the next module call
+    LIVE, stamp, bytes                activations alive from now on
 
 An input is plain data or the weak reference of a tensor defined before; `code` is None
 where the place in the user's code is that of the enclosing module call; `thread` is 0
@@ -32,8 +34,8 @@ import weakref
 from _thread import get_ident as ident
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import CodeType, FrameType, FunctionType, MethodWrapperType
-from typing import Any, Literal
+from types import CodeType, FrameType, MethodWrapperType
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -42,12 +44,16 @@ from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from shapetrace.clocks import Clock
+from shapetrace.extensions import Companion
 from shapetrace.records import Origin
 from shapetrace.source import INTERNAL, raised_at
 from shapetrace.tensors import PLAIN, Definition, Reference, describe, freeze
 
 ENTER, EXIT, FAIL, CALL, MAKE, RAISE = range(6)
-DEFINE, UNWIND, REPLAYED, VALUES = range(6, 10)
+DEFINE, UNWIND, REPLAYED, VALUES, NOTE, LIVE = range(6, 12)
+
+#: an exception's type, message, identity and place; whether torch runs no hooks for it
+Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None, bool]
 
 _FRAME = sys._getframe
 _DISABLED = torch._C.DisableTorchFunction
@@ -76,45 +82,43 @@ _INNER = _inner_code()
 
 
 class Site:
-    """One hooked module: its name, and whether the functions called in its forward
-    are called by torch's own code (`nn.Linear`) rather than by the user's."""
+    """One hooked module: its name, the code of its forward (None: not Python), and
+    whether that is torch's own."""
 
-    __slots__ = ("name", "internal", "root")
+    __slots__ = ("name", "code", "internal")
 
-    def __init__(self, name: str, module: nn.Module, root: bool) -> None:
+    def __init__(self, name: str, module: nn.Module) -> None:
+        forward = module.forward
         self.name = name
-        self.root = root
-        self.internal = _internal(module)
-
-
-def _internal(module: nn.Module) -> bool:
-    code = getattr(getattr(module.forward, "__func__", None), "__code__", None)
-    if code is None or not INTERNAL[code.co_filename]:
-        return False
-    if module._forward_pre_hooks or module._forward_hooks:
-        return False  # those of other libraries may call functions in the user's code
-    return not any(  # such as the activation of nn.TransformerEncoderLayer
-        isinstance(value, FunctionType) and not INTERNAL[value.__code__.co_filename]
-        for value in vars(module).values()
-    )
+        self.code = getattr(getattr(forward, "__func__", forward), "__code__", None)
+        self.internal = self.code is not None and INTERNAL[self.code.co_filename]
 
 
 class Recorder:
     """Installs itself on modules, records, and takes itself off again.
 
     `read_values` allows reading the smallest and largest class index that a loss is
-    given; on an accelerator that is one synchronisation a loss call.
+    given; on an accelerator that is one synchronisation a loss call. `companion` has
+    hooks of its own around those of the recorder.
     """
 
     def __init__(
-        self, clock: Clock, *, functions: bool = True, read_values: bool = True
+        self,
+        clock: Clock,
+        *,
+        functions: bool = True,
+        read_values: bool = True,
+        companion: Companion | None = None,
     ) -> None:
         self.clock = clock
+        self.companion = companion
+        self.grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         self.functions = functions
         self.read_values = read_values
         self.events: list[Any] = []
         self.modules: dict[str, weakref.ref[nn.Module]] = {}
-        self.faults: list[BaseException] = []
+        #: what went wrong in here, in words: an exception would keep tensors alive
+        self.faults: list[str] = []
         self.thread = ident()
         self._seen: dict[int, Reference] = {}
         self._open: list[Site] = []
@@ -138,6 +142,8 @@ class Recorder:
                 )
             if self.functions:
                 self._stack.enter_context(_mode(self))
+            if self.companion is not None and self.companion.functions:
+                self._stack.enter_context(self.companion.mode())
         except BaseException:
             self.uninstall()
             raise
@@ -162,7 +168,7 @@ class Recorder:
         return {key: ref for key, ref in list(self._seen.items()) if ref() is not None}
 
     def _attach(self, prefix: str, root: nn.Module) -> Any:
-        """Hook a tree of modules; gives the pre-hook of its root."""
+        """Hook a tree of modules; gives the pre-hooks of its root."""
         first: Any = None
         with _DISABLED():
             for path, module in root.named_modules():
@@ -172,15 +178,22 @@ class Recorder:
                 self._hooked.add(id(module))
                 self.modules[name] = weakref.ref(module)
                 self._register_tensors(name, module)
-                pre, post = _hooks(self, Site(name, module, root=not path))
-                first = first or pre
-                for handle in (
-                    module.register_forward_pre_hook(pre, with_kwargs=True),
-                    module.register_forward_hook(
-                        post, with_kwargs=True, always_call=True
-                    ),
-                ):
-                    self._stack.callback(handle.remove)
+                pre, post = _hooks(self, Site(name, module))
+                befores, afters = [pre], [post]
+                if self.companion is not None:
+                    before, after = self.companion.hooks(module)
+                    befores, afters = [before, pre], [post, after]
+                first = first or befores
+                for hook in befores:
+                    self._stack.callback(
+                        module.register_forward_pre_hook(hook, with_kwargs=True).remove
+                    )
+                for hook in afters:
+                    self._stack.callback(
+                        module.register_forward_hook(
+                            hook, with_kwargs=True, always_call=True
+                        ).remove
+                    )
         return first
 
     def _register_tensors(self, name: str, module: nn.Module) -> None:
@@ -194,7 +207,7 @@ class Recorder:
                     continue
                 if self._known(tensor) is None:
                     full = f"{name}.{key}" if name else key
-                    self._define(tensor, Origin(kind, full))
+                    self._define(tensor, Origin(kind, full, tensor.requires_grad))
 
     def _first_call(self) -> Callable[[nn.Module, Any], None]:
         """For `trace()`: a global pre-hook that hooks a module when it is first met.
@@ -211,12 +224,17 @@ class Recorder:
                 kwargs = _FRAME(1).f_locals.get("kwargs") or {}
                 name = type(module).__name__
                 count = self._prefixes[name] = self._prefixes.get(name, 0) + 1
-                pre = self._attach(name if count == 1 else f"{name}_{count}", module)
-                pre(module, args, kwargs)
+                name = name if count == 1 else f"{name}_{count}"
+                for hook in self._attach(name, module):
+                    hook(module, args, kwargs)
             except Exception as fault:  # ours must not end the user's batch
-                self.faults.append(fault)
+                self.fault(fault)
 
         return first
+
+    def fault(self, error: BaseException) -> None:
+        """Something of ours failed; the batch goes on."""
+        self.faults.append(f"{type(error).__name__}: {error}")
 
     # -- tensors -----------------------------------------------------------------
 
@@ -226,8 +244,8 @@ class Recorder:
 
     def _define(self, tensor: torch.Tensor, origin: Origin) -> Reference:
         definition = describe(tensor)
-        self._seen[id(tensor)] = definition[0]
         self.events += (DEFINE, *definition, origin)
+        self._seen[id(tensor)] = definition[0]  # last: another thread may look
         return definition[0]
 
     def reference(self, tensor: torch.Tensor) -> Reference:
@@ -244,8 +262,9 @@ class Recorder:
         with _DISABLED():
             grad_fn = tensor.grad_fn
             if grad_fn is None:
-                return self._define(tensor, Origin("outside"))
-            return self._define(tensor, Origin("unseen", grad_fn.name()))
+                grad = tensor.requires_grad
+                return self._define(tensor, Origin("outside", requires_grad=grad))
+            return self._define(tensor, Origin("unseen", grad_fn.name(), True))
 
     def define(self, tensor: torch.Tensor) -> Definition:
         """A new version of a tensor, which a call has made or changed."""
@@ -253,10 +272,6 @@ class Recorder:
             definition = describe(tensor)
         self._seen[id(tensor)] = definition[0]
         return definition
-
-    def forget(self, tensor: Any) -> None:
-        """`tensor.data = …` gave it another shape: the next use describes it anew."""
-        self._seen.pop(id(tensor), None)
 
     # -- values ------------------------------------------------------------------
 
@@ -281,13 +296,15 @@ class Recorder:
                 self.read_range(value)
 
 
-def error_tuple(error: BaseException) -> tuple[str, str, int, Any]:
-    """Type, message, identity and place of an exception, without the exception."""
+def error_tuple(error: BaseException) -> Failure:
+    """An exception without the exception."""
     try:
         message = str(error)
     except Exception:  # a user's exception with a broken __str__
         message = ""
-    return (type(error).__qualname__, message, id(error), raised_at(error.__traceback__))
+    place = raised_at(error.__traceback__)
+    skips = not isinstance(error, Exception)
+    return (type(error).__qualname__, message, id(error), place, skips)
 
 
 def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
@@ -296,12 +313,11 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
     now = recorder.clock.now
     known = recorder._seen.get
     reference = recorder.reference
-    faults = recorder.faults
+    failed = recorder.fault
     main = recorder.thread
     open_sites = recorder._open
     push = open_sites.append
     pop = open_sites.pop
-    root = site.root
     backward = torch._C._current_graph_task_id
     functions = recorder.functions
     ref = weakref.ref
@@ -324,33 +340,31 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                 inputs = (None, 1, one)
             else:
                 inputs = frozen(args, kwargs)
-            thread = ident()
-            if thread == main:
-                thread = 0
-                if open_sites:
-                    if root:
-                        _unwind(recorder)
-                    if open_sites and open_sites[-1].internal:
-                        push(site)
-                        events += (ENTER, site, now(), 0, None, 0, *inputs)
-                        return
-                elif backward() != -1:
-                    events += (REPLAYED, 0)
-                push(site)
-            elif backward() != -1:
-                events += (REPLAYED, thread)
             # above this frame: inner, _call_impl, _wrapped_call_impl, the caller
             frame: Any = _FRAME(4)
             code: CodeType | None = frame.f_code
             lasti = frame.f_lasti
-            if INTERNAL[frame.f_code.co_filename]:
-                frame = _FRAME(1)
-                while frame.f_code is not _INNER:
-                    frame = frame.f_back
-                code, lasti = _place(frame.f_back)
+            thread = ident()
+            if thread == main:
+                thread = 0
+                if open_sites:
+                    top = open_sites[-1]
+                    if code is not top.code:
+                        code, lasti = _place(frame, recorder)
+                    elif top.internal:
+                        code = None
+                elif INTERNAL[frame.f_code.co_filename]:
+                    code, lasti = _place(frame, recorder)
+                if code is not None and backward() != -1:
+                    events += (REPLAYED, 0)
+                push(site)
+            else:
+                if backward() != -1:
+                    events += (REPLAYED, thread)
+                code, lasti = _place(frame)
             events += (ENTER, site, now(), thread, code, lasti, *inputs)
         except Exception as fault:  # ours must not end the user's batch
-            faults.append(fault)
+            failed(fault)
 
     def post(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         nonlocal events
@@ -361,12 +375,17 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                 thread = 0
                 if open_sites and open_sites[-1] is site:
                     pop()
+                elif site in open_sites:  # those above ended without their hooks
+                    while pop() is not site:
+                        pass
+            if _FRAME(1).f_code is not _INNER and (error := _error_here()):
+                inputs = frozen(args, kwargs)
+                code, lasti = _place(_FRAME(2))
+                events += (FAIL, site, stamp, thread, error, code, lasti, *inputs)
+                return
             one = known(id(output))
             if one is not None and one() is output:
                 events += (EXIT, site, stamp, thread, one)
-            elif output is None and (error := _error_here()) is not None:
-                inputs = frozen(args, kwargs)
-                events += (FAIL, site, stamp, thread, error, *inputs)
             elif functions or type(output) is not _TENSOR:
                 made = freeze(output, reference)
                 events += (EXIT, site, stamp, thread, made)
@@ -376,37 +395,52 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                 recorder._seen[id(output)] = made[0]
                 events += (EXIT, site, stamp, thread, made)
         except Exception as fault:  # ours must not end the user's batch
-            faults.append(fault)
+            failed(fault)
 
     return pre, post
 
 
-def _place(frame: FrameType | None) -> tuple[CodeType | None, int]:
+def _place(
+    frame: FrameType | None, recorder: Recorder | None = None
+) -> tuple[CodeType | None, int]:
     """Code and instruction of the first user frame at or above `frame`; None where
-    the frame of an enclosing hooked module comes first."""
+    the forward of the enclosing hooked module, torch's own, comes first.
+
+    With a recorder, it is made sure on the way that the innermost open call runs.
+    """
+    start, below = frame, None
+    top = recorder._open[-1].code if recorder and recorder._open else None
+    found: tuple[CodeType | None, int] = (None, 0)
     while frame is not None:
         code = frame.f_code
-        if code is _INNER:
+        if code is _INNER and (recorder is None or recorder._open):
             break
-        if not INTERNAL[code.co_filename]:
-            return code, frame.f_lasti
-        frame = frame.f_back
-    return None, 0
+        if found[0] is None and not INTERNAL[code.co_filename]:
+            found = (code, frame.f_lasti)
+            if top is None:
+                return found
+        if code is top:
+            return found
+        below, frame = code, frame.f_back
+    if recorder is not None and top is not None and below is not top:
+        _unwind(recorder, start)
+    return found
 
 
-def _unwind(recorder: Recorder) -> None:
-    """A root is entered while calls are open: recursion, or remains of calls that a
-    KeyboardInterrupt ended without their hooks. Only what still runs stays open."""
-    running, frame = 0, _FRAME(2).f_back
+def _unwind(recorder: Recorder, frame: FrameType | None) -> None:
+    """The innermost open call is not the caller: a hook of another library is, or
+    what is open was ended by a KeyboardInterrupt, without its hooks."""
+    running = 0
     while frame is not None:
-        running += frame.f_code is _INNER
+        if frame.f_code is _INNER:
+            running += id(frame.f_locals.get("self")) in recorder._hooked
         frame = frame.f_back
     if running < len(recorder._open):
         del recorder._open[running:]
         recorder.events += (UNWIND, running)
 
 
-def _error_here() -> tuple[str, str, int, Any] | None:
+def _error_here() -> Failure | None:
     """The error that made torch call a post-hook with None, if one did.
 
     While `_call_impl` handles an exception, that exception's traceback begins in this
@@ -427,7 +461,7 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
     seen = recorder._seen
     known = seen.get
     reference = recorder.reference
-    faults = recorder.faults
+    failed = recorder.fault
     ref = weakref.ref
     open_sites = recorder._open
 
@@ -464,17 +498,19 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                         inputs.append(None)
                     else:
                         inputs.append(freeze(arg, reference))
-                if open_sites and open_sites[-1].internal:
-                    code, lasti = None, 0
-                else:
-                    frame = _FRAME(1)
-                    code = frame.f_code
-                    if INTERNAL[code.co_filename]:
-                        code, lasti = _place(frame.f_back)
-                    else:
-                        lasti = frame.f_lasti
+                frame = _FRAME(1)
+                code: CodeType | None = frame.f_code
+                lasti = frame.f_lasti
+                if open_sites:
+                    top = open_sites[-1]
+                    if code is not top.code:
+                        code, lasti = _place(frame, recorder)
+                    elif top.internal:
+                        code = None
+                elif INTERNAL[frame.f_code.co_filename]:
+                    code, lasti = _place(frame, recorder)
             except Exception as fault:  # ours must not end the user's batch
-                faults.append(fault)
+                failed(fault)
                 return func(*args, **(kwargs or {}))
             start = now()
             try:
@@ -488,7 +524,7 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                         *(start, end, error_tuple(error)),
                     )
                 except Exception as fault:  # ours must not replace the user's
-                    faults.append(fault)
+                    failed(fault)
                 raise
             end = now()
             try:
@@ -519,7 +555,7 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                         *(start, end, made),
                     )
             except Exception as fault:  # ours must not end the user's batch
-                faults.append(fault)
+                failed(fault)
             return output
 
     return Mode()
@@ -531,21 +567,34 @@ def _read_target(recorder: Recorder, args: Any, kwargs: dict[str, Any] | None) -
 
 
 def _attribute(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
-    """`x.shape` passes straight through; `x.T` and `x.data` make tensors."""
+    """`x.shape` passes straight through; `x.T` and `x.data` make tensors, and so does
+    `x.data = y` where `y` has another shape."""
+    setting = func.__name__ == "__set__" and func.__self__.__name__ == "data"
+    if setting:
+        before = _form(args[0])
     value = func(*args, **(kwargs or {}))
-    if isinstance(value, _TENSOR):
-        try:
-            if func.__self__.__name__ != "grad":
-                code, lasti = _place(_FRAME(2))
-                stamp = recorder.clock.now()
-                one = recorder.reference(args[0])
-                made = recorder.define(value)
-                recorder.events += (
-                    *(CALL, func, code, lasti, None, 1, one),
-                    *(stamp, stamp, made),
-                )
-        except Exception as fault:  # ours must not end the user's batch
-            recorder.faults.append(fault)
-    elif func.__name__ == "__set__":
-        recorder.forget(args[0])
+    try:
+        if setting:
+            if _form(args[0]) == before:
+                return value
+            made = args[0]
+        elif isinstance(value, _TENSOR) and func.__self__.__name__ != "grad":
+            made = value
+        else:
+            return value
+        code, lasti = _place(_FRAME(2), recorder)
+        stamp = recorder.clock.now()
+        inputs = [freeze(arg, recorder.reference) for arg in args[: 1 + setting]]
+        output = recorder.define(made)
+        recorder.events += (
+            *(CALL, func, code, lasti, None, len(inputs), *inputs),
+            *(stamp, stamp, output),
+        )
+    except Exception as fault:  # ours must not end the user's batch
+        recorder.fault(fault)
     return value
+
+
+def _form(tensor: torch.Tensor) -> tuple[Any, ...]:
+    with _DISABLED():
+        return describe(tensor)[1:]

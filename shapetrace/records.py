@@ -97,6 +97,16 @@ class ModuleCall:
     end_order: int = 0
     #: the nested types of the output where it is no plain tensor: "tuple(Tensor, tuple)"
     output_type: str = "Tensor"
+    #: with `backward=True`: time of the backward of all that the call did, and of the
+    #: forwards that checkpointing ran again meanwhile; None where not recorded
+    backward_ns: int | None = None
+    recompute_ns: int | None = None
+    #: time between entry and end on the accelerator's own clock; None without one
+    device_ns: int | None = None
+    #: with `memory=True`: bytes that autograd saved for the backward, parameters
+    #: excepted, and by how much the accelerator's allocator grew; None: unknown
+    saved_bytes: int | None = None
+    allocated_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,8 @@ class FunctionCall:
     #: True when code outside torch made the call (not a torch.nn layer's forward)
     direct: bool = True
     order: int = 0
+    #: whether autograd was switched on (`torch.no_grad()` switches it off)
+    grad: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +164,7 @@ class Origin:
 
     kind: Literal["parameter", "buffer", "outside", "unseen"]
     name: str = ""
+    requires_grad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +273,30 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
+class Overhead:
+    """What recording itself costs, measured after the batch: nanoseconds a call.
+
+    `module` and `function` are what one call takes longer under the trace; `inside`
+    is the part of it that lies within the call's own recorded duration.
+    """
+
+    module: float
+    module_inside: float
+    function: float
+    function_inside: float
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBytes:
+    """The bytes of all activations alive from `time_ns` on. `call` is the innermost
+    module call that was running then, None between modules."""
+
+    time_ns: int
+    bytes: int
+    call: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """All that a trace holds, as data: what views and analyses read.
 
@@ -281,3 +318,11 @@ class Recording:
     #: largest and smallest value of integer tensors that losses and lookups read
     value_ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
     error: CallError | None = None
+    #: None where it was not measured
+    overhead: Overhead | None = None
+    #: with `memory=True`: one for each storage that came or went
+    live: tuple[LiveBytes, ...] = ()
+    #: the most that the accelerator's allocator held, where the batch raised it
+    allocated_peak: int | None = None
+    #: module calls that `max_calls` made the trace drop, the oldest first
+    dropped_calls: int = 0

@@ -16,12 +16,14 @@ from shapetrace import recorder as raw
 from shapetrace.records import (
     CallError,
     FunctionCall,
+    LiveBytes,
     ModuleCall,
     ModuleInfo,
     Origin,
     Source,
     TensorRef,
 )
+from shapetrace.extensions import Cell
 from shapetrace.source import locate
 from shapetrace.tensors import PLAIN, Nested, Reference, address, outline
 
@@ -105,7 +107,9 @@ class Replay:
         self,
         recorder: raw.Recorder,
         modules: Sequence[SeenModule],
-        error: tuple[str, str, int, Any] | None = None,
+        error: raw.Failure | None = None,
+        *,
+        running: bool = False,
     ) -> None:
         self._events = list(recorder.events)
         self._has_functions = recorder.functions
@@ -118,22 +122,30 @@ class Replay:
         self._replayed: set[int] = set()
         self._places: dict[tuple[CodeType, int], Source] = {}
         self._names: dict[int, tuple[str, str]] = {}
+        self._skipping: tuple[int, CallError] = (0, CallError("", ""))
         self._types = {seen.name: seen.kind.__name__ for seen in modules}
         self._calls: list[ModuleCall | None] = []
         self._functions: list[FunctionCall] = []
         self._times: list[tuple[int, int]] = []
+        self._cells: dict[int, Cell] = {}
+        self._noted: list[dict[str, int | None]] = []
+        self._live: list[tuple[int, int, int | None]] = []
+        self._grad = recorder.grad
         self._function_times: list[tuple[int, int]] = []
         self.origins: dict[int, Origin] = {}
         self.values: dict[int, tuple[int, int]] = {}
         self._run()
+        self._order += 1
+        self.error = self._error(error)
         for stack in self._open.values():
             while stack:
-                self._close(stack.pop(), len(self._stamps), None, self._error(error))
+                call = stack.pop()
+                left = None if running else self._interruption(call)
+                self._close(call, len(self._stamps), None, left)
         clock = recorder.clock
         ends = len(self._stamps)
         self._stamps.append(clock.now())
         self._finish(clock.resolve(self._stamps), ends)
-        self.error = self._error(error)
         self.modules = {seen.name: self._module(seen) for seen in modules}
 
     # -- the events ---------------------------------------------------------------
@@ -151,6 +163,8 @@ class Replay:
             raw.UNWIND: self._unwind,
             raw.REPLAYED: self._mark_replayed,
             raw.VALUES: self._note_values,
+            raw.NOTE: self._note_cell,
+            raw.LIVE: self._note_live,
         }
         while position < end:
             self._order += 1
@@ -164,10 +178,21 @@ class Replay:
 
     def _unwind(self, at: int) -> int:
         stack = self._open[0]
-        interrupted = CallError("KeyboardInterrupt", "")
         while len(stack) > self._events[at + 1]:
-            self._close(stack.pop(), len(self._stamps) - 1, None, interrupted)
+            self._cut_short(stack.pop())
         return at + 2
+
+    def _cut_short(self, call: _Open) -> None:
+        """It ended without its hook, some time before the event that is read now."""
+        self._close(call, len(self._stamps) - 1, None, self._interruption(call))
+
+    def _interruption(self, call: _Open) -> CallError:
+        """What ended a call without its hooks, which only an exception that is no
+        `Exception` does. One that no torch function raised may not be known."""
+        order, error = self._skipping
+        if order > call.order:
+            return error
+        return CallError("BaseException", "KeyboardInterrupt, SystemExit or the like")
 
     def _mark_replayed(self, at: int) -> int:
         self._replayed.add(self._events[at + 1])
@@ -178,6 +203,17 @@ class Replay:
         version = self._versions.get(id(ref))
         if version is not None:
             self.values[version.id] = span
+        return at + 3
+
+    def _note_cell(self, at: int) -> int:
+        _, thread, cell = self._events[at : at + 3]
+        self._cells[thread] = cell
+        return at + 3
+
+    def _note_live(self, at: int) -> int:
+        _, stamp, size = self._events[at : at + 3]
+        call = self._open[0][-1].index if self._open[0] else None
+        self._live.append((self._stamp(stamp), size, call))
         return at + 3
 
     def _enter(self, at: int) -> int:
@@ -211,6 +247,8 @@ class Replay:
         call.order = self._order
         call.children = []
         self._replayed.discard(thread)
+        cell = self._cells.pop(thread, None)
+        self._noted.append({} if cell is None else cell.fields)
         self._calls.append(None)
         self._times.append((0, 0))
         stack.append(call)
@@ -241,21 +279,21 @@ class Replay:
         return at + 5
 
     def _fail(self, at: int) -> int:
-        _, site, stamp, thread, error, kwargs, n = self._events[at : at + 7]
+        _, site, stamp, thread, error, code, lasti, kwargs, n = self._events[at : at + 9]
         call = self._matching(site.name, thread)
         if call is None:  # another library's pre-hook raised before ours was called
-            args = self._events[at + 7 : at + 7 + n]
-            call = self._begin(site.name, stamp, thread, None, 0, args, kwargs)
+            args = self._events[at + 9 : at + 9 + n]
+            call = self._begin(site.name, stamp, thread, code, lasti, args, kwargs)
             self._open[thread].pop()
         self._close(call, self._stamp(stamp), None, self._error(error))
-        return at + 7 + n
+        return at + 9 + n
 
     def _matching(self, name: str, thread: int) -> _Open | None:
         stack = self._open.get(thread, [])
         if not any(call.name == name for call in stack):
             return None
         while stack[-1].name != name:  # ended without its hook
-            self._close(stack.pop(), len(self._stamps) - 1, None, None)
+            self._cut_short(stack.pop())
         return stack.pop()
 
     def _close(
@@ -309,6 +347,8 @@ class Replay:
                 outputs = self._flat(self._events[at], path)
             at += 1
         if name.startswith("_") and not inputs and not outputs and error is None:
+            if name == "_set_grad_enabled" and thawed:
+                self._grad = bool(thawed[0])
             return at  # torch's own bookkeeping: _set_grad_enabled, record_function
         parent = self._open[0][-1] if self._open[0] else None
         self._function_times.append((self._stamp(start), self._stamp(end)))
@@ -326,6 +366,7 @@ class Replay:
                 kwargs=named,
                 direct=code is not None or parent is None,
                 order=self._order,
+                grad=self._grad,
             )
         )
         return at
@@ -346,11 +387,15 @@ class Replay:
             self._places[key] = locate(code, lasti)
         return self._places[key]
 
-    def _error(self, error: tuple[str, str, int, Any] | None) -> CallError | None:
+    def _error(self, error: raw.Failure | None) -> CallError | None:
         if error is None:
             return None
-        kind, message, identity, place = error
-        return CallError(kind, message, identity, self._place(*place, None) if place else None)
+        kind, message, identity, place, skips = error
+        source = self._place(*place, None) if place else None
+        made = CallError(kind, message, identity, source)
+        if skips:
+            self._skipping = (self._order, made)
+        return made
 
     def _new(self, ref: Reference, shape: Any, dtype: Any, device: Any) -> TensorRef:
         """The next version of a tensor."""
@@ -430,12 +475,16 @@ class Replay:
                 self_ns=max(
                     0, spans[call.index][1] - spans[call.index][0] - inside[call.index]
                 ),
+                **self._noted[call.index],
             )
             for call in done
         )
         self.functions = tuple(
             replace(call, start_ns=times[a] - zero, duration_ns=times[b] - times[a])
             for call, (a, b) in zip(self._functions, self._function_times, strict=True)
+        )
+        self.live = tuple(
+            LiveBytes(times[at] - zero, size, call) for at, size, call in self._live
         )
         self.duration_ns = times[last] - zero if times else 0
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from shapetrace.clocks import Clock, CpuClock, NoClock
 from shapetrace.errors import ReportError, ShapeTraceWarning, UsageError
-from shapetrace.recorder import Recorder, error_tuple
+from shapetrace.recorder import Failure, Recorder, error_tuple
 from shapetrace.records import (
     Broadcast,
     Diagnosis,
@@ -104,7 +104,7 @@ class Trace:
         self._state: Literal["new", "running", "done"] = "new"
         self._recorder: Recorder | None = None
         self._seen: list[SeenModule] = []
-        self._error: tuple[str, str, int, Any] | None = None
+        self._error: Failure | None = None
         self._notes: list[str] = []
         self._names: tuple[str, ...] = ()
         self._replay: Replay | None = None
@@ -170,13 +170,12 @@ class Trace:
                 self._error = error_tuple(error)
             self._say(error)
         except Exception as fault:  # ours must not replace the user's exception
-            recorder.faults.append(fault)
+            recorder.fault(fault)
         if recorder.faults:
-            fault = recorder.faults[0]
             warnings.warn(
                 f"shapetrace failed {len(recorder.faults)} times while recording, first "
-                f"with {type(fault).__name__}: {fault}. The batch is unharmed; the "
-                "trace may lack calls.",
+                f"with {recorder.faults[0]}. The batch is unharmed; the trace may lack "
+                "calls.",
                 ShapeTraceWarning,
                 stacklevel=2,
             )
@@ -208,7 +207,9 @@ class Trace:
             self._replayed = len(recorder.events)
             running = self._state == "running"
             seen = see_modules(recorder) if running else self._seen
-            replay = self._replay = Replay(recorder, seen, self._error)
+            replay = self._replay = Replay(
+                recorder, seen, self._error, running=running
+            )
             notes = list(self._notes)
             if recorder.faults:
                 notes.append(f"{len(recorder.faults)} events could not be recorded")

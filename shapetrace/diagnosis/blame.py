@@ -8,9 +8,11 @@ the size that does not fit, or the shape itself gives it away.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from shapetrace.diagnosis.blame_loss import blame_loss
 from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.votes import elect
 from shapetrace.diagnosis.suspects import (
     Leaf,
     changers,
@@ -22,8 +24,9 @@ from shapetrace.diagnosis.suspects import (
     of_data,
     of_module,
     owner,
+    remark,
 )
-from shapetrace.lineage import Call, Graph
+from shapetrace.lineage import Call, Graph, Hop
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
 _MOST = 3
@@ -93,8 +96,8 @@ def _layer(
     first: list[Culprit] = []
     if right.tensor is not None and not _holds(graph, right):
         other = _second_operand(graph, problem, left, right)
-        if other is not None:
-            return other + [wants]
+        both = f"is given {left.size} and {right.size} for one dimension"
+        return [*other, replace(wants, expected=None, reason=both)]
     batch = _unbatched(graph, left.tensor)
     if batch is not None:
         first.append(batch)
@@ -105,6 +108,14 @@ def _layer(
     if joined is not None:
         first.append(joined)
     producers = _producers(graph, found, left, right)
+    if consumer.kind == "module" and not first:
+        elected = elect(graph, consumer.name, left, right, found)
+        if elected is not None:
+            against_producer, evidence = elected
+            if against_producer and producers:
+                head = replace(producers[0], reason=f"{producers[0].reason}; {evidence}")
+                return [head, wants, *producers[1:]]
+            wants = replace(wants, reason=f"{wants.reason}; {evidence}")
     untouched = len(found) == 1 and found[0].end.kind == "data" and not any(
         hop.call.inputs for hop in changers(graph, found[0].hops)
     )
@@ -116,7 +127,7 @@ def _layer(
             size=left.size,
             expected=right.size,
             reason=_layout(shape, left, right)
-            or f"comes in with {left.size}, no layer has touched it",
+            or f"has {left.size} there, which no layer has touched",
         )
         if label in ("in_channels", "batch") or right.size in shape or not problem.layer:
             return [*first, data, wants]
@@ -220,7 +231,7 @@ def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
 
 def _second_operand(
     graph: Graph, problem: Problem, left: Spot, right: Spot
-) -> list[Culprit] | None:
+) -> list[Culprit]:
     """A layer's other input: a hidden state, a mask, a second sequence."""
     assert right.tensor is not None and right.dim is not None
     reason = f"gives {right.size} where {left.size} is wanted"
@@ -239,7 +250,6 @@ def _second_operand(
                 problem.layer,
                 dim=right.dim,
                 size=right.size,
-                expected=left.size,
                 reason="takes dimension 0 as time and 1 as batch (batch_first=False); "
                 "its inputs come the other way round",
             )
@@ -284,13 +294,12 @@ def _producers(
                             hop.call,
                             dim=hop.dim,
                             size=size,
-                            reason=f"gives {size} ({hop.origin.note})",
+                            reason=f"gives {size}{remark(hop.origin)}",
                         )
                     )
                 continue
             if not hop.call.inputs:
                 continue  # a factory: named as data below
-            note = hop.origin.note or how
             culprits.append(
                 of_call(
                     graph,
@@ -298,9 +307,11 @@ def _producers(
                     dim=hop.dim,
                     size=size,
                     expected=expected,
-                    reason=f"makes the {size} ({note})",
+                    reason=f"makes the {size}{remark(hop.origin)}",
                 )
             )
+            if how == "sum":
+                culprits += _part_of_sum(graph, hop, right)
         if leaf.end.kind == "data":
             data.append(
                 of_data(
@@ -308,7 +319,7 @@ def _producers(
                     leaf.end.tensor,
                     dim=leaf.end.dim,
                     size=graph.size(leaf.end.tensor, leaf.end.dim),
-                    reason=f"comes in with {graph.size(leaf.end.tensor, leaf.end.dim)}",
+                    reason=f"has {graph.size(leaf.end.tensor, leaf.end.dim)} there",
                 )
             )
         elif leaf.end.kind == "parameter":
@@ -373,6 +384,24 @@ def _operands(
     return [*first[:1], *second[:1], *first[1:], *second[1:]]
 
 
+def _part_of_sum(graph: Graph, hop: Hop, right: Spot) -> list[Culprit]:
+    """The one operand of a `cat` that could have another size so that the sum fits."""
+    total = graph.size(hop.tensor, hop.dim)
+    could = []
+    for source in graph.source_ids(hop.call, hop.origin):
+        size = graph.size(*source)
+        wanted = right.size - (total - size)
+        if wanted > 0 and wanted != size:
+            could.append((source, size, wanted))
+    if len(could) != 1:
+        return []
+    source, size, wanted = could[0]
+    spot = Spot(source[0], source[1], size)
+    return _producers(
+        graph, leaves(graph, *source), spot, Spot(None, None, wanted)
+    )
+
+
 def _joins(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
     assert spot.tensor is not None and spot.dim is not None
     return explained_by_sum(graph, graph.trail(spot.tensor, spot.dim), other.size)
@@ -406,8 +435,7 @@ def _parted(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
                 hop.call,
                 dim=hop.dim,
                 size=size,
-                reason=f"gives {size} ({hop.origin.note or hop.origin.how}) on one branch "
-                "only",
+                reason=f"gives {size}{remark(hop.origin)} on one branch only",
             )
         )
     return found[:2]

@@ -13,6 +13,7 @@ from shapetrace.diagnosis.suspects import (
     leaves,
     of_call,
     of_data,
+    remark,
     removed,
 )
 from shapetrace.lineage import Graph, Hop, Trail
@@ -72,7 +73,7 @@ def _target(
         dim=dim,
         size=size,
         expected=expected,
-        reason=reason or f"comes in as {_x(target.shape)}",
+        reason=reason or f"has shape {_x(target.shape)}",
     )
 
 
@@ -144,7 +145,8 @@ def _ranks(
         graph,
         target,
         size=len(target.shape),
-        reason=f"{_x(target.shape)} lacks the prediction's dimension of {size}",
+        reason=f"has shape {_x(target.shape)}, without the prediction's dimension of "
+        f"{size}",
     )
     width = all(leaf.end.kind == "parameter" for leaf in found)
     if size == 1 or width:
@@ -186,7 +188,7 @@ def _class_dim(
     for leaf in leaves(graph, prediction.id, last):
         for culprit in of_leaf(graph, leaf, shape[last], None, target=False):
             reason = (
-                f"its {shape[last]} classes stand in dim {last}; "
+                f"puts its {shape[last]} classes in dim {last}; "
                 f"{problem.call.name} takes dim 1 as classes: a permute is missing"
             )
             return [
@@ -235,22 +237,31 @@ def _sizes(
         if twin is not None:
             own.remove(twin)
             others.remove(leaf)
-    reason = f"comes in with {right.size}, the prediction has {left.size}"
-    wrong = _target(
-        graph, target, dim=right.dim, size=right.size, expected=left.size, reason=reason
-    )
+    wrong = []
+    if not graph.from_model(target.id):
+        reason = f"has {right.size} where the prediction has {left.size}"
+        wrong.append(
+            _target(
+                graph,
+                target,
+                dim=right.dim,
+                size=right.size,
+                expected=left.size,
+                reason=reason,
+            )
+        )
     if not own:
         made = [c for leaf in others for c in of_leaf(graph, leaf, right.size, None, target=True)]
-        return [wrong, *made]
+        return [*wrong, *made]
     if not others:
         merged = _merger(graph, own, left, right)
         made = [c for leaf in own for c in of_leaf(graph, leaf, left.size, None, target=False)]
-        return [*merged, *made, wrong]
+        return [*merged, *made, *wrong]
     if len(own) == 1 and len(others) == 1:
         return _pair(graph, own[0], others[0], left, right, wrong)
     merged = _merger(graph, own, left, right)
     made = [c for leaf in own for c in of_leaf(graph, leaf, left.size, None, target=False)]
-    return [*merged, *made, wrong]
+    return [*merged, *made, *wrong]
 
 
 def _merger(
@@ -276,16 +287,16 @@ def _merger(
 
 
 def _pair(
-    graph: Graph, mine: Leaf, other: Leaf, left: Spot, right: Spot, wrong: Culprit
+    graph: Graph, mine: Leaf, other: Leaf, left: Spot, right: Spot, wrong: list[Culprit]
 ) -> list[Culprit]:
     """One factor against one factor."""
     makers = of_leaf(graph, mine, mine.size, other.size, target=False)
     theirs = of_leaf(graph, other, other.size, mine.size, target=True)
     if mine.end.kind == "parameter":
-        return [*makers, wrong, *theirs]
+        return [*makers, *wrong, *theirs]
     joined = explained_by_sum(graph, Trail(mine.hops, mine.end), other.size)
     if joined is not None:
-        return [joined, wrong, *theirs]
+        return [joined, *wrong, *theirs]
     # a product that holds on both sides cancels out: it is no suspect
     steps = [hop for hop in changers(graph, mine.hops) if hop.origin.how != "product"]
     innocent = {
@@ -307,19 +318,19 @@ def _pair(
                 size=graph.size(odd.tensor, odd.dim),
                 reason=f"gives {graph.size(odd.tensor, odd.dim)} ({odd.origin.note})",
             )
-            return [first, *[c for c in makers if c.name != first.name], wrong]
-        return [wrong, *makers]
+            return [first, *[c for c in makers if c.name != first.name], *wrong]
+        return [*wrong, *makers]
     made = [c for c in makers if c.kind == "function"]
     regrouped = [hop for hop in steps if hop.origin.how == "split"]
     if regrouped and made:
         # a view that put an explicit number there, or shifted sizes into one another
-        return [*made, wrong, *makers]
+        return [*made, *wrong, *makers]
     if steps and steps[0].origin.how in ("sum", "argument", "repeat") and made:
-        return [*made, wrong, *theirs]
+        return [*made, *wrong, *theirs]
     if mine.end.kind == "data" and made and mine.end.call is not None:
         if mine.end.call.parent is not None:
-            return [*made, wrong]
-    return [wrong, *theirs, *makers]
+            return [*made, *wrong]
+    return [*wrong, *theirs, *makers]
 
 
 def _odd_window(graph: Graph, windows: list[Hop]) -> Hop | None:
@@ -347,7 +358,7 @@ def of_leaf(
                 dim=hop.dim,
                 size=made,
                 expected=expected if made == size else None,
-                reason=f"makes the {made} ({hop.origin.note or hop.origin.how})",
+                reason=f"makes the {made}{remark(hop.origin)}",
             )
         )
     if leaf.end.kind == "parameter":

@@ -117,27 +117,28 @@ def _loss_rank(
         left, right = _spot(call, found[0].left), _spot(call, found[0].right)
         return Problem("rank", call, layer, left, right, found[0].name, True, found)
     a, b = prediction.shape, target.shape
-    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
-    classes = call.name in ("cross_entropy", "nll_loss")
-    if classes and len(b) >= len(a):
-        # (N, C, …) against class indices (N, …): what the target has too much
-        shorter = a[:1] + a[2:]
-        longer = b
-    at = _extra_dim(longer, shorter)
-    first = longer is a
-    left = Spot(prediction.id, at if first else None, a[at] if first else len(a), "prediction")
-    right = Spot(target.id, None if first else at, len(b) if first else b[at], "target")
+    expected = found[0].left.size if found[0].left.dim is None else len(a)
+    if len(b) > expected:
+        # what the target has too much; a loss over classes takes (N, …) for (N, C, …)
+        like = a[:1] + a[2:] if expected < len(a) else a
+        at = _extra_dim(b, like[:expected])
+        left = Spot(prediction.id, None, expected, "prediction")
+        right = Spot(target.id, at, b[at], "target")
+    else:
+        at = _extra_dim(a, b)
+        left = Spot(prediction.id, at, a[at], "prediction")
+        right = Spot(target.id, None, expected, "target")
     return Problem("rank", call, layer, left, right, "target", True, found)
 
 
 def _extra_dim(longer: tuple[int, ...], shorter: tuple[int, ...]) -> int:
-    """The dimension of `longer` that `shorter` lacks, best guess: the one without
-    which the rest agrees, else the first of size 1, else the last."""
+    """The dimension that `longer` has too much: the one without which the rest agrees,
+    else the last of size 1, else the first that differs."""
     for at in reversed(range(len(longer))):
         if longer[:at] + longer[at + 1 :] == shorter:
             return at
-    for at, size in enumerate(longer):
-        if size == 1 and (at >= len(shorter) or shorter[at] != 1):
+    for at in reversed(range(len(longer))):
+        if longer[at] == 1:
             return at
     for at, size in enumerate(longer):
         if at >= len(shorter) or shorter[at] != size:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from shapetrace.lineage import Call, End, Graph, Hop, Trail, describe
 from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
+from shapetrace.signatures import DimOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,14 @@ def explained_by_sum(graph: Graph, trail: Trail, other: int) -> Culprit | None:
         expected=other,
         reason=f"joins {' + '.join(map(str, sizes))} = {total}; the other side has {other}",
     )
+
+
+def remark(origin: DimOrigin) -> str:
+    """What a hop did to a size, in brackets."""
+    note = origin.note
+    if not note or note.startswith("probed"):
+        return ""
+    return f" ({note})"
 
 
 def is_uneven(graph: Graph, hop: Hop) -> bool:

@@ -10,6 +10,7 @@ from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import data_name
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Diagnosis, Fix, Step
+from shapetrace.signatures import argument_name, is_loss, loss_input, loss_target
 
 _WIDTH = 100
 _STEPS = 8  # of a way back; what is between them is counted
@@ -31,11 +32,11 @@ def sentence(graph: Graph, problem: Problem, where: str) -> str:
         )
     if problem.kind == "rank" and problem.loss:
         shapes = [graph.tensors[s.tensor].shape for s in problem.spots if s.tensor]
-        if len(shapes) == 2:
+        if len(shapes) == 2 and left is not None and right is not None:
+            wanted = left.size if left.dim is None else right.size
             return (
                 f"{subject} failed: the prediction has shape {shapes[0]}, the target "
-                f"{shapes[1]}: {len(shapes[0])} and {len(shapes[1])} dimensions do not "
-                "go together."
+                f"{shapes[1]}; a {wanted}-D target is wanted."
             )
     if problem.kind == "rank" and left is not None:
         spot = left if left.tensor is not None else right
@@ -80,33 +81,33 @@ def _side(graph: Graph, problem: Problem, spot: Spot) -> str:
     origin = graph.origin(spot.tensor) if spot.tensor is not None else None
     if origin is not None and origin.kind in ("parameter", "buffer"):
         role = spot.role or problem.name
-        return f"{role} of its {origin.name}" if role else f"`{origin.name}`"
+        own = problem.layer is not None and origin.name.startswith(problem.layer.name)
+        if role and own:
+            return f"its {role}"
+        return f"dim {spot.dim} of `{origin.name}`"
     if spot.tensor is None:
-        return f"{spot.role or problem.name or 'what was asked for'}"
+        return f"its {spot.role or problem.name or 'argument'}"
     what = _operand(problem, spot)
     return f"dim {spot.dim} of {what}" if spot.dim is not None else what
 
 
 def _operand(problem: Problem, spot: Spot) -> str:
-    from shapetrace.losses import is_loss
-
-    if spot.input is not None and is_loss(problem.call.name):
-        from shapetrace.signatures import loss_input, loss_target
-
+    """A tensor argument by its role in a loss, else by its parameter's name."""
+    if spot.input is None or spot.input >= len(problem.call.inputs):
+        return f"the {spot.role or 'input'}"
+    if is_loss(problem.call.name):
         if spot.input == loss_target(problem.call):
             return "the target"
         if spot.input == loss_input(problem.call):
             return "the prediction"
-    if spot.role in ("prediction", "target"):
-        return f"the {spot.role}"
-    if spot.input is None:
-        return "the input"
-    data = [ref for ref in problem.call.inputs]
-    if len(data) == 1 or problem.layer is not None and spot.input == 0:
-        return "the input"
-    ordinal = ("first", "second", "third", "fourth")
-    place = ordinal[spot.input] if spot.input < 4 else f"{spot.input + 1}th"
-    return f"the {place} operand"
+    name = argument_name(problem.call, spot.input)
+    if name in ("input", "other", None) or name.startswith("tensors"):
+        if len(problem.call.inputs) == 1 or problem.layer is not None:
+            return "the input"
+        ordinal = ("first", "second", "third", "fourth")
+        place = ordinal[spot.input] if spot.input < 4 else f"{spot.input + 1}th"
+        return f"the {place} operand"
+    return f"`{name}`"
 
 
 def _first_line(message: str) -> str:
@@ -157,6 +158,8 @@ def _shapes(graph: Graph, problem: Problem) -> list[str]:
     spots = {spot.tensor: spot for spot in problem.spots if spot.tensor is not None}
     for position, ref in enumerate(problem.call.inputs):
         spot = spots.get(ref.id)
+        if spot is not None and spot.input not in (None, position):
+            continue  # one tensor in several places: it is shown where it clashes
         parameter = graph.is_parameter(ref.id)
         if spot is None and (parameter or len(rows) > 3):
             continue
@@ -165,7 +168,7 @@ def _shapes(graph: Graph, problem: Problem) -> list[str]:
             label, source = "parameter", f"`{origin.name}`"
         else:
             label = _operand(problem, spot or Spot(ref.id, None, 0, "", position))
-            label = label.removeprefix("the ")
+            label = label.removeprefix("the ").strip("`")
             source = _from(graph, ref.id)
         kind = str(ref.dtype).removeprefix("torch.")
         device = "" if ref.device.type == "cpu" else f" {ref.device}"

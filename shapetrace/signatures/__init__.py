@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from shapetrace.signatures.coverage import Coverage, coverage
-from shapetrace.signatures.engine import broadcasts, conflicts, predict, relate
+from shapetrace.signatures.engine import (
+    argument_name,
+    broadcasts,
+    conflicts,
+    predict,
+    relate,
+)
 from shapetrace.signatures.layers import module_function, relate_module
 from shapetrace.signatures.losses import is_loss, loss_input, loss_target
 from shapetrace.signatures.relation import Conflict, DimOrigin, How, Relation, Side
@@ -15,6 +21,7 @@ __all__ = [
     "How",
     "Relation",
     "Side",
+    "argument_name",
     "broadcasts",
     "conflicts",
     "coverage",

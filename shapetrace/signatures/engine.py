@@ -114,6 +114,29 @@ def _shapes(call: FunctionCall) -> tuple[Shape, ...]:
     return tuple([ref.shape for ref in call.inputs])
 
 
+def argument_name(call: FunctionCall, position: int) -> str | None:
+    """The name of the parameter that takes `call.inputs[position]`, where it is known.
+
+    >>> from shapetrace.records import FunctionCall, TensorRef
+    >>> import torch
+    >>> x = TensorRef("args[0]", 1, (2, 3), torch.float32, torch.device("cpu"))
+    >>> argument_name(FunctionCall(0, None, "relu", "torch.relu", (x,), None), 0)
+    'input'
+    """
+    path = call.inputs[position].path
+    if path.startswith("kwargs['"):
+        return path[8:].partition("'")[0]
+    found = rule_name(call)
+    entry = _entry(found[0]) if found is not None else None
+    if entry is None or not path.startswith("args["):
+        return None
+    place, _, rest = path[5:].partition("]")
+    for name, index in entry.params.items():
+        if str(index) == place:
+            return name + rest
+    return None
+
+
 def relate(call: FunctionCall) -> Relation:
     """Where each dimension of each output comes from, and the inputs' roles.
 

@@ -34,6 +34,8 @@ _RECORDS: dict[str, type] = {
         records.FunctionCall,
         records.ModuleInfo,
         records.Origin,
+        records.Overhead,
+        records.LiveBytes,
         records.Step,
         records.Culprit,
         records.Fix,

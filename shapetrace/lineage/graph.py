@@ -1,25 +1,24 @@
-"""Pure walks over a recording: which call made a tensor, and where a size comes from."""
+"""An index over a recording: which call made a tensor, and where a size comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from shapetrace.lineage.unseen import UNSEEN, bridge, bridges
 from shapetrace.records import (
     FunctionCall,
     ModuleCall,
     Origin,
     Recording,
-    Step,
     TensorRef,
 )
 from shapetrace.signatures import DimOrigin, Relation, relate, relate_module
 
 Call: TypeAlias = FunctionCall | ModuleCall
 
-_GUESS = Relation((), {}, guessed=True)
 #: a walk longer than this is cut: no explanation needs more, and it is linear
 _LONGEST = 200_000
 
@@ -72,7 +71,7 @@ class Graph:
     def __init__(self, rec: Recording) -> None:
         self.rec = rec
         self._relations: dict[tuple[bool, int], Relation] = {}
-        self._from_model: dict[int, bool] = {}
+        self._alike: dict[Any, Relation] = {}
 
     @cached_property
     def tensors(self) -> dict[int, TensorRef]:
@@ -98,6 +97,9 @@ class Graph:
             for ref in module.outputs or ():
                 if ref.id not in inputs and ref.id not in self.rec.origins:
                     made.setdefault(ref.id, module)
+        if not self.rec.has_functions:
+            for tensor, guessed in bridges(self.rec, made).items():
+                made.setdefault(tensor, guessed)
         return made
 
     @cached_property
@@ -119,14 +121,26 @@ class Graph:
         return self.rec.origins.get(tensor)
 
     def relation(self, call: Call) -> Relation:
-        is_function = isinstance(call, FunctionCall)
-        key = (is_function, call.index)
-        if key not in self._relations:
-            if isinstance(call, FunctionCall):
-                self._relations[key] = relate(call)
-            else:
-                self._relations[key] = relate_module(call, self.rec.modules.get(call.name))
-        return self._relations[key]
+        """What the call's signature says; calls alike in all that it reads share it."""
+        key = (isinstance(call, FunctionCall), call.index)
+        found = self._relations.get(key)
+        if found is None:
+            try:
+                form = _form(call)
+                found = self._alike.get(form)
+            except TypeError:  # an argument that cannot be hashed
+                form = found = None
+            if found is None:
+                found = self._relate(call)
+                if form is not None:
+                    self._alike[form] = found
+            self._relations[key] = found
+        return found
+
+    def _relate(self, call: Call) -> Relation:
+        if isinstance(call, ModuleCall):
+            return relate_module(call, self.rec.modules.get(call.name))
+        return bridge(call) if call.name == UNSEEN else relate(call)
 
     def module_of(self, call: Call) -> ModuleCall | None:
         """The module call in whose forward a call was made."""
@@ -176,17 +190,46 @@ class Graph:
 
     def from_model(self, tensor: int) -> bool:
         """Whether a tensor descends from a parameter: whether a layer touched it."""
-        if tensor not in self._from_model:
-            self._from_model[tensor] = any(
-                self.is_parameter(other) for other in self.ancestors(tensor)
-            )
-        return self._from_model[tensor]
+        return tensor in self._touched or self.is_parameter(tensor)
+
+    @cached_property
+    def _touched(self) -> set[int]:
+        """What descends from a parameter: one pass, as calls stand after their inputs."""
+        touched: set[int] = set()
+        calls: list[Call] = list(self.rec.functions)
+        for module in self.rec.calls:
+            if any(self._producers.get(ref.id) is module for ref in module.outputs or ()):
+                calls.append(module)
+        calls.extend(c for c in self._producers.values() if c.index < 0)
+        for call in sorted(calls, key=_ended):
+            layer = isinstance(call, ModuleCall) and self._has_parameters(call)
+            if layer or any(self._is_touched(ref.id, touched) for ref in call.inputs):
+                touched.update(ref.id for ref in call.outputs or ())
+        return touched
+
+    def _is_touched(self, tensor: int, touched: set[int]) -> bool:
+        return tensor in touched or self.is_parameter(tensor)
+
+    def _has_parameters(self, call: ModuleCall) -> bool:
+        """Without functions no parameter is seen as an input: the layer's own tell."""
+        info = self.rec.modules.get(call.name)
+        return info is not None and bool(info.parameters)
 
     # -- walks --------------------------------------------------------------------
 
     def trail(self, tensor: int, dim: int) -> Trail:
         """Follow one dimension back to where it begins or is made of several."""
         hops: list[Hop] = []
+        end = End("unknown", tensor, dim)
+        for item in self.walk(tensor, dim):
+            if isinstance(item, End):
+                end = item
+            else:
+                hops.append(item)
+        return Trail(tuple(hops), end)
+
+    def walk(self, tensor: int, dim: int) -> Iterator[Hop | End]:
+        """The hops of a trail one by one, newest first, and its end."""
         for _ in range(_LONGEST):
             made = self.dim_origin(tensor, dim)
             if made is None:
@@ -195,14 +238,16 @@ class Graph:
                     kind = "parameter"
                 elif self.is_data(tensor):
                     kind = "data"
-                return Trail(tuple(hops), End(kind, tensor, dim))
+                yield End(kind, tensor, dim)
+                return
             call, origin = made
+            yield Hop(tensor, dim, call, origin)
             end = self._end(tensor, dim, call, origin)
-            hops.append(Hop(tensor, dim, call, origin))
             if end is not None:
-                return Trail(tuple(hops), end)
+                yield end
+                return
             tensor, dim = self._next(call, origin)
-        return Trail(tuple(hops), End("unknown", tensor, dim))
+        yield End("unknown", tensor, dim)
 
     def _end(
         self, tensor: int, dim: int, call: Call, origin: DimOrigin
@@ -251,15 +296,16 @@ class Graph:
         seen: set[tuple[int, int]] = set()
         todo = [(tensor, dim)]
         while todo:
-            at = todo.pop()
-            if at in seen:
-                continue
-            seen.add(at)
-            end = self.trail(*at).end
-            if end.kind == "branch":
-                todo.extend(reversed(end.sources))
-            else:
-                found.append(end)
+            for item in self.walk(*todo.pop()):
+                at = (item.tensor, item.dim)
+                if isinstance(item, End):
+                    if item.kind == "branch":
+                        todo.extend(reversed(item.sources))
+                    elif item.call is not None or at not in seen:
+                        found.append(item)
+                elif at in seen:
+                    break
+                seen.add(at)
         return tuple(found)
 
     def chain(self, tensor: int) -> Iterator[tuple[int, Call]]:
@@ -289,67 +335,34 @@ class Graph:
         return seen
 
 
-_HOW = {
-    "same": "passes it on",
-    "broadcast": "broadcasts it",
-    "window": "computes it",
-    "product": "joins several dimensions",
-    "split": "splits a dimension",
-    "sum": "adds sizes up",
-    "slice": "takes a part",
-    "repeat": "repeats it",
-    "parameter": "sets it",
-    "argument": "sets it by an argument",
-    "new": "adds this dimension",
-    "values": "depends on values",
-    "guess": "unknown; equal sizes only",
-}
+def _ended(call: Call) -> int:
+    return call.end_order if isinstance(call, ModuleCall) else call.order
 
 
-def describe(graph: Graph, call: Call) -> tuple[str, str]:
-    """Name and type of a call as a reader knows it: the layer where torch's own layer
-    made the call, else the function."""
-    layer = graph.layer_of(call)
-    if layer is not None:
-        return layer.name or layer.type, layer.type
-    assert isinstance(call, FunctionCall)
-    return call.name, "function"
-
-
-def make_step(graph: Graph, hop: Hop | tuple[int, Call]) -> Step:
-    """One hop as a reader's line."""
-    if isinstance(hop, Hop):
-        tensor, call, dim, origin = hop.tensor, hop.call, hop.dim, hop.origin
-        how = origin.note or _HOW[origin.how]
-        sure = origin.sure
+def _form(call: Call) -> Any:
+    """All of a call that a signature reads, hashable; TypeError where it is not."""
+    inputs = tuple([(ref.shape, ref.dtype) for ref in call.inputs])
+    outputs = None
+    if call.outputs is not None:
+        outputs = tuple([ref.shape for ref in call.outputs])
+    if isinstance(call, ModuleCall):
+        form: Any = (call.name, tuple([ref.path for ref in call.inputs]), inputs, outputs)
     else:
-        (tensor, call), dim, how, sure = hop, None, "", True
-    name, kind = describe(graph, call)
-    layer = call if isinstance(call, ModuleCall) else graph.module_of(call)
-    return Step(
-        name=name,
-        type=kind,
-        shape=graph.tensors[tensor].shape,
-        dim=dim,
-        how=how,
-        source=call.source,
-        module=layer.name if layer is not None else None,
-        tensor=tensor,
-        function=call.index if isinstance(call, FunctionCall) else None,
-        call=layer.index if layer is not None else None,
-        sure=sure,
-    )
+        args, kwargs = _plain(call.args), _plain(call.kwargs)
+        form = (call.name, call.qualname, inputs, outputs, args, kwargs)
+    hash(form)
+    return form
 
 
-def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]:
-    """The calls behind a tensor, or behind one of its dimensions, newest first. Where
-    a size is made of several, the way goes on with the first and says so."""
-    if dim is None:
-        return tuple(make_step(graph, hop) for hop in graph.chain(tensor))
-    found: list[Step] = []
-    at: tuple[int, int] | None = (tensor, dim)
-    while at is not None:
-        trail = graph.trail(*at)
-        found += [make_step(graph, hop) for hop in trail.hops]
-        at = trail.end.sources[0] if trail.end.kind == "branch" else None
-    return tuple(found)
+def _plain(value: Any) -> Any:
+    """An argument without its tensors' identities; `True` is not `1`."""
+    kind = type(value)
+    if kind is TensorRef:
+        return TensorRef
+    if kind is tuple or kind is list:
+        return (kind, *[_plain(part) for part in value])
+    if kind is dict:
+        return (dict, *[(key, _plain(part)) for key, part in value.items()])
+    if kind is slice:
+        return (slice, _plain(value.start), _plain(value.stop), _plain(value.step))
+    return (bool, value) if kind is bool else value

@@ -1,0 +1,102 @@
+"""What recording costs by itself, so that it can be taken off the recorded times.
+
+Measured when the records are first asked for, after the batch and not at entry: the
+traced batch then waits for nothing, and a trace that nobody reads costs nothing. The
+measurement runs in a thread of its own, where no function mode, autocast or default
+device of the user's is in force and none of them sees its calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from threading import Thread
+from time import perf_counter_ns
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+
+from shapetrace.clocks import CpuClock
+from shapetrace.recorder import Recorder
+from shapetrace.records import FunctionCall, ModuleCall, Overhead
+from shapetrace.replay import Replay
+
+_CALLS = 60
+_ROUNDS = 7
+
+
+class _Empty(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def calibrate(functions: bool = True) -> Overhead | None:
+    """The cost of one recorded module call and function call, in some milliseconds.
+
+    None where it cannot be measured: global module hooks would see its calls.
+    """
+    if (
+        module_hooks._global_forward_hooks
+        or module_hooks._global_forward_pre_hooks
+        or module_hooks._global_forward_hooks_always_called
+    ):
+        return None
+    found: list[Overhead] = []
+    thread = Thread(target=lambda: found.append(_measure(functions)))
+    thread.start()
+    thread.join()
+    return found[0] if found else None
+
+
+def _measure(functions: bool) -> Overhead:
+    module, x = _Empty(), torch.zeros(1, device="cpu")
+    recorded: list[tuple[float, float, float, float]] = []
+
+    def modules() -> None:
+        for _ in range(_CALLS):
+            module(x)
+
+    def adds() -> None:
+        for _ in range(_CALLS):
+            torch.add(x, x)
+
+    with torch.no_grad():
+        for _ in range(_ROUNDS):
+            bare_module, bare_add = _time(modules), _time(adds)
+            recorder = Recorder(CpuClock(), functions=functions)
+            recorder.install([("", module)])
+            try:
+                full_module, full_add = _time(modules), _time(adds)
+            finally:
+                recorder.uninstall()
+            replay = Replay(recorder, [])
+            recorded.append(
+                (
+                    full_module - bare_module,
+                    _middle(replay.calls),
+                    full_add - bare_add,
+                    _middle(replay.functions) - bare_add,
+                )
+            )
+    columns = [median(column) for column in zip(*recorded, strict=True)]
+    module_cost, inside, function_cost, function_inside = columns
+    if not functions:
+        function_cost = function_inside = 0.0
+    return Overhead(
+        module=max(module_cost, 0.0),
+        # of a forward of no work the recorded duration is all the recorder's
+        module_inside=min(max(inside, 0.0), max(module_cost, 0.0)),
+        function=max(function_cost, 0.0),
+        function_inside=min(max(function_inside, 0.0), max(function_cost, 0.0)),
+    )
+
+
+def _time(run: Callable[[], None]) -> float:
+    start = perf_counter_ns()
+    run()
+    return (perf_counter_ns() - start) / _CALLS
+
+
+def _middle(calls: tuple[ModuleCall, ...] | tuple[FunctionCall, ...]) -> float:
+    return float(median(call.duration_ns for call in calls)) if calls else 0.0

@@ -1,0 +1,380 @@
+"""What each dimension of each tensor is made of: ordered factors with their roots.
+
+One pass over the calls in their order, so that asking is a lookup and a trace of
+100,000 calls takes about a second. Where `Graph.trail` answers "where does this size
+begin", this answers "which data dimensions and parameters stand in it, in which
+order", which a view needs: `(batch·time, 8)` may become `(batch, time, 8)` and not
+`(time, batch, 8)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+from shapetrace.lineage import Graph
+from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.signatures import DimOrigin, Relation
+
+#: (kind, tensor, dimension); kind: data, parameter, made, unknown
+Root = tuple[str, int, int]
+
+_VIEWS = frozenset(
+    "view reshape flatten unflatten view_as reshape_as ravel".split()
+)
+#: factories whose size is a count that the code states, not data's
+_COUNTERS = frozenset("arange linspace logspace eye tril_indices meshgrid".split())
+_DETACHED = frozenset("detach detach_ data".split())
+#: what a tensor descends from
+PARAMETER, DATA, TRAINABLE = 1, 2, 4
+#: more factors than this in one view are not searched for a permutation
+_MOST = 6
+
+
+class Axis(NamedTuple):
+    """One factor of a dimension. `sure` is False where the way to it is a guess."""
+
+    size: int
+    roots: frozenset[Root]
+    sure: bool = True
+
+
+Dims = tuple[tuple[Axis, ...], ...]
+
+
+class Scramble(NamedTuple):
+    """A view whose result has its input's sizes in another order.
+
+    `order` gives for each dimension of the group's result the factors it has the size
+    of, as positions in `sizes`; `first` the result's first dimension concerned.
+    """
+
+    call: FunctionCall
+    sizes: tuple[int, ...]
+    order: tuple[tuple[int, ...], ...]
+
+
+class Axes:
+    """The factors of every dimension, what each tensor descends from, the scrambles."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._dims: dict[int, Dims] = {}
+        self._descent: dict[int, int] = {}
+        self._relations: dict[Any, Relation] = {}
+        self.scrambles: list[Scramble] = []
+        for call in graph.rec.functions:
+            for ref in call.inputs:
+                if ref.id not in self._dims:
+                    self._leaf(ref)
+            if call.outputs:
+                self._made(call)
+
+    def of(self, tensor: int, dim: int) -> tuple[Axis, ...]:
+        """The factors of one dimension; () when nothing is known."""
+        dims = self._dims.get(tensor, ())
+        return dims[dim] if -len(dims) <= dim < len(dims) else ()
+
+    def roots(self, tensor: int, dim: int) -> frozenset[Root]:
+        """The roots of all factors of a dimension."""
+        return frozenset().union(*(axis.roots for axis in self.of(tensor, dim)))
+
+    def sure(self, tensor: int, dim: int) -> bool:
+        axes = self.of(tensor, dim)
+        return bool(axes) and all(axis.sure for axis in axes)
+
+    def sole(self, tensor: int, dim: int) -> Root | None:
+        """The one data dimension that a dimension is, unmixed and for certain."""
+        roots = self.roots(tensor, dim)
+        if len(roots) != 1 or not self.sure(tensor, dim):
+            return None
+        (root,) = roots
+        return root if root[0] == "data" else None
+
+    def from_parameter(self, tensor: int, dim: int) -> bool:
+        return any(kind == "parameter" for kind, _, _ in self.roots(tensor, dim))
+
+    def descends(self, tensor: int, bit: int) -> bool:
+        """Whether a tensor descends from a PARAMETER, from DATA, TRAINABLE: from a
+        parameter with no detach between."""
+        return bool(self._descent.get(tensor, 0) & bit)
+
+    # -- the pass ---------------------------------------------------------------------
+
+    def _leaf(self, ref: TensorRef) -> None:
+        origin = self._graph.rec.origins.get(ref.id)
+        kind, bits = "unknown", 0
+        if origin is not None and origin.kind in ("parameter", "buffer"):
+            kind = "parameter"
+            bits = PARAMETER | TRAINABLE if origin.kind == "parameter" else 0
+        elif origin is not None and origin.kind == "outside":
+            kind, bits = "data", DATA
+        else:
+            bits = DATA | PARAMETER | TRAINABLE
+        self._descent[ref.id] = bits
+        self._dims[ref.id] = tuple(
+            (Axis(size, frozenset(((kind, ref.id, dim),)), kind != "unknown"),)
+            for dim, size in enumerate(ref.shape)
+        )
+
+    def _made(self, call: FunctionCall) -> None:
+        bits = 0
+        for ref in call.inputs:
+            bits |= self._descent[ref.id]
+        if call.name in _DETACHED:
+            bits &= ~TRAINABLE
+        elif not call.inputs:
+            bits = DATA
+        relation = self._relation(call) if call.inputs else None
+        for position, ref in enumerate(call.outputs or ()):
+            if ref.id in self._dims:
+                continue
+            self._descent[ref.id] = bits
+            if relation is None:
+                kind = "made" if call.name in _COUNTERS else "data"
+                self._dims[ref.id] = tuple(
+                    (Axis(size, frozenset(((kind, ref.id, dim),))),)
+                    for dim, size in enumerate(ref.shape)
+                )
+            elif call.name in _VIEWS and 0 not in ref.shape:
+                self._dims[ref.id] = self._view(call, ref)
+            else:
+                origins: tuple[DimOrigin, ...] = ()
+                if position < len(relation.outputs):
+                    origins = relation.outputs[position]
+                self._dims[ref.id] = tuple(
+                    self._dim(call, ref, dim, origins[dim])
+                    if dim < len(origins)
+                    else _unknown(ref, dim)
+                    for dim in range(len(ref.shape))
+                )
+
+    def _relation(self, call: FunctionCall) -> Relation:
+        """Calls of one function on the same shapes and arguments relate alike."""
+        key = (
+            call.qualname,
+            tuple([ref.shape for ref in call.inputs]),
+            tuple([ref.shape for ref in call.outputs or ()]),
+            _skeleton(call.args),
+            _skeleton(call.kwargs) if call.kwargs else None,
+        )
+        found = self._relations.get(key)
+        if found is None:
+            found = self._relations[key] = self._graph.relation(call)
+        return found
+
+    def _dim(
+        self, call: FunctionCall, ref: TensorRef, dim: int, origin: DimOrigin
+    ) -> tuple[Axis, ...]:
+        size = ref.shape[dim]
+        sources = [
+            (call.inputs[position].id, d)
+            for position, d in origin.sources
+            if position < len(call.inputs)
+        ]
+        if not sources:
+            if origin.how in ("argument", "new", "values"):
+                return (Axis(size, frozenset((("made", ref.id, dim),)), origin.sure),)
+            return _unknown(ref, dim)
+        if origin.how in ("same", "broadcast"):
+            found = self._of_source(*self._main(sources))
+            if found and prod(axis.size for axis in found) == size:
+                return found if origin.sure else tuple(
+                    Axis(axis.size, axis.roots, False) for axis in found
+                )
+        if origin.how == "parameter":
+            roots = frozenset(("parameter", t, d) for t, d in sources)
+            return (Axis(size, roots, origin.sure),)
+        parts = [self._of_source(*source) for source in sources]
+        if origin.how == "product":
+            merged = tuple(a for axes in parts for a in axes if a.size != 1)
+            if prod(axis.size for axis in merged) == size and merged:
+                return merged
+        roots = frozenset[Root]().union(*(a.roots for axes in parts for a in axes))
+        sure = origin.sure and all(a.sure for axes in parts for a in axes)
+        whole = Axis(size, roots, sure)
+        if origin.how in ("sum", "repeat"):
+            return self._times(call, ref, dim, origin, parts[0], whole)
+        return (whole,)
+
+    def _times(
+        self,
+        call: FunctionCall,
+        ref: TensorRef,
+        dim: int,
+        origin: DimOrigin,
+        first: tuple[Axis, ...],
+        whole: Axis,
+    ) -> tuple[Axis, ...]:
+        """cat of equal parts and repeat: a count outside, repeat_interleave: inside."""
+        one = prod(axis.size for axis in first)
+        if one <= 1 or whole.size % one or whole.size == one or not whole.sure:
+            return (whole,)
+        count = whole.size // one
+        if origin.how == "sum" and len(origin.sources) != count:
+            return (whole,)
+        times = Axis(count, frozenset((("made", ref.id, dim),)))
+        inner = tuple(Axis(a.size, whole.roots) for a in first if a.size != 1)
+        if call.name in ("repeat", "tile") or origin.how == "sum":
+            return (times, *inner)
+        if call.name == "repeat_interleave":
+            return (*inner, times)
+        return (whole,)
+
+    def _of_source(self, tensor: int, dim: int) -> tuple[Axis, ...]:
+        dims = self._dims.get(tensor, ())
+        return dims[dim] if dim < len(dims) else ()
+
+    def _main(self, sources: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """Of operands that agree, an activation before data before parameters."""
+        def rank(source: tuple[int, int]) -> int:
+            bits = self._descent.get(source[0], 0)
+            return 2 if bits & DATA and bits & PARAMETER else bits & DATA
+        return sources[0] if len(sources) == 1 else max(sources, key=rank)
+
+    # -- views ------------------------------------------------------------------------
+
+    def _view(self, call: FunctionCall, ref: TensorRef) -> Dims:
+        source = call.inputs[0]
+        atoms = [a for axes in self._dims[source.id] for a in axes if a.size != 1]
+        if prod(a.size for a in atoms) != prod(ref.shape):  # view(dtype)
+            return tuple(_unknown(ref, dim) for dim in range(len(ref.shape)))
+        ones = [
+            axes for dim, axes in enumerate(self._dims[source.id])
+            if source.shape[dim] == 1
+        ]
+        result: list[tuple[Axis, ...]] = []
+        outs = [dim for dim, size in enumerate(ref.shape) if size != 1]
+        for dim, size in enumerate(ref.shape):
+            if size == 1:
+                fresh = (Axis(1, frozenset((("made", ref.id, dim),))),)
+                result.append(ones.pop(0) if ones else fresh)
+            else:
+                result.append(())
+        at = 0
+        while outs:
+            group, size, wanted = [atoms[at]], atoms[at].size, [outs.pop(0)]
+            at += 1
+            asked = ref.shape[wanted[0]]
+            while size != asked:
+                if size < asked:
+                    group.append(atoms[at])
+                    size *= atoms[at].size
+                    at += 1
+                else:
+                    wanted.append(outs.pop(0))
+                    asked *= ref.shape[wanted[-1]]
+            sizes = [ref.shape[dim] for dim in wanted]
+            for dim, axes in zip(wanted, self._regroup(call, group, sizes)):
+                result[dim] = axes
+        return tuple(result)
+
+    def _regroup(
+        self, call: FunctionCall, group: list[Axis], sizes: list[int]
+    ) -> list[tuple[Axis, ...]]:
+        if len(sizes) == 1:
+            return [tuple(group)]
+        if len(group) > 1:
+            order = _reordered(group, sizes)
+            if order is not None:
+                self.scrambles.append(
+                    Scramble(call, tuple(axis.size for axis in group), order)
+                )
+            else:
+                pieces = _cut(group, sizes)
+                if pieces is not None:
+                    return pieces
+        roots = frozenset[Root]().union(*(axis.roots for axis in group))
+        sure = len(group) == 1 and group[0].sure
+        return [(Axis(size, roots, sure),) for size in sizes]
+
+
+def _unknown(ref: TensorRef, dim: int) -> tuple[Axis, ...]:
+    return (Axis(ref.shape[dim], frozenset((("unknown", ref.id, dim),)), False),)
+
+
+def _skeleton(value: Any) -> Any:
+    """Arguments as a key: what they are besides tensors, whose shapes stand apart."""
+    kind = type(value)
+    if kind is TensorRef:
+        return value.path
+    if kind is tuple or kind is list:
+        return (kind, *[_skeleton(part) for part in value])
+    if kind is dict:
+        return tuple([(key, _skeleton(part)) for key, part in value.items()])
+    if kind is slice:
+        return ("slice", *map(_skeleton, (value.start, value.stop, value.step)))
+    return (kind, value)
+
+
+def _cut(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]] | None:
+    """The factors dealt out in their order, split where a boundary divides one; None
+    where a boundary falls across."""
+    left = list(group)
+    found = []
+    for size in sizes:
+        axes: list[Axis] = []
+        while size > 1:
+            axis = left.pop(0)
+            if size % axis.size == 0:
+                axes.append(axis)
+                size //= axis.size
+            elif axis.size % size == 0:
+                axes.append(Axis(size, axis.roots, axis.sure))
+                left.insert(0, Axis(axis.size // size, axis.roots, axis.sure))
+                size = 1
+            else:
+                return None
+        found.append(tuple(axes))
+    return found
+
+
+def _reordered(
+    group: list[Axis], sizes: list[int]
+) -> tuple[tuple[int, ...], ...] | None:
+    """How `sizes` are the factors of the group in another order, merged or not; None
+    where they are not."""
+    if len(group) > _MOST or len(sizes) > len(group):
+        return None
+    order = _deal([axis.size for axis in group], sizes, tuple(range(len(group))))
+    if order is None:
+        return None
+    flat = [i for part in order for i in part]
+    if flat == sorted(flat):
+        return None
+    if len(sizes) < len(group):
+        for place, i in enumerate(flat):
+            for j in flat[place + 1:]:
+                # a factor of 2 fits nearly anywhere, unless the code stated it
+                if j < i and 2 in (group[i].size, group[j].size):
+                    two = group[i] if group[i].size == 2 else group[j]
+                    if any(kind != "made" for kind, _, _ in two.roots):
+                        return None
+    return order
+
+
+def _deal(
+    factors: list[int], sizes: Sequence[int], free: tuple[int, ...]
+) -> tuple[tuple[int, ...], ...] | None:
+    """Factors for each size, each used once."""
+    if not sizes:
+        return () if not free else None
+    for part in _parts(factors, sizes[0], free):
+        rest = tuple(i for i in free if i not in part)
+        found = _deal(factors, sizes[1:], rest)
+        if found is not None:
+            return (part, *found)
+    return None
+
+
+def _parts(
+    factors: list[int], size: int, free: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """The subsets of `free` whose product is `size`, smallest first."""
+    found: list[tuple[int, ...]] = []
+    for bits in range(1, 1 << len(free)):
+        part = tuple(i for place, i in enumerate(free) if bits >> place & 1)
+        if prod(factors[i] for i in part) == size:
+            found.append(part)
+    return sorted(found, key=len)

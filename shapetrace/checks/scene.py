@@ -1,0 +1,136 @@
+"""A trace as the checks look at it: indexed once, asked often."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from shapetrace.checks.axes import DATA, PARAMETER, Axes
+from shapetrace.lineage import Graph
+from shapetrace.losses import prediction, target
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.signatures import is_loss
+
+#: calls that hand the same numbers on in another order, shape or type
+SAME_VALUES = frozenset(
+    "view reshape flatten unflatten view_as reshape_as ravel permute transpose t T mT "
+    "swapaxes swapdims movedim moveaxis contiguous clone squeeze unsqueeze getitem "
+    "narrow select split chunk unbind index_select gather take_along_dim masked_select "
+    "float double half bfloat16 to type type_as cpu cuda expand expand_as cat concat "
+    "concatenate stack hstack vstack detach data requires_grad".split()
+)
+#: those of them that change the shape and nothing else
+RESHAPES = frozenset(
+    "view reshape flatten unflatten view_as reshape_as ravel permute transpose t T mT "
+    "swapaxes swapdims movedim moveaxis contiguous clone squeeze unsqueeze getitem "
+    "detach data expand expand_as to float double".split()
+)
+
+
+def plain(name: str) -> str:
+    """A function's name without the underscore of its in-place form."""
+    return name.rstrip("_")
+
+
+class Scene:
+    """The graph, its axes and the calls by name."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.functions = graph.rec.functions
+        self.by_name: dict[str, list[FunctionCall]] = {}
+        for call in self.functions:
+            self.by_name.setdefault(plain(call.name), []).append(call)
+
+    @cached_property
+    def axes(self) -> Axes:
+        return Axes(self.graph)
+
+    def calls(self, *names: str) -> list[FunctionCall]:
+        """The calls of these functions that ended well, in order."""
+        found = [
+            call
+            for name in names
+            for call in self.by_name.get(name, ())
+            if call.outputs is not None
+        ]
+        return found if len(names) == 1 else sorted(found, key=lambda c: c.index)
+
+    @cached_property
+    def losses(self) -> list[FunctionCall]:
+        """The calls of torch's losses that ended well."""
+        names = [name for name in self.by_name if is_loss(name)]
+        return self.calls(*names) if names else []
+
+    @cached_property
+    def sides(self) -> dict[int, tuple[TensorRef, TensorRef | None]]:
+        """Of each loss, by index, the prediction and the target."""
+        found = {}
+        for call in self.losses:
+            sides = []
+            for ident in (prediction(call), target(call)):
+                refs = (ref for ref in call.inputs if ref.id == ident)
+                sides.append(next(refs, None))
+            if sides[0] is not None:
+                found[call.index] = (sides[0], sides[1])
+        return found
+
+    def made_by(self, tensor: int) -> FunctionCall | None:
+        """The function call that made a tensor."""
+        call = self.graph.producer(tensor)
+        return call if isinstance(call, FunctionCall) else None
+
+    def sources_of_values(self, tensor: int) -> list[FunctionCall]:
+        """The calls that computed the numbers in a tensor, with all that only hands
+        them on left out; none for what came from outside."""
+        found: dict[int, FunctionCall] = {}
+        seen: set[int] = set()
+        todo = [tensor]
+        while todo:
+            at = todo.pop()
+            if at in seen:
+                continue
+            seen.add(at)
+            call = self.made_by(at)
+            if call is None:
+                continue
+            name = plain(call.name)
+            if name not in SAME_VALUES:
+                found.setdefault(call.index, call)
+            elif name in ("cat", "concat", "concatenate", "stack", "hstack", "vstack"):
+                todo.extend(ref.id for ref in call.inputs)
+            elif call.inputs:
+                todo.append(call.inputs[0].id)
+        return list(found.values())
+
+    def undressed(self, tensor: int) -> int:
+        """The tensor before all that only changed its shape."""
+        call = self.made_by(tensor)
+        while call is not None and plain(call.name) in RESHAPES and call.inputs:
+            tensor = call.inputs[0].id
+            call = self.made_by(tensor)
+        return tensor
+
+    def is_raw_data(self, tensor: int) -> bool:
+        """Whether no parameter stands behind a tensor."""
+        axes = self.axes
+        return axes.descends(tensor, DATA) and not axes.descends(tensor, PARAMETER)
+
+    @cached_property
+    def module_inputs(self) -> set[int]:
+        """Every tensor that entered a module."""
+        return {ref.id for call in self.graph.rec.calls for ref in call.inputs}
+
+    @cached_property
+    def targets(self) -> set[int]:
+        """Every tensor that a loss took as its target."""
+        return {pair[1].id for pair in self.sides.values() if pair[1] is not None}
+
+    def owner(self, tensor: int) -> str | None:
+        """The module that a parameter belongs to."""
+        origin = self.graph.origin(tensor)
+        if origin is None or origin.kind == "outside":
+            return None
+        return origin.name.rpartition(".")[0]
+
+    def layer(self, call: FunctionCall) -> ModuleCall | None:
+        return self.graph.layer_of(call)

@@ -1,0 +1,22 @@
+"""Pure walks over a recording: which call made a tensor, and where a size comes from."""
+
+from __future__ import annotations
+
+from shapetrace.lineage.graph import Call, End, Graph, Hop, Trail
+from shapetrace.lineage.pairs import Change, GoodBatch, last_good
+from shapetrace.lineage.steps import describe, fold, make_step, steps
+
+__all__ = [
+    "Call",
+    "Change",
+    "End",
+    "GoodBatch",
+    "Graph",
+    "Hop",
+    "Trail",
+    "describe",
+    "fold",
+    "last_good",
+    "make_step",
+    "steps",
+]

@@ -1,0 +1,203 @@
+"""A way back as a reader's lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+
+from shapetrace.lineage.graph import Call, End, Graph, Hop
+from shapetrace.records import FunctionCall, ModuleCall, Step
+
+PASSES = "passes it on"
+
+_HOW = {
+    "same": PASSES,
+    "broadcast": "broadcasts it",
+    "window": "computes it",
+    "product": "joins several dimensions",
+    "split": "splits a dimension",
+    "sum": "adds sizes up",
+    "slice": "takes a part",
+    "repeat": "repeats it",
+    "parameter": "sets it",
+    "argument": "sets it by an argument",
+    "new": "adds this dimension",
+    "values": "depends on values",
+    "guess": "unknown; equal sizes only",
+}
+#: parts of one product or sum that are told in words
+_PARTS = 4
+#: hops that are looked at to tell where a part begins
+_FAR = 1000
+#: branch points of one lineage that are told in words: each costs a walk a part
+_TOLD = 50
+
+
+def describe(graph: Graph, call: Call) -> tuple[str, str]:
+    """Name and type of a call as a reader knows it: the layer where torch's own layer
+    made the call, else the function."""
+    layer = graph.layer_of(call)
+    if layer is not None:
+        return layer.name or layer.type, layer.type
+    assert isinstance(call, FunctionCall)
+    return call.name, "function"
+
+
+def make_step(graph: Graph, hop: Hop | tuple[int, Call]) -> Step:
+    """One hop as a reader's line."""
+    if isinstance(hop, Hop):
+        tensor, call, dim, origin = hop.tensor, hop.call, hop.dim, hop.origin
+        how = origin.note or _HOW[origin.how]
+        sure = origin.sure
+    else:
+        (tensor, call), dim, how = hop, None, ""
+        sure = call.index >= 0
+    if call.index < 0:
+        how = "a guess: the newest earlier tensor of as many elements"
+    name, kind = describe(graph, call)
+    layer = call if isinstance(call, ModuleCall) else graph.module_of(call)
+    is_function = isinstance(call, FunctionCall) and call.index >= 0
+    return Step(
+        name=name,
+        type=kind,
+        shape=graph.tensors[tensor].shape,
+        dim=dim,
+        how=how,
+        source=call.source,
+        module=layer.name if layer is not None else None,
+        tensor=tensor,
+        function=call.index if is_function else None,
+        call=layer.index if layer is not None else None,
+        sure=sure,
+    )
+
+
+def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]:
+    """The calls behind a tensor, or behind one of its dimensions, newest first.
+
+    Where a size is a product or a sum, the ways of its parts follow one after the
+    other, each step marked with its part; what two parts share is told once.
+    """
+    if dim is None:
+        return tuple(make_step(graph, hop) for hop in graph.chain(tensor))
+    found: list[Step] = []
+    walked: set[tuple[int, int]] = set()
+    told: set[tuple[int, int]] = set()
+    branches = 0
+    todo = [(tensor, dim, "")]
+    while todo:
+        *at, part = todo.pop()
+        for item in graph.walk(*at):
+            if isinstance(item, End):
+                if item.kind == "branch":
+                    branches += 1
+                    if branches <= _TOLD:
+                        found[-1] = replace(found[-1], how=_parts(graph, item))
+                    for source in reversed(item.sources):
+                        todo.append((*source, str(graph.size(*source))))
+                continue
+            if (item.tensor, item.dim) in walked:
+                break
+            walked.add((item.tensor, item.dim))
+            # height and width go the same way: told once
+            twin = (item.tensor, graph.size(item.tensor, item.dim))
+            if not part or twin not in told:
+                found.append(replace(make_step(graph, item), part=part))
+            told.add(twin)
+    return tuple(found)
+
+
+def _parts(graph: Graph, end: End) -> str:
+    """`16·13·13: 16 is conv's out_channels, 13 begins as 28 at randn`."""
+    assert end.origin is not None
+    sign = "·" if end.origin.how == "product" else " + "
+    sizes = [graph.size(*source) for source in end.sources]
+    shown = [str(size) for size in sizes[:_PARTS]]
+    if len(sizes) > _PARTS:
+        shown.append("…")
+    said = []
+    for source, size in list(zip(end.sources, sizes))[:_PARTS]:
+        begins = _begins(graph, *source)
+        if begins and (line := f"{size} {begins}") not in said:
+            said.append(line)
+    formula = sign.join(shown)
+    return f"{formula}: {', '.join(said)}" if said else formula
+
+
+def _begins(graph: Graph, tensor: int, dim: int) -> str:
+    """Where one part begins, in words; "" where it is far or unknown."""
+    end = None
+    for item in islice(graph.walk(tensor, dim), _FAR):
+        if isinstance(item, End):
+            end = item
+    if end is None:
+        return ""
+    name = describe(graph, end.call)[0] if end.call is not None else ""
+    size = graph.size(end.tensor, end.dim)
+    origin = end.origin
+    if end.kind == "parameter":
+        note = origin.note if origin is not None else ""
+        return f"is {name}'s {note or 'parameter'}" if name else "is a parameter's"
+    if end.kind == "data":
+        where = f"of {name} at {end.call.source}" if end.call is not None else "as it came in"
+        return f"begins as {size} {where}"
+    if end.kind == "argument" and origin is not None:
+        return f"is set by {origin.note or name}"
+    if end.kind == "branch" and origin is not None:
+        return f"is made of {origin.note} by {name}"
+    return ""
+
+
+def fold(found: Iterable[Step], least: int = 3) -> tuple[Step, ...]:
+    """The steps with stretches that only pass the size on put into one step each.
+
+    Such a step has a `count` above 1 and is named by its newest and oldest call. The
+    first and the last step, and stretches shorter than `least`, stay as they are.
+
+    >>> passing = Step("relu", "function", (2, 5), dim=0, how=PASSES)
+    >>> [step.name for step in fold([passing] * 5)]
+    ['relu', '… 3 steps', 'relu']
+    """
+    every = list(found)
+    folded: list[Step] = []
+    stretch: list[Step] = []
+
+    def flush() -> None:
+        if len(stretch) < least:
+            folded.extend(stretch)
+        else:
+            folded.append(_stretch(stretch))
+        stretch.clear()
+
+    for at, step in enumerate(every):
+        older = every[at + 1] if at + 1 < len(every) else None
+        ends = at == 0 or older is None
+        if stretch and stretch[-1].part != step.part:
+            flush()
+        if not ends and step.sure and _passes(step, older):
+            stretch.append(step)
+            continue
+        flush()
+        folded.append(step)
+    flush()
+    return tuple(folded)
+
+
+def _passes(step: Step, older: Step | None) -> bool:
+    if step.dim is not None:
+        return step.how == PASSES
+    return older is not None and step.shape == older.shape
+
+
+def _stretch(steps: list[Step]) -> Step:
+    first = steps[0]
+    return Step(
+        name=f"… {len(steps)} steps",
+        type="",
+        shape=first.shape,
+        dim=first.dim,
+        how=f"pass it on, from {steps[-1].name} to {first.name}",
+        part=first.part,
+        count=len(steps),
+    )
