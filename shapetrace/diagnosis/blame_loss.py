@@ -54,7 +54,7 @@ def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         moved = _class_dim(graph, problem, prediction, target)
         if moved:
             return moved
-    return _sizes(graph, prediction, target, left, right)
+    return _sizes(graph, problem, prediction, target, left, right)
 
 
 def _target(
@@ -120,19 +120,20 @@ def _ranks(
             f"{_x(prediction.shape)} has not",
         )
         gone = removed(graph, prediction.id, size)
-        if gone is not None and (size > 1 or right.dim == 0 and gone.direct):
+        if gone is not None and (size > 1 or right.dim == 0 and gone[0].direct):
+            call, how = gone
             lost = of_call(
                 graph,
-                gone,
+                call,
                 dim=right.dim,
-                size=None,
                 expected=size,
-                reason=f"takes the dimension of {size} away from the prediction"
+                reason=how
                 + (": it is the batch, here of one sample" if size == 1 else ""),
             )
             return [lost, note]
         if gone is not None:
-            return [note, of_call(graph, gone, reason="squeezes it from the prediction")]
+            squeezed = of_call(graph, gone[0], reason="squeezes it from the prediction")
+            return [note, squeezed]
         return [note, *_last_layer(graph, prediction)]
     if left.dim is None or left.dim >= len(prediction.shape):
         return []
@@ -226,7 +227,12 @@ def _batch_dim(
 
 
 def _sizes(
-    graph: Graph, prediction: TensorRef, target: TensorRef, left: Spot, right: Spot
+    graph: Graph,
+    problem: Problem,
+    prediction: TensorRef,
+    target: TensorRef,
+    left: Spot,
+    right: Spot,
 ) -> list[Culprit]:
     """Two sizes, factor against factor: what both hold cancels out."""
     assert left.dim is not None and right.dim is not None
@@ -240,6 +246,8 @@ def _sizes(
     wrong = []
     if not graph.from_model(target.id):
         reason = f"has {right.size} where the prediction has {left.size}"
+        if problem.call.kwargs.get("ignore_index", -100) != -100:
+            reason += "; ignore_index leaves positions out, it does not align lengths"
         wrong.append(
             _target(
                 graph,

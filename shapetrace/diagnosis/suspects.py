@@ -176,17 +176,30 @@ def owner(graph: Graph, tensor: int) -> str | None:
     return origin.name.rpartition(".")[0]
 
 
-def removed(graph: Graph, tensor: int, size: int) -> FunctionCall | None:
-    """The newest function behind a tensor that took a dimension of `size` away:
-    an index, a squeeze, a reduction, a view."""
+def removed(graph: Graph, tensor: int, size: int) -> tuple[FunctionCall, str] | None:
+    """The newest function behind a tensor that took a dimension of `size` away, and
+    how: an index, a squeeze, a reduction, a view; or the one that picked, of a layer's
+    several outputs, one without the dimension (`h_n` of an LSTM)."""
+    newer: FunctionCall | None = None
     for made, call in graph.chain(tensor):
         before = [ref for ref in call.inputs if not graph.is_parameter(ref.id)]
         if not before or not isinstance(call, FunctionCall):
+            newer = None
             continue
         after = graph.tensors[made].shape
+        others = [ref for ref in call.outputs or () if ref.id != made]
+        if size > 1 and size not in after and any(size in ref.shape for ref in others):
+            layer = graph.layer_of(call)
+            name = (layer.name or layer.type) if layer is not None else call.name
+            picked = newer if newer is not None and newer.direct else call
+            return picked, (
+                f"goes on with an output of `{name}` that has no dimension of {size}; "
+                "its first output has"
+            )
         old = before[0].shape
         if len(after) < len(old) and old.count(size) > after.count(size):
-            return call
+            return call, f"takes the dimension of {size} away from the prediction"
+        newer = call
     return None
 
 

@@ -10,6 +10,7 @@ from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import data_name
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Diagnosis, Fix, Step
+from shapetrace.source import segment
 from shapetrace.signatures import argument_name, is_loss, loss_input, loss_target
 
 _WIDTH = 100
@@ -177,11 +178,26 @@ def _shapes(graph: Graph, problem: Problem) -> list[str]:
     if not rows:
         return []
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return [
+    lines = [
         "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False))
         + f"  {row[3]}"
         for row in rows[:5]
     ]
+    products = [product for spot in problem.spots if (product := _product(graph, spot))]
+    return lines + (["  " + "; ".join(products)] if products else [])
+
+
+def _product(graph: Graph, spot: Spot) -> str:
+    """A size that is a product, with the factors' beginnings: "320 = 32·10"."""
+    if spot.tensor is None or spot.dim is None or graph.is_parameter(spot.tensor):
+        return ""
+    end = graph.trail(spot.tensor, spot.dim).end
+    if end.kind != "branch" or end.origin is None:
+        return ""
+    sign = " + " if end.origin.how == "sum" else "·"
+    sizes = [str(graph.size(*source)) for source in end.sources]
+    made = graph.size(end.tensor, end.dim)
+    return f"{made} = {sign.join(sizes)}" if len(sizes) <= 6 else ""
 
 
 def _from(graph: Graph, tensor: int) -> str:
@@ -252,7 +268,10 @@ def _name(culprit: Culprit) -> str:
         return f"the {culprit.name}"
     if culprit.kind == "module":
         return f"`{culprit.name}`" if culprit.name else "the model itself"
-    return f"`{culprit.name}`" + (f" at {culprit.source}" if culprit.source else "")
+    code = segment(culprit.source)
+    if not code or len(code) > 60:
+        code = culprit.name
+    return f"`{code}`" + (f" at {culprit.source}" if culprit.source else "")
 
 
 def _culprits(culprits: Sequence[Culprit]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pure walks over a recording: which call made a tensor, and where a size comes from."""
+"""Pure walks over a recording: who made a tensor, and where a size comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An index over a recording: which call made a tensor, and where a size comes from."""
+"""An index over a recording: who made a tensor, and where a size comes from."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ Call: TypeAlias = FunctionCall | ModuleCall
 
 #: a walk longer than this is cut: no explanation needs more, and it is linear
 _LONGEST = 200_000
+#: where the way simply goes on
+_PLAIN = frozenset({"same", "broadcast", "window", "slice", "repeat", "split"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class Graph:
     def tensors(self) -> dict[int, TensorRef]:
         """Every tensor of the trace, as it was first seen."""
         found: dict[int, TensorRef] = {}
-        for call in (*self.rec.functions, *self.rec.calls):
+        calls: tuple[Call, ...] = (*self.rec.functions, *self.rec.calls)
+        for call in calls:
             for ref in (*call.inputs, *(call.outputs or ())):
                 found.setdefault(ref.id, ref)
         for info in self.rec.modules.values():
@@ -197,10 +200,11 @@ class Graph:
         """What descends from a parameter: one pass, as calls stand after their inputs."""
         touched: set[int] = set()
         calls: list[Call] = list(self.rec.functions)
+        made = self._producers
         for module in self.rec.calls:
-            if any(self._producers.get(ref.id) is module for ref in module.outputs or ()):
+            if any(made.get(ref.id) is module for ref in module.outputs or ()):
                 calls.append(module)
-        calls.extend(c for c in self._producers.values() if c.index < 0)
+        calls.extend(call for call in made.values() if call.index < 0)
         for call in sorted(calls, key=_ended):
             layer = isinstance(call, ModuleCall) and self._has_parameters(call)
             if layer or any(self._is_touched(ref.id, touched) for ref in call.inputs):
@@ -242,10 +246,11 @@ class Graph:
                 return
             call, origin = made
             yield Hop(tensor, dim, call, origin)
-            end = self._end(tensor, dim, call, origin)
-            if end is not None:
-                yield end
-                return
+            if origin.how not in _PLAIN or not origin.sources:
+                end = self._end(tensor, dim, call, origin)
+                if end is not None:
+                    yield end
+                    return
             tensor, dim = self._next(call, origin)
         yield End("unknown", tensor, dim)
 
@@ -281,6 +286,8 @@ class Graph:
     def _next(self, call: Call, origin: DimOrigin) -> tuple[int, int]:
         """Of sources that agree, follow data before parameters, and the first."""
         sources = self._parts(call, origin) or self.source_ids(call, origin)
+        if len(sources) == 1:
+            return sources[0]
         for source in sources:
             if not self.is_parameter(source[0]):
                 return source
@@ -345,8 +352,10 @@ def _form(call: Call) -> Any:
     outputs = None
     if call.outputs is not None:
         outputs = tuple([ref.shape for ref in call.outputs])
+    form: Any
     if isinstance(call, ModuleCall):
-        form: Any = (call.name, tuple([ref.path for ref in call.inputs]), inputs, outputs)
+        paths = tuple([ref.path for ref in call.inputs])
+        form = (call.name, paths, inputs, outputs)
     else:
         args, kwargs = _plain(call.args), _plain(call.kwargs)
         form = (call.name, call.qualname, inputs, outputs, args, kwargs)

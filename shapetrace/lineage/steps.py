@@ -44,8 +44,8 @@ def describe(graph: Graph, call: Call) -> tuple[str, str]:
     return call.name, "function"
 
 
-def make_step(graph: Graph, hop: Hop | tuple[int, Call]) -> Step:
-    """One hop as a reader's line."""
+def make_step(graph: Graph, hop: Hop | tuple[int, Call], part: str = "") -> Step:
+    """One hop as a reader's line; `part` as in `Step`."""
     if isinstance(hop, Hop):
         tensor, call, dim, origin = hop.tensor, hop.call, hop.dim, hop.origin
         how = origin.note or _HOW[origin.how]
@@ -70,6 +70,7 @@ def make_step(graph: Graph, hop: Hop | tuple[int, Call]) -> Step:
         function=call.index if is_function else None,
         call=layer.index if layer is not None else None,
         sure=sure,
+        part=part,
     )
 
 
@@ -103,7 +104,7 @@ def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]
             # height and width go the same way: told once
             twin = (item.tensor, graph.size(item.tensor, item.dim))
             if not part or twin not in told:
-                found.append(replace(make_step(graph, item), part=part))
+                found.append(make_step(graph, item, part))
             told.add(twin)
     return tuple(found)
 
@@ -140,8 +141,9 @@ def _begins(graph: Graph, tensor: int, dim: int) -> str:
         note = origin.note if origin is not None else ""
         return f"is {name}'s {note or 'parameter'}" if name else "is a parameter's"
     if end.kind == "data":
-        where = f"of {name} at {end.call.source}" if end.call is not None else "as it came in"
-        return f"begins as {size} {where}"
+        if end.call is None:
+            return f"begins as {size}, as it came in"
+        return f"begins as {size} of {name} at {end.call.source}"
     if end.kind == "argument" and origin is not None:
         return f"is set by {origin.note or name}"
     if end.kind == "branch" and origin is not None:

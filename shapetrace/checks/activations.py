@@ -1,0 +1,200 @@
+"""Losses that expect logits, probabilities or log-probabilities, given another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import Diagnosis, FunctionCall
+from shapetrace.signatures.binding import ALIASES
+
+#: calls whose results are scores of any size, certainly no (log-)probabilities
+_RAW = frozenset(
+    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d "
+    "bilinear batch_norm layer_norm group_norm instance_norm addmm embedding "
+    "relu gelu silu elu leaky_relu".split()
+)
+_SOFTMAX = frozenset(("softmax", "gumbel_softmax"))
+
+
+def argument(call: FunctionCall, name: str, place: int) -> object:
+    """An argument by name or place; None where it is absent."""
+    for key in (name, *ALIASES.get(name, ())):
+        if key in call.kwargs:
+            return call.kwargs[key]
+    return call.args[place] if len(call.args) > place else None
+
+
+def softmax_dim(call: FunctionCall) -> int | None:
+    """The dimension that a softmax runs over, from 0; torch's own choice without."""
+    rank = len(call.inputs[0].shape)
+    place = 1 if plain(call.name) != "gumbel_softmax" else 4
+    dim = argument(call, "dim", place)
+    if isinstance(dim, int):
+        return dim % rank if rank else None
+    if dim is None and plain(call.name) != "gumbel_softmax":
+        return 0 if rank in (1, 3) else 1
+    return rank - 1 if rank else None
+
+
+def _how(scene: Scene, call: FunctionCall) -> str:
+    """A call in words: the layer's name and type, or the function's."""
+    layer = scene.layer(call)
+    return f"{call.name}()" if layer is None else f"{layer.name or 'the model'} ({layer.type})"
+
+
+@check(
+    "softmax-before-cross-entropy",
+    "warning",
+    "cross_entropy takes logits and applies log_softmax itself: after a softmax the "
+    "gradients are small and the loss cannot come near 0",
+)
+def softmax_before_cross_entropy(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for loss in scene.calls("cross_entropy"):
+        if loss.index not in scene.sides:
+            continue
+        given, _ = scene.sides[loss.index]
+        for made in scene.sources_of_values(given.id):
+            if plain(made.name) in _SOFTMAX:
+                yield _twice(scene, rule, loss, made, given.id)
+    for loss in scene.calls("log_softmax"):
+        for made in scene.sources_of_values(loss.inputs[0].id):
+            if plain(made.name) in _SOFTMAX:
+                yield _twice(scene, rule, loss, made, loss.inputs[0].id)
+
+
+def _twice(
+    scene: Scene, rule: Check, call: FunctionCall, made: FunctionCall, given: int
+) -> Diagnosis:
+    ref = next(ref for ref in call.inputs if ref.id == given)
+    layer = scene.layer(made)
+    if layer is not None:
+        fix = f"self.{layer.name} = nn.Identity()  # {call.name} takes logits"
+    else:
+        fix = f"{call.name}(logits, ...)  # logits: what goes into {made.name}()"
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{call.name} is given probabilities: {_how(scene, made)} has applied softmax "
+        f"already, and {call.name} applies it again.",
+        culprits=[culprit(scene, made, "applies softmax before it is applied again")],
+        fixes=[fix],
+        shapes=[("input", ref, None)],
+        way=(given, None),
+    )
+
+
+@check(
+    "log-softmax-missing-before-nll",
+    "warning",
+    "nll_loss takes log-probabilities: on logits or probabilities it is unbounded "
+    "and trains towards nonsense",
+)
+def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for loss in scene.calls("nll_loss"):
+        yield from _not_logs(scene, rule, loss, "F.cross_entropy(logits, target)")
+
+
+@check(
+    "log-softmax-missing-before-kl-div",
+    "warning",
+    "kl_div takes log-probabilities as its first argument: of logits or probabilities "
+    "it is no divergence and may be negative",
+)
+def log_softmax_missing_kl(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for loss in scene.calls("kl_div"):
+        yield from _not_logs(
+            scene, rule, loss, "F.kl_div(F.log_softmax(logits, dim=-1), target)"
+        )
+
+
+def _not_logs(
+    scene: Scene, rule: Check, loss: FunctionCall, fix: str
+) -> Iterator[Diagnosis]:
+    if loss.index not in scene.sides:
+        return
+    given, _ = scene.sides[loss.index]
+    for made in scene.sources_of_values(given.id):
+        name = plain(made.name)
+        if name in _SOFTMAX or name == "sigmoid":
+            what = f"probabilities ({_how(scene, made)})"
+        elif name in _RAW:
+            what = f"raw scores (logits of {_how(scene, made)}), with no log_softmax"
+        else:
+            continue
+        yield finding(
+            scene,
+            rule,
+            loss,
+            f"{loss.name} takes log-probabilities and is given {what}.",
+            culprits=[culprit(scene, made, "its values are no log-probabilities")],
+            fixes=[fix, "logits.log_softmax(dim=1)  # instead of softmax, or of nothing"],
+            shapes=[("input", given, None)],
+            way=(given.id, None),
+        )
+        return
+
+
+@check(
+    "sigmoid-before-bce-with-logits",
+    "warning",
+    "binary_cross_entropy_with_logits applies sigmoid itself: after another one all "
+    "probabilities lie between 0.5 and 0.73",
+)
+def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    names = (
+        "binary_cross_entropy_with_logits",
+        "multilabel_soft_margin_loss",
+    )
+    for loss in scene.calls(*names):
+        if loss.index not in scene.sides:
+            continue
+        given, _ = scene.sides[loss.index]
+        for made in scene.sources_of_values(given.id):
+            name = plain(made.name)
+            if name in _SOFTMAX or name == "sigmoid":
+                layer = scene.layer(made)
+                fix = "F.binary_cross_entropy(probabilities, target)"
+                drop = "return the logits, without the sigmoid"
+                if layer is not None:
+                    drop = f"self.{layer.name} = nn.Identity()"
+                yield finding(
+                    scene,
+                    rule,
+                    loss,
+                    f"{loss.name} is given probabilities: {_how(scene, made)} has "
+                    f"applied {name} already, and {loss.name} applies sigmoid again.",
+                    culprits=[culprit(scene, made, "its values are no logits")],
+                    fixes=[drop, fix],
+                    shapes=[("input", given, None)],
+                    way=(given.id, None),
+                )
+
+
+@check(
+    "sigmoid-missing-before-bce",
+    "warning",
+    "binary_cross_entropy takes probabilities: on logits it raises as soon as one is "
+    "below 0 or above 1, and is wrong until then",
+)
+def sigmoid_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for loss in scene.calls("binary_cross_entropy"):
+        if loss.index not in scene.sides:
+            continue
+        given, _ = scene.sides[loss.index]
+        for made in scene.sources_of_values(given.id):
+            if plain(made.name) in _RAW:
+                yield finding(
+                    scene,
+                    rule,
+                    loss,
+                    "binary_cross_entropy takes probabilities and is given raw scores "
+                    f"of {_how(scene, made)}, with no sigmoid.",
+                    culprits=[culprit(scene, made, "its values are no probabilities")],
+                    fixes=["F.binary_cross_entropy_with_logits(logits, target)"],
+                    shapes=[("input", given, None)],
+                    way=(given.id, None),
+                )

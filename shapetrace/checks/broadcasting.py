@@ -1,0 +1,306 @@
+"""Operands that stretch each other on the way to a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.checks.axes import DATA, PARAMETER, Root
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, data_culprit, finding, size_culprit
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import broadcasts
+
+_PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
+_MISFITS = frozenset(("sub", "rsub"))
+#: what follows a difference in a hand-written loss
+_ERRORS = frozenset("pow square abs mul norm".split())
+#: calls that make a dimension of 1, or drop one, because the code says so
+_EXPLICIT = frozenset(
+    "getitem unsqueeze view reshape squeeze flatten ravel transpose t T".split()
+)
+
+
+@check(
+    "silent-broadcast",
+    "warning",
+    "prediction and target of different shapes are stretched to a common one: every "
+    "prediction is compared with every target",
+)
+def silent_broadcast(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for loss in scene.losses:
+        found = _in_loss(scene, rule, loss)
+        if found is not None:
+            yield found
+    for call in scene.calls(*_PAIRWISE):
+        if len(call.inputs) == 2 and call.inputs[0].shape != call.inputs[1].shape:
+            found = _by_hand(scene, rule, call)
+            if found is not None:
+                yield found
+
+
+# -- torch's own losses ------------------------------------------------------------
+
+
+def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
+    pair = [ref for ref in scene.sides.get(loss.index, ()) if ref is not None]
+    if loss.name == "triplet_margin_loss":
+        pair = list(loss.inputs[:3])
+    elif loss.name in ("margin_ranking_loss", "cosine_embedding_loss"):
+        pair = list(loss.inputs[:2])
+    if len(pair) < 2 or len({ref.shape for ref in pair}) < 2:
+        return None
+    ids = {ref.path for ref in pair}
+    stretched = [
+        (loss.inputs[position], dim, size)
+        for position, dim, size in broadcasts(loss)
+        if loss.inputs[position].path in ids
+        and size > 1
+        and not _constant(scene, loss.inputs[position])
+    ]
+    if not stretched:
+        return None
+    ref, dim, size = stretched[0]
+    other = next(one for one in pair if one is not ref and one.shape != ref.shape)
+    return _report(scene, rule, loss, ref, other, dim, size)
+
+
+def _constant(scene: Scene, ref: TensorRef) -> bool:
+    """One number as the target of all: meant."""
+    count = 1
+    for size in ref.shape:
+        count *= size
+    return count == 1 and scene.is_raw_data(ref.id)
+
+
+def _report(
+    scene: Scene,
+    rule: Check,
+    call: FunctionCall,
+    ref: TensorRef,
+    other: TensorRef,
+    dim: int,
+    size: int,
+) -> Diagnosis:
+    rank = max(len(ref.shape), len(other.shape))
+    result = _common(ref.shape, other.shape)
+    own = dim - rank + len(ref.shape)
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
+        f"dimension {dim} is stretched from 1 to {size}.",
+        culprits=_blame(scene, call, ref, other, dim),
+        fixes=_fixes(scene, ref, other),
+        shapes=[
+            (_label(scene, ref), ref, own if own >= 0 else None),
+            (_label(scene, other), other, dim - rank + len(other.shape)),
+        ],
+        way=(ref.id, own) if own >= 0 else (ref.id, None),
+    )
+
+
+def _common(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
+    rank = max(len(one), len(two))
+    one, two = (1,) * (rank - len(one)) + one, (1,) * (rank - len(two)) + two
+    return tuple(max(a, b) if 0 not in (a, b) else 0 for a, b in zip(one, two))
+
+
+def _label(scene: Scene, ref: TensorRef) -> str:
+    return "target" if scene.is_raw_data(ref.id) else "prediction"
+
+
+def _fixes(scene: Scene, ref: TensorRef, other: TensorRef) -> list[str]:
+    """How to bring both to one shape."""
+    target, given = ref, other
+    if scene.is_raw_data(other.id) and not scene.is_raw_data(ref.id):
+        target, given = other, ref
+    gap = len(given.shape) - len(target.shape)
+    if abs(gap) == 1:
+        more, fewer = (given, target) if gap > 0 else (target, given)
+        for dim, size in enumerate(more.shape):
+            if size == 1 and _without(more.shape, dim) == fewer.shape:
+                one, two = ("prediction", "target") if gap > 0 else ("target", "prediction")
+                return [f"{one}.squeeze({dim})", f"{two}.unsqueeze({dim})"]
+    if len(given.shape) == len(target.shape):
+        for dim, (a, b) in enumerate(zip(given.shape, target.shape)):
+            if a != b:
+                last = dim == len(given.shape) - 1
+                layer = "nn.Linear(..., {})" if last else "out_channels={}"
+                return [f"{layer.format(b)}  # the layer that makes dimension {dim}"]
+    return ["prediction.reshape(target.shape)"]
+
+
+def _without(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
+    return shape[:dim] + shape[dim + 1:]
+
+
+def _blame(
+    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef, dim: int
+) -> list[Culprit | None]:
+    """Who made the odd dimension: of a prediction the call that made or dropped it, of
+    the user's data the data; then the other side."""
+    rank = max(len(ref.shape), len(other.shape))
+    found: list[Culprit | None] = []
+    for one, two in ((ref, other), (other, ref)):
+        at = dim - rank + len(one.shape)
+        size = one.shape[at] if at >= 0 else None
+        if at < 0:
+            found.append(_dropper(scene, one))
+        elif len(one.shape) != len(two.shape):
+            found.append(_odd_one(scene, one))
+        elif size == 1:
+            found.append(_maker_of_one(scene, one, at, two.shape[at]))
+        else:
+            found.append(size_culprit(scene, one.id, at, f"makes {size}", 1))
+    if len(ref.shape) == len(other.shape) and _is_layer(found[1]):
+        if not _is_layer(found[0]) and found[0] is not None:
+            if found[0].kind in ("target", "input"):
+                found.reverse()  # the target is believed
+    found.append(culprit(scene, call, "stretches its operands"))
+    return found
+
+
+def _is_layer(one: Culprit | None) -> bool:
+    return one is not None and one.kind == "module"
+
+
+def _dropper(scene: Scene, ref: TensorRef) -> Culprit | None:
+    """What gave a tensor fewer dimensions: its last reshape, or the data itself."""
+    call = scene.made_by(ref.id)
+    while call is not None and call.inputs:
+        if len(call.inputs[0].shape) > len(ref.shape):
+            if scene.is_raw_data(ref.id):
+                break
+            return culprit(scene, call, f"makes {ref.shape}")
+        following = [r for r in call.inputs if r.shape == ref.shape]
+        if not following:
+            break
+        call = scene.made_by(following[0].id)
+    if scene.axes.descends(ref.id, PARAMETER):
+        return None
+    return data_culprit(scene, _start(scene, ref.id), f"has shape {ref.shape}")
+
+
+def _start(scene: Scene, tensor: int) -> int:
+    """The data tensor that a tensor was made from."""
+    for _ in range(100):
+        call = scene.made_by(tensor)
+        if call is None or not call.inputs:
+            break
+        tensor = call.inputs[0].id
+    return tensor
+
+
+def _odd_one(scene: Scene, ref: TensorRef) -> Culprit | None:
+    """Who made the dimension of 1 that the other operand has not."""
+    if scene.is_raw_data(ref.id):
+        return data_culprit(scene, _start(scene, ref.id), f"has shape {ref.shape}")
+    ones = [dim for dim, size in enumerate(ref.shape) if size == 1]
+    if not ones:
+        return None
+    return _maker_of_one(scene, ref, ones[-1], None)
+
+
+def _maker_of_one(
+    scene: Scene, ref: TensorRef, dim: int, expected: int | None
+) -> Culprit | None:
+    return size_culprit(
+        scene, ref.id, dim, f"makes dimension {dim} of size 1", expected
+    )
+
+
+# -- hand-written ones ---------------------------------------------------------------
+
+
+def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
+    one, two = call.inputs
+    if not one.shape or not two.shape:
+        return None
+    tall, low = (one, two) if len(one.shape) > len(two.shape) else (two, one)
+    if len(tall.shape) == len(low.shape):
+        return _narrow_prediction(scene, rule, call, one, two)
+    lead = len(tall.shape) - len(low.shape)
+    if lead != 1 or not _outside(scene, call, tall, low):
+        return None
+    # the tall one, (N, 1), is stretched where the low one, (N,), has its size, and
+    # the low one along the dimension that it lacks
+    stretched = [
+        dim
+        for dim, size in enumerate(low.shape)
+        if size != tall.shape[dim + 1] and tall.shape[dim + 1] == 1
+    ]
+    if len(stretched) != 1 or tall.shape[0] == 1:
+        return None
+    if _without(tall.shape, stretched[0] + 1) != low.shape:
+        return None
+    axes = scene.axes
+    if not (axes.descends(tall.id, PARAMETER) or axes.descends(low.id, PARAMETER)):
+        return None
+    if not _both_batch(scene, tall, low) or _meant(scene, call, tall, low, stretched[0] + 1):
+        return None
+    dim = stretched[0] + 1
+    return _report(scene, rule, call, tall, low, dim, low.shape[stretched[0]])
+
+
+def _outside(
+    scene: Scene, call: FunctionCall, tall: TensorRef, low: TensorRef
+) -> bool:
+    """Between the modules; or inside of one, where data meets a prediction."""
+    if call.parent is None:
+        return True
+    if plain(call.name) not in _MISFITS:
+        return False
+    return scene.is_raw_data(tall.id) != scene.is_raw_data(low.id)
+
+
+def _both_batch(scene: Scene, tall: TensorRef, low: TensorRef) -> bool:
+    """Whether the first dimensions of both begin as dimension 0 of data."""
+    for ref in (tall, low):
+        roots: frozenset[Root] = scene.axes.roots(ref.id, 0)
+        if not roots or not scene.axes.sure(ref.id, 0):
+            return False
+        if any(kind != "data" or dim != 0 for kind, _, dim in roots):
+            return False
+    return True
+
+
+def _meant(
+    scene: Scene, call: FunctionCall, tall: TensorRef, low: TensorRef, dim: int
+) -> bool:
+    """All pairs on purpose: `d[:, None] - d`, or the 1 is put there in that line."""
+    if scene.undressed(tall.id) == scene.undressed(low.id):
+        return True
+    maker = scene.made_by(tall.id)
+    while maker is not None and maker.inputs and plain(maker.name) in _EXPLICIT:
+        if maker.source is not None and call.source is not None:
+            if maker.source.line == call.source.line:
+                return True
+        maker = scene.made_by(maker.inputs[0].id)
+    return False
+
+
+def _narrow_prediction(
+    scene: Scene, rule: Check, call: FunctionCall, one: TensorRef, two: TensorRef
+) -> Diagnosis | None:
+    """`((prediction - target) ** 2).mean()` with a prediction of one feature."""
+    if plain(call.name) not in _MISFITS or call.parent is not None:
+        return None
+    axes = scene.axes
+    for given, target in ((one, two), (two, one)):
+        if not scene.is_raw_data(target.id) or scene.is_raw_data(given.id):
+            continue
+        at = len(given.shape) - 1
+        if _without(given.shape, at) != _without(target.shape, at):
+            continue
+        if given.shape[at] != 1 or not axes.from_parameter(given.id, at):
+            continue
+        if axes.sole(target.id, at) is None or not axes.descends(target.id, DATA):
+            continue
+        users = [u for u in scene.graph.users.get((call.outputs or ())[0].id, ())]
+        if users and all(
+            isinstance(u, FunctionCall) and plain(u.name) in _ERRORS for u in users
+        ):
+            return _report(scene, rule, call, given, target, at, target.shape[at])
+    return None

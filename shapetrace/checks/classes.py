@@ -1,0 +1,227 @@
+"""Which dimension is the classes, and how many of them there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.checks.activations import softmax_dim
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding, size_culprit
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
+
+_WITH_CLASSES = ("cross_entropy", "nll_loss")
+
+
+def class_dim(ref: TensorRef) -> int:
+    """The dimension that cross_entropy and nll_loss take as classes."""
+    return 1 if len(ref.shape) > 1 else 0
+
+
+def last_layer(scene: Scene, tensor: int, dim: int) -> Culprit | None:
+    """The layer whose output the size of a dimension is."""
+    return size_culprit(scene, tensor, dim, "its features are the classes")
+
+
+@check(
+    "class-dim",
+    "warning",
+    "the loss takes dimension 1 as the classes, and that dimension is time, space or "
+    "the batch, not a layer's features",
+)
+def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    axes = scene.axes
+    for loss in scene.calls(*_WITH_CLASSES):
+        if loss.index not in scene.sides:
+            continue
+        given, target = scene.sides[loss.index]
+        if target is None or not given.shape:
+            continue
+        at = class_dim(given)
+        root = axes.sole(given.id, at)
+        rank = len(given.shape)
+        if root is None:
+            yield from _normalised_elsewhere(scene, rule, loss, given, at)
+            continue
+        features = [
+            dim
+            for dim in range(rank)
+            if dim != at
+            and axes.from_parameter(given.id, dim)
+            and axes.sure(given.id, dim)
+            and given.shape[dim] > 1
+        ]
+        same_shape = target.shape == given.shape
+        if rank == 1 and same_shape and given.shape[0] > 1:
+            if axes.descends(given.id, 1):
+                yield _batch_as_classes(scene, rule, loss, given, target)
+        elif features and (same_shape or given.shape[features[-1]] == given.shape[at]):
+            dim = features[-1]
+            moved = [d for d in range(rank) if d != dim]
+            moved.insert(1, dim)
+            order = ", ".join(map(str, moved))
+            yield finding(
+                scene,
+                rule,
+                loss,
+                f"{loss.name} takes dimension 1 as the classes, but dimension 1 of "
+                f"{given.shape} is the data's; the classes that the last layer makes "
+                f"are dimension {dim}.",
+                culprits=[
+                    last_layer(scene, given.id, dim),
+                    Culprit("module", "", source=loss.source),
+                ],
+                fixes=[f"{loss.name}(logits.permute({order}), target)"],
+                shapes=[("input", given, at), ("target", target, None)],
+                way=(given.id, at),
+            )
+
+
+def _batch_as_classes(
+    scene: Scene, rule: Check, loss: FunctionCall, given: TensorRef, target: TensorRef
+) -> Diagnosis:
+    return finding(
+        scene,
+        rule,
+        loss,
+        f"{loss.name} of two vectors of {given.shape[0]} reads the batch as the "
+        "classes of one single sample.",
+        culprits=[
+            *(culprit(scene, c) for c in scene.sources_of_values(given.id)[:1]),
+            culprit(scene, loss, "takes the only dimension as classes"),
+        ],
+        fixes=["F.binary_cross_entropy_with_logits(logits, target)"],
+        shapes=[("input", given, 0), ("target", target, 0)],
+        way=(given.id, 0),
+    )
+
+
+def _normalised_elsewhere(
+    scene: Scene, rule: Check, loss: FunctionCall, given: TensorRef, at: int
+) -> Iterator[Diagnosis]:
+    """nll_loss of a log_softmax over another dimension than the classes."""
+    if plain(loss.name) != "nll_loss":
+        return
+    for made in scene.sources_of_values(given.id):
+        if plain(made.name) != "log_softmax" or made.outputs is None:
+            continue
+        dim = softmax_dim(made)
+        if dim is None or dim == 0:
+            return
+        over = scene.axes.roots(made.outputs[0].id, dim)
+        taken = scene.axes.roots(given.id, at)
+        certain = scene.axes.sure(made.outputs[0].id, dim)
+        certain = certain and scene.axes.sure(given.id, at)
+        if certain and not over & taken and made.outputs[0].shape[dim] > 1:
+            yield finding(
+                scene,
+                rule,
+                loss,
+                f"nll_loss takes dimension {at} as the classes, but log_softmax has "
+                "made another dimension sum to 1.",
+                culprits=[culprit(scene, made, f"normalises dimension {dim}")],
+                fixes=["F.log_softmax(logits, dim=1)"],
+                shapes=[("input", given, at)],
+                way=(given.id, None),
+            )
+
+
+@check(
+    "softmax-over-one",
+    "warning",
+    "a softmax over a dimension of size 1 that a layer always makes: every result is "
+    "1, whatever goes in, and no gradient comes back",
+)
+def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    axes = scene.axes
+    spots = [
+        (call, call.inputs[0], dim)
+        for call in scene.calls("softmax", "log_softmax")
+        if (dim := softmax_dim(call)) is not None
+    ]
+    for loss in scene.calls("cross_entropy"):
+        if loss.index in scene.sides:
+            given, _ = scene.sides[loss.index]
+            if given.shape:
+                spots.append((loss, given, class_dim(given)))
+    for call, ref, dim in spots:
+        if ref.shape[dim] != 1 or not axes.sure(ref.id, dim):
+            continue
+        if not axes.from_parameter(ref.id, dim) or max(ref.shape) == 1:
+            continue
+        wide = [d for d, size in enumerate(ref.shape) if size > 1 and d > 0]
+        fixes = [f"softmax(dim={d})" for d in wide[:1]]
+        if call.name == "cross_entropy":
+            fixes = ["F.binary_cross_entropy_with_logits(logits, target.float())"]
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} over dimension {dim}, which has size 1: every result is "
+            "always 1 (its logarithm 0), a constant.",
+            culprits=[
+                culprit(scene, call, f"runs over dimension {dim} of size 1", dim, 1)
+                if call.name != "cross_entropy"
+                else None,
+                size_culprit(scene, ref.id, dim, "makes one feature"),
+            ],
+            fixes=fixes,
+            shapes=[("input", ref, dim)],
+            way=(ref.id, dim),
+        )
+
+
+@check(
+    "class-count",
+    "warning",
+    "heads of one model that are trained on the same target have different numbers of "
+    "classes: one of them was left at its default",
+)
+def class_count(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    by_target: dict[int, list[tuple[FunctionCall, TensorRef]]] = {}
+    for loss in scene.calls("cross_entropy"):
+        given, target = scene.sides.get(loss.index, (None, None))
+        if given is None or target is None or len(given.shape) < 2:
+            continue
+        if scene.axes.from_parameter(given.id, 1) and not _floating(target):
+            by_target.setdefault(target.id, []).append((loss, given))
+    for target_id, heads in by_target.items():
+        counts = {given.shape[1] for _, given in heads}
+        span = scene.graph.rec.value_ranges.get(target_id)
+        if span is None or len(counts) < 2 or max(counts) < 2 * min(counts):
+            continue
+        fitting = [count for count in counts if count > span[1]]
+        if not fitting:
+            continue
+        right = min(fitting)
+        for loss, given in heads:
+            if given.shape[1] == right:
+                continue
+            who = size_culprit(
+                scene, given.id, 1, f"makes {given.shape[1]} classes", right
+            )
+            line = f"nn.Linear(..., {right})"
+            if who is not None and who.kind == "module":
+                line = f"model.{who.name} = nn.Linear({_in(scene, who)}, {right})"
+            yield finding(
+                scene,
+                rule,
+                loss,
+                f"this head has {given.shape[1]} classes, another head that is trained "
+                f"on the same target has {right} classes, and the target spans only "
+                f"{span[0]}…{span[1]}.",
+                culprits=[who],
+                fixes=[line],
+                shapes=[("input", given, 1)],
+                way=(given.id, 1),
+            )
+
+
+def _floating(ref: TensorRef) -> bool:
+    return ref.dtype.is_floating_point
+
+
+def _in(scene: Scene, who: Culprit) -> str:
+    info = scene.graph.rec.modules.get(who.name)
+    found = info.attributes.get("in_features") if info is not None else None
+    return str(found) if found is not None else "..."

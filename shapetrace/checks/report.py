@@ -1,0 +1,195 @@
+"""A finding as a `Diagnosis`: where it is, who caused it, and the text in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from shapetrace.checks.registry import Check
+from shapetrace.checks.scene import Scene
+from shapetrace.lineage import steps
+from shapetrace.records import (
+    Culprit,
+    Diagnosis,
+    Fix,
+    FunctionCall,
+    Severity,
+    Source,
+    Step,
+    TensorRef,
+)
+from shapetrace.signatures import is_loss
+
+#: steps of the way back that the text shows
+_STEPS = 8
+
+
+def where(scene: Scene, call: FunctionCall) -> str:
+    """`Diagnosis.where` of a call."""
+    if is_loss(call.name):
+        return f"loss:{call.name}"
+    layer = scene.layer(call)
+    if layer is not None:
+        return f"module:{layer.name}"
+    return f"function:{call.name}"
+
+
+def culprit(
+    scene: Scene,
+    call: FunctionCall,
+    reason: str = "",
+    dim: int | None = None,
+    size: int | None = None,
+    expected: int | None = None,
+) -> Culprit:
+    """The layer that made a call, or the function itself."""
+    layer = scene.layer(call)
+    name = call.name.rstrip("_") if layer is None else layer.name
+    kind = "function" if layer is None else "module"
+    return Culprit(
+        "module" if kind == "module" else "function",
+        name,
+        dim,
+        size,
+        expected,
+        call.source,
+        reason,
+    )
+
+
+def data_culprit(
+    scene: Scene,
+    tensor: int,
+    reason: str = "",
+    dim: int | None = None,
+    size: int | None = None,
+    expected: int | None = None,
+) -> Culprit:
+    """A tensor of the user's: the target of a loss, or the input."""
+    made = scene.made_by(tensor)
+    source = made.source if made is not None else None
+    is_target = tensor in scene.targets or tensor not in scene.module_inputs
+    name = "target" if is_target else "input"
+    if source is not None:
+        name += f" made at {source}"
+    return Culprit(
+        "target" if is_target else "input", name, dim, size, expected, source, reason
+    )
+
+
+def size_culprit(
+    scene: Scene, tensor: int, dim: int, reason: str, expected: int | None = None
+) -> Culprit | None:
+    """Who gave a dimension its size: a layer, a function, or the data."""
+    graph = scene.graph
+    size = graph.size(tensor, dim)
+    trail = graph.trail(tensor, dim)
+    end = trail.end
+    call = end.call
+    if end.kind == "parameter":
+        owner = scene.owner(end.tensor)
+        if owner is None and isinstance(call, FunctionCall):
+            return culprit(scene, call, reason, dim, size, expected)
+        if owner is None:
+            return None
+        source = call.source if call is not None else None
+        return Culprit("module", owner, dim, size, expected, source, reason)
+    if end.kind == "data":
+        return data_culprit(scene, end.tensor, reason, dim, size, expected)
+    if isinstance(call, FunctionCall):
+        return culprit(scene, call, reason, dim, size, expected)
+    return None
+
+
+def marked(ref: TensorRef, odd: int | None) -> str:
+    """A shape with the odd dimension marked: `(32, >12<, 5)`."""
+    sizes = [
+        f">{size}<" if dim == odd else str(size) for dim, size in enumerate(ref.shape)
+    ]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def finding(
+    scene: Scene,
+    rule: Check,
+    call: FunctionCall,
+    message: str,
+    *,
+    culprits: Iterable[Culprit | None],
+    fixes: Sequence[str] = (),
+    shapes: Sequence[tuple[str, TensorRef, int | None]] = (),
+    way: tuple[int, int | None] | None = None,
+    severity: Severity | None = None,
+) -> Diagnosis:
+    """The Diagnosis of one finding.
+
+    `shapes` are (label, tensor, odd dimension); `way` the tensor, and its dimension,
+    whose way back is told.
+    """
+    named: list[Culprit] = []
+    for one in culprits:
+        if one is not None and all(one.name != known.name for known in named):
+            named.append(one)
+    named = named[:3]
+    lineage: tuple[Step, ...] = ()
+    if way is not None:
+        lineage = steps(scene.graph, way[0], way[1])
+    module = scene.graph.module_of(call)
+    place = where(scene, call)
+    lines = tuple(
+        Fix(line, where=named[0].source if named else call.source) for line in fixes
+    )
+    level = severity or rule.severity
+    return Diagnosis(
+        code=rule.code,
+        severity=level,
+        message=message,
+        where=place,
+        module=None if module is None else module.name,
+        source=call.source,
+        culprits=tuple(named),
+        lineage=lineage,
+        fixes=lines,
+        text=_text(rule, place, call.source, message, shapes, lineage, named, lines),
+        function=call.index,
+        call=None if module is None else module.index,
+    )
+
+
+def _text(
+    rule: Check,
+    place: str,
+    source: Source | None,
+    message: str,
+    shapes: Sequence[tuple[str, TensorRef, int | None]],
+    lineage: Sequence[Step],
+    culprits: Sequence[Culprit],
+    fixes: Sequence[Fix],
+) -> str:
+    at = f" at {source}" if source is not None else ""
+    rows = [f"{place}{at}: {message} [{rule.code}]"]
+    wide = max((len(label) for label, _, _ in shapes), default=0)
+    rows += [
+        f"  {label:{wide}}  {marked(ref, odd)} {str(ref.dtype).removeprefix('torch.')}"
+        for label, ref, odd in shapes
+    ]
+    if lineage:
+        rows.append("the way back, newest first:")
+        rows += [_step(step) for step in lineage[:_STEPS]]
+        if len(lineage) > _STEPS:
+            rows.append(f"  … {len(lineage) - _STEPS} more")
+    if culprits:
+        rows.append("cause:")
+        for one in culprits:
+            reason = f": {one.reason}" if one.reason else ""
+            spot = f" ({one.source})" if one.source is not None else ""
+            rows.append(f"  {one.kind} {one.name or '(the root module)'}{spot}{reason}")
+    if fixes:
+        rows.append("write instead:")
+        rows += [f"  {fix.line}" for fix in fixes]
+    return "\n".join(rows)
+
+
+def _step(step: Step) -> str:
+    shape = ", ".join(map(str, step.shape))
+    parts = [step.name, step.type, f"({shape})", str(step.source or ""), step.how]
+    return "  " + "  ".join(part for part in parts if part)

@@ -1,0 +1,86 @@
+"""Through which function calls the recorded backwards ran, and towards which inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from shapetrace.records import FunctionCall, Recording, TensorRef
+
+#: per function call, one flag an input: whether its gradient was asked for
+Masks = dict[int, tuple[bool, ...]]
+
+_CUT = {"detach", "detach_", "data"}
+
+
+def backwards(rec: Recording) -> Iterator[Masks]:
+    """For each `.backward()` and `torch.autograd.grad` of the trace, the calls that it
+    ran through. Calls that made none of what was differentiated are not among them."""
+    for call in rec.functions:
+        if call.error is not None or not call.inputs:
+            continue
+        if call.name == "backward":
+            roots = call.inputs[:1]
+            if call.qualname == "torch.autograd.backward":
+                roots = _refs(call.args[0] if call.args else call.inputs)
+            yield _needed(rec, call, roots, None)
+        elif call.name == "grad" and "autograd" in call.qualname:
+            given = [*call.args, *call.kwargs.values()]
+            if len(given) >= 2:
+                towards = {ref.id for ref in _refs(given[1])}
+                yield _needed(rec, call, _refs(given[0]), towards)
+
+
+def _refs(value: Any) -> tuple[TensorRef, ...]:
+    if isinstance(value, TensorRef):
+        return (value,)
+    if isinstance(value, (tuple, list)):
+        return tuple(ref for part in value for ref in _refs(part))
+    return ()
+
+
+def _needed(
+    rec: Recording,
+    backward: FunctionCall,
+    roots: tuple[TensorRef, ...],
+    towards: set[int] | None,
+) -> Masks:
+    before = [call for call in rec.functions if call.order < backward.order]
+    tracked = _tracked(rec, before, towards)
+    needed = {ref.id for ref in roots}
+    masks: Masks = {}
+    for call in reversed(before):
+        made = {ref.id for ref in call.outputs or ()}
+        mask = tuple(ref.id in tracked for ref in call.inputs)
+        if needed & made & tracked and any(mask) and call.grad:
+            masks[call.index] = mask
+            needed |= {ref.id for ref in call.inputs if ref.id in tracked}
+    return masks
+
+
+def _tracked(
+    rec: Recording, calls: list[FunctionCall], towards: set[int] | None
+) -> set[int]:
+    """The tensors that a gradient flows through: towards these, or towards every
+    tensor that asked for one."""
+    asked = {key for key, origin in rec.origins.items() if origin.requires_grad}
+    tracked = asked if towards is None else set(towards)
+    for call in calls:
+        taken = any(ref.id in tracked for ref in call.inputs)
+        flows = taken and call.grad and call.name not in _CUT
+        if not flows and call.name.endswith("_") and call.inputs:
+            # changed in place without autograd, it still is what it was
+            flows = call.inputs[0].id in tracked and call.name != "detach_"
+        if call.name == "requires_grad_" and towards is None:
+            flows = call.args[1:2] != (False,) and call.kwargs.get("requires_grad", True)
+        if flows:
+            for ref in call.outputs or ():
+                if ref.dtype.is_floating_point or ref.dtype.is_complex:
+                    tracked.add(ref.id)
+    return tracked
+
+
+def differentiable(dtype: torch.dtype) -> bool:
+    return dtype.is_floating_point or dtype.is_complex

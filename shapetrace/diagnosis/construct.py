@@ -1,0 +1,189 @@
+"""The source text of a module's constructor, from what was recorded of the module."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from dataclasses import replace
+from typing import Any
+
+from shapetrace.records import ModuleInfo, TensorRef
+
+#: arguments that decide on presence alone, and the tensor that shows them
+_SHOWN_BY = {
+    "bias": ("bias", "bias_ih_l0", "in_proj_bias"),
+    "elementwise_affine": ("weight",),
+    "affine": ("weight",),
+    "track_running_stats": ("running_mean",),
+}
+_SKIPPED = ("device", "dtype", "self")
+
+
+@functools.lru_cache(maxsize=256)
+def _parameters(qualname: str) -> tuple[tuple[str, Any, bool], ...] | None:
+    """Name, default and whether it goes by position, of each argument of a class of
+    torch's; None for the user's own classes, whose arguments are not attributes."""
+    home, _, name = qualname.rpartition(".")
+    if not home.startswith("torch.nn.modules"):
+        return None
+    kind = getattr(importlib.import_module(home), name, None)
+    if not isinstance(kind, type):
+        return None
+    found = kind
+    while "__init__" not in vars(found):
+        found = found.__mro__[1]
+    signature = inspect.signature(found)
+    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if any(p.kind not in plain for p in signature.parameters.values()):
+        return _recurrent(name)
+    return tuple(
+        (p.name, p.default, p.default is p.empty)
+        for p in signature.parameters.values()
+        if p.name not in _SKIPPED
+    )
+
+
+def _recurrent(name: str) -> tuple[tuple[str, Any, bool], ...] | None:
+    """RNN, LSTM and GRU take `*args` and say the rest in their documentation."""
+    if name not in ("RNN", "LSTM", "GRU"):
+        return None
+    none = inspect.Parameter.empty
+    own = (("nonlinearity", "tanh", False),) if name == "RNN" else ()
+    last = (("proj_size", 0, False),) if name == "LSTM" else ()
+    return (
+        ("input_size", none, True),
+        ("hidden_size", none, True),
+        ("num_layers", 1, False),
+        *own,
+        ("bias", True, False),
+        ("batch_first", False, False),
+        ("dropout", 0.0, False),
+        ("bidirectional", False, False),
+        *last,
+    )
+
+
+def constructor(info: ModuleInfo, **changes: Any) -> str | None:
+    """`nn.Conv2d(1, 64, kernel_size=7, bias=False)`: every argument that differs from
+    its default, with `changes` applied. None for a class that is not torch's own.
+
+    >>> from shapetrace.records import ModuleInfo
+    >>> known = {"in_features": 256, "out_features": 120}
+    >>> info = ModuleInfo("fc1", "Linear", "torch.nn.modules.linear.Linear",
+    ...                   attributes=known)
+    >>> constructor(info, in_features=400)
+    'nn.Linear(400, 120, bias=False)'
+    """
+    arguments = _parameters(info.qualname)
+    if arguments is None:
+        return None
+    own = {ref.path for ref in (*info.parameters, *info.buffers)}
+    parts = []
+    for name, default, required in arguments:
+        if name in changes:
+            value = changes[name]
+        elif name in _SHOWN_BY and name not in info.attributes:
+            value = any(tensor in own for tensor in _SHOWN_BY[name])
+        elif name in info.attributes:
+            value = info.attributes[name]
+        elif required:
+            return None
+        else:
+            continue
+        if required:
+            if _positional(name):
+                parts.append(_text(value))
+            else:
+                parts.append(f"{name}={_text(value)}")
+        elif not _is_default(name, value, default, info):
+            parts.append(f"{name}={_text(value)}")
+    return f"nn.{info.type}({', '.join(parts)})"
+
+
+def _positional(name: str) -> bool:
+    """Sizes are known by their place; a kernel is more readable by its name."""
+    return name != "kernel_size"
+
+
+def _is_default(name: str, value: Any, default: Any, info: ModuleInfo) -> bool:
+    if value == default or _uniform(value) == default:
+        return True
+    # a pooling's stride is its kernel where it is not given
+    return name == "stride" and default is None and value == info.attributes.get(
+        "kernel_size"
+    )
+
+
+def _uniform(value: Any) -> Any:
+    """A tuple of equal numbers as the one number."""
+    if isinstance(value, (tuple, list)) and value and len(set(value)) == 1:
+        return value[0]
+    return value
+
+
+def _text(value: Any) -> str:
+    return repr(_uniform(value))
+
+
+# -- the changed module ---------------------------------------------------------------
+
+_CONVOLUTION = {"out_channels": (("weight", 0), ("bias", 0)), "in_channels": (("weight", 1),)}
+_TRANSPOSED = {"in_channels": (("weight", 0),), "out_channels": (("weight", 1), ("bias", 0))}
+#: which dimensions of which parameters follow from an argument
+_SIZES: dict[str, dict[str, tuple[tuple[str, int], ...]]] = {
+    "Linear": {
+        "out_features": (("weight", 0), ("bias", 0)),
+        "in_features": (("weight", 1),),
+    },
+    "Embedding": {"num_embeddings": (("weight", 0),), "embedding_dim": (("weight", 1),)},
+    **{f"Conv{n}d": _CONVOLUTION for n in (1, 2, 3)},
+    **{f"ConvTranspose{n}d": _TRANSPOSED for n in (1, 2, 3)},
+}
+_NORMS = frozenset(
+    "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm LayerNorm RMSNorm GroupNorm "
+    "InstanceNorm1d InstanceNorm2d InstanceNorm3d".split()
+)
+
+
+def changed(info: ModuleInfo, **changes: Any) -> ModuleInfo | None:
+    """What would be recorded of the module, were it built with `changes`; None where
+    its parameters' new shapes cannot be told."""
+    shapes = {ref.path: list(ref.shape) for ref in (*info.parameters, *info.buffers)}
+    known = _SIZES.get(info.type, {})
+    groups = info.attributes.get("groups", 1)
+    for name, value in changes.items():
+        if name in known:
+            for path, dim in known[name]:
+                if path in shapes:
+                    grouped = dim == 1 and info.type.startswith("Conv")
+                    shapes[path][dim] = value // groups if grouped else value
+        elif name == "input_size" and info.type in ("RNN", "LSTM", "GRU"):
+            for path in shapes:
+                if path.startswith("weight_ih_l0"):
+                    shapes[path][1] = value
+        elif name == "kernel_size" and info.type.startswith("Conv"):
+            rank = len(shapes["weight"]) - 2
+            sizes = [value] * rank if isinstance(value, int) else list(value)
+            shapes["weight"][2:] = sizes
+        elif info.type in _NORMS and name in (
+            "num_features",
+            "normalized_shape",
+            "num_channels",
+        ):
+            sizes = [value] if isinstance(value, int) else list(value)
+            shapes = {path: sizes if shape else shape for path, shape in shapes.items()}
+        elif name not in ("padding", "stride", "batch_first", "dilation"):
+            return None
+    return replace(
+        info,
+        parameters=_resized(info.parameters, shapes),
+        buffers=_resized(info.buffers, shapes),
+        attributes={**info.attributes, **changes},
+    )
+
+
+def _resized(
+    refs: tuple[TensorRef, ...], shapes: dict[str, list[int]]
+) -> tuple[TensorRef, ...]:
+    return tuple(replace(ref, shape=tuple(shapes[ref.path])) for ref in refs)

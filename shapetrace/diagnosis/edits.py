@@ -1,0 +1,185 @@
+"""Changes to one tensor, as the text to write and as what they do to its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from shapetrace.records import TensorRef
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """`text` holds `{}` for the expression; `act` does the same to a tensor of the meta
+    device, or raises where it cannot be done."""
+
+    text: str
+    act: Callable[[torch.Tensor], torch.Tensor]
+    words: str = ""
+
+    def apply(self, ref: TensorRef) -> TensorRef:
+        """The tensor afterwards. Only views and fresh tensors are made there: both
+        come without the second that torch needs to load its meta kernels."""
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            bare = torch.empty(ref.shape, dtype=ref.dtype, device="meta")
+            made = self.act(bare)
+        return replace(ref, shape=tuple(made.shape), dtype=made.dtype)
+
+
+def _like(
+    t: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype or t.dtype, device="meta")
+
+
+def _squeezed(t: torch.Tensor, dim: int) -> torch.Tensor:
+    if t.shape[dim] != 1:
+        raise ValueError(dim)
+    return t.squeeze(dim)
+
+
+def squeeze(dim: int) -> Edit:
+    return Edit(
+        f"{{}}.squeeze({dim})",
+        lambda t: _squeezed(t, dim),
+        f"drops the dimension of size 1 (dim {dim})",
+    )
+
+
+def unsqueeze(dim: int, words: str = "") -> Edit:
+    return Edit(
+        f"{{}}.unsqueeze({dim})",
+        lambda t: t.unsqueeze(dim),
+        words or f"adds a dimension of size 1 (dim {dim})",
+    )
+
+
+def permute(*dims: int) -> Edit:
+    order = ", ".join(str(dim) for dim in dims)
+    return Edit(
+        f"{{}}.permute({order})", lambda t: t.permute(dims), "reorders the dimensions"
+    )
+
+
+def classes_second(rank: int) -> Edit:
+    """The last dimension becomes the second, as losses and convolutions want it."""
+    return permute(0, rank - 1, *range(1, rank - 1))
+
+
+def transpose(a: int, b: int) -> Edit:
+    return Edit(
+        f"{{}}.transpose({a}, {b})",
+        lambda t: t.transpose(a, b),
+        f"swaps the dimensions {a} and {b}",
+    )
+
+
+def flatten(start: int | None = None, end: int = -1) -> Edit:
+    if start is None:
+        return Edit("{}.flatten()", lambda t: t.flatten(), "makes it one dimension")
+    inside = str(start) if end == -1 else f"{start}, {end}"
+    return Edit(
+        f"{{}}.flatten({inside})",
+        lambda t: t.flatten(start, end),
+        "joins all dimensions but the batch" if (start, end) == (1, -1) else "joins them",
+    )
+
+
+def cut(dim: int, size: int, rank: int) -> Edit:
+    """The first `size` of one dimension."""
+    inside = ", ".join([":"] * dim + [f":{size}"])
+    if dim == rank - 1 and rank > 2:
+        inside = f"..., :{size}"
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        if t.shape[dim] < size:
+            raise ValueError(size)
+        return t.narrow(dim, 0, size)
+
+    return Edit(f"{{}}[{inside}]", act, f"keeps the first {size} of dim {dim}")
+
+
+def expand_channels(channels: int, rank: int) -> Edit:
+    """One channel as several: a gray image for a model of colour images."""
+    sizes = [-1] * rank
+    sizes[-3] = channels
+    inside = ", ".join(str(size) for size in sizes)
+    return Edit(
+        f"{{}}.expand({inside})",
+        lambda t: t.expand(sizes),
+        f"repeats the one channel {channels} times",
+    )
+
+
+def mean_channels(rank: int) -> Edit:
+    dim = rank - 3
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        shape = list(t.shape)
+        shape[dim] = 1
+        return _like(t, tuple(shape))
+
+    return Edit(
+        f"{{}}.mean({dim}, keepdim=True)", act, "makes one gray channel of the colours"
+    )
+
+
+def cast(dtype: torch.dtype) -> Edit:
+    short = {
+        torch.float32: "float",
+        torch.float64: "double",
+        torch.int64: "long",
+        torch.float16: "half",
+        torch.bfloat16: "bfloat16",
+    }
+    name = short.get(dtype)
+    text = f"{{}}.{name}()" if name else f"{{}}.to({dtype})"
+    return Edit(
+        text,
+        lambda t: _like(t, tuple(t.shape), dtype),
+        f"casts it to {str(dtype).removeprefix('torch.')}",
+    )
+
+
+def argmax(dim: int = 1) -> Edit:
+    def act(t: torch.Tensor) -> torch.Tensor:
+        shape = list(t.shape)
+        del shape[dim]
+        return _like(t, tuple(shape), torch.int64)
+
+    return Edit(f"{{}}.argmax({dim})", act, "makes class indices of one-hot rows")
+
+
+def resize(shape: tuple[int, ...]) -> Edit:
+    """To another image size."""
+    text = ", ".join(str(size) for size in shape)
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        if t.dim() != 2 + len(shape):
+            raise ValueError(shape)
+        return _like(t, (*t.shape[:2], *shape))
+
+    return Edit(
+        f"F.interpolate({{}}, size=({text}))",
+        act,
+        f"resizes it to {'x'.join(str(size) for size in shape)}",
+    )
+
+
+def pool() -> Edit:
+    """Every map to its mean."""
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        if t.dim() != 4:
+            raise ValueError(t.dim())
+        return _like(t, tuple(t.shape[:2]))
+
+    return Edit("{}.mean((2, 3))", act, "averages every map to one number")
+
+
+def shift(by: int) -> Edit:
+    return Edit(
+        f"{{}} - {by}", lambda t: _like(t, tuple(t.shape)), "makes labels start at 0"
+    )
