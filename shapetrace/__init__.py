@@ -8,6 +8,10 @@
 ('Linear', (2, 4))
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from shapetrace.errors import (
     ReportError,
     ShapeError,
@@ -24,9 +28,13 @@ from shapetrace.records import (
 )
 from shapetrace.tracing import Trace, load, trace
 
+if TYPE_CHECKING:
+    from shapetrace.comparison import Comparison, compare
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "Culprit",
     "Diagnosis",
     "FunctionCall",
@@ -38,6 +46,16 @@ __all__ = [
     "TensorRef",
     "Trace",
     "UsageError",
+    "compare",
     "load",
     "trace",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The analyses are imported when they are asked for, not by `import shapetrace`."""
+    if name in ("Comparison", "compare"):
+        from shapetrace import comparison
+
+        return getattr(comparison, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -82,7 +82,7 @@ class BackwardTimer(Extension):
             task = _task()
             if task not in self._tasks:
                 self._tasks.add(task)
-                engine = Variable._execution_engine  # type: ignore[attr-defined]
+                engine = Variable._execution_engine
                 engine.queue_callback(lambda: self._end(task))
             self._marks.append(("node", self._now(), ident(), task, cell))
 

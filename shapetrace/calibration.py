@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
 from shapetrace.clocks import CpuClock
+from shapetrace.extensions import Companion
 from shapetrace.recorder import Recorder
 from shapetrace.records import FunctionCall, ModuleCall, Overhead
 from shapetrace.replay import Replay
 
-_CALLS = 60
-_ROUNDS = 7
+_CALLS = 40
+_ROUNDS = 5
 
 
 class _Empty(nn.Module):
@@ -31,9 +32,12 @@ class _Empty(nn.Module):
         return x
 
 
-def calibrate(functions: bool = True) -> Overhead | None:
+def calibrate(
+    functions: bool = True, companion: Callable[[], Companion | None] = lambda: None
+) -> Overhead | None:
     """The cost of one recorded module call and function call, in some milliseconds.
 
+    `companion` makes extensions like those of the trace, whose cost is part of it.
     None where it cannot be measured: global module hooks would see its calls.
     """
     if (
@@ -43,15 +47,17 @@ def calibrate(functions: bool = True) -> Overhead | None:
     ):
         return None
     found: list[Overhead] = []
-    thread = Thread(target=lambda: found.append(_measure(functions)))
+    thread = Thread(target=lambda: found.append(_measure(functions, companion)))
     thread.start()
     thread.join()
     return found[0] if found else None
 
 
-def _measure(functions: bool) -> Overhead:
-    module, x = _Empty(), torch.zeros(1, device="cpu")
-    recorded: list[tuple[float, float, float, float]] = []
+def _measure(functions: bool, companion: Callable[[], Companion | None]) -> Overhead:
+    module, x = _Empty(), torch.zeros(1, device="cpu", requires_grad=True)
+    costs: list[tuple[float, float]] = []
+    replay: Replay | None = None
+    extended = companion() is not None
 
     def modules() -> None:
         for _ in range(_CALLS):
@@ -61,28 +67,28 @@ def _measure(functions: bool) -> Overhead:
         for _ in range(_CALLS):
             torch.add(x, x)
 
-    with torch.no_grad():
-        for _ in range(_ROUNDS):
+    # extensions look at autograd's graph: only where there are some is one made
+    with torch.set_grad_enabled(extended):
+        for at in range(_ROUNDS):
             bare_module, bare_add = _time(modules), _time(adds)
-            recorder = Recorder(CpuClock(), functions=functions)
+            with_it = companion()
+            recorder = Recorder(CpuClock(), functions=functions, companion=with_it)
             recorder.install([("", module)])
             try:
                 full_module, full_add = _time(modules), _time(adds)
             finally:
                 recorder.uninstall()
-            replay = Replay(recorder, [])
-            recorded.append(
-                (
-                    full_module - bare_module,
-                    _middle(replay.calls),
-                    full_add - bare_add,
-                    _middle(replay.functions) - bare_add,
-                )
-            )
-    columns = [median(column) for column in zip(*recorded, strict=True)]
-    module_cost, inside, function_cost, function_inside = columns
-    if not functions:
-        function_cost = function_inside = 0.0
+                if with_it is not None:
+                    with_it.finish()
+            costs.append((full_module - bare_module, full_add - bare_add))
+            if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
+                replay = Replay(recorder, [])
+    assert replay is not None
+    module_cost, function_cost = (median(column) for column in zip(*costs, strict=True))
+    inside = _middle(replay.calls)
+    function_inside = _middle(replay.functions) - bare_add
+    if not replay.functions:  # then a function mode of extensions is all there is
+        function_inside = 0.0
     return Overhead(
         module=max(module_cost, 0.0),
         # of a forward of no work the recorded duration is all the recorder's

@@ -69,7 +69,8 @@ class TorchEvents:
         return event
 
     def elapsed_ns(self, start: Any, end: Any) -> int:
-        return round(start.elapsed_time(end) * 1e6)
+        milliseconds: float = start.elapsed_time(end)
+        return round(milliseconds * 1e6)
 
     def synchronize(self, device: torch.device) -> None:
         torch.accelerator.synchronize(device)

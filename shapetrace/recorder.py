@@ -32,7 +32,7 @@ from __future__ import annotations
 import sys
 import weakref
 from _thread import get_ident as ident
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import CodeType, FrameType, MethodWrapperType
 from typing import Any, Literal, TypeAlias
@@ -55,6 +55,7 @@ DEFINE, UNWIND, REPLAYED, VALUES, NOTE, LIVE = range(6, 12)
 #: an exception's type, message, identity and place; whether torch runs no hooks for it
 Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None, bool]
 
+_NO_HOOKS: tuple[list[Any], list[Any]] = ([], [])
 _FRAME = sys._getframe
 _DISABLED = torch._C.DisableTorchFunction
 _TENSOR = torch.Tensor
@@ -123,6 +124,7 @@ class Recorder:
         self._seen: dict[int, Reference] = {}
         self._open: list[Site] = []
         self._hooked: set[int] = set()
+        self._scripted: dict[int, tuple[list[Any], list[Any]]] = {}
         self._prefixes: dict[str, int] = {}
         self._stack = ExitStack()
 
@@ -184,6 +186,9 @@ class Recorder:
                     before, after = self.companion.hooks(module)
                     befores, afters = [before, pre], [post, after]
                 first = first or befores
+                if isinstance(module, torch.jit.ScriptModule):
+                    self._hook_globally(module, befores, afters)
+                    continue
                 for hook in befores:
                     self._stack.callback(
                         module.register_forward_pre_hook(hook, with_kwargs=True).remove
@@ -196,18 +201,54 @@ class Recorder:
                     )
         return first
 
+    def _hook_globally(
+        self, module: nn.Module, befores: list[Any], afters: list[Any]
+    ) -> None:
+        """A scripted module refuses hooks of its own; torch's global ones see it."""
+        scripted = self._scripted
+
+        def before(module: nn.Module, args: Any) -> None:
+            for hook in scripted.get(id(module), _NO_HOOKS)[0]:
+                hook(module, args, _FRAME(1).f_locals.get("kwargs") or {})
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            for hook in scripted.get(id(module), _NO_HOOKS)[1]:
+                hook(module, args, {}, output)
+
+        if not scripted:
+            self._stack.callback(
+                module_hooks.register_module_forward_pre_hook(before).remove
+            )
+            self._stack.callback(
+                module_hooks.register_module_forward_hook(
+                    after, always_call=True
+                ).remove
+            )
+        scripted[id(module)] = (befores, afters)
+
     def _register_tensors(self, name: str, module: nn.Module) -> None:
-        own: list[tuple[Literal["parameter", "buffer"], dict[str, Any]]] = [
-            ("parameter", module._parameters),
-            ("buffer", module._buffers),
-        ]
-        for kind, tensors in own:
-            for key, tensor in tensors.items():
-                if tensor is None or is_lazy(tensor):
-                    continue
-                if self._known(tensor) is None:
-                    full = f"{name}.{key}" if name else key
-                    self._define(tensor, Origin(kind, full, tensor.requires_grad))
+        for tensor, origin in _own_tensors(name, module):
+            if self._known(tensor) is None:
+                self._define(tensor, origin)
+
+    # -- of a long trace -----------------------------------------------------------
+
+    def inside(self) -> bool:
+        """Whether a module call is open in the tracing thread."""
+        return bool(self._open)
+
+    def forget_dead(self) -> dict[int, Reference]:
+        """As `known`; the tensors that no longer exist are forgotten."""
+        for key in [key for key, ref in list(self._seen.items()) if ref() is None]:
+            del self._seen[key]
+        return self.known()
+
+    def own_tensors(self) -> Iterator[tuple[torch.Tensor, Origin]]:
+        """The parameters and buffers of all hooked modules that still exist."""
+        for name, reference in list(self.modules.items()):
+            module = reference()
+            if module is not None:
+                yield from _own_tensors(name, module)
 
     def _first_call(self) -> Callable[[nn.Module, Any], None]:
         """For `trace()`: a global pre-hook that hooks a module when it is first met.
@@ -296,6 +337,20 @@ class Recorder:
                 self.read_range(value)
 
 
+def _own_tensors(
+    name: str, module: nn.Module
+) -> Iterator[tuple[torch.Tensor, Origin]]:
+    own: list[tuple[Literal["parameter", "buffer"], dict[str, Any]]] = [
+        ("parameter", module._parameters),
+        ("buffer", module._buffers),
+    ]
+    for kind, tensors in own:
+        for key, tensor in tensors.items():
+            if tensor is not None and not is_lazy(tensor):
+                full = f"{name}.{key}" if name else key
+                yield tensor, Origin(kind, full, tensor.requires_grad)
+
+
 def error_tuple(error: BaseException) -> Failure:
     """An exception without the exception."""
     try:
@@ -320,7 +375,6 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
     pop = open_sites.pop
     backward = torch._C._current_graph_task_id
     functions = recorder.functions
-    ref = weakref.ref
 
     def frozen(args: Any, kwargs: Any) -> tuple[Any, ...]:
         named = {key: freeze(arg, reference) for key, arg in kwargs.items()}
@@ -390,10 +444,7 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                 made = freeze(output, reference)
                 events += (EXIT, site, stamp, thread, made)
             else:
-                with _DISABLED():
-                    made = (ref(output), output.shape, output.dtype, output.device)
-                recorder._seen[id(output)] = made[0]
-                events += (EXIT, site, stamp, thread, made)
+                events += (EXIT, site, stamp, thread, recorder.define(output))
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
 
@@ -449,7 +500,8 @@ def _error_here() -> Failure | None:
     """
     error = sys.exc_info()[1]
     if error is not None and error.__traceback__ is not None:
-        if error.__traceback__.tb_frame is _FRAME(2):
+        # above the post-hook, or above the global hook that called it
+        if error.__traceback__.tb_frame in (_FRAME(2), _FRAME(3)):
             return error_tuple(error)
     return None
 
@@ -528,24 +580,29 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                 raise
             end = now()
             try:
-                if type(output) is _TENSOR:
-                    one = seen[id(output)] = ref(output)
-                    events += (
-                        MAKE,
-                        func,
-                        code,
-                        lasti,
-                        kwargs_kept,
-                        len(args),
-                        *inputs,
-                        start,
-                        end,
-                        one,
-                        output.shape,
-                        output.dtype,
-                        output.device,
-                    )
-                else:
+                dense = type(output) is _TENSOR
+                if dense:
+                    one = ref(output)
+                    try:
+                        events += (
+                            MAKE,
+                            func,
+                            code,
+                            lasti,
+                            kwargs_kept,
+                            len(args),
+                            *inputs,
+                            start,
+                            end,
+                            one,
+                            output.shape,
+                            output.dtype,
+                            output.device,
+                        )
+                        seen[id(output)] = one
+                    except RuntimeError:  # a nested (ragged) tensor has no one shape
+                        dense = False
+                if not dense:
                     if func is _SETITEM:
                         made = recorder.define(args[0])
                     else:

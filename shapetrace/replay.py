@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import BuiltinFunctionType, CodeType, MethodDescriptorType
 from types import MethodWrapperType, WrapperDescriptorType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from shapetrace.records import (
     LiveBytes,
     ModuleCall,
     ModuleInfo,
+    Opaque,
     Origin,
     Source,
     TensorRef,
@@ -116,6 +117,7 @@ class Replay:
         self._stamps: list[Any] = []
         self._versions: dict[int, TensorRef] = {}
         self._defined_at: dict[int, int] = {}
+        self._first: dict[int, int] = {}
         self._next = 0
         self._order = 0
         self._open: dict[int, list[_Open]] = {0: []}
@@ -128,7 +130,7 @@ class Replay:
         self._functions: list[FunctionCall] = []
         self._times: list[tuple[int, int]] = []
         self._cells: dict[int, Cell] = {}
-        self._noted: list[dict[str, int | None]] = []
+        self._noted: list[dict[str, Any]] = []
         self._live: list[tuple[int, int, int | None]] = []
         self._grad = recorder.grad
         self._function_times: list[tuple[int, int]] = []
@@ -147,6 +149,9 @@ class Replay:
         self._stamps.append(clock.now())
         self._finish(clock.resolve(self._stamps), ends)
         self.modules = {seen.name: self._module(seen) for seen in modules}
+        for seen in modules:
+            self._name_tensors(seen.name, "parameter", seen.parameters)
+            self._name_tensors(seen.name, "buffer", seen.buffers)
 
     # -- the events ---------------------------------------------------------------
 
@@ -402,6 +407,7 @@ class Replay:
         self._next += 1
         made = TensorRef("", self._next, tuple(shape), dtype, device)
         self._versions[id(ref)] = made
+        self._first.setdefault(id(ref), made.id)
         self._defined_at[made.id] = self._order
         return made
 
@@ -439,7 +445,7 @@ class Replay:
         if type(frozen) is tuple:
             frozen = self._new(*frozen)
         elif isinstance(frozen, weakref.ref):
-            frozen = self._versions[id(frozen)]
+            frozen = self._versions.get(id(frozen), Opaque("Tensor"))
         if isinstance(frozen, TensorRef):
             ref = replace(frozen, path=path)
             found.append(ref)
@@ -502,6 +508,19 @@ class Replay:
             attributes=seen.attributes,
             training=seen.training,
         )
+
+    def _name_tensors(
+        self,
+        name: str,
+        kind: Literal["parameter", "buffer"],
+        tensors: list[tuple[str, Reference]],
+    ) -> None:
+        """What a lazy module got in its first call was used before it had a name."""
+        for key, reference in tensors:
+            first = self._first.get(id(reference), 0)
+            if first in self.origins and self.origins[first].kind == "outside":
+                full = f"{name}.{key}" if name else key
+                self.origins[first] = Origin(kind, full)
 
     def _own(self, tensors: list[tuple[str, Reference]]) -> tuple[TensorRef, ...]:
         found = []

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from shapetrace.clocks import Clock, CpuClock, NoClock
+from shapetrace.extras import Extras
 from shapetrace.errors import ReportError, ShapeTraceWarning, UsageError
 from shapetrace.recorder import Failure, Recorder, error_tuple
 from shapetrace.records import (
@@ -28,9 +30,12 @@ from shapetrace.replay import Replay, SeenModule, see_modules
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
+    from shapetrace.costs import Costs
     from shapetrace.lineage import Graph
 
+PlotKind = Literal["time", "memory", "roofline"]
 By = Literal["call", "module", "function", "broadcast"]
 
 
@@ -41,6 +46,7 @@ def trace(
     memory: bool = False,
     backward: bool = False,
     checks: bool | Collection[str] = True,
+    max_calls: int | None = None,
 ) -> Trace:
     """Record every module call and torch function call of the `with` block.
 
@@ -55,9 +61,12 @@ def trace(
         memory: keep account of the bytes of activations.
         backward: time the backward pass of each module.
         checks: look for what PyTorch does not tell; False: none; a set of codes: those.
+        max_calls: keep about that many module calls, the newest ones, for long runs;
+            whole calls of the outermost modules are dropped, and the report says so.
 
     Raises:
-        UsageError: if something other than modules is given.
+        UsageError: if something other than modules is given, or options that do not
+            go together.
 
     Example:
         >>> import torch, shapetrace
@@ -67,6 +76,10 @@ def trace(
         >>> [(call.name, call.type, call.outputs[0].shape) for call in t.calls]
         [('', 'Sequential', (2, 3)), ('0', 'Linear', (2, 3)), ('1', 'ReLU', (2, 3))]
     """
+    if not isinstance(checks, bool):
+        from shapetrace.checks import chosen
+
+        chosen(checks)
     for module in modules:
         if isinstance(module, type) and issubclass(module, nn.Module):
             raise UsageError(
@@ -78,8 +91,23 @@ def trace(
                 f"trace() takes torch.nn.Module objects, not {type(module).__name__}: "
                 "write trace(model), or trace() to trace every module that is called."
             )
+    if max_calls is not None and (memory or backward):
+        raise UsageError(
+            "trace(max_calls=...) drops the calls that memory=True and backward=True "
+            "are about: trace fewer batches with them, or leave max_calls out."
+        )
+    if backward and not timing:
+        raise UsageError("trace(backward=True) takes times: leave timing=False out.")
     clock: Clock = CpuClock() if timing else NoClock()
-    return Trace(modules, clock, functions=functions, checks=checks)
+    return Trace(
+        modules,
+        clock,
+        functions=functions,
+        memory=memory,
+        backward=backward,
+        checks=checks,
+        max_calls=max_calls,
+    )
 
 
 class Trace:
@@ -95,9 +123,17 @@ class Trace:
         clock: Clock,
         *,
         functions: bool = True,
+        memory: bool = False,
+        backward: bool = False,
         checks: bool | Collection[str] = True,
+        max_calls: int | None = None,
     ) -> None:
         self._roots: list[nn.Module] = list(modules)
+        self._memory = memory
+        self._backward = backward
+        self._max_calls = max_calls
+        self._calibrated = False
+        self._extras: Extras | None = None
         self._clock = clock
         self._functions = functions
         self._checks = checks
@@ -122,9 +158,21 @@ class Trace:
                 f"This trace {doing}: each `with` needs a trace of its own. Write "
                 "`with shapetrace.trace(model) as t:` again."
             )
-        recorder = Recorder(
-            self._clock, functions=self._functions, read_values=bool(self._checks)
+        extras = Extras(
+            self._roots,
+            self._clock,
+            timing=not isinstance(self._clock, NoClock),
+            memory=self._memory,
+            backward=self._backward,
+            max_calls=self._max_calls,
         )
+        recorder = Recorder(
+            self._clock,
+            functions=self._functions,
+            read_values=bool(self._checks),
+            companion=extras.companion,
+        )
+        extras.start(recorder)
         named = _name_roots(self._roots)
         self._names = tuple(name for name, _ in named) or ("",)
         try:
@@ -142,12 +190,14 @@ class Trace:
                     "fused fast path under any hook or function mode: their times, and "
                     "the last bits of their outputs, differ from an untraced run"
                 )
+            self._release.callback(extras.finish)
             recorder.install(named)
             self._release.callback(recorder.uninstall)
         except BaseException:
             self._release.close()
             raise
         self._recorder = recorder
+        self._extras = extras
         self._roots = []
         self._state = "running"
         return self
@@ -169,6 +219,8 @@ class Trace:
             if error is not None:
                 self._error = error_tuple(error)
             self._say(error)
+        except ShapeTraceWarning:
+            raise  # the user's filters make warnings errors; the body has not raised
         except Exception as fault:  # ours must not replace the user's exception
             recorder.fault(fault)
         if recorder.faults:
@@ -203,8 +255,11 @@ class Trace:
             if self._recording is None:
                 self._recording = Recording((), (), {}, {})
             return self._recording
-        if self._recording is None or self._replayed != len(recorder.events):
-            self._replayed = len(recorder.events)
+        grown = len(recorder.events)
+        if self._extras is not None:
+            grown += self._extras.dropped_calls
+        if self._recording is None or self._replayed != grown:
+            self._replayed = grown
             running = self._state == "running"
             seen = see_modules(recorder) if running else self._seen
             replay = self._replay = Replay(
@@ -213,6 +268,8 @@ class Trace:
             notes = list(self._notes)
             if recorder.faults:
                 notes.append(f"{len(recorder.faults)} events could not be recorded")
+            extras = self._extras
+            notes += extras.notes() if extras else []
             self._recording = Recording(
                 calls=replay.calls,
                 functions=replay.functions,
@@ -226,6 +283,9 @@ class Trace:
                 torch_version=torch.__version__,
                 value_ranges=replay.values,
                 error=replay.error,
+                live=replay.live,
+                allocated_peak=extras.allocated_peak if extras else None,
+                dropped_calls=extras.dropped_calls if extras else 0,
             )
             self._analysed = {}
         return self._recording
@@ -285,6 +345,27 @@ class Trace:
         from shapetrace.losses import broadcast_ledger
 
         return self._once("broadcasts", lambda rec: broadcast_ledger(self._graph))  # type: ignore[no-any-return]
+
+    @property
+    def costs(self) -> Costs:
+        """FLOPs, bytes and corrected times of every call, worked out when first read."""
+        from shapetrace.costs import costs
+
+        self._calibrate()
+        return self._once("costs", lambda rec: costs(rec))  # type: ignore[no-any-return]
+
+    def _calibrate(self) -> None:
+        """Measure the tracer's own cost, once, when a figure needs it."""
+        rec = self.recording
+        if self._recorder is None or self._state != "done" or not rec.has_timing:
+            return
+        if not self._calibrated:
+            from shapetrace.calibration import calibrate
+
+            self._calibrated = True
+            again = self._extras.again if self._extras else lambda: None
+            overhead = calibrate(self._functions, again)
+            self._recording = replace(rec, overhead=overhead)
 
     # -- questions ----------------------------------------------------------------------
 
@@ -396,8 +477,12 @@ class Trace:
 
         return fragment(self.recording, self.findings, failure=self.failure)
 
-    def to_dataframe(self, by: By = "call") -> pandas.DataFrame:
+    def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:
         """A pandas DataFrame: one row per module call, module, function or broadcast.
+
+        Args:
+            by: what a row is. By module, times are told over all its calls.
+            costs: columns for FLOPs, bytes, and times without the tracer's own cost.
 
         Raises:
             UsageError: if `by` is none of the four.
@@ -405,7 +490,48 @@ class Trace:
         from shapetrace.views.frame import frame
 
         broadcasts = self.broadcasts if by == "broadcast" else ()
-        return frame(self.recording, self.findings, by=by, broadcasts=broadcasts)
+        return frame(
+            self.recording,
+            self.findings,
+            by=by,
+            broadcasts=broadcasts,
+            costs=self.costs if costs else None,
+        )
+
+    def summary(self, width: int | None = None) -> str:
+        """A text table by module, the slowest first, with what the tracer itself cost.
+
+        Columns for memory, backward and accelerator times appear where recorded.
+        """
+        from shapetrace.views.summary import by_module
+
+        return by_module(self.recording, self.costs, width)
+
+    def to_chrome_trace(self, path: str | os.PathLike[str]) -> None:
+        """Modules and functions on a time axis, for Perfetto and speedscope.
+
+        Raises:
+            UsageError: if the trace has no times.
+            ReportError: if the file cannot be written.
+        """
+        from shapetrace.views.chrome import dumps
+
+        _write(path, dumps(self.recording))
+
+    def plot(self, kind: PlotKind = "time", ax: Axes | None = None) -> Axes:
+        """Draw with matplotlib: `pip install shapetrace[plot]`.
+
+        Args:
+            kind: "time" by module, "memory" over time (needs `trace(memory=True)`),
+                "roofline": which modules memory bounds, and which arithmetic.
+            ax: the matplotlib Axes to draw on; None: new ones.
+
+        Raises:
+            UsageError: if matplotlib is missing, or the trace lacks what is drawn.
+        """
+        from shapetrace.views.plots import plot
+
+        return plot(self.recording, self.costs, kind, ax)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """One line per module call; shapes as `2x73`, several tensors joined by `;`.
@@ -425,6 +551,7 @@ class Trace:
         """
         from shapetrace.views.json import dumps
 
+        self._calibrate()
         _write(path, dumps(self.recording, self.findings))
 
     def to_html(self, path: str | os.PathLike[str]) -> None:

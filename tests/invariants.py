@@ -25,7 +25,7 @@ def check_invariants(rec: Recording) -> None:
             assert parent.order < function.order < parent.end_order
     for position, call in enumerate(rec.calls):
         assert call.index == position
-        assert call.order < call.end_order
+        assert call.order <= call.end_order
         assert call.name in rec.modules
         assert call.duration_ns >= call.self_ns >= 0
         if call.parent is None:
@@ -34,4 +34,4 @@ def check_invariants(rec: Recording) -> None:
         parent = rec.calls[call.parent]
         assert call.parent < call.index
         assert call.depth == parent.depth + 1
-        assert parent.order < call.order < call.end_order <= parent.end_order
+        assert parent.order < call.order <= call.end_order <= parent.end_order

@@ -278,7 +278,6 @@ def test_parameters_stay_parameters_when_their_gradients_are_cleared():
             model(torch.ones(1, 2)).sum().backward()
             model.zero_grad()
             model.weight.data = model.weight.data * 0.5
-            model.bias.requires_grad_(True)
             model.bias.requires_grad = True
     (_, second) = [f for f in t.functions if f.name == "linear"]
     assert [t.recording.origins[ref.id].name for ref in second.inputs[1:]] == [

@@ -2,18 +2,97 @@
 
 from __future__ import annotations
 
+import linecache
+import re
+import warnings
 from collections.abc import Collection, Iterable
 
+from shapetrace.checks import (  # noqa: F401 - importing registers the checks
+    activations,
+    batch,
+    broadcasting,
+    classes,
+    flow,
+    reshaping,
+    targets,
+)
+from shapetrace.checks.registry import CHECKS, Check
+from shapetrace.checks.scene import Scene
+from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.lineage import Graph
-from shapetrace.records import Diagnosis
+from shapetrace.records import Diagnosis, Source
+
+__all__ = ["CHECKS", "Check", "chosen", "run_checks", "warn"]
+
+_GRAVITY = {"error": 0, "warning": 1, "note": 2}
+_IGNORE = re.compile(r"#\s*shapetrace:\s*ignore(?:\[([^\]]*)\])?")
+
+
+def chosen(codes: bool | Collection[str]) -> tuple[Check, ...]:
+    """The checks of these codes; all for True, none for False.
+
+    Raises:
+        UsageError: if a code is unknown; the message lists those there are.
+
+    Example:
+        >>> [check.code for check in chosen({"class-dim"})]
+        ['class-dim']
+    """
+    if isinstance(codes, bool):
+        return tuple(CHECKS.values()) if codes else ()
+    if isinstance(codes, str):
+        raise UsageError(
+            f"checks={codes!r}: give a set of codes, checks={{{codes!r}}}, or False."
+        )
+    unknown = sorted(set(codes) - set(CHECKS))
+    if unknown:
+        raise UsageError(
+            f"checks= was given {', '.join(map(repr, unknown))}, which no check is "
+            f"called. The codes are: {', '.join(sorted(CHECKS))}."
+        )
+    return tuple(check for code, check in CHECKS.items() if code in codes)
 
 
 def run_checks(
     graph: Graph, codes: bool | Collection[str] = True
 ) -> tuple[Diagnosis, ...]:
-    """The findings of the chosen checks, most severe first."""
-    return ()
+    """The findings of the chosen checks, most severe first, one for a site and code."""
+    if not graph.rec.has_functions:
+        return ()  # modules alone do not tell what went between them
+    scene = Scene(graph)
+    found: dict[tuple[str, str, Source | None], Diagnosis] = {}
+    for check in chosen(codes):
+        for one in check.run(scene, check):
+            if not _ignored(one):
+                found.setdefault((one.code, one.where, one.source), one)
+    return tuple(sorted(found.values(), key=lambda one: _GRAVITY[one.severity]))
+
+
+def _ignored(found: Diagnosis) -> bool:
+    """Whether a comment on the line says `# shapetrace: ignore[code]`."""
+    source = found.source
+    if source is None:
+        return False
+    for number in range(source.line, (source.end_line or source.line) + 1):
+        said = _IGNORE.search(linecache.getline(source.file, number))
+        if said is not None:
+            codes = said[1]
+            if codes is None or found.code in re.split(r"[\s,]+", codes.strip()):
+                return True
+    return False
 
 
 def warn(findings: Iterable[Diagnosis]) -> None:
-    """One Python warning for each site that a finding of severity warning names."""
+    """One Python warning for each site and code that is an alarm; notes are quiet."""
+    seen: set[tuple[str, Source | None]] = set()
+    for one in findings:
+        if one.severity == "note" or (one.code, one.source) in seen:
+            continue
+        seen.add((one.code, one.source))
+        source = one.source
+        warnings.warn_explicit(
+            f"{one.code}: {one.message} t.explain() tells the way back and the fix.",
+            ShapeTraceWarning,
+            source.file if source is not None else "<unknown>",
+            source.line if source is not None else 0,
+        )

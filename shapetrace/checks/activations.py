@@ -57,7 +57,7 @@ def softmax_before_cross_entropy(scene: Scene, rule: Check) -> Iterator[Diagnosi
             continue
         given, _ = scene.sides[loss.index]
         for made in scene.sources_of_values(given.id):
-            if plain(made.name) in _SOFTMAX:
+            if plain(made.name) in _SOFTMAX or plain(made.name) == "sigmoid":
                 yield _twice(scene, rule, loss, made, given.id)
     for loss in scene.calls("log_softmax"):
         for made in scene.sources_of_values(loss.inputs[0].id):
@@ -74,13 +74,14 @@ def _twice(
         fix = f"self.{layer.name} = nn.Identity()  # {call.name} takes logits"
     else:
         fix = f"{call.name}(logits, ...)  # logits: what goes into {made.name}()"
+    name = plain(made.name)
     return finding(
         scene,
         rule,
         call,
-        f"{call.name} is given probabilities: {_how(scene, made)} has applied softmax "
-        f"already, and {call.name} applies it again.",
-        culprits=[culprit(scene, made, "applies softmax before it is applied again")],
+        f"{call.name} is given probabilities: {_how(scene, made)} has applied {name} "
+        f"already, and {call.name} applies softmax to them again.",
+        culprits=[culprit(scene, made, f"applies {name} before softmax is applied")],
         fixes=[fix],
         shapes=[("input", ref, None)],
         way=(given, None),

@@ -26,6 +26,8 @@ _VIEWS = frozenset(
 #: factories whose size is a count that the code states, not data's
 _COUNTERS = frozenset("arange linspace logspace eye tril_indices meshgrid".split())
 _DETACHED = frozenset("detach detach_ data".split())
+#: elements picked along one dimension by an index of as many dimensions
+_PICKS = frozenset(("gather", "take_along_dim"))
 #: what a tensor descends from
 PARAMETER, DATA, TRAINABLE = 1, 2, 4
 #: more factors than this in one view are not searched for a permutation
@@ -47,12 +49,13 @@ class Scramble(NamedTuple):
     """A view whose result has its input's sizes in another order.
 
     `order` gives for each dimension of the group's result the factors it has the size
-    of, as positions in `sizes`; `first` the result's first dimension concerned.
+    of, as positions in `sizes`.
     """
 
     call: FunctionCall
     sizes: tuple[int, ...]
     order: tuple[tuple[int, ...], ...]
+    sure: bool
 
 
 class Axes:
@@ -168,6 +171,10 @@ class Axes:
         self, call: FunctionCall, ref: TensorRef, dim: int, origin: DimOrigin
     ) -> tuple[Axis, ...]:
         size = ref.shape[dim]
+        if call.name in _PICKS and dim != _along(call) % len(ref.shape):
+            given = call.inputs[0]
+            if len(given.shape) == len(ref.shape) and given.shape[dim] == size:
+                return self._of_source(given.id, dim)
         sources = [
             (call.inputs[position].id, d)
             for position, d in origin.sources
@@ -278,9 +285,9 @@ class Axes:
         if len(group) > 1:
             order = _reordered(group, sizes)
             if order is not None:
-                self.scrambles.append(
-                    Scramble(call, tuple(axis.size for axis in group), order)
-                )
+                certain = all(axis.sure for axis in group)
+                factors = tuple(axis.size for axis in group)
+                self.scrambles.append(Scramble(call, factors, order, certain))
             else:
                 pieces = _cut(group, sizes)
                 if pieces is not None:
@@ -292,6 +299,15 @@ class Axes:
 
 def _unknown(ref: TensorRef, dim: int) -> tuple[Axis, ...]:
     return (Axis(ref.shape[dim], frozenset((("unknown", ref.id, dim),)), False),)
+
+
+def _along(call: FunctionCall) -> int:
+    """The `dim` of a gather."""
+    place = 1 if call.name == "gather" else 2
+    found = call.kwargs.get("dim")
+    if found is None and len(call.args) > place:
+        found = call.args[place]
+    return found if isinstance(found, int) else 0
 
 
 def _skeleton(value: Any) -> Any:

@@ -8,13 +8,20 @@ from shapetrace.checks.axes import DATA, PARAMETER, Root
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding, size_culprit
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
-from shapetrace.signatures import broadcasts
+from shapetrace.records import (
+    Culprit,
+    Diagnosis,
+    FunctionCall,
+    ModuleCall,
+    TensorRef,
+)
+from shapetrace.signatures import broadcasts, is_loss
+from shapetrace.source import text
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
 _MISFITS = frozenset(("sub", "rsub"))
 #: what follows a difference in a hand-written loss
-_ERRORS = frozenset("pow square abs mul norm".split())
+_ERRORS = frozenset("pow square abs norm".split())
 #: calls that make a dimension of 1, or drop one, because the code says so
 _EXPLICIT = frozenset(
     "getitem unsqueeze view reshape squeeze flatten ravel transpose t T".split()
@@ -148,8 +155,10 @@ def _blame(
         size = one.shape[at] if at >= 0 else None
         if at < 0:
             found.append(_dropper(scene, one))
-        elif len(one.shape) != len(two.shape):
+        elif len(one.shape) > len(two.shape):
             found.append(_odd_one(scene, one))
+        elif len(one.shape) < len(two.shape):
+            found.append(_dropper(scene, one))
         elif size == 1:
             found.append(_maker_of_one(scene, one, at, two.shape[at]))
         else:
@@ -158,6 +167,10 @@ def _blame(
         if not _is_layer(found[0]) and found[0] is not None:
             if found[0].kind in ("target", "input"):
                 found.reverse()  # the target is believed
+    dropper = found[1]
+    if len(other.shape) < len(ref.shape) and dropper is not None:
+        if dropper.kind == "function" and dropper.name in _EXPLICIT:
+            found.reverse()  # who dropped a dimension, before who kept one
     found.append(culprit(scene, call, "stretches its operands"))
     return found
 
@@ -168,19 +181,28 @@ def _is_layer(one: Culprit | None) -> bool:
 
 def _dropper(scene: Scene, ref: TensorRef) -> Culprit | None:
     """What gave a tensor fewer dimensions: its last reshape, or the data itself."""
-    call = scene.made_by(ref.id)
-    while call is not None and call.inputs:
+    if scene.is_raw_data(ref.id):
+        return data_culprit(scene, _start(scene, ref.id), f"has shape {ref.shape}")
+    todo, seen = [ref.id], {ref.id}
+    while todo:
+        call = scene.made_by(todo.pop(0))
+        if call is None or not call.inputs or is_loss(call.name):
+            continue
         if len(call.inputs[0].shape) > len(ref.shape):
-            if scene.is_raw_data(ref.id):
-                break
-            return culprit(scene, call, f"makes {ref.shape}")
-        following = [r for r in call.inputs if r.shape == ref.shape]
-        if not following:
-            break
-        call = scene.made_by(following[0].id)
-    if scene.axes.descends(ref.id, PARAMETER):
-        return None
-    return data_culprit(scene, _start(scene, ref.id), f"has shape {ref.shape}")
+            if _written(call):  # else a library's own step, which no user can change
+                return culprit(scene, call, f"makes {ref.shape}")
+            continue
+        for one in call.inputs:
+            if one.shape == ref.shape and one.id not in seen:
+                seen.add(one.id)
+                todo.append(one.id)
+    return None
+
+
+def _written(call: FunctionCall) -> bool:
+    """Whether the user's line names the call, as far as the line is known."""
+    line = text(call.source)
+    return not line or call.name == "getitem" or plain(call.name) in line
 
 
 def _start(scene: Scene, tensor: int) -> int:
@@ -206,9 +228,12 @@ def _odd_one(scene: Scene, ref: TensorRef) -> Culprit | None:
 def _maker_of_one(
     scene: Scene, ref: TensorRef, dim: int, expected: int | None
 ) -> Culprit | None:
-    return size_culprit(
-        scene, ref.id, dim, f"makes dimension {dim} of size 1", expected
-    )
+    reason = f"makes dimension {dim} of size 1"
+    for hop in scene.graph.trail(ref.id, dim).hops:
+        if isinstance(hop.call, FunctionCall) and hop.call.name == "gather":
+            # the 1 is the index's, but the prediction is what gather makes of it
+            return culprit(scene, hop.call, reason, dim, 1, expected)
+    return size_culprit(scene, ref.id, dim, reason, expected)
 
 
 # -- hand-written ones ---------------------------------------------------------------
@@ -298,9 +323,14 @@ def _narrow_prediction(
             continue
         if axes.sole(target.id, at) is None or not axes.descends(target.id, DATA):
             continue
-        users = [u for u in scene.graph.users.get((call.outputs or ())[0].id, ())]
-        if users and all(
-            isinstance(u, FunctionCall) and plain(u.name) in _ERRORS for u in users
-        ):
+        users = scene.graph.users.get((call.outputs or ())[0].id, ())
+        if users and all(_is_error(user) for user in users):
             return _report(scene, rule, call, given, target, at, target.shape[at])
     return None
+
+
+def _is_error(user: FunctionCall | ModuleCall) -> bool:
+    """Whether a call makes an error of a difference: its square, or its size."""
+    if plain(user.name) == "mul":
+        return len(user.inputs) == 2 and user.inputs[0].id == user.inputs[1].id
+    return plain(user.name) in _ERRORS

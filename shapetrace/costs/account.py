@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shapetrace.costs.flops import Count, FlopCounter
+from shapetrace.costs.flops import FlopCounter
 from shapetrace.costs.gradients import backwards
 from shapetrace.records import ModuleCall, Recording, TensorRef
 
+Shapes = tuple[tuple[int, ...], ...]
+
 #: they hand out the same memory in another shape
 _VIEWS = {
-    *("view", "view_as", "reshape", "flatten", "unflatten", "transpose", "permute", "t"),
-    *("T", "mT", "squeeze", "unsqueeze", "expand", "expand_as", "chunk", "split"),
+    *("view", "view_as", "reshape", "flatten", "unflatten", "transpose", "permute"),
+    *("t", "T", "mT", "squeeze", "unsqueeze", "expand", "expand_as", "chunk", "split"),
     *("unbind", "narrow", "select", "detach", "contiguous", "swapaxes", "movedim"),
     *("size", "dim", "numel", "requires_grad_", "backward", "grad", "item"),
 }
@@ -38,6 +40,9 @@ class CallCost:
     moved_bytes: int | None = None
     corrected_ns: int | None = None
     corrected_self_ns: int | None = None
+    #: what rates are worked out with: the accelerator's time where there is one, else
+    #: the corrected one, else the recorded one; 0 when not timed
+    time_ns: int = 0
     #: the functions inside whose FLOPs could not be counted
     uncounted: tuple[str, ...] = ()
 
@@ -47,6 +52,20 @@ class CallCost:
         if self.flops is None or not self.moved_bytes:
             return None
         return self.flops / self.moved_bytes
+
+    @property
+    def flops_per_second(self) -> float | None:
+        """The rate that was reached."""
+        if self.flops is None or not self.time_ns:
+            return None
+        return self.flops / self.time_ns * 1e9
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """The rate at which operands and results were moved, at least."""
+        if self.moved_bytes is None or not self.time_ns:
+            return None
+        return self.moved_bytes / self.time_ns * 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,46 +98,168 @@ class Costs:
 def costs(rec: Recording) -> Costs:
     """The costs of every call of a recording."""
     forward, backward, ran = _counts(rec)
-    inside = _subtrees(rec.calls)
-    own: dict[int | None, list[int]] = defaultdict(list)
-    for function in rec.functions:
-        own[function.parent].append(function.index)
-    names = [call.name for call in rec.functions]
-    made: list[CallCost] = []
+    sums = _Sums(rec, forward, backward)
     corrected = _corrected(rec)
-    moved = [0 if call.name in _VIEWS else _bytes(call.inputs) + _bytes(call.outputs)
-             for call in rec.functions]
-    sums = _Sums(rec.calls, own, forward, backward, moved)
+    seen = rec.has_functions
+    made: list[CallCost] = []
     for call in rec.calls:
-        info = rec.modules.get(call.name)
-        time = corrected[call.index] if corrected else None
+        info, at = rec.modules.get(call.name), call.index
         made.append(
             CallCost(
-                index=call.index,
-                flops=sums.flops[call.index] if rec.has_functions else None,
-                backward_flops=sums.backward[call.index] if ran else None,
+                index=at,
+                flops=sums.flops[at] if seen else None,
+                backward_flops=sums.backward[at] if ran else None,
                 input_bytes=_bytes(call.inputs),
                 output_bytes=_bytes(call.outputs),
                 parameter_bytes=_bytes(info.parameters if info else ()),
                 buffer_bytes=_bytes(info.buffers if info else ()),
-                moved_bytes=sums.moved[call.index] if rec.has_functions else None,
-                corrected_ns=time[0] if time else None,
-                corrected_self_ns=time[1] if time else None,
-                uncounted=tuple(
-                    sorted({names[at] for at in sums.missing[call.index]})
-                ),
+                moved_bytes=sums.moved[at] if seen else None,
+                corrected_ns=corrected[at][0] if corrected else None,
+                corrected_self_ns=corrected[at][1] if corrected else None,
+                time_ns=call.device_ns
+                or (corrected[at][0] if corrected else call.duration_ns),
+                uncounted=tuple(sorted(sums.missing[at])),
             )
         )
-    roots = [call for call in rec.calls if call.parent is None and not call.recomputed]
-    missing = [at for at, count in enumerate(forward) if count is None]
-    missing += [at for at, count in enumerate(backward) if count is None]
+    tops = [call.index for call in rec.calls if call.parent is None]
+    again = [at for at in tops if rec.calls[at].recomputed]
+    missing = {
+        call.name
+        for call in rec.functions
+        if forward[call.index] is None or backward[call.index] is None
+    }
+    for at in again:
+        missing |= sums.missing[at]
+    measured = [at for at in tops if at not in again]
     return Costs(
         calls=tuple(made),
         function_flops=tuple(forward),
         function_backward_flops=tuple(backward),
-        flops=_total(forward) if rec.has_functions else None,
-        backward_flops=_total(backward) if ran else None,
-        uncounted=tuple(sorted({names[at] for at in missing})),
-        measured_ns=sum(call.duration_ns for call in roots),
-        corrected_ns=sum(corrected[c.index][0] for c in roots) if corrected else None,
+        flops=_sum(forward) + sum(sums.flops[at] for at in again) if seen else None,
+        backward_flops=_sum(backward) if ran else None,
+        uncounted=tuple(sorted(missing)),
+        measured_ns=sum(rec.calls[at].duration_ns for at in measured),
+        corrected_ns=sum(corrected[at][0] for at in measured) if corrected else None,
     )
+
+
+def _sum(counts: Iterable[int | None]) -> int:
+    return sum(count or 0 for count in counts)
+
+
+def _counts(rec: Recording) -> tuple[list[int | None], list[int | None], bool]:
+    """FLOPs of each function, forward and backward; whether a backward was seen."""
+    masks = list(backwards(rec))
+    forward: list[int | None] = []
+    backward: list[int | None] = []
+    with FlopCounter() as counter:
+        for call in rec.functions:
+            forward.append(counter.count(call, None).forward)
+            total: int | None = 0
+            for ran in masks:
+                if call.index in ran and total is not None:
+                    more = counter.count(call, ran[call.index]).backward
+                    total = None if more is None else total + more
+            backward.append(total)
+    return forward, backward, bool(masks)
+
+
+class _Sums:
+    """Of each module call: what the functions in it, and in the calls in it, cost."""
+
+    def __init__(
+        self,
+        rec: Recording,
+        forward: Sequence[int | None],
+        backward: Sequence[int | None],
+    ) -> None:
+        count = len(rec.calls)
+        self.flops = [0] * count
+        self.backward = [0] * count
+        self.moved = [0] * count
+        self.missing: list[set[str]] = [set() for _ in rec.calls]
+        for function in rec.functions:
+            at, parent = function.index, function.parent
+            if parent is None:
+                continue
+            self.flops[parent] += forward[at] or 0
+            self.backward[parent] += backward[at] or 0
+            if function.name not in _VIEWS:
+                self.moved[parent] += _bytes(function.inputs) + _bytes(function.outputs)
+            if forward[at] is None or backward[at] is None:
+                self.missing[parent].add(function.name)
+        for call in reversed(rec.calls):  # what is inside a call comes after it
+            at, parent = call.index, call.parent
+            info = rec.modules.get(call.name)
+            if info is not None and info.qualname.startswith("torch.jit."):
+                self.missing[at].add(info.type)
+            if parent is not None and not call.recomputed:
+                self._add(at, parent)
+        self._recomputed(rec)
+
+    def _recomputed(self, rec: Recording) -> None:
+        """Checkpointing runs forwards again inside a backward, where no function is
+        seen: a call that came to its end costs what the same call did before."""
+        firsts: dict[tuple[str, Shapes], int] = {}
+        for call in rec.calls:
+            if not call.recomputed and call.error is None:
+                firsts.setdefault((call.name, _shapes(call)), call.index)
+        inside: dict[int, list[int]] = {}
+        for call in rec.calls:
+            if call.recomputed and call.parent is not None:
+                inside.setdefault(call.parent, []).append(call.index)
+        for call in reversed(rec.calls):
+            if not call.recomputed:
+                continue
+            twin = firsts.get((call.name, _shapes(call)))
+            if twin is not None and call.error is None:
+                self.flops[call.index] = self.flops[twin]
+                self.moved[call.index] = self.moved[twin]
+                self.missing[call.index] = set(self.missing[twin])
+                continue
+            for child in inside.get(call.index, ()):
+                self._add(child, call.index)
+            self.missing[call.index].add("recomputation")
+
+    def _add(self, at: int, parent: int) -> None:
+        self.flops[parent] += self.flops[at]
+        self.backward[parent] += self.backward[at]
+        self.moved[parent] += self.moved[at]
+        self.missing[parent] |= self.missing[at]
+
+
+def _corrected(rec: Recording) -> list[tuple[int, int]]:
+    """Duration and own time of each call without the tracer's own cost."""
+    cost = rec.overhead
+    if cost is None or not rec.has_timing:
+        return []
+    whole = [cost.module_inside] * len(rec.calls)
+    own = [cost.module_inside] * len(rec.calls)
+    for function in rec.functions:
+        if function.parent is not None:
+            whole[function.parent] += cost.function
+            own[function.parent] += cost.function
+    found: list[tuple[int, int]] = []
+    for call in reversed(rec.calls):
+        at = call.index
+        found.append(
+            (
+                max(0, round(call.duration_ns - whole[at])),
+                max(0, round(call.self_ns - own[at])),
+            )
+        )
+        if call.parent is not None:
+            outside = cost.module - cost.module_inside
+            whole[call.parent] += whole[at] + outside
+            own[call.parent] += outside
+    return found[::-1]
+
+
+def _shapes(call: ModuleCall) -> Shapes:
+    return tuple(ref.shape for ref in call.inputs)
+
+
+def _bytes(tensors: Iterable[TensorRef] | None) -> int:
+    """Each tensor once, however often it is named."""
+    sizes = {ref.id: math.prod(ref.shape) * ref.dtype.itemsize for ref in tensors or ()}
+    return sum(sizes.values())

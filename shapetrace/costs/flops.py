@@ -35,7 +35,7 @@ _ATTENTION = {"scaled_dot_product_attention", "multi_head_attention_forward"}
 _ATEN = {"getitem": "index", "setitem": "index_put_", "eq": "eq", "T": "t"}
 #: run a graph or register something; they compute nothing that has a formula
 _NOTHING = {"backward", "grad", "requires_grad_", "retain_grad", "register_hook"}
-_NOTHING |= {"item", "tolist", "numpy", "numel", "size", "dim", "stride", "is_floating_point"}
+_NOTHING |= {"item", "tolist", "numpy", "numel", "size", "dim", "stride"}
 
 
 class Count(NamedTuple):
@@ -74,22 +74,22 @@ class FlopCounter:
 
 
 def _count(call: FunctionCall, mask: tuple[bool, ...] | None) -> Count:
-    free = 0 if _has_no_formula(call.name) else None
     func = _resolve(call.qualname)
     if func is None:
-        return Count(free, None)
+        return Count(_free(call.name), None if mask else 0)
     try:
         return _repeat(func, call, mask)
     # Not to be had on the meta device (its result depends on values), or an argument
     # was not kept: then only torch's list of formulas can tell.
     except Exception:
-        return Count(free, None if mask else 0)
+        return Count(_free(call.name), None if mask else 0)
 
 
 def _repeat(func: Any, call: FunctionCall, mask: tuple[bool, ...] | None) -> Count:
     from torch.utils.flop_counter import FlopCounterMode
 
-    device, mode = "meta", nullcontext()  # type: tuple[str, AbstractContextManager[Any]]
+    device = "meta"
+    mode: AbstractContextManager[Any] = nullcontext()
     if call.name in _ATTENTION:
         from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -134,16 +134,21 @@ def _resolve(qualname: str) -> Any:
     return func
 
 
-def _has_no_formula(name: str) -> bool:
-    """Whether torch calls it one operation, and counts none of its FLOPs."""
+def _free(name: str) -> int | None:
+    """0 where torch has the function as one operation and no formula for it, so that
+    `FlopCounterMode` counts none; None: unknown, it is made of others."""
     from torch.utils.flop_counter import flop_registry
 
     packet = getattr(torch.ops.aten, _ATEN.get(name, name), None)
-    if packet is None or packet in flop_registry or not hasattr(packet, "overloads"):
-        return False
-    return not any(
-        getattr(packet, overload)._can_decompose() for overload in packet.overloads()
-    )
+    if packet is None or packet in flop_registry:
+        return None
+    for overload in packet.overloads():
+        try:
+            if getattr(packet, overload)._can_decompose():
+                return None
+        except RuntimeError:  # an overload of TorchScript alone
+            continue
+    return 0
 
 
 def _thawed(value: Any, given: dict[str, Tensor], device: str) -> Any:

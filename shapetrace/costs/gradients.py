@@ -74,7 +74,8 @@ def _tracked(
             # changed in place without autograd, it still is what it was
             flows = call.inputs[0].id in tracked and call.name != "detach_"
         if call.name == "requires_grad_" and towards is None:
-            flows = call.args[1:2] != (False,) and call.kwargs.get("requires_grad", True)
+            asks = call.kwargs.get("requires_grad", True)
+            flows = call.args[1:2] != (False,) and asks
         if flows:
             for ref in call.outputs or ():
                 if ref.dtype.is_floating_point or ref.dtype.is_complex:

@@ -24,9 +24,11 @@ from shapetrace.diagnosis.suspects import (
     of_data,
     of_module,
     owner,
+    parted,
     remark,
 )
 from shapetrace.lineage import Call, Graph, Hop
+from shapetrace.losses import sides
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
 _MOST = 3
@@ -59,10 +61,53 @@ def _size(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if left is None or right is None:
         return _unknown(graph, problem)
     if problem.loss:
-        return blame_loss(graph, problem)
+        prediction, target = sides(graph, problem.call)
+        if prediction is not None and target is not None:
+            return blame_loss(graph, problem)
+    if right.tensor is None and problem.layer is None:
+        return _argument(graph, problem, left, right)
     if problem.layer is not None or _holds(graph, right):
         return _layer(graph, problem, left, right)
     return _operands(graph, problem, left, right)
+
+
+def _argument(
+    graph: Graph, problem: Problem, left: Spot, right: Spot
+) -> Iterable[Culprit]:
+    """A number among the arguments (`expand(-1, 40)`) against a tensor: a table that a
+    module holds and that is too short, else the function that asks for it."""
+    asks = of_call(
+        graph,
+        problem.call,
+        dim=left.dim,
+        size=left.size,
+        expected=right.size,
+        reason=f"asks for {right.size}",
+    )
+    if left.tensor is None or left.dim is None:
+        return [asks]
+    end = graph.trail(left.tensor, left.dim).end
+    holder = owner(graph, end.tensor) if end.kind == "parameter" else None
+    if holder is None:
+        found = leaves(graph, left.tensor, left.dim)
+        return [asks, *_producers(graph, found, left, right)]
+    table = Culprit(
+        "module",
+        holder,
+        left.dim,
+        left.size,
+        right.size,
+        problem.call.source,
+        f"holds a table of {left.size}, {right.size} are asked for",
+    )
+    given = [
+        of_data(graph, ref.id, dim=dim, size=size, reason=f"has {size} there")
+        for root in graph.rec.calls[:1]
+        for ref in root.inputs
+        for dim, size in enumerate(ref.shape)
+        if size == right.size and not graph.from_model(ref.id)
+    ]
+    return [table, *given[:1], asks]
 
 
 def _holds(graph: Graph, spot: Spot) -> bool:
@@ -97,7 +142,10 @@ def _layer(
     if right.tensor is not None and not _holds(graph, right):
         other = _second_operand(graph, problem, left, right)
         both = f"is given {left.size} and {right.size} for one dimension"
-        return [*other, replace(wants, expected=None, reason=both)]
+        wants = replace(wants, expected=None, reason=both)
+        if graph.from_model(right.tensor):
+            return [wants, *other]
+        return [*other, wants]
     batch = _unbatched(graph, left.tensor)
     if batch is not None:
         first.append(batch)
@@ -119,7 +167,13 @@ def _layer(
     untouched = len(found) == 1 and found[0].end.kind == "data" and not any(
         hop.call.inputs for hop in changers(graph, found[0].hops)
     )
-    if untouched and not graph.from_model(left.tensor):
+    outside = all(
+        hop.call.parent is None
+        for leaf in found
+        for hop in changers(graph, leaf.hops)
+    )
+    if outside and not graph.from_model(left.tensor):
+        prepared = [] if untouched else producers
         data = of_data(
             graph,
             left.tensor,
@@ -130,8 +184,8 @@ def _layer(
             or f"has {left.size} there, which no layer has touched",
         )
         if label in ("in_channels", "batch") or right.size in shape or not problem.layer:
-            return [*first, data, wants]
-        return [*first, wants, data]
+            return [*first, *prepared[:1], data, wants]
+        return [*first, wants, *prepared[:1], data]
     return [*first, wants, *producers]
 
 
@@ -186,7 +240,21 @@ def _regrouped(
             if hop.origin.how not in ("product", "split", "argument"):
                 continue
             call = hop.call
-            if not isinstance(call, FunctionCall) or not call.direct or not call.inputs:
+            if not isinstance(call, FunctionCall) or not call.inputs:
+                continue
+            taken = [dim for _, dim in graph.source_ids(call, hop.origin)]
+            size = graph.size(hop.tensor, hop.dim)
+            if 0 in taken and len(taken) > 1 and size == call.inputs[0].shape[0] * right.size:
+                return of_call(
+                    graph,
+                    call,
+                    dim=hop.dim,
+                    size=size,
+                    expected=right.size,
+                    reason=f"flattens the batch of {call.inputs[0].shape[0]} too; without it "
+                    f"{right.size} would be left",
+                )
+            if not call.direct:
                 continue
             old, new = call.inputs[0].shape, graph.tensors[hop.tensor].shape
             if hop.dim > 0 and old and new and old[0] != new[0] and old[0] > 1:
@@ -256,7 +324,7 @@ def _second_operand(
         ]
     if graph.from_model(right.tensor):
         found = leaves(graph, right.tensor, right.dim)
-        return _producers(graph, found, right, left)
+        return parted(graph, left, right) or _producers(graph, found, right, left)
     data = of_data(graph, right.tensor, **info, reason=reason)
     return [data]
 
@@ -364,10 +432,10 @@ def _operands(
     for spot, other in ((left, right), (right, left)):
         joined = _joins(graph, spot, other)
         if joined is not None:
-            return [joined, *_parted(graph, left, right)]
-    parted = _parted(graph, left, right)
-    if parted:
-        return [*parted, *_enclosing(graph, problem.call, "holds both branches")]
+            return [joined, *parted(graph, left, right)]
+    branches = parted(graph, left, right)
+    if branches:
+        return [*branches, *_enclosing(graph, problem.call, "holds both branches")]
     sides = []
     for spot, other in ((left, right), (right, left)):
         assert spot.tensor is not None and spot.dim is not None
@@ -405,40 +473,6 @@ def _part_of_sum(graph: Graph, hop: Hop, right: Spot) -> list[Culprit]:
 def _joins(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
     assert spot.tensor is not None and spot.dim is not None
     return explained_by_sum(graph, graph.trail(spot.tensor, spot.dim), other.size)
-
-
-def _parted(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
-    """Two branches of one tensor (a skip connection): who changed the size after they
-    parted, uneven windows first."""
-    assert left.tensor is not None and left.dim is not None
-    assert right.tensor is not None and right.dim is not None
-    a = graph.trail(left.tensor, left.dim)
-    b = graph.trail(right.tensor, right.dim)
-    if a.end.kind == "parameter" or b.end.kind == "parameter":
-        return []
-    shared = {hop.tensor for hop in a.hops} & {hop.tensor for hop in b.hops}
-    if not shared and a.end.tensor != b.end.tensor:
-        return []
-    own = [
-        hop
-        for trail in (a, b)
-        for hop in changers(graph, trail.hops)
-        if hop.tensor not in shared and hop.call.inputs
-    ]
-    own.sort(key=lambda hop: (not is_uneven(graph, hop), hop.tensor))
-    found = []
-    for hop in own:
-        size = graph.size(hop.tensor, hop.dim)
-        found.append(
-            of_call(
-                graph,
-                hop.call,
-                dim=hop.dim,
-                size=size,
-                reason=f"gives {size}{remark(hop.origin)} on one branch only",
-            )
-        )
-    return found[:2]
 
 
 def _one_is_data(
@@ -508,29 +542,39 @@ def _layouts(
 
 
 def _rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """The tensor with fewer dimensions first: one was left out, or taken away."""
     if problem.loss:
         return blame_loss(graph, problem)
-    spot = next((s for s in problem.spots if s.tensor is not None), None)
-    if spot is None or spot.tensor is None:
+    sides = [spot.tensor for spot in problem.spots if spot.tensor is not None]
+    sides = [side for side in sides if not graph.is_parameter(side)]
+    sides.sort(key=lambda side: len(graph.tensors[side].shape))
+    if not sides:
         return _unknown(graph, problem)
-    shape = graph.tensors[spot.tensor].shape
-    reason = f"has {len(shape)} dimensions: {_x(shape)}"
     found: list[Culprit] = []
-    for side in problem.spots:
-        if side.tensor is None or graph.is_parameter(side.tensor):
-            continue
-        reshaped = _reshaper(graph, side.tensor)
+    with_model = any(graph.from_model(side) for side in sides)
+    for side in sides:
+        shape = graph.tensors[side].shape
+        reason = f"has {len(shape)} dimensions, {_x(shape)}"
+        reshaped = _reshaper(graph, side)
         if reshaped is not None:
-            found.append(of_call(graph, reshaped, reason=f"its result {reason}"))
-        elif not graph.from_model(side.tensor):
-            found.append(of_data(graph, side.tensor, reason=reason))
+            found.append(of_call(graph, reshaped, reason=f"gives a result that {reason}"))
+        elif not graph.from_model(side):
+            # outside of every module, what meets a prediction is its target
+            target = with_model and problem.call.parent is None
+            found.append(of_data(graph, side, target=target, reason=reason))
         else:
-            for _, call in graph.chain(side.tensor):
-                found.append(of_call(graph, call, reason=f"its output {reason}"))
+            for _, call in graph.chain(side):
+                found.append(
+                    of_call(graph, call, reason=f"gives an output that {reason}")
+                )
                 break
     if problem.layer is not None:
+        shape = graph.tensors[sides[0]].shape
         found.append(of_module(problem.layer, reason=f"cannot take {_x(shape)}"))
-    return sorted(found, key=lambda culprit: culprit.kind == "module")
+        found.sort(key=lambda culprit: culprit.kind == "module")
+    elif len(sides) > 1:
+        found.append(of_call(graph, problem.call, reason="takes both"))
+    return found
 
 
 def _reshaper(graph: Graph, tensor: int) -> FunctionCall | None:

@@ -13,6 +13,7 @@ from shapetrace.diagnosis.suspects import (
     leaves,
     of_call,
     of_data,
+    parted,
     remark,
     removed,
 )
@@ -35,8 +36,7 @@ def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         return [_target(graph, target), *_last_layer(graph, prediction)]
     if left.tensor == target.id and right.tensor == prediction.id:
         left, right = right, left
-    others = {prediction.id, target.id} - {left.tensor, right.tensor}
-    if len(others) == 2 or right.tensor not in (target.id, prediction.id):
+    if right.tensor not in (target.id, prediction.id):
         return _third(graph, left, right)
     by_class = problem.call.name in _BY_CLASS
     other_rank = len(prediction.shape) != len(target.shape) and not by_class
@@ -298,10 +298,21 @@ def _pair(
     graph: Graph, mine: Leaf, other: Leaf, left: Spot, right: Spot, wrong: list[Culprit]
 ) -> list[Culprit]:
     """One factor against one factor."""
+    moved = _moved_batch(graph, mine, other)
+    if moved is not None:
+        return [moved, *wrong]
     makers = of_leaf(graph, mine, mine.size, other.size, target=False)
     theirs = of_leaf(graph, other, other.size, mine.size, target=True)
     if mine.end.kind == "parameter":
+        assert right.tensor is not None
+        if wrong and not graph.tensors[right.tensor].dtype.is_floating_point:
+            # class numbers where the loss wants one value a prediction
+            return [*wrong, *makers, *theirs]
         return [*makers, *wrong, *theirs]
+    if not wrong:
+        parted_ways = parted(graph, left, right)
+        if parted_ways:
+            return parted_ways
     joined = explained_by_sum(graph, Trail(mine.hops, mine.end), other.size)
     if joined is not None:
         return [joined, *wrong, *theirs]
@@ -339,6 +350,33 @@ def _pair(
         if mine.end.call.parent is not None:
             return [*made, *wrong]
     return [*wrong, *theirs, *makers]
+
+
+def _moved_batch(graph: Graph, mine: Leaf, other: Leaf) -> Culprit | None:
+    """The prediction's batch is another dimension of the data, whose own batch fits the
+    target: an index or a transposition took the wrong one (`out[-1]`, `out[:, -1]`)."""
+    end = mine.end
+    if end.kind != "data" or end.dim == 0 or not graph.tensors[end.tensor].shape:
+        return None
+    if graph.size(end.tensor, 0) != other.size or other.size == mine.size:
+        return None
+    for hop in mine.hops:
+        call = hop.call
+        if not isinstance(call, FunctionCall) or not call.direct or not call.inputs:
+            continue
+        source = graph.source_ids(call, hop.origin)
+        if source and source[0][1] != hop.dim:
+            size = graph.size(hop.tensor, hop.dim)
+            return of_call(
+                graph,
+                call,
+                dim=hop.dim,
+                size=size,
+                expected=other.size,
+                reason=f"puts dim {source[0][1]} of {_x(call.inputs[0].shape)}, the {size}, "
+                f"where the batch of {other.size} should be",
+            )
+    return None
 
 
 def _odd_window(graph: Graph, windows: list[Hop]) -> Hop | None:

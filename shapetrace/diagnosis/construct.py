@@ -140,6 +140,8 @@ _SIZES: dict[str, dict[str, tuple[tuple[str, int], ...]]] = {
     **{f"Conv{n}d": _CONVOLUTION for n in (1, 2, 3)},
     **{f"ConvTranspose{n}d": _TRANSPOSED for n in (1, 2, 3)},
 }
+#: arguments that no parameter's shape depends on
+_PLAIN = ("padding", "stride", "dilation", "output_padding", "batch_first")
 _NORMS = frozenset(
     "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm LayerNorm RMSNorm GroupNorm "
     "InstanceNorm1d InstanceNorm2d InstanceNorm3d".split()
@@ -173,7 +175,7 @@ def changed(info: ModuleInfo, **changes: Any) -> ModuleInfo | None:
         ):
             sizes = [value] if isinstance(value, int) else list(value)
             shapes = {path: sizes if shape else shape for path, shape in shapes.items()}
-        elif name not in ("padding", "stride", "batch_first", "dilation"):
+        elif name not in _PLAIN:
             return None
     return replace(
         info,

@@ -18,6 +18,7 @@ class Edit:
     text: str
     act: Callable[[torch.Tensor], torch.Tensor]
     words: str = ""
+    device: torch.device | None = None
 
     def apply(self, ref: TensorRef) -> TensorRef:
         """The tensor afterwards. Only views and fresh tensors are made there: both
@@ -25,7 +26,8 @@ class Edit:
         with torch._C.DisableTorchFunction(), torch.no_grad():
             bare = torch.empty(ref.shape, dtype=ref.dtype, device="meta")
             made = self.act(bare)
-        return replace(ref, shape=tuple(made.shape), dtype=made.dtype)
+        device = self.device or ref.device
+        return replace(ref, shape=tuple(made.shape), dtype=made.dtype, device=device)
 
 
 def _like(
@@ -54,6 +56,16 @@ def unsqueeze(dim: int, words: str = "") -> Edit:
         lambda t: t.unsqueeze(dim),
         words or f"adds a dimension of size 1 (dim {dim})",
     )
+
+
+def trailing(count: int) -> Edit:
+    """`x[:, None, None]`: dimensions of size 1 behind the others."""
+    inside = ", ".join(["..."] + ["None"] * count)
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        return t[(..., *(None,) * count)]
+
+    return Edit(f"{{}}[{inside}]", act, "adds dimensions of size 1 at the end")
 
 
 def permute(*dims: int) -> Edit:

@@ -1,2 +1,68 @@
-"""Lines to paste."""
-def propose(graph, problem, culprits): return ()
+"""Lines to paste: proposed from the kind of clash, tried, the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from shapetrace.diagnosis.desk import Candidate, Desk
+from shapetrace.diagnosis.fixes_function import for_function
+from shapetrace.diagnosis.fixes_layer import for_layer
+from shapetrace.diagnosis.fixes_loss import for_loss
+from shapetrace.diagnosis.problem import Problem
+from shapetrace.diagnosis.tryout import Outcome, Trial
+from shapetrace.lineage import Graph
+from shapetrace.records import Culprit, Fix
+
+_MOST = 4
+_RANK = {"verified": 0, "untried": 1, "moved": 2}
+
+
+def propose(
+    graph: Graph, problem: Problem, culprits: tuple[Culprit, ...]
+) -> tuple[Fix, ...]:
+    """At most four lines, verified ones first and then in the culprits' order. A line
+    with which the call would still fail is left out."""
+    desk = Desk(graph, problem, culprits)
+    trial = Trial(graph, problem)
+    order = [_spelled(culprit) for culprit in culprits]
+    found: list[tuple[tuple[int, int, int], Fix]] = []
+    seen: set[str] = set()
+    for number, candidate in enumerate(_candidates(desk)):
+        if candidate.line in seen:
+            continue
+        seen.add(candidate.line)
+        repair = candidate.repair
+        outcome = Outcome("untried") if repair is None else trial.run(repair)
+        if outcome is None or (outcome.status == "moved" and repair and repair.edits):
+            continue  # another shape of the data that then fails elsewhere is no help
+        place = order.index(candidate.about) if candidate.about in order else len(order)
+        if candidate.strong:
+            place = -1
+        detail = "; ".join(part for part in (candidate.detail, outcome.detail) if part)
+        fix = Fix(candidate.line, outcome.status, detail, candidate.where)
+        found.append(((_RANK[outcome.status], place, number), fix))
+    found.sort(key=lambda entry: entry[0])
+    return tuple(fix for _, fix in found[:_MOST])
+
+
+def _candidates(desk: Desk) -> Iterator[Candidate]:
+    """All proposals; one that cannot be worked out costs no other."""
+    problem = desk.problem
+    makers: list[Callable[[Desk], Iterable[Candidate | None]]] = [for_function]
+    if problem.loss:
+        makers = [for_loss, for_function]
+    elif problem.layer is not None:
+        makers = [for_layer]
+    for maker in makers:
+        try:
+            for candidate in maker(desk):
+                if candidate is not None:
+                    yield candidate
+        except Exception:  # odd records: the other proposals still stand
+            continue
+
+
+def _spelled(culprit: Culprit) -> str:
+    if culprit.kind in ("target", "input"):
+        return culprit.kind
+    return f"{culprit.kind}:{culprit.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,7 +75,39 @@ def find_problem(graph: Graph, call: FunctionCall) -> Problem:
         if loss and kind == "rank":
             return _loss_rank(graph, call, layer, found)
         return Problem(kind, call, layer, left, right, first.name, loss, found)
-    return Problem("other", call, layer, loss=loss)
+    stretched = _from_message(graph, call, layer, loss, message)
+    return stretched or Problem("other", call, layer, loss=loss)
+
+
+_MUST_MATCH = re.compile(r"dimension of length (\d+)|tensor [ab] \((\d+)\)")
+
+
+def _from_message(
+    graph: Graph,
+    call: FunctionCall,
+    layer: ModuleCall | None,
+    loss: bool,
+    message: str,
+) -> Problem | None:
+    """Where no signature says more: two operands that do not broadcast, if the error's
+    text speaks of sizes that clash. Class weights and the like are found so."""
+    if not _MUST_MATCH.search(message) and "broadcast" not in message:
+        return None
+    told = {int(a or b) for a, b in _MUST_MATCH.findall(message)}
+    best: Problem | None = None
+    for j, second in enumerate(call.inputs):
+        for i, first in enumerate(call.inputs[:j]):
+            for back in range(1, min(len(first.shape), len(second.shape)) + 1):
+                a, b = first.shape[-back], second.shape[-back]
+                if a == b or 1 in (a, b):
+                    continue
+                left = Spot(first.id, len(first.shape) - back, a, "", i)
+                right = Spot(second.id, len(second.shape) - back, b, "", j)
+                found = Problem("size", call, layer, left, right, "", loss)
+                if {a, b} & told:
+                    return found
+                best = best or found
+    return best
 
 
 def from_module(graph: Graph, module: ModuleCall) -> FunctionCall | None:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from shapetrace.lineage import Call, End, Graph, Hop, Trail, describe
 from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
 from shapetrace.signatures import DimOrigin
+
+
+class Place(Protocol):
+    """A dimension of a tensor, as one side of a problem has it."""
+
+    @property
+    def tensor(self) -> int | None: ...
+
+    @property
+    def dim(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,40 @@ def of_module(
     return Culprit("module", module.name, dim, size, expected, module.source, reason)
 
 
+def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
+    """Two branches of one tensor (a skip connection): who changed the size after they
+    parted, uneven windows first."""
+    assert left.tensor is not None and left.dim is not None
+    assert right.tensor is not None and right.dim is not None
+    a = graph.trail(left.tensor, left.dim)
+    b = graph.trail(right.tensor, right.dim)
+    if a.end.kind == "parameter" or b.end.kind == "parameter":
+        return []
+    shared = {hop.tensor for hop in a.hops} & {hop.tensor for hop in b.hops}
+    if not shared and a.end.tensor != b.end.tensor:
+        return []
+    own = [
+        hop
+        for trail in (a, b)
+        for hop in changers(graph, trail.hops)
+        if hop.tensor not in shared and hop.call.inputs
+    ]
+    own.sort(key=lambda hop: (not is_uneven(graph, hop), hop.tensor))
+    found = []
+    for hop in own:
+        size = graph.size(hop.tensor, hop.dim)
+        found.append(
+            of_call(
+                graph,
+                hop.call,
+                dim=hop.dim,
+                size=size,
+                reason=f"gives {size}{remark(hop.origin)} on one branch only",
+            )
+        )
+    return found[:2]
+
+
 def maker(graph: Graph, tensor: int) -> FunctionCall | None:
     """The function that began a tensor of data: the oldest call behind it."""
     made: FunctionCall | None = None
@@ -188,7 +233,9 @@ def removed(graph: Graph, tensor: int, size: int) -> tuple[FunctionCall, str] | 
             continue
         after = graph.tensors[made].shape
         others = [ref for ref in call.outputs or () if ref.id != made]
-        if size > 1 and size not in after and any(size in ref.shape for ref in others):
+        if size > 1 and size not in after and any(
+            _of_data(graph, ref.id, size) for ref in others
+        ):
             layer = graph.layer_of(call)
             name = (layer.name or layer.type) if layer is not None else call.name
             picked = newer if newer is not None and newer.direct else call
@@ -197,10 +244,19 @@ def removed(graph: Graph, tensor: int, size: int) -> tuple[FunctionCall, str] | 
                 "its first output has"
             )
         old = before[0].shape
-        if len(after) < len(old) and old.count(size) > after.count(size):
+        lost = len(after) < len(old) and old.count(size) > after.count(size)
+        if lost and (size == 1 or _of_data(graph, before[0].id, size)):
             return call, f"takes the dimension of {size} away from the prediction"
         newer = call
     return None
+
+
+def _of_data(graph: Graph, tensor: int, size: int) -> bool:
+    """Whether a tensor has a dimension of that size which came with the data."""
+    return any(
+        other == size and graph.trail(tensor, dim).end.kind == "data"
+        for dim, other in enumerate(graph.tensors[tensor].shape)
+    )
 
 
 def name_of(graph: Graph, call: Call) -> str:

@@ -43,6 +43,12 @@ def sentence(graph: Graph, problem: Problem, where: str) -> str:
         spot = left if left.tensor is not None else right
         if spot is not None and spot.tensor is not None:
             other = right if spot is left else left
+            if other is not None and other.tensor is not None:
+                a, b = (graph.tensors[s.tensor].shape for s in (spot, other) if s.tensor)
+                return (
+                    f"{subject} failed: {_operand(problem, spot)} has {len(a)} dimensions "
+                    f"{a}, {_operand(problem, other)} has {len(b)}: {b}."
+                )
             wanted = f": {other.role} is wanted" if other and other.role else ""
             shape = graph.tensors[spot.tensor].shape
             return f"{subject} failed: {len(shape)}-D input {shape}{wanted}."
@@ -87,7 +93,9 @@ def _side(graph: Graph, problem: Problem, spot: Spot) -> str:
             return f"its {role}"
         return f"dim {spot.dim} of `{origin.name}`"
     if spot.tensor is None:
-        return f"its {spot.role or problem.name or 'argument'}"
+        role = spot.role or problem.name
+        asked = not role or role in (problem.call.name, "view", "size", "shape")
+        return "the size asked for" if asked else f"its {role}"
     what = _operand(problem, spot)
     return f"dim {spot.dim} of {what}" if spot.dim is not None else what
 

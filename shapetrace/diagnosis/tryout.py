@@ -23,7 +23,14 @@ from shapetrace.diagnosis.problem import Problem
 from shapetrace.diagnosis.rewrite import find
 from shapetrace.lineage import Graph, describe
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, Opaque, TensorRef
-from shapetrace.signatures import broadcasts, conflicts, is_loss, module_function, predict
+from shapetrace.signatures import (
+    Conflict,
+    broadcasts,
+    conflicts,
+    is_loss,
+    module_function,
+    predict,
+)
 from shapetrace.signatures.probe import resolve
 
 #: elements in all inputs of a call that is really made
@@ -101,8 +108,9 @@ class Trial:
             return None
         answered = predict(call, tuple(ref.shape for ref in call.inputs)) is not None
         proven = clashes and answered
-        if repair.holds_values or (self.problem.kind == "device" and answered):
-            proven = True
+        if answered and self.problem.kind in ("device", "container"):
+            proven = True  # both are no matter of sizes, and are mended by the change
+        proven = proven or repair.holds_values
         now = _really(call)
         if now is False:
             return None
@@ -292,7 +300,9 @@ def _put(value: Any, at: Mapping[str, TensorRef]) -> Any:
     return value
 
 
-def _clash(name: str, role: str, clash: Any) -> str:
+def _clash(name: str, role: str, clash: Conflict) -> str:
+    if clash.kind == "rank":
+        return f"then {name} gets {clash.left.size} dimensions, {role} is wanted"
     return f"then {name} expects {role}={clash.right.size}, gets {clash.left.size}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shapetrace.lineage.graph import Call, End, Graph, Hop, Trail
-from shapetrace.lineage.pairs import Change, GoodBatch, last_good
+from shapetrace.lineage.pairs import Change, GoodBatch, against, last_good
 from shapetrace.lineage.steps import describe, fold, make_step, steps
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Graph",
     "Hop",
     "Trail",
+    "against",
     "describe",
     "fold",
     "last_good",

@@ -27,7 +27,7 @@ _PLAIN = frozenset({"same", "broadcast", "window", "slice", "repeat", "split"})
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One step back: `call` made dimension `dim` of tensor `tensor` as `origin` says."""
+    """One step back: `call` made dimension `dim` of `tensor` as `origin` says."""
 
     tensor: int
     dim: int
@@ -197,7 +197,7 @@ class Graph:
 
     @cached_property
     def _touched(self) -> set[int]:
-        """What descends from a parameter: one pass, as calls stand after their inputs."""
+        """What descends from a parameter: one pass, as inputs stand before calls."""
         touched: set[int] = set()
         calls: list[Call] = list(self.rec.functions)
         made = self._producers
@@ -206,6 +206,8 @@ class Graph:
                 calls.append(module)
         calls.extend(call for call in made.values() if call.index < 0)
         for call in sorted(calls, key=_ended):
+            if isinstance(call, FunctionCall) and _takes_no_values(call.name):
+                continue
             layer = isinstance(call, ModuleCall) and self._has_parameters(call)
             if layer or any(self._is_touched(ref.id, touched) for ref in call.inputs):
                 touched.update(ref.id for ref in call.outputs or ())
@@ -340,6 +342,11 @@ class Graph:
             if call is not None:
                 todo.extend(ref.id for ref in call.inputs)
         return seen
+
+
+def _takes_no_values(name: str) -> bool:
+    """`weight.new_zeros(…)` and `zeros_like(x)` make data, whatever they are asked of."""
+    return name == "new" or name.startswith("new_") or name.endswith("_like")
 
 
 def _ended(call: Call) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 
 from shapetrace.lineage.graph import Call, Graph
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
-from shapetrace.signatures import conflicts
 from shapetrace.source import segment
 
 
@@ -97,7 +96,7 @@ def against(good: Graph, a: Call, failed: Graph, b: Call) -> GoodBatch | None:
     if not changes:
         return None
     found = GoodBatch(a, tuple(changes))
-    literal = _stayed(good, pairs, changes, b)
+    literal = _stayed(good, failed, pairs, changes, b)
     if literal is None:
         return found
     culprit, value, size = literal
@@ -198,7 +197,8 @@ def _differing(
         return
     for dim, (before, now) in enumerate(zip(left.shape, right.shape)):
         if before != now:
-            name = _role(graph, right.id, dim) or f"dim {dim}"
+            by = made.name or "the input" if made is not None else "the input"
+            name = _role(graph, right.id, dim) or f"dim {dim} of {by}"
             yield Change(right.id, dim, before, now, name, made, source, at.order)
 
 
@@ -215,7 +215,7 @@ def _role(graph: Graph, tensor: int, dim: int) -> str:
 
 
 def _stayed(
-    good: Graph, pairs: list[Pair], changes: list[Change], failing: Call
+    good: Graph, failed: Graph, pairs: list[Pair], changes: list[Change], failing: Call
 ) -> tuple[FunctionCall, int, int] | None:
     """The first call that was given the number that a changed size had been: the call,
     the number, and the size that it went with."""
@@ -228,8 +228,10 @@ def _stayed(
         if not kept:
             continue
         if not a.inputs:
+            if b.parent is None:  # the user's data, made here or there
+                continue
             found = sorted(kept & sizes & _sizes(a) & _sizes(b))
-            if found and _clashes(failing, found[0], changes):
+            if found and _clashes(failed, failing, b, found[0], changes):
                 return b, found[0], found[0]
             continue
         for value, size in _tied(good, pair, a, kept):
@@ -250,16 +252,20 @@ def _sizes(call: Call) -> set[int]:
     return {size for ref in call.outputs or () for size in ref.shape}
 
 
-def _clashes(failing: Call, value: int, changes: list[Change]) -> bool:
-    """Whether the failing call has both the old size and the new one of a change."""
+def _clashes(
+    graph: Graph, failing: Call, made: Call, value: int, changes: list[Change]
+) -> bool:
+    """Whether the failing call has the new size of a change, and the old one from
+    `made` alone."""
     now = {change.now for change in changes if change.before == value}
-    if isinstance(failing, FunctionCall):
-        for found in conflicts(failing):
-            sides = {found.left.size, found.right.size}
-            if value in sides and now & sides:
-                return True
-    there = {size for ref in failing.inputs for size in ref.shape}
-    return value in there and bool(now & there)
+    if not now & {size for ref in failing.inputs for size in ref.shape}:
+        return False
+    return any(
+        all(end.call is made for end in graph.ends(ref.id, dim))
+        for ref in failing.inputs
+        for dim, size in enumerate(ref.shape)
+        if size == value
+    )
 
 
 def _tied(

@@ -28,6 +28,8 @@ _HOW = {
 }
 #: parts of one product or sum that are told in words
 _PARTS = 4
+#: characters of those words
+_LENGTH = 100
 #: hops that are looked at to tell where a part begins
 _FAR = 1000
 #: branch points of one lineage that are told in words: each costs a walk a part
@@ -117,10 +119,11 @@ def _parts(graph: Graph, end: End) -> str:
     shown = [str(size) for size in sizes[:_PARTS]]
     if len(sizes) > _PARTS:
         shown.append("…")
-    said = []
+    said: list[str] = []
     for source, size in list(zip(end.sources, sizes))[:_PARTS]:
         begins = _begins(graph, *source)
-        if begins and (line := f"{size} {begins}") not in said:
+        line = f"{size} {begins}"
+        if begins and line not in said and len(", ".join((*said, line))) < _LENGTH:
             said.append(line)
     formula = sign.join(shown)
     return f"{formula}: {', '.join(said)}" if said else formula

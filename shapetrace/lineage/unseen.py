@@ -30,9 +30,13 @@ def bridges(
     for known in earlier.values():
         known.sort(key=lambda entry: entry[0])
     found: dict[int, FunctionCall] = {}
+    met = set(made)
     for call in rec.calls:
         for ref in call.inputs:
-            if ref.id in made or ref.id in found or not _is_unseen(rec, call, ref):
+            if ref.id in met:
+                continue
+            met.add(ref.id)  # where it is met first decides: a root's input is data
+            if not _is_unseen(rec, call, ref):
                 continue
             known = earlier[_kind(ref)]
             at = bisect_left(known, call.order, key=lambda entry: entry[0])

@@ -38,6 +38,7 @@ _NEVER = re.compile(
     r"|quant|backward|resize|multi_head|transformer|vmap|item|tolist|cuda|cudnn|mkldnn"
     r"|miopen|mps|xpu|fbgemm|nested|retain|requires_grad|record|cond$|while"
 )
+_OPERATOR = re.compile(r"__r?(add|sub|mul|truediv|matmul)__|__getitem__")
 _TRIES = 96
 
 
@@ -47,7 +48,7 @@ class _Gone(Exception):
 
 def probe(call: FunctionCall) -> tuple[tuple[DimOrigin, ...], ...] | None:
     """The origins of every output dimension; None where the probe cannot say."""
-    func = _resolve(call)
+    func = resolve(call)
     if func is None or not call.outputs or not call.inputs:
         return None
     if any(0 in ref.shape for ref in call.inputs):
@@ -63,11 +64,12 @@ def probe(call: FunctionCall) -> tuple[tuple[DimOrigin, ...], ...] | None:
         return None
 
 
-def _resolve(call: FunctionCall) -> Any:
-    """The function, where it is one of torch's that may be probed."""
+def resolve(call: FunctionCall) -> Any:
+    """The function, where it is one of torch's that may be called on other tensors:
+    without chance, without an effect beyond its result, without a risk of a crash."""
     home, name = home_and_name(call.qualname)
     space = _HOMES.get(home)
-    if space is None or _NEVER.search(name):
+    if space is None or (_NEVER.search(name) and not _OPERATOR.fullmatch(name)):
         return None
     func = getattr(space, name, None)
     return func if callable(func) else None

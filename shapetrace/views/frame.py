@@ -27,11 +27,14 @@ from shapetrace.views.marks import (
     failure_of,
     marks_of,
 )
+from shapetrace.views.measures import call_measures, module_measures
 from shapetrace.views.parameters import elements
 from shapetrace.views.rows import root_ns, status
 
 if TYPE_CHECKING:
     import pandas
+
+    from shapetrace.costs import Costs
 
 Columns = dict[str, Any]
 Shapes = tuple[tuple[int, ...], ...]
@@ -44,11 +47,13 @@ def frame(
     *,
     failure: Diagnosis | None = None,
     broadcasts: Sequence[Broadcast] = (),
+    costs: Costs | None = None,
 ) -> pandas.DataFrame:
     """One row per module call, module, function call or implicit expansion.
 
     Shapes are tuples, times milliseconds; without timing there are no columns for
-    it. What was found is in the column `finding`, and as text in `.attrs`.
+    it. What was found is in the column `finding`, and as text in `.attrs`. Columns of
+    FLOPs, bytes and corrected times come with `costs`.
     """
     makers: dict[str, Callable[[], Columns]] = {
         "call": lambda: _calls(rec, marks),
@@ -61,7 +66,15 @@ def frame(
         raise UsageError(f"there is no frame by {by!r}: by= takes one of {choices}")
     findings = all_findings(findings, failure)
     marks = marks_of(rec, findings)
-    made = _typed(makers[by]())
+    columns = makers[by]()
+    if by == "call":
+        columns.update(call_measures(rec, costs))
+    elif by == "module":
+        columns.update(module_measures(rec, costs))
+    elif by == "function" and costs is not None:
+        columns["flops"] = list(costs.function_flops)
+        columns["backward_flops"] = list(costs.function_backward_flops)
+    made = _typed(columns)
     made.attrs.update(_attributes(rec, findings, failure))
     return made
 
@@ -133,9 +146,9 @@ def _typed(columns: Columns) -> pandas.DataFrame:
 
     made = {}
     for name, values in columns.items():
-        if name.endswith("_ms") or name == "share":
+        if name.endswith(("_ms", "_per_second")) or name in ("share", "intensity"):
             made[name] = pandas.Series(values, dtype="float64")
-        elif name in _WHOLE:
+        elif name in _WHOLE or name.endswith(("_bytes", "flops")):
             made[name] = pandas.Series(values, dtype="Int64")
         elif name.endswith(("shapes", "dtypes")):
             made[name] = pandas.Series(values, dtype="object")

@@ -8,6 +8,7 @@ import torch
 
 from shapetrace.records import CallError, Diagnosis, Source, TensorRef
 
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _SHORT_DTYPES = {
     "float64": "f64",
     "float32": "f32",
@@ -77,6 +78,19 @@ def milliseconds(nanoseconds: int, digits: int = 2) -> str:
 
 def percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}%" if whole else ""
+
+
+def scaled(value: float, unit: str = "") -> str:
+    """A quantity to three digits.
+
+    >>> scaled(1_234_000, "B"), scaled(0), scaled(999.6, "B")
+    ('1.23 MB', '0', '1 kB')
+    """
+    step = 0
+    while abs(value) >= 999.5 and step < len(_PREFIXES) - 1:
+        value /= 1000
+        step += 1
+    return f"{value:.3g} {_PREFIXES[step]}{unit}".rstrip()
 
 
 def plural(count: int, noun: str) -> str:

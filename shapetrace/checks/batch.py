@@ -1,0 +1,348 @@
+"""Which dimension is the batch, and who takes another one for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from shapetrace.checks.activations import softmax_dim
+from shapetrace.checks.axes import DATA, Root
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
+
+_SEQUENCES = ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward")
+_IMAGES = (
+    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d batch_norm"
+).split()
+
+
+class Batches:
+    """What the losses and the layers of one trace take as the batch."""
+
+    def __init__(self, scene: Scene) -> None:
+        axes = scene.axes
+        self._scene = scene
+        self._behind: dict[int, set[int]] = {}
+        #: first dimensions of predictions, with the losses that take them
+        self.first: dict[Root, list[FunctionCall]] = {}
+        #: data dimensions that a convolution or a normalisation takes as the batch
+        self.images: set[Root] = set()
+        strong: set[Root] = set()
+        for loss in scene.losses:
+            given, _ = scene.sides.get(loss.index, (None, None))
+            if given is None or not given.shape or given.shape[0] < 2:
+                continue
+            root = axes.sole(given.id, 0)
+            if root is None:
+                continue
+            self.first.setdefault(root, []).append(loss)
+            others = range(1, len(given.shape))
+            if not any(_has_data(scene, given, dim) for dim in others):
+                strong.add(root)
+        for call in scene.calls(*_IMAGES):
+            ref = call.inputs[0]
+            rank = 3 if plain(call.name) == "batch_norm" else int(call.name[-2]) + 2
+            if len(ref.shape) >= rank and ref.shape[0] > 1:
+                root = axes.sole(ref.id, 0)
+                if root is not None:
+                    self.images.add(root)
+        taken = {
+            root
+            for call in scene.calls(*_SEQUENCES)
+            if (place := sequence_roles(scene, call)) is not None
+            and (root := axes.sole(call.inputs[0].id, place[1])) is not None
+        }
+        #: the batch beyond doubt: a prediction's first dimension whose others are no
+        #: data's, or that a layer takes as the batch as well
+        self.sure = strong | (set(self.first) & (self.images | taken))
+
+    def reached(self, root: Root, tensors: set[int]) -> list[FunctionCall]:
+        """The losses that take `root` first and descend from one of the tensors."""
+        return [
+            loss for loss in self.first.get(root, ()) if tensors & self._ancestors(loss)
+        ]
+
+    def _ancestors(self, loss: FunctionCall) -> set[int]:
+        given, _ = self._scene.sides[loss.index]
+        if given.id not in self._behind:
+            self._behind[given.id] = self._scene.graph.ancestors(given.id)
+        return self._behind[given.id]
+
+
+def _has_data(scene: Scene, ref: TensorRef, dim: int) -> bool:
+    if ref.shape[dim] == 1:
+        return False
+    return any(kind in ("data", "unknown") for kind, _, _ in scene.axes.roots(ref.id, dim))
+
+
+def sequence_roles(scene: Scene, call: FunctionCall) -> tuple[int, int] | None:
+    """The dimensions that a recurrent layer or attention takes as sequence and batch."""
+    if not call.inputs or len(call.inputs[0].shape) != 3:
+        return None
+    roles = scene.graph.relation(call).roles
+    found = [dim for dim in range(3) if roles.get((0, dim)) == "batch"]
+    if len(found) != 1 or found[0] == 2:
+        return None
+    return 1 - found[0], found[0]
+
+
+@check(
+    "batch-dim",
+    "warning",
+    "a layer runs over the batch as if it were time: samples leak into each other, "
+    "and the time steps are taken for samples",
+)
+def batch_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    layers = [
+        (call, place)
+        for call in scene.calls(*_SEQUENCES)
+        if (place := sequence_roles(scene, call)) is not None
+        and min(call.inputs[0].shape[:2]) > 1
+    ]
+    sums = [call for call in scene.calls("add") if _table(scene, call) is not None]
+    if not layers and not sums:
+        return
+    batches = Batches(scene)
+    for call, (sequence, batch) in layers:
+        yield from _runs_over_batch(scene, rule, call, sequence, batch, batches)
+    for call in sums:
+        yield from _positions_of_batch(scene, rule, call, batches)
+
+
+def _runs_over_batch(
+    scene: Scene,
+    rule: Check,
+    call: FunctionCall,
+    sequence: int,
+    batch: int,
+    batches: Batches,
+) -> Iterator[Diagnosis]:
+    axes = scene.axes
+    given = call.inputs[0]
+    root = axes.sole(given.id, sequence)
+    taken = axes.roots(given.id, batch)
+    if root is None or root in taken or not axes.sure(given.id, batch):
+        return
+    made = {ref.id for ref in call.outputs or ()}
+    losses = batches.reached(root, made)
+    proof = ""
+    flat = _flattened(scene, root, taken, made)
+    if flat is not None:
+        proof = f"the linear layer at {flat.source} takes that dimension as the batch"
+    elif not losses:
+        return
+    elif root in batches.images and not taken & batches.images:
+        proof = "a convolution before it takes that dimension as the batch"
+    elif len(losses) == 1 and _is_gone(scene, losses[0], taken):
+        proof = f"{losses[0].name} at {losses[0].source} takes it as the batch"
+    if not proof:
+        return
+    layer = scene.layer(call)
+    name = call.name if layer is None else layer.name or layer.type
+    other = "(time, batch, features)" if sequence == 0 else "(batch, time, features)"
+    kind = "the layer" if layer is None else f"nn.{_torch_layer(scene, call)}"
+    fix = f"{kind}(..., batch_first=True)"
+    if sequence == 1:
+        fix = f"{kind}(..., batch_first=False)"
+    owner = _outer(scene, call)
+    yield finding(
+        scene,
+        rule,
+        call,
+        f"{name} takes {given.shape} as {other}: it runs over dimension {sequence}, "
+        f"and {proof}.",
+        culprits=[owner, culprit(scene, call)],
+        fixes=[fix, "x.transpose(0, 1)  # before and after the layer"],
+        shapes=[("input", given, sequence)],
+        way=(given.id, sequence),
+    )
+
+
+def _torch_layer(scene: Scene, call: FunctionCall) -> str:
+    layer = scene.layer(call)
+    assert layer is not None
+    return "MultiheadAttention" if "attention" in call.name else layer.type
+
+
+def _outer(scene: Scene, call: FunctionCall) -> Culprit:
+    """The outermost of torch's own layers around a call: that is what the user made."""
+    module = scene.graph.module_of(call)
+    best = module
+    while module is not None and module.parent is not None:
+        info = scene.graph.rec.modules.get(module.name)
+        if info is None or not info.qualname.startswith("torch.nn.modules.transformer"):
+            if module is not best:
+                break
+        else:
+            best = module
+        module = scene.graph.rec.calls[module.parent]
+    if best is None or call.direct:
+        return culprit(scene, call)
+    reason = "its batch_first does not fit the data"
+    return Culprit("module", best.name, source=best.source, reason=reason)
+
+
+def _flattened(
+    scene: Scene, root: Root, taken: frozenset[Root], made: set[int]
+) -> FunctionCall | None:
+    """A linear layer after it that has the supposed batch among its features."""
+    axes = scene.axes
+    for linear in scene.calls("linear"):
+        ref = linear.inputs[0]
+        if len(ref.shape) == 2 and axes.sole(ref.id, 0) == root:
+            if len(axes.of(ref.id, 1)) > 1 and taken <= axes.roots(ref.id, 1):
+                if made & scene.graph.ancestors(ref.id):
+                    return linear
+    return None
+
+
+def _is_gone(scene: Scene, loss: FunctionCall, taken: frozenset[Root]) -> bool:
+    """Whether what the layer took as the batch is in no dimension of the prediction."""
+    given, _ = scene.sides[loss.index]
+    dims = range(len(given.shape))
+    return all(
+        scene.axes.sure(given.id, dim) and not taken & scene.axes.roots(given.id, dim)
+        for dim in dims
+    )
+
+
+def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | None:
+    """A sum of data and the first rows of a table of positions, as (data, rows)."""
+    if len(call.inputs) != 2:
+        return None
+    axes = scene.axes
+    for rows, data in (call.inputs, call.inputs[::-1]):
+        if len(rows.shape) != 3 or len(data.shape) != 3 or axes.descends(rows.id, DATA):
+            continue
+        if rows.shape[1] != 1 or data.shape[1] == 1:
+            continue
+        if rows.shape[0] != data.shape[0] or rows.shape[0] == 1:
+            continue
+        for kind, tensor, dim in axes.roots(rows.id, 0):
+            if kind == "parameter" and scene.graph.size(tensor, dim) > rows.shape[0]:
+                return data, rows
+    return None
+
+
+def _positions_of_batch(
+    scene: Scene, rule: Check, call: FunctionCall, batches: Batches
+) -> Iterator[Diagnosis]:
+    found = _table(scene, call)
+    assert found is not None
+    data, rows = found
+    root = scene.axes.sole(data.id, 0)
+    if root is None or root not in batches.sure:
+        return
+    tables = [tensor for _, tensor, _ in scene.axes.roots(rows.id, 0)]
+    owner = scene.owner(tables[0])
+    yield finding(
+        scene,
+        rule,
+        call,
+        f"rows of a table of positions, {rows.shape}, are added along dimension 0 of "
+        f"{data.shape}, which is the batch: every sample gets a position, every time "
+        "step the same one.",
+        culprits=[
+            Culprit("module", owner, source=call.source) if owner is not None else None,
+            culprit(scene, call, "adds along the batch", 0, rows.shape[0]),
+        ],
+        fixes=["x + self.pe[: x.size(1)].transpose(0, 1)"],
+        shapes=[("data", data, 0), ("positions", rows, 0)],
+        way=(data.id, 0),
+    )
+
+
+@check(
+    "softmax-over-batch",
+    "warning",
+    "a softmax over the batch makes the samples compete: each result depends on what "
+    "else is in the batch",
+)
+def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    axes = scene.axes
+    spots = [
+        (call, dim)
+        for call in scene.calls("softmax", "log_softmax")
+        if (dim := softmax_dim(call)) is not None
+        and call.inputs[0].shape[dim] > 1
+        and any(r[0] == "data" and r[2] == 0 for r in axes.roots(call.inputs[0].id, dim))
+    ]
+    if not spots:
+        return
+    batches = Batches(scene)
+    for call, dim in spots:
+        given = call.inputs[0]
+        others = [d for d in range(len(given.shape)) if d != dim]
+        if not axes.sure(given.id, dim) or all(given.shape[d] == 1 for d in others):
+            continue
+        over = axes.roots(given.id, dim) & batches.sure
+        made = {ref.id for ref in call.outputs or ()}
+        has = partial(_shares, scene, given, over)
+        if not over or any(has(d) for d in others):
+            continue
+        if not any(batches.reached(root, made) for root in over):
+            continue
+        wide = [d for d in others if given.shape[d] > 1]
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} normalises dimension {dim} of {given.shape}, which is the "
+            "batch: the samples compete with each other.",
+            culprits=[culprit(scene, call, f"dim={dim} is the batch", dim)],
+            fixes=[f"dim={d}" for d in dict.fromkeys((wide[-1], wide[0]))],
+            shapes=[("input", given, dim)],
+            way=(given.id, dim),
+        )
+
+
+def _shares(scene: Scene, ref: TensorRef, over: frozenset[Root], dim: int) -> bool:
+    """Whether another dimension is the batch too, or that of other data: a matrix of
+    all pairs, in which both dimensions may be normalised."""
+    if over & scene.axes.roots(ref.id, dim):
+        return True
+    root = scene.axes.sole(ref.id, dim)
+    return root is not None and root[2] == 0
+
+
+@check(
+    "squeeze-drops-batch",
+    "warning",
+    "squeeze() without a dimension drops the batch of a batch of one",
+)
+def squeeze_drops_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    axes = scene.axes
+    for call in scene.calls("squeeze"):
+        if not call.inputs or not call.outputs or len(call.args) > 1 or call.kwargs:
+            continue
+        given, made = call.inputs[0], call.outputs[0]
+        if len(given.shape) < 2 or given.shape[0] != 1:
+            continue
+        root = axes.sole(given.id, 0)
+        if root is None or root[2] != 0 or not axes.descends(given.id, 1):
+            continue
+        hurt = _meets_batch(scene, made)
+        odd = [dim for dim, size in enumerate(given.shape) if size == 1 and dim]
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"squeeze() makes {made.shape} of {given.shape}: with a batch of one it "
+            "drops the batch dimension too.",
+            culprits=[culprit(scene, call, "drops every dimension of 1", 0, 1)],
+            fixes=[f"x.squeeze({odd[-1]})"] if odd else ["x  # without squeeze()"],
+            shapes=[("input", given, 0), ("output", made, None)],
+            way=(given.id, 0),
+            severity="warning" if hurt else "note",
+        )
+
+
+def _meets_batch(scene: Scene, made: TensorRef) -> bool:
+    """Whether a loss compares what was squeezed with a target that has its batch."""
+    for given, target in scene.sides.values():
+        if target is not None and len(target.shape) > len(given.shape):
+            if scene.undressed(given.id) == scene.undressed(made.id):
+                return True
+    return False

@@ -1,0 +1,161 @@
+"""Where the gradient, the devices and the results of a batch go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.checks.axes import PARAMETER, TRAINABLE
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, ModuleCall
+
+_MOVES = ("to", "cpu", "cuda")
+_CUTS = frozenset(("detach", "detach_", "data"))
+#: calls that are looked back over for an earlier move
+_FAR = 64
+
+
+@check(
+    "dead-loss",
+    "warning",
+    "the loss descends from no parameter: nothing is learned from it",
+)
+def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    axes = scene.axes
+    started = [call for call in scene.by_name.get("backward", ()) if call.inputs]
+    dead = []
+    for loss in scene.losses:
+        sides = [ref for ref in loss.inputs if ref.dtype.is_floating_point]
+        if any(axes.descends(ref.id, TRAINABLE) for ref in sides):
+            continue
+        if any(axes.descends(ref.id, PARAMETER) for ref in sides):
+            dead.append(loss)
+    if started:
+        for call in started:
+            ref = call.inputs[0]
+            if not axes.descends(ref.id, TRAINABLE) and not ref.shape:
+                made = scene.made_by(ref.id)
+                if axes.descends(ref.id, PARAMETER) or (made and not made.inputs):
+                    yield _dead(scene, rule, call, "what backward() is called on")
+        if dead:
+            summed: set[int] = set()
+            for call in started:
+                summed |= scene.graph.ancestors(call.inputs[0].id)
+            for loss in dead:
+                if any(ref.id in summed for ref in loss.outputs or ()):
+                    yield _dead(scene, rule, loss, f"{loss.name} is part of the loss and")
+    elif dead and len(dead) == len(scene.losses) and _training(scene):
+        for loss in dead:
+            yield _dead(scene, rule, loss, loss.name)
+
+
+def _training(scene: Scene) -> bool:
+    infos = scene.graph.rec.modules.values()
+    return bool(infos) and all(info.training for info in infos)
+
+
+def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis:
+    ref = call.inputs[0]
+    cut = next(
+        (
+            made
+            for _, made in scene.graph.chain(ref.id)
+            if isinstance(made, FunctionCall)
+            and (made.name in _CUTS or not made.inputs)
+        ),
+        None,
+    )
+    reason = "cuts the gradient" if cut and cut.inputs else "is a new tensor"
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{what} descends from no parameter that could learn from it: no gradient "
+        "passes.",
+        culprits=[culprit(scene, cut, reason) if cut is not None else None],
+        fixes=["loss = criterion(model(x), target)  # no detach, no .data, no .item()"],
+        shapes=[("input", ref, None)],
+        way=(ref.id, None),
+    )
+
+
+@check(
+    "device-transfer",
+    "warning",
+    "a tensor leaves its device and comes back inside of forward: each way waits for "
+    "the device and copies",
+)
+def device_transfer(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for call in scene.calls(*_MOVES):
+        if call.parent is None or not call.inputs or not call.outputs:
+            continue
+        given, made = call.inputs[0], call.outputs[0]
+        if given.device == made.device or not made.dtype.is_floating_point:
+            continue
+        if "cpu" not in (given.device.type, made.device.type):
+            continue  # a model spread over several accelerators
+        for count, (_, earlier) in enumerate(scene.graph.chain(given.id)):
+            if count > _FAR or not isinstance(earlier, FunctionCall):
+                break
+            if not earlier.inputs or not earlier.outputs or earlier.parent is None:
+                break
+            start, end = earlier.inputs[0].device, earlier.outputs[0].device
+            if start == made.device and end == given.device and start != end:
+                yield finding(
+                    scene,
+                    rule,
+                    call,
+                    f"a tensor of {given.shape} goes from {start} to {end} at "
+                    f"{earlier.source} and back to {start} here.",
+                    culprits=[
+                        culprit(scene, earlier, f"moves it to {end}"),
+                        culprit(scene, call, f"moves it back to {start}"),
+                    ],
+                    fixes=[f"x  # stays on {start}: no .{earlier.name}() in forward"],
+                    shapes=[("input", given, None)],
+                    way=(given.id, None),
+                )
+                break
+
+
+@check(
+    "unused-output",
+    "note",
+    "nothing uses what a module has computed: a dead branch, or a forgotten return",
+)
+def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    rec = scene.graph.rec
+    used = {ref.id for call in rec.functions for ref in call.inputs}
+    for call in rec.calls:
+        if call.parent is None:
+            used |= {ref.id for ref in call.outputs or ()}
+    unused = {
+        call.index
+        for call in rec.calls
+        if call.parent is not None
+        and call.outputs
+        and call.error is None
+        and not any(ref.id in used for ref in call.outputs)
+    }
+    seen: set[str] = set()
+    for index in sorted(unused):
+        call = rec.calls[index]
+        if call.parent not in unused and call.name not in seen:
+            seen.add(call.name)
+            yield _unused(rule, call)
+
+
+def _unused(rule: Check, call: ModuleCall) -> Diagnosis:
+    message = f"no later call uses what {call.name} ({call.type}) returns."
+    return Diagnosis(
+        code=rule.code,
+        severity=rule.severity,
+        message=message,
+        where=f"module:{call.name}",
+        module=call.name,
+        source=call.source,
+        culprits=(Culprit("module", call.name, source=call.source),),
+        text=f"module:{call.name} at {call.source}: {message} [{rule.code}]",
+        call=call.index,
+    )

@@ -1,0 +1,158 @@
+"""Targets and dtypes that do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from shapetrace.checks.activations import argument
+from shapetrace.checks.axes import PARAMETER
+from shapetrace.checks.classes import class_dim, last_layer
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, data_culprit, finding
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+
+_REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_CASTS = frozenset("double to type float64".split())
+_IGNORED = -100
+
+
+@check(
+    "target-out-of-range",
+    "error",
+    "a class index that no class has: an IndexError on the CPU, on an accelerator an "
+    "assertion that ends the process's use of the device",
+)
+def target_out_of_range(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for loss in scene.calls("cross_entropy", "nll_loss"):
+        given, target = scene.sides.get(loss.index, (None, None))
+        if given is None or target is None or not given.shape:
+            continue
+        span = scene.graph.rec.value_ranges.get(target.id)
+        if span is None or target.shape == given.shape:
+            continue
+        ignored = argument(loss, "ignore_index", 4)
+        ignored = _IGNORED if ignored is None else ignored
+        at = class_dim(given)
+        classes = given.shape[at]
+        odd = [v for v in span if v != ignored and not 0 <= v < classes]
+        if odd:
+            yield finding(
+                scene,
+                rule,
+                loss,
+                f"the target holds class {odd[-1]}, and {classes} classes go from 0 to "
+                f"{classes - 1}.",
+                culprits=[
+                    last_layer(scene, given.id, at),
+                    data_culprit(scene, target.id, f"spans {span[0]}…{span[1]}"),
+                ],
+                fixes=_range_fixes(span, classes, odd[-1]),
+                shapes=[("input", given, at), ("target", target, None)],
+                way=(given.id, at),
+            )
+
+
+def _range_fixes(span: tuple[int, int], classes: int, odd: int) -> list[str]:
+    fixes = []
+    if odd == classes and span[0] >= 1:
+        fixes.append("target - 1  # the labels begin at 1")
+    if odd > 0:
+        fixes.append(f"nn.Linear(..., {odd + 1})  # one output for each class")
+    fixes.append(f"ignore_index={odd}  # if it marks what is not to be learned")
+    return fixes
+
+
+@check(
+    "target-dtype",
+    "note",
+    "an integer target in a regression loss: right for counts, but class indices "
+    "belong into cross_entropy",
+)
+def target_dtype(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for loss in scene.calls(*_REGRESSION):
+        given, target = scene.sides.get(loss.index, (None, None))
+        if given is None or target is None:
+            continue
+        kind = target.dtype
+        if kind.is_floating_point or kind.is_complex or not target.shape:
+            continue
+        yield finding(
+            scene,
+            rule,
+            loss,
+            f"{loss.name} is given a target of {str(kind).removeprefix('torch.')}: "
+            "distances between class indices mean nothing.",
+            culprits=[data_culprit(scene, target.id, "is of an integer dtype")],
+            fixes=["target.float()", "F.cross_entropy(logits, target)"],
+            shapes=[("input", given, None), ("target", target, None)],
+            way=(target.id, None),
+        )
+
+
+@check(
+    "dtype-promotion",
+    "warning",
+    "one float64 operand, often from NumPy, makes everything after it float64: slow, "
+    "twice the memory, and backward may fail on mixed dtypes",
+)
+def dtype_promotion(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for call in scene.functions:
+        if not call.outputs or call.outputs[0].dtype is not torch.float64:
+            continue
+        if len(call.inputs) < 2 or plain(call.name) in _CASTS:
+            continue
+        narrow = [
+            ref
+            for ref in call.inputs
+            if ref.dtype in (torch.float32, torch.float16, torch.bfloat16)
+            and scene.axes.descends(ref.id, PARAMETER)
+        ]
+        wide = [ref for ref in call.inputs if ref.dtype is torch.float64 and ref.shape]
+        if not narrow or not wide or not all(_crept_in(scene, ref) for ref in wide):
+            continue
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} of {_short(narrow[0])} and {_short(wide[0])} gives float64: "
+            "all that follows is float64.",
+            culprits=[
+                data_culprit(scene, wide[0].id, "is of dtype float64"),
+                culprit(scene, call, "promotes to float64"),
+            ],
+            fixes=["x.float()  # the float64 operand, where it is made"],
+            shapes=[("one", narrow[0], None), ("other", wide[0], None)],
+            way=(wide[0].id, None),
+        )
+
+
+def _short(ref: TensorRef) -> str:
+    return str(ref.dtype).removeprefix("torch.")
+
+
+def _crept_in(scene: Scene, ref: TensorRef) -> bool:
+    """Whether a float64 tensor came so from outside: no call made it so on purpose."""
+    seen: set[int] = set()
+    todo = [ref.id]
+    while todo:
+        tensor = todo.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        call = scene.made_by(tensor)
+        if call is None:
+            continue
+        if call.outputs and plain(call.name) in _CASTS:
+            return False
+        if not call.inputs and _asked_for(call):
+            return False
+        todo += [one.id for one in call.inputs if one.dtype is torch.float64]
+    return not scene.axes.descends(ref.id, PARAMETER)
+
+
+def _asked_for(call: FunctionCall) -> bool:
+    """A factory that was told float64."""
+    return call.kwargs.get("dtype") is torch.float64

@@ -1,0 +1,224 @@
+"""What proposals are made with: a change, the line that makes it, and the place."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shapetrace.diagnosis.construct import changed, constructor
+from shapetrace.diagnosis.definition import definition
+from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.problem import Problem
+from shapetrace.diagnosis.rewrite import Line, find, is_own, suffixed
+from shapetrace.diagnosis.tryout import Repair
+from shapetrace.lineage import Graph
+from shapetrace.records import (
+    Culprit,
+    FunctionCall,
+    ModuleCall,
+    ModuleInfo,
+    Source,
+    TensorRef,
+)
+from shapetrace.signatures import argument_name
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A line and what it would change. `about` is whom it corrects, spelled
+    `module:fc1`, `function:view`, `target` or `input`; `repair` None: cannot be tried.
+    `strong`: the sizes agree so exactly that it goes before the culprits' order."""
+
+    line: str
+    detail: str
+    where: Source | None
+    repair: Repair | None
+    about: str
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One failure, and what all its proposals need of it."""
+
+    graph: Graph
+    problem: Problem
+    culprits: tuple[Culprit, ...]
+
+    def blames(self, *kinds: str) -> bool:
+        """Whether the likeliest culprit is of one of these kinds."""
+        return bool(self.culprits) and self.culprits[0].kind in kinds
+
+    def about_data(self, tensor: int, *, target: bool = False) -> str:
+        """Whom an edit of that tensor corrects."""
+        made = self.graph.producer(tensor)
+        if isinstance(made, FunctionCall) and made.direct and made.inputs:
+            if any(c.kind == "function" and c.name == made.name for c in self.culprits):
+                return f"function:{made.name}"
+        if target:
+            return "target"
+        layer = None if made is None else self.graph.layer_of(made)
+        return f"module:{layer.name}" if layer is not None else "input"
+
+    # -- a tensor, where the failing call takes it ---------------------------------
+
+    def edit(self, ref: TensorRef, edit: Edit, about: str) -> Candidate | None:
+        """The failing call with one of its tensors edited."""
+        call, layer = self.problem.call, self.problem.layer
+        if layer is None:
+            line = find(call.source)
+            node = None if line is None else line.argument(ref.path)
+            if node is None and line is not None:
+                name = _name(call, ref)
+                node = line.argument(f"kwargs['{name}']") if name else None
+            span = (call.order, call.order)
+            return self._edited(ref, edit, about, line, node, call.source, span)
+        outer = self._written(layer, ref.id)
+        if outer is None:
+            return None
+        return self._outer(outer, ref.id, edit, about)
+
+    def _written(self, layer: ModuleCall, tensor: int) -> ModuleCall | None:
+        """The call that the user wrote and that hands this tensor to a layer: itself,
+        or a container around it whose input it is."""
+        calls = self.graph.rec.calls
+        found = layer
+        while found.parent is not None:
+            above = calls[found.parent]
+            if above.source != found.source and is_own(found.source):
+                break
+            found = above
+        return found if any(ref.id == tensor for ref in found.inputs) else None
+
+    def root_edit(self, edit: Edit, about: str = "input") -> Candidate | None:
+        """The model's first input edited, where the model is called."""
+        top = self.problem.layer or self.graph.module_of(self.problem.call)
+        while top is not None and top.parent is not None:
+            top = self.graph.rec.calls[top.parent]
+        if top is None or not top.inputs or top is self.problem.layer:
+            return None
+        return self._outer(top, top.inputs[0].id, edit, about)
+
+    def _outer(
+        self, module: ModuleCall, tensor: int, edit: Edit, about: str
+    ) -> Candidate | None:
+        ref = next(ref for ref in module.inputs if ref.id == tensor)
+        line = find(module.source)
+        node = None if line is None else line.argument(ref.path)
+        span = (module.order, module.end_order)
+        return self._edited(ref, edit, about, line, node, module.source, span)
+
+    def _edited(
+        self,
+        ref: TensorRef,
+        edit: Edit,
+        about: str,
+        line: Line | None,
+        node: ast.expr | None,
+        where: Source | None,
+        span: tuple[int, int],
+    ) -> Candidate | None:
+        repair = Repair(edits={ref.id: edit}, span=span)
+        if line is not None and node is not None:
+            text = suffixed(line.text(node), node, edit.text)
+            return Candidate(
+                line.with_part(node, text), edit.words, line.source, repair, about
+            )
+        name = "target" if about == "target" else "x"
+        if self.problem.loss and about != "target":
+            name = "prediction"
+        text = f"{name} = {suffixed(name, None, edit.text)}"
+        place = where if is_own(where) else None
+        return Candidate(text, edit.words, place, repair, about)
+
+    # -- a module, where it is built -------------------------------------------------
+
+    def rebuild(
+        self, name: str, changes: dict[str, Any], words: str = ""
+    ) -> Candidate | None:
+        """A module built with other arguments."""
+        info = self.graph.rec.modules.get(name)
+        if info is None or not name:
+            return None
+        text = constructor(info, **changes)
+        if text is None:
+            return None
+        if not words:
+            key, value = next(iter(changes.items()))
+            words = f"{key}={value} instead of {info.attributes.get(key)}"
+        return self.install(info, text, changed(info, **changes), words)
+
+    def install(
+        self, info: ModuleInfo, text: str, new: ModuleInfo | None, words: str
+    ) -> Candidate:
+        """The line that puts `text` where the module is built."""
+        repair = None if new is None else Repair(modules={info.name: new})
+        about = f"module:{info.name}"
+        place = definition(self.graph, info.name)
+        line = find(place)
+        if line is not None and isinstance(line.tree, ast.Call):
+            own = line.text(line.tree.func)
+            made = text.partition("(")[0]
+            if own.endswith(info.type) and made == f"nn.{info.type}":
+                text = own + text[len(made):]
+            elif own.endswith("." + info.type):
+                text = own.removesuffix(info.type) + text.removeprefix("nn.")
+            return Candidate(line.around(text), words, line.source, repair, about)
+        path = self.path(info.name)
+        return Candidate(f"{path} = {text}", words, None, repair, about)
+
+    def path(self, name: str) -> str:
+        """`model.classifier[1]`, with the user's own name of the model if it is seen."""
+        root = next(
+            (r for r in self.graph.rec.roots if r and name.startswith(r + ".")), ""
+        )
+        text = "model"
+        for call in self.graph.rec.calls:
+            if call.name == root:
+                line = find(call.source)
+                if line is not None and isinstance(line.tree, ast.Call):
+                    if isinstance(line.tree.func, (ast.Name, ast.Attribute)):
+                        text = line.text(line.tree.func)
+                break
+        inner = name[len(root) + 1:] if root else name
+        for part in inner.split("."):
+            text += f"[{part}]" if part.isdigit() else f".{part}"
+        return text
+
+    # -- a function's call ------------------------------------------------------------
+
+    def recall(
+        self, call: FunctionCall, new: FunctionCall, expression: str, words: str
+    ) -> Candidate | None:
+        """Another call in the place of a recorded one; `{}` stands for its object."""
+        line = find(call.source)
+        if line is None or not call.direct:
+            return None
+        node = line.argument("args[0]")
+        if node is None:
+            return None
+        text = suffixed(line.text(node), node, expression)
+        repair = Repair(calls={call.index: new})
+        about = f"function:{call.name}"
+        return Candidate(line.around(text), words, line.source, repair, about)
+
+
+def _name(call: FunctionCall, ref: TensorRef) -> str | None:
+    for position, other in enumerate(call.inputs):
+        if other.path == ref.path:
+            return argument_name(call, position)
+    return None
+
+
+def method(call: FunctionCall, name: str, *args: Any) -> FunctionCall:
+    """The recorded call with another method of the same first tensor."""
+    first = replace(call.inputs[0], path="args[0]")
+    return replace(
+        call,
+        name=name,
+        qualname=f"torch.Tensor.{name}",
+        inputs=(first,),
+        args=(first, *args),
+        kwargs={},
+    )

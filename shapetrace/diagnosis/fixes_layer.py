@@ -1,0 +1,226 @@
+"""Proposals for a layer of torch's that does not take its input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+
+import torch
+
+from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.construct import constructor
+from shapetrace.diagnosis.desk import Candidate, Desk
+from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.factories import sized_by_input
+from shapetrace.diagnosis.regroup import flat_instead
+from shapetrace.diagnosis.values import container, table
+from shapetrace.diagnosis.widths import intake, producers
+from shapetrace.records import ModuleCall, ModuleInfo, TensorRef
+
+Found = Iterator[Candidate | None]
+#: usual sizes of images, small ones first
+_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 227, 256, 299, 320, 384, 512)
+
+
+def for_layer(desk: Desk) -> Found:
+    """The layer rebuilt, its producer rebuilt, its input edited, the images changed."""
+    layer, call = desk.problem.layer, desk.problem.call
+    if layer is None:
+        return
+    if desk.problem.kind == "container":
+        yield from container(desk)
+        return
+    info = desk.graph.rec.modules.get(layer.name)
+    data = [ref for ref in call.inputs if not desk.graph.is_parameter(ref.id)]
+    if info is None or not data:
+        return
+    if desk.problem.kind == "range":
+        yield from table(desk, layer.name, data[0])
+        return
+    ref = data[0]
+    if desk.problem.kind in ("dtype", "device"):
+        yield from _unlike(desk, ref)
+        return
+    yield from sized_by_input(desk)
+    yield from _layout(desk, info, ref)
+    if len(ref.shape) > 2 and _wanted(desk, info) == prod(ref.shape[1:]):
+        flat = desk.edit(ref, edits.flatten(1), desk.about_data(ref.id))
+        yield None if flat is None else replace(flat, strong=True)
+    yield from _rebuilt(desk, info, ref)
+    left, right = desk.problem.left, desk.problem.right
+    if left is not None and right is not None:
+        yield from producers(desk, left, right.size)
+    for candidate in flat_instead(desk, ref):
+        yield None if candidate is None else replace(candidate, strong=True)
+    about = desk.about_data(ref.id)
+    if info.type == "Linear" and len(ref.shape) == 4 and ref.shape[1] == _wanted(desk, info):
+        yield desk.edit(ref, edits.pool(), about)
+    for edit in _shapes(ref.shape, _wanted(desk, info)):
+        yield desk.edit(ref, edit, about)
+    yield from _inputs(desk, layer)
+
+
+def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
+    """The layer with the size it is given."""
+    taken = intake(info, ref.shape)
+    if taken is None or taken[1] == 0:
+        return
+    name, size = taken
+    if info.attributes.get(name) in (size, (size,)):
+        return
+    if name == "normalized_shape" and info.attributes.get(name) == (ref.shape[1],):
+        yield _channels(desk, info, ref)
+    candidate = desk.rebuild(info.name, {name: size})
+    yield candidate
+    if info.type == "Linear" and candidate is not None and len(ref.shape) == 2:
+        made = constructor(info, in_features=size)
+        if made is not None:
+            lazy = made.replace(f"nn.Linear({size}, ", "nn.LazyLinear(")
+            line = candidate.line.replace(f"Linear({size}, ", "LazyLinear(", 1)
+            if "LazyLinear" in lazy and line != candidate.line:
+                words = "takes in_features from its first input"
+                yield Candidate(
+                    line, words, candidate.where, candidate.repair, candidate.about
+                )
+
+
+def _channels(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Candidate | None:
+    """LayerNorm normalises the last dimensions; over the channels of maps it is
+    GroupNorm with one group."""
+    channels = ref.shape[1]
+    attributes = {"num_groups": 1, "num_channels": channels, "eps": 1e-05, "affine": True}
+    new = ModuleInfo(
+        info.name,
+        "GroupNorm",
+        "torch.nn.modules.normalization.GroupNorm",
+        info.parameters,
+        info.buffers,
+        attributes,
+        info.training,
+    )
+    words = f"normalises over the {channels} channels, which stand in dim 1"
+    return desk.install(info, f"nn.GroupNorm(1, {channels})", new, words)
+
+
+def _layout(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
+    """A recurrent or attention layer that takes the batch in dim 1 by default."""
+    if info.attributes.get("batch_first") is False and len(ref.shape) == 3:
+        words = "takes (batch, time, features), not (time, batch, features)"
+        yield desk.rebuild(info.name, {"batch_first": True}, words)
+
+
+def _wanted(desk: Desk, info: ModuleInfo) -> int | None:
+    """How many features or channels the layer takes."""
+    for name in (
+        "in_features",
+        "in_channels",
+        "num_features",
+        "input_size",
+        "num_channels",
+    ):
+        value = info.attributes.get(name)
+        if isinstance(value, int):
+            return value
+    value = info.attributes.get("normalized_shape")
+    if isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], int):
+        return value[0]
+    return None
+
+
+def _shapes(shape: tuple[int, ...], wanted: int | None) -> Iterator[Edit]:
+    """What may be done to an input, the mildest first; the trial takes its pick."""
+    rank = len(shape)
+    if rank > 3 and wanted == shape[-1]:
+        yield edits.classes_second(rank)
+    if rank == 3 and wanted in (shape[1], shape[2]):
+        yield edits.transpose(1, 2)
+    if rank == 3 and wanted == shape[2]:
+        yield edits.Edit(
+            "{}.permute(2, 0, 1).unsqueeze(0)",
+            lambda t: t.permute(2, 0, 1).unsqueeze(0),
+            "puts the channels first and adds a batch dimension",
+        )
+    if rank == 2 and wanted == shape[0] and wanted != shape[1]:
+        yield edits.Edit("{}.T", lambda t: t.transpose(0, 1), "swaps its two dimensions")
+    if rank > 2 and wanted is not None and shape[-3] == 1 and wanted > 1:
+        yield edits.expand_channels(wanted, rank)
+    if rank == 4 and shape[1] == 4 and wanted == 3:
+        yield Edit("{}[:, :3]", lambda t: t[:, :3], "drops the alpha channel")
+    if rank == 4 and wanted == 1 and shape[1] == 3:
+        yield edits.mean_channels(rank)
+    if rank in (1, 2, 3):
+        yield edits.unsqueeze(0, "adds the batch dimension")
+        if wanted == 1:
+            channel = "adds the channel dimension"
+            if rank > 1:
+                yield edits.unsqueeze(1, channel)
+            yield edits.unsqueeze(-1, "adds the dimension of the one feature")
+    if rank == 2 and wanted == 1:
+        yield Edit(
+            "{}[None, None]",
+            lambda t: t[None, None],
+            "adds the dimensions of batch and channel",
+        )
+
+
+def _inputs(desk: Desk, layer: ModuleCall) -> Found:
+    """The same edits where the model is called, and images of a usual size."""
+    top = layer
+    while top.parent is not None:
+        top = desk.graph.rec.calls[top.parent]
+    if top is layer or not top.inputs or not _is_plain_data(desk, top.inputs[0]):
+        return
+    ref = top.inputs[0]
+    first = next(
+        (
+            call
+            for call in desk.graph.rec.calls
+            if ref.id in {r.id for r in call.inputs}
+            and call.name in desk.graph.rec.modules
+            and desk.graph.rec.modules[call.name].parameters
+        ),
+        None,
+    )
+    wanted = None
+    if first is not None:
+        wanted = _wanted(desk, desk.graph.rec.modules[first.name])
+    if ref.id not in {r.id for r in desk.problem.call.inputs}:
+        for edit in _shapes(ref.shape, wanted):
+            yield desk.root_edit(edit)
+    flat = [r for r in layer.inputs if len(r.shape) == 2]
+    if flat and len(ref.shape) == 4 and ref.shape[-1] > 3:
+        near = sorted(_SIZES, key=lambda size: abs(size - ref.shape[-1]))
+        for size in near:
+            if ref.shape[-2:] != (size, size):
+                yield desk.root_edit(edits.resize((size, size)))
+
+
+def _is_plain_data(desk: Desk, ref: TensorRef) -> bool:
+    return ref.dtype.is_floating_point and not desk.graph.from_model(ref.id)
+
+
+def _unlike(desk: Desk, ref: TensorRef) -> Found:
+    """The input cast, or moved, to what the layer's parameters are."""
+    own = [r for r in desk.problem.call.inputs if desk.graph.is_parameter(r.id)]
+    about = desk.about_data(ref.id)
+    if desk.problem.kind == "device":
+        device = own[0].device if own else ref.device
+        yield moved(desk, ref, device, about)
+        return
+    if own and own[0].dtype != ref.dtype:
+        yield desk.edit(ref, edits.cast(own[0].dtype), about)
+    elif not own or ref.dtype.is_floating_point:
+        yield desk.edit(ref, edits.cast(torch.int64), about)
+    if desk.problem.layer is not None and desk.problem.layer.type == "Embedding":
+        yield desk.edit(ref, edits.cast(torch.int64), about)
+
+
+def moved(
+    desk: Desk, ref: TensorRef, device: torch.device, about: str
+) -> Candidate | None:
+    """A tensor on the device of the others."""
+    edit = Edit(
+        f'{{}}.to("{device}")', lambda t: t, f"moves it to {device}", device=device
+    )
+    return desk.edit(ref, edit, about)

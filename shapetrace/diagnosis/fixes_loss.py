@@ -1,0 +1,196 @@
+"""Proposals for a loss whose prediction and target do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+from math import prod
+
+import torch
+
+from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.desk import Candidate, Desk
+from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, shorter_before
+from shapetrace.diagnosis.rewrite import find
+from shapetrace.diagnosis.sequence import every_step
+from shapetrace.diagnosis.tryout import Repair
+from shapetrace.diagnosis.widths import producers
+from shapetrace.losses import sides
+from shapetrace.records import TensorRef
+
+Found = Iterator[Candidate | None]
+_BY_CLASS = ("cross_entropy", "nll_loss")
+
+
+def for_loss(desk: Desk) -> Found:
+    """Edits of target and prediction, rebuilt layers, and regrouped views."""
+    prediction, target = sides(desk.graph, desk.problem.call)
+    if prediction is None or target is None:
+        return
+    if desk.problem.kind == "range":
+        yield from _range(desk, prediction, target)
+        return
+    yield from _types(desk, prediction, target)
+    for ref in (prediction, target):
+        yield from kept_squeeze(desk, ref)
+        yield from keep_batch(desk, ref)
+    yield from _ranks(desk, prediction, target)
+    yield from _orders(desk, prediction, target)
+    yield from _widths(desk, prediction, target)
+    yield from every_step(desk, prediction, target)
+    yield from _lengths(desk, prediction, target)
+
+
+def _types(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
+    about = desk.about_data(target.id, target=True)
+    indices = desk.problem.call.name in _BY_CLASS
+    if indices and prediction.shape == target.shape and len(target.shape) > 1:
+        yield desk.edit(target, edits.argmax(1), about)
+        yield desk.edit(target, edits.cast(torch.float32), about)
+        return
+    wanted = torch.int64 if indices else prediction.dtype
+    if target.dtype != wanted and wanted.is_floating_point != indices:
+        yield desk.edit(target, edits.cast(wanted), about)
+        if len(target.shape) > 1 and target.shape[1] == 1:
+            both = Edit(
+                "{}.squeeze(1)" + edits.cast(wanted).text.removeprefix("{}"),
+                lambda t: edits.cast(wanted).act(t.squeeze(1)),
+                "drops the dimension of size 1 and casts it",
+            )
+            yield desk.edit(target, both, about)
+    if not prediction.dtype.is_floating_point and target.dtype.is_floating_point:
+        yield desk.edit(
+            prediction, edits.cast(target.dtype), desk.about_data(prediction.id)
+        )
+
+
+def _ranks(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
+    """Dimensions of size 1 dropped or added, several joined into one."""
+    refs = [(target, True), (prediction, False)]
+    for ref, is_target in refs:
+        about = desk.about_data(ref.id, target=is_target)
+        for dim in reversed(range(len(ref.shape))):
+            if ref.shape[dim] == 1 and (dim or desk.problem.kind != "rank"):
+                yield desk.edit(ref, edits.squeeze(dim), about)
+    for ref, is_target in refs:
+        about = desk.about_data(ref.id, target=is_target)
+        other = prediction if is_target else target
+        if len(ref.shape) < len(other.shape):
+            for dim in range(1, len(other.shape)):
+                if other.shape[dim] == 1 and dim <= len(ref.shape):
+                    yield desk.edit(ref, edits.unsqueeze(dim), about)
+            if other.shape[:1] == (1,):
+                yield desk.edit(ref, edits.unsqueeze(0), about)
+            if ref.shape == other.shape[: len(ref.shape)]:
+                added = len(other.shape) - len(ref.shape)
+                yield desk.edit(ref, edits.trailing(added), about)
+    about = desk.about_data(target.id, target=True)
+    if len(target.shape) > 1 and prod(target.shape) == prediction.shape[:1][0]:
+        yield desk.edit(target, edits.flatten(), about)
+    if len(prediction.shape) > 2 and prod(prediction.shape[:2]) == target.shape[0]:
+        yield desk.edit(
+            prediction, edits.flatten(0, 1), desk.about_data(prediction.id)
+        )
+
+
+def _orders(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
+    """The classes last where the loss takes dim 1; or the same sizes otherwise."""
+    about = _maker(desk, prediction)
+    rank = len(prediction.shape)
+    if rank > 2:
+        yield desk.edit(prediction, edits.classes_second(rank), about)
+    if desk.problem.call.name == "ctc_loss" and rank == 3:
+        yield desk.edit(prediction, edits.transpose(0, 1), about)
+    a, b = prediction.shape, target.shape
+    if a != b and sorted(a) == sorted(b) and 1 < rank < 6:
+        for order in permutations(range(rank)):
+            if tuple(b[dim] for dim in order) == a:
+                made = desk.about_data(target.id, target=True)
+                yield desk.edit(target, edits.permute(*order), made)
+                break
+
+
+def _maker(desk: Desk, prediction: TensorRef) -> str:
+    """The culprit whose output the prediction is, or the layer right behind it."""
+    for culprit in desk.culprits[:1]:
+        if culprit.kind in ("module", "function"):
+            return f"{culprit.kind}:{culprit.name}"
+    return desk.about_data(prediction.id)
+
+
+def _widths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
+    left, right = desk.problem.left, desk.problem.right
+    if left is None or right is None or left.dim is None or right.dim is None:
+        return
+    if desk.problem.call.name in _BY_CLASS and prediction.shape[:-1] == target.shape:
+        return  # the classes stand last: no other width is meant
+    yield from producers(desk, left, right.size)
+    if desk.graph.from_model(target.id):
+        yield from producers(desk, right, left.size)
+
+
+def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
+    """The longer cut to the shorter, images resized."""
+    a, b = prediction.shape, target.shape
+    if len(a) > 3 and len(b) > 2 and a[-2:] != b[-2:]:
+        made = edits.resize(b[-2:]) if len(a) == 4 else None
+        if made is not None:
+            yield desk.edit(prediction, made, _maker(desk, prediction))
+    joined = list(shorter_before(desk, prediction, target))
+    yield from joined
+    indices = desk.problem.call.name in _BY_CLASS and len(b) < len(a)
+    for dim, size in enumerate(b):
+        at = dim + 1 if indices and dim else dim
+        if at >= len(a) or a[at] == size:
+            continue
+        if dim == 0 and (joined or not desk.blames("target", "input")):
+            continue  # a batch that a view regrouped is not mended by dropping samples
+        if at == 1 and not indices and desk.blames("module"):
+            continue
+        if size > a[at]:
+            about = desk.about_data(target.id, target=True)
+            yield desk.edit(target, edits.cut(dim, a[at], len(b)), about)
+        else:
+            about = "target" if dim == 0 else _maker(desk, prediction)
+            yield desk.edit(prediction, edits.cut(at, size, len(a)), about)
+
+
+def _range(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
+    """Class indices beyond the classes: more classes, or indices from 0."""
+    span = desk.graph.rec.value_ranges.get(target.id)
+    if span is None or len(prediction.shape) < 2:
+        return
+    classes = prediction.shape[1]
+    about = desk.about_data(target.id, target=True)
+    if span[0] >= 1 and span[1] - span[0] < classes:
+        made = desk.edit(target, edits.shift(span[0]), about)
+        yield _sure(made)
+    if span[0] < 0 and span[1] < classes:
+        yield _ignoring(desk, span[0])
+    left = desk.problem.right
+    if span[0] >= 0 and left is not None:
+        for candidate in producers(desk, left, span[1] + 1):
+            yield _sure(candidate)
+
+
+def _sure(candidate: Candidate | None) -> Candidate | None:
+    """The values fit the new sizes, which zeros could not show."""
+    if candidate is None or candidate.repair is None:
+        return candidate
+    repair = candidate.repair
+    sure = Repair(repair.edits, repair.modules, repair.calls, repair.span, True)
+    return Candidate(
+        candidate.line, candidate.detail, candidate.where, sure, candidate.about
+    )
+
+
+def _ignoring(desk: Desk, value: int) -> Candidate | None:
+    """`ignore_index` for a padding value; of the function's call only."""
+    line = find(desk.problem.call.source)
+    code = "" if line is None else line.code
+    if line is None or "ignore_index" in code or "cross_entropy(" not in code:
+        return None
+    text = f"{code.rstrip()[:-1].rstrip().rstrip(',')}, ignore_index={value})"
+    words = f"leaves the positions with label {value} out"
+    return Candidate(line.around(text), words, line.source, None, "target")

@@ -1,0 +1,114 @@
+"""Which extensions a trace takes along, and what becomes of their figures."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from shapetrace.backward import BackwardTimer
+from shapetrace.clocks import Clock, TorchEvents
+from shapetrace.device import DeviceTimer, accelerators
+from shapetrace.extensions import Cell, Companion, Extension
+from shapetrace.limit import CallLimit
+from shapetrace.memory import AllocatorWatch, MemoryWatch, TorchAllocator
+from shapetrace.recorder import LIVE, NOTE, Recorder
+
+
+class Extras:
+    """The extensions of one trace. `companion` is None where there are none."""
+
+    def __init__(
+        self,
+        roots: list[nn.Module],
+        clock: Clock,
+        *,
+        timing: bool,
+        memory: bool,
+        backward: bool,
+        max_calls: int | None,
+    ) -> None:
+        self._recorder: Recorder | None = None
+        self._clock = clock
+        self._kinds = (memory, backward)
+        self._max_calls = max_calls
+        self._limit = CallLimit(max_calls) if max_calls is not None else None
+        self._allocator: AllocatorWatch | None = None
+        self._device: DeviceTimer | None = None
+        found: list[Extension] = [self._limit] if self._limit else []
+        if memory:
+            found.append(MemoryWatch(self._live))
+            if torch.accelerator.is_available():
+                self._allocator = AllocatorWatch(TorchAllocator())
+                found.append(self._allocator)
+        if backward:
+            found.append(BackwardTimer(clock))
+        if timing and _on_accelerator(roots):
+            self._device = DeviceTimer(TorchEvents())
+            found.append(self._device)
+        self.companion = Companion(found) if found else None
+
+    def start(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        if self.companion is not None:
+            self.companion.emit = self._note
+        if self._limit is not None:
+            self._limit.recorder = recorder
+
+    def again(self) -> Companion | None:
+        """Extensions of the same kinds, to measure what they cost on the processor."""
+        memory, backward = self._kinds
+        found: list[Extension] = [MemoryWatch(lambda size: None)] if memory else []
+        if backward:
+            found.append(BackwardTimer(self._clock))
+        return Companion(found) if found else None
+
+    def finish(self) -> None:
+        if self.companion is not None:
+            self.companion.finish()
+
+    @property
+    def dropped_calls(self) -> int:
+        return self._limit.dropped if self._limit else 0
+
+    @property
+    def allocated_peak(self) -> int | None:
+        return self._allocator.highest if self._allocator else None
+
+    def notes(self) -> list[str]:
+        """What a reader must know of the figures."""
+        said = []
+        if self.dropped_calls:
+            said.append(
+                f"max_calls={self._max_calls}: the first {self.dropped_calls} module "
+                "calls were dropped to bound the memory"
+            )
+        if self._device is not None and self._device.unmarked:
+            said.append(
+                f"{self._device.unmarked} calls were captured into a CUDA graph: they "
+                "have no device time, and the graph's replays are not recorded"
+            )
+        for name, fault in self.companion.faults if self.companion else ():
+            said.append(
+                f"{name} gave up ({type(fault).__name__}: {fault}): its figures are "
+                "missing from there on"
+            )
+        return said
+
+    def _note(self, cell: Cell, thread: int) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            number = 0 if thread == recorder.thread else thread
+            recorder.events += (NOTE, number, cell)
+
+    def _live(self, size: int) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.events += (LIVE, self._clock.now(), size)
+
+
+def _on_accelerator(roots: list[nn.Module]) -> bool:
+    """Whether calls may run on one; without given modules, any may."""
+    if not torch.accelerator.is_available():
+        return False
+    devices = {one.device for root in roots for one in root.parameters()}
+    return not roots or bool(accelerators(devices))

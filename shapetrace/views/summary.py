@@ -1,0 +1,197 @@
+"""The summary by module: what is slow and what is large, the slowest first."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from shapetrace.costs import CallCost, Costs
+from shapetrace.records import ModuleCall, Recording
+from shapetrace.views import words
+from shapetrace.views.measures import BYTES, TIMES, module_measures, total
+from shapetrace.views.sentences import title
+from shapetrace.views.text import NARROWEST, WIDEST, shorten
+
+if TYPE_CHECKING:
+    Cells = dict[str, list[str]]
+
+_MOST_ROWS = 30
+_MOST_UNCOUNTED = 8
+#: from the first to the last that goes where there is no room
+_SPARE = (
+    *("first ms", "p95 ms", "moved", "FLOP/s", "bwd FLOPs"),
+    *("median ms", "type", "total ms"),
+)
+_LABELS = {"device_ns": "device ms", "backward_ns": "bwd ms", "recompute_ns": "redo ms"}
+_LABELS |= {"saved_bytes": "saved", "allocated_bytes": "alloc"}
+
+
+def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
+    """One row a module, sorted by its own time, in at most `width` columns."""
+    if width is None:
+        width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
+    width = max(width, NARROWEST)
+    groups: dict[str, list[ModuleCall]] = {}
+    for call in rec.calls:
+        groups.setdefault(call.name, []).append(call)
+    if not groups:
+        return f"{title(rec)}: no module was called"
+    own = {name: _own(group, costs) for name, group in groups.items()}
+    order = sorted(groups, key=lambda name: -own[name])
+    shown = order[:_MOST_ROWS]
+    cells = _columns(rec, costs, {name: groups[name] for name in shown}, own)
+    lines = [_draw(cells, width)]
+    if len(order) > len(shown):
+        rest = sum(own[name] for name in order[_MOST_ROWS:])
+        share = words.percent(rest, sum(own.values()))
+        more = words.plural(len(order) - len(shown), "more module")
+        taken = f" with {share} of the time" if share else ""
+        lines.append(f"… and {more}{taken}; t.to_dataframe(by='module') has all.")
+    lines += _sentences(rec, costs)
+    return "\n".join([lines[0], "", *(_fill(line, width) for line in lines[1:])])
+
+
+def _own(group: list[ModuleCall], costs: Costs) -> int:
+    """Own time of a module, corrected where that can be."""
+    times = [costs.calls[call.index].corrected_self_ns for call in group]
+    known = total(times)
+    return sum(call.self_ns for call in group) if known is None else known
+
+
+def _columns(
+    rec: Recording,
+    costs: Costs,
+    groups: dict[str, list[ModuleCall]],
+    own: dict[str, int],
+) -> Cells:
+    calls = list(groups.values())
+    spent = [[costs.calls[call.index] for call in group] for group in calls]
+    cells: Cells = {
+        "module": [name or "(root)" for name in groups],
+        "type": [group[0].type for group in calls],
+        "calls": [str(len(group)) for group in calls],
+    }
+    if rec.has_timing:
+        whole = sum(own.values())
+        times = [sum(call.duration_ns for call in group) for group in calls]
+        if costs.corrected_ns is not None:
+            times = [sum(c.corrected_ns or 0 for c in group) for group in spent]
+        cells["self ms"] = [words.milliseconds(own[name]) for name in groups]
+        cells["self"] = [words.percent(own[name], whole) for name in groups]
+        cells["total ms"] = [words.milliseconds(time) for time in times]
+        cells |= _spread(rec, groups)
+    for field in (*TIMES, *BYTES):
+        sums = [total(getattr(call, field) for call in group) for group in calls]
+        if any(sums):
+            write = _milliseconds if field.endswith("_ns") else _bytes
+            cells[_LABELS[field]] = [write(one) for one in sums]
+    if costs.flops is not None:
+        cells["FLOPs"] = [_sum(group, lambda cost: cost.flops) for group in spent]
+        moved = [total(cost.moved_bytes for cost in group) for group in spent]
+        cells["moved"] = [_bytes(one) for one in moved]
+        if rec.has_timing:
+            cells["FLOP/s"] = [_rate(group) for group in spent]
+    if costs.backward_flops:
+        cells["bwd FLOPs"] = [
+            _sum(group, lambda cost: cost.backward_flops) for group in spent
+        ]
+    return cells
+
+
+def _spread(rec: Recording, groups: dict[str, list[ModuleCall]]) -> Cells:
+    """Statistics where modules were called more than once."""
+    columns: dict[str, list[Any]] = module_measures(rec, None)
+    if "median_ms" not in columns:
+        return {}
+    names = list(dict.fromkeys(call.name for call in rec.calls))
+    at = [names.index(name) for name in groups]
+    return {
+        f"{part} ms": [
+            "" if (time := columns[f"{part}_ms"][one]) is None else f"{time:,.2f}"
+            for one in at
+        ]
+        for part in ("first", "median", "p95")
+    }
+
+
+def _sum(group: list[CallCost], field: Callable[[CallCost], int | None]) -> str:
+    return _count(total(map(field, group)))
+
+
+def _rate(group: list[CallCost]) -> str:
+    flops = total(cost.flops for cost in group)
+    time = sum(cost.time_ns for cost in group)
+    return words.scaled(flops / time * 1e9) if flops and time else ""
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else words.scaled(value)
+
+
+def _bytes(value: int | None) -> str:
+    return "?" if value is None else words.scaled(value, "B")
+
+
+def _milliseconds(value: int | None) -> str:
+    return "?" if value is None else words.milliseconds(value)
+
+
+def _draw(cells: Cells, width: int) -> str:
+    from tabulate import tabulate
+
+    def excess() -> int:
+        widths = [max(map(len, (key, *column))) for key, column in cells.items()]
+        return sum(widths) + 2 * (len(widths) - 1) - width
+
+    for key in _SPARE:
+        if excess() > 0 and key in cells and max(map(len, cells["module"])) < excess() + 16:
+            del cells[key]
+    names = cells["module"]
+    room = max(12, max(map(len, names)) - max(0, excess()))
+    cells["module"] = [shorten(name, room) for name in names]
+    for key in _SPARE:
+        if excess() > 0:
+            cells.pop(key, None)
+    rows = [list(cells), ["─" * max(map(len, (k, *c))) for k, c in cells.items()]]
+    text = tabulate(
+        [*rows, *zip(*cells.values(), strict=True)],
+        tablefmt="plain",
+        colalign=["left" if key in ("module", "type") else "right" for key in cells],
+        disable_numparse=True,
+    )
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _sentences(rec: Recording, costs: Costs) -> list[str]:
+    """What the whole took, what the tracer took of it, and what is not known."""
+    said = []
+    if rec.has_timing:
+        line = f"Measured {words.milliseconds(costs.measured_ns)} ms in modules"
+        if costs.corrected_ns is not None and costs.distortion is not None:
+            line += (
+                f"; without the tracer's own cost {words.milliseconds(costs.corrected_ns)}"
+                f" ms (it took about {costs.distortion:.1%})"
+            )
+        said.append(line + ".")
+    if costs.flops is not None:
+        line = f"{words.scaled(costs.flops)} FLOPs forward"
+        if costs.backward_flops is not None:
+            line += f", {words.scaled(costs.backward_flops)} backward"
+        if costs.uncounted:
+            names = ", ".join(costs.uncounted[:_MOST_UNCOUNTED])
+            line += f", without what could not be counted: {names}"
+        said.append(line + ".")
+    if rec.live:
+        peak = max(rec.live, key=lambda sample: sample.bytes)
+        where = "between modules"
+        if peak.call is not None:
+            where = f"in {rec.calls[peak.call].name or '(root)'}"
+        held = words.scaled(peak.bytes, "B")
+        said.append(f"Activations held at most {held}, {where}.")
+    return [*said, *rec.notes]
+
+
+def _fill(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

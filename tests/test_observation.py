@@ -1,0 +1,282 @@
+"""With or without a trace the batch computes the same bits, and nothing is left."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import gc
+import pickle
+import random
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from conftest import left_on
+from invariants import check_invariants
+from models import MODELS, Case
+from torch import nn
+
+import shapetrace
+from shapetrace.recorder import Recorder
+
+
+def tensors(value: Any) -> list[torch.Tensor]:
+    """The tensors of a nested value, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if dataclasses.is_dataclass(value):
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [found for part in value for found in tensors(part)]
+    return []
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal bit for bit, in strides and in kind."""
+    left, right = tensors(a), tensors(b)
+    assert len(left) == len(right)
+    return type(a) is type(b) and all(
+        x.stride() == y.stride()
+        and x.dtype == y.dtype
+        and x.requires_grad == y.requires_grad
+        and torch.equal(x.detach(), y.detach())
+        for x, y in zip(left, right, strict=True)
+    )
+
+
+def step(make: Callable[[], Case], mode: str, traced: dict[str, Any] | None) -> Any:
+    """Everything that one batch leaves behind, traced with these options or not."""
+    torch.manual_seed(0)
+    random.seed(0)
+    case = make()
+    training = [module.training for module in case.model.modules()]
+    if mode == "eval":
+        case.model.eval()
+        training = [module.training for module in case.model.modules()]
+    hooks = [dict(module._forward_hooks) for module in case.model.modules()]
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        if traced is None:
+            output = case.model(*case.args, **case.kwargs)
+            found = sum(t.float().square().sum() for t in tensors(output))
+            found.backward()
+        else:
+            with shapetrace.trace(case.model, **traced) as t:
+                output = case.model(*case.args, **case.kwargs)
+                found = sum(t.float().square().sum() for t in tensors(output))
+                found.backward()
+            assert len(t.calls) > 0
+            check_invariants(t.recording)
+    assert [module.training for module in case.model.modules()] == training
+    assert [dict(module._forward_hooks) for module in case.model.modules()] == hooks
+    return {
+        "output": output,
+        "gradients": [p.grad for p in case.model.parameters()],
+        "state": case.model.state_dict(),
+        "inputs": (case.args, case.kwargs),
+        "rng": torch.get_rng_state(),
+        "python rng": random.getstate(),
+        "warnings": [
+            (w.category, str(w.message))
+            for w in warned
+            if not issubclass(w.category, shapetrace.ShapeTraceWarning)
+        ],
+    }
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("functions", [True, False])
+@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+def test_traced_and_untraced_batches_are_equal_bit_for_bit(make, functions, mode):
+    untraced = step(make, mode, None)
+    traced = step(make, mode, {"functions": functions})
+    for key in ("output", "gradients", "state", "inputs", "rng"):
+        assert same(untraced[key], traced[key]), key
+    for key in ("python rng", "warnings"):
+        assert untraced[key] == traced[key], key
+
+
+@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+def test_traced_twice_the_trace_says_the_same(make):
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        case = make()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with shapetrace.trace(case.model, timing=False) as t:
+                case.model(*case.args, **case.kwargs)
+        found.append(t)
+    assert found[0].calls == found[1].calls
+    assert found[0].functions == found[1].functions
+
+
+# -- nothing is left ------------------------------------------------------------------
+
+
+class Fails(nn.Module):
+    """Hands its input on, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.error: BaseException | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.fc(x)
+        if self.error is not None:
+            raise self.error
+        return x
+
+
+def deep() -> nn.Module:
+    return nn.Sequential(Fails(), nn.Sequential(Fails(), nn.Sequential(Fails())))
+
+
+def clean(model: nn.Module) -> bool:
+    modes = torch._C._len_torch_function_stack()
+    return modes == 0 and not any(left_on(module) for module in model.modules())
+
+
+X = torch.ones(2, 4)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit()])
+@pytest.mark.parametrize("path", ["0", "1.0", "1.1.0"])
+@pytest.mark.parametrize("functions", [True, False])
+def test_an_exception_at_any_depth_leaves_nothing(path, error, functions):
+    model = deep()
+    model.get_submodule(path).error = error
+    with pytest.raises(type(error)):
+        with shapetrace.trace(model, functions=functions):
+            model(X)
+    assert clean(model)
+    model.get_submodule(path).error = None
+    assert torch.equal(model(X), model(X))
+
+
+@pytest.mark.parametrize("kind", ["forward_pre_hook", "forward_hook"])
+def test_a_failing_hook_of_another_library_leaves_only_itself(kind):
+    def fails(*_: Any) -> None:
+        raise RuntimeError("not ours")
+
+    model = deep()
+    getattr(model[1][0], f"register_{kind}")(fails)
+    with pytest.raises(RuntimeError, match="not ours"):
+        with shapetrace.trace(model):
+            model(X)
+    assert clean(model)
+    hooks = getattr(model[1][0], f"_{kind}s")
+    assert list(hooks.values()) == [fails]
+
+
+def test_an_installation_that_fails_half_way_leaves_nothing():
+    class Refuses(nn.Module):
+        """Takes no forward hooks."""
+
+        def register_forward_hook(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("no hooks here")
+
+    model = nn.Sequential(nn.Linear(4, 4), Refuses(), nn.Linear(4, 4))
+    with pytest.raises(RuntimeError, match="no hooks here"):
+        with shapetrace.trace(model):
+            pass
+    assert clean(model)
+    assert Recorder.__name__ not in str(model[0]._forward_hooks)
+
+
+def test_hooks_of_others_are_left_as_they_were():
+    model, seen = deep(), []
+    handle = model[0].register_forward_hook(lambda *_: seen.append("theirs"))
+    with shapetrace.trace(model):
+        inside = model[0].register_forward_hook(lambda *_: seen.append("later"))
+        model(X)
+    model(X)
+    assert seen == ["theirs", "later"] * 2
+    handle.remove()
+    inside.remove()
+    assert not model[0]._forward_hooks
+
+
+# -- nothing is kept alive ------------------------------------------------------------
+
+
+def remains(run: Callable[[list[Any]], Any]) -> tuple[Any, list[Any]]:
+    """What `run` returns, and those of the objects it listed that still live."""
+    listed: list[Any] = []
+    kept = run(listed)
+    refs = [weakref.ref(one) for one in listed]
+    listed.clear()
+    gc.collect()
+    return kept, [ref() for ref in refs if ref() is not None]
+
+
+@pytest.mark.parametrize("functions", [True, False])
+def test_a_trace_keeps_no_tensor_and_no_module_alive(functions):
+    def run(listed: list[Any]) -> shapetrace.Trace:
+        model, x = deep(), torch.ones(2, 4)
+        with shapetrace.trace(model, functions=functions) as t:
+            y = model(x)
+            z = y.sum()
+            z.backward()
+        listed += [model, *model.modules(), *model.parameters(), x, y, z]
+        return t
+
+    t, alive = remains(run)
+    assert alive == []
+    assert len(t.calls) == 9
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
+def test_a_trace_of_a_failed_batch_keeps_nothing_alive(error):
+    def run(listed: list[Any]) -> shapetrace.Trace:
+        model, x = deep(), torch.ones(2, 4)
+        model[1][0].error = type(error)("fails")
+        try:
+            with shapetrace.trace(model) as t:
+                model(x)
+        except type(error):
+            pass
+        listed += [model, *model.parameters(), x]
+        return t
+
+    t, alive = remains(run)
+    assert alive == []
+    assert t.calls[0].error is not None
+
+
+def test_tensors_of_a_batch_die_inside_the_trace_as_they_would_without():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    alive: list[Any] = []
+    with shapetrace.trace(model), torch.no_grad():
+        handle = model[0].register_forward_hook(
+            lambda module, args, output: alive.append(weakref.ref(output))
+        )
+        model(torch.ones(2, 4))
+        assert [ref() for ref in alive] == [None]
+    handle.remove()
+
+
+# -- the trace is a value -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_trace_can_be_pickled_and_copied(failed):
+    model = deep()
+    model[1][0].error = ValueError("x") if failed else None
+    t = shapetrace.trace(model)
+    try:
+        with t:
+            model(X)
+    except ValueError:
+        pass
+    for other in (pickle.loads(pickle.dumps(t)), copy.deepcopy(t), copy.copy(t)):
+        assert other == t
+        assert other.calls == t.calls
+        assert str(other) == str(t)
+        assert other.failure == t.failure
