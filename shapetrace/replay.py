@@ -84,8 +84,10 @@ def function_names(func: Any) -> tuple[str, str]:
 class _Open:
     """A module call on its way."""
 
-    __slots__ = ("index", "parent", "depth", "name", "inputs", "start", "source")
-    __slots__ += ("thread", "recomputed", "order", "children")
+    __slots__ = (
+        *("index", "parent", "depth", "name", "inputs", "start", "source"),
+        *("thread", "recomputed", "order", "children"),
+    )
 
     index: int
     parent: _Open | None
@@ -284,7 +286,8 @@ class Replay:
         return at + 5
 
     def _fail(self, at: int) -> int:
-        _, site, stamp, thread, error, code, lasti, kwargs, n = self._events[at : at + 9]
+        _, site, stamp, thread, error, code = self._events[at : at + 6]
+        lasti, kwargs, n = self._events[at + 6 : at + 9]
         call = self._matching(site.name, thread)
         if call is None:  # another library's pre-hook raised before ours was called
             args = self._events[at + 9 : at + 9 + n]

@@ -23,7 +23,8 @@ def step(*lines):
 
 
 def net(init, forward):
-    head = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    head = "class Net(nn.Module):\n    def __init__(self):\n"
+    head += "        super().__init__()\n"
     body = "".join(f"        {line}\n" for line in init)
     body += "\n    def forward(self, x):\n"
     body += "".join(f"        {line}\n" for line in forward)
@@ -247,7 +248,10 @@ program(
     "class beyond the classes",
     "nn.Linear(4, 6)",
     net(["self.fc = nn.Linear(4, 5)"], ["return self.fc(x)"])
-    + step("y = torch.tensor([0, 5])", "return F.cross_entropy(model(torch.ones(2, 4)), y)"),
+    + step(
+        "y = torch.tensor([0, 5])",
+        "return F.cross_entropy(model(torch.ones(2, 4)), y)",
+    ),
 )
 program(
     "lstm output handed on whole",
@@ -364,7 +368,7 @@ program(
     "x.size(0), -1",
     net(
         ["self.conv = nn.Conv2d(1, 4, 3)", "self.fc = nn.Linear(144, 10)"],
-        ["x = self.conv(x)", "x = x.view(-1, 36)", "x = F.relu(x)", "return self.fc(x)"],
+        ["x = self.conv(x)", "x = x.view(-1, 36)", "return self.fc(F.relu(x))"],
     )
     + step("return model(torch.randn(2, 1, 8, 8)).sum()"),
 )

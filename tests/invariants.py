@@ -6,7 +6,7 @@ from shapetrace.records import Recording
 
 
 def check_invariants(rec: Recording) -> None:
-    """One producer an id, made before it is used; parents nest; nothing is misplaced."""
+    """One producer an id, made before it is used; parents nest."""
     made: dict[int, int] = {}
     for position, function in enumerate(rec.functions):
         assert function.index == position

@@ -21,6 +21,19 @@ class Case(NamedTuple):
     kwargs: dict[str, Any] = {}
 
 
+class Calls(nn.Module):
+    """A module whose forward is the function it is given."""
+
+    def __init__(self, run: Callable[..., Any], **children: nn.Module) -> None:
+        super().__init__()
+        self.run = run
+        for name, child in children.items():
+            self.add_module(name, child)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.run(self, *args, **kwargs)
+
+
 def cnn() -> Case:
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3),

@@ -42,7 +42,7 @@ class Encoder(nn.Module):
     def __init__(self):
         super().__init__()
         layer = nn.TransformerEncoderLayer(8, 2, 16)
-        self.emb, self.encoder = nn.Embedding(20, 8), nn.TransformerEncoder(layer, 1)
+        self.emb, self.encoder = nn.Embedding(20, 8), layer
         self.fc = nn.Linear(8, 3)
 
     def forward(self, x):
@@ -106,6 +106,27 @@ class Attention(nn.Module):
         return self.fc((weights * x).sum(1))
 
 
+class Detached(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
+class Conv(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 1, 3, padding=1))
+
+
+class Flattened(nn.Module):
+    """What the LSTM took for the batch ends among the features of the next layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.fc = nn.LSTM(5, 4), nn.Linear(36, 2)
+
+    def forward(self, x):
+        return self.fc(self.lstm(x)[0].flatten(1))
+
+
 def squared(prediction, target):
     return ((prediction - target) ** 2).mean()
 
@@ -114,7 +135,7 @@ def labels(*shape, high=3):
     return torch.randint(0, high, shape)
 
 
-one = Scores(out=1)
+one, four, conv = Scores(out=1), Scores(), Conv()
 CASES = {
     "mse (N, 1) and (N,)": ("silent-broadcast", one, X, F.mse_loss, torch.randn(6)),
     "one feature for two": ("silent-broadcast", one, X, F.mse_loss, torch.randn(6, 2)),
@@ -123,7 +144,9 @@ CASES = {
     "l1": ("silent-broadcast", one, X, F.l1_loss, torch.randn(6)),
     "huber": ("silent-broadcast", one, X, F.huber_loss, torch.randn(6)),
     "smooth l1": ("silent-broadcast", one, X, F.smooth_l1_loss, torch.randn(6)),
-    "soft margin": ("silent-broadcast", one, X, F.soft_margin_loss, torch.ones(6)),
+    "multilabel": (
+        "silent-broadcast", one, X, F.multilabel_soft_margin_loss, torch.ones(6),
+    ),
     "poisson": ("silent-broadcast", one, X, F.poisson_nll_loss, torch.ones(6)),
     "softmax twice": (
         "softmax-before-cross-entropy",
@@ -153,7 +176,8 @@ CASES = {
         labels(2, 5, 6),
     ),
     "the batch as classes": (
-        "class-dim", nn.Sequential(one, nn.Flatten(0)), X, F.cross_entropy, torch.rand(6),
+        "class-dim",
+        nn.Sequential(one, nn.Flatten(0)), X, F.cross_entropy, torch.rand(6),
     ),
     "lstm over the batch": (
         "batch-dim", Recurrent(), (6, 9, 5), F.cross_entropy, labels(6),
@@ -194,7 +218,38 @@ CASES = {
         "target-dtype", Scores(), X, F.mse_loss, labels(6, 4),
     ),
     "detached": (
-        "dead-loss", lambda x: Scores()(x).detach(), X, F.mse_loss, torch.rand(6, 4),
+        "dead-loss",
+        Scores(nn.Identity(), Detached()), X, F.mse_loss, torch.rand(6, 4),
+    ),
+    "sigmoid, then cross-entropy": (
+        "softmax-before-cross-entropy",
+        Scores(nn.Sigmoid()), X, F.cross_entropy, labels(6),
+    ),
+    "gathered values": (
+        "silent-broadcast",
+        lambda x: four(x).gather(1, labels(6, 1)), X, squared, torch.rand(6),
+    ),
+    "an image and its mask": (
+        "silent-broadcast",
+        Conv(), (4, 3, 8, 8), squared, torch.rand(4, 8, 8),
+    ),
+    "flattened over the batch it takes for time": (
+        "batch-dim", Flattened(), (6, 9, 5), F.mse_loss, torch.rand(6, 2),
+    ),
+    "channels last to first by a view": (
+        "view-as-permute",
+        lambda x: conv(x.view(4, 3, 8, 6)).mean((2, 3)), (4, 8, 6, 3), F.mse_loss,
+        torch.rand(4, 1),
+    ),
+    "heads by a view": (
+        "view-as-permute",
+        lambda x: four(x).view(2, 5, 2, 2).view(2, 2, 5, 2).mean((2, 3)), (2, 5, 10),
+        F.mse_loss, torch.rand(2, 2),
+    ),
+    "repeated outside, viewed as repeated inside": (
+        "view-as-permute",
+        lambda x: four(x).repeat(5, 1).view(6, 5, 4), X, F.mse_loss,
+        torch.rand(6, 5, 4),
     ),
 }
 

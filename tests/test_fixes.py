@@ -34,8 +34,7 @@ def pasted(code, fix):
     first, last = fix.where.line, fix.where.end_line or fix.where.line
     old = lines[first - 1]
     indent = old[: len(old) - len(old.lstrip())]
-    lines[first - 1 : last] = [indent + fix.line]
-    return "\n".join(lines)
+    return "\n".join([*lines[: first - 1], indent + fix.line, *lines[last:]])
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -49,6 +49,17 @@ def same(a: Any, b: Any) -> bool:
     )
 
 
+def graph(value: Any) -> list[str]:
+    """The nodes of autograd behind a nested value."""
+    nodes = [t.grad_fn for t in tensors(value) if t.grad_fn is not None]
+    names = []
+    while nodes and len(names) < 10_000:
+        node = nodes.pop()
+        names.append(node.name())
+        nodes += [before for before, _ in node.next_functions if before is not None]
+    return names
+
+
 def step(make: Callable[[], Case], mode: str, traced: dict[str, Any] | None) -> Any:
     """Everything that one batch leaves behind, traced with these options or not."""
     torch.manual_seed(0)
@@ -76,6 +87,7 @@ def step(make: Callable[[], Case], mode: str, traced: dict[str, Any] | None) -> 
     assert [dict(module._forward_hooks) for module in case.model.modules()] == hooks
     return {
         "output": output,
+        "graph": graph(output),
         "gradients": [p.grad for p in case.model.parameters()],
         "state": case.model.state_dict(),
         "inputs": (case.args, case.kwargs),
@@ -97,8 +109,23 @@ def test_traced_and_untraced_batches_are_equal_bit_for_bit(make, functions, mode
     traced = step(make, mode, {"functions": functions})
     for key in ("output", "gradients", "state", "inputs", "rng"):
         assert same(untraced[key], traced[key]), key
-    for key in ("python rng", "warnings"):
+    for key in ("graph", "python rng", "warnings"):
         assert untraced[key] == traced[key], key
+
+
+@pytest.mark.parametrize("functions", [True, False])
+def test_a_module_returns_the_very_object_that_its_forward_returned(functions):
+    class Keeps(nn.Module):
+        """Remembers what it returned."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.last = x * 2
+            return self.last
+
+    model = nn.Sequential(Keeps(), Keeps())
+    x = torch.ones(2)
+    with shapetrace.trace(model, functions=functions):
+        assert model(x) is model[1].last
 
 
 @pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)

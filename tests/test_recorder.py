@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from invariants import check_invariants
+from models import Calls
 from torch import nn
 
 import shapetrace
@@ -34,15 +33,6 @@ def traced(model: nn.Module, *args: Any, **options: Any) -> Trace:
     return t
 
 
-def tree(t: Trace) -> list[tuple[str, str | None]]:
-    """Name of each call, and name of its parent."""
-    names = [call.name for call in t.calls]
-    return [
-        (call.name, None if call.parent is None else names[call.parent])
-        for call in t.calls
-    ]
-
-
 def names(t: Trace) -> list[str]:
     return [function.name for function in t.functions]
 
@@ -59,19 +49,6 @@ class Ticks:
 
     def resolve(self, stamps: list[int]) -> list[int]:
         return stamps
-
-
-class Calls(nn.Module):
-    """A module whose forward is the function it is given."""
-
-    def __init__(self, run: Callable[..., Any], **children: nn.Module) -> None:
-        super().__init__()
-        self.run = run
-        for name, child in children.items():
-            self.add_module(name, child)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.run(self, *args, **kwargs)
 
 
 # -- one record -----------------------------------------------------------------------
@@ -140,7 +117,8 @@ def test_layers_in_a_sequential_are_placed_where_the_sequential_was_called():
 
     model = Calls(run, body=nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU())))
     t = traced(model, torch.ones(2, 4))
-    assert {c.source.line for c in t.calls if c.name.startswith("body")} == {line("body")}
+    inside = [call for call in t.calls if call.name.startswith("body")]
+    assert {call.source.line for call in inside} == {line("body")}
     assert {f.source.line for f in t.functions} == {line("body")}
 
 
@@ -306,142 +284,3 @@ def test_a_lineage_ends_at_parameters_factories_and_data_from_outside():
     assert (zeros.name, zeros.source.file) == ("zeros", str(HERE))
     assert origins[second.inputs[1].id].kind == "buffer"
     assert origins[second.inputs[1].id].name == "scale"
-
-
-# -- calls and their parents ----------------------------------------------------------
-
-
-def test_a_module_that_returns_none_has_not_failed():
-    model = Calls(lambda self, x: self.inner(x), inner=Calls(lambda self, x: None))
-    t = traced(model, torch.ones(2))
-    assert [(call.outputs, call.error) for call in t.calls] == [((), None)] * 2
-
-
-def test_a_module_that_returns_none_while_an_exception_is_handled_has_not_failed():
-    model = Calls(lambda self, x: None)
-    with shapetrace.trace(model) as t:
-        try:
-            raise ValueError("the user's own")
-        except ValueError:
-            model(torch.ones(2))
-    assert (t.calls[0].outputs, t.calls[0].error) == ((), None)
-
-
-def test_a_shared_module_is_one_row_a_call_under_its_real_parent():
-    shared = nn.Linear(2, 2)
-    first = Calls(lambda self, x: self.fc(x), fc=shared)
-    second = Calls(lambda self, x: self.fc(x), fc=shared)
-    model = Calls(lambda self, x: self.b(self.a(x)), a=first, b=second)
-    t = traced(model, torch.ones(1, 2))
-    assert tree(t) == [
-        ("", None),
-        ("a", ""),
-        ("a.fc", "a"),
-        ("b", ""),
-        ("a.fc", "b"),
-    ]
-
-
-def test_a_recursive_module_nests_in_itself():
-    def run(self: Any, x: torch.Tensor, depth: int) -> torch.Tensor:
-        return self(self.fc(x), depth - 1) if depth else x
-
-    model = Calls(run, fc=nn.Linear(2, 2))
-    t = traced(model, torch.ones(1, 2), 3)
-    assert [call.depth for call in t.calls if call.name == ""] == [0, 1, 2, 3]
-    assert [call.depth for call in t.calls if call.name == "fc"] == [1, 2, 3]
-
-
-def test_thousands_of_calls_are_thousands_of_rows():
-    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
-        for _ in range(3000):
-            x = self.fc(x)
-        return x
-
-    t = traced(Calls(run, fc=nn.Linear(2, 2)), torch.ones(1, 2))
-    assert len(t.calls) == 3001
-    assert {call.parent for call in t.calls[1:]} == {0}
-
-
-def test_calls_of_several_threads_do_not_become_each_others_parents():
-    inside = threading.Barrier(3)
-
-    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
-        inside.wait(10)  # all three are in the middle of their forward
-        x = self.fc(x)
-        inside.wait(10)
-        return x
-
-    model = Calls(run, fc=nn.Linear(2, 2))
-    with shapetrace.trace(model) as t:
-        threads = [
-            threading.Thread(target=model, args=(torch.ones(n, 2),)) for n in (1, 2)
-        ]
-        for thread in threads:
-            thread.start()
-        model(torch.ones(3, 2))
-        for thread in threads:
-            thread.join()
-    check_invariants(t.recording)
-    roots = [call for call in t.calls if call.parent is None]
-    assert [call.name for call in roots] == [""] * 3
-    for call in t.calls:
-        if call.parent is not None:
-            parent = t.calls[call.parent]
-            assert call.thread == parent.thread
-            assert call.inputs[0].shape == parent.inputs[0].shape
-    assert len({call.thread for call in roots}) == 3
-
-
-def test_a_traced_module_called_by_an_untraced_one_is_a_root():
-    inner = nn.Sequential(nn.Linear(2, 2))
-    outer = nn.Sequential(nn.Linear(2, 2), inner)
-    with shapetrace.trace(inner) as t:
-        outer(torch.ones(1, 2))
-    assert tree(t) == [("", None), ("0", "")]
-
-
-def test_without_modules_every_module_that_is_called_is_traced():
-    model, loss = nn.Sequential(nn.Linear(2, 2)), nn.MSELoss()
-    with shapetrace.trace() as t:
-        loss(input=model(torch.ones(1, 2)), target=torch.ones(1, 2))
-        model(torch.ones(1, 2))
-    check_invariants(t.recording)
-    assert tree(t) == [
-        ("Sequential", None),
-        ("Sequential.0", "Sequential"),
-        ("MSELoss", None),
-        ("Sequential", None),
-        ("Sequential.0", "Sequential"),
-    ]
-    assert [ref.path for ref in t.calls[2].inputs] == [
-        "kwargs['input']",
-        "kwargs['target']",
-    ]
-
-
-def test_several_modules_are_named_by_their_classes():
-    a, b, c = nn.Linear(2, 2), nn.Linear(2, 2), nn.Sequential(nn.ReLU())
-    with shapetrace.trace(a, b, c) as t:
-        c(b(a(torch.ones(1, 2))))
-    assert [call.name for call in t.calls] == [
-        "Linear",
-        "Linear_2",
-        "Sequential",
-        "Sequential.0",
-    ]
-
-
-def test_a_fault_of_ours_ends_no_batch_and_is_told():
-    class Odd(tuple):
-        """A container that cannot be walked."""
-
-        def __iter__(self) -> Any:
-            raise RuntimeError("no walking")
-
-    model = Calls(lambda self, x: Odd((x,)))
-    with pytest.warns(shapetrace.ShapeTraceWarning, match="no walking"):
-        with shapetrace.trace(model) as t:
-            assert type(model(torch.ones(2))) is Odd
-    assert t.calls[0].name == ""
-    assert any("could not be recorded" in note for note in t.recording.notes)

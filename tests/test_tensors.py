@@ -64,7 +64,7 @@ CASES = [
     (torch.return_types.max((one(1), one(2))), ["output[0]", "output[1]"]),
     (None, []),
     ((), []),
-    ({"deep": {"deeper": [{"deepest": one(1)}]}}, ["output['deep']['deeper'][0]['deepest']"]),
+    ({"a": {"b": [{"c": one(1)}]}}, ["output['a']['b'][0]['c']"]),
 ]
 
 

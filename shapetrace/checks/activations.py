@@ -42,7 +42,9 @@ def softmax_dim(call: FunctionCall) -> int | None:
 def _how(scene: Scene, call: FunctionCall) -> str:
     """A call in words: the layer's name and type, or the function's."""
     layer = scene.layer(call)
-    return f"{call.name}()" if layer is None else f"{layer.name or 'the model'} ({layer.type})"
+    if layer is None:
+        return f"{call.name}()"
+    return f"{layer.name or 'the model'} ({layer.type})"
 
 
 @check(
@@ -131,8 +133,8 @@ def _not_logs(
             rule,
             loss,
             f"{loss.name} takes log-probabilities and is given {what}.",
-            culprits=[culprit(scene, made, "its values are no log-probabilities")],
-            fixes=[fix, "logits.log_softmax(dim=1)  # instead of softmax, or of nothing"],
+            culprits=[culprit(scene, made, "gives no log-probabilities")],
+            fixes=[fix, "logits.log_softmax(dim=1)  # instead of softmax"],
             shapes=[("input", given, None)],
             way=(given.id, None),
         )
@@ -168,7 +170,7 @@ def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                     loss,
                     f"{loss.name} is given probabilities: {_how(scene, made)} has "
                     f"applied {name} already, and {loss.name} applies sigmoid again.",
-                    culprits=[culprit(scene, made, "its values are no logits")],
+                    culprits=[culprit(scene, made, "gives no logits")],
                     fixes=[drop, fix],
                     shapes=[("input", given, None)],
                     way=(given.id, None),
@@ -194,7 +196,7 @@ def sigmoid_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                     loss,
                     "binary_cross_entropy takes probabilities and is given raw scores "
                     f"of {_how(scene, made)}, with no sigmoid.",
-                    culprits=[culprit(scene, made, "its values are no probabilities")],
+                    culprits=[culprit(scene, made, "gives no probabilities")],
                     fixes=["F.binary_cross_entropy_with_logits(logits, target)"],
                     shapes=[("input", given, None)],
                     way=(given.id, None),

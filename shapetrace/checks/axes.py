@@ -113,6 +113,8 @@ class Axes:
             bits = PARAMETER | TRAINABLE if origin.kind == "parameter" else 0
         elif origin is not None and origin.kind == "outside":
             kind, bits = "data", DATA
+            if origin.requires_grad:  # a weight of a module built in the trace
+                bits |= PARAMETER | TRAINABLE
         else:
             bits = DATA | PARAMETER | TRAINABLE
         self._descent[ref.id] = bits

@@ -39,7 +39,7 @@ class Batches:
                 continue
             self.first.setdefault(root, []).append(loss)
             others = range(1, len(given.shape))
-            if not any(_has_data(scene, given, dim) for dim in others):
+            if not any(_of_data(scene, given, dim) for dim in others):
                 strong.add(root)
         for call in scene.calls(*_IMAGES):
             ref = call.inputs[0]
@@ -71,14 +71,15 @@ class Batches:
         return self._behind[given.id]
 
 
-def _has_data(scene: Scene, ref: TensorRef, dim: int) -> bool:
+def _of_data(scene: Scene, ref: TensorRef, dim: int) -> bool:
     if ref.shape[dim] == 1:
         return False
-    return any(kind in ("data", "unknown") for kind, _, _ in scene.axes.roots(ref.id, dim))
+    roots = scene.axes.roots(ref.id, dim)
+    return any(kind in ("data", "unknown") for kind, _, _ in roots)
 
 
 def sequence_roles(scene: Scene, call: FunctionCall) -> tuple[int, int] | None:
-    """The dimensions that a recurrent layer or attention takes as sequence and batch."""
+    """What a recurrent layer or attention takes as the sequence, and as the batch."""
     if not call.inputs or len(call.inputs[0].shape) != 3:
         return None
     roles = scene.graph.relation(call).roles
@@ -180,7 +181,7 @@ def _outer(scene: Scene, call: FunctionCall) -> Culprit:
         module = scene.graph.rec.calls[module.parent]
     if best is None or call.direct:
         return culprit(scene, call)
-    reason = "its batch_first does not fit the data"
+    reason = "has a batch_first that does not fit the data"
     return Culprit("module", best.name, source=best.source, reason=reason)
 
 
@@ -267,7 +268,7 @@ def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         for call in scene.calls("softmax", "log_softmax")
         if (dim := softmax_dim(call)) is not None
         and call.inputs[0].shape[dim] > 1
-        and any(r[0] == "data" and r[2] == 0 for r in axes.roots(call.inputs[0].id, dim))
+        and any(r[::2] == ("data", 0) for r in axes.roots(call.inputs[0].id, dim))
     ]
     if not spots:
         return
@@ -291,7 +292,7 @@ def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             call,
             f"{call.name} normalises dimension {dim} of {given.shape}, which is the "
             "batch: the samples compete with each other.",
-            culprits=[culprit(scene, call, f"dim={dim} is the batch", dim)],
+            culprits=[culprit(scene, call, "runs over the batch", dim)],
             fixes=[f"dim={d}" for d in dict.fromkeys((wide[-1], wide[0]))],
             shapes=[("input", given, dim)],
             way=(given.id, dim),

@@ -15,11 +15,18 @@ from shapetrace.records import (
     ModuleCall,
     TensorRef,
 )
-from shapetrace.signatures import broadcasts, is_loss
+from shapetrace.signatures import is_loss
 from shapetrace.source import text
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
 _MISFITS = frozenset(("sub", "rsub"))
+#: torch's losses that stretch their operands
+_ELEMENTWISE = frozenset(
+    "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss "
+    "gaussian_nll_loss hinge_embedding_loss soft_margin_loss "
+    "multilabel_soft_margin_loss triplet_margin_loss margin_ranking_loss "
+    "cosine_embedding_loss".split()
+)
 #: what follows a difference in a hand-written loss
 _ERRORS = frozenset("pow square abs norm".split())
 #: calls that make a dimension of 1, or drop one, because the code says so
@@ -50,6 +57,8 @@ def silent_broadcast(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 
 
 def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
+    if loss.name not in _ELEMENTWISE:
+        return None
     pair = [ref for ref in scene.sides.get(loss.index, ()) if ref is not None]
     if loss.name == "triplet_margin_loss":
         pair = list(loss.inputs[:3])
@@ -57,19 +66,24 @@ def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
         pair = list(loss.inputs[:2])
     if len(pair) < 2 or len({ref.shape for ref in pair}) < 2:
         return None
-    ids = {ref.path for ref in pair}
-    stretched = [
-        (loss.inputs[position], dim, size)
-        for position, dim, size in broadcasts(loss)
-        if loss.inputs[position].path in ids
-        and size > 1
-        and not _constant(scene, loss.inputs[position])
-    ]
-    if not stretched:
-        return None
-    ref, dim, size = stretched[0]
-    other = next(one for one in pair if one is not ref and one.shape != ref.shape)
-    return _report(scene, rule, loss, ref, other, dim, size)
+    for ref in pair:
+        for other in pair:
+            dim = _stretched(ref.shape, other.shape)
+            if dim is not None and not _constant(scene, ref):
+                size = other.shape[dim - max(len(ref.shape), len(other.shape))]
+                return _report(scene, rule, loss, ref, other, dim, size)
+    return None
+
+
+def _stretched(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+    """The last dimension of the common shape in which `one` has 1, or lacks it, and
+    `two` has more."""
+    rank = max(len(one), len(two))
+    for back in range(1, rank + 1):
+        size = one[-back] if back <= len(one) else 1
+        if size == 1 and back <= len(two) and two[-back] > 1:
+            return rank - back
+    return None
 
 
 def _constant(scene: Scene, ref: TensorRef) -> bool:
@@ -128,7 +142,8 @@ def _fixes(scene: Scene, ref: TensorRef, other: TensorRef) -> list[str]:
         more, fewer = (given, target) if gap > 0 else (target, given)
         for dim, size in enumerate(more.shape):
             if size == 1 and _without(more.shape, dim) == fewer.shape:
-                one, two = ("prediction", "target") if gap > 0 else ("target", "prediction")
+                names = ["prediction", "target"]
+                one, two = names if gap > 0 else reversed(names)
                 return [f"{one}.squeeze({dim})", f"{two}.unsqueeze({dim})"]
     if len(given.shape) == len(target.shape):
         for dim, (a, b) in enumerate(zip(given.shape, target.shape)):
@@ -263,7 +278,7 @@ def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
     axes = scene.axes
     if not (axes.descends(tall.id, PARAMETER) or axes.descends(low.id, PARAMETER)):
         return None
-    if not _both_batch(scene, tall, low) or _meant(scene, call, tall, low, stretched[0] + 1):
+    if not _both_batch(scene, tall, low) or _meant(scene, call, tall, low):
         return None
     dim = stretched[0] + 1
     return _report(scene, rule, call, tall, low, dim, low.shape[stretched[0]])
@@ -291,9 +306,7 @@ def _both_batch(scene: Scene, tall: TensorRef, low: TensorRef) -> bool:
     return True
 
 
-def _meant(
-    scene: Scene, call: FunctionCall, tall: TensorRef, low: TensorRef, dim: int
-) -> bool:
+def _meant(scene: Scene, call: FunctionCall, tall: TensorRef, low: TensorRef) -> bool:
     """All pairs on purpose: `d[:, None] - d`, or the 1 is put there in that line."""
     if scene.undressed(tall.id) == scene.undressed(low.id):
         return True

@@ -20,7 +20,7 @@ def class_dim(ref: TensorRef) -> int:
 
 def last_layer(scene: Scene, tensor: int, dim: int) -> Culprit | None:
     """The layer whose output the size of a dimension is."""
-    return size_culprit(scene, tensor, dim, "its features are the classes")
+    return size_culprit(scene, tensor, dim, "makes the classes")
 
 
 @check(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from shapetrace.checks.axes import PARAMETER, TRAINABLE
 from shapetrace.checks.registry import Check, check
-from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.report import culprit, explain, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, ModuleCall
 
@@ -31,23 +32,23 @@ def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             continue
         if any(axes.descends(ref.id, PARAMETER) for ref in sides):
             dead.append(loss)
-    if started:
-        for call in started:
-            ref = call.inputs[0]
-            if not axes.descends(ref.id, TRAINABLE) and not ref.shape:
-                made = scene.made_by(ref.id)
-                if axes.descends(ref.id, PARAMETER) or (made and not made.inputs):
-                    yield _dead(scene, rule, call, "what backward() is called on")
-        if dead:
-            summed: set[int] = set()
-            for call in started:
-                summed |= scene.graph.ancestors(call.inputs[0].id)
+    if not started:
+        if dead and len(dead) == len(scene.losses) and _training(scene):
             for loss in dead:
-                if any(ref.id in summed for ref in loss.outputs or ()):
-                    yield _dead(scene, rule, loss, f"{loss.name} is part of the loss and")
-    elif dead and len(dead) == len(scene.losses) and _training(scene):
-        for loss in dead:
-            yield _dead(scene, rule, loss, loss.name)
+                yield _dead(scene, rule, loss, loss.name)
+        return
+    learning: set[int] = set()
+    for call in started:
+        ref = call.inputs[0]
+        made = scene.made_by(ref.id)
+        if axes.descends(ref.id, TRAINABLE) or ref.shape:
+            if dead:
+                learning |= scene.graph.ancestors(ref.id)
+        elif axes.descends(ref.id, PARAMETER) or (made and not made.inputs):
+            yield _dead(scene, rule, call, "what backward() is called on")
+    for loss in dead:
+        if any(ref.id in learning for ref in loss.outputs or ()):
+            yield _dead(scene, rule, loss, f"{loss.name} is part of the loss and")
 
 
 def _training(scene: Scene) -> bool:
@@ -143,12 +144,12 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         call = rec.calls[index]
         if call.parent not in unused and call.name not in seen:
             seen.add(call.name)
-            yield _unused(rule, call)
+            yield _unused(scene, rule, call)
 
 
-def _unused(rule: Check, call: ModuleCall) -> Diagnosis:
+def _unused(scene: Scene, rule: Check, call: ModuleCall) -> Diagnosis:
     message = f"no later call uses what {call.name} ({call.type}) returns."
-    return Diagnosis(
+    found = Diagnosis(
         code=rule.code,
         severity=rule.severity,
         message=message,
@@ -156,6 +157,7 @@ def _unused(rule: Check, call: ModuleCall) -> Diagnosis:
         module=call.name,
         source=call.source,
         culprits=(Culprit("module", call.name, source=call.source),),
-        text=f"module:{call.name} at {call.source}: {message} [{rule.code}]",
         call=call.index,
     )
+    shapes = [("output", ref, None) for ref in call.outputs or ()]
+    return replace(found, text=explain(scene, found, shapes[:3]))

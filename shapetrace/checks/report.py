@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from shapetrace.checks.registry import Check
 from shapetrace.checks.scene import Scene
+from shapetrace.diagnosis.text import marked, render
 from shapetrace.lineage import steps
 from shapetrace.records import (
     Culprit,
@@ -13,14 +15,10 @@ from shapetrace.records import (
     Fix,
     FunctionCall,
     Severity,
-    Source,
     Step,
     TensorRef,
 )
 from shapetrace.signatures import is_loss
-
-#: steps of the way back that the text shows
-_STEPS = 8
 
 
 def where(scene: Scene, call: FunctionCall) -> str:
@@ -100,14 +98,6 @@ def size_culprit(
     return None
 
 
-def marked(ref: TensorRef, odd: int | None) -> str:
-    """A shape with the odd dimension marked: `(32, >12<, 5)`."""
-    sizes = [
-        f">{size}<" if dim == odd else str(size) for dim, size in enumerate(ref.shape)
-    ]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
-
-
 def finding(
     scene: Scene,
     rule: Check,
@@ -138,10 +128,9 @@ def finding(
     lines = tuple(
         Fix(line, where=named[0].source if named else call.source) for line in fixes
     )
-    level = severity or rule.severity
-    return Diagnosis(
+    found = Diagnosis(
         code=rule.code,
-        severity=level,
+        severity=severity or rule.severity,
         message=message,
         where=place,
         module=None if module is None else module.name,
@@ -149,47 +138,23 @@ def finding(
         culprits=tuple(named),
         lineage=lineage,
         fixes=lines,
-        text=_text(rule, place, call.source, message, shapes, lineage, named, lines),
         function=call.index,
         call=None if module is None else module.index,
     )
+    return replace(found, text=explain(scene, found, shapes))
 
 
-def _text(
-    rule: Check,
-    place: str,
-    source: Source | None,
-    message: str,
-    shapes: Sequence[tuple[str, TensorRef, int | None]],
-    lineage: Sequence[Step],
-    culprits: Sequence[Culprit],
-    fixes: Sequence[Fix],
+def explain(
+    scene: Scene, found: Diagnosis, shapes: Sequence[tuple[str, TensorRef, int | None]]
 ) -> str:
-    at = f" at {source}" if source is not None else ""
-    rows = [f"{place}{at}: {message} [{rule.code}]"]
+    """The text: what and where, the shapes, the way back, the culprits, the fixes."""
+    text = render(scene.graph, None, found)
+    head = render(scene.graph, None, replace(found, lineage=(), culprits=(), fixes=()))
     wide = max((len(label) for label, _, _ in shapes), default=0)
-    rows += [
-        f"  {label:{wide}}  {marked(ref, odd)} {str(ref.dtype).removeprefix('torch.')}"
+    rows = [
+        f"  {label:{wide}}  {marked(ref.shape, odd)} "
+        f"{str(ref.dtype).removeprefix('torch.')}"
         for label, ref, odd in shapes
     ]
-    if lineage:
-        rows.append("the way back, newest first:")
-        rows += [_step(step) for step in lineage[:_STEPS]]
-        if len(lineage) > _STEPS:
-            rows.append(f"  … {len(lineage) - _STEPS} more")
-    if culprits:
-        rows.append("cause:")
-        for one in culprits:
-            reason = f": {one.reason}" if one.reason else ""
-            spot = f" ({one.source})" if one.source is not None else ""
-            rows.append(f"  {one.kind} {one.name or '(the root module)'}{spot}{reason}")
-    if fixes:
-        rows.append("write instead:")
-        rows += [f"  {fix.line}" for fix in fixes]
-    return "\n".join(rows)
-
-
-def _step(step: Step) -> str:
-    shape = ", ".join(map(str, step.shape))
-    parts = [step.name, step.type, f"({shape})", str(step.source or ""), step.how]
-    return "  " + "  ".join(part for part in parts if part)
+    silence = f"Where it is meant: # shapetrace: ignore[{found.code}]"
+    return "\n".join((head, *rows, *text[len(head):].splitlines()[1:], silence))

@@ -123,11 +123,11 @@ def _repeat(func: Any, call: FunctionCall, mask: tuple[bool, ...] | None) -> Cou
 
 
 def _resolve(qualname: str) -> Any:
-    """The function of that name, where it is one of torch's."""
+    """The function of that name, where it is one of torch's; the user's own code is
+    not run again."""
     home, name = home_and_name(qualname)
-    if home.startswith("torch._ops."):
-        space, _, op = name.partition("::")
-        return getattr(getattr(torch.ops, space, None), op, None) if op else None
+    if home == "torch._ops.aten" and name.startswith("aten::"):
+        return getattr(torch.ops.aten, name.removeprefix("aten::"), None)
     func = getattr(_HOMES.get(home), name, None)
     if func is not None and not callable(func):  # x.T, x.mT, x.real
         return lambda tensor: getattr(tensor, name)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.blame_loss import blame_loss
 from shapetrace.diagnosis.problem import Problem, Spot
-from shapetrace.diagnosis.votes import elect
+from shapetrace.diagnosis.votes import elect, prefer
 from shapetrace.diagnosis.suspects import (
     Leaf,
     changers,
@@ -53,7 +53,16 @@ def blame(graph: Graph, problem: Problem) -> tuple[Culprit, ...]:
             distinct.append(culprit)
     if not distinct:
         distinct = list(_unknown(graph, problem))
+    # an installed package has been run by many: its code comes after layers and data
+    distinct.sort(key=_is_library_code)
     return tuple(distinct[:_MOST])
+
+
+def _is_library_code(culprit: Culprit) -> bool:
+    file = culprit.source.file if culprit.source is not None else ""
+    return culprit.kind == "function" and (
+        "site-packages" in file or "dist-packages" in file
+    )
 
 
 def _size(graph: Graph, problem: Problem) -> Iterable[Culprit]:
@@ -66,9 +75,16 @@ def _size(graph: Graph, problem: Problem) -> Iterable[Culprit]:
             return blame_loss(graph, problem)
     if right.tensor is None and problem.layer is None:
         return _argument(graph, problem, left, right)
-    if problem.layer is not None or _holds(graph, right):
+    inside = problem.layer is not None and _is_composite(graph, problem.layer)
+    if _holds(graph, right) or problem.layer is not None and not inside:
         return _layer(graph, problem, left, right)
     return _operands(graph, problem, left, right)
+
+
+def _is_composite(graph: Graph, layer: ModuleCall) -> bool:
+    """Whether one of torch's own layers is made of others (nn.TransformerDecoderLayer):
+    a clash of two tensors inside it is one of its parts'."""
+    return any(call.parent == layer.index for call in graph.rec.calls)
 
 
 def _argument(
@@ -447,7 +463,12 @@ def _operands(
         return _one_is_data(graph, left, right, first, second)
     if made == [False, True]:
         return _one_is_data(graph, right, left, second, first)
-    if _changed(graph, right) > _changed(graph, left) or (weights[1] and not weights[0]):
+    swap = _changed(graph, right) > _changed(graph, left)
+    if weights[0] != weights[1]:
+        swap = weights[1]
+    elif weights[0] and (verdict := prefer(graph, left.size, right.size)):
+        swap = verdict > 0  # other layers take the left one's size: the right is odd
+    if swap:
         first, second = second, first
     return [*first[:1], *second[:1], *first[1:], *second[1:]]
 
@@ -603,10 +624,29 @@ def _view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if not call.inputs:
         return
     tensor = call.inputs[0]
-    for dim in range(1, len(tensor.shape)):
+    dims = list(range(1, len(tensor.shape)))
+    odd = _first_unlike(call, tensor.shape)
+    if odd in dims:
+        dims.remove(odd)
+        dims.insert(0, odd)
+    for dim in dims:
         found = leaves(graph, tensor.id, dim)
         spot = Spot(tensor.id, dim, tensor.shape[dim])
         yield from _producers(graph, found, spot, Spot(None, None, 0))
+
+
+def _first_unlike(call: FunctionCall, shape: tuple[int, ...]) -> int:
+    """The dimension, counted from the last, where an asked shape leaves the data's."""
+    asked = [arg for arg in call.args[1:] if isinstance(arg, int)]
+    for arg in call.args[1:2]:
+        if isinstance(arg, (tuple, list)):
+            asked = [size for size in arg if isinstance(size, int)]
+    dim = len(shape) - 1
+    for size in reversed(asked):
+        if dim < 0 or size != shape[dim]:
+            break
+        dim -= 1
+    return dim
 
 
 def _unlike(graph: Graph, problem: Problem) -> Iterable[Culprit]:
@@ -729,6 +769,10 @@ def _container(graph: Graph, problem: Problem) -> Iterable[Culprit]:
 def _unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     """No rule says more: the layer that failed, its input, or the function itself."""
     call = problem.call
+    message = call.error.message if call.error is not None else ""
+    if "too small" in message or "greater than actual input" in message:
+        yield from _too_small(graph, problem)
+        return
     if problem.layer is not None:
         yield of_module(problem.layer, reason="raised")
         for ref in call.inputs:
@@ -742,6 +786,36 @@ def _unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         return
     yield of_call(graph, call, reason="raised")
     yield from _enclosing(graph, call, "encloses the call that raised")
+
+
+def _too_small(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """Nothing is left for a window: the image, or whoever made so little of it."""
+    tensor = problem.call.inputs[0]
+    dim = len(tensor.shape) - 1
+    spot = Spot(tensor.id, dim, tensor.shape[dim])
+    shrunk = [
+        of_call(
+            graph,
+            hop.call,
+            dim=hop.dim,
+            size=graph.size(hop.tensor, hop.dim),
+            reason=f"leaves {graph.size(hop.tensor, hop.dim)}{remark(hop.origin)}",
+        )
+        for leaf in leaves(graph, tensor.id, dim)
+        for hop in changers(graph, leaf.hops)
+        if hop.origin.how == "window"
+    ]
+    data = [
+        culprit
+        for culprit in _producers(
+            graph, leaves(graph, tensor.id, dim), spot, Spot(None, None, 0)
+        )
+        if culprit.kind in ("input", "target")
+    ]
+    failed = of_call(graph, problem.call, reason=f"has only {_x(tensor.shape)} to work on")
+    if problem.layer is not None:
+        return [failed, *data, *shrunk]
+    return [*data, *shrunk, failed]
 
 
 def _x(shape: tuple[int, ...]) -> str:

@@ -107,6 +107,8 @@ def _positional(name: str) -> bool:
 
 
 def _is_default(name: str, value: Any, default: Any, info: ModuleInfo) -> bool:
+    if name in ("kdim", "vdim"):
+        return bool(value == info.attributes.get("embed_dim"))
     if value == default or _uniform(value) == default:
         return True
     # a pooling's stride is its kernel where it is not given
@@ -128,15 +130,24 @@ def _text(value: Any) -> str:
 
 # -- the changed module ---------------------------------------------------------------
 
-_CONVOLUTION = {"out_channels": (("weight", 0), ("bias", 0)), "in_channels": (("weight", 1),)}
-_TRANSPOSED = {"in_channels": (("weight", 0),), "out_channels": (("weight", 1), ("bias", 0))}
+_CONVOLUTION = {
+    "out_channels": (("weight", 0), ("bias", 0)),
+    "in_channels": (("weight", 1),),
+}
+_TRANSPOSED = {
+    "in_channels": (("weight", 0),),
+    "out_channels": (("weight", 1), ("bias", 0)),
+}
 #: which dimensions of which parameters follow from an argument
 _SIZES: dict[str, dict[str, tuple[tuple[str, int], ...]]] = {
     "Linear": {
         "out_features": (("weight", 0), ("bias", 0)),
         "in_features": (("weight", 1),),
     },
-    "Embedding": {"num_embeddings": (("weight", 0),), "embedding_dim": (("weight", 1),)},
+    "Embedding": {
+        "num_embeddings": (("weight", 0),),
+        "embedding_dim": (("weight", 1),),
+    },
     **{f"Conv{n}d": _CONVOLUTION for n in (1, 2, 3)},
     **{f"ConvTranspose{n}d": _TRANSPOSED for n in (1, 2, 3)},
 }

@@ -15,10 +15,14 @@ from shapetrace.records import Source
 
 def definition(graph: Graph, name: str) -> Source | None:
     """The place of the constructor's call that made module `name`; None if not sure:
-    assigned twice, in a loop, by a helper, or in an installed library's file."""
+    assigned twice, in a loop, by a helper, in an installed library's file, or on a line
+    that builds several modules."""
     owner, _, attribute = name.rpartition(".")
     info = graph.rec.modules.get(owner)
     if info is None or not name:
+        return None
+    holder = owner.rpartition(".")[0] if attribute.isdigit() else owner
+    if _shared(graph, holder):
         return None
     if attribute.isdigit():
         if info.type != "Sequential":
@@ -26,6 +30,13 @@ def definition(graph: Graph, name: str) -> Source | None:
         return _entry(graph, owner, int(attribute), info.qualname)
     node, file = _assigned(graph, owner, attribute)
     return None if node is None else _source(node, file)
+
+
+def _shared(graph: Graph, owner: str) -> bool:
+    """Whether the class of the owner has other instances: its line builds them all."""
+    modules = graph.rec.modules
+    kind = modules[owner].qualname if owner in modules else ""
+    return sum(info.qualname == kind for info in modules.values()) > 1
 
 
 def _entry(graph: Graph, owner: str, position: int, qualname: str) -> Source | None:

@@ -36,6 +36,10 @@ class Candidate:
     repair: Repair | None
     about: str
     strong: bool = False
+    #: of the candidates of one such name the first verified one is enough
+    once: str = ""
+    #: what is known to fail next although the failing call goes through
+    ahead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,21 @@ class Desk:
         top = self.problem.layer or self.graph.module_of(self.problem.call)
         while top is not None and top.parent is not None:
             top = self.graph.rec.calls[top.parent]
+        top = top or self._model()
         if top is None or not top.inputs or top is self.problem.layer:
             return None
         return self._outer(top, top.inputs[0].id, edit, about)
+
+    def _model(self) -> ModuleCall | None:
+        """For a call outside of all modules: the model's call that came before it, when
+        there was one only."""
+        roots = [call for call in self.graph.rec.calls if call.parent is None]
+        return roots[0] if len(roots) == 1 else None
+
+    def model_input(self) -> TensorRef | None:
+        """The first input of the one call of the model."""
+        model = self._model()
+        return model.inputs[0] if model is not None and model.inputs else None
 
     def _outer(
         self, module: ModuleCall, tensor: int, edit: Edit, about: str
@@ -164,12 +180,13 @@ class Desk:
                 text = own + text[len(made):]
             elif own.endswith("." + info.type):
                 text = own.removesuffix(info.type) + text.removeprefix("nn.")
-            return Candidate(line.around(text), words, line.source, repair, about)
+            new_line = line.around(text)
+            return Candidate(new_line, words, line.source, repair, about)
         path = self.path(info.name)
         return Candidate(f"{path} = {text}", words, None, repair, about)
 
     def path(self, name: str) -> str:
-        """`model.classifier[1]`, with the user's own name of the model if it is seen."""
+        """`model.classifier[1]`, with the user's own name of the model if seen."""
         root = next(
             (r for r in self.graph.rec.roots if r and name.startswith(r + ".")), ""
         )

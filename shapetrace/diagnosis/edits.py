@@ -95,7 +95,7 @@ def flatten(start: int | None = None, end: int = -1) -> Edit:
     return Edit(
         f"{{}}.flatten({inside})",
         lambda t: t.flatten(start, end),
-        "joins all dimensions but the batch" if (start, end) == (1, -1) else "joins them",
+        f"joins the dimensions {start} to {end}",
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from shapetrace.diagnosis.blame import blame
 from shapetrace.diagnosis.fixes import propose
 from shapetrace.diagnosis.problem import Problem, find_problem, from_module
-from shapetrace.diagnosis.suspects import of_call, of_module
+from shapetrace.diagnosis.suspects import of_call, of_data, of_module
 from shapetrace.diagnosis.text import render, sentence
 from shapetrace.lineage import Call, Graph, make_step
 from shapetrace.records import (
@@ -143,12 +144,11 @@ def _of_module(graph: Graph, module: ModuleCall) -> Diagnosis:
         culprits.append(
             of_module(last, reason=f"returns {last.output_type}, not one tensor")
         )
+    culprits += _told(graph, module, error.message)
     culprits.append(of_module(module, reason=f"raised {error.type} in its forward"))
     for ref in module.inputs:
         if not graph.from_model(ref.id):
-            from shapetrace.diagnosis.suspects import of_data
-
-            culprits.append(of_data(graph, ref.id, reason=f"comes in as {ref.shape}"))
+            culprits.append(of_data(graph, ref.id, reason=f"has shape {ref.shape}"))
             break
     name = module.name or module.type
     shapes = ", ".join(str(ref.shape) for ref in module.inputs)
@@ -164,6 +164,19 @@ def _of_module(graph: Graph, module: ModuleCall) -> Diagnosis:
         call=module.index,
     )
     return replace(diagnosis, text=render(graph, None, diagnosis))
+
+
+def _told(graph: Graph, module: ModuleCall, message: str) -> list[Culprit]:
+    """Layers that made a size which the error's message names."""
+    told = {int(number) for number in re.findall(r"\d+", message)}
+    found = []
+    for ref in module.inputs:
+        for dim, size in enumerate(ref.shape):
+            end = graph.trail(ref.id, dim).end
+            if size in told and end.kind == "parameter" and end.call is not None:
+                reason = f"makes the {size} that the message names"
+                found.append(of_call(graph, end.call, dim=dim, size=size, reason=reason))
+    return found[:1]
 
 
 def way_back(graph: Graph, problem: Problem) -> tuple[Step, ...]:

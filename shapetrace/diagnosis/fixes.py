@@ -27,14 +27,19 @@ def propose(
     order = [_spelled(culprit) for culprit in culprits]
     found: list[tuple[tuple[int, int, int], Fix]] = []
     seen: set[str] = set()
+    found_once: set[str] = set()
     for number, candidate in enumerate(_candidates(desk)):
-        if candidate.line in seen:
+        if candidate.line in seen or candidate.once in found_once:
             continue
         seen.add(candidate.line)
         repair = candidate.repair
         outcome = Outcome("untried") if repair is None else trial.run(repair)
         if outcome is None or (outcome.status == "moved" and repair and repair.edits):
             continue  # another shape of the data that then fails elsewhere is no help
+        if candidate.ahead and outcome.status == "verified":
+            outcome = Outcome("moved", candidate.ahead)
+        if candidate.once and outcome.status == "verified":
+            found_once.add(candidate.once)
         place = order.index(candidate.about) if candidate.about in order else len(order)
         if candidate.strong:
             place = -1

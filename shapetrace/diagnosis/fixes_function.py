@@ -6,8 +6,6 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
-
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
@@ -89,7 +87,8 @@ def _operands(desk: Desk, call: FunctionCall) -> Found:
     for ref, other in ((refs[1], refs[0]), (refs[0], refs[1])):
         about = desk.about_data(ref.id)
         for edit in _towards(ref, other):
-            yield desk.edit(ref, edit, about)
+            made = desk.edit(ref, edit, about)
+            yield None if made is None else replace(made, once="operand")
 
 
 def _towards(ref: TensorRef, other: TensorRef) -> Iterator[Edit]:
@@ -107,7 +106,7 @@ def _towards(ref: TensorRef, other: TensorRef) -> Iterator[Edit]:
         if len(a) == 4:
             yield edits.permute(0, 3, 1, 2)
             yield edits.permute(0, 2, 3, 1)
-        differ = [dim for dim in range(len(a)) if a[dim] != b[dim]]
+        differ = [dim for dim, size in enumerate(a) if 1 != size != b[dim] != 1]
         if len(a) == 4 and set(differ) <= {2, 3} and a[2:] != b[2:]:
             yield edits.resize(b[2:])
             if all(a[dim] >= b[dim] for dim in (2, 3)):

@@ -20,7 +20,7 @@ from shapetrace.records import ModuleCall, ModuleInfo, TensorRef
 
 Found = Iterator[Candidate | None]
 #: usual sizes of images, small ones first
-_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 227, 256, 299, 320, 384, 512)
+_SIZES = (28, 32, 64, 96, 128, 224, 256, 299, 384, 512)
 
 
 def for_layer(desk: Desk) -> Found:
@@ -54,7 +54,8 @@ def for_layer(desk: Desk) -> Found:
     for candidate in flat_instead(desk, ref):
         yield None if candidate is None else replace(candidate, strong=True)
     about = desk.about_data(ref.id)
-    if info.type == "Linear" and len(ref.shape) == 4 and ref.shape[1] == _wanted(desk, info):
+    maps = info.type == "Linear" and len(ref.shape) == 4
+    if maps and ref.shape[1] == _wanted(desk, info):
         yield desk.edit(ref, edits.pool(), about)
     for edit in _shapes(ref.shape, _wanted(desk, info)):
         yield desk.edit(ref, edit, about)
@@ -71,6 +72,7 @@ def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
         return
     if name == "normalized_shape" and info.attributes.get(name) == (ref.shape[1],):
         yield _channels(desk, info, ref)
+        return
     candidate = desk.rebuild(info.name, {name: size})
     yield candidate
     if info.type == "Linear" and candidate is not None and len(ref.shape) == 2:
@@ -89,7 +91,7 @@ def _channels(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Candidate | None:
     """LayerNorm normalises the last dimensions; over the channels of maps it is
     GroupNorm with one group."""
     channels = ref.shape[1]
-    attributes = {"num_groups": 1, "num_channels": channels, "eps": 1e-05, "affine": True}
+    attributes = {"num_groups": 1, "num_channels": channels, "affine": True}
     new = ModuleInfo(
         info.name,
         "GroupNorm",
@@ -133,7 +135,7 @@ def _shapes(shape: tuple[int, ...], wanted: int | None) -> Iterator[Edit]:
     rank = len(shape)
     if rank > 3 and wanted == shape[-1]:
         yield edits.classes_second(rank)
-    if rank == 3 and wanted in (shape[1], shape[2]):
+    if rank == 3 and wanted in shape[1:]:
         yield edits.transpose(1, 2)
     if rank == 3 and wanted == shape[2]:
         yield edits.Edit(
@@ -142,7 +144,7 @@ def _shapes(shape: tuple[int, ...], wanted: int | None) -> Iterator[Edit]:
             "puts the channels first and adds a batch dimension",
         )
     if rank == 2 and wanted == shape[0] and wanted != shape[1]:
-        yield edits.Edit("{}.T", lambda t: t.transpose(0, 1), "swaps its two dimensions")
+        yield edits.Edit("{}.T", lambda t: t.transpose(0, 1), "swaps the dimensions")
     if rank > 2 and wanted is not None and shape[-3] == 1 and wanted > 1:
         yield edits.expand_channels(wanted, rank)
     if rank == 4 and shape[1] == 4 and wanted == 3:
@@ -188,12 +190,18 @@ def _inputs(desk: Desk, layer: ModuleCall) -> Found:
     if ref.id not in {r.id for r in desk.problem.call.inputs}:
         for edit in _shapes(ref.shape, wanted):
             yield desk.root_edit(edit)
-    flat = [r for r in layer.inputs if len(r.shape) == 2]
-    if flat and len(ref.shape) == 4 and ref.shape[-1] > 3:
-        near = sorted(_SIZES, key=lambda size: abs(size - ref.shape[-1]))
-        for size in near:
-            if ref.shape[-2:] != (size, size):
-                yield desk.root_edit(edits.resize((size, size)))
+    if any(len(r.shape) == 2 for r in layer.inputs):
+        yield from other_images(desk, ref)
+
+
+def other_images(desk: Desk, ref: TensorRef) -> Found:
+    """The model's images resized to a usual size, the nearest first."""
+    if len(ref.shape) != 4 or ref.shape[-1] < 4:
+        return
+    for size in sorted(_SIZES, key=lambda size: abs(size - ref.shape[-1])):
+        if ref.shape[-2:] != (size, size):
+            made = desk.root_edit(edits.resize((size, size)))
+            yield None if made is None else replace(made, once="resize")
 
 
 def _is_plain_data(desk: Desk, ref: TensorRef) -> bool:

@@ -11,6 +11,7 @@ import torch
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.fixes_layer import other_images
 from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, shorter_before
 from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.sequence import every_step
@@ -40,6 +41,9 @@ def for_loss(desk: Desk) -> Found:
     yield from _widths(desk, prediction, target)
     yield from every_step(desk, prediction, target)
     yield from _lengths(desk, prediction, target)
+    image = desk.model_input()
+    if image is not None and desk.blames("module", "function", "input"):
+        yield from other_images(desk, image)
 
 
 def _types(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
@@ -142,8 +146,8 @@ def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
     indices = desk.problem.call.name in _BY_CLASS and len(b) < len(a)
     for dim, size in enumerate(b):
         at = dim + 1 if indices and dim else dim
-        if at >= len(a) or a[at] == size:
-            continue
+        if at >= len(a) or a[at] == size or a[:-1] == b:
+            continue  # the last: classes that stand last are not to be cut
         if dim == 0 and (joined or not desk.blames("target", "input")):
             continue  # a batch that a view regrouped is not mended by dropping samples
         if at == 1 and not indices and desk.blames("module"):

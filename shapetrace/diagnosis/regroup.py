@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
+from shapetrace.diagnosis.construct import constructor
 from shapetrace.diagnosis.desk import Candidate, Desk, method
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.diagnosis.rewrite import find, suffixed
@@ -15,7 +16,9 @@ Found = Iterator[Candidate | None]
 _VIEWS = ("view", "reshape", "flatten")
 
 
-def _behind(desk: Desk, ref: TensorRef, names: tuple[str, ...]) -> Iterator[FunctionCall]:
+def _behind(
+    desk: Desk, ref: TensorRef, names: tuple[str, ...]
+) -> Iterator[FunctionCall]:
     """The user's calls of those functions on the way back of a tensor."""
     for _, call in desk.graph.chain(ref.id):
         if isinstance(call, FunctionCall) and call.direct and call.name in names:
@@ -24,7 +27,7 @@ def _behind(desk: Desk, ref: TensorRef, names: tuple[str, ...]) -> Iterator[Func
 
 
 def kept_squeeze(desk: Desk, ref: TensorRef) -> Found:
-    """`squeeze()` drops every dimension of 1, also a batch of one: one by its number."""
+    """`squeeze()` drops a batch of one too: one dimension alone, by its number."""
     for call in _behind(desk, ref, ("squeeze",)):
         if len(call.args) > 1 or call.kwargs:
             continue
@@ -77,15 +80,19 @@ def other_view(desk: Desk, call: FunctionCall) -> Found:
     if not shape or not asked:
         return
     if len(asked) == 2 and len(shape) > 1:
-        yield from _flat(desk, call)
+        for candidate in _flat(desk, call):
+            if candidate is not None:
+                ahead = _waiting(desk, call, asked[1], prod(shape[1:]))
+                yield replace(candidate, ahead=ahead)
     total = prod(shape)
-    for place in range(len(asked)):
+    for place in (*range(1, len(asked)), 0):
         sizes = [-1 if at == place else size for at, size in enumerate(asked)]
         if sizes.count(-1) != 1 or sizes == list(asked):
             continue
         rest = prod(size for size in sizes if size != -1)
         if rest and total % rest == 0:
-            yield _with_number(desk, call, place, sizes)
+            made = _with_number(desk, call, place, sizes)
+            yield None if made is None else replace(made, once="view")
     last = desk.graph.trail(call.inputs[0].id, len(shape) - 1).end
     if -1 in asked and last.kind == "parameter":
         for place, size in enumerate(asked):
@@ -94,6 +101,22 @@ def other_view(desk: Desk, call: FunctionCall) -> Found:
             if size != -1 and size != width and total % (rest * width) == 0:
                 sizes = [width if at == place else n for at, n in enumerate(asked)]
                 yield _with_number(desk, call, place, sizes)
+
+
+def _waiting(desk: Desk, call: FunctionCall, asked: int, made: int) -> str:
+    """A layer beside the view that was not reached, and takes what the view asked for:
+    it would not take what the other view gives."""
+    module = desk.graph.module_of(call)
+    if module is None or asked == made:
+        return ""
+    reached = {other.name for other in desk.graph.rec.calls}
+    prefix = f"{module.name}." if module.name else ""
+    for name, info in desk.graph.rec.modules.items():
+        inside = name.startswith(prefix) and name not in reached
+        if inside and info.attributes.get("in_features") == asked:
+            text = constructor(info, in_features=made) or "another width"
+            return f"then {name} expects in_features={asked}, gets {made}: {text}"
+    return ""
 
 
 def _asked(call: FunctionCall) -> tuple[int, ...]:
@@ -109,23 +132,20 @@ def _with_number(
 ) -> Candidate | None:
     """The same line with one of the numbers replaced."""
     line = find(call.source)
-    if line is None or not call.direct or call.name not in ("view", "reshape"):
+    if line is None or call.name not in ("view", "reshape"):
         return None
-    made = desk.recall(
-        call, method(call, call.name, *sizes), "{}", f"leaves dim {place} to torch"
-    )
-    if made is None:
-        return None
-    node = line.argument(f"args[{place + 1}]")
-    if node is None or place + 1 >= len(call.args):
-        node = line.argument(f"args[1][{place}]")
-    if node is None:
-        return None
-    words = made.detail
+    words = f"leaves dim {place} to torch"
     if sizes[place] != -1:
         words = f"keeps {sizes[place]} in dim {place}"
-    text = line.with_part(node, str(sizes[place]))
-    return replace(made, line=text, detail=words)
+    text = ", ".join(str(size) for size in sizes)
+    expression = f"{{}}.{call.name}({text})"
+    made = desk.recall(call, method(call, call.name, *sizes), expression, words)
+    listed = len(call.args) == 2 and isinstance(call.args[1], (list, tuple))
+    path = f"args[1][{place}]" if listed else f"args[{place + 1}]"
+    node = line.argument(path)
+    if made is None or node is None:
+        return made
+    return replace(made, line=line.with_part(node, str(sizes[place])))
 
 
 def shorter_before(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:

@@ -99,10 +99,11 @@ class Line:
         return [func.value] if func.attr in _METHODS else []
 
 
+_MODULES = ("torch", "F", "nn", "self", "functional")
 #: methods of a tensor that fixes are about; `self.view(x)` is the user's own
 _METHODS = frozenset(
-    "view reshape flatten squeeze unsqueeze permute transpose matmul mm bmm add mul sub "
-    "div expand repeat size cat to t unflatten gather scatter masked_fill".split()
+    "view reshape flatten squeeze unsqueeze permute transpose matmul mm bmm add mul "
+    "sub div expand repeat size cat to t unflatten gather scatter masked_fill".split()
 )
 
 
@@ -112,7 +113,7 @@ def _is_module(node: ast.expr) -> bool:
         node = node.value
         if isinstance(node, ast.Name) and node.id == "self":
             return False
-    return isinstance(node, ast.Name) and node.id in ("torch", "F", "nn", "self", "functional")
+    return isinstance(node, ast.Name) and node.id in _MODULES
 
 
 def find(source: Source | None) -> Line | None:

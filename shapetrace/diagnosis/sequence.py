@@ -16,7 +16,9 @@ from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 _RECURRENT = ("LSTM", "GRU", "RNN")
 
 
-def every_step(desk: Desk, prediction: TensorRef, target: TensorRef) -> Iterator[Candidate | None]:
+def every_step(
+    desk: Desk, prediction: TensorRef, target: TensorRef
+) -> Iterator[Candidate | None]:
     """The last layer on the output of every step, the classes permuted to dim 1; or
     one label a sequence."""
     graph = desk.graph
@@ -29,12 +31,9 @@ def every_step(desk: Desk, prediction: TensorRef, target: TensorRef) -> Iterator
     if last is not None and layer is not None:
         yield _all_steps(desk, prediction, target, last, layer)
     about = desk.about_data(target.id, target=True)
-
     yield desk.edit(
         target,
-        edits.Edit(
-            "{}[:, -1]", lambda t: t.select(1, -1), "takes one label a sequence, the last"
-        ),
+        edits.Edit("{}[:, -1]", lambda t: t.select(1, -1), "takes the last label only"),
         about,
     )
 
@@ -81,11 +80,14 @@ def _all_steps(
         return None
     order = (0, 2, 1) if first else (1, 2, 0)
     code = line.with_part(node, name)
-    inner = f"{line.text(line.tree.func)}({name})" if isinstance(line.tree, ast.Call) else ""
-    text = code.replace(inner, f"{inner}.permute{order}", 1)
-    if not inner or text == code:
+    if not isinstance(line.tree, ast.Call):
         return None
-    shape = (steps[0] if first else steps[1], prediction.shape[1], steps[1 if first else 0])
+    inner = f"{line.text(line.tree.func)}({name})"
+    text = code.replace(inner, f"{inner}.permute{order}", 1)
+    if text == code:
+        return None
+    batch, length = steps[:2] if first else steps[1::-1]
+    shape = (batch, prediction.shape[1], length)
     every = edits.Edit(text, lambda t: t.new_empty(shape))
     repair = Repair(
         edits={prediction.id: every},

@@ -139,6 +139,8 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
         for hop in changers(graph, trail.hops)
         if hop.tensor not in shared and hop.call.inputs
     ]
+    changed = [hop for hop in own if source_size(graph, hop) != graph.size(hop.tensor, hop.dim)]
+    own = changed or own
     own.sort(key=lambda hop: (not is_uneven(graph, hop), hop.tensor))
     found = []
     for hop in own:

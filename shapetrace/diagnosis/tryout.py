@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import ast
 import warnings
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from math import prod
 from typing import Any, Literal, NamedTuple
 
@@ -36,7 +38,7 @@ from shapetrace.signatures.probe import resolve
 #: elements in all inputs of a call that is really made
 _SMALL = 1 << 17
 #: re-walked calls of all repairs of one failure; then the rest stays untried
-_MOST = 4000
+_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,9 @@ class Trial:
         if self._left < 0:
             raise _Unknown
 
-    def _judge(self, call: FunctionCall, touched: bool, repair: Repair) -> Outcome | None:
+    def _judge(
+        self, call: FunctionCall, touched: bool, repair: Repair
+    ) -> Outcome | None:
         before = self.problem.call
         if not touched:
             return None
@@ -106,7 +110,10 @@ class Trial:
             return None
         if not _one_device(call):
             return None
-        answered = predict(call, tuple(ref.shape for ref in call.inputs)) is not None
+        shapes = predict(call, tuple(ref.shape for ref in call.inputs))
+        if any(size < 1 for shape in shapes or () for size in shape):
+            return None
+        answered = shapes is not None
         proven = clashes and answered
         if answered and self.problem.kind in ("device", "container"):
             proven = True  # both are no matter of sizes, and are mended by the change
@@ -146,7 +153,10 @@ class _Walk:
         failing = self.problem.call
         layer = self.problem.layer
         last = failing.order if failing.index >= 0 else (layer.order if layer else 0)
-        for call in self.graph.rec.functions:
+        functions = self.graph.rec.functions
+        first = self.repair.span[0]
+        start = bisect_left(functions, first, key=lambda call: call.order)
+        for call in islice(functions, start, None):
             if call.order >= last or call.index == failing.index:
                 break
             unit = self.graph.layer_of(call)
@@ -223,6 +233,9 @@ class _Walk:
         shapes = predict(now, tuple(ref.shape for ref in now.inputs))
         if shapes is None:
             raise _Unknown
+        if any(size < 1 for shape in shapes for size in shape):
+            name = describe(self.graph, call)[0]
+            raise _Elsewhere(f"then the input of {name} is too small for its window")
         return shapes
 
     def _fixed(self, call: FunctionCall) -> bool:
@@ -274,8 +287,6 @@ class _Walk:
             self.touched = True
         elif self.touched:
             raise _Fails  # the change does not reach it
-        if layer is not None and failing.index < 0:
-            return with_inputs(failing, inputs)
         return with_inputs(base, inputs)
 
 
@@ -398,5 +409,7 @@ def _ahead(graph: Graph, problem: Problem, call: FunctionCall) -> str:
         after = predict(made, tuple(other.shape for other in made.inputs))
         if not after or len(after) != 1:
             return ""
+        if any(size < 1 for size in after[0]):
+            return f"then the input of {name} is too small for its window"
         ref = replace(ref, shape=after[0])
     return ""

@@ -42,6 +42,12 @@ def elect(
             votes.append((1, f"`{name}` behind it wants {size} too"))
         elif size == left.size and _is_norm(graph, consumer):
             votes.append((-1, f"`{name}` behind it wants {size}"))
+    wide = widths(graph, {consumer, producer}, left.size)
+    fit = widths(graph, {consumer, producer}, right.size)
+    if len(fit) > 1 and not wide:
+        votes.append((1, f"{_few(fit)} take {right.size} too, none takes {left.size}"))
+    elif len(wide) > 1 and not fit:
+        votes.append((-1, f"{_few(wide)} take {left.size}, none takes {right.size}"))
     took = [name for name in _takers(graph, found, consumer) if name != producer]
     if took:
         votes.append((-1, f"{_few(took)} took {left.size} before it"))
@@ -118,6 +124,31 @@ def _next_widths(
             yield candidate, wants
         if wants > 1:  # nn.PReLU has one number for all
             return
+
+
+def prefer(graph: Graph, a: int, b: int) -> int:
+    """Which of two sizes the layers of the model take: 1 for the first, -1 for the
+    second, 0 where it is not at least two to one."""
+    takes_a, takes_b = (len(widths(graph, set(), size)) for size in (a, b))
+    if takes_a > 2 * takes_b:
+        return 1
+    return -1 if takes_b > 2 * takes_a else 0
+
+
+def widths(graph: Graph, but: set[str | None], size: int) -> list[str]:
+    """The layers that take `size` features or channels, but for the two at odds."""
+    found = []
+    for name, info in graph.rec.modules.items():
+        weight = next((p for p in info.parameters if p.path == "weight"), None)
+        if weight is None or name in but or not weight.shape:
+            continue
+        norm = len(weight.shape) == 1 and info.type.startswith(_NORMS)
+        if norm and weight.shape[0] == size:
+            found.append(name)
+        elif len(weight.shape) > 1 and not info.type.startswith("Embedding"):
+            if weight.shape[1] == size:
+                found.append(name)
+    return found
 
 
 def _takers(graph: Graph, found: tuple[Leaf, ...], consumer: str) -> Iterator[str]:

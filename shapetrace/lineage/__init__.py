@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shapetrace.lineage.graph import Call, End, Graph, Hop, Trail
+from shapetrace.lineage.graph import Graph
+from shapetrace.lineage.hops import Call, End, Hop, Trail
 from shapetrace.lineage.pairs import Change, GoodBatch, against, last_good
 from shapetrace.lineage.steps import describe, fold, make_step, steps
 

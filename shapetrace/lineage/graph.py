@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
+from shapetrace.lineage.hops import Call, End, Factor, Hop, Trail, parts_of, split_off
 from shapetrace.lineage.unseen import UNSEEN, bridge, bridges
 from shapetrace.records import (
     FunctionCall,
@@ -17,54 +18,12 @@ from shapetrace.records import (
 )
 from shapetrace.signatures import DimOrigin, Relation, relate, relate_module
 
-Call: TypeAlias = FunctionCall | ModuleCall
-
 #: a walk longer than this is cut: no explanation needs more, and it is linear
 _LONGEST = 200_000
 #: where the way simply goes on
 _PLAIN = frozenset({"same", "broadcast", "window", "slice", "repeat", "split"})
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One step back: `call` made dimension `dim` of `tensor` as `origin` says."""
-
-    tensor: int
-    dim: int
-    call: Call
-    origin: DimOrigin
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Where a size begins.
-
-    `kind`: "parameter" (dimension `dim` of a weight), "data" (a tensor from outside or
-    made by a factory such as torch.randn), "argument" (a number in the code), "new"
-    (a dimension of size 1 or a count), "values", "branch" (made of several, see
-    `sources`) or "unknown". `call` is the call that begins it, if any.
-    """
-
-    kind: Literal[
-        "parameter", "data", "argument", "new", "values", "branch", "unknown"
-    ]
-    tensor: int
-    dim: int
-    call: Call | None = None
-    origin: DimOrigin | None = None
-    sources: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Trail:
-    """The way back of one dimension, newest first, and where it ends."""
-
-    hops: tuple[Hop, ...]
-    end: End
-
-    @property
-    def sure(self) -> bool:
-        return all(hop.origin.sure for hop in self.hops)
+#: where a factor of a size stays that factor
+_WHOLE = frozenset({"same", "broadcast", "product", "split"})
 
 
 class Graph:
@@ -235,7 +194,12 @@ class Graph:
         return Trail(tuple(hops), end)
 
     def walk(self, tensor: int, dim: int) -> Iterator[Hop | End]:
-        """The hops of a trail one by one, newest first, and its end."""
+        """The hops of a trail one by one, newest first, and its end.
+
+        What was split off a dimension is followed as that factor: where it comes to
+        the product that made the dimension, the way goes on with the parts it is.
+        """
+        factor: Factor | None = None
         for _ in range(_LONGEST):
             made = self.dim_origin(tensor, dim)
             if made is None:
@@ -248,6 +212,12 @@ class Graph:
                 return
             call, origin = made
             yield Hop(tensor, dim, call, origin)
+            if origin.how not in _WHOLE:
+                factor = None
+            elif origin.how == "split":
+                factor = self._factor(call, tensor, dim, factor)
+            elif factor is not None and origin.how == "product":
+                origin, factor = self._narrowed(call, origin, factor)
             if origin.how not in _PLAIN or not origin.sources:
                 end = self._end(tensor, dim, call, origin)
                 if end is not None:
@@ -255,6 +225,26 @@ class Graph:
                     return
             tensor, dim = self._next(call, origin)
         yield End("unknown", tensor, dim)
+
+    def _factor(
+        self, call: Call, tensor: int, dim: int, inner: Factor | None
+    ) -> Factor | None:
+        outputs = self.relation(call).outputs
+        for ref, origins in zip(call.outputs or (), outputs):
+            if ref.id == tensor:
+                return split_off(call, tensor, origins, dim, inner)
+        return None
+
+    def _narrowed(
+        self, call: Call, origin: DimOrigin, factor: Factor
+    ) -> tuple[DimOrigin, Factor | None]:
+        """A product's origin with those of its sources alone that make up a factor."""
+        sizes = [call.inputs[at].shape[dim] for at, dim in origin.sources]
+        found = parts_of(factor, sizes)
+        if found is None:
+            return origin, None
+        first, last, rest = found
+        return replace(origin, sources=origin.sources[slice(first, last + 1)]), rest
 
     def _end(
         self, tensor: int, dim: int, call: Call, origin: DimOrigin
@@ -345,7 +335,7 @@ class Graph:
 
 
 def _takes_no_values(name: str) -> bool:
-    """`weight.new_zeros(…)` and `zeros_like(x)` make data, whatever they are asked of."""
+    """`weight.new_zeros(…)` and `zeros_like(x)` make data, whatever was asked."""
     return name == "new" or name.startswith("new_") or name.endswith("_like")
 
 

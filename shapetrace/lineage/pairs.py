@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shapetrace.lineage.graph import Call, Graph
+from shapetrace.lineage.graph import Graph
+from shapetrace.lineage.hops import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.source import segment
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
+from math import prod
 
-from shapetrace.lineage.graph import Call, End, Graph, Hop
+from shapetrace.lineage.graph import Graph
+from shapetrace.lineage.hops import Call, End, Hop
 from shapetrace.records import FunctionCall, ModuleCall, Step
 
 PASSES = "passes it on"
@@ -126,6 +128,8 @@ def _parts(graph: Graph, end: End) -> str:
         if begins and line not in said and len(", ".join((*said, line))) < _LENGTH:
             said.append(line)
     formula = sign.join(shown)
+    if end.origin.how == "product" and prod(sizes) != graph.size(end.tensor, end.dim):
+        formula += f" of {end.origin.note}"
     return f"{formula}: {', '.join(said)}" if said else formula
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from shapetrace.lineage.align import Aligned
 from shapetrace.records import FunctionCall, ModuleCall, Recording
 from shapetrace.views import words
 from shapetrace.views.sentences import title
@@ -14,8 +15,7 @@ from shapetrace.views.sentences import title
 if TYPE_CHECKING:
     import pandas
 
-    from shapetrace.comparison import Comparison
-    from shapetrace.lineage.align import Aligned
+    from shapetrace.comparison.differences import Comparison
 
 _WIDTH = 80
 _MOST = 12

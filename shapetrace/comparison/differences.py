@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from shapetrace.diagnosis.explain import failing
 from shapetrace.errors import UsageError
@@ -22,9 +22,14 @@ from shapetrace.records import (
 if TYPE_CHECKING:
     import pandas
 
-    from shapetrace.tracing import Trace
-
 What = Literal["shape", "dtype", "device", "error", "only in a", "only in b"]
+
+
+class Traced(Protocol):
+    """A `Trace`: what holds a recording."""
+
+    @property
+    def recording(self) -> Recording: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class Comparison:
         return tuple(pair.b for pair in self.calls if pair.a is None and pair.b)
 
     def __str__(self) -> str:
-        from shapetrace.views.compared import text
+        from shapetrace.comparison.shown import text
 
         return text(self)
 
@@ -122,18 +127,18 @@ class Comparison:
         return f"<Comparison: {count} difference{'' if count == 1 else 's'}>"
 
     def _repr_html_(self) -> str:
-        from shapetrace.views.compared import html
+        from shapetrace.comparison.shown import html
 
         return html(self)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """One row per call, of modules and functions, in order of time."""
-        from shapetrace.views.compared import frame
+        from shapetrace.comparison.shown import frame
 
         return frame(self)
 
 
-def compare(a: Trace, b: Trace) -> Comparison:
+def compare(a: Traced, b: Traced) -> Comparison:
     """What differs between two traces: two batches, two commits, two ranks.
 
     Calls of modules are aligned by name and occurrence, functions by their order
@@ -156,7 +161,7 @@ def compare(a: Trace, b: Trace) -> Comparison:
     return compare_recordings(_recording(a), _recording(b))
 
 
-def _recording(trace: Trace) -> Recording:
+def _recording(trace: Traced) -> Recording:
     rec = getattr(trace, "recording", None)
     if not isinstance(rec, Recording):
         raise UsageError(
