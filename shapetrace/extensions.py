@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from shapetrace.tensors import freeze
+from shapetrace.tensors import PLAIN, freeze
 
 _DISABLED = torch._C.DisableTorchFunction
 #: the sequence number of nodes that accumulate a parameter's gradient lies above
@@ -74,41 +74,58 @@ class Companion:
 
     def __init__(self, extensions: Sequence[Extension]) -> None:
         self.extensions = list(extensions)
-        self.functions = any(one.functions or one.nodes for one in extensions)
+        self.functions = any(one.functions for one in extensions)
+        self.nodes = any(one.nodes for one in extensions)
         self.faults: list[tuple[str, BaseException]] = []
         self.cells: list[Cell] = []
         self.emit: Callable[[Cell, int], None] = lambda cell, thread: None
-        self._nodes = any(one.nodes for one in extensions)
         self._stacks: dict[int, list[Cell]] = {}
         self._known: set[int] = set()
         self._start = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+
+    @property
+    def looks_at_functions(self) -> bool:
+        return self.functions or self.nodes
 
     def hooks(self, module: nn.Module) -> tuple[Any, Any]:
         """The hook before the recorder's own, and the one after it."""
         self._each(lambda one: one.attach(module))
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-            stack = self._stacks.setdefault(ident(), [])
-            cell = Cell(id(module), stack[-1] if stack else None)
-            stack.append(cell)
-            self.cells.append(cell)
-            with _DISABLED():
-                inputs = tensors_in((args, kwargs))
-                self._each(lambda one: one.enter(cell, module, inputs))
-            self.emit(cell, ident())
+            try:
+                self._enter(module, args, kwargs)
+            except Exception as fault:  # ours must not end the user's batch
+                self._fault(fault)
 
         def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            stack = self._stacks.get(ident(), [])
-            if not any(cell.module == id(module) for cell in stack):
-                return
-            while (cell := stack.pop()).module != id(module):
-                pass  # one that ended without its hook
-            with _DISABLED():
-                outputs = tensors_in(output)
-                self._grow(cell, outputs)
-                self._each(lambda one: one.leave(cell, outputs))
+            try:
+                self._leave(module, output)
+            except Exception as fault:  # ours must not end the user's batch
+                self._fault(fault)
 
         return before, after
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        stack = self._stacks.setdefault(ident(), [])
+        cell = Cell(id(module), stack[-1] if stack else None)
+        stack.append(cell)
+        self.cells.append(cell)
+        with _DISABLED():
+            inputs = tensors_in(args)
+            inputs += tensors_in(kwargs) if kwargs else []
+            self._each(lambda one: one.enter(cell, module, inputs))
+        self.emit(cell, ident())
+
+    def _leave(self, module: nn.Module, output: Any) -> None:
+        stack = self._stacks.get(ident(), [])
+        if not any(cell.module == id(module) for cell in stack):
+            return
+        while (cell := stack.pop()).module != id(module):
+            pass  # one that ended without its hook
+        with _DISABLED():
+            outputs = tensors_in(output)
+            self._grow(cell, outputs)
+            self._each(lambda one: one.leave(cell, outputs))
 
     def mode(self) -> TorchFunctionMode:
         """A function mode that shows the extensions what each function made."""
@@ -119,19 +136,27 @@ class Companion:
             ) -> Any:
                 output = func(*args, **(kwargs or {}))
                 if isinstance(output, (torch.Tensor, tuple, list, dict)):
-                    with _DISABLED():
-                        companion.saw((args, kwargs), output)
+                    try:
+                        with _DISABLED():
+                            companion.saw(args, kwargs, output)
+                    except Exception as fault:  # ours must not end the user's batch
+                        companion._fault(fault)
                 return output
 
         companion = self
         return Mode()
 
-    def saw(self, inputs: Any, output: Any) -> None:
+    def saw(self, args: Any, kwargs: Any, output: Any) -> None:
         """A function was called."""
+        made = tensors_in(output)
+        if not made:
+            return
         stack = self._stacks.get(ident())
         cell = stack[-1] if stack else None
-        taken, made = tensors_in(inputs), tensors_in(output)
-        self._each(lambda one: one.made(cell, taken, made))
+        if self.functions:
+            taken = tensors_in(args)
+            taken += tensors_in(kwargs) if kwargs else []
+            self._each(lambda one: one.made(cell, taken, made))
         self._grow(cell, made)
 
     def finish(self) -> None:
@@ -140,7 +165,7 @@ class Companion:
         self._stacks.clear()
 
     def _grow(self, cell: Cell | None, outputs: Tensors) -> None:
-        if not self._nodes:
+        if not self.nodes:
             return
         found = list(self._new_nodes(outputs))
         if found:
@@ -161,6 +186,11 @@ class Companion:
             yield node
             open_ += [following for following, _ in node.next_functions]
 
+    def _fault(self, fault: Exception) -> None:
+        """One that is nobody's in particular ends them all: figures would be wrong."""
+        self.faults.append(("the recording of memory and times", fault))
+        self.extensions.clear()
+
     def _each(self, call: Callable[[Extension], None]) -> None:
         for one in list(self.extensions):
             try:
@@ -172,10 +202,17 @@ class Companion:
 
 def tensors_in(value: Any) -> Tensors:
     """Every tensor of a nested value, in order."""
-    found: Tensors = []
     if isinstance(value, torch.Tensor):
         return [value]
-    freeze(value, found.append)
+    found: Tensors = []
+    if type(value) is tuple:  # arguments: some tensors, some numbers
+        for part in value:
+            if isinstance(part, torch.Tensor):
+                found.append(part)
+            elif type(part) not in PLAIN:
+                freeze(part, found.append)
+    elif type(value) not in PLAIN:
+        freeze(value, found.append)
     return found
 
 

@@ -38,6 +38,7 @@ class MemoryWatch(Extension):
         self._saved: dict[Cell | None, Storages] = {}
         self._unknown: set[Cell | None] = set()
         self._packed = False
+        self._names: dict[type, list[str]] = {}
 
     def attach(self, module: nn.Module) -> None:
         for one in (*module._parameters.values(), *module._buffers.values()):
@@ -69,7 +70,7 @@ class MemoryWatch(Extension):
             if self._packed and isinstance(node, BackwardCFunction):
                 self._unknown.add(cell)
                 continue
-            for tensor in _saved_by(node):
+            for tensor in self._saved_by(node):
                 storage = _storage(tensor)
                 if storage is None:
                     self._unknown.add(cell)
@@ -88,6 +89,23 @@ class MemoryWatch(Extension):
                 cell.fields["saved_bytes"] = sum(whole.values())
             if cell.parent is not None:
                 inside.setdefault(cell.parent, {}).update(whole)
+
+    def _saved_by(self, node: Node) -> Iterator[torch.Tensor]:
+        """The tensors that a node has saved."""
+        kind = type(node)
+        if kind not in self._names:
+            names = [name for name in dir(kind) if name.startswith("_saved_")]
+            if issubclass(kind, BackwardCFunction):
+                names = ["saved_tensors"]
+            self._names[kind] = names
+        for name in self._names[kind]:
+            try:
+                value = getattr(node, name)
+            except RuntimeError:  # changed in place meanwhile: autograd will say so
+                continue
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, torch.Tensor):
+                    yield one
 
     def _watch(
         self, tensor: torch.Tensor, *, counts: bool, own: bool = False
@@ -155,21 +173,3 @@ def _storage(tensor: torch.Tensor) -> Any:
         return tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):  # sparse and other layouts have none
         return None
-
-
-def _saved_by(node: Node) -> Iterator[torch.Tensor]:
-    """The tensors that a node has saved."""
-    if isinstance(node, BackwardCFunction):
-        values: list[Any] = [node.saved_tensors]
-    else:
-        names = [name for name in dir(type(node)) if name.startswith("_saved_")]
-        values = []
-        for name in names:
-            try:
-                values.append(getattr(node, name))
-            except RuntimeError:  # changed in place meanwhile: autograd will say so
-                continue
-    for value in values:
-        for one in value if isinstance(value, tuple) else (value,):
-            if isinstance(one, torch.Tensor):
-                yield one

@@ -45,7 +45,7 @@ from torch.overrides import TorchFunctionMode
 
 from shapetrace.clocks import Clock
 from shapetrace.extensions import Companion
-from shapetrace.records import Origin
+from shapetrace.records import Opaque, Origin
 from shapetrace.source import INTERNAL, raised_at
 from shapetrace.tensors import PLAIN, Definition, Reference, describe, freeze
 
@@ -144,7 +144,7 @@ class Recorder:
                 )
             if self.functions:
                 self._stack.enter_context(_mode(self))
-            if self.companion is not None and self.companion.functions:
+            if self.companion is not None and self.companion.looks_at_functions:
                 self._stack.enter_context(self.companion.mode())
         except BaseException:
             self.uninstall()
@@ -423,8 +423,8 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
     def post(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         nonlocal events
         stamp = now()
+        thread = ident()
         try:
-            thread = ident()
             if thread == main:
                 thread = 0
                 if open_sites and open_sites[-1] is site:
@@ -447,6 +447,7 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                 events += (EXIT, site, stamp, thread, recorder.define(output))
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
+            events += (EXIT, site, stamp, thread, Opaque(type(output).__qualname__))
 
     return pre, post
 

@@ -227,7 +227,7 @@ class Replay:
         _, site, stamp, thread, code, lasti, kwargs, n = self._events[at : at + 8]
         args = self._events[at + 8 : at + 8 + n]
         self._begin(site.name, stamp, thread, code, lasti, args, kwargs)
-        return at + 8 + n
+        return at + 8 + int(n)
 
     def _begin(
         self,
@@ -294,7 +294,7 @@ class Replay:
             call = self._begin(site.name, stamp, thread, code, lasti, args, kwargs)
             self._open[thread].pop()
         self._close(call, self._stamp(stamp), None, self._error(error))
-        return at + 9 + n
+        return at + 9 + int(n)
 
     def _matching(self, name: str, thread: int) -> _Open | None:
         stack = self._open.get(thread, [])

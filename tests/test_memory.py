@@ -180,3 +180,25 @@ def test_checkpointed_gradients_are_the_same_bits_with_memory_and_backward():
 
     plain, watched = gradients(), gradients(memory=True, backward=True)
     assert all(map(torch.equal, plain, watched))
+
+
+def test_arguments_of_any_kind_harm_neither_the_batch_nor_the_figures():
+    class Odd:
+        def __bool__(self):
+            raise ValueError("no truth value")
+
+    class Layer(nn.Module):
+        def forward(self, x, odd, table):
+            return x.sigmoid()
+
+    with shapetrace.trace(model := Layer(), memory=True) as t:
+        y = model(torch.randn(3, requires_grad=True), Odd(), {"a": [Odd()]})
+    assert t.calls[0].saved_bytes == 12 and y.shape == (3,)
+
+
+def test_an_extension_that_fails_leaves_the_batch_alone_and_is_reported():
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model, memory=True) as t:
+        t._extras.companion.extensions[0]._own = None
+        assert model(torch.randn(2, 4)).shape == (2, 3)
+    assert any("gave up" in note for note in t.recording.notes)

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import DimOrigin, Relation
+from shapetrace.signatures import DimOrigin
 
 #: (kind, tensor, dimension); kind: data, parameter, made, unknown
 Root = tuple[str, int, int]
 
-_VIEWS = frozenset(
+VIEWS = frozenset(
     "view reshape flatten unflatten view_as reshape_as ravel".split()
 )
 #: factories whose size is a count that the code states, not data's
@@ -30,6 +30,8 @@ _DETACHED = frozenset("detach detach_ data".split())
 _PICKS = frozenset(("gather", "take_along_dim"))
 #: what a tensor descends from
 PARAMETER, DATA, TRAINABLE = 1, 2, 4
+#: which of several operands a dimension is followed to, by what it descends from
+_RANKS = {0: 0, PARAMETER: 0, DATA: 1, DATA | PARAMETER: 2}
 #: more factors than this in one view are not searched for a permutation
 _MOST = 6
 
@@ -65,7 +67,6 @@ class Axes:
         self._graph = graph
         self._dims: dict[int, Dims] = {}
         self._descent: dict[int, int] = {}
-        self._relations: dict[Any, Relation] = {}
         self.scrambles: list[Scramble] = []
         for call in graph.rec.functions:
             for ref in call.inputs:
@@ -131,7 +132,7 @@ class Axes:
             bits &= ~TRAINABLE
         elif not call.inputs:
             bits = DATA
-        relation = self._relation(call) if call.inputs else None
+        relation = self._graph.relation(call) if call.inputs else None
         for position, ref in enumerate(call.outputs or ()):
             if ref.id in self._dims:
                 continue
@@ -142,7 +143,7 @@ class Axes:
                     (Axis(size, frozenset(((kind, ref.id, dim),))),)
                     for dim, size in enumerate(ref.shape)
                 )
-            elif call.name in _VIEWS and 0 not in ref.shape:
+            elif call.name in VIEWS and 0 not in ref.shape:
                 self._dims[ref.id] = self._view(call, ref)
             else:
                 origins: tuple[DimOrigin, ...] = ()
@@ -154,20 +155,6 @@ class Axes:
                     else _unknown(ref, dim)
                     for dim in range(len(ref.shape))
                 )
-
-    def _relation(self, call: FunctionCall) -> Relation:
-        """Calls of one function on the same shapes and arguments relate alike."""
-        key = (
-            call.qualname,
-            tuple([ref.shape for ref in call.inputs]),
-            tuple([ref.shape for ref in call.outputs or ()]),
-            _skeleton(call.args),
-            _skeleton(call.kwargs) if call.kwargs else None,
-        )
-        found = self._relations.get(key)
-        if found is None:
-            found = self._relations[key] = self._graph.relation(call)
-        return found
 
     def _dim(
         self, call: FunctionCall, ref: TensorRef, dim: int, origin: DimOrigin
@@ -186,12 +173,13 @@ class Axes:
             if origin.how in ("argument", "new", "values"):
                 return (Axis(size, frozenset((("made", ref.id, dim),)), origin.sure),)
             return _unknown(ref, dim)
-        if origin.how in ("same", "broadcast"):
-            found = self._of_source(*self._main(sources))
-            if found and prod(axis.size for axis in found) == size:
-                return found if origin.sure else tuple(
-                    Axis(axis.size, axis.roots, False) for axis in found
-                )
+        if origin.how == "same" or origin.how == "broadcast":
+            tensor, d = sources[0] if len(sources) == 1 else self._main(sources)
+            found = self._of_source(tensor, d)
+            if found and (len(found) > 1 or found[0].size == size):
+                if origin.sure:
+                    return found
+                return tuple(Axis(axis.size, axis.roots, False) for axis in found)
         if origin.how == "parameter":
             roots = frozenset(("parameter", t, d) for t, d in sources)
             return (Axis(size, roots, origin.sure),)
@@ -237,10 +225,12 @@ class Axes:
 
     def _main(self, sources: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """Of operands that agree, an activation before data before parameters."""
-        def rank(source: tuple[int, int]) -> int:
-            bits = self._descent.get(source[0], 0)
-            return 2 if bits & DATA and bits & PARAMETER else bits & DATA
-        return sources[0] if len(sources) == 1 else max(sources, key=rank)
+        best, found = -1, sources[0]
+        for source in sources:
+            rank = _RANKS[self._descent[source[0]] & (DATA | PARAMETER)]
+            if rank > best:
+                best, found = rank, source
+        return found
 
     # -- views ------------------------------------------------------------------------
 
@@ -310,20 +300,6 @@ def _along(call: FunctionCall) -> int:
     if found is None and len(call.args) > place:
         found = call.args[place]
     return found if isinstance(found, int) else 0
-
-
-def _skeleton(value: Any) -> Any:
-    """Arguments as a key: what they are besides tensors, whose shapes stand apart."""
-    kind = type(value)
-    if kind is TensorRef:
-        return value.path
-    if kind is tuple or kind is list:
-        return (kind, *[_skeleton(part) for part in value])
-    if kind is dict:
-        return tuple([(key, _skeleton(part)) for key, part in value.items()])
-    if kind is slice:
-        return ("slice", *map(_skeleton, (value.start, value.stop, value.step)))
-    return (kind, value)
 
 
 def _cut(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]] | None:

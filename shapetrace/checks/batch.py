@@ -211,11 +211,11 @@ def _is_gone(scene: Scene, loss: FunctionCall, taken: frozenset[Root]) -> bool:
 
 def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | None:
     """A sum of data and the first rows of a table of positions, as (data, rows)."""
-    if len(call.inputs) != 2:
+    if len(call.inputs) != 2 or any(len(ref.shape) != 3 for ref in call.inputs):
         return None
     axes = scene.axes
     for rows, data in (call.inputs, call.inputs[::-1]):
-        if len(rows.shape) != 3 or len(data.shape) != 3 or axes.descends(rows.id, DATA):
+        if axes.descends(rows.id, DATA):
             continue
         if rows.shape[1] != 1 or data.shape[1] == 1:
             continue

@@ -126,7 +126,7 @@ def finding(
     module = scene.graph.module_of(call)
     place = where(scene, call)
     lines = tuple(
-        Fix(line, where=named[0].source if named else call.source) for line in fixes
+        Fix(line, where=call.source) for line in fixes
     )
     found = Diagnosis(
         code=rule.code,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shapetrace.checks.axes import DATA, Scramble
+from shapetrace.checks.axes import DATA, VIEWS, Scramble
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
@@ -24,6 +24,8 @@ _BETWEEN = frozenset(
     "order they must be permuted, a view mixes their contents",
 )
 def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    if not scene.calls(*VIEWS):
+        return
     scrambles = scene.axes.scrambles
     views = {scramble.call.index for scramble in scrambles}
     for scramble in scrambles:

@@ -643,9 +643,12 @@ def _first_unlike(call: FunctionCall, shape: tuple[int, ...]) -> int:
             asked = [size for size in arg if isinstance(size, int)]
     dim = len(shape) - 1
     for size in reversed(asked):
-        if dim < 0 or size != shape[dim]:
-            break
-        dim -= 1
+        first, product = dim, 1
+        while dim >= 0 and product < size:
+            product *= shape[dim]
+            dim -= 1
+        if product != size:
+            return first
     return dim
 
 

@@ -36,7 +36,7 @@ class Candidate:
     repair: Repair | None
     about: str
     strong: bool = False
-    #: of the candidates of one such name the first verified one is enough
+    #: guesses of one such name: the first verified one is shown, the others are not
     once: str = ""
     #: what is known to fail next although the failing call goes through
     ahead: str = ""

@@ -36,9 +36,11 @@ def propose(
         outcome = Outcome("untried") if repair is None else trial.run(repair)
         if outcome is None or (outcome.status == "moved" and repair and repair.edits):
             continue  # another shape of the data that then fails elsewhere is no help
+        if candidate.once and outcome.status != "verified":
+            continue
         if candidate.ahead and outcome.status == "verified":
             outcome = Outcome("moved", candidate.ahead)
-        if candidate.once and outcome.status == "verified":
+        if candidate.once:
             found_once.add(candidate.once)
         place = order.index(candidate.about) if candidate.about in order else len(order)
         if candidate.strong:

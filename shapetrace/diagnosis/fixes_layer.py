@@ -14,6 +14,7 @@ from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.factories import sized_by_input
 from shapetrace.diagnosis.regroup import flat_instead
+from shapetrace.diagnosis.suspects import leaves
 from shapetrace.diagnosis.values import container, table
 from shapetrace.diagnosis.widths import intake, producers
 from shapetrace.records import ModuleCall, ModuleInfo, TensorRef
@@ -65,7 +66,7 @@ def for_layer(desk: Desk) -> Found:
 def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
     """The layer with the size it is given."""
     taken = intake(info, ref.shape)
-    if taken is None or taken[1] == 0:
+    if taken is None or taken[1] == 0 or _lacks_batch(desk, info):
         return
     name, size = taken
     if info.attributes.get(name) in (size, (size,)):
@@ -85,6 +86,14 @@ def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
                 yield Candidate(
                     line, words, candidate.where, candidate.repair, candidate.about
                 )
+
+
+def _lacks_batch(desk: Desk, info: ModuleInfo) -> bool:
+    """One image without its batch dimension: a linear layer behind a flatten of it
+    could be made to fit, and would take channels for samples."""
+    data = desk.model_input()
+    single = data is not None and len(data.shape) == 3
+    return info.type == "Linear" and single and desk.blames("input")
 
 
 def _channels(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Candidate | None:
@@ -196,12 +205,25 @@ def _inputs(desk: Desk, layer: ModuleCall) -> Found:
 
 def other_images(desk: Desk, ref: TensorRef) -> Found:
     """The model's images resized to a usual size, the nearest first."""
-    if len(ref.shape) != 4 or ref.shape[-1] < 4:
+    if len(ref.shape) != 4 or ref.shape[-1] < 4 or not _spatial(desk):
         return
     for size in sorted(_SIZES, key=lambda size: abs(size - ref.shape[-1])):
         if ref.shape[-2:] != (size, size):
             made = desk.root_edit(edits.resize((size, size)))
             yield None if made is None else replace(made, once="resize")
+
+
+def _spatial(desk: Desk) -> bool:
+    """Whether the odd size depends on that of the images: a layer's width does not."""
+    for spot in desk.problem.spots:
+        if spot.tensor is None or desk.graph.is_parameter(spot.tensor):
+            continue
+        if spot.dim is None:
+            return True
+        found = leaves(desk.graph, spot.tensor, spot.dim)
+        if any(leaf.end.kind == "data" and leaf.end.dim > 1 for leaf in found):
+            return True
+    return False
 
 
 def _is_plain_data(desk: Desk, ref: TensorRef) -> bool:

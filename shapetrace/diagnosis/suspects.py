@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from shapetrace.diagnosis.likeness import is_unlike
 from shapetrace.lineage import Call, End, Graph, Hop, Trail, describe
 from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
 from shapetrace.signatures import DimOrigin
@@ -141,7 +142,13 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
     ]
     changed = [hop for hop in own if source_size(graph, hop) != graph.size(hop.tensor, hop.dim)]
     own = changed or own
-    own.sort(key=lambda hop: (not is_uneven(graph, hop), hop.tensor))
+    own.sort(
+        key=lambda hop: (
+            not is_unlike(graph, describe(graph, hop.call)[0]),
+            not is_uneven(graph, hop),
+            hop.tensor,
+        )
+    )
     found = []
     for hop in own:
         size = graph.size(hop.tensor, hop.dim)

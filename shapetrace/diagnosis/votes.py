@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 
+from shapetrace.diagnosis.likeness import pattern
 from shapetrace.diagnosis.problem import Spot
 from shapetrace.diagnosis.suspects import Leaf, owner
 from shapetrace.lineage import Graph
@@ -68,14 +68,14 @@ def _producer(graph: Graph, found: tuple[Leaf, ...]) -> str | None:
 def _alike(graph: Graph, name: str, own: int, other: int) -> Iterator[str]:
     """Modules of the same stack and type, which have `other` where this has `own`; none
     when any of them is like this one."""
-    pattern = _pattern(name)
+    form = pattern(name)
     info = graph.rec.modules.get(name)
-    if info is None or pattern == name:
+    if info is None or form == name:
         return
     mine = _sizes(info)
     found = []
     for candidate, theirs in graph.rec.modules.items():
-        if candidate == name or _pattern(candidate) != pattern:
+        if candidate == name or pattern(candidate) != form:
             continue
         if candidate.rpartition(".")[2] != name.rpartition(".")[2]:
             continue  # neighbours in one nn.Sequential are not alike
@@ -88,10 +88,6 @@ def _alike(graph: Graph, name: str, own: int, other: int) -> Iterator[str]:
         if gained and set(gained) == {other} and set(lost) == {own}:
             found.append(candidate)
     yield from found
-
-
-def _pattern(name: str) -> str:
-    return re.sub(r"\d+", "#", name)
 
 
 def _sizes(info: ModuleInfo) -> Counter[int]:

@@ -12,6 +12,9 @@ from shapetrace.records import ModuleInfo
 
 _NORMS = ("BatchNorm", "InstanceNorm", "SyncBatchNorm")
 
+#: a layer before a flatten is not made wider than so many times to fill it
+_WIDER = 4
+
 
 def width_name(info: ModuleInfo) -> str | None:
     """The argument that sets how many features a layer gives."""
@@ -65,10 +68,11 @@ def producers(desk: Desk, spot: Spot, wanted: int) -> Iterator[Candidate | None]
                 continue
             width = width_name(info)
             old = None if width is None else info.attributes.get(width)
-            if width is not None and isinstance(old, int):
-                yield desk.rebuild(
-                    name, {width: _scaled(old, leaf.size, wanted // other)}
-                )
+            if width is None or not isinstance(old, int):
+                continue
+            new = _scaled(old, leaf.size, wanted // other)
+            if other == 1 or new <= _WIDER * old:
+                yield desk.rebuild(name, {width: new})
         yield from _windows(desk, leaf.hops)
 
 
