@@ -1,4 +1,8 @@
-"""The plain data of a trace: no hooks, no tensors, no formatting."""
+"""The plain data of a trace: no hooks, no tensors, no formatting.
+
+Nothing changes a record once the trace has handed it out. The three that exist once a
+call are not frozen all the same: building a frozen one takes twice as long.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ class Source:
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TensorRef:
     """One tensor of a call's inputs or outputs, as it was at that moment.
 
@@ -70,7 +74,7 @@ class CallError:
         return f"{self.type}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ModuleCall:
     """One call of one module. Times in nanoseconds on one axis; 0 when not timed.
 
@@ -109,7 +113,7 @@ class ModuleCall:
     allocated_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class FunctionCall:
     """One call of a torch function, by the user's code or by a module's forward.
 

@@ -81,6 +81,9 @@ def function_names(func: Any) -> tuple[str, str]:
     return short, f"{module}.{getattr(func, '__qualname__', name)}"
 
 
+_ARGS = tuple(f"args[{i}]" for i in range(16))
+
+
 class _Open:
     """A module call on its way."""
 
@@ -429,12 +432,20 @@ class Replay:
         self, args: list[Any], kwargs: dict[str, Any] | None
     ) -> tuple[tuple[Any, ...], dict[str, Any], tuple[TensorRef, ...]]:
         found: list[TensorRef] = []
-        thawed = tuple(self._thaw(arg, f"args[{i}]", found) for i, arg in enumerate(args))
-        named = {
-            key: self._thaw(arg, f"kwargs[{key!r}]", found)
-            for key, arg in (kwargs or {}).items()
-        }
-        return thawed, named, tuple(found)
+        thaw = self._thaw
+        thawed = []
+        for i, arg in enumerate(args):
+            if type(arg) in PLAIN:
+                thawed.append(arg)
+            else:
+                path = _ARGS[i] if i < len(_ARGS) else f"args[{i}]"
+                thawed.append(thaw(arg, path, found))
+        named = {}
+        if kwargs:
+            for key, arg in kwargs.items():
+                plain = type(arg) in PLAIN
+                named[key] = arg if plain else thaw(arg, f"kwargs[{key!r}]", found)
+        return tuple(thawed), named, tuple(found)
 
     def _flat(self, frozen: Any, path: str) -> tuple[TensorRef, ...]:
         found: list[TensorRef] = []
@@ -450,7 +461,7 @@ class Replay:
         elif isinstance(frozen, weakref.ref):
             frozen = self._versions.get(id(frozen), Opaque("Tensor"))
         if isinstance(frozen, TensorRef):
-            ref = replace(frozen, path=path)
+            ref = TensorRef(path, frozen.id, frozen.shape, frozen.dtype, frozen.device)
             found.append(ref)
             return ref
         if isinstance(frozen, Nested):
@@ -476,22 +487,17 @@ class Replay:
         for call in done:
             if call.parent is not None and done[call.parent].thread == call.thread:
                 inside[call.parent] += spans[call.index][1] - spans[call.index][0]
-        self.calls = tuple(
-            replace(
-                call,
-                start_ns=spans[call.index][0] - zero,
-                duration_ns=spans[call.index][1] - spans[call.index][0],
-                self_ns=max(
-                    0, spans[call.index][1] - spans[call.index][0] - inside[call.index]
-                ),
-                **self._noted[call.index],
-            )
-            for call in done
-        )
-        self.functions = tuple(
-            replace(call, start_ns=times[a] - zero, duration_ns=times[b] - times[a])
-            for call, (a, b) in zip(self._functions, self._function_times, strict=True)
-        )
+        for call, (start, end) in zip(done, spans, strict=True):
+            call.start_ns = start - zero
+            call.duration_ns = end - start
+            call.self_ns = max(0, end - start - inside[call.index])
+            for key, value in self._noted[call.index].items():
+                setattr(call, key, value)
+        self.calls = tuple(done)
+        for function, (a, b) in zip(self._functions, self._function_times, strict=True):
+            function.start_ns = times[a] - zero
+            function.duration_ns = times[b] - times[a]
+        self.functions = tuple(self._functions)
         self.live = tuple(
             LiveBytes(times[at] - zero, size, call) for at, size, call in self._live
         )

@@ -405,7 +405,7 @@ class Trace:
             >>> with shapetrace.trace(layer) as t:
             ...     y = layer(torch.ones(2, 4)).T
             >>> [step.name for step in t.lineage(y, dim=0)]
-            ['T', 'linear']
+            ['T', 'Linear']
         """
         from shapetrace.lineage import steps
 

@@ -49,6 +49,23 @@ program(
     ),
 )
 program(
+    "A2 with the output of every step thrown away",
+    "self.fc(self.lstm(self.emb(x))[0]).permute(0, 2, 1)",
+    net(
+        [
+            "self.emb = nn.Embedding(50, 8)",
+            "self.lstm = nn.LSTM(8, 16, batch_first=True)",
+            "self.fc = nn.Linear(16, 73)",
+        ],
+        ["_, (h_n, _) = self.lstm(self.emb(x))", "return self.fc(h_n[-1])"],
+    )
+    + step(
+        "x = torch.randint(0, 50, (2, 20))",
+        "y = torch.randint(0, 73, (2, 20))",
+        "return F.cross_entropy(model(x), y)",
+    ),
+)
+program(
     "A3 width of the last layer",
     "self.fc2 = nn.Linear(50, 33)",
     net(

@@ -33,7 +33,11 @@ def every_step(
     about = desk.about_data(target.id, target=True)
     yield desk.edit(
         target,
-        edits.Edit("{}[:, -1]", lambda t: t.select(1, -1), "takes the last label only"),
+        edits.Edit(
+            "{}[:, -1]",
+            lambda t: t.select(1, -1),
+            f"one label a sequence, the last: a target of shape ({b[0]},)",
+        ),
         about,
     )
 
@@ -68,8 +72,8 @@ def _all_steps(
         return None
     if last.outputs is None or last.outputs[0].id not in {r.id for r in head.inputs}:
         return None
-    name = _output_name(recurrent)
     line = find(head.source)
+    name = None if head.source is None else _output(recurrent, head.source.line)
     node = None if line is None else line.argument("args[0]")
     if name is None or line is None or node is None:
         return None
@@ -94,21 +98,28 @@ def _all_steps(
         span=(desk.problem.call.order, desk.problem.call.order),
     )
     about = f"function:{last.name}"
-    words = f"labels every step: logits {shape} for targets {target.shape}"
+    words = f"applies {head.name} to every step: logits {shape}"
     return Candidate(text, words, line.source, repair, about)
 
 
-def _output_name(recurrent: ModuleCall) -> str | None:
-    """The name that `out, (h, c) = self.lstm(x)` gives to the output of every step."""
+def _output(recurrent: ModuleCall, used: int) -> str | None:
+    """The output of every step at line `used`: the name that `out, (h, c) = …` gives
+    it, or, where that is bound again as in `_, (h, _) = …`, the layer's call itself."""
     line = find(recurrent.source)
     if line is None:
         return None
     try:
-        tree = ast.parse((line.before + "0" + line.after).strip())
+        tree = ast.parse((line.before + "0" + line.after).strip()).body[0]
     except SyntaxError:  # no statement of its own on that line
         return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
-            first = node.targets[0].elts[0]
-            return first.id if isinstance(first, ast.Name) else None
-    return None
+    if not isinstance(tree, ast.Assign) or not isinstance(tree.targets[0], ast.Tuple):
+        return None
+    bound = [n.id for n in ast.walk(tree.targets[0]) if isinstance(n, ast.Name)]
+    first = tree.targets[0].elts[0]
+    if isinstance(first, ast.Name) and bound.count(first.id) == 1 and first.id != "_":
+        return first.id
+    read = {node.id for node in ast.walk(line.tree) if isinstance(node, ast.Name)}
+    last = line.source.end_line or line.source.line
+    if read & set(bound) or used != last + 1:
+        return None  # the same words would mean something else there
+    return " ".join(line.code.split()) + "[0]"
