@@ -28,7 +28,7 @@ OPTIONS: dict[str, dict[str, bool]] = {
     "backward": {"backward": True},
     "both": {"memory": True, "backward": True},
 }
-_SECONDS = 25.0
+_SECONDS = 15.0
 
 
 def step(model: nn.Module, x: Tensor) -> None:

@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few repetitions")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [compare(net, 3 if options.quick else 25) for net in ("resnet50", "gpt2")]
+    rows = [compare(net, 3 if options.quick else 15) for net in ("resnet50", "gpt2")]
     print(f"torch {torch.__version__}, one thread; ratios to the untraced forward\n")
     print(tabulate(rows, headers="keys", floatfmt=".3f"))
 

@@ -52,6 +52,9 @@ class DeviceTimer(Extension):
                 self._spans.append((cell, device, start, end))
                 break  # outputs on several devices: the time on the first
 
+    def forget(self, cells: set[Cell]) -> None:
+        self._spans = [span for span in self._spans if span[0] not in cells]
+
     def finish(self, cells: Sequence[Cell]) -> None:
         for device in {device for _, device, _, _ in self._spans}:
             self._events.synchronize(device)

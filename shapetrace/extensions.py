@@ -62,6 +62,9 @@ class Extension:
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         """These nodes of autograd's graph are new."""
 
+    def forget(self, cells: set[Cell]) -> None:
+        """These calls are dropped."""
+
     def finish(self, cells: Sequence[Cell]) -> None:
         """The trace ends: let go of everything, and fill the fields of the cells."""
 
@@ -163,6 +166,12 @@ class Companion:
         """Let every extension read its figures and let go of what it holds."""
         self._each(lambda one: one.finish(self.cells))
         self._stacks.clear()
+
+    def drop(self, count: int) -> None:
+        """The oldest calls are not kept."""
+        gone = set(self.cells[:count])
+        del self.cells[:count]
+        self._each(lambda one: one.forget(gone))
 
     def _grow(self, cell: Cell | None, outputs: Tensors) -> None:
         if not self.nodes:

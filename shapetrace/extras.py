@@ -53,6 +53,7 @@ class Extras:
             self.companion.emit = self._note
         if self._limit is not None:
             self._limit.recorder = recorder
+            self._limit.companion = self.companion
 
     def again(self) -> Companion | None:
         """Extensions of the same kinds, to measure what they cost on the processor."""

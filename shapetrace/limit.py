@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shapetrace.extensions import Cell, Extension, Tensors
+from shapetrace.extensions import Cell, Companion, Extension, Tensors
 from shapetrace.recorder import DEFINE, Recorder
 from shapetrace.records import Origin
 from shapetrace.tensors import describe
@@ -31,6 +31,7 @@ class CallLimit(Extension):
         #: module calls that are gone
         self.dropped = 0
         self.recorder: Recorder | None = None
+        self.companion: Companion | None = None
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         recorder = self.recorder
@@ -44,6 +45,8 @@ class CallLimit(Extension):
         if self._cut:
             recorder.events[: self._cut] = self._alive
             recorder.grad = self._grad
+            if self.companion is not None:
+                self.companion.drop(self._older)
             self.dropped += self._older
         self._older, self._count = self._count, 0
         self._alive = _definitions(recorder)

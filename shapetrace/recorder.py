@@ -34,7 +34,7 @@ import weakref
 from _thread import get_ident as ident
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from types import CodeType, FrameType, MethodWrapperType
+from types import CodeType, FrameType, FunctionType, MethodWrapperType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -383,6 +383,26 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
 
     def pre(module: Any, args: Any, kwargs: Any) -> None:
         nonlocal events
+        # the usual call: one known tensor, from the forward of the enclosing module
+        if len(args) == 1 and not kwargs and open_sites and ident() == main:
+            top = open_sites[-1]
+            frame = _FRAME(4)
+            if frame.f_code is top.code:
+                one = known(id(args[0]))
+                if one is not None and one() is args[0]:
+                    push(site)
+                    if top.internal:
+                        events += (ENTER, site, now(), 0, None, 0, None, 1, one)
+                        return
+                    events += (
+                        *(ENTER, site, now(), 0),
+                        *(top.code, frame.f_lasti, None, 1, one),
+                    )
+                    return
+        enter(args, kwargs, _FRAME(4))
+
+    def enter(args: Any, kwargs: Any, frame: Any) -> None:
+        nonlocal events
         try:
             inputs: tuple[Any, ...]
             if (
@@ -394,8 +414,7 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                 inputs = (None, 1, one)
             else:
                 inputs = frozen(args, kwargs)
-            # above this frame: inner, _call_impl, _wrapped_call_impl, the caller
-            frame: Any = _FRAME(4)
+            # `frame`: above the hook are inner, _call_impl, _wrapped_call_impl
             code: CodeType | None = frame.f_code
             lasti = frame.f_lasti
             thread = ident()
@@ -424,6 +443,18 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
         nonlocal events
         stamp = now()
         thread = ident()
+        if thread == main and open_sites and open_sites[-1] is site:
+            one = known(id(output))
+            if one is not None and one() is output and _FRAME(1).f_code is _INNER:
+                pop()
+                events += (EXIT, site, stamp, 0, one)
+                return
+        leave(args, kwargs, output, stamp, thread, _FRAME(1))
+
+    def leave(
+        args: Any, kwargs: Any, output: Any, stamp: Any, thread: int, frame: Any
+    ) -> None:
+        nonlocal events
         try:
             if thread == main:
                 thread = 0
@@ -432,9 +463,9 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                 elif site in open_sites:  # those above ended without their hooks
                     while pop() is not site:
                         pass
-            if _FRAME(1).f_code is not _INNER and (error := _error_here()):
+            if frame.f_code is not _INNER and (error := _error_here(frame)):
                 inputs = frozen(args, kwargs)
-                code, lasti = _place(_FRAME(2))
+                code, lasti = _place(frame.f_back)
                 events += (FAIL, site, stamp, thread, error, code, lasti, *inputs)
                 return
             one = known(id(output))
@@ -492,7 +523,7 @@ def _unwind(recorder: Recorder, frame: FrameType | None) -> None:
         recorder.events += (UNWIND, running)
 
 
-def _error_here() -> Failure | None:
+def _error_here(frame: FrameType) -> Failure | None:
     """The error that made torch call a post-hook with None, if one did.
 
     While `_call_impl` handles an exception, that exception's traceback begins in this
@@ -501,8 +532,8 @@ def _error_here() -> Failure | None:
     """
     error = sys.exc_info()[1]
     if error is not None and error.__traceback__ is not None:
-        # above the post-hook, or above the global hook that called it
-        if error.__traceback__.tb_frame in (_FRAME(2), _FRAME(3)):
+        # `frame` called the post-hook: _call_impl, or a global hook that it called
+        if error.__traceback__.tb_frame in (frame, frame.f_back):
             return error_tuple(error)
     return None
 
@@ -526,22 +557,18 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
             if type(func) is MethodWrapperType:
                 return _attribute(recorder, func, args, kwargs)
             try:
-                inputs: Any
+                kept = kwargs or None
                 if kwargs:
-                    if func in _INDEX_LOSSES:
+                    if len(args) > 1 and func in _INDEX_LOSSES:
                         _read_target(recorder, args, kwargs)
                     for arg in kwargs.values():
                         if type(arg) not in PLAIN:
-                            kwargs_kept = {
+                            kept = {
                                 key: freeze(arg, reference)
                                 for key, arg in kwargs.items()
                             }
                             break
-                    else:
-                        kwargs_kept = kwargs
-                else:
-                    kwargs_kept = None
-                inputs = []
+                inputs: list[Any] = []
                 for arg in args:
                     if (one := known(id(arg))) is not None and one() is arg:
                         inputs.append(one)
@@ -551,17 +578,17 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                         inputs.append(None)
                     else:
                         inputs.append(freeze(arg, reference))
-                frame = _FRAME(1)
+                # a torch function written in Python stands between, with its handler
+                frame = _FRAME(3 if type(func) is FunctionType else 1)
                 code: CodeType | None = frame.f_code
-                lasti = frame.f_lasti
-                if open_sites:
-                    top = open_sites[-1]
-                    if code is not top.code:
-                        code, lasti = _place(frame, recorder)
-                    elif top.internal:
+                lasti = 0
+                if open_sites and code is (top := open_sites[-1]).code:
+                    if top.internal:
                         code = None
-                elif INTERNAL[frame.f_code.co_filename]:
-                    code, lasti = _place(frame, recorder)
+                    else:
+                        lasti = frame.f_lasti
+                else:
+                    code, lasti = _place(_FRAME(1), recorder)
             except Exception as fault:  # ours must not end the user's batch
                 failed(fault)
                 return func(*args, **(kwargs or {}))
@@ -573,7 +600,7 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                     end = now()
                     recorder.read_failed(args, kwargs or {})
                     events += (
-                        *(RAISE, func, code, lasti, kwargs_kept, len(args), *inputs),
+                        *(RAISE, func, code, lasti, kept, len(args), *inputs),
                         *(start, end, error_tuple(error)),
                     )
                 except Exception as fault:  # ours must not replace the user's
@@ -590,7 +617,7 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                             func,
                             code,
                             lasti,
-                            kwargs_kept,
+                            kept,
                             len(args),
                             *inputs,
                             start,
@@ -609,7 +636,7 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                     else:
                         made = freeze(output, recorder.define)
                     events += (
-                        *(CALL, func, code, lasti, kwargs_kept, len(args), *inputs),
+                        *(CALL, func, code, lasti, kept, len(args), *inputs),
                         *(start, end, made),
                     )
             except Exception as fault:  # ours must not end the user's batch

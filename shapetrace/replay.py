@@ -53,6 +53,10 @@ _ALIASES = {
 }
 
 
+#: checkpointing ends a recomputation by it, once it has what the backward needs
+_ENOUGH = "_StopRecomputationError"
+
+
 def function_names(func: Any) -> tuple[str, str]:
     """Short and qualified name of a torch function: ("add", "torch.Tensor.__radd__").
 
@@ -296,6 +300,8 @@ class Replay:
             args = self._events[at + 9 : at + 9 + n]
             call = self._begin(site.name, stamp, thread, code, lasti, args, kwargs)
             self._open[thread].pop()
+        if error is not None and error[0] == _ENOUGH:
+            error = None
         self._close(call, self._stamp(stamp), None, self._error(error))
         return at + 9 + int(n)
 

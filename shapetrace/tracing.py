@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
-from types import TracebackType
+from types import BuiltinFunctionType, FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
@@ -240,10 +240,11 @@ class Trace:
             if failure is not None:
                 error.add_note(f"\nshapetrace: {failure}")
             return
-        if error is None and self._checks:
+        if error is None and self._checks and _has_loss(self._recorder):
             from shapetrace.checks import warn
 
-            warn(self.findings)
+            # a failure that the user's code caught is no news to it
+            warn(finding for finding in self.findings if finding.code != "failure")
 
     # -- the data ---------------------------------------------------------------------
 
@@ -619,6 +620,20 @@ def _write(path: str | os.PathLike[str], text: str) -> None:
             file.write(text)
     except OSError as error:
         raise not_writable(path, error) from error
+
+
+def _has_loss(recorder: Recorder | None) -> bool:
+    """Whether the block computed a loss or went backward. A forward pass alone is not
+    judged when the block closes, which would cost ResNet-50 a tenth of its time; its
+    findings are there when they are asked for."""
+    if recorder is None or not recorder.functions:
+        return False
+    kinds = (FunctionType, BuiltinFunctionType)
+    names = {event.__name__ for event in recorder.events if type(event) in kinds}
+    return any(
+        name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
+        for name in names
+    )
 
 
 def _name_roots(roots: list[nn.Module]) -> list[tuple[str, nn.Module]]:

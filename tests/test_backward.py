@@ -157,5 +157,3 @@ def test_double_backward_works():
 def test_backward_without_times_is_refused():
     with pytest.raises(shapetrace.errors.UsageError, match="timing=False"):
         shapetrace.trace(net(), backward=True, timing=False)
-
-

@@ -275,4 +275,4 @@ def test_a_silent_mistake_gives_its_own_finding_and_no_other(name):
 @pytest.mark.parametrize("name", CASES)
 def test_a_finding_names_a_culprit_and_a_line_to_write(name):
     found = findings(*CASES[name][1:])[0]
-    assert found.culprits and found.fixes and found.message in str(found)
+    assert found.culprits and found.fixes and found.code in str(found)

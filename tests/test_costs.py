@@ -160,6 +160,42 @@ def test_recomputation_under_checkpointing_costs_what_the_layer_cost_before():
     first, again = t.costs.calls
     assert again.flops == first.flops == 48
     assert t.costs.flops == 96
+    assert "backward of a recomputation" in t.costs.uncounted
+
+
+def test_a_backward_that_the_records_do_not_lead_to_is_not_called_complete():
+    model = nn.ModuleList([nn.Linear(4, 3), nn.Linear(3, 2)])
+    x = torch.randn(5, 4, requires_grad=True)
+    with shapetrace.trace(model, checks=False) as t:
+        model[1](checkpoint(model[0], x, use_reentrant=True)).sum().backward()
+    assert not t.costs.complete and "backward" in t.costs.uncounted
+
+
+def test_a_custom_function_in_between_does_not_end_the_backward():
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), torch.randn(5, 4)
+
+    def run():
+        return model[1](Same.apply(model[0](x))).sum()
+
+    found = traced(model, run)
+    assert (found.flops, found.backward_flops) == counted(run)
+
+
+def test_checkpointing_that_stops_early_is_no_failure_of_the_layer():
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.Tanh()), torch.randn(2, 4)
+    with shapetrace.trace(model, checks=False) as t:
+        checkpoint(model, x, use_reentrant=False).sum().backward()
+    assert t.failure is None
+    assert [call.error for call in t.calls] == [None] * 6
 
 
 def test_counting_leaves_the_random_state_and_the_grad_mode_alone():

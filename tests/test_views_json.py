@@ -59,8 +59,8 @@ def test_a_place_in_the_code_is_written_once() -> None:
 
 def test_fields_that_an_older_file_lacks_get_their_defaults() -> None:
     document = stdlib.loads(dumps(samples.empty()))
-    assert document["records"]["Recording"].pop() == "error"
-    assert document["recording"].pop() is None
+    assert document["records"]["Recording"].pop() == "dropped_calls"
+    assert document["recording"].pop() == 0
     assert loads(stdlib.dumps(document))[0] == samples.empty()
 
 

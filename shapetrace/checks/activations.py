@@ -75,7 +75,7 @@ def _twice(
     if layer is not None:
         fix = f"self.{layer.name} = nn.Identity()  # {call.name} takes logits"
     else:
-        fix = f"{call.name}(logits, ...)  # logits: what goes into {made.name}()"
+        fix = f"F.{call.name}(logits, ...)  # logits: what goes into {made.name}()"
     name = plain(made.name)
     return finding(
         scene,

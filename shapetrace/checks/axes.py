@@ -17,7 +17,8 @@ from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import DimOrigin
 
-#: (kind, tensor, dimension); kind: data, parameter, made, unknown
+#: (kind, tensor, dimension); kind: data, parameter, unknown, made by the code, or
+#: the states of a recurrent layer
 Root = tuple[str, int, int]
 
 VIEWS = frozenset(
@@ -26,6 +27,7 @@ VIEWS = frozenset(
 #: factories whose size is a count that the code states, not data's
 _COUNTERS = frozenset("arange linspace logspace eye tril_indices meshgrid".split())
 _DETACHED = frozenset("detach detach_ data".split())
+_RECURRENT = frozenset("lstm gru rnn_tanh rnn_relu".split())
 #: elements picked along one dimension by an index of as many dimensions
 _PICKS = frozenset(("gather", "take_along_dim"))
 #: what a tensor descends from
@@ -51,12 +53,13 @@ class Scramble(NamedTuple):
     """A view whose result has its input's sizes in another order.
 
     `order` gives for each dimension of the group's result the factors it has the size
-    of, as positions in `sizes`.
+    of, as positions in `sizes`; `dims` are those dimensions of the result.
     """
 
     call: FunctionCall
     sizes: tuple[int, ...]
     order: tuple[tuple[int, ...], ...]
+    dims: tuple[int, ...]
     sure: bool
 
 
@@ -131,7 +134,7 @@ class Axes:
         if call.name in _DETACHED:
             bits &= ~TRAINABLE
         elif not call.inputs:
-            bits = DATA
+            bits = 0 if call.name in _COUNTERS else DATA
         relation = self._graph.relation(call) if call.inputs else None
         for position, ref in enumerate(call.outputs or ()):
             if ref.id in self._dims:
@@ -171,7 +174,8 @@ class Axes:
         ]
         if not sources:
             if origin.how in ("argument", "new", "values"):
-                return (Axis(size, frozenset((("made", ref.id, dim),)), origin.sure),)
+                kind = "states" if call.name in _RECURRENT else "made"
+                return (Axis(size, frozenset(((kind, ref.id, dim),)), origin.sure),)
             return _unknown(ref, dim)
         if origin.how == "same" or origin.how == "broadcast":
             tensor, d = sources[0] if len(sources) == 1 else self._main(sources)
@@ -264,26 +268,29 @@ class Axes:
                 else:
                     wanted.append(outs.pop(0))
                     asked *= ref.shape[wanted[-1]]
-            sizes = [ref.shape[dim] for dim in wanted]
-            for dim, axes in zip(wanted, self._regroup(call, group, sizes)):
+            for dim, axes in zip(wanted, self._regroup(call, group, ref, wanted)):
                 result[dim] = axes
         return tuple(result)
 
     def _regroup(
-        self, call: FunctionCall, group: list[Axis], sizes: list[int]
+        self, call: FunctionCall, group: list[Axis], ref: TensorRef, dims: list[int]
     ) -> list[tuple[Axis, ...]]:
+        sizes = [ref.shape[dim] for dim in dims]
         if len(sizes) == 1:
             return [tuple(group)]
         if len(group) > 1:
             order = _reordered(group, sizes)
+            pieces = _cut(group, sizes)
+            if order is not None and pieces is not None and _vague(group, order):
+                order = None
             if order is not None:
                 certain = all(axis.sure for axis in group)
                 factors = tuple(axis.size for axis in group)
-                self.scrambles.append(Scramble(call, factors, order, certain))
-            else:
-                pieces = _cut(group, sizes)
-                if pieces is not None:
-                    return pieces
+                self.scrambles.append(
+                    Scramble(call, factors, order, tuple(dims), certain)
+                )
+            elif pieces is not None:
+                return pieces
         roots = frozenset[Root]().union(*(axis.roots for axis in group))
         sure = len(group) == 1 and group[0].sure
         return [(Axis(size, roots, sure),) for size in sizes]
@@ -335,17 +342,20 @@ def _reordered(
     if order is None:
         return None
     flat = [i for part in order for i in part]
-    if flat == sorted(flat):
-        return None
-    if len(sizes) < len(group):
-        for place, i in enumerate(flat):
-            for j in flat[place + 1:]:
-                # a factor of 2 fits nearly anywhere, unless the code stated it
-                if j < i and 2 in (group[i].size, group[j].size):
-                    two = group[i] if group[i].size == 2 else group[j]
-                    if any(kind != "made" for kind, _, _ in two.roots):
-                        return None
-    return order
+    return None if flat == sorted(flat) else order
+
+
+def _vague(group: list[Axis], order: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether a factor of 2 is among those that change places: it fits nearly
+    anywhere, but for the layers and directions of a recurrent layer's states."""
+    flat = [i for part in order for i in part]
+    for place, i in enumerate(flat):
+        for j in flat[place + 1:]:
+            for factor in (group[i], group[j]):
+                if j < i and factor.size == 2:
+                    if any(kind != "states" for kind, _, _ in factor.roots):
+                        return True
+    return False
 
 
 def _deal(

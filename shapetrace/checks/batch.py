@@ -143,11 +143,11 @@ def _runs_over_batch(
     layer = scene.layer(call)
     name = call.name if layer is None else layer.name or layer.type
     other = "(time, batch, features)" if sequence == 0 else "(batch, time, features)"
-    kind = "the layer" if layer is None else f"nn.{_torch_layer(scene, call)}"
+    owner = _outer(scene, call)
+    kind = f"nn.{_type(scene, owner)}" if layer is not None else "the layer"
     fix = f"{kind}(..., batch_first=True)"
     if sequence == 1:
         fix = f"{kind}(..., batch_first=False)"
-    owner = _outer(scene, call)
     yield finding(
         scene,
         rule,
@@ -161,10 +161,9 @@ def _runs_over_batch(
     )
 
 
-def _torch_layer(scene: Scene, call: FunctionCall) -> str:
-    layer = scene.layer(call)
-    assert layer is not None
-    return "MultiheadAttention" if "attention" in call.name else layer.type
+def _type(scene: Scene, owner: Culprit) -> str:
+    info = scene.graph.rec.modules.get(owner.name)
+    return info.type if info is not None else "Module"
 
 
 def _outer(scene: Scene, call: FunctionCall) -> Culprit:
@@ -293,7 +292,10 @@ def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"{call.name} normalises dimension {dim} of {given.shape}, which is the "
             "batch: the samples compete with each other.",
             culprits=[culprit(scene, call, "runs over the batch", dim)],
-            fixes=[f"dim={d}" for d in dict.fromkeys((wide[-1], wide[0]))],
+            fixes=[
+                f"{call.name}(..., dim={d})"
+                for d in dict.fromkeys((wide[-1], wide[0]))
+            ],
             shapes=[("input", given, dim)],
             way=(given.id, dim),
         )

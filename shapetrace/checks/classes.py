@@ -150,7 +150,7 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if not axes.from_parameter(ref.id, dim) or max(ref.shape) == 1:
             continue
         wide = [d for d, size in enumerate(ref.shape) if size > 1 and d > 0]
-        fixes = [f"softmax(dim={d})" for d in wide[:1]]
+        fixes = [f"{call.name}(..., dim={d})" for d in wide[:1]]
         if call.name == "cross_entropy":
             fixes = ["F.binary_cross_entropy_with_logits(logits, target.float())"]
         yield finding(

@@ -57,21 +57,17 @@ def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 def _fix(scramble: Scramble) -> str:
     """The permute that gives the dimensions that order."""
     call = scramble.call
-    shape = call.inputs[0].shape
     made = (call.outputs or ())[0].shape
+    before, after = made[:scramble.dims[0]], made[scramble.dims[-1] + 1:]
+    shape = (*before, *scramble.sizes, *after)
     flat = [i for part in scramble.order for i in part]
-    for start in range(len(shape) - len(flat) + 1):
-        if shape[start:start + len(flat)] == scramble.sizes:
-            dims = [*range(start), *(start + i for i in flat)]
-            dims += range(len(dims), len(shape))
-            line = f"x.permute({', '.join(map(str, dims))})"
-            if tuple(shape[d] for d in dims) != made:
-                line += f".reshape{made}"
-            return line
-    rest = made[1:] if len(made) > 1 else made
-    return f"x.reshape({', '.join(map(str, scramble.sizes))}, ...).permute(...)" + (
-        f".reshape(-1, {', '.join(map(str, rest))})"
-    )
+    dims = [*range(len(before)), *(len(before) + i for i in flat)]
+    dims += range(len(dims), len(shape))
+    line = "x" if call.inputs[0].shape == shape else f"x.reshape{shape}"
+    line += f".permute({', '.join(map(str, dims))})"
+    if tuple(shape[d] for d in dims) != made:
+        line += f".reshape{made}"
+    return line
 
 
 def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:

@@ -149,19 +149,21 @@ def _sum(counts: Iterable[int | None]) -> int:
 
 def _counts(rec: Recording) -> tuple[list[int | None], list[int | None], bool]:
     """FLOPs of each function, forward and backward; whether a backward was seen."""
-    masks = list(backwards(rec))
+    ran: dict[int, list[tuple[bool, ...]]] = {}
+    for masks in backwards(rec):
+        for index, one in masks.items():
+            ran.setdefault(index, []).append(one)
     forward: list[int | None] = []
     backward: list[int | None] = []
     with FlopCounter() as counter:
         for call in rec.functions:
             forward.append(counter.count(call, None).forward)
             total: int | None = 0
-            for ran in masks:
-                if call.index in ran and total is not None:
-                    more = counter.count(call, ran[call.index]).backward
-                    total = None if more is None else total + more
+            for mask in ran.get(call.index, ()):
+                more = counter.count(call, mask).backward if mask else None
+                total = None if more is None or total is None else total + more
             backward.append(total)
-    return forward, backward, bool(masks)
+    return forward, backward, bool(ran)
 
 
 class _Sums:
@@ -202,7 +204,7 @@ class _Sums:
         seen: a call that came to its end costs what the same call did before."""
         firsts: dict[tuple[str, Shapes], int] = {}
         for call in rec.calls:
-            if not call.recomputed and call.error is None:
+            if not call.recomputed and call.outputs is not None:
                 firsts.setdefault((call.name, _shapes(call)), call.index)
         inside: dict[int, list[int]] = {}
         for call in rec.calls:
@@ -212,10 +214,13 @@ class _Sums:
             if not call.recomputed:
                 continue
             twin = firsts.get((call.name, _shapes(call)))
-            if twin is not None and call.error is None:
+            if twin is not None and call.outputs is not None:
                 self.flops[call.index] = self.flops[twin]
                 self.moved[call.index] = self.moved[twin]
                 self.missing[call.index] = set(self.missing[twin])
+                if self.flops[twin] and not self.backward[twin]:
+                    # reentrant: the backward ran through what nobody saw
+                    self.missing[call.index].add("backward of a recomputation")
                 continue
             for child in inside.get(call.index, ()):
                 self._add(child, call.index)

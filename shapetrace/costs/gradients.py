@@ -17,7 +17,19 @@ _CUT = {"detach", "detach_", "data"}
 
 def backwards(rec: Recording) -> Iterator[Masks]:
     """For each `.backward()` and `torch.autograd.grad` of the trace, the calls that it
-    ran through. Calls that made none of what was differentiated are not among them."""
+    ran through. Where the records do not lead to them, the backward itself stands for
+    what is unknown: torch's own code can switch autograd on and off unseen, as
+    reentrant checkpointing does.
+
+    A custom `autograd.Function` counts as what its forward calls.
+    """
+    producers = {
+        ref.id: call
+        for call in rec.functions
+        if call.error is None
+        for ref in call.outputs or ()
+    }
+    everything = _tracked(rec, None)
     for call in rec.functions:
         if call.error is not None or not call.inputs:
             continue
@@ -25,12 +37,13 @@ def backwards(rec: Recording) -> Iterator[Masks]:
             roots = call.inputs[:1]
             if call.qualname == "torch.autograd.backward":
                 roots = _refs(call.args[0] if call.args else call.inputs)
-            yield _needed(rec, call, roots, None)
+            yield _needed(producers, call, roots, everything)
         elif call.name == "grad" and "autograd" in call.qualname:
             given = [*call.args, *call.kwargs.values()]
             if len(given) >= 2:
                 towards = {ref.id for ref in _refs(given[1])}
-                yield _needed(rec, call, _refs(given[0]), towards)
+                tracked = _tracked(rec, towards)
+                yield _needed(producers, call, _refs(given[0]), tracked)
 
 
 def _refs(value: Any) -> tuple[TensorRef, ...]:
@@ -42,32 +55,30 @@ def _refs(value: Any) -> tuple[TensorRef, ...]:
 
 
 def _needed(
-    rec: Recording,
+    producers: dict[int, FunctionCall],
     backward: FunctionCall,
     roots: tuple[TensorRef, ...],
-    towards: set[int] | None,
+    tracked: set[int],
 ) -> Masks:
-    before = [call for call in rec.functions if call.order < backward.order]
-    tracked = _tracked(rec, before, towards)
-    needed = {ref.id for ref in roots}
-    masks: Masks = {}
-    for call in reversed(before):
-        made = {ref.id for ref in call.outputs or ()}
+    open_ = [ref.id for ref in roots if ref.id in tracked]
+    masks: Masks = {} if open_ else {backward.index: ()}
+    while open_:
+        call = producers.get(open_.pop())
+        if call is None or call.index in masks or not call.grad:
+            continue
         mask = tuple(ref.id in tracked for ref in call.inputs)
-        if needed & made & tracked and any(mask) and call.grad:
+        if any(mask):
             masks[call.index] = mask
-            needed |= {ref.id for ref in call.inputs if ref.id in tracked}
+            open_ += [ref.id for ref in call.inputs if ref.id in tracked]
     return masks
 
 
-def _tracked(
-    rec: Recording, calls: list[FunctionCall], towards: set[int] | None
-) -> set[int]:
+def _tracked(rec: Recording, towards: set[int] | None) -> set[int]:
     """The tensors that a gradient flows through: towards these, or towards every
     tensor that asked for one."""
     asked = {key for key, origin in rec.origins.items() if origin.requires_grad}
     tracked = asked if towards is None else set(towards)
-    for call in calls:
+    for call in rec.functions:
         taken = any(ref.id in tracked for ref in call.inputs)
         flows = taken and call.grad and call.name not in _CUT
         if not flows and call.name.endswith("_") and call.inputs:

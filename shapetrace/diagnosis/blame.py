@@ -451,7 +451,14 @@ def _operands(
             return [joined, *parted(graph, left, right)]
     branches = parted(graph, left, right)
     if branches:
-        return [*branches, *_enclosing(graph, problem.call, "holds both branches")]
+        end = graph.trail(left.tensor, left.dim or 0).end
+        data = (
+            [of_data(graph, end.tensor, dim=end.dim, size=graph.size(end.tensor, end.dim))]
+            if end.kind == "data"
+            else []
+        )
+        around = _enclosing(graph, problem.call, "holds both branches")
+        return [*branches[: 1 + (not data)], *data, *around]
     sides = []
     for spot, other in ((left, right), (right, left)):
         assert spot.tensor is not None and spot.dim is not None

@@ -58,8 +58,10 @@ def for_layer(desk: Desk) -> Found:
     maps = info.type == "Linear" and len(ref.shape) == 4
     if maps and ref.shape[1] == _wanted(desk, info):
         yield desk.edit(ref, edits.pool(), about)
-    for edit in _shapes(ref.shape, _wanted(desk, info)):
-        yield desk.edit(ref, edit, about)
+    # maps that a layer made are not images of another layout
+    if len(ref.shape) != 4 or not desk.graph.from_model(ref.id):
+        for edit in _shapes(ref.shape, _wanted(desk, info)):
+            yield desk.edit(ref, edit, about)
     yield from _inputs(desk, layer)
 
 

@@ -20,13 +20,13 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from shapetrace.diagnosis.ahead import ahead, clash_text, doubt
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.problem import Problem
 from shapetrace.diagnosis.rewrite import find
 from shapetrace.lineage import Graph, describe
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, Opaque, TensorRef
 from shapetrace.signatures import (
-    Conflict,
     broadcasts,
     conflicts,
     is_loss,
@@ -125,8 +125,11 @@ class Trial:
             proven = True
         if not proven:
             return Outcome("untried")
-        ahead = _ahead(self.graph, self.problem, call)
-        return Outcome("moved", ahead) if ahead else Outcome("verified")
+        later = ahead(self.graph, self.problem, call)
+        if later:
+            return Outcome("moved", later)
+        waits = doubt(self.graph, repair.modules)
+        return Outcome("untried", waits) if waits else Outcome("verified")
 
     def _raised(self) -> bool:
         """Whether the call as recorded raises on zeros too: only then does it prove
@@ -229,7 +232,7 @@ class _Walk:
                 raise _Unknown
             clash = found[0]
             name = describe(self.graph, call)[0]
-            raise _Elsewhere(_clash(name, clash.right.name or clash.name, clash))
+            raise _Elsewhere(clash_text(name, clash.right.name or clash.name, clash))
         shapes = predict(now, tuple(ref.shape for ref in now.inputs))
         if shapes is None:
             raise _Unknown
@@ -311,12 +314,6 @@ def _put(value: Any, at: Mapping[str, TensorRef]) -> Any:
     return value
 
 
-def _clash(name: str, role: str, clash: Conflict) -> str:
-    if clash.kind == "rank":
-        return f"then {name} gets {clash.left.size} dimensions, {role} is wanted"
-    return f"then {name} expects {role}={clash.right.size}, gets {clash.left.size}"
-
-
 def _one_device(call: FunctionCall) -> bool:
     return len({ref.device for ref in call.inputs if ref.shape}) < 2
 
@@ -380,36 +377,3 @@ def _filled(value: Any, zeros: Mapping[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.device):
         return torch.device("cpu")
     return value
-
-
-def _ahead(graph: Graph, problem: Problem, call: FunctionCall) -> str:
-    """What the following layers of an nn.Sequential say to the repaired output: they
-    never ran, but which they are is known. "" where they go well or are not known."""
-    layer = problem.layer
-    shapes = predict(call, tuple(ref.shape for ref in call.inputs))
-    if layer is None or not shapes or len(shapes) != 1 or not call.inputs:
-        return ""
-    ref = replace(call.inputs[0], path="args[0]", shape=shapes[0])
-    owner, _, position = layer.name.rpartition(".")
-    info = graph.rec.modules.get(owner)
-    while info is not None and info.type == "Sequential" and position.isdigit():
-        position = str(int(position) + 1)
-        name = f"{owner}.{position}" if owner else position
-        following = graph.rec.modules.get(name)
-        if following is None:
-            return ""
-        made = module_function(
-            replace(layer, name=name, type=following.type, inputs=(ref,)), following
-        )
-        if made is None:
-            return ""
-        found = conflicts(made)
-        if found:
-            return _clash(name, found[0].right.name or found[0].name, found[0])
-        after = predict(made, tuple(other.shape for other in made.inputs))
-        if not after or len(after) != 1:
-            return ""
-        if any(size < 1 for size in after[0]):
-            return f"then the input of {name} is too small for its window"
-        ref = replace(ref, shape=after[0])
-    return ""

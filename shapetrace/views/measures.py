@@ -90,7 +90,8 @@ def _costs(groups: Sequence[Sequence[ModuleCall]], costs: Costs) -> Columns:
     flops, moved = columns["flops"], columns["moved_bytes"]
     times = [sum(one.time_ns for one in calls) for calls in of]
     columns["intensity"] = [
-        a / b if a is not None and b else None for a, b in zip(flops, moved, strict=True)
+        a / b if a is not None and b else None
+        for a, b in zip(flops, moved, strict=True)
     ]
     if any(times):
         columns["flops_per_second"] = [

@@ -31,7 +31,7 @@ def plot(
     }
     if kind not in kinds:
         choices = ", ".join(map(repr, kinds))
-        raise UsageError(f"there is no plot {kind!r}: plot(kind) takes one of {choices}")
+        raise UsageError(f"there is no plot {kind!r}: plot() takes one of {choices}")
     _check(rec, kind)
     if ax is None:
         ax = _new_axes(kind, rec)
@@ -94,7 +94,8 @@ def _time(rec: Recording, costs: Costs, ax: Axes) -> None:
     slowest = sorted(own, key=lambda name: -own[name])
     shown, rest = slowest[:_MOST_BARS], slowest[_MOST_BARS:]
     whole = sum(own.values()) or 1.0
-    ax.barh([labels[name] for name in shown], [own[name] for name in shown], color=_BLUE)
+    widths = [own[name] for name in shown]
+    ax.barh([labels[name] for name in shown], widths, color=_BLUE)
     ax.invert_yaxis()
     for at, name in enumerate(shown):
         ax.annotate(
@@ -191,7 +192,8 @@ def _roof(found: list[CallCost], moved: float, ax: Axes) -> None:
     right = max(ridge, *(_known(cost.intensity) for cost in found)) * 2
     ax.plot([left, ridge, right], [left * moved, best, best], color=_GREY, zorder=0)
     ax.set_title(
-        f"Best of this trace: {words.scaled(best, 'FLOP/s')}, {words.scaled(moved, 'B/s')}",
+        f"Best of this trace: {words.scaled(best, 'FLOP/s')},"
+        f" {words.scaled(moved, 'B/s')}",
         fontsize="medium",
     )
 

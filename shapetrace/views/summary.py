@@ -12,13 +12,14 @@ from shapetrace.records import ModuleCall, Recording
 from shapetrace.views import words
 from shapetrace.views.measures import BYTES, TIMES, module_measures, total
 from shapetrace.views.sentences import title
-from shapetrace.views.text import NARROWEST, WIDEST, shorten
+from shapetrace.views.text import NARROWEST, WIDEST
 
 if TYPE_CHECKING:
     Cells = dict[str, list[str]]
 
 _MOST_ROWS = 30
 _MOST_UNCOUNTED = 8
+_SHORTEST_NAME = 22
 #: from the first to the last that goes where there is no room
 _SPARE = (
     *("first ms", "p95 ms", "moved", "FLOP/s", "bwd FLOPs"),
@@ -146,14 +147,12 @@ def _draw(cells: Cells, width: int) -> str:
         return sum(widths) + 2 * (len(widths) - 1) - width
 
     for key in _SPARE:
-        if excess() > 0 and key in cells and max(map(len, cells["module"])) < excess() + 16:
+        longest = max(map(len, cells["module"]))
+        if key in cells and excess() > max(0, longest - _SHORTEST_NAME):
             del cells[key]
     names = cells["module"]
-    room = max(12, max(map(len, names)) - max(0, excess()))
-    cells["module"] = [shorten(name, room) for name in names]
-    for key in _SPARE:
-        if excess() > 0:
-            cells.pop(key, None)
+    room = max(_SHORTEST_NAME, max(map(len, names)) - max(0, excess()))
+    cells["module"] = [_end(name, room) for name in names]
     rows = [list(cells), ["─" * max(map(len, (k, *c))) for k, c in cells.items()]]
     text = tabulate(
         [*rows, *zip(*cells.values(), strict=True)],
@@ -164,6 +163,11 @@ def _draw(cells: Cells, width: int) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
+def _end(name: str, room: int) -> str:
+    """The end of a name tells modules apart, its beginning is that of many."""
+    return name if len(name) <= room else f"…{name[len(name) - room + 1:]}"
+
+
 def _sentences(rec: Recording, costs: Costs) -> list[str]:
     """What the whole took, what the tracer took of it, and what is not known."""
     said = []
@@ -171,8 +175,9 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
         line = f"Measured {words.milliseconds(costs.measured_ns)} ms in modules"
         if costs.corrected_ns is not None and costs.distortion is not None:
             line += (
-                f"; without the tracer's own cost {words.milliseconds(costs.corrected_ns)}"
-                f" ms (it took about {costs.distortion:.1%})"
+                "; without the tracer's own cost"
+                f" {words.milliseconds(costs.corrected_ns)} ms"
+                f" (it took about {costs.distortion:.1%})"
             )
         said.append(line + ".")
     if costs.flops is not None:
