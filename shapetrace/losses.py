@@ -12,9 +12,7 @@ def losses(graph: Graph) -> tuple[FunctionCall, ...]:
     what `.backward()` was called on, where no such loss stands behind it."""
     functions = graph.rec.functions
     found = {call.index for call in functions if is_loss(call.name)}
-    known = {
-        ref.id for index in found for ref in functions[index].outputs or ()
-    }
+    known = {ref.id for index in found for ref in functions[index].outputs or ()}
     for call in functions:
         if call.name == "backward" and call.inputs:
             start = call.inputs[0].id

@@ -117,7 +117,7 @@ class Recorder:
         self.functions = functions
         self.read_values = read_values
         self.events: list[Any] = []
-        self.modules: dict[str, weakref.ref[nn.Module]] = {}
+        self.modules: dict[str, nn.Module] = {}
         #: what went wrong in here, in words: an exception would keep tensors alive
         self.faults: list[str] = []
         self.thread = ident()
@@ -156,14 +156,17 @@ class Recorder:
         self._hooked.clear()
 
     def live(self) -> list[tuple[str, nn.Module]]:
-        """The hooked modules that still exist, their tensors defined (again, where a
-        lazy module has only now got them)."""
-        alive = [(name, ref()) for name, ref in self.modules.items()]
-        found = [(name, module) for name, module in alive if module is not None]
+        """The hooked modules, their tensors defined (again, where a lazy module has
+        only now got them)."""
+        found = list(self.modules.items())
         with _DISABLED():
             for name, module in found:
                 self._register_tensors(name, module)
         return found
+
+    def release(self) -> None:
+        """Let go of the modules, once what they are has been asked."""
+        self.modules.clear()
 
     def known(self) -> dict[int, Reference]:
         """`id(tensor)` to reference, of the tensors that were seen and still exist."""
@@ -178,7 +181,7 @@ class Recorder:
                     continue
                 name = ".".join(part for part in (prefix, path) if part)
                 self._hooked.add(id(module))
-                self.modules[name] = weakref.ref(module)
+                self.modules[name] = module
                 self._register_tensors(name, module)
                 pre, post = _hooks(self, Site(name, module))
                 befores, afters = [pre], [post]
@@ -244,11 +247,9 @@ class Recorder:
         return self.known()
 
     def own_tensors(self) -> Iterator[tuple[torch.Tensor, Origin]]:
-        """The parameters and buffers of all hooked modules that still exist."""
-        for name, reference in list(self.modules.items()):
-            module = reference()
-            if module is not None:
-                yield from _own_tensors(name, module)
+        """The parameters and buffers of all hooked modules."""
+        for name, module in list(self.modules.items()):
+            yield from _own_tensors(name, module)
 
     def _first_call(self) -> Callable[[nn.Module, Any], None]:
         """For `trace()`: a global pre-hook that hooks a module when it is first met.
@@ -337,9 +338,7 @@ class Recorder:
                 self.read_range(value)
 
 
-def _own_tensors(
-    name: str, module: nn.Module
-) -> Iterator[tuple[torch.Tensor, Origin]]:
+def _own_tensors(name: str, module: nn.Module) -> Iterator[tuple[torch.Tensor, Origin]]:
     own: list[tuple[Literal["parameter", "buffer"], dict[str, Any]]] = [
         ("parameter", module._parameters),
         ("buffer", module._buffers),

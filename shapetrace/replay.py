@@ -583,7 +583,9 @@ def _references(
     tensors: Mapping[str, Any], known: dict[int, Reference]
 ) -> list[tuple[str, Reference]]:
     return [
-        (key, known[id(tensor)]) for key, tensor in tensors.items() if id(tensor) in known
+        (key, known[id(tensor)])
+        for key, tensor in tensors.items()
+        if id(tensor) in known
     ]
 
 

@@ -91,9 +91,7 @@ def freeze(value: Any, leaf: Callable[[torch.Tensor], Any], depth: int = 0) -> A
     name, style, keys, values = parts
     if len(values) > _LONG and all(type(part) in PLAIN for part in values):
         return Opaque(f"{name} of {len(values)} values")
-    return Nested(
-        name, style, keys, [freeze(part, leaf, depth + 1) for part in values]
-    )
+    return Nested(name, style, keys, [freeze(part, leaf, depth + 1) for part in values])
 
 
 def _parts(value: Any) -> tuple[str, str, tuple[Any, ...], list[Any]] | None:
@@ -111,7 +109,9 @@ def _parts(value: Any) -> tuple[str, str, tuple[Any, ...], list[Any]] | None:
         return name, "item", tuple(range(len(value))), list(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = tuple(
-            field.name for field in dataclasses.fields(value) if hasattr(value, field.name)
+            field.name
+            for field in dataclasses.fields(value)
+            if hasattr(value, field.name)
         )
         return name, "field", names, [getattr(value, field) for field in names]
     node = _pytree.SUPPORTED_NODES.get(kind)

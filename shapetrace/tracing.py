@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from shapetrace.lineage import Graph
 
 PlotKind = Literal["time", "memory", "roofline"]
+_RAN_EAGERLY = (
+    "compiled code ran eagerly inside the trace: times are those of eager execution"
+)
 By = Literal["call", "module", "function", "broadcast"]
 
 
@@ -129,6 +132,7 @@ class Trace:
         max_calls: int | None = None,
     ) -> None:
         self._roots: list[nn.Module] = list(modules)
+        self._given = bool(self._roots)
         self._memory = memory
         self._backward = backward
         self._max_calls = max_calls
@@ -180,10 +184,8 @@ class Trace:
                 # compiled code calls neither hooks nor modes; the stance leaves with
                 # the context, and the compiled code is used again as it is
                 self._release.enter_context(torch.compiler.set_stance("force_eager"))
-                self._notes.append(
-                    "compiled code ran eagerly inside the trace: times are those of "
-                    "eager execution"
-                )
+                if self._given:
+                    self._notes.append(_RAN_EAGERLY)
             if _has_fast_path(self._roots):
                 self._notes.append(
                     "nn.MultiheadAttention and nn.TransformerEncoderLayer leave their "
@@ -216,6 +218,8 @@ class Trace:
             self._state = "done"
         try:
             self._seen = see_modules(recorder)
+            if not self._given and _compiled(list(recorder.modules.values())):
+                self._notes.append(_RAN_EAGERLY)
             if error is not None:
                 self._error = error_tuple(error)
             self._say(error)
@@ -223,6 +227,8 @@ class Trace:
             raise  # the user's filters make warnings errors; the body has not raised
         except Exception as fault:  # ours must not replace the user's exception
             recorder.fault(fault)
+        finally:
+            recorder.release()
         if recorder.faults:
             warnings.warn(
                 f"shapetrace failed {len(recorder.faults)} times while recording, first "
@@ -263,9 +269,7 @@ class Trace:
             self._replayed = grown
             running = self._state == "running"
             seen = see_modules(recorder) if running else self._seen
-            replay = self._replay = Replay(
-                recorder, seen, self._error, running=running
-            )
+            replay = self._replay = Replay(recorder, seen, self._error, running=running)
             notes = list(self._notes)
             if recorder.faults:
                 notes.append(f"{len(recorder.faults)} events could not be recorded")

@@ -225,6 +225,13 @@ def shuffles():
     return F.mse_loss(F.pixel_shuffle(x, 2), torch.rand(4, 2, 16, 16))
 
 
+def windows_after_a_grid():
+    x = torch.rand(2, 8, 3, 5, 3, 5).permute(0, 1, 3, 2, 5, 4).reshape(2, 8, 15, 15)
+    x = nn.Conv2d(8, 8, 1)(x).view(2, 8, 5, 3, 5, 3).permute(0, 1, 3, 2, 5, 4)
+    x = x.reshape(2, 8, 15, 15).view(2, 8, 5, 3, 5, 3)
+    return F.mse_loss(x.mean((3, 5)), torch.rand(2, 8, 5, 5))
+
+
 def stacked_frames():
     x = words(labels(4, 12))
     return F.mse_loss(nn.Linear(24, 3)(x.view(4, 4, 24)), torch.rand(4, 4, 3))

@@ -125,7 +125,9 @@ TEXT = {
     "MistralForCausalLM": GROUPED,
     "GemmaForCausalLM": {**GROUPED, "head_dim": 8},
     "MixtralForCausalLM": {**GROUPED, "num_local_experts": 4},
-    "BloomForCausalLM": {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64},
+    "BloomForCausalLM": {
+        "hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64,
+    },
     "MambaForCausalLM": {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 64},
     "T5ForConditionalGeneration": {
         "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,

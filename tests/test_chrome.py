@@ -13,6 +13,8 @@ from torch import nn
 
 import shapetrace
 from shapetrace.errors import ReportError, UsageError
+from shapetrace.records import FunctionCall, ModuleCall, Recording
+from shapetrace.views.chrome import events
 
 PHASES = {"X": {"ts", "dur", "args", "cat"}, "M": {"args"}, "C": {"ts", "args"}}
 
@@ -103,3 +105,14 @@ def test_a_missing_folder_is_a_report_error(tmp_path):
         model(torch.randn(2, 4))
     with pytest.raises(ReportError, match="makedirs"):
         t.to_chrome_trace(tmp_path / "none" / "trace.json")
+
+
+def test_of_slices_that_begin_together_the_outer_comes_first():
+    calls = (
+        ModuleCall(0, None, 0, "", "Net", (), (), duration_ns=9),
+        ModuleCall(1, 0, 1, "a", "Linear", (), (), duration_ns=5),
+    )
+    function = FunctionCall(0, 1, "linear", "torch.linear", (), (), duration_ns=3)
+    made = events(Recording(calls, (function,), {}, {}))
+    slices = [event["name"] for event in made if event["ph"] == "X"]
+    assert slices == ["Net", "a (Linear)", "linear"]

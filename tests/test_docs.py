@@ -12,7 +12,9 @@ import pytest
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "scenarios.md"
 RECIPE = re.compile(r"## (.*?)\n.*?```python\n(.*?)```\n\n```text\n(.*?)```", re.S)
-RECIPES = {title: (code, said) for title, code, said in RECIPE.findall(PAGE.read_text())}
+RECIPES = {
+    title: (code, said) for title, code, said in RECIPE.findall(PAGE.read_text())
+}
 
 
 def explain(code):

@@ -207,7 +207,9 @@ def test_d2_integer_one_hot_targets():
     t, error = traced(model, lambda: F.cross_entropy(model(torch.randn(4, 8)), y))
     assert "floating point" in str(error)
     assert t.failure.culprits[0].kind == "target"
-    assert any("argmax(1)" in fix.line or ".float()" in fix.line for fix in t.failure.fixes)
+    assert any(
+        "argmax(1)" in fix.line or ".float()" in fix.line for fix in t.failure.fixes
+    )
 
 
 def test_d3_the_data_has_two_batch_sizes():

@@ -283,6 +283,8 @@ class Axes:
             pieces = _cut(group, sizes)
             if order is not None and pieces is not None and _vague(group, order):
                 order = None
+            if all(axis.roots == group[0].roots for axis in group):
+                order = None  # factors of one dimension, split anew
             if order is not None:
                 certain = all(axis.sure for axis in group)
                 factors = tuple(axis.size for axis in group)
@@ -292,7 +294,7 @@ class Axes:
             elif pieces is not None:
                 return pieces
         roots = frozenset[Root]().union(*(axis.roots for axis in group))
-        sure = len(group) == 1 and group[0].sure
+        sure = group[0].sure and all(axis.roots == roots for axis in group)
         return [(Axis(size, roots, sure),) for size in sizes]
 
 

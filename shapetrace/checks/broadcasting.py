@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from shapetrace.checks.axes import DATA, PARAMETER, Root
 from shapetrace.checks.registry import Check, check
@@ -178,6 +179,11 @@ def _blame(
             found.append(_maker_of_one(scene, one, at, two.shape[at]))
         else:
             found.append(size_culprit(scene, one.id, at, f"makes {size}", 1))
+        last = found[-1]
+        if last is not None and last.kind == "input" and scene.is_raw_data(one.id):
+            # given to the model, but to be compared with what it predicts
+            name = last.name.replace("input", "target", 1)
+            found[-1] = replace(last, kind="target", name=name)
     if len(ref.shape) == len(other.shape) and _is_layer(found[1]):
         if not _is_layer(found[0]) and found[0] is not None:
             if found[0].kind in ("target", "input"):

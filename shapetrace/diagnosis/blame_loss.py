@@ -21,7 +21,6 @@ from shapetrace.lineage import Graph, Hop, Trail
 from shapetrace.losses import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
 
-
 #: losses whose target holds class indices, with a dimension less than the prediction
 _BY_CLASS = ("cross_entropy", "nll_loss", "multi_margin_loss", "ctc_loss")
 
@@ -81,7 +80,11 @@ def _last_layer(graph: Graph, prediction: TensorRef) -> list[Culprit]:
     """The newest layer behind a prediction."""
     for _, call in graph.chain(prediction.id):
         if graph.layer_of(call) is not None and len(call.inputs) > 1:
-            return [of_call(graph, call, reason=f"makes the prediction {_x(prediction.shape)}")]
+            return [
+                of_call(
+                    graph, call, reason=f"makes the prediction {_x(prediction.shape)}"
+                )
+            ]
     return []
 
 
@@ -116,8 +119,10 @@ def _ranks(
             target,
             dim=right.dim,
             size=size,
-            reason=f"has a dimension of {size} (dim {right.dim}) that the prediction "
-            f"{_x(prediction.shape)} has not",
+            reason=(
+                f"has a dimension of {size} (dim {right.dim}) that the prediction "
+                f"{_x(prediction.shape)} has not"
+            ),
         )
         gone = removed(graph, prediction.id, size)
         if gone is not None and (size > 1 or right.dim == 0 and gone[0].direct):
@@ -146,8 +151,10 @@ def _ranks(
         graph,
         target,
         size=len(target.shape),
-        reason=f"has shape {_x(target.shape)}, without the prediction's dimension of "
-        f"{size}",
+        reason=(
+            f"has shape {_x(target.shape)}, without the prediction's dimension of "
+            f"{size}"
+        ),
     )
     width = all(leaf.end.kind == "parameter" for leaf in found)
     if size == 1 or width:
@@ -218,8 +225,10 @@ def _batch_dim(
                 dim=left.dim,
                 size=left.size,
                 expected=right.size,
-                reason=f"gives the batch of {right.size} in dim 0; {problem.call.name} takes "
-                f"dim {left.dim} as the batch: a permute is missing",
+                reason=(
+                    f"gives the batch of {right.size} in dim 0; {problem.call.name}"
+                    f" takes dim {left.dim} as the batch: a permute is missing"
+                ),
             ),
             *_last_layer(graph, prediction),
         ]
@@ -259,22 +268,30 @@ def _sizes(
             )
         )
     if not own:
-        made = [c for leaf in others for c in of_leaf(graph, leaf, right.size, None, target=True)]
+        made = [
+            c
+            for leaf in others
+            for c in of_leaf(graph, leaf, right.size, None, target=True)
+        ]
         return [*wrong, *made]
     if not others:
         merged = _merger(graph, own, left, right)
-        made = [c for leaf in own for c in of_leaf(graph, leaf, left.size, None, target=False)]
+        made = [
+            c
+            for leaf in own
+            for c in of_leaf(graph, leaf, left.size, None, target=False)
+        ]
         return [*merged, *made, *wrong]
     if len(own) == 1 and len(others) == 1:
         return _pair(graph, own[0], others[0], left, right, wrong)
     merged = _merger(graph, own, left, right)
-    made = [c for leaf in own for c in of_leaf(graph, leaf, left.size, None, target=False)]
+    made = [
+        c for leaf in own for c in of_leaf(graph, leaf, left.size, None, target=False)
+    ]
     return [*merged, *made, *wrong]
 
 
-def _merger(
-    graph: Graph, own: list[Leaf], left: Spot, right: Spot
-) -> list[Culprit]:
+def _merger(graph: Graph, own: list[Leaf], left: Spot, right: Spot) -> list[Culprit]:
     """The function that joined what is left over into the prediction's dimension."""
     for leaf in own:
         for hop in changers(graph, leaf.hops):
@@ -287,8 +304,10 @@ def _merger(
                         dim=hop.dim,
                         size=left.size,
                         expected=right.size,
-                        reason=f"joins {hop.origin.note or 'several dimensions'} into "
-                        f"{graph.size(hop.tensor, hop.dim)}",
+                        reason=(
+                            f"joins {hop.origin.note or 'several dimensions'} into "
+                            f"{graph.size(hop.tensor, hop.dim)}"
+                        ),
                     )
                 ]
     return []
@@ -373,8 +392,10 @@ def _moved_batch(graph: Graph, mine: Leaf, other: Leaf) -> Culprit | None:
                 dim=hop.dim,
                 size=size,
                 expected=other.size,
-                reason=f"puts dim {source[0][1]} of {_x(call.inputs[0].shape)}, the {size}, "
-                f"where the batch of {other.size} should be",
+                reason=(
+                    f"puts dim {source[0][1]} of {_x(call.inputs[0].shape)}, the"
+                    f" {size}, where the batch of {other.size} should be"
+                ),
             )
     return None
 
@@ -427,4 +448,9 @@ def of_leaf(
 
 
 def _x(shape: tuple[int, ...]) -> str:
-    return "(" + ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+    return (
+        "("
+        + ", ".join(str(size) for size in shape)
+        + ("," if len(shape) == 1 else "")
+        + ")"
+    )

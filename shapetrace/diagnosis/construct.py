@@ -112,8 +112,10 @@ def _is_default(name: str, value: Any, default: Any, info: ModuleInfo) -> bool:
     if value == default or _uniform(value) == default:
         return True
     # a pooling's stride is its kernel where it is not given
-    return name == "stride" and default is None and value == info.attributes.get(
-        "kernel_size"
+    return (
+        name == "stride"
+        and default is None
+        and value == info.attributes.get("kernel_size")
     )
 
 

@@ -63,9 +63,7 @@ def _is_sequential(func: ast.expr) -> bool:
     return name == "Sequential"
 
 
-def _assigned(
-    graph: Graph, owner: str, attribute: str
-) -> tuple[ast.expr | None, str]:
+def _assigned(graph: Graph, owner: str, attribute: str) -> tuple[ast.expr | None, str]:
     """The value of the one assignment `self.<attribute> = …` in the owner's class."""
     info = graph.rec.modules.get(owner)
     if info is None:

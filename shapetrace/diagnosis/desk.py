@@ -177,7 +177,7 @@ class Desk:
             own = line.text(line.tree.func)
             made = text.partition("(")[0]
             if own.endswith(info.type) and made == f"nn.{info.type}":
-                text = own + text[len(made):]
+                text = own + text[len(made) :]
             elif own.endswith("." + info.type):
                 text = own.removesuffix(info.type) + text.removeprefix("nn.")
             new_line = line.around(text)
@@ -198,7 +198,7 @@ class Desk:
                     if isinstance(line.tree.func, (ast.Name, ast.Attribute)):
                         text = line.text(line.tree.func)
                 break
-        inner = name[len(root) + 1:] if root else name
+        inner = name[len(root) + 1 :] if root else name
         for part in inner.split("."):
             text += f"[{part}]" if part.isdigit() else f".{part}"
         return text

@@ -9,7 +9,8 @@ from shapetrace.diagnosis.blame import blame
 from shapetrace.diagnosis.fixes import propose
 from shapetrace.diagnosis.problem import Problem, find_problem, from_module
 from shapetrace.diagnosis.suspects import of_call, of_data, of_module
-from shapetrace.diagnosis.text import render, sentence
+from shapetrace.diagnosis.sentence import sentence
+from shapetrace.diagnosis.text import render
 from shapetrace.lineage import Call, Graph, make_step
 from shapetrace.records import (
     Culprit,
@@ -152,7 +153,9 @@ def _of_module(graph: Graph, module: ModuleCall) -> Diagnosis:
             break
     name = module.name or module.type
     shapes = ", ".join(str(ref.shape) for ref in module.inputs)
-    message = f"`{name}` ({module.type}) raised {error.type} on {shapes}: {error.message}"
+    message = (
+        f"`{name}` ({module.type}) raised {error.type} on {shapes}: {error.message}"
+    )
     diagnosis = Diagnosis(
         code="failure",
         severity="error",
@@ -175,7 +178,9 @@ def _told(graph: Graph, module: ModuleCall, message: str) -> list[Culprit]:
             end = graph.trail(ref.id, dim).end
             if size in told and end.kind == "parameter" and end.call is not None:
                 reason = f"makes the {size} that the message names"
-                found.append(of_call(graph, end.call, dim=dim, size=size, reason=reason))
+                found.append(
+                    of_call(graph, end.call, dim=dim, size=size, reason=reason)
+                )
     return found[:1]
 
 
@@ -231,7 +236,10 @@ def _loss_facts(graph: Graph, call: FunctionCall) -> str:
     prediction, target = sides(graph, call)
     if prediction is None or target is None:
         return ""
-    text = f"`{call.name}` took a prediction {prediction.shape} and a target {target.shape}"
+    text = (
+        f"`{call.name}` took a prediction {prediction.shape} and a target"
+        f" {target.shape}"
+    )
     span = graph.rec.value_ranges.get(target.id)
     if span is not None and len(prediction.shape) > 1:
         classes = prediction.shape[1]
@@ -253,8 +261,10 @@ def explain_last(graph: Graph, losses: tuple[FunctionCall, ...]) -> Diagnosis:
         return Diagnosis(
             code="explanation",
             severity="note",
-            message="Nothing was recorded: no traced module and no torch function was "
-            "called inside the `with` block.",
+            message=(
+                "Nothing was recorded: no traced module and no torch function was "
+                "called inside the `with` block."
+            ),
             where="",
         )
     return explain_call(graph, calls[-1])
@@ -269,7 +279,11 @@ def explain_tensor(graph: Graph, tensor: int) -> Diagnosis:
         end = trail.end
         if end.kind == "branch" and end.origin is not None:
             parts = "·".join(str(graph.size(*source)) for source in end.sources)
-            words = f"{parts} joined by `{trail.hops[-1].call.name}`" if trail.hops else parts
+            words = (
+                f"{parts} joined by `{trail.hops[-1].call.name}`"
+                if trail.hops
+                else parts
+            )
         elif end.call is not None and end.origin is not None:
             name = graph.layer_of(end.call)
             by = (name.name or name.type) if name else end.call.name

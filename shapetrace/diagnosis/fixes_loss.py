@@ -93,9 +93,7 @@ def _ranks(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
     if len(target.shape) > 1 and prod(target.shape) == prediction.shape[:1][0]:
         yield desk.edit(target, edits.flatten(), about)
     if len(prediction.shape) > 2 and prod(prediction.shape[:2]) == target.shape[0]:
-        yield desk.edit(
-            prediction, edits.flatten(0, 1), desk.about_data(prediction.id)
-        )
+        yield desk.edit(prediction, edits.flatten(0, 1), desk.about_data(prediction.id))
 
 
 def _orders(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:

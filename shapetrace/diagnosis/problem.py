@@ -1,4 +1,4 @@
-"""What exactly does not fit in one call: the two numbers, types or places that clash."""
+"""What exactly does not fit in one call: the two numbers or types that clash."""
 
 from __future__ import annotations
 
@@ -187,7 +187,11 @@ def _container(
     message: str,
 ) -> Problem | None:
     """A tuple, dict or dataclass where a tensor is wanted."""
-    wanted = ("must be Tensor, not", "has no attribute", "received an invalid combination")
+    wanted = (
+        "must be Tensor, not",
+        "has no attribute",
+        "received an invalid combination",
+    )
     if not any(part in message for part in wanted):
         return None
     for ref in call.inputs:
@@ -242,8 +246,10 @@ def _types(
     message: str,
 ) -> Problem | None:
     low = message.lower()
-    words = ("dtype", "scalar type", "floating point type", "bias type", "weight type")
-    words += ("expected object of", "not implemented for", "expected tensor for argument")
+    words = (
+        *("dtype", "scalar type", "floating point type", "bias type", "weight type"),
+        *("expected object of", "not implemented for", "expected tensor for argument"),
+    )
     if not any(word in low for word in words):
         return None
     if "expected all tensors" in low or "same device" in low:

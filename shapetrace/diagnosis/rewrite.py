@@ -127,10 +127,10 @@ def find(source: Source | None) -> Line | None:
     if not raw or not all(raw):
         return None
     lines = [line.rstrip("\n").encode() for line in raw]
-    after = lines[-1][source.end_column:].decode(errors="replace")
+    after = lines[-1][source.end_column :].decode(errors="replace")
     before = lines[0][: source.column].decode(errors="replace")
     lines[-1] = lines[-1][: source.end_column]
-    lines[0] = lines[0][source.column:]
+    lines[0] = lines[0][source.column :]
     code = "\n".join(line.decode(errors="replace") for line in lines)
     if len(lines) > 1 and "#" in code:
         return None  # a comment in the middle does not survive on one line

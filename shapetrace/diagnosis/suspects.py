@@ -70,7 +70,9 @@ def explained_by_sum(graph: Graph, trail: Trail, other: int) -> Culprit | None:
         dim=end.dim,
         size=total,
         expected=other,
-        reason=f"joins {' + '.join(map(str, sizes))} = {total}; the other side has {other}",
+        reason=(
+            f"joins {' + '.join(map(str, sizes))} = {total}; the other side has {other}"
+        ),
     )
 
 
@@ -104,9 +106,7 @@ def of_call(
     """The call as a culprit: torch's own layer by its name, else the function."""
     layer = graph.layer_of(call)
     if layer is not None:
-        return Culprit(
-            "module", layer.name, dim, size, expected, layer.source, reason
-        )
+        return Culprit("module", layer.name, dim, size, expected, layer.source, reason)
     assert isinstance(call, FunctionCall)
     return Culprit("function", call.name, dim, size, expected, call.source, reason)
 
@@ -140,7 +140,9 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
         for hop in changers(graph, trail.hops)
         if hop.tensor not in shared and hop.call.inputs
     ]
-    changed = [hop for hop in own if source_size(graph, hop) != graph.size(hop.tensor, hop.dim)]
+    changed = [
+        hop for hop in own if source_size(graph, hop) != graph.size(hop.tensor, hop.dim)
+    ]
     own = changed or own
     own.sort(
         key=lambda hop: (
@@ -242,15 +244,20 @@ def removed(graph: Graph, tensor: int, size: int) -> tuple[FunctionCall, str] | 
             continue
         after = graph.tensors[made].shape
         others = [ref for ref in call.outputs or () if ref.id != made]
-        if size > 1 and size not in after and any(
-            _of_data(graph, ref.id, size) for ref in others
+        if (
+            size > 1
+            and size not in after
+            and any(_of_data(graph, ref.id, size) for ref in others)
         ):
             layer = graph.layer_of(call)
             name = (layer.name or layer.type) if layer is not None else call.name
             picked = newer if newer is not None and newer.direct else call
-            return picked, (
-                f"goes on with an output of `{name}` that has no dimension of {size}; "
-                "its first output has"
+            return (
+                picked,
+                (
+                    f"goes on with an output of `{name}` that has no dimension of"
+                    f" {size}; its first output has"
+                ),
             )
         old = before[0].shape
         lost = len(after) < len(old) and old.count(size) > after.count(size)

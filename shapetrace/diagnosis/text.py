@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.sentence import first_line, operand
 from shapetrace.diagnosis.suspects import data_name
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Diagnosis, Fix, Step
@@ -16,111 +17,6 @@ from shapetrace.signatures import argument_name, is_loss, loss_input, loss_targe
 _WIDTH = 100
 _STEPS = 8  # of a way back; what is between them is counted
 _PASSES = "passes it on"
-
-
-def sentence(graph: Graph, problem: Problem, where: str) -> str:
-    """What does not fit, in one sentence with both numbers."""
-    call = problem.call
-    kind, _, name = where.partition(":")
-    subject = f"`{name or _root(graph)}`" if kind == "module" else f"`{call.name}`"
-    if problem.layer is not None:
-        subject += f" ({problem.layer.type})"
-    left, right = problem.left, problem.right
-    if problem.kind == "size" and left is not None and right is not None:
-        return (
-            f"{subject} failed: {_side(graph, problem, left)} is {left.size}, "
-            f"{_side(graph, problem, right)} is {right.size}."
-        )
-    if problem.kind == "rank" and problem.loss:
-        shapes = [graph.tensors[s.tensor].shape for s in problem.spots if s.tensor]
-        if len(shapes) == 2 and left is not None and right is not None:
-            wanted = left.size if left.dim is None else right.size
-            return (
-                f"{subject} failed: the prediction has shape {shapes[0]}, the target "
-                f"{shapes[1]}; a {wanted}-D target is wanted."
-            )
-    if problem.kind == "rank" and left is not None:
-        spot = left if left.tensor is not None else right
-        if spot is not None and spot.tensor is not None:
-            other = right if spot is left else left
-            if other is not None and other.tensor is not None:
-                a, b = (graph.tensors[s.tensor].shape for s in (spot, other) if s.tensor)
-                return (
-                    f"{subject} failed: {_operand(problem, spot)} has {len(a)} dimensions "
-                    f"{a}, {_operand(problem, other)} has {len(b)}: {b}."
-                )
-            wanted = f": {other.role} is wanted" if other and other.role else ""
-            shape = graph.tensors[spot.tensor].shape
-            return f"{subject} failed: {len(shape)}-D input {shape}{wanted}."
-    if problem.kind == "numel" and left is not None and right is not None:
-        return (
-            f"{subject} failed: {left.size} elements do not fit the asked shape, whose "
-            f"sizes multiply to {right.size}."
-        )
-    if problem.kind in ("dtype", "device") and left is not None and right is not None:
-        a, b = (_attribute(graph, spot, problem.kind) for spot in (left, right))
-        what = "element types" if problem.kind == "dtype" else "devices"
-        return f"{subject} failed: {what} differ, {a} and {b}."
-    if problem.kind == "range" and left is not None:
-        limit = f"; {right.size} ({right.role}) exist" if right is not None else ""
-        return f"{subject} failed: index {left.size} is out of range{limit}."
-    if problem.kind == "container":
-        return f"{subject} failed: it was given a container, not one tensor of it."
-    error = call.error
-    shapes_text = ", ".join(str(ref.shape) for ref in call.inputs[:4])
-    said = f": {_first_line(error.message)}" if error is not None else "."
-    return f"{subject} failed on {shapes_text or 'no tensor'}{said}"
-
-
-def _root(graph: Graph) -> str:
-    calls = graph.rec.calls
-    return calls[0].type if calls else "the model"
-
-
-def _attribute(graph: Graph, spot: Spot, kind: str) -> str:
-    if spot.tensor is None:
-        return "another"
-    return str(getattr(graph.tensors[spot.tensor], kind)).removeprefix("torch.")
-
-
-def _side(graph: Graph, problem: Problem, spot: Spot) -> str:
-    """One side of a clash, in words: "dim 1 of the target"."""
-    origin = graph.origin(spot.tensor) if spot.tensor is not None else None
-    if origin is not None and origin.kind in ("parameter", "buffer"):
-        role = spot.role or problem.name
-        own = problem.layer is not None and origin.name.startswith(problem.layer.name)
-        if role and own:
-            return f"its {role}"
-        return f"dim {spot.dim} of `{origin.name}`"
-    if spot.tensor is None:
-        role = spot.role or problem.name
-        asked = not role or role in (problem.call.name, "view", "size", "shape")
-        return "the size asked for" if asked else f"its {role}"
-    what = _operand(problem, spot)
-    return f"dim {spot.dim} of {what}" if spot.dim is not None else what
-
-
-def _operand(problem: Problem, spot: Spot) -> str:
-    """A tensor argument by its role in a loss, else by its parameter's name."""
-    if spot.input is None or spot.input >= len(problem.call.inputs):
-        return f"the {spot.role or 'input'}"
-    if is_loss(problem.call.name):
-        if spot.input == loss_target(problem.call):
-            return "the target"
-        if spot.input == loss_input(problem.call):
-            return "the prediction"
-    name = argument_name(problem.call, spot.input)
-    if name in ("input", "other", None) or name.startswith("tensors"):
-        if len(problem.call.inputs) == 1 or problem.layer is not None:
-            return "the input"
-        ordinal = ("first", "second", "third", "fourth")
-        place = ordinal[spot.input] if spot.input < 4 else f"{spot.input + 1}th"
-        return f"the {place} operand"
-    return f"`{name}`"
-
-
-def _first_line(message: str) -> str:
-    return message.strip().splitlines()[0] if message.strip() else ""
 
 
 def render(graph: Graph, problem: Problem | None, diagnosis: Diagnosis) -> str:
@@ -137,7 +33,7 @@ def render(graph: Graph, problem: Problem | None, diagnosis: Diagnosis) -> str:
     lines += _fixes(diagnosis.fixes)
     if problem is not None and problem.call.error is not None:
         error = problem.call.error
-        said = _first_line(error.message)
+        said = first_line(error.message)
         if said and said not in diagnosis.message:
             lines += _wrap(f"PyTorch said: {error.type}: {said}", "", 2)
     return "\n".join(lines)
@@ -163,7 +59,7 @@ def marked(shape: Sequence[int], dim: int | None) -> str:
 
 def _shapes(graph: Graph, problem: Problem) -> list[str]:
     """One line an operand that matters: shape, type, and where it is from."""
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     spots = {spot.tensor: spot for spot in problem.spots if spot.tensor is not None}
     for position, ref in enumerate(problem.call.inputs):
         spot = spots.get(ref.id)
@@ -176,7 +72,7 @@ def _shapes(graph: Graph, problem: Problem) -> list[str]:
         if parameter and origin is not None:
             label, source = "parameter", f"`{origin.name}`"
         else:
-            label = _operand(problem, spot or Spot(ref.id, None, 0, "", position))
+            label = operand(problem, spot or Spot(ref.id, None, 0, "", position))
             label = label.removeprefix("the ").strip("`")
             source = _from(graph, ref.id)
         kind = str(ref.dtype).removeprefix("torch.")
@@ -187,7 +83,8 @@ def _shapes(graph: Graph, problem: Problem) -> list[str]:
         return []
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [
-        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False))
+        "  "
+        + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False))
         + f"  {row[3]}"
         for row in rows[:5]
     ]
@@ -232,9 +129,11 @@ def _way(problem: Problem | None, steps: Sequence[Step]) -> list[str]:
         how = "" if step.how == _PASSES else step.how
         how += "" if step.sure else " (a guess)"
         rows.append((step.name, step.type, marked(step.shape, step.dim), place, how))
-    widths = [max(len(row[i]) for row in rows if row[1]) for i in range(4)] if any(
-        row[1] for row in rows
-    ) else [0] * 4
+    widths = (
+        [max(len(row[i]) for row in rows if row[1]) for i in range(4)]
+        if any(row[1] for row in rows)
+        else [0] * 4
+    )
     for row in rows:
         if not row[1]:
             lines.append(f"  {row[0]}")
@@ -253,7 +152,9 @@ def _folded(steps: Sequence[Step]) -> list[tuple[Step, int]]:
     telling = [
         i
         for i, step in enumerate(steps)
-        if i == 0 or i == len(steps) - 1 or (step.dim is not None and step.how != _PASSES)
+        if i == 0
+        or i == len(steps) - 1
+        or (step.dim is not None and step.how != _PASSES)
     ]
     if len(steps) <= _STEPS:
         telling = list(range(len(steps)))

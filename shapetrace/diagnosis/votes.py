@@ -111,7 +111,8 @@ def _next_widths(
         if parent and not candidate.startswith(parent.rpartition(".")[0]):
             return
         weight = next(
-            (p for p in graph.rec.modules[candidate].parameters if p.path == "weight"), None
+            (p for p in graph.rec.modules[candidate].parameters if p.path == "weight"),
+            None,
         )
         if weight is None or not weight.shape:
             continue
@@ -152,7 +153,11 @@ def _takers(graph: Graph, found: tuple[Leaf, ...], consumer: str) -> Iterator[st
     for leaf in found:
         for hop in leaf.hops:
             layer = graph.layer_of(hop.call)
-            if layer is not None and layer.name != consumer and _is_norm(graph, layer.name):
+            if (
+                layer is not None
+                and layer.name != consumer
+                and _is_norm(graph, layer.name)
+            ):
                 yield layer.name
 
 

@@ -1,0 +1,323 @@
+"""Blame where a layer and its input disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from shapetrace.diagnosis.blame_other import blame_unknown
+from shapetrace.diagnosis.makers import holds, producers, spelled
+from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.suspects import (
+    Leaf,
+    changers,
+    leaves,
+    made_in_model,
+    of_call,
+    of_data,
+    of_module,
+    owner,
+    parted,
+)
+from shapetrace.diagnosis.votes import elect
+from shapetrace.lineage import Graph
+from shapetrace.records import Culprit, FunctionCall
+
+
+def blame_layer(
+    graph: Graph, problem: Problem, left: Spot, right: Spot
+) -> Iterable[Culprit]:
+    """The consumer's parameter first, its producer second, unless the shapes tell
+    of a missing batch dimension, another layout, a view that regrouped, or a state
+    made for another batch."""
+    if left.tensor is None or left.dim is None:
+        return blame_unknown(graph, problem)
+    consumer = _consumer(graph, problem, right)
+    shape = graph.tensors[left.tensor].shape
+    found = leaves(graph, left.tensor, left.dim)
+    label = left.role or problem.name or "size"
+    wants = Culprit(
+        consumer.kind,
+        consumer.name,
+        left.dim,
+        left.size,
+        right.size,
+        consumer.source,
+        f"expects {label}={right.size}, gets {left.size}",
+    )
+    first: list[Culprit] = []
+    if right.tensor is not None and not holds(graph, right):
+        other = _second_operand(graph, problem, left, right)
+        both = f"is given {left.size} and {right.size} for one dimension"
+        wants = replace(wants, expected=None, reason=both)
+        if graph.from_model(right.tensor):
+            return [wants, *other]
+        return [*other, wants]
+    batch = _unbatched(graph, left.tensor)
+    if batch is not None:
+        first.append(batch)
+    regrouped = _regrouped(graph, found, left, right)
+    if regrouped is not None:
+        first.append(regrouped)
+    joined = _joined_elsewhere(graph, left, right)
+    if joined is not None:
+        first.append(joined)
+    made_by = producers(graph, found, left, right)
+    if consumer.kind == "module" and not first:
+        elected = elect(graph, consumer.name, left, right, found)
+        if elected is not None:
+            against_producer, evidence = elected
+            if against_producer and made_by:
+                head = replace(made_by[0], reason=f"{made_by[0].reason}; {evidence}")
+                return [head, wants, *made_by[1:]]
+            wants = replace(wants, reason=f"{wants.reason}; {evidence}")
+    untouched = (
+        len(found) == 1
+        and found[0].end.kind == "data"
+        and not any(hop.call.inputs for hop in changers(graph, found[0].hops))
+    )
+    outside = all(
+        hop.call.parent is None for leaf in found for hop in changers(graph, leaf.hops)
+    )
+    if outside and not graph.from_model(left.tensor):
+        prepared = [] if untouched else made_by
+        data = of_data(
+            graph,
+            left.tensor,
+            dim=left.dim,
+            size=left.size,
+            expected=right.size,
+            reason=_layout(shape, left, right)
+            or f"has {left.size} there, which no layer has touched",
+        )
+        if (
+            label in ("in_channels", "batch")
+            or right.size in shape
+            or not problem.layer
+        ):
+            return [*first, *prepared[:1], data, wants]
+        return [*first, wants, *prepared[:1], data]
+    return [*first, wants, *made_by]
+
+
+def _consumer(graph: Graph, problem: Problem, right: Spot) -> Culprit:
+    """The module that holds the parameter or buffer, else the layer that was called."""
+    holder = owner(graph, right.tensor) if right.tensor is not None else None
+    if problem.layer is not None and holder in (None, problem.layer.name):
+        return of_module(problem.layer)
+    if holder is not None:
+        module = graph.module_of(problem.call)
+        source = module.source if module is not None else problem.call.source
+        return Culprit("module", holder, source=source)
+    return of_call(graph, problem.call)
+
+
+def _layout(shape: tuple[int, ...], left: Spot, right: Spot) -> str:
+    where = [dim for dim, size in enumerate(shape) if size == right.size]
+    if where and left.dim not in where:
+        return (
+            f"has its {right.size} in dim {where[-1]}, not in dim {left.dim}: "
+            "another layout than the layer's"
+        )
+    return ""
+
+
+def _unbatched(graph: Graph, tensor: int) -> Culprit | None:
+    """Data that went into a convolution without a batch dimension: the channels have
+    stood for the batch from there on."""
+    for made, call in graph.chain(tensor):
+        if not isinstance(call, FunctionCall) or not call.name.startswith("conv"):
+            continue
+        rank = int(call.name[-2]) + 2 if call.name[-1] == "d" else 0
+        data = call.inputs[0]
+        if rank and len(data.shape) == rank - 1 and not graph.from_model(data.id):
+            return of_data(
+                graph,
+                data.id,
+                dim=0,
+                size=data.shape[0],
+                reason=(
+                    f"has no batch dimension: {call.name} took {spelled(data.shape)} as"
+                    " one unbatched sample"
+                ),
+            )
+    return None
+
+
+def _regrouped(
+    graph: Graph, found: tuple[Leaf, ...], left: Spot, right: Spot
+) -> Culprit | None:
+    """A view that took part of the batch (or of another dimension) into this one."""
+    for leaf in found:
+        for hop in changers(graph, leaf.hops):
+            if hop.origin.how not in ("product", "split", "argument"):
+                continue
+            call = hop.call
+            if not isinstance(call, FunctionCall) or not call.inputs:
+                continue
+            taken = [dim for _, dim in graph.source_ids(call, hop.origin)]
+            size = graph.size(hop.tensor, hop.dim)
+            if (
+                0 in taken
+                and len(taken) > 1
+                and size == call.inputs[0].shape[0] * right.size
+            ):
+                return of_call(
+                    graph,
+                    call,
+                    dim=hop.dim,
+                    size=size,
+                    expected=right.size,
+                    reason=(
+                        f"flattens the batch of {call.inputs[0].shape[0]} too; without"
+                        f" it {right.size} would be left"
+                    ),
+                )
+            if not call.direct:
+                continue
+            old, new = call.inputs[0].shape, graph.tensors[hop.tensor].shape
+            if hop.dim > 0 and old and new and old[0] != new[0] and old[0] > 1:
+                return of_call(
+                    graph,
+                    call,
+                    dim=hop.dim,
+                    size=graph.size(hop.tensor, hop.dim),
+                    expected=right.size,
+                    reason=(
+                        f"makes {spelled(new)} of {spelled(old)}: it regroups the first"
+                        " dimension"
+                    ),
+                )
+            return None
+    return None
+
+
+def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
+    """A cat of tensors along another dimension, which along this one would fit."""
+    if left.tensor is None or left.dim is None:
+        return None
+    for made, call in graph.chain(left.tensor):
+        if not isinstance(call, FunctionCall) or call.parent is None:
+            return None
+        if call.name not in ("cat", "concat", "concatenate"):
+            if (
+                call.outputs
+                and call.inputs
+                and call.inputs[0].shape != call.outputs[0].shape
+            ):
+                return None
+            continue
+        own = [ref for ref in call.inputs if len(ref.shape) > left.dim]
+        along = sum(ref.shape[left.dim] for ref in own)
+        if along == right.size and along != left.size:
+            return of_call(
+                graph,
+                call,
+                dim=left.dim,
+                size=left.size,
+                expected=right.size,
+                reason=(
+                    f"joins along another dimension; along dim {left.dim} it would "
+                    f"give {right.size}"
+                ),
+            )
+        return None
+    return None
+
+
+def _second_operand(
+    graph: Graph, problem: Problem, left: Spot, right: Spot
+) -> list[Culprit]:
+    """A layer's other input: a hidden state, a mask, a second sequence."""
+    assert right.tensor is not None and right.dim is not None
+    reason = f"gives {right.size} where {left.size} is wanted"
+    made = made_in_model(graph, right.tensor)
+    if made is not None and not graph.from_model(right.tensor):
+        return [
+            of_call(
+                graph,
+                made,
+                dim=right.dim,
+                size=right.size,
+                expected=left.size,
+                reason=f"makes it for {right.size}, not {left.size}",
+            ),
+        ]
+    shapes = graph.tensors
+    a = shapes[left.tensor].shape if left.tensor is not None else ()
+    b = shapes[right.tensor].shape
+    if problem.layer is not None and _swapped(graph, problem, a, b):
+        return [
+            of_module(
+                problem.layer,
+                dim=right.dim,
+                size=right.size,
+                reason=(
+                    "takes dimension 0 as time and 1 as batch (batch_first=False); "
+                    "its inputs come the other way round"
+                ),
+            )
+        ]
+    if graph.from_model(right.tensor):
+        found = leaves(graph, right.tensor, right.dim)
+        return parted(graph, left, right) or producers(graph, found, right, left)
+    data = of_data(
+        graph,
+        right.tensor,
+        dim=right.dim,
+        size=right.size,
+        expected=left.size,
+        reason=reason,
+    )
+    return [data]
+
+
+def _swapped(
+    graph: Graph, problem: Problem, a: tuple[int, ...], b: tuple[int, ...]
+) -> bool:
+    """A sequence layer with batch_first=False whose second operand fits its first
+    once batch and time change places."""
+    assert problem.layer is not None
+    info = graph.rec.modules.get(problem.layer.name)
+    if info is None or info.attributes.get("batch_first") is not False:
+        return False
+    return len(a) >= 3 and len(b) >= 2 and a[0] != a[1] and b[:2] == a[:2]
+
+
+def blame_argument(
+    graph: Graph, problem: Problem, left: Spot, right: Spot
+) -> Iterable[Culprit]:
+    """A number among the arguments (`expand(-1, 40)`) against a tensor: a table that a
+    module holds and that is too short, else the function that asks for it."""
+    asks = of_call(
+        graph,
+        problem.call,
+        dim=left.dim,
+        size=left.size,
+        expected=right.size,
+        reason=f"asks for {right.size}",
+    )
+    if left.tensor is None or left.dim is None:
+        return [asks]
+    end = graph.trail(left.tensor, left.dim).end
+    holder = owner(graph, end.tensor) if end.kind == "parameter" else None
+    if holder is None:
+        found = leaves(graph, left.tensor, left.dim)
+        return [asks, *producers(graph, found, left, right)]
+    table = Culprit(
+        "module",
+        holder,
+        left.dim,
+        left.size,
+        right.size,
+        problem.call.source,
+        f"holds a table of {left.size}, {right.size} are asked for",
+    )
+    given = [
+        of_data(graph, ref.id, dim=dim, size=size, reason=f"has {size} there")
+        for root in graph.rec.calls[:1]
+        for ref in root.inputs
+        for dim, size in enumerate(ref.shape)
+        if size == right.size and not graph.from_model(ref.id)
+    ]
+    return [table, *given[:1], asks]

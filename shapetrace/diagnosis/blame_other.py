@@ -1,0 +1,290 @@
+"""Blame where it is not two sizes: ranks, views, types, indices, containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shapetrace.diagnosis.blame_loss import blame_loss
+from shapetrace.diagnosis.makers import enclosing, producers, spelled
+from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.suspects import (
+    changers,
+    leaves,
+    made_in_model,
+    of_call,
+    of_data,
+    of_module,
+    remark,
+)
+from shapetrace.lineage import Call, Graph
+from shapetrace.records import Culprit, FunctionCall, ModuleCall
+
+
+def blame_rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """The tensor with fewer dimensions first: one was left out, or taken away."""
+    if problem.loss:
+        return blame_loss(graph, problem)
+    sides = [spot.tensor for spot in problem.spots if spot.tensor is not None]
+    sides = [side for side in sides if not graph.is_parameter(side)]
+    sides.sort(key=lambda side: len(graph.tensors[side].shape))
+    if not sides:
+        return blame_unknown(graph, problem)
+    found: list[Culprit] = []
+    with_model = any(graph.from_model(side) for side in sides)
+    for side in sides:
+        shape = graph.tensors[side].shape
+        reason = f"has {len(shape)} dimensions, {spelled(shape)}"
+        reshaped = _reshaper(graph, side)
+        if reshaped is not None:
+            found.append(
+                of_call(graph, reshaped, reason=f"gives a result that {reason}")
+            )
+        elif not graph.from_model(side):
+            # outside of every module, what meets a prediction is its target
+            target = with_model and problem.call.parent is None
+            found.append(of_data(graph, side, target=target, reason=reason))
+        else:
+            for _, call in graph.chain(side):
+                found.append(
+                    of_call(graph, call, reason=f"gives an output that {reason}")
+                )
+                break
+    if problem.layer is not None:
+        shape = graph.tensors[sides[0]].shape
+        found.append(of_module(problem.layer, reason=f"cannot take {spelled(shape)}"))
+        found.sort(key=lambda culprit: culprit.kind == "module")
+    elif len(sides) > 1:
+        found.append(of_call(graph, problem.call, reason="takes both"))
+    return found
+
+
+def _reshaper(graph: Graph, tensor: int) -> FunctionCall | None:
+    """The newest function of the user's that changed the number of dimensions."""
+    for made, call in graph.chain(tensor):
+        if isinstance(call, FunctionCall) and call.direct and call.inputs:
+            if len(call.inputs[0].shape) != len(graph.tensors[made].shape):
+                return call
+    return None
+
+
+def blame_view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """A view of another number of elements: the view names a number that is not the
+    data's; the data's sizes are named after it."""
+    call = problem.call
+    wanted = problem.right.size if problem.right else None
+    yield of_call(
+        graph,
+        call,
+        size=problem.left.size if problem.left else None,
+        expected=wanted,
+        reason=(
+            f"asks for {wanted} elements (or a multiple)"
+            if wanted
+            else "asks for another number of elements"
+        ),
+    )
+    if not call.inputs:
+        return
+    tensor = call.inputs[0]
+    dims = list(range(1, len(tensor.shape)))
+    odd = _first_unlike(call, tensor.shape)
+    if odd in dims:
+        dims.remove(odd)
+        dims.insert(0, odd)
+    for dim in dims:
+        found = leaves(graph, tensor.id, dim)
+        spot = Spot(tensor.id, dim, tensor.shape[dim])
+        yield from producers(graph, found, spot, Spot(None, None, 0))
+
+
+def _first_unlike(call: FunctionCall, shape: tuple[int, ...]) -> int:
+    """The dimension, counted from the last, where an asked shape leaves the data's."""
+    asked = [arg for arg in call.args[1:] if isinstance(arg, int)]
+    for arg in call.args[1:2]:
+        if isinstance(arg, (tuple, list)):
+            asked = [size for size in arg if isinstance(size, int)]
+    dim = len(shape) - 1
+    for size in reversed(asked):
+        first, product = dim, 1
+        while dim >= 0 and product < size:
+            product *= shape[dim]
+            dim -= 1
+        if product != size:
+            return first
+    return dim
+
+
+def blame_unlike(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """Two element types or devices: the data, or the call that cast or moved it."""
+    left, right = problem.left, problem.right
+    if left is None or left.tensor is None:
+        return
+    kind = problem.kind
+    odd = right if problem.loss and right is not None else left
+    assert odd.tensor is not None
+    own = str(getattr(graph.tensors[odd.tensor], kind)).removeprefix("torch.")
+    against = left if odd is right else right
+    if against is not None and against.tensor is not None:
+        wanted = str(getattr(graph.tensors[against.tensor], kind)).removeprefix(
+            "torch."
+        )
+    else:
+        wanted = "another"
+    reason = f"is {own}, {wanted} is wanted"
+    held = _held(graph, problem)
+    if held is not None:
+        yield of_module(
+            held,
+            reason=f"uses a tensor that is neither parameter nor buffer: {reason}",
+        )
+    if not graph.from_model(odd.tensor):
+        made = made_in_model(graph, odd.tensor)
+        if made is not None and problem.layer is None and not problem.loss:
+            yield of_call(graph, made, reason=reason)
+        yield of_data(graph, odd.tensor, target=problem.loss, reason=reason)
+        if problem.layer is not None:
+            yield of_module(problem.layer, reason=f"holds {wanted} parameters")
+        else:
+            yield from enclosing(graph, problem.call, f"combines {own} with {wanted}")
+        return
+    if problem.layer is not None:
+        yield of_module(problem.layer, reason=f"holds {wanted} parameters, gets {own}")
+    caster = _caster(graph, odd.tensor, kind)
+    if caster is not None:
+        yield of_call(graph, caster, reason=f"gives {own}")
+    yield from enclosing(graph, problem.call, f"combines {own} with {wanted}")
+
+
+def _held(graph: Graph, problem: Problem) -> ModuleCall | None:
+    """The module that seems to hold the odd tensor as a plain attribute: it came from
+    outside the trace, and not through the module's inputs."""
+    module = graph.module_of(problem.call)
+    if module is None or problem.layer is not None:
+        return None
+    given = {ref.id for ref in module.inputs}
+    for spot in problem.spots:
+        origin = graph.origin(spot.tensor) if spot.tensor is not None else None
+        if origin is not None and origin.kind == "outside" and spot.tensor not in given:
+            return module
+    return None
+
+
+def _caster(graph: Graph, tensor: int, kind: str) -> Call | None:
+    """The oldest call of the unbroken run that has the odd type or device."""
+    odd = getattr(graph.tensors[tensor], kind)
+    found: Call | None = None
+    for made, call in graph.chain(tensor):
+        if getattr(graph.tensors[made], kind) != odd:
+            break
+        found = call
+    return found
+
+
+def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    left, right = problem.left, problem.right
+    if left is None or left.tensor is None:
+        return
+    span = graph.rec.value_ranges.get(left.tensor, (left.size, left.size))
+    limit = right.size if right is not None else None
+    reason = (
+        f"holds values from {span[0]} to {span[1]}, allowed are 0 to {(limit or 1) - 1}"
+    )
+    size = span[0] if span[0] < 0 else span[1]
+    data = of_data(
+        graph,
+        left.tensor,
+        target=problem.loss,
+        size=size,
+        expected=limit,
+        reason=reason,
+    )
+    if problem.loss:
+        yield data
+        if right is not None and right.tensor is not None and right.dim is not None:
+            found = leaves(graph, right.tensor, right.dim)
+            yield from producers(graph, found, right, Spot(None, None, span[1] + 1))
+        return
+    table = None
+    if problem.layer is not None:
+        table = of_module(
+            problem.layer,
+            dim=0,
+            size=limit,
+            expected=span[1] + 1 if span[0] >= 0 else None,
+            reason=f"has num_embeddings={limit}, index {size} is asked for",
+        )
+    if table is not None and span[0] >= 0:
+        yield table
+    yield data
+    if table is not None:
+        yield table
+
+
+def blame_container(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """The module call whose whole output was passed on."""
+    inner = [ref.id for ref in problem.call.inputs if "[" in ref.path[6:]]
+    inner += [ref.id for ref in problem.call.inputs if "." in ref.path]
+    for module in sorted(graph.rec.calls, key=lambda call: -call.end_order):
+        ids = {ref.id for ref in module.outputs or ()}
+        if module.output_type != "Tensor" and ids and ids & set(inner):
+            yield of_module(
+                module,
+                reason=f"returns {module.output_type}; the call wants one tensor of it",
+            )
+            return
+
+
+def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """No rule says more: the layer that failed, its input, or the function itself."""
+    call = problem.call
+    message = call.error.message if call.error is not None else ""
+    if "too small" in message or "greater than actual input" in message:
+        yield from _too_small(graph, problem)
+        return
+    if problem.layer is not None:
+        yield of_module(problem.layer, reason="raised")
+        for ref in call.inputs:
+            if not graph.is_parameter(ref.id):
+                if not graph.from_model(ref.id):
+                    yield of_data(
+                        graph, ref.id, reason=f"comes in as {spelled(ref.shape)}"
+                    )
+                break
+        return
+    if problem.loss:
+        yield from blame_loss(graph, problem)
+        return
+    yield of_call(graph, call, reason="raised")
+    yield from enclosing(graph, call, "encloses the call that raised")
+
+
+def _too_small(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """Nothing is left for a window: the image, or whoever made so little of it."""
+    tensor = problem.call.inputs[0]
+    dim = len(tensor.shape) - 1
+    spot = Spot(tensor.id, dim, tensor.shape[dim])
+    shrunk = [
+        of_call(
+            graph,
+            hop.call,
+            dim=hop.dim,
+            size=graph.size(hop.tensor, hop.dim),
+            reason=f"leaves {graph.size(hop.tensor, hop.dim)}{remark(hop.origin)}",
+        )
+        for leaf in leaves(graph, tensor.id, dim)
+        for hop in changers(graph, leaf.hops)
+        if hop.origin.how == "window"
+    ]
+    data = [
+        culprit
+        for culprit in producers(
+            graph, leaves(graph, tensor.id, dim), spot, Spot(None, None, 0)
+        )
+        if culprit.kind in ("input", "target")
+    ]
+    failed = of_call(
+        graph, problem.call, reason=f"has only {spelled(tensor.shape)} to work on"
+    )
+    if problem.layer is not None:
+        return [failed, *data, *shrunk]
+    return [*data, *shrunk, failed]

@@ -1,0 +1,122 @@
+"""Who made a size, factor by factor; shared by the rules of blame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shapetrace.diagnosis.problem import Spot
+from shapetrace.diagnosis.suspects import (
+    Leaf,
+    changers,
+    is_uneven,
+    leaves,
+    of_call,
+    of_data,
+    of_module,
+    owner,
+    remark,
+)
+from shapetrace.lineage import Graph, Hop
+from shapetrace.records import Culprit, FunctionCall
+
+
+def producers(
+    graph: Graph, found: tuple[Leaf, ...], left: Spot, right: Spot
+) -> list[Culprit]:
+    """Who made a size, per factor: the layer whose width it is, the window that is
+    uneven, the function, the data."""
+    culprits: list[Culprit] = []
+    odd: list[Culprit] = []
+    data: list[Culprit] = []
+    for leaf in found:
+        for hop in changers(graph, leaf.hops):
+            how = hop.origin.how
+            size = graph.size(hop.tensor, hop.dim)
+            expected = right.size if len(found) == 1 and size == left.size else None
+            if how == "window":
+                if is_uneven(graph, hop):
+                    odd.append(
+                        of_call(
+                            graph,
+                            hop.call,
+                            dim=hop.dim,
+                            size=size,
+                            reason=f"gives {size}{remark(hop.origin)}",
+                        )
+                    )
+                continue
+            if not hop.call.inputs:
+                continue  # a factory: named as data below
+            culprits.append(
+                of_call(
+                    graph,
+                    hop.call,
+                    dim=hop.dim,
+                    size=size,
+                    expected=expected,
+                    reason=f"makes the {size}{remark(hop.origin)}",
+                )
+            )
+            if how == "sum":
+                culprits += _part_of_sum(graph, hop, right)
+        if leaf.end.kind == "data":
+            data.append(
+                of_data(
+                    graph,
+                    leaf.end.tensor,
+                    dim=leaf.end.dim,
+                    size=graph.size(leaf.end.tensor, leaf.end.dim),
+                    reason=f"has {graph.size(leaf.end.tensor, leaf.end.dim)} there",
+                )
+            )
+        elif leaf.end.kind == "parameter":
+            name = owner(graph, leaf.end.tensor)
+            if name is not None and not any(c.name == name for c in culprits):
+                culprits.append(
+                    Culprit(
+                        "module",
+                        name,
+                        leaf.end.dim,
+                        graph.size(leaf.end.tensor, leaf.end.dim),
+                        reason="holds the parameter",
+                    )
+                )
+    windows = any(hop.origin.how == "window" for leaf in found for hop in leaf.hops)
+    if len(found) > 1 and windows:
+        return data + odd + culprits
+    return culprits + odd + data
+
+
+def _part_of_sum(graph: Graph, hop: Hop, right: Spot) -> list[Culprit]:
+    """The one operand of a `cat` that could have another size so that the sum fits."""
+    total = graph.size(hop.tensor, hop.dim)
+    could = []
+    for source in graph.source_ids(hop.call, hop.origin):
+        size = graph.size(*source)
+        wanted = right.size - (total - size)
+        if wanted > 0 and wanted != size:
+            could.append((source, size, wanted))
+    if len(could) != 1:
+        return []
+    source, size, wanted = could[0]
+    spot = Spot(source[0], source[1], size)
+    return producers(graph, leaves(graph, *source), spot, Spot(None, None, wanted))
+
+
+def enclosing(graph: Graph, call: FunctionCall, reason: str) -> Iterable[Culprit]:
+    module = graph.module_of(call)
+    if module is not None:
+        yield of_module(module, reason=reason)
+
+
+def holds(graph: Graph, spot: Spot) -> bool:
+    return spot.tensor is not None and graph.is_parameter(spot.tensor)
+
+
+def spelled(shape: tuple[int, ...]) -> str:
+    return (
+        "("
+        + ", ".join(str(size) for size in shape)
+        + ("," if len(shape) == 1 else "")
+        + ")"
+    )

@@ -1,0 +1,125 @@
+"""What does not fit, in one sentence with both numbers."""
+
+from __future__ import annotations
+
+from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.lineage import Graph
+from shapetrace.signatures import argument_name, is_loss, loss_input, loss_target
+
+
+def sentence(graph: Graph, problem: Problem, where: str) -> str:
+    """What failed, and the two things that clash."""
+    kind, _, name = where.partition(":")
+    subject = f"`{name or _root(graph)}`" if kind == "module" else ""
+    subject = subject or f"`{problem.call.name}`"
+    if problem.layer is not None:
+        subject += f" ({problem.layer.type})"
+    clash = _clash(graph, problem)
+    if clash:
+        return f"{subject} failed: {clash}."
+    error = problem.call.error
+    shapes = ", ".join(str(ref.shape) for ref in problem.call.inputs[:4])
+    said = f": {first_line(error.message)}" if error is not None else "."
+    return f"{subject} failed on {shapes or 'no tensor'}{said}"
+
+
+def _clash(graph: Graph, problem: Problem) -> str:
+    left, right, kind = problem.left, problem.right, problem.kind
+    if kind == "container":
+        return "it was given a container, not one tensor of it"
+    if left is None:
+        return ""
+    if kind == "range":
+        limit = f"; {right.size} ({right.role}) exist" if right is not None else ""
+        return f"index {left.size} is out of range{limit}"
+    if kind == "rank":
+        return _ranks(graph, problem, left, right)
+    if right is None:
+        return ""
+    if kind == "size":
+        sides = [f"{_side(graph, problem, s)} is {s.size}" for s in (left, right)]
+        return ", ".join(sides)
+    if kind == "numel":
+        return (
+            f"{left.size} elements do not fit the asked shape, whose sizes multiply to "
+            f"{right.size}"
+        )
+    if kind in ("dtype", "device"):
+        own, other = (_attribute(graph, spot, kind) for spot in (left, right))
+        what = "element types" if kind == "dtype" else "devices"
+        return f"{what} differ, {own} and {other}"
+    return ""
+
+
+def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> str:
+    spots = [s for s in (left, right) if s is not None and s.tensor is not None]
+    shapes = [graph.tensors[s.tensor].shape for s in spots if s.tensor is not None]
+    if problem.loss and len(shapes) == 2 and right is not None:
+        wanted = left.size if left.dim is None else right.size
+        return (
+            f"the prediction has shape {shapes[0]}, the target {shapes[1]}; a {wanted}-D "
+            "target is wanted"
+        )
+    if len(shapes) == 2:
+        names = [operand(problem, spot) for spot in spots]
+        return (
+            f"{names[0]} has {len(shapes[0])} dimensions {shapes[0]}, {names[1]} has "
+            f"{len(shapes[1])}: {shapes[1]}"
+        )
+    if not shapes:
+        return ""
+    other = next((s for s in (left, right) if s is not None and s.tensor is None), None)
+    wanted_rank = f": {other.role} is wanted" if other and other.role else ""
+    return f"{len(shapes[0])}-D input {shapes[0]}{wanted_rank}"
+
+
+def _root(graph: Graph) -> str:
+    calls = graph.rec.calls
+    return calls[0].type if calls else "the model"
+
+
+def _attribute(graph: Graph, spot: Spot, kind: str) -> str:
+    if spot.tensor is None:
+        return "another"
+    return str(getattr(graph.tensors[spot.tensor], kind)).removeprefix("torch.")
+
+
+def _side(graph: Graph, problem: Problem, spot: Spot) -> str:
+    """One side of a clash, in words: "dim 1 of the target"."""
+    origin = graph.origin(spot.tensor) if spot.tensor is not None else None
+    if origin is not None and origin.kind in ("parameter", "buffer"):
+        role = spot.role or problem.name
+        own = problem.layer is not None and origin.name.startswith(problem.layer.name)
+        if role and own:
+            return f"its {role}"
+        return f"dim {spot.dim} of `{origin.name}`"
+    if spot.tensor is None:
+        role = spot.role or problem.name
+        asked = not role or role in (problem.call.name, "view", "size", "shape")
+        return "the size asked for" if asked else f"its {role}"
+    what = operand(problem, spot)
+    return f"dim {spot.dim} of {what}" if spot.dim is not None else what
+
+
+def operand(problem: Problem, spot: Spot) -> str:
+    """A tensor argument by its role in a loss, else by its parameter's name."""
+    if spot.input is None or spot.input >= len(problem.call.inputs):
+        return f"the {spot.role or 'input'}"
+    if is_loss(problem.call.name):
+        if spot.input == loss_target(problem.call):
+            return "the target"
+        if spot.input == loss_input(problem.call):
+            return "the prediction"
+    name = argument_name(problem.call, spot.input)
+    if name in ("input", "other", None) or name.startswith("tensors"):
+        if len(problem.call.inputs) == 1 or problem.layer is not None:
+            return "the input"
+        ordinal = ("first", "second", "third", "fourth")
+        place = ordinal[spot.input] if spot.input < 4 else f"{spot.input + 1}th"
+        return f"the {place} operand"
+    return f"`{name}`"
+
+
+def first_line(message: str) -> str:
+    """The first line of an error's message."""
+    return message.strip().splitlines()[0] if message.strip() else ""
