@@ -1,17 +1,23 @@
-"""Which extensions a trace takes along, and what becomes of their figures."""
+"""Which extensions a trace takes along, and what becomes of their figures.
+
+Their files are imported where a trace asks for them: most do not.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from shapetrace.backward import BackwardTimer
-from shapetrace.clocks import Clock, TorchEvents
-from shapetrace.device import DeviceTimer, accelerators
-from shapetrace.extensions import Cell, Companion, Extension
-from shapetrace.limit import CallLimit
-from shapetrace.memory import AllocatorWatch, MemoryWatch, TorchAllocator
+from shapetrace.clocks import Clock
 from shapetrace.recorder import LIVE, NOTE, Recorder
+
+if TYPE_CHECKING:
+    from shapetrace.device import DeviceTimer
+    from shapetrace.extensions import Cell, Companion, Extension
+    from shapetrace.limit import CallLimit
+    from shapetrace.memory import AllocatorWatch
 
 
 class Extras:
@@ -31,21 +37,33 @@ class Extras:
         self._clock = clock
         self._kinds = (memory, backward)
         self._max_calls = max_calls
-        self._limit = CallLimit(max_calls) if max_calls is not None else None
+        self._limit: CallLimit | None = None
         self._allocator: AllocatorWatch | None = None
         self._device: DeviceTimer | None = None
-        found: list[Extension] = [self._limit] if self._limit else []
+        found: list[Extension] = []
+        if max_calls is not None:
+            from shapetrace.limit import CallLimit
+
+            self._limit = CallLimit(max_calls)
+            found.append(self._limit)
         if memory:
+            from shapetrace.memory import AllocatorWatch, MemoryWatch, TorchAllocator
+
             found.append(MemoryWatch(self._live))
             if torch.accelerator.is_available():
                 self._allocator = AllocatorWatch(TorchAllocator())
                 found.append(self._allocator)
         if backward:
+            from shapetrace.backward import BackwardTimer
+
             found.append(BackwardTimer(clock))
-        if timing and _on_accelerator(roots):
+        if timing and torch.accelerator.is_available() and _on_accelerator(roots):
+            from shapetrace.clocks import TorchEvents
+            from shapetrace.device import DeviceTimer
+
             self._device = DeviceTimer(TorchEvents())
             found.append(self._device)
-        self.companion = Companion(found) if found else None
+        self.companion = _companion(found)
 
     def start(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -58,10 +76,16 @@ class Extras:
     def again(self) -> Companion | None:
         """Extensions of the same kinds, to measure what they cost on the processor."""
         memory, backward = self._kinds
-        found: list[Extension] = [MemoryWatch(lambda size: None)] if memory else []
+        found: list[Extension] = []
+        if memory:
+            from shapetrace.memory import MemoryWatch
+
+            found.append(MemoryWatch(lambda size: None))
         if backward:
+            from shapetrace.backward import BackwardTimer
+
             found.append(BackwardTimer(self._clock))
-        return Companion(found) if found else None
+        return _companion(found)
 
     def finish(self) -> None:
         if self.companion is not None:
@@ -107,9 +131,17 @@ class Extras:
             recorder.events += (LIVE, self._clock.now(), size)
 
 
+def _companion(extensions: list[Extension]) -> Companion | None:
+    if not extensions:
+        return None
+    from shapetrace.extensions import Companion
+
+    return Companion(extensions)
+
+
 def _on_accelerator(roots: list[nn.Module]) -> bool:
     """Whether calls may run on one; without given modules, any may."""
-    if not torch.accelerator.is_available():
-        return False
+    from shapetrace.device import accelerators
+
     devices = {one.device for root in roots for one in root.parameters()}
     return not roots or bool(accelerators(devices))

@@ -35,7 +35,7 @@ from _thread import get_ident as ident
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import CodeType, FrameType, FunctionType, MethodWrapperType
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -44,10 +44,12 @@ from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from shapetrace.clocks import Clock
-from shapetrace.extensions import Companion
 from shapetrace.records import Opaque, Origin
 from shapetrace.source import INTERNAL, raised_at
 from shapetrace.tensors import PLAIN, Definition, Reference, describe, freeze
+
+if TYPE_CHECKING:
+    from shapetrace.extensions import Companion
 
 ENTER, EXIT, FAIL, CALL, MAKE, RAISE = range(6)
 DEFINE, UNWIND, REPLAYED, VALUES, NOTE, LIVE = range(6, 12)

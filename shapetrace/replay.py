@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import BuiltinFunctionType, CodeType, MethodDescriptorType
 from types import MethodWrapperType, WrapperDescriptorType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -24,9 +24,11 @@ from shapetrace.records import (
     Source,
     TensorRef,
 )
-from shapetrace.extensions import Cell
 from shapetrace.source import locate
 from shapetrace.tensors import PLAIN, Nested, Reference, address, outline
+
+if TYPE_CHECKING:
+    from shapetrace.extensions import Cell
 
 _ALIASES = {
     "radd": "add",

@@ -1,4 +1,4 @@
-"""The fifteen situations that shapetrace was asked for, each held to what must be read."""
+"""The fifteen situations that shapetrace was asked for, held to what must be read."""
 
 from __future__ import annotations
 

@@ -93,12 +93,15 @@ def _twice(
 @check(
     "log-softmax-missing-before-nll",
     "warning",
-    "nll_loss takes log-probabilities: on logits or probabilities it is unbounded "
-    "and trains towards nonsense",
+    "nll_loss and ctc_loss take log-probabilities: on logits or probabilities they are "
+    "unbounded and train towards nonsense",
 )
 def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for loss in scene.calls("nll_loss"):
         yield from _not_logs(scene, rule, loss, "F.cross_entropy(logits, target)")
+    for loss in scene.calls("ctc_loss"):
+        fix = "F.ctc_loss(logits.log_softmax(-1), target, lengths, target_lengths)"
+        yield from _not_logs(scene, rule, loss, fix)
 
 
 @check(

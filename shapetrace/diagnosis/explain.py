@@ -11,7 +11,7 @@ from shapetrace.diagnosis.problem import Problem, find_problem, from_module
 from shapetrace.diagnosis.suspects import of_call, of_data, of_module
 from shapetrace.diagnosis.sentence import sentence
 from shapetrace.diagnosis.text import render
-from shapetrace.lineage import Call, Graph, make_step
+from shapetrace.lineage import Call, Graph, GoodBatch, last_good, make_step, steps
 from shapetrace.records import (
     Culprit,
     Diagnosis,
@@ -103,6 +103,9 @@ def _of_function(
 ) -> Diagnosis:
     problem = find_problem(graph, call)
     culprits = blame(graph, problem)
+    good = last_good(graph, call) if call.index >= 0 else None
+    if good is not None:
+        culprits = _since(graph, good, culprits)
     enclosing = module or graph.module_of(call)
     where = f"module:{module.name}" if module is not None else where_of(graph, call)
     diagnosis = Diagnosis(
@@ -118,7 +121,25 @@ def _of_function(
         function=call.index if call.index >= 0 else None,
         call=enclosing.index if enclosing is not None else None,
     )
-    return replace(diagnosis, text=render(graph, problem, diagnosis))
+    text = render(graph, problem, diagnosis, str(good) if good is not None else "")
+    return replace(diagnosis, text=text)
+
+
+def _since(
+    graph: Graph, good: GoodBatch, culprits: tuple[Culprit, ...]
+) -> tuple[Culprit, ...]:
+    """An earlier batch went through the same call: who kept its size is the culprit."""
+    if good.culprit is None:
+        return culprits
+    kept = of_call(
+        graph,
+        good.culprit,
+        size=good.value,
+        expected=good.changes[0].now,
+        reason=f"still has the {good.value} of the batch before",
+    )
+    same = (kept.kind, kept.name)
+    return (kept, *(c for c in culprits if (c.kind, c.name) != same))[:3]
 
 
 def _fixes(
@@ -191,8 +212,6 @@ def way_back(graph: Graph, problem: Problem) -> tuple[Step, ...]:
             continue
         if spot.dim is None:
             return tuple(make_step(graph, hop) for hop in graph.chain(spot.tensor))
-        from shapetrace.lineage import steps
-
         return steps(graph, spot.tensor, spot.dim)
     return ()
 

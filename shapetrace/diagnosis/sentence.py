@@ -68,7 +68,8 @@ def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> st
         )
     if not shapes:
         return ""
-    other = next((s for s in (left, right) if s is not None and s.tensor is None), None)
+    spots = [spot for spot in (left, right) if spot is not None]
+    other = next((spot for spot in spots if spot.tensor is None), None)
     wanted_rank = f": {other.role} is wanted" if other and other.role else ""
     return f"{len(shapes[0])}-D input {shapes[0]}{wanted_rank}"
 

@@ -12,15 +12,17 @@ from shapetrace.diagnosis.suspects import data_name
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Diagnosis, Fix, Step
 from shapetrace.source import segment
-from shapetrace.signatures import argument_name, is_loss, loss_input, loss_target
 
 _WIDTH = 100
 _STEPS = 8  # of a way back; what is between them is counted
 _PASSES = "passes it on"
 
 
-def render(graph: Graph, problem: Problem | None, diagnosis: Diagnosis) -> str:
-    """The whole explanation, at most about 25 lines of 100 columns."""
+def render(
+    graph: Graph, problem: Problem | None, diagnosis: Diagnosis, before: str = ""
+) -> str:
+    """The whole explanation, at most about 25 lines of 100 columns. `before` says what
+    differs from an earlier batch that went through."""
     place = f" [{diagnosis.where}" if diagnosis.where else " ["
     place += f" at {diagnosis.source}]" if diagnosis.source is not None else "]"
     lines = _wrap(diagnosis.message + (place if place != " []" else ""), "")
@@ -28,6 +30,8 @@ def render(graph: Graph, problem: Problem | None, diagnosis: Diagnosis) -> str:
         lines += _shapes(graph, problem)
     if diagnosis.lineage:
         lines += _way(problem, diagnosis.lineage)
+    if before:
+        lines += _wrap(f"An earlier batch went through here. Since then: {before}.", "")
     if diagnosis.severity != "note":
         lines += _culprits(diagnosis.culprits)
     lines += _fixes(diagnosis.fixes)
