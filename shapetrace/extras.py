@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from shapetrace.clocks import Clock
+from shapetrace.clocks import Clock, TorchEvents
 from shapetrace.recorder import LIVE, NOTE, Recorder
 
 if TYPE_CHECKING:
@@ -42,26 +42,26 @@ class Extras:
         self._device: DeviceTimer | None = None
         found: list[Extension] = []
         if max_calls is not None:
-            from shapetrace.limit import CallLimit
+            from shapetrace import limit
 
-            self._limit = CallLimit(max_calls)
+            self._limit = limit.CallLimit(max_calls)
             found.append(self._limit)
         if memory:
-            from shapetrace.memory import AllocatorWatch, MemoryWatch, TorchAllocator
+            from shapetrace import memory as watching
 
-            found.append(MemoryWatch(self._live))
+            found.append(watching.MemoryWatch(self._live))
             if torch.accelerator.is_available():
-                self._allocator = AllocatorWatch(TorchAllocator())
+                allocator = watching.TorchAllocator()
+                self._allocator = watching.AllocatorWatch(allocator)
                 found.append(self._allocator)
         if backward:
             from shapetrace.backward import BackwardTimer
 
             found.append(BackwardTimer(clock))
         if timing and torch.accelerator.is_available() and _on_accelerator(roots):
-            from shapetrace.clocks import TorchEvents
-            from shapetrace.device import DeviceTimer
+            from shapetrace import device
 
-            self._device = DeviceTimer(TorchEvents())
+            self._device = device.DeviceTimer(TorchEvents())
             found.append(self._device)
         self.companion = _companion(found)
 

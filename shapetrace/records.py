@@ -99,7 +99,7 @@ class ModuleCall:
     recomputed: bool = False
     order: int = 0
     end_order: int = 0
-    #: the nested types of the output where it is no plain tensor: "tuple(Tensor, tuple)"
+    #: the nested types of the output where it is no tensor: "tuple(Tensor, tuple)"
     output_type: str = "Tensor"
     #: with `backward=True`: time of the backward of all that the call did, and of the
     #: forwards that checkpointing ran again meanwhile; None where not recorded

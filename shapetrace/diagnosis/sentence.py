@@ -57,8 +57,8 @@ def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> st
     if problem.loss and len(shapes) == 2 and right is not None:
         wanted = left.size if left.dim is None else right.size
         return (
-            f"the prediction has shape {shapes[0]}, the target {shapes[1]}; a {wanted}-D "
-            "target is wanted"
+            f"the prediction has shape {shapes[0]}, the target {shapes[1]}; "
+            f"a {wanted}-D target is wanted"
         )
     if len(shapes) == 2:
         names = [operand(problem, spot) for spot in spots]
