@@ -62,6 +62,7 @@ _FRAME = sys._getframe
 _DISABLED = torch._C.DisableTorchFunction
 _TENSOR = torch.Tensor
 _SETITEM = torch.Tensor.__setitem__
+_CPU = torch.device("cpu")
 _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 #: the tensors that these take as class indices are worth a look at their values
 _INDEX_LOSSES = {
@@ -123,6 +124,8 @@ class Recorder:
         #: what went wrong in here, in words: an exception would keep tensors alive
         self.faults: list[str] = []
         self.thread = ident()
+        #: holds one once another thread has called a hooked module
+        self.threaded: list[int] = []
         self._seen: dict[int, Reference] = {}
         self._open: list[Site] = []
         self._hooked: set[int] = set()
@@ -376,6 +379,7 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
     pop = open_sites.pop
     backward = torch._C._current_graph_task_id
     functions = recorder.functions
+    threaded = recorder.threaded
 
     def frozen(args: Any, kwargs: Any) -> tuple[Any, ...]:
         named = {key: freeze(arg, reference) for key, arg in kwargs.items()}
@@ -433,6 +437,8 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                     events += (REPLAYED, 0)
                 push(site)
             else:
+                if not threaded:
+                    threaded.append(thread)
                 if backward() != -1:
                     events += (REPLAYED, thread)
                 code, lasti = _place(frame)
@@ -443,14 +449,13 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
     def post(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         nonlocal events
         stamp = now()
-        thread = ident()
-        if thread == main and open_sites and open_sites[-1] is site:
+        if open_sites and open_sites[-1] is site and not threaded:
             one = known(id(output))
             if one is not None and one() is output and _FRAME(1).f_code is _INNER:
                 pop()
                 events += (EXIT, site, stamp, 0, one)
                 return
-        leave(args, kwargs, output, stamp, thread, _FRAME(1))
+        leave(args, kwargs, output, stamp, ident(), _FRAME(1))
 
     def leave(
         args: Any, kwargs: Any, output: Any, stamp: Any, thread: int, frame: Any
@@ -557,28 +562,35 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
             nonlocal events
             if type(func) is MethodWrapperType:
                 return _attribute(recorder, func, args, kwargs)
+            n = len(args)
             try:
                 kept = kwargs or None
                 if kwargs:
-                    if len(args) > 1 and func in _INDEX_LOSSES:
-                        _read_target(recorder, args, kwargs)
-                    for arg in kwargs.values():
-                        if type(arg) not in PLAIN:
-                            kept = {
-                                key: freeze(arg, reference)
-                                for key, arg in kwargs.items()
-                            }
+                    for a in kwargs.values():
+                        if type(a) not in PLAIN:
+                            kept = {k: freeze(a, reference) for k, a in kwargs.items()}
                             break
-                inputs: list[Any] = []
-                for arg in args:
-                    if (one := known(id(arg))) is not None and one() is arg:
-                        inputs.append(one)
-                    elif type(arg) in PLAIN:
-                        inputs.append(arg)
-                    elif func in _MAKERS:
-                        inputs.append(None)
-                    else:
-                        inputs.append(freeze(arg, reference))
+                    if func in _INDEX_LOSSES:
+                        _read_target(recorder, args, kwargs)
+                if n == 2 and kept is None:
+                    a, b = args
+                    first, second = known(id(a)), known(id(b))
+                    if first is None or first() is not a:
+                        first = a if type(a) in PLAIN else freeze(a, reference)
+                    if second is None or second() is not b:
+                        second = b if type(b) in PLAIN else freeze(b, reference)
+                elif n == 1:
+                    a = args[0]
+                    first = known(id(a))
+                    if first is None or first() is not a:
+                        first = _input(recorder, func, a)
+                else:
+                    inputs = []
+                    for a in args:
+                        first = known(id(a))
+                        if first is None or first() is not a:
+                            first = a if type(a) in PLAIN else _input(recorder, func, a)
+                        inputs.append(first)
                 # a torch function written in Python stands between, with its handler
                 frame = _FRAME(3 if type(func) is FunctionType else 1)
                 code: CodeType | None = frame.f_code
@@ -600,51 +612,52 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                 try:
                     end = now()
                     recorder.read_failed(args, kwargs or {})
-                    events += (
-                        *(RAISE, func, code, lasti, kept, len(args), *inputs),
-                        *(start, end, error_tuple(error)),
-                    )
+                    inputs = [_input(recorder, func, arg) for arg in args]
+                    event = (RAISE, func, code, lasti, kept, n, *inputs)
+                    events += event + (start, end, error_tuple(error))
                 except Exception as fault:  # ours must not replace the user's
                     failed(fault)
                 raise
             end = now()
             try:
-                dense = type(output) is _TENSOR
-                if dense:
+                if type(output) is _TENSOR:
                     one = ref(output)
                     try:
-                        events += (
-                            MAKE,
-                            func,
-                            code,
-                            lasti,
-                            kept,
-                            len(args),
-                            *inputs,
-                            start,
-                            end,
-                            one,
-                            output.shape,
-                            output.dtype,
-                            output.device,
-                        )
-                        seen[id(output)] = one
+                        shape = output.shape
                     except RuntimeError:  # a nested (ragged) tensor has no one shape
-                        dense = False
-                if not dense:
-                    if func is _SETITEM:
-                        made = recorder.define(args[0])
+                        pass
                     else:
-                        made = freeze(output, recorder.define)
-                    events += (
-                        *(CALL, func, code, lasti, kept, len(args), *inputs),
-                        *(start, end, made),
-                    )
+                        dtype = output.dtype
+                        device = _CPU if output.is_cpu else output.device
+                        if n == 2 and kept is None:
+                            event = (MAKE, func, code, lasti, None, 2, first, second)
+                        elif n == 1:
+                            event = (MAKE, func, code, lasti, kept, 1, first)
+                        else:
+                            event = (MAKE, func, code, lasti, kept, n, *inputs)
+                        events += event + (start, end, one, shape, dtype, device)
+                        seen[id(output)] = one
+                        return output
+                if func is _SETITEM:
+                    made = recorder.define(args[0])
+                else:
+                    made = freeze(output, recorder.define)
+                inputs = [_input(recorder, func, arg) for arg in args]
+                events += (CALL, func, code, lasti, kept, n, *inputs, start, end, made)
             except Exception as fault:  # ours must not end the user's batch
                 failed(fault)
             return output
 
     return Mode()
+
+
+def _input(recorder: Recorder, func: Any, arg: Any) -> Any:
+    """One positional argument as data."""
+    if type(arg) in PLAIN:
+        return arg
+    if func in _MAKERS and not isinstance(arg, _TENSOR):
+        return None
+    return freeze(arg, recorder.reference)
 
 
 def _read_target(recorder: Recorder, args: Any, kwargs: dict[str, Any] | None) -> None:
