@@ -43,7 +43,7 @@ def blame_layer(
         left.size,
         right.size,
         consumer.source,
-        f"expects {label}={right.size}, gets {left.size}",
+        _demand(graph, label, left, right),
     )
     first: list[Culprit] = []
     if right.tensor is not None and not holds(graph, right):
@@ -98,6 +98,14 @@ def blame_layer(
             return [*first, *prepared[:1], data, wants]
         return [*first, wants, *prepared[:1], data]
     return [*first, wants, *made_by]
+
+
+def _demand(graph: Graph, label: str, left: Spot, right: Spot) -> str:
+    """What the consumer wants, by the signature's name, else by its table's."""
+    origin = graph.origin(right.tensor) if right.tensor is not None else None
+    if label in ("input", "other", "size", "") and origin is not None:
+        return f"holds `{origin.name}` for {right.size}, gets {left.size}"
+    return f"expects {label}={right.size}, gets {left.size}"
 
 
 def _consumer(graph: Graph, problem: Problem, right: Spot) -> Culprit:

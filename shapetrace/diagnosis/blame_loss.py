@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shapetrace.diagnosis.blame_leaves import moved_batch, odd_window, of_leaf
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     Leaf,
@@ -14,10 +15,9 @@ from shapetrace.diagnosis.suspects import (
     of_call,
     of_data,
     parted,
-    remark,
     removed,
 )
-from shapetrace.lineage import Graph, Hop, Trail
+from shapetrace.lineage import Graph, Trail
 from shapetrace.losses import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
 
@@ -72,7 +72,7 @@ def _target(
         dim=dim,
         size=size,
         expected=expected,
-        reason=reason or f"has shape {_x(target.shape)}",
+        reason=reason or f"has shape {target.shape}",
     )
 
 
@@ -82,7 +82,7 @@ def _last_layer(graph: Graph, prediction: TensorRef) -> list[Culprit]:
         if graph.layer_of(call) is not None and len(call.inputs) > 1:
             return [
                 of_call(
-                    graph, call, reason=f"makes the prediction {_x(prediction.shape)}"
+                    graph, call, reason=f"makes the prediction {prediction.shape}"
                 )
             ]
     return []
@@ -121,7 +121,7 @@ def _ranks(
             size=size,
             reason=(
                 f"has a dimension of {size} (dim {right.dim}) that the prediction "
-                f"{_x(prediction.shape)} has not"
+                f"{prediction.shape} has not"
             ),
         )
         gone = removed(graph, prediction.id, size)
@@ -152,7 +152,7 @@ def _ranks(
         target,
         size=len(target.shape),
         reason=(
-            f"has shape {_x(target.shape)}, without the prediction's dimension of "
+            f"has shape {target.shape}, without the prediction's dimension of "
             f"{size}"
         ),
     )
@@ -317,7 +317,7 @@ def _pair(
     graph: Graph, mine: Leaf, other: Leaf, left: Spot, right: Spot, wrong: list[Culprit]
 ) -> list[Culprit]:
     """One factor against one factor."""
-    moved = _moved_batch(graph, mine, other)
+    moved = moved_batch(graph, mine, other)
     if moved is not None:
         return [moved, *wrong]
     makers = of_leaf(graph, mine, mine.size, other.size, target=False)
@@ -347,7 +347,7 @@ def _pair(
     windows = [hop for hop in steps if hop.origin.how == "window"]
     if windows:
         same = other.end.tensor == mine.end.tensor
-        odd = _odd_window(graph, windows)
+        odd = odd_window(graph, windows)
         if odd is not None and (same or is_uneven(graph, odd)):
             first = of_call(
                 graph,
@@ -369,88 +369,3 @@ def _pair(
         if mine.end.call.parent is not None:
             return [*made, *wrong]
     return [*wrong, *theirs, *makers]
-
-
-def _moved_batch(graph: Graph, mine: Leaf, other: Leaf) -> Culprit | None:
-    """The prediction's batch is another dimension of the data, whose own batch fits the
-    target: an index or a transposition took the wrong one (`out[-1]`, `out[:, -1]`)."""
-    end = mine.end
-    if end.kind != "data" or end.dim == 0 or not graph.tensors[end.tensor].shape:
-        return None
-    if graph.size(end.tensor, 0) != other.size or other.size == mine.size:
-        return None
-    for hop in mine.hops:
-        call = hop.call
-        if not isinstance(call, FunctionCall) or not call.direct or not call.inputs:
-            continue
-        source = graph.source_ids(call, hop.origin)
-        if source and source[0][1] != hop.dim:
-            size = graph.size(hop.tensor, hop.dim)
-            return of_call(
-                graph,
-                call,
-                dim=hop.dim,
-                size=size,
-                expected=other.size,
-                reason=(
-                    f"puts dim {source[0][1]} of {_x(call.inputs[0].shape)}, the"
-                    f" {size}, where the batch of {other.size} should be"
-                ),
-            )
-    return None
-
-
-def _odd_window(graph: Graph, windows: list[Hop]) -> Hop | None:
-    """Of the convolutions and poolings behind a size, the oldest that did not scale by
-    a whole number: an encoder and its decoder part there."""
-    uneven = [hop for hop in windows if is_uneven(graph, hop)]
-    return uneven[-1] if uneven else None
-
-
-def of_leaf(
-    graph: Graph, leaf: Leaf, size: int, expected: int | None, *, target: bool
-) -> list[Culprit]:
-    """Who made one factor: newest first, the data last."""
-    found: list[Culprit] = []
-    for hop in changers(graph, leaf.hops):
-        if not hop.call.inputs:
-            continue
-        made = graph.size(hop.tensor, hop.dim)
-        if hop.origin.how == "window" and not is_uneven(graph, hop):
-            continue
-        found.append(
-            of_call(
-                graph,
-                hop.call,
-                dim=hop.dim,
-                size=made,
-                expected=expected if made == size else None,
-                reason=f"makes the {made}{remark(hop.origin)}",
-            )
-        )
-    if leaf.end.kind == "parameter":
-        # the width of a layer outweighs the reshapes that carried it on
-        layers = [culprit for culprit in found if culprit.kind == "module"]
-        return layers[:1] + [culprit for culprit in found if culprit not in layers[:1]]
-    if leaf.end.kind == "data":
-        came = graph.size(leaf.end.tensor, leaf.end.dim)
-        found.append(
-            of_data(
-                graph,
-                leaf.end.tensor,
-                target=target,
-                dim=leaf.end.dim,
-                size=came,
-                reason=f"comes in with {came}",
-            )
-        )
-    return found
-
-
-def _x(shape: tuple[int, ...]) -> str:
-    return (
-        "("
-        + ", ".join(str(size) for size in shape)
-        + ("," if len(shape) == 1 else "")
-        + ")"
-    )

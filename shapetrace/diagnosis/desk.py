@@ -42,6 +42,19 @@ class Candidate:
     ahead: str = ""
 
 
+def names_its_input(graph: Graph, module: ModuleCall, tensor: int) -> bool:
+    """Whether the line of a module's call names its argument: inside an nn.Sequential
+    the line is that of the Sequential's call, and names what that was given."""
+    while module.parent is not None:
+        above = graph.rec.calls[module.parent]
+        if above.source != module.source:
+            return True
+        if all(ref.id != tensor for ref in above.inputs):
+            return False
+        module = above
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """One failure, and what all its proposals need of it."""
@@ -122,6 +135,8 @@ class Desk:
         ref = next(ref for ref in module.inputs if ref.id == tensor)
         line = find(module.source)
         node = None if line is None else line.argument(ref.path)
+        if not names_its_input(self.graph, module, tensor):
+            node = None
         span = (module.order, module.end_order)
         return self._edited(ref, edit, about, line, node, module.source, span)
 
@@ -145,8 +160,10 @@ class Desk:
         if self.problem.loss and about != "target":
             name = "prediction"
         text = f"{name} = {suffixed(name, None, edit.text)}"
-        place = where if is_own(where) else None
-        return Candidate(text, edit.words, place, repair, about)
+        words = edit.words
+        if where is not None and is_own(where):
+            words += f"; before {where}, by the name it has there"
+        return Candidate(text, words, None, repair, about)
 
     # -- a module, where it is built -------------------------------------------------
 

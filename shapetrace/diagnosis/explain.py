@@ -34,7 +34,7 @@ def diagnose_failure(graph: Graph) -> Diagnosis | None:
     if call is not None:
         return _of_function(graph, call)
     assert module is not None
-    function = from_module(graph, module)
+    function = None if _given(graph, module) else from_module(graph, module)
     if function is not None:
         problem = find_problem(graph, function)
         if problem.kind != "other":
@@ -157,14 +157,12 @@ def _of_module(graph: Graph, module: ModuleCall) -> Diagnosis:
     error = module.error
     assert error is not None
     culprits = []
-    children = [call for call in graph.rec.calls if call.parent == module.index]
-    containers = [
-        call for call in children if call.outputs and call.output_type != "Tensor"
-    ]
-    if error.type in ("AttributeError", "TypeError", "IndexError") and containers:
-        last = containers[-1]
+    container = _given(graph, module) or _last_container(graph, module)
+    if error.type in ("AttributeError", "TypeError", "IndexError") and container:
         culprits.append(
-            of_module(last, reason=f"returns {last.output_type}, not one tensor")
+            of_module(
+                container, reason=f"returns {container.output_type}, not one tensor"
+            )
         )
     culprits += _told(graph, module, error.message)
     culprits.append(of_module(module, reason=f"raised {error.type} in its forward"))
@@ -185,9 +183,46 @@ def _of_module(graph: Graph, module: ModuleCall) -> Diagnosis:
         module=module.name,
         source=error.source or module.source,
         culprits=tuple(culprits[:3]),
+        fixes=_container_fixes(graph, module, tuple(culprits)),
         call=module.index,
     )
     return replace(diagnosis, text=render(graph, None, diagnosis))
+
+
+def _container_fixes(
+    graph: Graph, module: ModuleCall, culprits: tuple[Culprit, ...]
+) -> tuple[Fix, ...]:
+    """Where one of torch's layers was given a container: one tensor of it instead."""
+    function = from_module(graph, module) if _given(graph, module) else None
+    if function is None:
+        return ()
+    problem = find_problem(graph, function)
+    return _fixes(graph, problem, culprits) if problem.kind == "container" else ()
+
+
+def _given(graph: Graph, module: ModuleCall) -> ModuleCall | None:
+    """The call whose container of tensors a module was given whole as an argument."""
+    inside = {ref.id for ref in module.inputs if ref.path.count("[") > 1}
+    if not inside:
+        return None
+    for call in sorted(graph.rec.calls, key=lambda call: -call.end_order):
+        if call.outputs and call.output_type != "Tensor":
+            if inside <= {ref.id for ref in call.outputs}:
+                return call
+    return None
+
+
+def _last_container(graph: Graph, module: ModuleCall) -> ModuleCall | None:
+    """The newest of a module's own calls that returned no plain tensor."""
+    found = None
+    for call in graph.rec.calls:
+        if (
+            call.parent == module.index
+            and call.outputs
+            and call.output_type != "Tensor"
+        ):
+            found = call
+    return found
 
 
 def _told(graph: Graph, module: ModuleCall, message: str) -> list[Culprit]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from shapetrace.diagnosis.desk import Candidate, Desk
+from shapetrace.diagnosis.desk import Candidate, Desk, names_its_input
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.tryout import Repair
@@ -73,6 +73,8 @@ def _part(
     line = find(call.source)
     node = None if line is None else line.argument(head)
     if line is None or node is None:
+        return None
+    if layer is not None and not names_its_input(desk.graph, layer, ref.id):
         return None
     one = replace(ref, path=head)
     others = tuple(r for r in given if not r.path.startswith(head))
