@@ -81,9 +81,7 @@ def _last_layer(graph: Graph, prediction: TensorRef) -> list[Culprit]:
     for _, call in graph.chain(prediction.id):
         if graph.layer_of(call) is not None and len(call.inputs) > 1:
             return [
-                of_call(
-                    graph, call, reason=f"makes the prediction {prediction.shape}"
-                )
+                of_call(graph, call, reason=f"makes the prediction {prediction.shape}")
             ]
     return []
 

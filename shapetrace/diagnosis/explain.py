@@ -12,7 +12,9 @@ from shapetrace.diagnosis.suspects import of_call, of_data, of_module
 from shapetrace.diagnosis.sentence import sentence
 from shapetrace.diagnosis.text import render
 from shapetrace.lineage import Call, Graph, GoodBatch, last_good, make_step, steps
+from shapetrace.losses import sides
 from shapetrace.records import (
+    CallError,
     Culprit,
     Diagnosis,
     Fix,
@@ -47,6 +49,9 @@ def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:
     rec = graph.rec
     if rec.error is not None and rec.error.type in _SILENT:
         return None, None
+    asserted = _asserted(graph)
+    if asserted is not None:
+        return asserted, None
     ids = {rec.error.id} if rec.error is not None else None
     for call in rec.functions:
         if call.error is None or call.error.type in _SILENT:
@@ -68,6 +73,26 @@ def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:
     if failed:
         return None, max(failed, key=lambda module: module.depth)
     return None, None
+
+
+def _asserted(graph: Graph) -> FunctionCall | None:
+    """The loss whose class index broke a kernel on an accelerator: the assert comes up
+    in some later call, but the span of the targets was read before the launch."""
+    rec = graph.rec
+    errors = [rec.error, *(call.error for call in rec.functions)]
+    error = next((e for e in errors if e and "device-side assert" in e.message), None)
+    if error is None:
+        return None
+    for call in rec.functions:
+        prediction, target = sides(graph, call) if is_loss(call.name) else (None, None)
+        if prediction is None or target is None or len(prediction.shape) < 2:
+            continue
+        span = rec.value_ranges.get(target.id)
+        ignored = call.kwargs.get("ignore_index", -100)
+        if span and (span[1] >= prediction.shape[1] or span[0] < min(0, ignored)):
+            message = f"Target {span[1]} is out of bounds."
+            return replace(call, error=CallError("IndexError", message, error.id))
+    return None
 
 
 def _left_the_modules(graph: Graph, call: FunctionCall) -> bool:
@@ -285,8 +310,6 @@ def explain_call(graph: Graph, call: Call) -> Diagnosis:
 
 def _loss_facts(graph: Graph, call: FunctionCall) -> str:
     """A loss call in a sentence: classes and who made them, the span of the targets."""
-    from shapetrace.losses import sides
-
     prediction, target = sides(graph, call)
     if prediction is None or target is None:
         return ""

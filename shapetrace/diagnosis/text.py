@@ -127,7 +127,7 @@ def _way(problem: Problem | None, steps: Sequence[Step]) -> list[str]:
     rows = []
     for step, count in shown:
         if count:
-            rows.append((f"… {count} calls that pass it on", "", "", "", ""))
+            rows.append((f"… {count} more call{'s' * (count > 1)}", "", "", "", ""))
             continue
         place = str(step.source) if step.source is not None else ""
         how = "" if step.how == _PASSES else step.how
@@ -162,8 +162,9 @@ def _folded(steps: Sequence[Step]) -> list[tuple[Step, int]]:
     ]
     if len(steps) <= _STEPS:
         telling = list(range(len(steps)))
-    elif len(telling) > _STEPS:
-        telling = [*telling[: _STEPS - 2], *telling[-2:]]
+    elif len(telling) > 5:
+        # between any two that are shown a line may count what is left out
+        telling = [*telling[:3], *telling[-2:]]
     elif len(telling) < 3:
         telling = [*range(3), *[i for i in telling if i >= 3]]
     shown: list[tuple[Step, int]] = []
