@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from shapetrace.diagnosis.blame_loss import of_leaf
+from shapetrace.diagnosis.blame_leaves import of_leaf
 from shapetrace.diagnosis.construct import changed, constructor
 from shapetrace.diagnosis.definition import definition
 from shapetrace.diagnosis.explain import where_of

@@ -1,18 +1,19 @@
-"""Raw events to records: parents, ids, times and places are worked out here."""
+"""Raw events to records: parents, ids, times and places are worked out here.
+
+One class, longer than the other files: its readers share the open calls, the versions
+of the tensors and the clock stamps, and they run once for every event.
+"""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import BuiltinFunctionType, CodeType, MethodDescriptorType
-from types import MethodWrapperType, WrapperDescriptorType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-import torch
-from torch import nn
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Literal
 
 from shapetrace import recorder as raw
+from shapetrace.names import function_names
 from shapetrace.records import (
     CallError,
     FunctionCall,
@@ -24,68 +25,15 @@ from shapetrace.records import (
     Source,
     TensorRef,
 )
+from shapetrace.snapshot import SeenModule
 from shapetrace.source import locate
 from shapetrace.tensors import PLAIN, Nested, Reference, address, outline
 
 if TYPE_CHECKING:
     from shapetrace.extensions import Cell
 
-_ALIASES = {
-    "radd": "add",
-    "rmul": "mul",
-    "rdiv": "div",
-    "truediv": "div",
-    "rtruediv": "div",
-    "floordiv": "floor_divide",
-    "rfloordiv": "floor_divide",
-    "rpow": "pow",
-    "rmatmul": "matmul",
-    "mod": "remainder",
-    "rmod": "remainder",
-    "invert": "bitwise_not",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-    "iadd": "add_",
-    "isub": "sub_",
-    "imul": "mul_",
-    "idiv": "div_",
-    "itruediv": "div_",
-    "ipow": "pow_",
-}
-
-
 #: checkpointing ends a recomputation by it, once it has what the backward needs
 _ENOUGH = "_StopRecomputationError"
-
-
-def function_names(func: Any) -> tuple[str, str]:
-    """Short and qualified name of a torch function: ("add", "torch.Tensor.__radd__").
-
-    >>> function_names(torch.Tensor.__getitem__)
-    ('getitem', 'torch.Tensor.__getitem__')
-    >>> function_names(torch.nn.functional.linear)
-    ('linear', 'torch.nn.functional.linear')
-    """
-    if isinstance(func, MethodWrapperType):
-        name = getattr(func.__self__, "__name__", "get")
-        return name, f"torch.Tensor.{name}"
-    name = getattr(func, "__name__", type(func).__name__)
-    short = name
-    if name.startswith("__") and name.endswith("__"):
-        short = name.strip("_")
-        short = _ALIASES.get(short, short)
-    if isinstance(func, (MethodDescriptorType, WrapperDescriptorType)):
-        return short, f"torch.Tensor.{name}"
-    if getattr(torch.nn.functional, name, None) is func:
-        return short, f"torch.nn.functional.{name}"
-    if isinstance(func, BuiltinFunctionType) and getattr(torch, name, None) is func:
-        return short, f"torch.{name}"
-    module = getattr(func, "__module__", None) or "torch"
-    if module == "torch._tensor" or getattr(torch.Tensor, name, None) is func:
-        return short, f"torch.Tensor.{name}"
-    return short, f"{module}.{getattr(func, '__qualname__', name)}"
-
 
 _ARGS = tuple(f"args[{i}]" for i in range(16))
 
@@ -546,52 +494,3 @@ class Replay:
             if version is not None:
                 found.append(replace(version, path=key))
         return tuple(found)
-
-
-class SeenModule(NamedTuple):
-    """What must be asked of a module while it exists; no tensor, no module."""
-
-    name: str
-    kind: type[nn.Module]
-    parameters: list[tuple[str, Reference]]
-    buffers: list[tuple[str, Reference]]
-    attributes: dict[str, Any]
-    training: bool
-
-
-def see_modules(recorder: raw.Recorder) -> list[SeenModule]:
-    """Ask every hooked module that still exists. Some 3 microseconds a module."""
-    found = []
-    known = recorder.known()
-    for name, module in recorder.live():
-        found.append(
-            SeenModule(
-                name,
-                type(module),
-                _references(module._parameters, known),
-                _references(module._buffers, known),
-                {
-                    key: value
-                    for key, value in vars(module).items()
-                    if key[0] != "_" and key != "training" and _simple(value)
-                },
-                module.training,
-            )
-        )
-    return found
-
-
-def _references(
-    tensors: Mapping[str, Any], known: dict[int, Reference]
-) -> list[tuple[str, Reference]]:
-    return [
-        (key, known[id(tensor)])
-        for key, tensor in tensors.items()
-        if id(tensor) in known
-    ]
-
-
-def _simple(value: Any) -> bool:
-    if type(value) in PLAIN:
-        return True
-    return type(value) in (tuple, list) and all(type(part) in PLAIN for part in value)

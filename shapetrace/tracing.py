@@ -1,45 +1,33 @@
-"""`trace` and `Trace`: the context manager, and the facade over all that it recorded."""
+"""`trace` and `Trace`: the context manager, and the facade over what it recorded."""
 
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
-from types import BuiltinFunctionType, FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import torch
 from torch import nn
 
+from shapetrace import roots
 from shapetrace.clocks import Clock, CpuClock, NoClock
+from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.extras import Extras
-from shapetrace.errors import ReportError, ShapeTraceWarning, UsageError
 from shapetrace.recorder import Failure, Recorder, error_tuple
 from shapetrace.records import (
-    Broadcast,
     Diagnosis,
     FunctionCall,
     ModuleCall,
     Recording,
     Step,
 )
-from shapetrace.replay import Replay, SeenModule, see_modules
-
-if TYPE_CHECKING:
-    import pandas
-    from matplotlib.axes import Axes
-
-    from shapetrace.costs import Costs
-    from shapetrace.lineage import Graph
-
-PlotKind = Literal["time", "memory", "roofline"]
-_RAN_EAGERLY = (
-    "compiled code ran eagerly inside the trace: times are those of eager execution"
-)
-By = Literal["call", "module", "function", "broadcast"]
+from shapetrace.replay import Replay
+from shapetrace.reports import Reports, read
+from shapetrace.snapshot import SeenModule, see_modules
 
 
 def trace(
@@ -83,24 +71,8 @@ def trace(
         from shapetrace.checks import chosen
 
         chosen(checks)
-    for module in modules:
-        if isinstance(module, type) and issubclass(module, nn.Module):
-            raise UsageError(
-                f"trace() was given the class {module.__name__}, not a module: did you "
-                f"forget to instantiate it? Write trace({module.__name__}(...))."
-            )
-        if not isinstance(module, nn.Module):
-            raise UsageError(
-                f"trace() takes torch.nn.Module objects, not {type(module).__name__}: "
-                "write trace(model), or trace() to trace every module that is called."
-            )
-    if max_calls is not None and (memory or backward):
-        raise UsageError(
-            "trace(max_calls=...) drops the calls that memory=True and backward=True "
-            "are about: trace fewer batches with them, or leave max_calls out."
-        )
-    if backward and not timing:
-        raise UsageError("trace(backward=True) takes times: leave timing=False out.")
+    roots.check_modules(modules)
+    roots.check_options(timing, memory, backward, max_calls)
     clock: Clock = CpuClock() if timing else NoClock()
     return Trace(
         modules,
@@ -113,7 +85,7 @@ def trace(
     )
 
 
-class Trace:
+class Trace(Reports):
     """What one traced batch did: read it during or after the `with` block.
 
     Made by `trace`, used once. It holds plain data only: no tensor and no module
@@ -153,7 +125,7 @@ class Trace:
         self._analysed: dict[str, Any] = {}
         self._release = ExitStack()
 
-    # -- the context manager --------------------------------------------------------
+    # -- the context manager ---------------------------------------------------
 
     def __enter__(self) -> Self:
         if self._state != "new":
@@ -177,21 +149,17 @@ class Trace:
             companion=extras.companion,
         )
         extras.start(recorder)
-        named = _name_roots(self._roots)
+        named = roots.name_roots(self._roots)
         self._names = tuple(name for name, _ in named) or ("",)
         try:
-            if _compiled(self._roots):
+            if roots.compiled(self._roots):
                 # compiled code calls neither hooks nor modes; the stance leaves with
                 # the context, and the compiled code is used again as it is
                 self._release.enter_context(torch.compiler.set_stance("force_eager"))
                 if self._given:
-                    self._notes.append(_RAN_EAGERLY)
-            if _has_fast_path(self._roots):
-                self._notes.append(
-                    "nn.MultiheadAttention and nn.TransformerEncoderLayer leave their "
-                    "fused fast path under any hook or function mode: their times, and "
-                    "the last bits of their outputs, differ from an untraced run"
-                )
+                    self._notes.append(roots.RAN_EAGERLY)
+            if roots.has_fast_path(self._roots):
+                self._notes.append(roots.LEFT_FAST_PATH)
             self._release.callback(extras.finish)
             recorder.install(named)
             self._release.callback(recorder.uninstall)
@@ -218,8 +186,8 @@ class Trace:
             self._state = "done"
         try:
             self._seen = see_modules(recorder)
-            if not self._given and _compiled(list(recorder.modules.values())):
-                self._notes.append(_RAN_EAGERLY)
+            if not self._given and roots.compiled(list(recorder.modules.values())):
+                self._notes.append(roots.RAN_EAGERLY)
             if error is not None:
                 self._error = error_tuple(error)
             self._say(error)
@@ -231,28 +199,28 @@ class Trace:
             recorder.release()
         if recorder.faults:
             warnings.warn(
-                f"shapetrace failed {len(recorder.faults)} times while recording, first "
-                f"with {recorder.faults[0]}. The batch is unharmed; the trace may lack "
-                "calls.",
+                f"shapetrace failed {len(recorder.faults)} times while recording, "
+                f"first with {recorder.faults[0]}. The batch is unharmed; the trace "
+                "may lack calls.",
                 ShapeTraceWarning,
                 stacklevel=2,
             )
         return False
 
     def _say(self, error: BaseException | None) -> None:
-        """The explanation on the user's exception; warnings where nothing was raised."""
+        """The explanation on the user's exception; warnings where none was raised."""
         if isinstance(error, Exception):
             failure = self.failure
             if failure is not None:
-                error.add_note(f"\nshapetrace: {failure}")
+                error.add_note(f"\nshapetrace:\n{failure}")
             return
-        if error is None and self._checks and _has_loss(self._recorder):
+        if error is None and self._checks and roots.has_loss(self._recorder):
             from shapetrace.checks import warn
 
             # a failure that the user's code caught is no news to it
             warn(finding for finding in self.findings if finding.code != "failure")
 
-    # -- the data ---------------------------------------------------------------------
+    # -- the data --------------------------------------------------------------
 
     @property
     def recording(self) -> Recording:
@@ -305,60 +273,6 @@ class Trace:
         """Every torch function that Python code called, in the order of their ends."""
         return self.recording.functions
 
-    @property
-    def _graph(self) -> Graph:
-        from shapetrace.lineage import Graph
-
-        return self._once("graph", lambda rec: Graph(rec))  # type: ignore[no-any-return]
-
-    def _once(self, key: str, make: Any) -> Any:
-        rec = self.recording
-        if key not in self._analysed:
-            self._analysed[key] = make(rec)
-        return self._analysed[key]
-
-    @property
-    def losses(self) -> tuple[FunctionCall, ...]:
-        """The loss calls, and the calls that made a custom loss `.backward()` was
-        called on."""
-        from shapetrace.losses import losses
-
-        return self._once("losses", lambda rec: losses(self._graph))  # type: ignore[no-any-return]
-
-    @property
-    def failure(self) -> Diagnosis | None:
-        """The diagnosis of the call that raised, or None."""
-        from shapetrace.diagnosis import diagnose_failure
-
-        return self._once("failure", lambda rec: diagnose_failure(self._graph))  # type: ignore[no-any-return]
-
-    @property
-    def findings(self) -> tuple[Diagnosis, ...]:
-        """Everything found wrong or suspicious, the failure first."""
-        from shapetrace.checks import run_checks
-
-        def find(rec: Recording) -> tuple[Diagnosis, ...]:
-            failure = self.failure
-            found = run_checks(self._graph, self._checks)
-            return ((failure,) if failure else ()) + found
-
-        return self._once("findings", find)  # type: ignore[no-any-return]
-
-    @property
-    def broadcasts(self) -> tuple[Broadcast, ...]:
-        """Every implicit expansion of the batch."""
-        from shapetrace.losses import broadcast_ledger
-
-        return self._once("broadcasts", lambda rec: broadcast_ledger(self._graph))  # type: ignore[no-any-return]
-
-    @property
-    def costs(self) -> Costs:
-        """FLOPs, bytes and corrected times of every call, worked out when first read."""
-        from shapetrace.costs import costs
-
-        self._calibrate()
-        return self._once("costs", lambda rec: costs(rec))  # type: ignore[no-any-return]
-
     def _calibrate(self) -> None:
         """Measure the tracer's own cost, once, when a figure needs it."""
         rec = self.recording
@@ -372,31 +286,7 @@ class Trace:
             overhead = calibrate(self._functions, again)
             self._recording = replace(rec, overhead=overhead)
 
-    # -- questions ----------------------------------------------------------------------
-
-    def explain(self, x: Any = None) -> Diagnosis:
-        """Where it went wrong; with a tensor or a call, how that came about.
-
-        Args:
-            x: a tensor of the batch, a `FunctionCall` or `ModuleCall` of this trace;
-                None: the failure, else the first finding, else the last loss call.
-
-        Raises:
-            UsageError: if `x` is none of these or was not seen in this trace.
-        """
-        from shapetrace.diagnosis import explain_call, explain_last, explain_tensor
-
-        graph = self._graph
-        if x is None:
-            serious = [f for f in self.findings if f.severity != "note"]
-            return serious[0] if serious else explain_last(graph, self.losses)
-        if isinstance(x, (FunctionCall, ModuleCall)):
-            for finding in self.findings:
-                same = finding.function if isinstance(x, FunctionCall) else finding.call
-                if same == x.index:
-                    return finding
-            return explain_call(graph, x)
-        return explain_tensor(graph, self._id(x, "explain"))
+    # -- questions -------------------------------------------------------------
 
     def lineage(self, tensor: Any, dim: int | None = None) -> tuple[Step, ...]:
         """The calls that made a tensor, or one dimension of it, newest first.
@@ -465,111 +355,7 @@ class Trace:
             )
         return version.id
 
-    # -- views ------------------------------------------------------------------------
-
-    def __repr__(self) -> str:
-        from shapetrace.views.text import summary_line
-
-        return summary_line(self.recording, self.findings, failure=self.failure)
-
-    def __str__(self) -> str:
-        from shapetrace.views.text import table
-
-        return table(self.recording, self.findings, failure=self.failure)
-
-    def _repr_html_(self) -> str:
-        from shapetrace.views.html import fragment
-
-        return fragment(self.recording, self.findings, failure=self.failure)
-
-    def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:
-        """A pandas DataFrame: one row per module call, module, function or broadcast.
-
-        Args:
-            by: what a row is. By module, times are told over all its calls.
-            costs: columns for FLOPs, bytes, and times without the tracer's own cost.
-
-        Raises:
-            UsageError: if `by` is none of the four.
-        """
-        from shapetrace.views.frame import frame
-
-        broadcasts = self.broadcasts if by == "broadcast" else ()
-        return frame(
-            self.recording,
-            self.findings,
-            by=by,
-            broadcasts=broadcasts,
-            costs=self.costs if costs else None,
-        )
-
-    def summary(self, width: int | None = None) -> str:
-        """A text table by module, the slowest first, with what the tracer itself cost.
-
-        Columns for memory, backward and accelerator times appear where recorded.
-        """
-        from shapetrace.views.summary import by_module
-
-        return by_module(self.recording, self.costs, width)
-
-    def to_chrome_trace(self, path: str | os.PathLike[str]) -> None:
-        """Modules and functions on a time axis, for Perfetto and speedscope.
-
-        Raises:
-            UsageError: if the trace has no times.
-            ReportError: if the file cannot be written.
-        """
-        from shapetrace.views.chrome import dumps
-
-        _write(path, dumps(self.recording))
-
-    def plot(self, kind: PlotKind = "time", ax: Axes | None = None) -> Axes:
-        """Draw with matplotlib: `pip install shapetrace[plot]`.
-
-        Args:
-            kind: "time" by module, "memory" over time (needs `trace(memory=True)`),
-                "roofline": which modules memory bounds, and which arithmetic.
-            ax: the matplotlib Axes to draw on; None: new ones.
-
-        Raises:
-            UsageError: if matplotlib is missing, or the trace lacks what is drawn.
-        """
-        from shapetrace.views.plots import plot
-
-        return plot(self.recording, self.costs, kind, ax)
-
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """One line per module call; shapes as `2x73`, several tensors joined by `;`.
-
-        Raises:
-            ReportError: if the file cannot be written.
-        """
-        from shapetrace.views.frame import csv
-
-        csv(self.recording, self.findings, path)
-
-    def to_json(self, path: str | os.PathLike[str]) -> None:
-        """The whole trace; `shapetrace.load(path)` reads it back.
-
-        Raises:
-            ReportError: if the file cannot be written.
-        """
-        from shapetrace.views.json import dumps
-
-        self._calibrate()
-        _write(path, dumps(self.recording, self.findings))
-
-    def to_html(self, path: str | os.PathLike[str]) -> None:
-        """A page of its own that needs nothing from the network.
-
-        Raises:
-            ReportError: if the file cannot be written.
-        """
-        from shapetrace.views.html import page
-
-        _write(path, page(self.recording, self.findings, failure=self.failure))
-
-    # -- as a value -----------------------------------------------------------------
+    # -- as a value ------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Trace):
@@ -603,76 +389,6 @@ def load(path: str | os.PathLike[str]) -> Trace:
     """
     from shapetrace.views.json import loads
 
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(
-            f"Cannot read {os.fspath(path)!r} ({error}): load() takes the path of a "
-            "report that t.to_json(path) wrote."
-        ) from error
     loaded = Trace.__new__(Trace)
-    loaded._restore(*loads(text))
+    loaded._restore(*loads(read(path)))
     return loaded
-
-
-def _write(path: str | os.PathLike[str], text: str) -> None:
-    from shapetrace.views.frame import not_writable
-
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise not_writable(path, error) from error
-
-
-def _has_loss(recorder: Recorder | None) -> bool:
-    """Whether the block computed a loss or went backward. A forward pass alone is not
-    judged when the block closes, which would cost ResNet-50 a tenth of its time; its
-    findings are there when they are asked for."""
-    if recorder is None or not recorder.functions:
-        return False
-    kinds = (FunctionType, BuiltinFunctionType)
-    names = {event.__name__ for event in recorder.events if type(event) in kinds}
-    return any(
-        name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
-        for name in names
-    )
-
-
-def _name_roots(roots: list[nn.Module]) -> list[tuple[str, nn.Module]]:
-    """One root needs no name; several are named by their classes, numbered if alike."""
-    if len(roots) == 1:
-        return [("", roots[0])]
-    named: list[tuple[str, nn.Module]] = []
-    counts: dict[str, int] = {}
-    for root in roots:
-        name = type(root).__name__
-        counts[name] = counts.get(name, 0) + 1
-        named.append((name if counts[name] == 1 else f"{name}_{counts[name]}", root))
-    return named
-
-
-def _compiled(roots: list[nn.Module]) -> bool:
-    """Whether compiled code may be called; without dynamo loaded there is none."""
-    if "torch._dynamo.eval_frame" not in sys.modules:
-        return False
-    if not roots:
-        return True
-    from torch._dynamo.eval_frame import OptimizedModule
-
-    return any(
-        isinstance(module, OptimizedModule) or module._compiled_call_impl is not None
-        for root in roots
-        for module in root.modules()
-    )
-
-
-def _has_fast_path(roots: list[nn.Module]) -> bool:
-    """Whether a fused kernel would have been taken: evaluation of these two layers."""
-    layers = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
-    return any(
-        isinstance(module, layers) and not module.training
-        for root in roots
-        for module in root.modules()
-    )

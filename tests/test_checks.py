@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import shapetrace
 from shapetrace.checks import CHECKS, run_checks
@@ -214,3 +215,25 @@ def test_what_nothing_uses_is_noted():
         net(torch.randn(6, 10))
     (found,) = t.findings
     assert (found.code, found.where) == ("unused-output", "module:extra")
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_what_checkpointing_runs_again_is_not_unused(reentrant):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(10, 10), nn.Linear(10, 4)
+            self.block = nn.Sequential(nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 10))
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.last(checkpoint(self.block, x, use_reentrant=reentrant))
+
+    net = Net()
+    with shapetrace.trace(net) as t:
+        F.mse_loss(net(torch.randn(6, 10)), torch.rand(6, 4)).backward()
+    assert [call.name for call in t.calls if call.recomputed][:2] == [
+        "block",
+        "block.0",
+    ]
+    assert t.findings == ()

@@ -1,7 +1,12 @@
-"""The recipes in docs/scenarios.md run, and say what stands there. REGEN=1 rewrites."""
+"""What the pages of docs/ show is what their programs print.
+
+REGEN=1 rewrites the recipes of docs/scenarios.md.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import linecache
 import os
 import pathlib
@@ -10,21 +15,35 @@ import warnings
 
 import pytest
 
-PAGE = pathlib.Path(__file__).parent.parent / "docs" / "scenarios.md"
+DOCS = pathlib.Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "scenarios.md"
+SHOWN = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.S)
 RECIPE = re.compile(r"## (.*?)\n.*?```python\n(.*?)```\n\n```text\n(.*?)```", re.S)
 RECIPES = {
     title: (code, said) for title, code, said in RECIPE.findall(PAGE.read_text())
 }
 
 
-def explain(code):
-    """Run a recipe as the file train.py and give the explanation."""
+def run(code, scope):
+    """Run a program as the file train.py."""
     linecache.cache["train.py"] = (len(code), None, code.splitlines(True), "train.py")
+    exec(compile(code, "train.py", "exec"), scope)
+
+
+def explain(code):
+    """The explanation that a recipe ends with."""
     scope = {"__name__": "recipe"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exec(compile(code, "train.py", "exec"), scope)
+        run(code, scope)
         return f"{scope['t'].explain()}\n"
+
+
+def printed(code, scope):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        run(code, scope)
+    return out.getvalue()
 
 
 @pytest.mark.parametrize("title", RECIPES)
@@ -45,3 +64,30 @@ def test_every_scenario_has_its_recipe():
         *("A1", "A2", "A3", "B1", "B2", "B3", "C1", "C2", "C3"),
         *("D1", "D2", "D3", "E1", "E2", "E3"),
     ]
+
+
+def scrubbed(text):
+    """The lines, without times and rates, in an order that they do not decide."""
+    text = re.sub(r"-?\d+\.\d+( ?[kMGT]\b|%)?", "#", text)
+    return sorted(" ".join(line.split()) for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", ["profiler.md", "explanation.md"])
+def test_a_page_shows_what_its_programs_print(name):
+    programs = SHOWN.findall((DOCS / name).read_text())
+    assert len(programs) == 3
+    scope = {"__name__": "page"}
+    for code, said in programs:
+        assert scrubbed(printed(code, scope)) == scrubbed(said)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_index_lists_every_page():
+    index = (DOCS / "index.md").read_text()
+    pages = [str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")]
+    assert [page for page in pages if page != "index.md" and page not in index] == []

@@ -128,6 +128,7 @@ def device_transfer(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     rec = scene.graph.rec
     used = {ref.id for call in rec.functions for ref in call.inputs}
+    used |= {ref.id for call in rec.calls for ref in call.inputs}
     for call in rec.calls:
         if call.parent is None:
             used |= {ref.id for ref in call.outputs or ()}
@@ -137,6 +138,7 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if call.parent is not None
         and call.outputs
         and call.error is None
+        and not _unwatched(call)
         and not any(ref.id in used for ref in call.outputs)
     }
     seen: set[str] = set()
@@ -145,6 +147,12 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if call.parent not in unused and call.name not in seen:
             seen.add(call.name)
             yield _unused(scene, rule, call)
+
+
+def _unwatched(call: ModuleCall) -> bool:
+    """Whether the functions around it are not seen: those that checkpointing runs again
+    inside of backward, and those of other threads, escape the function mode."""
+    return call.recomputed or call.thread != 0
 
 
 def _unused(scene: Scene, rule: Check, call: ModuleCall) -> Diagnosis:

@@ -82,7 +82,7 @@ def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
         for user in scene.graph.users.get(tensor, ()):
             if not isinstance(user, FunctionCall) or steps > _NEAR:
                 continue
-            if user.index in views:
+            if user.index in views or _put_back(call, user):
                 return True
             if plain(user.name) in _BETWEEN:
                 todo += [(ref.id, steps + 1) for ref in user.outputs or ()]
@@ -95,3 +95,14 @@ def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
             break
         maker = scene.made_by(maker.inputs[0].id)
     return False
+
+
+def _put_back(view: FunctionCall, later: FunctionCall) -> bool:
+    """Whether a later view gives the sizes before the first one again, but for one
+    that a cut or a pad between them has changed."""
+    if later.name not in VIEWS or not later.outputs:
+        return False
+    before, after = view.inputs[0].shape, later.outputs[0].shape
+    if len(before) != len(after):
+        return False
+    return sum(a != b for a, b in zip(before, after, strict=True)) == 1

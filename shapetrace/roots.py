@@ -1,0 +1,101 @@
+"""What is asked of the modules to trace, and of what ran, around a `with` block."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from types import BuiltinFunctionType, FunctionType
+
+from torch import nn
+
+from shapetrace.errors import UsageError
+from shapetrace.recorder import Recorder
+
+RAN_EAGERLY = (
+    "compiled code ran eagerly inside the trace: times are those of eager execution"
+)
+LEFT_FAST_PATH = (
+    "nn.MultiheadAttention and nn.TransformerEncoderLayer leave their fused fast path "
+    "under any hook or function mode: their times, and the last bits of their outputs, "
+    "differ from an untraced run"
+)
+
+
+def check_modules(modules: Iterable[object]) -> None:
+    """Raise a UsageError unless all of them are modules."""
+    for module in modules:
+        if isinstance(module, type) and issubclass(module, nn.Module):
+            raise UsageError(
+                f"trace() was given the class {module.__name__}, not a module: did you "
+                f"forget to instantiate it? Write trace({module.__name__}(...))."
+            )
+        if not isinstance(module, nn.Module):
+            raise UsageError(
+                f"trace() takes torch.nn.Module objects, not {type(module).__name__}: "
+                "write trace(model), or trace() to trace every module that is called."
+            )
+
+
+def check_options(
+    timing: bool, memory: bool, backward: bool, max_calls: int | None
+) -> None:
+    """Raise a UsageError for options that do not go together."""
+    if max_calls is not None and (memory or backward):
+        raise UsageError(
+            "trace(max_calls=...) drops the calls that memory=True and backward=True "
+            "are about: trace fewer batches with them, or leave max_calls out."
+        )
+    if backward and not timing:
+        raise UsageError("trace(backward=True) takes times: leave timing=False out.")
+
+
+def name_roots(roots: list[nn.Module]) -> list[tuple[str, nn.Module]]:
+    """One root needs no name; several are named by their classes, numbered if alike."""
+    if len(roots) == 1:
+        return [("", roots[0])]
+    named: list[tuple[str, nn.Module]] = []
+    counts: dict[str, int] = {}
+    for root in roots:
+        name = type(root).__name__
+        counts[name] = counts.get(name, 0) + 1
+        named.append((name if counts[name] == 1 else f"{name}_{counts[name]}", root))
+    return named
+
+
+def compiled(roots: list[nn.Module]) -> bool:
+    """Whether compiled code may be called; without dynamo loaded there is none."""
+    if "torch._dynamo.eval_frame" not in sys.modules:
+        return False
+    if not roots:
+        return True
+    from torch._dynamo.eval_frame import OptimizedModule
+
+    return any(
+        isinstance(module, OptimizedModule) or module._compiled_call_impl is not None
+        for root in roots
+        for module in root.modules()
+    )
+
+
+def has_fast_path(roots: list[nn.Module]) -> bool:
+    """Whether a fused kernel would have been taken: evaluation of these two layers."""
+    layers = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+    return any(
+        isinstance(module, layers) and not module.training
+        for root in roots
+        for module in root.modules()
+    )
+
+
+def has_loss(recorder: Recorder | None) -> bool:
+    """Whether the block computed a loss or went backward. A forward pass alone is not
+    judged when the block closes, which would cost ResNet-50 a tenth of its time; its
+    findings are there when they are asked for."""
+    if recorder is None or not recorder.functions:
+        return False
+    kinds = (FunctionType, BuiltinFunctionType)
+    names = {event.__name__ for event in recorder.events if type(event) in kinds}
+    return any(
+        name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
+        for name in names
+    )
