@@ -1,8 +1,8 @@
 """What may be recorded beside the calls: memory, backward times, accelerator times.
 
 An extension notes figures of each module call in a `Cell`, which becomes part of the
-`ModuleCall`. The `Companion` calls the extensions, from hooks around the recorder's
-own and from a function mode on top of its mode, so that their cost is not in the
+`ModuleCall`. The `Companion` calls the extensions, around the recorder's watching of
+a call and from a function mode on top of its mode, so that their cost is not in the
 times of the call they look at, and a trace without extensions has nothing of them.
 """
 
@@ -48,7 +48,7 @@ class Extension:
     nodes = False
 
     def attach(self, module: nn.Module) -> None:
-        """A module is hooked."""
+        """A module is watched from now on."""
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         """A module call begins."""
@@ -91,7 +91,7 @@ class Companion:
         return self.functions or self.nodes
 
     def hooks(self, module: nn.Module) -> tuple[Any, Any]:
-        """The hook before the recorder's own, and the one after it."""
+        """What to call before a call of the module, and what after it."""
         self._each(lambda one: one.attach(module))
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -124,7 +124,7 @@ class Companion:
         if not any(cell.module == id(module) for cell in stack):
             return
         while (cell := stack.pop()).module != id(module):
-            pass  # one that ended without its hook
+            pass  # an interrupt ended it before its end was noted
         with _DISABLED():
             outputs = tensors_in(output)
             self._grow(cell, outputs)

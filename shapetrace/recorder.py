@@ -1,15 +1,20 @@
-"""Hooks and a function mode to one flat list of raw events: the hot file.
+"""Module calls and torch functions to one flat list of raw events: the hot file.
+
+A module's call is watched from the slot in which `Module.compile` puts compiled code.
+Forward hooks would do, and cost the dispatch-bound net of benchmarks/RESULTS.md another
+0.7 times its own time: with a hook of any kind torch takes the long way through a call.
+From the slot an exception of any kind is seen as well, also those of other hooks.
+Functions are seen by a `TorchFunctionMode`.
 
 Nothing here formats, decides or keeps a tensor. `events` is flat, each event being
 
     ENTER, site, stamp, thread, code, lasti, kwargs, n, *inputs
     EXIT,  site, stamp, thread, output
-    FAIL,  site, stamp, thread, error, code, lasti, kwargs, n, *inputs
+    FAIL,  site, stamp, thread, error
     CALL,  func, code, lasti, kwargs, n, *inputs, start, end, output
     MAKE,  func, code, lasti, kwargs, n, *inputs, start, end, ref, shape, dtype, device
     RAISE, func, code, lasti, kwargs, n, *inputs, start, end, error
     DEFINE, ref, shape, dtype, device, origin
-    UNWIND, depth                     what stays open after a KeyboardInterrupt
     REPLAYED, thread                  the next call is made by a running backward
     VALUES, ref, (smallest, largest)
     NOTE, thread, cell                what extensions note of the next module call
@@ -40,7 +45,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from shapetrace.clocks import Clock
@@ -52,12 +56,13 @@ if TYPE_CHECKING:
     from shapetrace.extensions import Companion
 
 ENTER, EXIT, FAIL, CALL, MAKE, RAISE = range(6)
-DEFINE, UNWIND, REPLAYED, VALUES, NOTE, LIVE = range(6, 12)
+DEFINE, REPLAYED, VALUES, NOTE, LIVE = range(6, 11)
 
-#: an exception's type, message, identity and place; whether torch runs no hooks for it
-Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None, bool]
+#: an exception's type, message, identity and place
+Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
 
-_NO_HOOKS: tuple[list[Any], list[Any]] = ([], [])
+#: where torch looks for what `Module.compile` made, before it calls a module itself
+_SLOT = "_compiled_call_impl"
 _FRAME = sys._getframe
 _DISABLED = torch._C.DisableTorchFunction
 _TENSOR = torch.Tensor
@@ -74,19 +79,8 @@ _INDEX_LOSSES = {
 _MAKERS = {torch.tensor, torch.as_tensor, torch.asarray}
 
 
-def _inner_code() -> CodeType | None:
-    """The code in which `nn.Module._call_impl` runs hooks and forward."""
-    for const in nn.Module._call_impl.__code__.co_consts:
-        if isinstance(const, CodeType) and const.co_name == "inner":
-            return const
-    return None
-
-
-_INNER = _inner_code()
-
-
 class Site:
-    """One hooked module: its name, the code of its forward (None: not Python), and
+    """One watched module: its name, the code of its forward (None: not Python), and
     whether that is torch's own."""
 
     __slots__ = ("name", "code", "internal")
@@ -103,7 +97,7 @@ class Recorder:
 
     `read_values` allows reading the smallest and largest class index that a loss is
     given; on an accelerator that is one synchronisation a loss call. `companion` has
-    hooks of its own around those of the recorder.
+    its own say before and after each call.
     """
 
     def __init__(
@@ -124,29 +118,33 @@ class Recorder:
         #: what went wrong in here, in words: an exception would keep tensors alive
         self.faults: list[str] = []
         self.thread = ident()
-        #: holds one once another thread has called a hooked module
+        #: holds one once another thread has called a watched module
         self.threaded: list[int] = []
         self._seen: dict[int, Reference] = {}
         self._open: list[Site] = []
-        self._hooked: set[int] = set()
-        self._scripted: dict[int, tuple[list[Any], list[Any]]] = {}
+        #: each watched module, and what stood in its call slot before
+        self._watched: dict[int, tuple[nn.Module, Any]] = {}
+        self._discovering = 0
         self._prefixes: dict[str, int] = {}
         self._stack = ExitStack()
 
     # -- installing ------------------------------------------------------------
 
+    @property
+    def has_mode(self) -> bool:
+        """Whether torch functions pass through a function mode."""
+        companion = self.companion
+        return self.functions or companion is not None and companion.looks_at_functions
+
     def install(self, roots: list[tuple[str, nn.Module]]) -> None:
-        """Hook every module below the named roots; with no root, every module that
+        """Watch every module below the named roots; with no root, every module that
         is called. A failure on the way leaves nothing behind."""
         try:
+            self._stack.callback(self._detach)
             for prefix, root in roots:
                 self._attach(prefix, root)
             if not roots:
-                self._stack.callback(
-                    module_hooks.register_module_forward_pre_hook(
-                        self._first_call()
-                    ).remove
-                )
+                self._discover()
             if self.functions:
                 self._stack.enter_context(_mode(self))
             if self.companion is not None and self.companion.looks_at_functions:
@@ -156,12 +154,21 @@ class Recorder:
             raise
 
     def uninstall(self) -> None:
-        """Take every hook and the mode off, in reverse order. Safe to call twice."""
+        """Take everything off again, in reverse order. Safe to call twice."""
         self._stack.close()
-        self._hooked.clear()
+
+    def _detach(self) -> None:
+        while self._watched:
+            _, (module, before) = self._watched.popitem()
+            if not is_watched(module.__dict__.get(_SLOT)):
+                continue  # compiled meanwhile
+            if before is None:
+                del module.__dict__[_SLOT]
+            else:
+                module.__dict__[_SLOT] = before
 
     def live(self) -> list[tuple[str, nn.Module]]:
-        """The hooked modules, their tensors defined (again, where a lazy module has
+        """The watched modules, their tensors defined (again, where a lazy module has
         only now got them)."""
         found = list(self.modules.items())
         with _DISABLED():
@@ -177,62 +184,26 @@ class Recorder:
         """`id(tensor)` to reference, of the tensors that were seen and still exist."""
         return {key: ref for key, ref in list(self._seen.items()) if ref() is not None}
 
-    def _attach(self, prefix: str, root: nn.Module) -> Any:
-        """Hook a tree of modules; gives the pre-hooks of its root."""
-        first: Any = None
+    def _attach(self, prefix: str, root: nn.Module) -> None:
+        """Watch the calls of a tree of modules."""
+        companion = self.companion
+        depth = 2 + self._discovering + (companion is not None)
+        watch = _watcher(self, depth)
+        copied = torch.accelerator.device_count() > 1
         with _DISABLED():
             for path, module in root.named_modules():
-                if id(module) in self._hooked:
+                if id(module) in self._watched:
                     continue
                 name = ".".join(part for part in (prefix, path) if part)
-                self._hooked.add(id(module))
                 self.modules[name] = module
                 self._register_tensors(name, module)
-                pre, post = _hooks(self, Site(name, module))
-                befores, afters = [pre], [post]
-                if self.companion is not None:
-                    before, after = self.companion.hooks(module)
-                    befores, afters = [before, pre], [post, after]
-                first = first or befores
-                if isinstance(module, torch.jit.ScriptModule):
-                    self._hook_globally(module, befores, afters)
-                    continue
-                for hook in befores:
-                    self._stack.callback(
-                        module.register_forward_pre_hook(hook, with_kwargs=True).remove
-                    )
-                for hook in afters:
-                    self._stack.callback(
-                        module.register_forward_hook(
-                            hook, with_kwargs=True, always_call=True
-                        ).remove
-                    )
-        return first
-
-    def _hook_globally(
-        self, module: nn.Module, befores: list[Any], afters: list[Any]
-    ) -> None:
-        """A scripted module refuses hooks of its own; torch's global ones see it."""
-        scripted = self._scripted
-
-        def before(module: nn.Module, args: Any) -> None:
-            for hook in scripted.get(id(module), _NO_HOOKS)[0]:
-                hook(module, args, _FRAME(1).f_locals.get("kwargs") or {})
-
-        def after(module: nn.Module, args: Any, output: Any) -> None:
-            for hook in scripted.get(id(module), _NO_HOOKS)[1]:
-                hook(module, args, {}, output)
-
-        if not scripted:
-            self._stack.callback(
-                module_hooks.register_module_forward_pre_hook(before).remove
-            )
-            self._stack.callback(
-                module_hooks.register_module_forward_hook(
-                    after, always_call=True
-                ).remove
-            )
-        scripted[id(module)] = (befores, afters)
+                before = module.__dict__.get(_SLOT)
+                call = before or (_called_itself if copied else module._call_impl)
+                watched = watch(Site(name, module), call)
+                if companion is not None:
+                    watched = _accompany(module, watched, companion)
+                self._watched[id(module)] = (module, before)
+                module.__dict__[_SLOT] = watched
 
     def _register_tensors(self, name: str, module: nn.Module) -> None:
         for tensor, origin in _own_tensors(name, module):
@@ -252,32 +223,27 @@ class Recorder:
         return self.known()
 
     def own_tensors(self) -> Iterator[tuple[torch.Tensor, Origin]]:
-        """The parameters and buffers of all hooked modules."""
+        """The parameters and buffers of all watched modules."""
         for name, module in list(self.modules.items()):
             yield from _own_tensors(name, module)
 
-    def _first_call(self) -> Callable[[nn.Module, Any], None]:
-        """For `trace()`: a global pre-hook that hooks a module when it is first met.
+    def _discover(self) -> None:
+        """For `trace()`: watch a tree of modules when its root is first called."""
+        torchs = nn.Module.__call__
 
-        The tuple of hooks that torch is walking was made before, so this one call of
-        the module is entered here; its keyword arguments stand in torch's own frame,
-        since global pre-hooks are not given them.
-        """
+        def discover(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if id(module) not in self._watched:
+                try:
+                    name = type(module).__name__
+                    count = self._prefixes[name] = self._prefixes.get(name, 0) + 1
+                    self._attach(name if count == 1 else f"{name}_{count}", module)
+                except Exception as fault:  # ours must not end the user's batch
+                    self.fault(fault)
+            return torchs(module, *args, **kwargs)
 
-        def first(module: nn.Module, args: Any) -> None:
-            if id(module) in self._hooked:
-                return
-            try:
-                kwargs = _FRAME(1).f_locals.get("kwargs") or {}
-                name = type(module).__name__
-                count = self._prefixes[name] = self._prefixes.get(name, 0) + 1
-                name = name if count == 1 else f"{name}_{count}"
-                for hook in self._attach(name, module):
-                    hook(module, args, kwargs)
-            except Exception as fault:  # ours must not end the user's batch
-                self.fault(fault)
-
-        return first
+        self._discovering = 1
+        self._stack.callback(setattr, nn.Module, "__call__", torchs)
+        nn.Module.__call__ = discover  # type: ignore[method-assign]
 
     def fault(self, error: BaseException) -> None:
         """Something of ours failed; the batch goes on."""
@@ -362,12 +328,15 @@ def error_tuple(error: BaseException) -> Failure:
     except Exception:  # a user's exception with a broken __str__
         message = ""
     place = raised_at(error.__traceback__)
-    skips = not isinstance(error, Exception)
-    return (type(error).__qualname__, message, id(error), place, skips)
+    return (type(error).__qualname__, message, id(error), place)
 
 
-def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
-    """The two hooks of one module."""
+def _watcher(
+    recorder: Recorder, depth: int
+) -> Callable[[Site, Callable[..., Any]], Callable[..., Any]]:
+    """Makes what stands in for the call of one module; `depth` frames above it calls
+    who called the module. The modules share all but two variables: a set for each
+    was 6 % of the dispatch-bound net, in cache misses and garbage collection."""
     events = recorder.events
     now = recorder.clock.now
     known = recorder._seen.get
@@ -381,58 +350,16 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
     functions = recorder.functions
     threaded = recorder.threaded
 
-    def frozen(args: Any, kwargs: Any) -> tuple[Any, ...]:
-        named = {key: freeze(arg, reference) for key, arg in kwargs.items()}
-        inputs = [freeze(arg, reference) for arg in args]
-        return (named, len(inputs), *inputs)
-
-    def pre(module: Any, args: Any, kwargs: Any) -> None:
-        nonlocal events
-        # the usual call: one known tensor, from the forward of the enclosing module
-        if len(args) == 1 and not kwargs and open_sites and ident() == main:
-            top = open_sites[-1]
-            frame = _FRAME(4)
-            if frame.f_code is top.code:
-                one = known(id(args[0]))
-                if one is not None and one() is args[0]:
-                    push(site)
-                    if top.internal:
-                        events += (ENTER, site, now(), 0, None, 0, None, 1, one)
-                        return
-                    events += (
-                        *(ENTER, site, now(), 0),
-                        *(top.code, frame.f_lasti, None, 1, one),
-                    )
-                    return
-        enter(args, kwargs, _FRAME(4))
-
-    def enter(args: Any, kwargs: Any, frame: Any) -> None:
+    def enter(site: Site, args: Any, kwargs: Any, frame: Any) -> None:
         nonlocal events
         try:
-            inputs: tuple[Any, ...]
-            if (
-                len(args) == 1
-                and not kwargs
-                and (one := known(id(args[0]))) is not None
-                and one() is args[0]
-            ):
-                inputs = (None, 1, one)
-            else:
-                inputs = frozen(args, kwargs)
-            # `frame`: above the hook are inner, _call_impl, _wrapped_call_impl
-            code: CodeType | None = frame.f_code
-            lasti = frame.f_lasti
+            named = {key: freeze(arg, reference) for key, arg in kwargs.items()}
+            inputs = [freeze(arg, reference) for arg in args]
+            code: CodeType | None
             thread = ident()
             if thread == main:
                 thread = 0
-                if open_sites:
-                    top = open_sites[-1]
-                    if code is not top.code:
-                        code, lasti = _place(frame, recorder)
-                    elif top.internal:
-                        code = None
-                elif INTERNAL[frame.f_code.co_filename]:
-                    code, lasti = _place(frame, recorder)
+                code, lasti = _place(frame, recorder)
                 if code is not None and backward() != -1:
                     events += (REPLAYED, 0)
                 push(site)
@@ -442,106 +369,158 @@ def _hooks(recorder: Recorder, site: Site) -> tuple[Any, Any]:
                 if backward() != -1:
                     events += (REPLAYED, thread)
                 code, lasti = _place(frame)
-            events += (ENTER, site, now(), thread, code, lasti, *inputs)
+            head = (ENTER, site, now(), thread, code, lasti, named or None)
+            events += head + (len(inputs), *inputs)
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
 
-    def post(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-        nonlocal events
-        stamp = now()
-        if open_sites and open_sites[-1] is site and not threaded:
-            one = known(id(output))
-            if one is not None and one() is output and _FRAME(1).f_code is _INNER:
-                pop()
-                events += (EXIT, site, stamp, 0, one)
-                return
-        leave(args, kwargs, output, stamp, ident(), _FRAME(1))
+    def close(site: Site) -> int:
+        """No longer the innermost open call of its thread, whose number is given."""
+        thread = ident()
+        if thread != main:
+            return thread
+        if site in open_sites:
+            while pop() is not site:  # one that an interrupt left open
+                pass
+        return 0
 
-    def leave(
-        args: Any, kwargs: Any, output: Any, stamp: Any, thread: int, frame: Any
-    ) -> None:
+    def fail(site: Site, error: BaseException) -> None:
         nonlocal events
         try:
-            if thread == main:
-                thread = 0
-                if open_sites and open_sites[-1] is site:
-                    pop()
-                elif site in open_sites:  # those above ended without their hooks
-                    while pop() is not site:
-                        pass
-            if frame.f_code is not _INNER and (error := _error_here(frame)):
-                inputs = frozen(args, kwargs)
-                code, lasti = _place(frame.f_back)
-                events += (FAIL, site, stamp, thread, error, code, lasti, *inputs)
-                return
+            events += (FAIL, site, now(), close(site), error_tuple(error))
+        except Exception as fault:  # ours must not replace the user's exception
+            failed(fault)
+
+    def leave(site: Site, output: Any, stamp: Any) -> None:
+        nonlocal events
+        thread = close(site)
+        try:
             one = known(id(output))
             if one is not None and one() is output:
-                events += (EXIT, site, stamp, thread, one)
+                made: Any = one
             elif functions or type(output) is not _TENSOR:
                 made = freeze(output, reference)
-                events += (EXIT, site, stamp, thread, made)
             else:
-                events += (EXIT, site, stamp, thread, recorder.define(output))
+                made = recorder.define(output)
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
-            events += (EXIT, site, stamp, thread, Opaque(type(output).__qualname__))
+            made = Opaque(type(output).__qualname__)
+        events += (EXIT, site, stamp, thread, made)
 
-    return pre, post
+    def watch(site: Site, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            nonlocal events
+            try:
+                # the usual call: one known tensor, from the enclosing forward
+                if (
+                    len(args) == 1
+                    and not kwargs
+                    and open_sites
+                    and (one := known(id(args[0]))) is not None
+                    and one() is args[0]
+                    and (frame := _FRAME(depth)).f_code is (top := open_sites[-1]).code
+                    and ident() == main
+                ):
+                    push(site)
+                    if top.internal:
+                        events += (ENTER, site, now(), 0, None, 0, None, 1, one)
+                    else:
+                        at = frame.f_lasti
+                        events += (ENTER, site, now(), 0, top.code, at, None, 1, one)
+                else:
+                    enter(site, args, kwargs, _FRAME(depth))
+                output = call(*args, **kwargs)
+            except BaseException as error:
+                fail(site, error)
+                raise
+            stamp = now()
+            one = known(id(output))
+            if (
+                one is not None
+                and one() is output
+                and open_sites
+                and open_sites[-1] is site
+                and not threaded
+            ):
+                pop()
+                events += (EXIT, site, stamp, 0, one)
+            else:
+                leave(site, output, stamp)
+            return output
+
+        return watched
+
+    return watch
+
+
+def _code_of(names: str, outer: Callable[..., Any]) -> CodeType:
+    """The code of a function that is defined in another one."""
+    code = outer.__code__
+    for name in names.split("."):
+        consts = (one for one in code.co_consts if isinstance(one, CodeType))
+        code = next(one for one in consts if one.co_name == name)
+    return code
+
+
+_WATCHED = _code_of("watch.watched", _watcher)
+_TORCHS_CALL = nn.Module._wrapped_call_impl.__code__
+
+
+def is_watched(call: Any) -> bool:
+    """Whether what stands in a module's call slot is a recorder's.
+
+    >>> is_watched(None)
+    False
+    """
+    return getattr(call, "__code__", None) in (_WATCHED, _ACCOMPANIED)
+
+
+def _accompany(
+    module: nn.Module, watched: Callable[..., Any], companion: Companion
+) -> Callable[..., Any]:
+    """The companion's hooks around a watched call, so that their cost is not in it."""
+    before, after = companion.hooks(module)
+
+    def accompanied(*args: Any, **kwargs: Any) -> Any:
+        before(module, args, kwargs)
+        output = None
+        try:
+            output = watched(*args, **kwargs)
+        finally:
+            after(module, args, kwargs, output)
+        return output
+
+    return accompanied
+
+
+_ACCOMPANIED = _code_of("accompanied", _accompany)
+
+
+def _called_itself(*args: Any, **kwargs: Any) -> Any:
+    """The call of the module that torch is calling: nn.DataParallel copies a module's
+    `__dict__`, and with it what stands there for the call of the module."""
+    frame: FrameType | None = _FRAME(1)
+    while frame is not None and frame.f_code is not _TORCHS_CALL:
+        frame = frame.f_back
+    assert frame is not None
+    return frame.f_locals["self"]._call_impl(*args, **kwargs)
 
 
 def _place(
     frame: FrameType | None, recorder: Recorder | None = None
 ) -> tuple[CodeType | None, int]:
-    """Code and instruction of the first user frame at or above `frame`; None where
-    the forward of the enclosing hooked module, torch's own, comes first.
-
-    With a recorder, it is made sure on the way that the innermost open call runs.
-    """
-    start, below = frame, None
+    """Code and instruction of the first user frame at or above `frame`; None where,
+    with a recorder, the forward of the innermost open module, torch's own, comes
+    first."""
     top = recorder._open[-1].code if recorder and recorder._open else None
-    found: tuple[CodeType | None, int] = (None, 0)
     while frame is not None:
         code = frame.f_code
-        if code is _INNER and (recorder is None or recorder._open):
-            break
-        if found[0] is None and not INTERNAL[code.co_filename]:
-            found = (code, frame.f_lasti)
-            if top is None:
-                return found
+        if not INTERNAL[code.co_filename]:
+            return code, frame.f_lasti
         if code is top:
-            return found
-        below, frame = code, frame.f_back
-    if recorder is not None and top is not None and below is not top:
-        _unwind(recorder, start)
-    return found
-
-
-def _unwind(recorder: Recorder, frame: FrameType | None) -> None:
-    """The innermost open call is not the caller: a hook of another library is, or
-    what is open was ended by a KeyboardInterrupt, without its hooks."""
-    running = 0
-    while frame is not None:
-        if frame.f_code is _INNER:
-            running += id(frame.f_locals.get("self")) in recorder._hooked
+            break
         frame = frame.f_back
-    if running < len(recorder._open):
-        del recorder._open[running:]
-        recorder.events += (UNWIND, running)
-
-
-def _error_here(frame: FrameType) -> Failure | None:
-    """The error that made torch call a post-hook with None, if one did.
-
-    While `_call_impl` handles an exception, that exception's traceback begins in this
-    very frame of `_call_impl`; an exception that the user's code is handling further
-    out does not, so that a module which returns None is told apart.
-    """
-    error = sys.exc_info()[1]
-    if error is not None and error.__traceback__ is not None:
-        # `frame` called the post-hook: _call_impl, or a global hook that it called
-        if error.__traceback__.tb_frame in (frame, frame.f_back):
-            return error_tuple(error)
-    return None
+    return None, 0
 
 
 def _mode(recorder: Recorder) -> TorchFunctionMode:
@@ -563,8 +542,8 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
             if type(func) is MethodWrapperType:
                 return _attribute(recorder, func, args, kwargs)
             n = len(args)
+            kept = kwargs or None
             try:
-                kept = kwargs or None
                 if kwargs:
                     for a in kwargs.values():
                         if type(a) not in PLAIN:
@@ -572,18 +551,29 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                             break
                     if func in _INDEX_LOSSES:
                         _read_target(recorder, args, kwargs)
-                if n == 2 and kept is None:
+                # one, two and three arguments are nearly all calls of small layers: a
+                # list for them costs as much as looking them up
+                if n == 2:
                     a, b = args
                     first, second = known(id(a)), known(id(b))
                     if first is None or first() is not a:
-                        first = a if type(a) in PLAIN else freeze(a, reference)
+                        first = a if type(a) in PLAIN else _input(recorder, func, a)
                     if second is None or second() is not b:
-                        second = b if type(b) in PLAIN else freeze(b, reference)
+                        second = b if type(b) in PLAIN else _input(recorder, func, b)
                 elif n == 1:
                     a = args[0]
                     first = known(id(a))
                     if first is None or first() is not a:
                         first = _input(recorder, func, a)
+                elif n == 3:
+                    a, b, c = args
+                    first, second, third = known(id(a)), known(id(b)), known(id(c))
+                    if first is None or first() is not a:
+                        first = a if type(a) in PLAIN else _input(recorder, func, a)
+                    if second is None or second() is not b:
+                        second = b if type(b) in PLAIN else _input(recorder, func, b)
+                    if third is None or third() is not c:
+                        third = c if type(c) in PLAIN else _input(recorder, func, c)
                 else:
                     inputs = []
                     for a in args:
@@ -629,13 +619,24 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                     else:
                         dtype = output.dtype
                         device = _CPU if output.is_cpu else output.device
-                        if n == 2 and kept is None:
-                            event = (MAKE, func, code, lasti, None, 2, first, second)
+                        if n == 2:
+                            events += (
+                                MAKE, func, code, lasti, kept, 2, first, second,
+                                start, end, one, shape, dtype, device,
+                            )  # fmt: skip
                         elif n == 1:
-                            event = (MAKE, func, code, lasti, kept, 1, first)
+                            events += (
+                                MAKE, func, code, lasti, kept, 1, first,
+                                start, end, one, shape, dtype, device,
+                            )  # fmt: skip
+                        elif n == 3:
+                            events += (
+                                MAKE, func, code, lasti, kept, 3, first, second, third,
+                                start, end, one, shape, dtype, device,
+                            )  # fmt: skip
                         else:
                             event = (MAKE, func, code, lasti, kept, n, *inputs)
-                        events += event + (start, end, one, shape, dtype, device)
+                            events += event + (start, end, one, shape, dtype, device)
                         seen[id(output)] = one
                         return output
                 if func is _SETITEM:

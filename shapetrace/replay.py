@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 #: checkpointing ends a recomputation by it, once it has what the backward needs
 _ENOUGH = "_StopRecomputationError"
 
+_UNFINISHED = CallError("Unfinished", "the traced block ended before this call")
+
 _ARGS = tuple(f"args[{i}]" for i in range(16))
 
 
@@ -83,7 +85,6 @@ class Replay:
         self._replayed: set[int] = set()
         self._places: dict[tuple[CodeType, int], Source] = {}
         self._names: dict[int, tuple[str, str]] = {}
-        self._skipping: tuple[int, CallError] = (0, CallError("", ""))
         self._types = {seen.name: seen.kind.__name__ for seen in modules}
         self._calls: list[ModuleCall | None] = []
         self._functions: list[FunctionCall] = []
@@ -101,7 +102,7 @@ class Replay:
         for stack in self._open.values():
             while stack:
                 call = stack.pop()
-                left = None if running else self._interruption(call)
+                left = None if running else _UNFINISHED
                 self._close(call, len(self._stamps), None, left)
         clock = recorder.clock
         ends = len(self._stamps)
@@ -124,7 +125,6 @@ class Replay:
             raw.MAKE: self._call,
             raw.RAISE: self._call,
             raw.DEFINE: self._define_event,
-            raw.UNWIND: self._unwind,
             raw.REPLAYED: self._mark_replayed,
             raw.VALUES: self._note_values,
             raw.NOTE: self._note_cell,
@@ -139,24 +139,6 @@ class Replay:
         made = self._new(ref, shape, dtype, device)
         self.origins[made.id] = origin
         return at + 6
-
-    def _unwind(self, at: int) -> int:
-        stack = self._open[0]
-        while len(stack) > self._events[at + 1]:
-            self._cut_short(stack.pop())
-        return at + 2
-
-    def _cut_short(self, call: _Open) -> None:
-        """It ended without its hook, some time before the event that is read now."""
-        self._close(call, len(self._stamps) - 1, None, self._interruption(call))
-
-    def _interruption(self, call: _Open) -> CallError:
-        """What ended a call without its hooks, which only an exception that is no
-        `Exception` does. One that no torch function raised may not be known."""
-        order, error = self._skipping
-        if order > call.order:
-            return error
-        return CallError("BaseException", "KeyboardInterrupt, SystemExit or the like")
 
     def _mark_replayed(self, at: int) -> int:
         self._replayed.add(self._events[at + 1])
@@ -231,7 +213,7 @@ class Replay:
     def _exit(self, at: int) -> int:
         _, site, stamp, thread, output = self._events[at : at + 5]
         call = self._matching(site.name, thread)
-        if call is None:  # another library's pre-hook replaced ours
+        if call is None:  # an interrupt came between its entry and the note of it
             return at + 5
         if not self._has_functions:
             self._renew(output, call)
@@ -243,24 +225,20 @@ class Replay:
         return at + 5
 
     def _fail(self, at: int) -> int:
-        _, site, stamp, thread, error, code = self._events[at : at + 6]
-        lasti, kwargs, n = self._events[at + 6 : at + 9]
+        _, site, stamp, thread, error = self._events[at : at + 5]
         call = self._matching(site.name, thread)
-        if call is None:  # another library's pre-hook raised before ours was called
-            args = self._events[at + 9 : at + 9 + n]
-            call = self._begin(site.name, stamp, thread, code, lasti, args, kwargs)
-            self._open[thread].pop()
-        if error is not None and error[0] == _ENOUGH:
-            error = None
-        self._close(call, self._stamp(stamp), None, self._error(error))
-        return at + 9 + int(n)
+        if call is not None:
+            if error[0] == _ENOUGH:
+                error = None
+            self._close(call, self._stamp(stamp), None, self._error(error))
+        return at + 5
 
     def _matching(self, name: str, thread: int) -> _Open | None:
         stack = self._open.get(thread, [])
         if not any(call.name == name for call in stack):
             return None
-        while stack[-1].name != name:  # ended without its hook
-            self._cut_short(stack.pop())
+        while stack[-1].name != name:  # an interrupt came before its end was noted
+            self._close(stack.pop(), len(self._stamps) - 1, None, _UNFINISHED)
         return stack.pop()
 
     def _close(
@@ -357,12 +335,9 @@ class Replay:
     def _error(self, error: raw.Failure | None) -> CallError | None:
         if error is None:
             return None
-        kind, message, identity, place, skips = error
+        kind, message, identity, place = error
         source = self._place(*place, None) if place else None
-        made = CallError(kind, message, identity, source)
-        if skips:
-            self._skipping = (self._order, made)
-        return made
+        return CallError(kind, message, identity, source)
 
     def _new(self, ref: Reference, shape: Any, dtype: Any, device: Any) -> TensorRef:
         """The next version of a tensor."""

@@ -9,14 +9,14 @@ from types import BuiltinFunctionType, FunctionType
 from torch import nn
 
 from shapetrace.errors import UsageError
-from shapetrace.recorder import Recorder
+from shapetrace.recorder import Recorder, is_watched
 
 RAN_EAGERLY = (
     "compiled code ran eagerly inside the trace: times are those of eager execution"
 )
 LEFT_FAST_PATH = (
     "nn.MultiheadAttention and nn.TransformerEncoderLayer leave their fused fast path "
-    "under any hook or function mode: their times, and the last bits of their outputs, "
+    "under a function mode: their times, and the last bits of their outputs, "
     "differ from an untraced run"
 )
 
@@ -71,7 +71,9 @@ def compiled(roots: list[nn.Module]) -> bool:
     from torch._dynamo.eval_frame import OptimizedModule
 
     return any(
-        isinstance(module, OptimizedModule) or module._compiled_call_impl is not None
+        isinstance(module, OptimizedModule)
+        or (call := module._compiled_call_impl) is not None
+        and not is_watched(call)
         for root in roots
         for module in root.modules()
     )

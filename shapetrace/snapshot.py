@@ -1,4 +1,4 @@
-"""The hooked modules as plain data, asked while they exist."""
+"""The watched modules as plain data, asked while they exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SeenModule(NamedTuple):
 
 
 def see_modules(recorder: Recorder) -> list[SeenModule]:
-    """Ask every hooked module that still exists. Some 3 microseconds a module."""
+    """Ask every watched module that still exists. Some 3 microseconds a module."""
     found = []
     known = recorder.known()
     for name, module in recorder.live():

@@ -46,8 +46,8 @@ def trace(
             none: every module that is called. With one, calls carry the names of
             `named_modules()`, `""` being the module itself; with several or none,
             names begin with the class's name.
-        functions: record torch functions too. False: hooks alone, which costs less
-            and leaves lineage to go from module to module.
+        functions: record torch functions too. False: module calls alone, which costs
+            less and leaves lineage to go from module to module.
         timing: take times. False: all times are 0.
         memory: keep account of the bytes of activations.
         backward: time the backward pass of each module.
@@ -153,12 +153,12 @@ class Trace(Reports):
         self._names = tuple(name for name, _ in named) or ("",)
         try:
             if roots.compiled(self._roots):
-                # compiled code calls neither hooks nor modes; the stance leaves with
+                # compiled code calls no modules and no modes; the stance leaves with
                 # the context, and the compiled code is used again as it is
                 self._release.enter_context(torch.compiler.set_stance("force_eager"))
                 if self._given:
                     self._notes.append(roots.RAN_EAGERLY)
-            if roots.has_fast_path(self._roots):
+            if recorder.has_mode and roots.has_fast_path(self._roots):
                 self._notes.append(roots.LEFT_FAST_PATH)
             self._release.callback(extras.finish)
             recorder.install(named)

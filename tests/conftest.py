@@ -26,14 +26,21 @@ _GLOBAL = (
 )
 
 
+_CALL = nn.Module.__call__
+
+
 def left_on(module: nn.Module) -> list[str]:
-    """The hooks of shapetrace on one module, by name of their function."""
-    return [
+    """The hooks and calls of shapetrace on one module, by name of their function."""
+    found = [
         f"{kind}: {hook.__qualname__}"
         for kind in _ON_MODULE
         for hook in getattr(module, kind, {}).values()
         if getattr(hook, "__module__", "").startswith("shapetrace")
     ]
+    for key, value in vars(module).items():
+        if getattr(value, "__module__", "").startswith("shapetrace"):
+            found.append(f"{key}: {value.__qualname__}")
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +65,7 @@ def nothing_left_behind() -> Iterator[None]:
     left = {type(module).__name__: left_on(module) for module in made}
     assert not {name: hooks for name, hooks in left.items() if hooks}
     assert not [kind for kind in _GLOBAL if getattr(torch_module, kind)]
+    assert nn.Module.__call__ is _CALL
     assert torch._C._len_torch_function_stack() == 0
     if "torch._dynamo.eval_frame" in sys.modules:
         assert torch._dynamo.eval_frame._stance.stance == "default"

@@ -20,7 +20,6 @@ from models import MODELS, Case
 from torch import nn
 
 import shapetrace
-from shapetrace.recorder import Recorder
 
 
 def tensors(value: Any) -> list[torch.Tensor]:
@@ -204,30 +203,63 @@ def test_a_failing_hook_of_another_library_leaves_only_itself(kind):
 
 def test_an_installation_that_fails_half_way_leaves_nothing():
     class Refuses(nn.Module):
-        """Takes no forward hooks."""
+        """Has no forward to be read."""
 
-        def register_forward_hook(self, *_: Any, **__: Any) -> Any:
-            raise RuntimeError("no hooks here")
+        @property
+        def forward(self) -> Any:
+            raise RuntimeError("no forward here")
 
     model = nn.Sequential(nn.Linear(4, 4), Refuses(), nn.Linear(4, 4))
-    with pytest.raises(RuntimeError, match="no hooks here"):
+    before = [list(vars(module)) for module in model.modules()]
+    with pytest.raises(RuntimeError, match="no forward here"):
         with shapetrace.trace(model):
             pass
     assert clean(model)
-    assert Recorder.__name__ not in str(model[0]._forward_hooks)
+    assert [list(vars(module)) for module in model.modules()] == before
 
 
-def test_hooks_of_others_are_left_as_they_were():
-    model, seen = deep(), []
-    handle = model[0].register_forward_hook(lambda *_: seen.append("theirs"))
-    with shapetrace.trace(model):
-        inside = model[0].register_forward_hook(lambda *_: seen.append("later"))
+@pytest.mark.parametrize("given", [True, False])
+def test_copies_made_inside_a_trace_are_plain_modules_of_their_own(given):
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    with shapetrace.trace(*[model] if given else []) as t:
         model(X)
-    model(X)
-    assert seen == ["theirs", "later"] * 2
-    handle.remove()
-    inside.remove()
-    assert not model[0]._forward_hooks
+        copies = [copy.deepcopy(model), copy.copy(model)]
+        copies.append(pickle.loads(pickle.dumps(model)))
+        calls = len(t.calls)
+        with torch.no_grad():
+            copies[0][0].weight.zero_()
+            copies[0][0].bias.zero_()
+            assert not copies[0][0](X).any()
+    assert (len(t.calls) == calls) == given
+    for copied in copies:
+        assert [list(vars(one)) for one in copied.modules()] == [
+            list(vars(one)) for one in model.modules()
+        ]
+
+
+def test_a_model_scripted_inside_a_trace_computes_the_same():
+    model = deep()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with shapetrace.trace(model):
+            scripted = torch.jit.script(model)
+            traced = torch.jit.trace(model, X)
+        assert torch.equal(scripted(X), model(X))
+        assert torch.equal(traced(X), model(X))
+
+
+def test_nested_traces_both_see_their_calls_and_nothing_is_said_to_be_compiled():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+    _ = torch._dynamo.eval_frame  # where it is loaded, compiled modules are looked for
+    with shapetrace.trace(model) as outer:
+        with shapetrace.trace(model[1]) as inner:
+            model(X)
+        model(X)
+    assert [call.name for call in inner.calls] == ["", "0", "1"]
+    assert [call.name for call in outer.calls] == ["", "0", "1", "1.0", "1.1"] * 2
+    assert not inner.recording.notes and not outer.recording.notes
+    sources = {call.source.line for call in (*inner.calls, *outer.calls)}
+    assert len(sources) == 2  # the two lines of this test that call the model
 
 
 # -- nothing is kept alive ------------------------------------------------------------

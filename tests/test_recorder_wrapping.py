@@ -124,6 +124,17 @@ def test_leaving_the_fused_fast_path_is_said(layer):
     assert training.recording.notes == ()
 
 
+def test_without_functions_the_fused_fast_path_is_taken_as_ever():
+    model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    x = torch.randn(2, 5, 8)
+    with torch.no_grad():
+        expected = model(x)
+        with shapetrace.trace(model, functions=False) as t:
+            assert torch.equal(model(x), expected)
+    assert t.recording.notes == ()
+    assert len(t.calls) == 1  # it calls none of its parts
+
+
 # -- activation checkpointing ---------------------------------------------------------
 
 
@@ -249,6 +260,21 @@ def test_data_parallel_without_accelerators_calls_its_module():
     with shapetrace.trace(model) as t:
         model(torch.ones(2, 4))
     assert tree(t) == [("", None), ("module", ""), ("module.fc", "module")]
+
+
+def test_the_copies_that_data_parallel_makes_are_called_themselves(monkeypatch):
+    # nn.DataParallel copies a module's __dict__, where there is more than one device
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    model = Block()
+    with shapetrace.trace(model) as t:
+        copies = [part._replicate_for_data_parallel() for part in (model.fc, model)]
+        copies[1]._modules["fc"] = copies[0]
+        copies[0].weight = torch.zeros(4, 4)
+        copies[0].bias = torch.full((4,), 7.0)
+        found = copies[1](torch.ones(2, 4))
+        model(torch.ones(2, 4))
+    assert torch.equal(found, torch.full((2, 4), 7.0))
+    assert tree(t) == [("", None), ("fc", "")] * 2
 
 
 @pytest.fixture

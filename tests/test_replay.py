@@ -54,7 +54,7 @@ def test_a_trace_can_be_read_while_it_runs():
         with shapetrace.trace(model) as t:
             model(torch.ones(2, 4))
             inside = [call.name for call in t.calls]
-    assert seen == [[("", True, None), ("0", False, None)]]
+    assert seen == [[("", True, None), ("0", False, None), ("1", True, None)]]
     assert inside == [call.name for call in t.calls] == ["", "0", "1"]
     check_invariants(t.recording)
 
