@@ -6,7 +6,6 @@ call are not frozen all the same: building a frozen one takes twice as long.
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -253,6 +252,8 @@ class Diagnosis:
         return self.text or self.message
 
     def _repr_html_(self) -> str:
+        import html
+
         return (
             '<pre style="white-space:pre-wrap;line-height:1.35">'
             f"{html.escape(str(self))}</pre>"

@@ -7,7 +7,7 @@ of the tensors and the clock stamps, and they run once for every event.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,6 +37,7 @@ _ENOUGH = "_StopRecomputationError"
 
 _UNFINISHED = CallError("Unfinished", "the traced block ended before this call")
 
+_NO_KWARGS: dict[str, Any] = {}
 _ARGS = tuple(f"args[{i}]" for i in range(16))
 
 
@@ -85,6 +86,8 @@ class Replay:
         self._replayed: set[int] = set()
         self._places: dict[tuple[CodeType, int], Source] = {}
         self._names: dict[int, tuple[str, str]] = {}
+        self._refs: dict[tuple[int, str], TensorRef] = {}
+        self._plain: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._types = {seen.name: seen.kind.__name__ for seen in modules}
         self._calls: list[ModuleCall | None] = []
         self._functions: list[FunctionCall] = []
@@ -112,6 +115,17 @@ class Replay:
         for seen in modules:
             self._name_tensors(seen.name, "parameter", seen.parameters)
             self._name_tensors(seen.name, "buffer", seen.buffers)
+
+    def forget(self, known: Collection[Reference]) -> None:
+        """Keep the records, and the versions of these tensors, and nothing else."""
+        kept = {id(ref): self._versions.get(id(ref)) for ref in known}
+        self._versions = {key: ref for key, ref in kept.items() if ref is not None}
+        for part in (self._events, self._stamps, self._calls, self._functions):
+            part.clear()
+        for table in (self._refs, self._plain, self._defined_at, self._first):
+            table.clear()
+        for spans in (self._times, self._function_times, self._noted, self._live):
+            spans.clear()
 
     # -- the events ---------------------------------------------------------------
 
@@ -282,7 +296,7 @@ class Replay:
         error = None
         if kind == raw.MAKE:
             made = self._new(*self._events[at : at + 4])
-            outputs = (replace(made, path="output"),)
+            outputs = (self._ref(made, "output"),)
             at += 4
         else:
             if kind == raw.RAISE:
@@ -371,12 +385,29 @@ class Replay:
             else:
                 path = _ARGS[i] if i < len(_ARGS) else f"args[{i}]"
                 thawed.append(thaw(arg, path, found))
-        named = {}
-        if kwargs:
-            for key, arg in kwargs.items():
-                plain = type(arg) in PLAIN
-                named[key] = arg if plain else thaw(arg, f"kwargs[{key!r}]", found)
-        return tuple(thawed), named, tuple(found)
+        # what is equal is kept once: a call must not cost more than a kilobyte
+        named = self._named(kwargs, found) if kwargs else _NO_KWARGS
+        all_args, inputs = tuple(thawed), tuple(found)
+        return inputs if all_args == inputs else all_args, named, inputs
+
+    def _named(self, kwargs: dict[str, Any], found: list[TensorRef]) -> dict[str, Any]:
+        key = tuple((name, type(arg), arg) for name, arg in kwargs.items())
+        if all(kind in PLAIN for _, kind, _ in key):
+            return self._plain.setdefault(key, kwargs)
+        return {
+            name: self._thaw(arg, f"kwargs[{name!r}]", found)
+            for name, arg in kwargs.items()
+        }
+
+    def _ref(self, version: TensorRef, path: str) -> TensorRef:
+        """A version of a tensor, found at a place in the arguments or outputs."""
+        key = (version.id, path)
+        ref = self._refs.get(key)
+        if ref is None:
+            ref = self._refs[key] = TensorRef(
+                path, version.id, version.shape, version.dtype, version.device
+            )
+        return ref
 
     def _flat(self, frozen: Any, path: str) -> tuple[TensorRef, ...]:
         found: list[TensorRef] = []
@@ -392,7 +423,7 @@ class Replay:
         elif isinstance(frozen, weakref.ref):
             frozen = self._versions.get(id(frozen), Opaque("Tensor"))
         if isinstance(frozen, TensorRef):
-            ref = TensorRef(path, frozen.id, frozen.shape, frozen.dtype, frozen.device)
+            ref = self._ref(frozen, path)
             found.append(ref)
             return ref
         if isinstance(frozen, Nested):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import nn
@@ -25,9 +25,11 @@ from shapetrace.records import (
     Recording,
     Step,
 )
-from shapetrace.replay import Replay
 from shapetrace.reports import Reports, read
 from shapetrace.snapshot import SeenModule, see_modules
+
+if TYPE_CHECKING:
+    from shapetrace.replay import Replay
 
 
 def trace(
@@ -121,6 +123,7 @@ class Trace(Reports):
         self._names: tuple[str, ...] = ()
         self._replay: Replay | None = None
         self._replayed = -1
+        self._complete = False
         self._recording: Recording | None = None
         self._analysed: dict[str, Any] = {}
         self._release = ExitStack()
@@ -226,10 +229,12 @@ class Trace(Reports):
     def recording(self) -> Recording:
         """All records as one plain value, as far as the batch has got."""
         recorder = self._recorder
-        if recorder is None:
-            if self._recording is None:
-                self._recording = Recording((), (), {}, {})
+        if self._complete and self._recording is not None:
             return self._recording
+        if recorder is None:
+            return Recording((), (), {}, {})
+        from shapetrace.replay import Replay
+
         grown = len(recorder.events)
         if self._extras is not None:
             grown += self._extras.dropped_calls
@@ -261,6 +266,11 @@ class Trace(Reports):
                 dropped_calls=extras.dropped_calls if extras else 0,
             )
             self._analysed = {}
+            if self._state == "done":
+                # the events have said what they had to say
+                recorder.events.clear()
+                replay.forget(recorder.forget_dead().values())
+                self._complete = True
         return self._recording
 
     @property
@@ -373,6 +383,7 @@ class Trace(Reports):
     def _restore(self, recording: Recording, findings: tuple[Diagnosis, ...]) -> None:
         Trace.__init__(self, (), NoClock())
         self._state = "done"
+        self._complete = True
         self._recording = recording
         failures = [f for f in findings if f.code == "failure"]
         self._analysed = {
