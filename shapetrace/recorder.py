@@ -68,6 +68,7 @@ _DISABLED = torch._C.DisableTorchFunction
 _TENSOR = torch.Tensor
 _SETITEM = torch.Tensor.__setitem__
 _CPU = torch.device("cpu")
+_OUTSIDE = [Origin("outside", requires_grad=grad) for grad in (False, True)]
 _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 #: the tensors that these take as class indices are worth a look at their values
 _INDEX_LOSSES = {
@@ -275,8 +276,7 @@ class Recorder:
         with _DISABLED():
             grad_fn = tensor.grad_fn
             if grad_fn is None:
-                grad = tensor.requires_grad
-                return self._define(tensor, Origin("outside", requires_grad=grad))
+                return self._define(tensor, _OUTSIDE[tensor.requires_grad])
             return self._define(tensor, Origin("unseen", grad_fn.name(), True))
 
     def define(self, tensor: torch.Tensor) -> Definition:

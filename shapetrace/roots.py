@@ -96,8 +96,8 @@ def has_loss(recorder: Recorder | None) -> bool:
     if recorder is None or not recorder.functions:
         return False
     kinds = (FunctionType, BuiltinFunctionType)
-    names = {event.__name__ for event in recorder.events if type(event) in kinds}
+    called = {event for event in recorder.events if type(event) in kinds}
     return any(
         name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
-        for name in names
+        for name in (function.__name__ for function in called)
     )
