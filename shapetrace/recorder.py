@@ -68,6 +68,7 @@ _DISABLED = torch._C.DisableTorchFunction
 _TENSOR = torch.Tensor
 _SETITEM = torch.Tensor.__setitem__
 _CPU = torch.device("cpu")
+_MOST_TUPLES = 1000
 _OUTSIDE = [Origin("outside", requires_grad=grad) for grad in (False, True)]
 _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 #: the tensors that these take as class indices are worth a look at their values
@@ -121,6 +122,8 @@ class Recorder:
         self.thread = ident()
         #: holds one once another thread has called a watched module
         self.threaded: list[int] = []
+        #: arguments that are tuples of plain numbers, as data
+        self.tuples: dict[tuple[Any, ...], Any] = {}
         self._seen: dict[int, Reference] = {}
         self._open: list[Site] = []
         #: each watched module, and what stood in its call slot before
@@ -180,6 +183,7 @@ class Recorder:
     def release(self) -> None:
         """Let go of the modules, once what they are has been asked."""
         self.modules.clear()
+        self.tuples.clear()
 
     def known(self) -> dict[int, Reference]:
         """`id(tensor)` to reference, of the tensors that were seen and still exist."""
@@ -529,10 +533,10 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
     now = recorder.clock.now
     seen = recorder._seen
     known = seen.get
-    reference = recorder.reference
     failed = recorder.fault
     ref = weakref.ref
     open_sites = recorder._open
+    modes_below = torch._C._len_torch_function_stack
 
     class Mode(TorchFunctionMode):
         def __torch_function__(
@@ -547,7 +551,7 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                 if kwargs:
                     for a in kwargs.values():
                         if type(a) not in PLAIN:
-                            kept = {k: freeze(a, reference) for k, a in kwargs.items()}
+                            kept = _named(recorder, kwargs)
                             break
                     if func in _INDEX_LOSSES:
                         _read_target(recorder, args, kwargs)
@@ -610,7 +614,8 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                 raise
             end = now()
             try:
-                if type(output) is _TENSOR:
+                # with a mode of the user's below this one, it would see what is read
+                if type(output) is _TENSOR and not modes_below():
                     one = ref(output)
                     try:
                         shape = output.shape
@@ -643,7 +648,12 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                     made = recorder.define(args[0])
                 else:
                     made = freeze(output, recorder.define)
-                inputs = [_input(recorder, func, arg) for arg in args]
+                if n == 1:
+                    inputs = [first]
+                elif n == 2:
+                    inputs = [first, second]
+                elif n == 3:
+                    inputs = [first, second, third]
                 events += (CALL, func, code, lasti, kept, n, *inputs, start, end, made)
             except Exception as fault:  # ours must not end the user's batch
                 failed(fault)
@@ -654,11 +664,36 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
 
 def _input(recorder: Recorder, func: Any, arg: Any) -> Any:
     """One positional argument as data."""
-    if type(arg) in PLAIN:
+    kind = type(arg)
+    if kind in PLAIN:
         return arg
     if func in _MAKERS and not isinstance(arg, _TENSOR):
         return None
+    if (kind is tuple or kind is torch.Size) and arg and type(arg[0]) is int:
+        # a stride, a shape: the same few in every call
+        key = (kind, arg, *map(type, arg))
+        try:
+            found = recorder.tuples.get(key)
+        except TypeError:  # a list in it has no hash
+            return freeze(arg, recorder.reference)
+        if found is None:
+            found = freeze(arg, recorder.reference)
+            if len(recorder.tuples) < _MOST_TUPLES and PLAIN.issuperset(key[2:]):
+                recorder.tuples[key] = found
+        return found
     return freeze(arg, recorder.reference)
+
+
+def _named(recorder: Recorder, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as data."""
+    known = recorder._seen.get
+    kept = {}
+    for key, arg in kwargs.items():
+        one = known(id(arg))
+        if one is None or one() is not arg:
+            one = arg if type(arg) in PLAIN else freeze(arg, recorder.reference)
+        kept[key] = one
+    return kept
 
 
 def _read_target(recorder: Recorder, args: Any, kwargs: dict[str, Any] | None) -> None:

@@ -40,6 +40,9 @@ PLAIN: frozenset[type] = frozenset(
 )
 _DEPTH = 40  # a container inside itself ends here
 _LONG = 64  # a longer list of plain numbers is data, not an argument
+_SEQUENCES = {tuple, list, torch.Size}
+#: of short sequences, which most calls of a convolution or a view have
+_KEYS = tuple(tuple(range(count)) for count in range(17))
 
 
 class Nested:
@@ -77,6 +80,12 @@ def freeze(value: Any, leaf: Callable[[torch.Tensor], Any], depth: int = 0) -> A
         return value
     if depth >= _DEPTH:
         return Opaque(kind.__qualname__)
+    if kind in _SEQUENCES and len(value) < len(_KEYS):
+        found = [
+            part if type(part) in PLAIN else freeze(part, leaf, depth + 1)
+            for part in value
+        ]
+        return Nested(kind.__name__, "item", _KEYS[len(value)], found)
     parts = _parts(value)
     if parts is None:
         if kind is slice:

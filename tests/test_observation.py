@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import gc
@@ -18,6 +19,7 @@ from conftest import left_on
 from invariants import check_invariants
 from models import MODELS, Case
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import shapetrace
 
@@ -246,6 +248,22 @@ def test_a_model_scripted_inside_a_trace_computes_the_same():
             traced = torch.jit.trace(model, X)
         assert torch.equal(scripted(X), model(X))
         assert torch.equal(traced(X), model(X))
+
+
+def test_a_function_mode_of_the_user_sees_the_same_calls_with_and_without_a_trace():
+    class Log(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    logs = []
+    for traced in (False, True):
+        seen: list[Any] = []
+        with Log(), shapetrace.trace(model) if traced else contextlib.nullcontext():
+            model(X).view(-1, 2).split(1)
+        logs.append(seen)
+    assert logs[0] == logs[1] and len(logs[0]) == 4
 
 
 def test_nested_traces_both_see_their_calls_and_nothing_is_said_to_be_compiled():

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import samples
+import torch
+from torch import nn
 
+import shapetrace
 from shapetrace.records import CallError, Diagnosis, Recording
 from shapetrace.views.frame import csv
 from shapetrace.views.html import fragment
@@ -223,3 +226,18 @@ def test_repr_is_one_line_that_names_the_failure() -> None:
 def test_notes_stand_below_the_table() -> None:
     rec = replace(samples.small_cnn(), notes=("Attention left its fast path.",))
     assert "\nAttention left its fast path." in table(rec)
+
+
+def test_what_was_asked_for_has_its_columns_in_both_tables():
+    model = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
+    tables = []
+    for asked in ({}, {"memory": True, "backward": True}):
+        with shapetrace.trace(model, **asked) as t:
+            model(torch.ones(2, 8)).sum().backward()
+        tables += [str(t), t._repr_html_()]
+    plain, plain_html, text, html = tables
+    for label in ("saved", "bwd ms"):
+        assert label not in plain and f">{label}<" not in plain_html
+        assert label in text.splitlines()[2] and f">{label}<" in html
+    relu = next(line for line in text.splitlines() if "ReLU" in line)
+    assert "  32 B  " in relu, relu  # its output of 2x4 float32 is what it saves

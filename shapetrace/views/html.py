@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,6 +10,7 @@ from html import escape
 from shapetrace.records import Diagnosis, Recording, TensorRef
 from shapetrace.views import words
 from shapetrace.views.marks import failure_of
+from shapetrace.views.measures import LABELS, written
 from shapetrace.views.rows import Row, Sheet, sheet
 from shapetrace.views.sentences import honesty, summary, title, totals
 from shapetrace.views.stylesheet import PAGE_STYLE, STYLE
@@ -191,6 +193,10 @@ def _columns(rec: Recording, made: Sheet) -> list[Column]:
             _numbers("self ms", _own_time),
             _numbers("share", lambda row: _share(row, made.base_ns)),
         ]
+    columns += [
+        _numbers(LABELS[field], functools.partial(_measure, field))
+        for field in made.measures
+    ]
     if any(row.parameters for row in rows):
         columns.append(_numbers("params", _params))
     if any(row.state for row in rows):
@@ -201,6 +207,10 @@ def _columns(rec: Recording, made: Sheet) -> list[Column]:
 
 def _numbers(title: str, write: Cell) -> Column:
     return Column(title, 8, write, look=' class="st-number"')
+
+
+def _measure(field: str, row: Row) -> str:
+    return written(field, row.measures[field]) if field in row.measures else ""
 
 
 def _name(row: Row) -> str:

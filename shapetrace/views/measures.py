@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.records import ModuleCall, Recording
+from shapetrace.views import words
 
 if TYPE_CHECKING:
     from shapetrace.costs import Costs, ModuleStatistics
@@ -15,6 +16,14 @@ Columns = dict[str, list[Any]]
 #: fields of `ModuleCall` in nanoseconds, and in bytes
 TIMES = ("device_ns", "backward_ns", "recompute_ns")
 BYTES = ("saved_bytes", "allocated_bytes")
+#: what a table for people calls them
+LABELS = {
+    "device_ns": "device ms",
+    "backward_ns": "bwd ms",
+    "recompute_ns": "redo ms",
+    "saved_bytes": "saved",
+    "allocated_bytes": "alloc",
+}
 
 
 def call_measures(rec: Recording, costs: Costs | None) -> Columns:
@@ -46,6 +55,22 @@ def module_measures(rec: Recording, costs: Costs | None) -> Columns:
     if costs is not None:
         columns.update(_costs(list(groups.values()), costs))
     return columns
+
+
+def recorded(rec: Recording) -> tuple[str, ...]:
+    """Those of the fields that this trace has figures in."""
+    return tuple(
+        field for field in LABELS if any(getattr(call, field) for call in rec.calls)
+    )
+
+
+def written(field: str, value: int | None, digits: int = 2) -> str:
+    """A figure with its unit, "?" where it is not known."""
+    if value is None:
+        return "?"
+    if field in TIMES:
+        return words.milliseconds(value, digits)
+    return words.scaled(value, "B")
 
 
 def varying(found: ModuleStatistics | None) -> str | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shapetrace.records import Diagnosis, Recording, Source, TensorRef
 from shapetrace.views import words
 from shapetrace.views.folding import Node, Plan, cap, make_plan, relative
 from shapetrace.views.marks import FAILURE, Marks, all_findings, marks_of, words_of
+from shapetrace.views.measures import recorded, total
 from shapetrace.views.parameters import ParameterCounter
 
 Kind = Literal["call", "function", "pattern", "more"]
@@ -40,6 +41,8 @@ class Row:
     self_ns: int = 0
     parameters: int | None = None
     again: bool = False
+    #: what options of the trace have recorded beside, by field of `ModuleCall`
+    measures: Mapping[str, int | None] = field(default_factory=dict)
     status: str = "ok"
     inside: bool = False
     remarks: tuple[str, ...] = ()
@@ -68,6 +71,8 @@ class Sheet:
     folded: int = 0
     hidden: int = 0
     foreign: bool = False
+    #: the fields that `Row.measures` have
+    measures: tuple[str, ...] = ()
 
     def dtypes(self) -> list[str]:
         return words.unique(words.dtype(tensor.dtype) for tensor in self._tensors())
@@ -101,7 +106,7 @@ def sheet(
         return rec.calls[first].error is not None or first in marks.calls
 
     cap(plan, most, important)
-    made = Sheet([], findings, root_ns(rec))
+    made = Sheet([], findings, root_ns(rec), measures=recorded(rec))
     _fill(rec, marks, plan, made)
     return made
 
@@ -140,6 +145,11 @@ def _fill(rec: Recording, marks: Marks, plan: Plan, made: Sheet) -> None:
             row = _function_row(rec, marks, first - count, node, parent)
         else:
             row = _call_row(rec, marks, plan, node, parent, counter)
+            members = [rec.calls[member] for member in node.members]
+            row.measures = {
+                name: total(getattr(call, name) for call in members)
+                for name in made.measures
+            }
             if row.kind == "call" and _is_foreign(rec, plan, first):
                 row.label, row.short = f"↗{row.label}", f"↗{row.short}"
                 made.foreign = True

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from shapetrace.costs import CallCost, Costs
 from shapetrace.records import ModuleCall, Recording
 from shapetrace.views import words
-from shapetrace.views.measures import BYTES, TIMES, module_measures, total
+from shapetrace.views.measures import (
+    LABELS,
+    module_measures,
+    recorded,
+    total,
+    written,
+)
 from shapetrace.views.sentences import title
 from shapetrace.views.text import NARROWEST, WIDEST
 
@@ -25,8 +31,6 @@ _SPARE = (
     *("first ms", "p95 ms", "moved", "FLOP/s", "bwd FLOPs"),
     *("median ms", "type", "total ms"),
 )
-_LABELS = {"device_ns": "device ms", "backward_ns": "bwd ms", "recompute_ns": "redo ms"}
-_LABELS |= {"saved_bytes": "saved", "allocated_bytes": "alloc"}
 
 
 def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
@@ -83,11 +87,9 @@ def _columns(
         cells["self"] = [words.percent(own[name], whole) for name in groups]
         cells["total ms"] = [words.milliseconds(time) for time in times]
         cells |= _spread(rec, groups)
-    for field in (*TIMES, *BYTES):
+    for field in recorded(rec):
         sums = [total(getattr(call, field) for call in group) for group in calls]
-        if any(sums):
-            write = _milliseconds if field.endswith("_ns") else _bytes
-            cells[_LABELS[field]] = [write(one) for one in sums]
+        cells[LABELS[field]] = [written(field, one) for one in sums]
     if costs.flops is not None:
         cells["FLOPs"] = [_sum(group, lambda cost: cost.flops) for group in spent]
         moved = [total(cost.moved_bytes for cost in group) for group in spent]
@@ -133,10 +135,6 @@ def _count(value: int | None) -> str:
 
 def _bytes(value: int | None) -> str:
     return "?" if value is None else words.scaled(value, "B")
-
-
-def _milliseconds(value: int | None) -> str:
-    return "?" if value is None else words.milliseconds(value)
 
 
 def _draw(cells: Cells, width: int) -> str:

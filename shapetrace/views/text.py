@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from shapetrace.records import Diagnosis, Recording, TensorRef
 from shapetrace.views import words
 from shapetrace.views.marks import failure_of
+from shapetrace.views.measures import LABELS, written
 from shapetrace.views.rows import Row, Sheet, sheet
 from shapetrace.views.sentences import honesty, summary, totals
 
@@ -135,6 +136,12 @@ def _columns(rec: Recording, made: Sheet) -> dict[str, Column]:
         columns["device"] = Column("device", cells)
     if rec.has_timing:
         columns.update(_times(made))
+    for field in made.measures:
+        cells = [
+            written(field, row.measures[field]) if field in row.measures else ""
+            for row in rows
+        ]
+        columns[LABELS[field]] = Column(LABELS[field], cells, right=True)
     if any(row.parameters for row in rows):
         columns["params"] = Column("params", [_params(row) for row in rows], right=True)
     if any(row.state for row in rows):
@@ -231,7 +238,7 @@ def _fit(columns: dict[str, Column], width: int) -> list[str]:
     drop("share", "dtype")
     _shorten(columns, too_wide(), soft=True)
     drop("params")
-    for key in ("device", "type", "total ms", "input"):
+    for key in ("device", "type", "total ms", "input", *reversed(LABELS.values())):
         # A column goes only where cutting the cells short does not do.
         if too_wide() > _slack(columns):
             drop(key)
