@@ -25,10 +25,25 @@ from shapetrace.replay import Replay
 
 _CALLS = 40
 _ROUNDS = 5
+_COLD_ROUNDS = 15
+#: a kernel that moves as many bytes leaves little else in the cache of a core
+CACHE_BYTES = 2 << 20
 
 
 class _Empty(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class _Flood(nn.Module):
+    """A kernel that empties the cache, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flood = torch.zeros(2 * CACHE_BYTES, dtype=torch.uint8, device="cpu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.flood.zero_()
         return x
 
 
@@ -84,6 +99,7 @@ def _measure(functions: bool, companion: Callable[[], Companion | None]) -> Over
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
     assert replay is not None
+    module_cold, function_cold = _cold(functions)
     module_cost, function_cost = (median(column) for column in zip(*costs, strict=True))
     inside = _middle(replay.calls)
     function_inside = _middle(replay.functions) - bare_add
@@ -95,7 +111,35 @@ def _measure(functions: bool, companion: Callable[[], Companion | None]) -> Over
         module_inside=min(max(inside, 0.0), max(module_cost, 0.0)),
         function=max(function_cost, 0.0),
         function_inside=min(max(function_inside, 0.0), max(function_cost, 0.0)),
+        module_cold=max(module_cold - max(module_cost, 0.0), 0.0),
+        function_cold=max(function_cold - max(function_cost, 0.0), 0.0),
     )
+
+
+def _cold(functions: bool) -> tuple[float, float]:
+    """The cost of one module call and one function call whose code and data must be
+    fetched from memory, since a large kernel runs in between."""
+    module, x = _Flood(), torch.zeros(1, device="cpu")
+    module(x)
+    recorder = Recorder(CpuClock(), functions=functions)
+    recorder.install([("", module)])
+    whole = []
+    try:
+        for _ in range(_COLD_ROUNDS):
+            start = perf_counter_ns()
+            module(x)
+            whole.append(perf_counter_ns() - start)
+    finally:
+        recorder.uninstall()
+    replay = Replay(recorder, [])
+    if not functions:
+        return 0.0, 0.0
+    around, inside = [], []
+    for took, call, kernel in zip(whole, replay.calls, replay.functions, strict=True):
+        # of the call's own duration, what is not the kernel's is the function's cost
+        inside.append(call.duration_ns - kernel.duration_ns)
+        around.append(took - call.duration_ns)
+    return float(median(around)), float(median(inside))
 
 
 def _time(run: Callable[[], None]) -> float:

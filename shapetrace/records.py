@@ -282,13 +282,16 @@ class Overhead:
     """What recording itself costs, measured after the batch: nanoseconds a call.
 
     `module` and `function` are what one call takes longer under the trace; `inside`
-    is the part of it that lies within the call's own recorded duration.
+    is the part of it that lies within the call's own recorded duration. `cold` is
+    what comes on top around a kernel that has emptied the processor's cache.
     """
 
     module: float
     module_inside: float
     function: float
     function_inside: float
+    module_cold: float = 0.0
+    function_cold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

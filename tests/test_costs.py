@@ -14,7 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 import shapetrace
 from shapetrace.calibration import calibrate
 from shapetrace.costs import costs, statistics
-from shapetrace.records import ModuleCall, Overhead, Recording
+from shapetrace.records import (
+    FunctionCall,
+    ModuleCall,
+    Overhead,
+    Recording,
+    TensorRef,
+)
 
 
 def counted(run):
@@ -243,6 +249,27 @@ def test_the_tracers_own_cost_is_taken_off_the_parents():
     assert found.calls[0].corrected_ns == 1200 - 10 - 10 * 50
     assert found.calls[0].corrected_self_ns == 600 - 10 - 10 * 40
     assert found.distortion == pytest.approx(510 / 1200)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "outer", "inner"),
+    [("mul", 1 << 20, 890, 450), ("mul", 8, 930, 470), ("view", 1 << 20, 930, 470)],
+)
+def test_the_tracer_costs_more_around_a_kernel_that_empties_the_cache(
+    name, size, outer, inner
+):
+    def tensor(at):
+        return (TensorRef("", at, (size,), torch.float32, torch.device("cpu")),)
+
+    kernel = FunctionCall(0, 1, name, name, tensor(1), tensor(2), duration_ns=400)
+    cost = Overhead(
+        module=40, module_inside=10, function=20, function_inside=0,
+        module_cold=20, function_cold=20,
+    )  # fmt: skip
+    calls = (call(0, None, 0, 1000, 500), call(1, 0, 100, 500, 500))
+    found = costs(Recording(calls, (kernel,), {}, {}, overhead=cost))
+    assert found.calls[1].corrected_ns == inner
+    assert found.calls[0].corrected_ns == outer
 
 
 def test_calibration_leaves_no_hook_and_touches_no_random_state():

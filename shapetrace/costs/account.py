@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from shapetrace.calibration import CACHE_BYTES
 from shapetrace.costs.flops import FlopCounter
 from shapetrace.costs.gradients import backwards
-from shapetrace.records import ModuleCall, Recording, TensorRef
+from shapetrace.records import FunctionCall, ModuleCall, Recording, TensorRef
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -240,10 +241,15 @@ def _corrected(rec: Recording) -> list[tuple[int, int]]:
         return []
     whole = [cost.module_inside] * len(rec.calls)
     own = [cost.module_inside] * len(rec.calls)
+    cold = [False] * len(rec.calls)
     for function in rec.functions:
         if function.parent is not None:
-            whole[function.parent] += cost.function
-            own[function.parent] += cost.function
+            spent = cost.function
+            if _floods(function):
+                cold[function.parent] = True
+                spent += cost.function_cold
+            whole[function.parent] += spent
+            own[function.parent] += spent
     found: list[tuple[int, int]] = []
     for call in reversed(rec.calls):
         at = call.index
@@ -255,9 +261,19 @@ def _corrected(rec: Recording) -> list[tuple[int, int]]:
         )
         if call.parent is not None:
             outside = cost.module - cost.module_inside
+            if cold[at]:
+                outside += cost.module_cold
+                cold[call.parent] = True
             whole[call.parent] += whole[at] + outside
             own[call.parent] += outside
     return found[::-1]
+
+
+def _floods(function: FunctionCall) -> bool:
+    """Whether its kernel empties the cache: what follows then waits for memory."""
+    if function.name in _VIEWS:
+        return False
+    return _bytes((*function.inputs, *(function.outputs or ()))) >= CACHE_BYTES
 
 
 def _shapes(call: ModuleCall) -> Shapes:
