@@ -286,14 +286,20 @@ def _endings(
     remarks: Remarks,
     positions: Iterable[int],
 ) -> Columns:
+    places: dict[int, str | None] = {}  # few places have many calls
+    for call in calls:
+        if id(call.source) not in places:
+            places[id(call.source)] = words.place(call.source) or None
     return {
         "error": [words.error(call.error) for call in calls],
-        "source": [words.place(call.source) or None for call in calls],
+        "source": [places[id(call.source)] for call in calls],
         "finding": [_said(remarks.get(at, ())) for at in positions],
     }
 
 
 def _said(remarks: Sequence[Remark]) -> str | None:
+    if not remarks:
+        return None
     return words.one_line("; ".join(map(str, remarks))) or None
 
 

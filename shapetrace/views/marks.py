@@ -63,6 +63,8 @@ def all_findings(
 
 def marks_of(rec: Recording, findings: Sequence[Diagnosis]) -> Marks:
     marks = Marks()
+    if not findings:
+        return marks
     calls = {call.index: at for at, call in enumerate(rec.calls)}
     functions = {made.index: at for at, made in enumerate(rec.functions)}
     by_name: dict[str, list[int]] = defaultdict(list)

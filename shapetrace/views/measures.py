@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.records import ModuleCall, Recording
@@ -28,7 +29,7 @@ LABELS = {
 
 def call_measures(rec: Recording, costs: Costs | None) -> Columns:
     """By module call."""
-    columns = _recorded([[call] for call in rec.calls])
+    columns = _recorded(rec, [[call] for call in rec.calls] if _fields(rec) else [])
     if costs is not None:
         columns.update(_costs([[call] for call in rec.calls], costs))
     return columns
@@ -42,7 +43,7 @@ def module_measures(rec: Recording, costs: Costs | None) -> Columns:
     groups: dict[str, list[ModuleCall]] = {}
     for call in rec.calls:
         groups.setdefault(call.name, []).append(call)
-    columns = _recorded(list(groups.values()))
+    columns = _recorded(rec, list(groups.values()))
     if any(len(group) > 1 for group in groups.values()):
         spread = statistics(rec)
         found = [spread.get(name) for name in groups]
@@ -59,9 +60,7 @@ def module_measures(rec: Recording, costs: Costs | None) -> Columns:
 
 def recorded(rec: Recording) -> tuple[str, ...]:
     """Those of the fields that this trace has figures in."""
-    return tuple(
-        field for field in LABELS if any(getattr(call, field) for call in rec.calls)
-    )
+    return tuple(field for field in LABELS if any(map(attrgetter(field), rec.calls)))
 
 
 def written(field: str, value: int | None, digits: int = 2) -> str:
@@ -91,11 +90,18 @@ def total(values: Iterable[int | None]) -> int | None:
     return None if None in found else sum(one or 0 for one in found)
 
 
-def _recorded(groups: Sequence[Sequence[ModuleCall]]) -> Columns:
+def _fields(rec: Recording) -> list[str]:
+    """Those that options of the trace have filled."""
+    return [
+        field for field in LABELS if set(map(attrgetter(field), rec.calls)) - {None}
+    ]
+
+
+def _recorded(rec: Recording, groups: Sequence[Sequence[ModuleCall]]) -> Columns:
     columns: Columns = {}
-    for field in (*TIMES, *BYTES):
+    for field in _fields(rec):
         sums = [total(getattr(call, field) for call in group) for group in groups]
-        if not any(sums) and field == "recompute_ns" or set(sums) <= {None}:
+        if not any(sums) and field == "recompute_ns":
             continue
         if field.endswith("_ns"):
             name = f"{field.removesuffix('_ns')}_ms"
