@@ -64,6 +64,7 @@ def all_findings(
 def marks_of(rec: Recording, findings: Sequence[Diagnosis]) -> Marks:
     marks = Marks()
     if not findings:
+        _show_failed_functions(rec, marks, None)
         return marks
     calls = {call.index: at for at, call in enumerate(rec.calls)}
     functions = {made.index: at for at, made in enumerate(rec.functions)}

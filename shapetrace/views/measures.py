@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 Columns = dict[str, list[Any]]
 
-#: fields of `ModuleCall` in nanoseconds, and in bytes
+#: fields of `ModuleCall` in nanoseconds; the others of `LABELS` are bytes
 TIMES = ("device_ns", "backward_ns", "recompute_ns")
-BYTES = ("saved_bytes", "allocated_bytes")
 #: what a table for people calls them
 LABELS = {
     "device_ns": "device ms",
