@@ -12,7 +12,8 @@ Nothing here formats, decides or keeps a tensor. `events` is flat, each event be
     EXIT,  site, stamp, thread, output
     FAIL,  site, stamp, thread, error
     CALL,  func, code, lasti, kwargs, n, *inputs, start, end, output
-    MAKE,  func, code, lasti, kwargs, n, *inputs, start, end, ref, shape, dtype, device
+    MAKE,  func, code, lasti, kwargs, n, *inputs, start, end, ref, dtype, device,
+           rank, *shape
     RAISE, func, code, lasti, kwargs, n, *inputs, start, end, error
     DEFINE, ref, shape, dtype, device, origin
     REPLAYED, thread                  the next call is made by a running backward
@@ -625,23 +626,25 @@ def _mode(recorder: Recorder) -> TorchFunctionMode:
                         dtype = output.dtype
                         device = _CPU if output.is_cpu else output.device
                         if n == 2:
-                            events += (
+                            events += [
                                 MAKE, func, code, lasti, kept, 2, first, second,
-                                start, end, one, shape, dtype, device,
-                            )  # fmt: skip
+                                start, end, one, dtype, device, len(shape), *shape,
+                            ]  # fmt: skip
                         elif n == 1:
-                            events += (
+                            events += [
                                 MAKE, func, code, lasti, kept, 1, first,
-                                start, end, one, shape, dtype, device,
-                            )  # fmt: skip
+                                start, end, one, dtype, device, len(shape), *shape,
+                            ]  # fmt: skip
                         elif n == 3:
-                            events += (
+                            events += [
                                 MAKE, func, code, lasti, kept, 3, first, second, third,
-                                start, end, one, shape, dtype, device,
-                            )  # fmt: skip
+                                start, end, one, dtype, device, len(shape), *shape,
+                            ]  # fmt: skip
                         else:
-                            event = (MAKE, func, code, lasti, kept, n, *inputs)
-                            events += event + (start, end, one, shape, dtype, device)
+                            events += [
+                                MAKE, func, code, lasti, kept, n, *inputs,
+                                start, end, one, dtype, device, len(shape), *shape,
+                            ]  # fmt: skip
                         seen[id(output)] = one
                         return output
                 if func is _SETITEM:

@@ -295,9 +295,10 @@ class Replay:
         outputs: tuple[TensorRef, ...] | None = None
         error = None
         if kind == raw.MAKE:
-            made = self._new(*self._events[at : at + 4])
+            ref, dtype, device, rank = self._events[at : at + 4]
+            at += 4 + rank
+            made = self._new(ref, self._events[at - rank : at], dtype, device)
             outputs = (self._ref(made, "output"),)
-            at += 4
         else:
             if kind == raw.RAISE:
                 error = self._error(self._events[at])
