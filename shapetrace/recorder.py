@@ -238,7 +238,8 @@ class Recorder:
         torchs = nn.Module.__call__
 
         def discover(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if id(module) not in self._watched:
+            # torch.jit.trace compares what it sees of a module in two runs
+            if id(module) not in self._watched and not torch._C._is_tracing():
                 try:
                     name = type(module).__name__
                     count = self._prefixes[name] = self._prefixes.get(name, 0) + 1

@@ -239,11 +239,12 @@ def test_copies_made_inside_a_trace_are_plain_modules_of_their_own(given):
         ]
 
 
-def test_a_model_scripted_inside_a_trace_computes_the_same():
+@pytest.mark.parametrize("given", [True, False])
+def test_a_model_scripted_inside_a_trace_computes_the_same(given):
     model = deep()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with shapetrace.trace(model):
+        with shapetrace.trace(*[model] if given else []):
             scripted = torch.jit.script(model)
             traced = torch.jit.trace(model, X)
         assert torch.equal(scripted(X), model(X))
