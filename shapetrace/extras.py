@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from shapetrace.clocks import Clock, TorchEvents
-from shapetrace.recorder import LIVE, NOTE, Recorder
+from shapetrace.events import LIVE, NOTE
+from shapetrace.recorder import Recorder
 
 if TYPE_CHECKING:
     from shapetrace.device import DeviceTimer

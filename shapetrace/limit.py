@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from shapetrace.events import DEFINE
 from shapetrace.extensions import Cell, Companion, Extension, Tensors
-from shapetrace.recorder import DEFINE, Recorder
+from shapetrace.recorder import Recorder
 from shapetrace.records import Origin
 from shapetrace.tensors import describe
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Literal
 
-from shapetrace import recorder as raw
+from shapetrace import events as raw
 from shapetrace.names import function_names
+from shapetrace.recorder import Recorder
 from shapetrace.records import (
     CallError,
     FunctionCall,
@@ -68,7 +69,7 @@ class Replay:
 
     def __init__(
         self,
-        recorder: raw.Recorder,
+        recorder: Recorder,
         modules: Sequence[SeenModule],
         error: raw.Failure | None = None,
         *,

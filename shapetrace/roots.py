@@ -9,7 +9,8 @@ from types import BuiltinFunctionType, FunctionType
 from torch import nn
 
 from shapetrace.errors import UsageError
-from shapetrace.recorder import Recorder, is_watched
+from shapetrace.module_calls import is_watched
+from shapetrace.recorder import Recorder
 
 RAN_EAGERLY = (
     "compiled code ran eagerly inside the trace: times are those of eager execution"

@@ -16,8 +16,9 @@ from torch import nn
 from shapetrace import roots
 from shapetrace.clocks import Clock, CpuClock, NoClock
 from shapetrace.errors import ShapeTraceWarning, UsageError
+from shapetrace.events import Failure, error_tuple
 from shapetrace.extras import Extras
-from shapetrace.recorder import Failure, Recorder, error_tuple
+from shapetrace.recorder import Recorder
 from shapetrace.records import (
     Diagnosis,
     FunctionCall,
