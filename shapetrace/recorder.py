@@ -86,7 +86,9 @@ class Recorder(Tape):
                 self.modules[name] = module
                 self._register_tensors(name, module)
                 before = module.__dict__.get(SLOT)
-                call = before or (called_itself if copied else module._call_impl)
+                call = called_itself if copied else module._call_impl
+                if is_watched(before):
+                    call = before  # by a trace around this one
                 watched = watch(Site(name, module), call)
                 if companion is not None:
                     watched = accompany(module, watched, companion)
