@@ -14,6 +14,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     classes,
     flow,
     reshaping,
+    softmax,
     targets,
 )
 from shapetrace.checks.registry import CHECKS, Check

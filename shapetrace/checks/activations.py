@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.registry import Check, check
-from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.report import attribute, culprit, finding
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Diagnosis, FunctionCall
 from shapetrace.signatures.binding import ALIASES
@@ -72,18 +72,20 @@ def _twice(
 ) -> Diagnosis:
     ref = next(ref for ref in call.inputs if ref.id == given)
     layer = scene.layer(made)
-    if layer is not None:
-        fix = f"self.{layer.name} = nn.Identity()  # {call.name} takes logits"
+    path = attribute(scene, layer.name) if layer is not None else None
+    if path is not None:
+        fix = f"{path} = nn.Identity()  # {call.name} takes logits"
     else:
         fix = f"F.{call.name}(logits, ...)  # logits: what goes into {made.name}()"
     name = plain(made.name)
+    again = " again" if name in _SOFTMAX else ""
     return finding(
         scene,
         rule,
         call,
         f"{call.name} is given probabilities: {_how(scene, made)} has applied {name} "
-        f"already, and {call.name} applies softmax to them again.",
-        culprits=[culprit(scene, made, f"applies {name} before softmax is applied")],
+        f"already, and {call.name} applies softmax to them{again}.",
+        culprits=[culprit(scene, made, "gives probabilities, not logits")],
         fixes=[fix],
         shapes=[("input", ref, None)],
         way=(given, None),
@@ -98,10 +100,10 @@ def _twice(
 )
 def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for loss in scene.calls("nll_loss"):
-        yield from _not_logs(scene, rule, loss, "F.cross_entropy(logits, target)")
+        fixes = ("F.cross_entropy(logits, target)",)
+        yield from _not_logs(scene, rule, loss, *fixes, dim=1)
     for loss in scene.calls("ctc_loss"):
-        fix = "F.ctc_loss(logits.log_softmax(-1), target, lengths, target_lengths)"
-        yield from _not_logs(scene, rule, loss, fix)
+        yield from _not_logs(scene, rule, loss, dim=-1)
 
 
 @check(
@@ -112,22 +114,25 @@ def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 )
 def log_softmax_missing_kl(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for loss in scene.calls("kl_div"):
-        yield from _not_logs(
-            scene, rule, loss, "F.kl_div(F.log_softmax(logits, dim=-1), target)"
-        )
+        yield from _not_logs(scene, rule, loss, dim=-1)
 
 
 def _not_logs(
-    scene: Scene, rule: Check, loss: FunctionCall, fix: str
+    scene: Scene, rule: Check, loss: FunctionCall, *fixes: str, dim: int
 ) -> Iterator[Diagnosis]:
+    """`dim` is the classes', where no softmax tells which they are."""
     if loss.index not in scene.sides:
         return
     given, _ = scene.sides[loss.index]
     for made in scene.sources_of_values(given.id):
         name = plain(made.name)
+        line = f"F.{loss.name}(logits.log_softmax({dim}), ...)"
         if name in _SOFTMAX or name == "sigmoid":
             what = f"probabilities ({_how(scene, made)})"
-        elif name in _RAW:
+            over = f", dim={softmax_dim(made)}" if name in _SOFTMAX else ""
+            new = "log_softmax" if name in _SOFTMAX else "logsigmoid"
+            line = f"F.{new}(logits{over})  # instead of {name}"
+        elif name in _RAW and not _computed_table(scene, made):
             what = f"raw scores (logits of {_how(scene, made)}), with no log_softmax"
         else:
             continue
@@ -137,11 +142,17 @@ def _not_logs(
             loss,
             f"{loss.name} takes log-probabilities and is given {what}.",
             culprits=[culprit(scene, made, "gives no log-probabilities")],
-            fixes=[fix, "logits.log_softmax(dim=1)  # instead of softmax"],
+            fixes=[*fixes, line],
             shapes=[("input", given, None)],
             way=(given.id, None),
         )
         return
+
+
+def _computed_table(scene: Scene, made: FunctionCall) -> bool:
+    """Whether a call looks rows up in a table that is itself a result, perhaps of
+    log_softmax."""
+    return made.name == "embedding" and scene.made_by(made.inputs[1].id) is not None
 
 
 @check(
@@ -165,15 +176,17 @@ def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 layer = scene.layer(made)
                 fix = "F.binary_cross_entropy(probabilities, target)"
                 drop = "return the logits, without the sigmoid"
-                if layer is not None:
-                    drop = f"self.{layer.name} = nn.Identity()"
+                path = attribute(scene, layer.name) if layer is not None else None
+                if path is not None:
+                    drop = f"{path} = nn.Identity()"
+                again = " again" if name == "sigmoid" else ""
                 yield finding(
                     scene,
                     rule,
                     loss,
                     f"{loss.name} is given probabilities: {_how(scene, made)} has "
-                    f"applied {name} already, and {loss.name} applies sigmoid again.",
-                    culprits=[culprit(scene, made, "gives no logits")],
+                    f"applied {name} already, and {loss.name} applies sigmoid{again}.",
+                    culprits=[culprit(scene, made, "gives probabilities, not logits")],
                     fixes=[drop, fix],
                     shapes=[("input", given, None)],
                     way=(given.id, None),

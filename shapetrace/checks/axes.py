@@ -13,13 +13,10 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from shapetrace.checks.factors import Axis, Root, anchors, cut, reordered, vague
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import DimOrigin
-
-#: (kind, tensor, dimension); kind: data, parameter, unknown, made by the code, or
-#: the states of a recurrent layer
-Root = tuple[str, int, int]
 
 VIEWS = frozenset(
     "view reshape flatten unflatten view_as reshape_as ravel".split()
@@ -34,16 +31,6 @@ _PICKS = frozenset(("gather", "take_along_dim"))
 PARAMETER, DATA, TRAINABLE = 1, 2, 4
 #: which of several operands a dimension is followed to, by what it descends from
 _RANKS = {0: 0, PARAMETER: 0, DATA: 1, DATA | PARAMETER: 2}
-#: more factors than this in one view are not searched for a permutation
-_MOST = 6
-
-
-class Axis(NamedTuple):
-    """One factor of a dimension. `sure` is False where the way to it is a guess."""
-
-    size: int
-    roots: frozenset[Root]
-    sure: bool = True
 
 
 Dims = tuple[tuple[Axis, ...], ...]
@@ -135,6 +122,8 @@ class Axes:
             bits &= ~TRAINABLE
         elif not call.inputs:
             bits = 0 if call.name in _COUNTERS else DATA
+        if _is_to_learn(call):
+            bits |= TRAINABLE
         relation = self._graph.relation(call) if call.inputs else None
         for position, ref in enumerate(call.outputs or ()):
             if ref.id in self._dims:
@@ -279,12 +268,14 @@ class Axes:
         if len(sizes) == 1:
             return [tuple(group)]
         if len(group) > 1:
-            order = _reordered(group, sizes)
-            pieces = _cut(group, sizes)
-            if order is not None and pieces is not None and _vague(group, order):
+            order = reordered(group, sizes)
+            pieces = cut(group, sizes)
+            if order is not None and pieces is not None and vague(group, order):
                 order = None
             if all(axis.roots == group[0].roots for axis in group):
                 order = None  # factors of one dimension, split anew
+            if pieces is not None and anchors(group, sizes, pieces):
+                order = None
             if order is not None:
                 certain = all(axis.sure for axis in group)
                 factors = tuple(axis.size for axis in group)
@@ -298,6 +289,14 @@ class Axes:
         return [(Axis(size, roots, sure),) for size in sizes]
 
 
+def _is_to_learn(call: FunctionCall) -> bool:
+    """Whether a call makes a leaf that is learned, a temperature for example. Said of a
+    number at the end, a loss, it only silences backward's error."""
+    if call.name == "requires_grad_":
+        return bool(call.outputs and call.outputs[0].shape)
+    return not call.inputs and call.kwargs.get("requires_grad") is True
+
+
 def _unknown(ref: TensorRef, dim: int) -> tuple[Axis, ...]:
     return (Axis(ref.shape[dim], frozenset((("unknown", ref.id, dim),)), False),)
 
@@ -309,78 +308,3 @@ def _along(call: FunctionCall) -> int:
     if found is None and len(call.args) > place:
         found = call.args[place]
     return found if isinstance(found, int) else 0
-
-
-def _cut(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]] | None:
-    """The factors dealt out in their order, split where a boundary divides one; None
-    where a boundary falls across."""
-    left = list(group)
-    found = []
-    for size in sizes:
-        axes: list[Axis] = []
-        while size > 1:
-            axis = left.pop(0)
-            if size % axis.size == 0:
-                axes.append(axis)
-                size //= axis.size
-            elif axis.size % size == 0:
-                axes.append(Axis(size, axis.roots, axis.sure))
-                left.insert(0, Axis(axis.size // size, axis.roots, axis.sure))
-                size = 1
-            else:
-                return None
-        found.append(tuple(axes))
-    return found
-
-
-def _reordered(
-    group: list[Axis], sizes: list[int]
-) -> tuple[tuple[int, ...], ...] | None:
-    """How `sizes` are the factors of the group in another order, merged or not; None
-    where they are not."""
-    if len(group) > _MOST or len(sizes) > len(group):
-        return None
-    order = _deal([axis.size for axis in group], sizes, tuple(range(len(group))))
-    if order is None:
-        return None
-    flat = [i for part in order for i in part]
-    return None if flat == sorted(flat) else order
-
-
-def _vague(group: list[Axis], order: tuple[tuple[int, ...], ...]) -> bool:
-    """Whether a factor of 2 is among those that change places: it fits nearly
-    anywhere, but for the layers and directions of a recurrent layer's states."""
-    flat = [i for part in order for i in part]
-    for place, i in enumerate(flat):
-        for j in flat[place + 1:]:
-            for factor in (group[i], group[j]):
-                if j < i and factor.size == 2:
-                    if any(kind != "states" for kind, _, _ in factor.roots):
-                        return True
-    return False
-
-
-def _deal(
-    factors: list[int], sizes: Sequence[int], free: tuple[int, ...]
-) -> tuple[tuple[int, ...], ...] | None:
-    """Factors for each size, each used once."""
-    if not sizes:
-        return () if not free else None
-    for part in _parts(factors, sizes[0], free):
-        rest = tuple(i for i in free if i not in part)
-        found = _deal(factors, sizes[1:], rest)
-        if found is not None:
-            return (part, *found)
-    return None
-
-
-def _parts(
-    factors: list[int], size: int, free: tuple[int, ...]
-) -> list[tuple[int, ...]]:
-    """The subsets of `free` whose product is `size`, smallest first."""
-    found: list[tuple[int, ...]] = []
-    for bits in range(1, 1 << len(free)):
-        part = tuple(i for place, i in enumerate(free) if bits >> place & 1)
-        if prod(factors[i] for i in part) == size:
-            found.append(part)
-    return sorted(found, key=len)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
-from shapetrace.checks.activations import softmax_dim
-from shapetrace.checks.axes import DATA, Root
+from shapetrace.checks.axes import DATA
+from shapetrace.checks.factors import Root
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
@@ -63,6 +62,24 @@ class Batches:
         return [
             loss for loss in self.first.get(root, ()) if tensors & self._ancestors(loss)
         ]
+
+    def kept(self, root: Root, tensors: set[int]) -> bool:
+        """Whether `root` stays a dimension all the way from one of the tensors to a
+        loss that takes it first: a sum over it, or a product, ends the way."""
+        given = {self._scene.sides[loss.index][0].id for loss in self.first[root]}
+        seen, todo = set(tensors), list(tensors)
+        while todo:
+            tensor = todo.pop()
+            if tensor in given:
+                return True
+            for _, made in self._scene.follow(tensor):
+                dims = range(len(made.shape))
+                if made.id not in seen and any(
+                    root in self._scene.axes.roots(made.id, dim) for dim in dims
+                ):
+                    seen.add(made.id)
+                    todo.append(made.id)
+        return False
 
     def _ancestors(self, loss: FunctionCall) -> set[int]:
         given, _ = self._scene.sides[loss.index]
@@ -148,6 +165,9 @@ def _runs_over_batch(
     fix = f"{kind}(..., batch_first=True)"
     if sequence == 1:
         fix = f"{kind}(..., batch_first=False)"
+        step = _step_of_first(scene, call)
+        if step is not None:
+            fix = f"out[:, {step}]  # a step of every sample: out[{step}] is a sample"
     yield finding(
         scene,
         rule,
@@ -159,6 +179,15 @@ def _runs_over_batch(
         shapes=[("input", given, sequence)],
         way=(given.id, sequence),
     )
+
+
+def _step_of_first(scene: Scene, call: FunctionCall) -> int | None:
+    """The number by which dimension 0 of a layer's output is indexed, if it is."""
+    for user, _ in scene.follow((call.outputs or ())[0].id):
+        index = user.args[1] if user.name == "getitem" and len(user.args) > 1 else None
+        if isinstance(index, int) and not isinstance(index, bool):
+            return index
+    return None
 
 
 def _type(scene: Scene, owner: Culprit) -> str:
@@ -223,7 +252,21 @@ def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | No
         for kind, tensor, dim in axes.roots(rows.id, 0):
             if kind == "parameter" and scene.graph.size(tensor, dim) > rows.shape[0]:
                 return data, rows
+        lookup = _looked_up(scene, rows)
+        if lookup is not None:
+            length = lookup.inputs[1].shape[0]
+            if length > rows.shape[0] and length >= data.shape[1]:
+                return data, rows
     return None
+
+
+def _looked_up(scene: Scene, rows: TensorRef) -> FunctionCall | None:
+    """The embedding that makes the rows, of positions that arange counts."""
+    lookup = scene.made_by(scene.undressed(rows.id))
+    if lookup is None or lookup.name != "embedding":
+        return None
+    count = scene.made_by(scene.undressed(lookup.inputs[0].id))
+    return lookup if count is not None and count.name == "arange" else None
 
 
 def _positions_of_batch(
@@ -235,8 +278,15 @@ def _positions_of_batch(
     root = scene.axes.sole(data.id, 0)
     if root is None or root not in batches.sure:
         return
-    tables = [tensor for _, tensor, _ in scene.axes.roots(rows.id, 0)]
-    owner = scene.owner(tables[0])
+    lookup = _looked_up(scene, rows)
+    if lookup is not None:
+        who: Culprit | None = culprit(scene, lookup, "gives each sample a position")
+        fix = "positions = torch.arange(x.size(1))[None]  # for (batch, time, features)"
+    else:
+        tables = [tensor for _, tensor, _ in scene.axes.roots(rows.id, 0)]
+        owner = scene.owner(tables[0])
+        who = Culprit("module", owner, source=call.source) if owner else None
+        fix = "x + self.pe[: x.size(1)].transpose(0, 1)"
     yield finding(
         scene,
         rule,
@@ -245,69 +295,13 @@ def _positions_of_batch(
         f"{data.shape}, which is the batch: every sample gets a position, every time "
         "step the same one.",
         culprits=[
-            Culprit("module", owner, source=call.source) if owner is not None else None,
+            who,
             culprit(scene, call, "adds along the batch", 0, rows.shape[0]),
         ],
-        fixes=["x + self.pe[: x.size(1)].transpose(0, 1)"],
+        fixes=[fix],
         shapes=[("data", data, 0), ("positions", rows, 0)],
         way=(data.id, 0),
     )
-
-
-@check(
-    "softmax-over-batch",
-    "warning",
-    "a softmax over the batch makes the samples compete: each result depends on what "
-    "else is in the batch",
-)
-def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    axes = scene.axes
-    spots = [
-        (call, dim)
-        for call in scene.calls("softmax", "log_softmax")
-        if (dim := softmax_dim(call)) is not None
-        and call.inputs[0].shape[dim] > 1
-        and any(r[::2] == ("data", 0) for r in axes.roots(call.inputs[0].id, dim))
-    ]
-    if not spots:
-        return
-    batches = Batches(scene)
-    for call, dim in spots:
-        given = call.inputs[0]
-        others = [d for d in range(len(given.shape)) if d != dim]
-        if not axes.sure(given.id, dim) or all(given.shape[d] == 1 for d in others):
-            continue
-        over = axes.roots(given.id, dim) & batches.sure
-        made = {ref.id for ref in call.outputs or ()}
-        has = partial(_shares, scene, given, over)
-        if not over or any(has(d) for d in others):
-            continue
-        if not any(batches.reached(root, made) for root in over):
-            continue
-        wide = [d for d in others if given.shape[d] > 1]
-        yield finding(
-            scene,
-            rule,
-            call,
-            f"{call.name} normalises dimension {dim} of {given.shape}, which is the "
-            "batch: the samples compete with each other.",
-            culprits=[culprit(scene, call, "runs over the batch", dim)],
-            fixes=[
-                f"{call.name}(..., dim={d})"
-                for d in dict.fromkeys((wide[-1], wide[0]))
-            ],
-            shapes=[("input", given, dim)],
-            way=(given.id, dim),
-        )
-
-
-def _shares(scene: Scene, ref: TensorRef, over: frozenset[Root], dim: int) -> bool:
-    """Whether another dimension is the batch too, or that of other data: a matrix of
-    all pairs, in which both dimensions may be normalised."""
-    if over & scene.axes.roots(ref.id, dim):
-        return True
-    root = scene.axes.sole(ref.id, dim)
-    return root is not None and root[2] == 0
 
 
 @check(

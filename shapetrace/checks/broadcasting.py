@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from shapetrace.checks.axes import DATA, PARAMETER, Root
+from shapetrace.checks.axes import DATA, PARAMETER
+from shapetrace.checks.factors import Root
+from shapetrace.checks.pairs import meets_matrix, one_for_all
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding, size_culprit
 from shapetrace.checks.scene import Scene, plain
@@ -25,11 +27,14 @@ _MISFITS = frozenset(("sub", "rsub"))
 _ELEMENTWISE = frozenset(
     "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss "
     "gaussian_nll_loss hinge_embedding_loss soft_margin_loss "
-    "multilabel_soft_margin_loss triplet_margin_loss margin_ranking_loss "
-    "cosine_embedding_loss".split()
+    "multilabel_soft_margin_loss triplet_margin_loss cosine_embedding_loss".split()
 )
 #: what follows a difference in a hand-written loss
 _ERRORS = frozenset("pow square abs norm".split())
+#: calls that take one of several distances, or weigh them against each other
+_CHOOSES = frozenset(
+    "min amin argmin topk kthvalue sort softmin neg exp softmax".split()
+)
 #: calls that make a dimension of 1, or drop one, because the code says so
 _EXPLICIT = frozenset(
     "getitem unsqueeze view reshape squeeze flatten ravel transpose t T".split()
@@ -63,7 +68,7 @@ def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
     pair = [ref for ref in scene.sides.get(loss.index, ()) if ref is not None]
     if loss.name == "triplet_margin_loss":
         pair = list(loss.inputs[:3])
-    elif loss.name in ("margin_ranking_loss", "cosine_embedding_loss"):
+    elif loss.name == "cosine_embedding_loss":
         pair = list(loss.inputs[:2])
     if len(pair) < 2 or len({ref.shape for ref in pair}) < 2:
         return None
@@ -71,6 +76,8 @@ def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
         for other in pair:
             dim = _stretched(ref.shape, other.shape)
             if dim is not None and not _constant(scene, ref):
+                if one_for_all(loss, ref, other):
+                    return None
                 size = other.shape[dim - max(len(ref.shape), len(other.shape))]
                 return _report(scene, rule, loss, ref, other, dim, size)
     return None
@@ -114,10 +121,14 @@ def _report(
         f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
         f"dimension {dim} is stretched from 1 to {size}.",
         culprits=_blame(scene, call, ref, other, dim),
-        fixes=_fixes(scene, ref, other),
+        fixes=_fixes(scene, call, ref, other),
         shapes=[
-            (_label(scene, ref), ref, own if own >= 0 else None),
-            (_label(scene, other), other, dim - rank + len(other.shape)),
+            (_label(scene, call, ref, other), ref, own if own >= 0 else None),
+            (
+                _label(scene, call, other, ref),
+                other,
+                dim - rank + len(other.shape),
+            ),
         ],
         way=(ref.id, own) if own >= 0 else (ref.id, None),
     )
@@ -129,11 +140,22 @@ def _common(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(max(a, b) if 0 not in (a, b) else 0 for a, b in zip(one, two))
 
 
-def _label(scene: Scene, ref: TensorRef) -> str:
-    return "target" if scene.is_raw_data(ref.id) else "prediction"
+def _label(
+    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef
+) -> str:
+    """What one operand is called beside the other."""
+    raw = scene.is_raw_data(ref.id)
+    if raw != scene.is_raw_data(other.id):
+        return "target" if raw else "prediction"
+    first = next(one.id for one in call.inputs if one.id in (ref.id, other.id))
+    if call.index in scene.sides:
+        return "input" if ref.id == first else "target"
+    return "first" if ref.id == first else "second"
 
 
-def _fixes(scene: Scene, ref: TensorRef, other: TensorRef) -> list[str]:
+def _fixes(
+    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef
+) -> list[str]:
     """How to bring both to one shape."""
     target, given = ref, other
     if scene.is_raw_data(other.id) and not scene.is_raw_data(ref.id):
@@ -143,15 +165,20 @@ def _fixes(scene: Scene, ref: TensorRef, other: TensorRef) -> list[str]:
         more, fewer = (given, target) if gap > 0 else (target, given)
         for dim, size in enumerate(more.shape):
             if size == 1 and _without(more.shape, dim) == fewer.shape:
-                names = ["prediction", "target"]
-                one, two = names if gap > 0 else reversed(names)
+                one = _label(scene, call, more, fewer)
+                two = _label(scene, call, fewer, more)
                 return [f"{one}.squeeze({dim})", f"{two}.unsqueeze({dim})"]
     if len(given.shape) == len(target.shape):
         for dim, (a, b) in enumerate(zip(given.shape, target.shape)):
-            if a != b:
+            if a != b and scene.axes.from_parameter(given.id, dim):
                 last = dim == len(given.shape) - 1
                 layer = "nn.Linear(..., {})" if last else "out_channels={}"
                 return [f"{layer.format(b)}  # the layer that makes dimension {dim}"]
+            if a != b:
+                low, high = (given, target) if a == 1 else (target, given)
+                to = _label(scene, call, high, low)
+                line = f"{_label(scene, call, low, high)}.expand_as({to})"
+                return [f"{line}  # if it is meant for all along dimension {dim}"]
     return ["prediction.reshape(target.shape)"]
 
 
@@ -286,6 +313,8 @@ def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
         return None
     if not _both_batch(scene, tall, low) or _meant(scene, call, tall, low):
         return None
+    if meets_matrix(scene, call):
+        return None
     dim = stretched[0] + 1
     return _report(scene, rule, call, tall, low, dim, low.shape[stretched[0]])
 
@@ -343,13 +372,21 @@ def _narrow_prediction(
         if axes.sole(target.id, at) is None or not axes.descends(target.id, DATA):
             continue
         users = scene.graph.users.get((call.outputs or ())[0].id, ())
-        if users and all(_is_error(user) for user in users):
+        if users and all(_is_error(scene, user) for user in users):
             return _report(scene, rule, call, given, target, at, target.shape[at])
     return None
 
 
-def _is_error(user: FunctionCall | ModuleCall) -> bool:
-    """Whether a call makes an error of a difference: its square, or its size."""
+def _is_error(scene: Scene, user: FunctionCall | ModuleCall) -> bool:
+    """Whether a call makes an error of a difference: its square, or its size, and not
+    a distance of which the nearest is picked."""
     if plain(user.name) == "mul":
         return len(user.inputs) == 2 and user.inputs[0].id == user.inputs[1].id
-    return plain(user.name) in _ERRORS
+    if plain(user.name) not in _ERRORS:
+        return False
+    made = [ref.id for ref in user.outputs or ()]
+    return not any(
+        plain(later.name) in _CHOOSES
+        for tensor in made
+        for later in scene.graph.users.get(tensor, ())
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import softmax_dim
 from shapetrace.checks.registry import Check, check
-from shapetrace.checks.report import culprit, finding, size_culprit
+from shapetrace.checks.report import attribute, culprit, finding, size_culprit
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 
@@ -53,7 +53,7 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         ]
         same_shape = target.shape == given.shape
         if rank == 1 and same_shape and given.shape[0] > 1:
-            if axes.descends(given.id, 1):
+            if axes.descends(given.id, 1) and not _distribution(scene, target):
                 yield _batch_as_classes(scene, rule, loss, given, target)
         elif features and (same_shape or given.shape[features[-1]] == given.shape[at]):
             dim = features[-1]
@@ -69,12 +69,26 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 f"are dimension {dim}.",
                 culprits=[
                     last_layer(scene, given.id, dim),
-                    Culprit("module", "", source=loss.source),
+                    Culprit(
+                        "module",
+                        "",
+                        source=loss.source,
+                        reason="returns the classes in another dimension",
+                    ),
                 ],
                 fixes=[f"{loss.name}(logits.permute({order}), target)"],
                 shapes=[("input", given, at), ("target", target, None)],
                 way=(given.id, at),
             )
+
+
+def _distribution(scene: Scene, target: TensorRef) -> bool:
+    """Whether a target was made to sum to 1: a ranking of one list is meant so."""
+    return any(
+        plain(made.name) == "softmax"
+        or (plain(made.name) == "div" and len(made.inputs) == 2)
+        for made in scene.sources_of_values(target.id)
+    )
 
 
 def _batch_as_classes(
@@ -153,12 +167,22 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         fixes = [f"{call.name}(..., dim={d})" for d in wide[:1]]
         if call.name == "cross_entropy":
             fixes = ["F.binary_cross_entropy_with_logits(logits, target.float())"]
+        elif not wide:
+            fixes = ["torch.sigmoid(x)  # the probability of one of two classes"]
+        message = (
+            f"{call.name} over dimension {dim}, which has size 1: every result is "
+            "always 1 (its logarithm 0), a constant."
+        )
+        if call.name == "cross_entropy":
+            message = (
+                f"cross_entropy is given one class, dimension {dim} of size 1: the "
+                "loss is always 0, whatever goes in."
+            )
         yield finding(
             scene,
             rule,
             call,
-            f"{call.name} over dimension {dim}, which has size 1: every result is "
-            "always 1 (its logarithm 0), a constant.",
+            message,
             culprits=[
                 culprit(scene, call, f"runs over dimension {dim} of size 1", dim, 1)
                 if call.name != "cross_entropy"
@@ -190,6 +214,8 @@ def class_count(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         span = scene.graph.rec.value_ranges.get(target_id)
         if span is None or len(counts) < 2 or max(counts) < 2 * min(counts):
             continue
+        if span == (0, 0):
+            continue  # the place of the positive among any number of negatives
         fitting = [count for count in counts if count > span[1]]
         if not fitting:
             continue
@@ -202,7 +228,9 @@ def class_count(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             )
             line = f"nn.Linear(..., {right})"
             if who is not None and who.kind == "module":
-                line = f"model.{who.name} = nn.Linear({_in(scene, who)}, {right})"
+                path = attribute(scene, who.name)
+                if path is not None:
+                    line = f"{path} = nn.Linear({_in(scene, who)}, {right})"
             yield finding(
                 scene,
                 rule,

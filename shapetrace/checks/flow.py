@@ -8,11 +8,23 @@ from dataclasses import replace
 from shapetrace.checks.axes import PARAMETER, TRAINABLE
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explain, finding
-from shapetrace.checks.scene import Scene
-from shapetrace.records import Culprit, Diagnosis, FunctionCall, ModuleCall
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import (
+    Culprit,
+    Diagnosis,
+    FunctionCall,
+    ModuleCall,
+    TensorRef,
+)
+from shapetrace.signatures import is_loss
 
 _MOVES = ("to", "cpu", "cuda")
 _CUTS = frozenset(("detach", "detach_", "data"))
+#: calls whose result is the sum of their operands, or of parts of one
+_ADDITIVE = frozenset(
+    "add sub neg mul div sum mean stack cat view reshape flatten squeeze unsqueeze "
+    "getitem masked_select where nan_to_num float double to clone".split()
+)
 #: calls that are looked back over for an earlier move
 _FAR = 64
 
@@ -33,22 +45,82 @@ def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if any(axes.descends(ref.id, PARAMETER) for ref in sides):
             dead.append(loss)
     if not started:
-        if dead and len(dead) == len(scene.losses) and _training(scene):
+        alone = len(dead) == len(scene.losses) and not _own_loss(scene)
+        if dead and alone and _training(scene):
             for loss in dead:
                 yield _dead(scene, rule, loss, loss.name)
         return
     learning: set[int] = set()
     for call in started:
         ref = call.inputs[0]
-        made = scene.made_by(ref.id)
-        if axes.descends(ref.id, TRAINABLE) or ref.shape:
+        if _rebuilt(scene, ref):
+            yield _dead(scene, rule, call, "what backward() is called on")
+        elif axes.descends(ref.id, TRAINABLE) or ref.shape:
             if dead:
-                learning |= scene.graph.ancestors(ref.id)
-        elif axes.descends(ref.id, PARAMETER) or (made and not made.inputs):
+                learning |= _terms(scene, ref)
+        elif axes.descends(ref.id, PARAMETER) and _told_to(scene, call):
             yield _dead(scene, rule, call, "what backward() is called on")
     for loss in dead:
         if any(ref.id in learning for ref in loss.outputs or ()):
             yield _dead(scene, rule, loss, f"{loss.name} is part of the loss and")
+
+
+def _terms(scene: Scene, total: TensorRef) -> set[int]:
+    """The tensors that a total is the sum of. What only weighs or picks others, as
+    hard examples are chosen, is not to be learned from."""
+    seen, todo = {total.id}, [total.id]
+    while todo:
+        call = scene.made_by(todo.pop())
+        if call is None or plain(call.name) not in _ADDITIVE:
+            continue
+        parts = [ref for ref in call.inputs if ref.dtype.is_floating_point]
+        if plain(call.name) in ("mul", "div"):
+            learns = [ref for ref in parts if scene.axes.descends(ref.id, TRAINABLE)]
+            parts = learns or parts
+        todo += [ref.id for ref in parts if ref.id not in seen]
+        seen.update(ref.id for ref in parts)
+    return seen
+
+
+def _told_to(scene: Scene, call: FunctionCall) -> bool:
+    """Whether backward() only ran because the total itself was told that it requires a
+    gradient, or did not run. Otherwise something on the way is learned, a latent."""
+    if call.outputs is None:
+        return True
+    made = [scene.made_by(tensor) for tensor in _terms(scene, call.inputs[0])]
+    names = [one.name for one in made if one is not None]
+    return any(name == "requires_grad_" or is_loss(name) for name in names)
+
+
+def _rebuilt(scene: Scene, total: TensorRef) -> bool:
+    """Whether a total is a new tensor, or a sum of new ones made of numbers that were
+    taken out of the losses with item(), while nothing else learns."""
+    made = scene.made_by(total.id)
+    if made is not None and not made.inputs:
+        return True
+    behind = scene.graph.ancestors(total.id)
+    makers = [scene.made_by(tensor) for tensor in behind]
+    if not all(one and (one.inputs or one.name == "tensor") for one in makers):
+        return False
+    axes = scene.axes
+    totals = (call.inputs[0].id for call in scene.calls("backward") if call.inputs)
+    return any(
+        axes.descends(call.inputs[0].id, TRAINABLE) for call in scene.calls("item")
+    ) and not any(axes.descends(tensor, PARAMETER) for tensor in totals)
+
+
+def _own_loss(scene: Scene) -> bool:
+    """Whether a number that could be learned from is left over: a loss by hand."""
+    return any(
+        not ref.shape
+        and ref.dtype.is_floating_point
+        and scene.axes.descends(ref.id, TRAINABLE)
+        and not any(
+            scene.axes.descends(made.id, TRAINABLE) for _, made in scene.follow(ref.id)
+        )
+        for call in scene.functions
+        for ref in call.outputs or ()
+    )
 
 
 def _training(scene: Scene) -> bool:

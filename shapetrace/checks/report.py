@@ -54,6 +54,19 @@ def culprit(
     )
 
 
+def attribute(scene: Scene, name: str) -> str | None:
+    """A module's name as Python reaches it, `model.out[2]` for `out.2`; None for the
+    traced module itself."""
+    for root in scene.graph.rec.roots:
+        if root and (name == root or name.startswith(f"{root}.")):
+            name = name[len(root) + 1:]
+            break
+    if not name:
+        return None
+    parts = (f"[{part}]" if part.isdigit() else f".{part}" for part in name.split("."))
+    return "model" + "".join(parts)
+
+
 def data_culprit(
     scene: Scene,
     tensor: int,

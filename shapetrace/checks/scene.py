@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 from shapetrace.checks.axes import DATA, PARAMETER, Axes
@@ -109,6 +110,13 @@ class Scene:
             tensor = call.inputs[0].id
             call = self.made_by(tensor)
         return tensor
+
+    def follow(self, tensor: int) -> Iterator[tuple[FunctionCall, TensorRef]]:
+        """The calls that take a tensor, each with what it makes."""
+        for user in self.graph.users.get(tensor, ()):
+            if isinstance(user, FunctionCall):
+                for ref in user.outputs or ():
+                    yield user, ref
 
     def is_raw_data(self, tensor: int) -> bool:
         """Whether no parameter stands behind a tensor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -12,7 +13,7 @@ from shapetrace.checks.classes import class_dim, last_layer
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 
 _REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _CASTS = frozenset("double to type float64".split())
@@ -120,13 +121,22 @@ def dtype_promotion(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"{call.name} of {_short(narrow[0])} and {_short(wide[0])} gives float64: "
             "all that follows is float64.",
             culprits=[
-                data_culprit(scene, wide[0].id, "is of dtype float64"),
+                _wide(scene, wide[0]),
                 culprit(scene, call, "promotes to float64"),
             ],
             fixes=["x.float()  # the float64 operand, where it is made"],
             shapes=[("one", narrow[0], None), ("other", wide[0], None)],
             way=(wide[0].id, None),
         )
+
+
+def _wide(scene: Scene, ref: TensorRef) -> Culprit:
+    """The float64 operand: the target or input that it is, or just a tensor."""
+    found = data_culprit(scene, ref.id, "is of dtype float64")
+    known = ref.id in scene.targets or ref.id in scene.module_inputs
+    if known or plain(found.name) == "target":
+        return found
+    return replace(found, name=found.name.replace("target", "tensor", 1))
 
 
 def _short(ref: TensorRef) -> str:

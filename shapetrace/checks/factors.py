@@ -1,0 +1,111 @@
+"""The factors that a dimension is made of, dealt out to the sizes that a view asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+#: (kind, tensor, dimension); kind: data, parameter, unknown, made by the code, or
+#: the states of a recurrent layer
+Root = tuple[str, int, int]
+
+#: more factors than this in one view are not searched for a permutation
+_MOST = 6
+
+
+class Axis(NamedTuple):
+    """One factor of a dimension. `sure` is False where the way to it is a guess."""
+
+    size: int
+    roots: frozenset[Root]
+    sure: bool = True
+
+
+def cut(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]] | None:
+    """The factors dealt out in their order, split where a boundary divides one; None
+    where a boundary falls across."""
+    left = list(group)
+    found = []
+    for size in sizes:
+        axes: list[Axis] = []
+        while size > 1:
+            axis = left.pop(0)
+            if size % axis.size == 0:
+                axes.append(axis)
+                size //= axis.size
+            elif axis.size % size == 0:
+                axes.append(Axis(size, axis.roots, axis.sure))
+                left.insert(0, Axis(axis.size // size, axis.roots, axis.sure))
+                size = 1
+            else:
+                return None
+        found.append(tuple(axes))
+    return found
+
+
+def reordered(
+    group: list[Axis], sizes: list[int]
+) -> tuple[tuple[int, ...], ...] | None:
+    """How `sizes` are the factors of the group in another order, merged or not; None
+    where they are not."""
+    if len(group) > _MOST or len(sizes) > len(group):
+        return None
+    order = _deal([axis.size for axis in group], sizes, tuple(range(len(group))))
+    if order is None:
+        return None
+    flat = [i for part in order for i in part]
+    return None if flat == sorted(flat) else order
+
+
+def vague(group: list[Axis], order: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether a factor of 2 is among those that change places: it fits nearly
+    anywhere, but for the layers and directions of a recurrent layer's states."""
+    flat = [i for part in order for i in part]
+    for place, i in enumerate(flat):
+        for j in flat[place + 1:]:
+            for factor in (group[i], group[j]):
+                if j < i and factor.size == 2:
+                    if any(kind != "states" for kind, _, _ in factor.roots):
+                        return True
+    return False
+
+
+def anchors(
+    group: list[Axis], sizes: list[int], pieces: list[tuple[Axis, ...]]
+) -> bool:
+    """Whether only a layer's features, last in their order, are split: into anchors
+    and what is predicted for each, behind the places of a map. As many sizes as
+    factors, each the size of one, are a permutation all the same."""
+    if sorted(sizes) == sorted(axis.size for axis in group):
+        return False
+    if any(kind != "parameter" for kind, _, _ in group[-1].roots):
+        return False
+    whole = [axis for axes in pieces for axis in axes][: len(group) - 1]
+    return whole == group[:-1]
+
+
+def _deal(
+    factors: list[int], sizes: Sequence[int], free: tuple[int, ...]
+) -> tuple[tuple[int, ...], ...] | None:
+    """Factors for each size, each used once."""
+    if not sizes:
+        return () if not free else None
+    for part in _parts(factors, sizes[0], free):
+        rest = tuple(i for i in free if i not in part)
+        found = _deal(factors, sizes[1:], rest)
+        if found is not None:
+            return (part, *found)
+    return None
+
+
+def _parts(
+    factors: list[int], size: int, free: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """The subsets of `free` whose product is `size`, smallest first."""
+    found: list[tuple[int, ...]] = []
+    for bits in range(1, 1 << len(free)):
+        part = tuple(i for place, i in enumerate(free) if bits >> place & 1)
+        if prod(factors[i] for i in part) == size:
+            found.append(part)
+    return sorted(found, key=len)

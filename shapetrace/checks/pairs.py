@@ -1,0 +1,74 @@
+"""Matrices of all pairs that are meant, and rows that are meant for all."""
+
+from __future__ import annotations
+
+from shapetrace.checks.axes import DATA
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import FunctionCall, TensorRef
+
+#: calls that make a matrix of all pairs, of two batches or of one with itself
+_PRODUCTS = frozenset(
+    "matmul mm bmm einsum linear tensordot inner outer cdist eye addmm baddbmm".split()
+)
+#: those of them that add to a matrix which is there
+_ADDING = ("addmm", "baddbmm")
+#: steps from a sum of norms to the matrix it belongs to
+_NEAR = 6
+#: torch's losses that stretch their operands and say nothing
+_QUIET = frozenset(
+    "kl_div poisson_nll_loss gaussian_nll_loss soft_margin_loss "
+    "multilabel_soft_margin_loss".split()
+)
+
+
+def meets_matrix(scene: Scene, call: FunctionCall) -> bool:
+    """Whether what a call makes is put together with a matrix of its shape that a
+    product, distances or the data made: `a2 + b2 - 2 * a @ b.T`, a mask of pairs."""
+    made = (call.outputs or ())[0]
+    seen, todo = {made.id}, [(made.id, 0)]
+    while todo:
+        tensor, steps = todo.pop()
+        for user, ref in scene.follow(tensor):
+            if plain(user.name) in _ADDING:
+                return True
+            if ref.shape != made.shape or steps >= _NEAR:
+                continue
+            others = [one for one in user.inputs if one.id not in seen]
+            if any(_is_matrix(scene, one, seen) for one in others):
+                return True
+            if ref.id not in seen:
+                seen.add(ref.id)
+                todo.append((ref.id, steps + 1))
+    return False
+
+
+def _is_matrix(scene: Scene, ref: TensorRef, seen: set[int]) -> bool:
+    """Whether a tensor, or what it was made of element by element, was one at once."""
+    known, todo = set(seen), [ref]
+    while todo:
+        one = todo.pop()
+        if one.id in known or one.shape != ref.shape or len(one.shape) < 2:
+            continue
+        known.add(one.id)
+        call = scene.made_by(one.id)
+        if call is None:
+            return scene.axes.descends(one.id, DATA)
+        if plain(call.name) in _PRODUCTS:
+            return True
+        todo += call.inputs
+    return False
+
+
+def one_for_all(loss: FunctionCall, ref: TensorRef, other: TensorRef) -> bool:
+    """Whether a loss compares every row with one and the same, on purpose: a prior of
+    the classes, one target for all members of an ensemble."""
+    if loss.name not in _QUIET:
+        return False
+    core = ref.shape
+    while core and core[0] == 1:
+        core = core[1:]
+    if not core or other.shape[len(other.shape) - len(core):] != core:
+        return False
+    # a batch of as many samples as there are classes may be either, but the target of
+    # kl_div is a distribution
+    return loss.name == "kl_div" or other.shape[0] != core[0]

@@ -1,0 +1,109 @@
+"""Softmaxes that run over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from shapetrace.checks.activations import argument, softmax_dim
+from shapetrace.checks.factors import Root
+from shapetrace.checks.batch import Batches
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+
+#: steps from a softmax to where each row picks its class
+_NEAR = 8
+
+
+@check(
+    "softmax-over-batch",
+    "warning",
+    "a softmax over the batch makes the samples compete: each result depends on what "
+    "else is in the batch",
+)
+def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    axes = scene.axes
+    spots = [
+        (call, dim)
+        for call in scene.calls("softmax", "log_softmax")
+        if (dim := softmax_dim(call)) is not None
+        and call.inputs[0].shape[dim] > 1
+        and any(r[::2] == ("data", 0) for r in axes.roots(call.inputs[0].id, dim))
+    ]
+    if not spots:
+        return
+    batches = Batches(scene)
+    picked = {call.index for call, dim in spots if dim == 0 and _picked(scene, call)}
+    for call, dim in spots:
+        given = call.inputs[0]
+        others = [d for d in range(len(given.shape)) if d != dim]
+        if not axes.sure(given.id, dim) or all(given.shape[d] == 1 for d in others):
+            continue
+        over = axes.roots(given.id, dim) & batches.sure
+        made = {ref.id for ref in call.outputs or ()}
+        has = partial(_shares, scene, given, over)
+        if any(has(d) for d in others):
+            continue
+        kept = any(root in batches.first and batches.kept(root, made) for root in over)
+        if not kept and call.index not in picked:
+            continue
+        wide = [d for d in others if given.shape[d] > 1]
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} normalises dimension {dim} of {given.shape}, which is the "
+            "batch: the samples compete with each other.",
+            culprits=[culprit(scene, call, "runs over the batch", dim)],
+            fixes=[
+                f"{call.name}(..., dim={d})"
+                for d in dict.fromkeys((wide[-1], wide[0]))
+            ],
+            shapes=[("input", given, dim)],
+            way=(given.id, dim),
+        )
+
+
+def _shares(scene: Scene, ref: TensorRef, over: frozenset[Root], dim: int) -> bool:
+    """Whether another dimension is the batch too, or that of other data: a matrix of
+    all pairs, in which both dimensions may be normalised."""
+    if over & scene.axes.roots(ref.id, dim):
+        return True
+    root = scene.axes.sole(ref.id, dim)
+    return root is not None and root[2] == 0
+
+
+def _picked(scene: Scene, call: FunctionCall) -> bool:
+    """Whether each row of the result picks one of its columns, the features of a layer:
+    the rows are samples, as in a policy gradient by hand."""
+    given, made = call.inputs[0], (call.outputs or ())[0]
+    axes = scene.axes
+    if len(given.shape) != 2 or axes.sole(given.id, 0) is None:
+        return False
+    if not axes.from_parameter(given.id, 1) or not axes.sure(given.id, 1):
+        return False
+    seen, todo = {made.id}, [(made.id, 0)]
+    while todo:
+        tensor, steps = todo.pop()
+        for user, ref in scene.follow(tensor):
+            if user.inputs[0].id == tensor and _one_of_a_row(scene, user):
+                return True
+            if ref.shape == made.shape and ref.id not in seen and steps < _NEAR:
+                seen.add(ref.id)
+                todo.append((ref.id, steps + 1))
+    return False
+
+
+def _one_of_a_row(scene: Scene, call: FunctionCall) -> bool:
+    """`x.gather(1, index)` with one index a row, or `x[torch.arange(n), index]`."""
+    rows = call.inputs[0].shape[0]
+    index = call.inputs[1:]
+    if call.name == "gather":
+        dim = argument(call, "dim", 1)
+        return dim in (1, -1) and [ref.shape for ref in index] == [(rows, 1)]
+    if call.name != "getitem" or [ref.shape for ref in index] != [(rows,)] * 2:
+        return False
+    counter = scene.made_by(index[0].id)
+    return counter is not None and counter.name == "arange"

@@ -1,0 +1,203 @@
+"""What looks like a mistake and is meant, beside the mistake that it looks like."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import shapetrace
+
+X, Y, CLASSES = torch.randn(8, 6), torch.randn(8, 5), torch.arange(8) % 5
+five, one, three = nn.Linear(6, 5), nn.Linear(6, 1), nn.Linear(6, 3)
+anchors = nn.Conv2d(3, 3 * 4, 3, padding=1)
+words, numbers, lstm = (
+    nn.Embedding(30, 6), nn.Embedding(40, 6), nn.LSTM(6, 6, batch_first=True)
+)
+members = nn.Embedding(8, 6)
+MODULES = [five, one, three, anchors, words, numbers, lstm, members]
+
+
+def codes(program):
+    torch.manual_seed(0)
+    with shapetrace.trace(*MODULES) as t:
+        program()
+    return {found.code for found in t.findings if found.severity != "note"}
+
+
+def distances_by_norms():
+    a, b = five(X), five(X + 1)
+    square = a.pow(2).sum(1, keepdim=True) + b.pow(2).sum(1)
+    F.cross_entropy(2 * a @ b.T - square, torch.arange(8)).backward()
+
+
+def cosines_by_norms():
+    a, b = five(X), five(X + 1)
+    lengths = a.norm(dim=1, keepdim=True) * b.norm(dim=1)
+    F.cross_entropy(a @ b.T / lengths, torch.arange(8)).backward()
+
+
+def hard_examples():
+    out = five(X)
+    hard = F.cross_entropy(out.detach(), CLASSES, reduction="none").topk(3).indices
+    F.cross_entropy(out[hard], CLASSES[hard]).backward()
+
+
+def weights_of_a_detached_loss():
+    out = five(X)
+    weight = F.mse_loss(out.detach(), Y, reduction="none").neg().exp()
+    (weight * F.l1_loss(out, Y, reduction="none")).mean().backward()
+
+
+def a_logged_loss():
+    out = five(X)
+    F.l1_loss(out.detach(), Y)
+    ((out - Y) ** 2).mean()
+
+
+def a_temperature_made_in_the_step():
+    five(X).sum().backward()
+    temperature = torch.zeros(1, requires_grad=True)
+    (temperature * five(X).detach()).mean().backward()
+
+
+def a_latent_made_in_the_step():
+    latent = five(X).detach().clone().requires_grad_()
+    latent.pow(2).sum().backward()
+
+
+def one_prior_for_all():
+    prior = torch.full((5,), 0.2)
+    F.kl_div(five(X).log_softmax(1), prior, reduction="batchmean").backward()
+
+
+def an_ensemble_against_one_target():
+    out = torch.stack([five(X), five(X + 1), five(X - 1)])
+    F.gaussian_nll_loss(out, Y, torch.ones_like(out)).backward()
+
+
+def many_negatives():
+    good, bad = one(X), five(X)
+    F.margin_ranking_loss(good, bad, torch.ones_like(bad)).backward()
+
+
+def the_nearest_candidate():
+    (one(X) - Y).abs().min(1).values.mean().backward()
+
+
+def anchors_of_a_small_map():
+    boxes = anchors(torch.rand(2, 3, 4, 4)).permute(0, 2, 3, 1).reshape(2, -1, 4)
+    F.smooth_l1_loss(boxes, torch.rand(2, 48, 4)).backward()
+
+
+def slots_fed_by_all_tokens():
+    scores = three(X)
+    slots = scores.softmax(0).T @ X
+    F.cross_entropy(scores.softmax(1) @ five(slots), CLASSES).backward()
+
+
+def a_ranking_of_one_list():
+    F.cross_entropy(one(X).squeeze(1), torch.rand(8).softmax(0)).backward()
+
+
+def a_table_of_log_probabilities():
+    table = words.weight.log_softmax(1)
+    F.nll_loss(F.embedding(CLASSES, table), CLASSES).backward()
+
+
+def the_positive_comes_first():
+    zeros = torch.zeros(8, dtype=torch.long)
+    loss = F.cross_entropy(three(X), zeros)
+    (loss + F.cross_entropy(X @ words.weight.T, zeros)).backward()
+
+
+def identities_of_all_members():
+    x = words(torch.randint(0, 30, (8, 9))) + members(torch.arange(8))[:, None]
+    F.cross_entropy(five(lstm(x)[0][:, -1]), CLASSES).backward()
+
+
+CORRECT = [
+    distances_by_norms, cosines_by_norms, hard_examples, weights_of_a_detached_loss,
+    a_logged_loss, a_temperature_made_in_the_step, a_latent_made_in_the_step,
+    one_prior_for_all, an_ensemble_against_one_target, many_negatives,
+    the_nearest_candidate, anchors_of_a_small_map, slots_fed_by_all_tokens,
+    a_ranking_of_one_list, a_table_of_log_probabilities, the_positive_comes_first,
+    identities_of_all_members,
+]
+
+
+@pytest.mark.parametrize("program", CORRECT, ids=lambda program: program.__name__)
+def test_what_is_meant_gives_no_warning(program):
+    assert codes(program) == set()
+
+
+def column_and_row_with_a_mask():
+    error = (one(X) - Y[:, 0]) ** 2
+    (error * (CLASSES > 1)).mean().backward()
+
+
+def a_detached_part_of_the_sum():
+    out = five(X)
+    total = F.cross_entropy(out, CLASSES)
+    total += 0.1 * F.mse_loss(out.detach(), Y)
+    total.backward()
+
+
+def losses_rebuilt_from_numbers():
+    losses = [F.cross_entropy(five(X), CLASSES).item(), one(X).mean().item()]
+    torch.tensor(losses, requires_grad=True).sum().backward()
+
+
+def anchors_by_a_view():
+    boxes = anchors(torch.rand(2, 3, 4, 4)).view(2, 16, 12)
+    F.smooth_l1_loss(boxes, torch.rand(2, 16, 12)).backward()
+
+
+def a_policy_over_the_states():
+    actions = CLASSES[:, None]
+    five(X).softmax(0).gather(1, actions).log().mean().backward()
+
+
+def a_policy_over_the_states_by_rows():
+    chances = five(X).softmax(0)
+    chances[torch.arange(8), CLASSES].log().mean().backward()
+
+
+def positions_of_the_samples():
+    x = words(torch.randint(0, 30, (8, 9)))
+    x = x + numbers(torch.arange(x.size(0))).unsqueeze(1)
+    F.cross_entropy(five(lstm(x)[0][:, -1]), CLASSES).backward()
+
+
+MISTAKES = {
+    "silent-broadcast": [column_and_row_with_a_mask],
+    "dead-loss": [a_detached_part_of_the_sum, losses_rebuilt_from_numbers],
+    "view-as-permute": [anchors_by_a_view],
+    "softmax-over-batch": [a_policy_over_the_states, a_policy_over_the_states_by_rows],
+    "batch-dim": [positions_of_the_samples],
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "program"),
+    [(code, program) for code in MISTAKES for program in MISTAKES[code]],
+)
+def test_the_mistake_beside_it_is_found(code, program):
+    with pytest.warns(shapetrace.ShapeTraceWarning):
+        assert codes(program) == {code}
+
+
+def test_a_line_to_write_reaches_a_numbered_module_by_its_index(recwarn):
+    model = nn.Sequential(nn.Sequential(nn.Linear(6, 5), nn.Softmax(dim=1)))
+    with shapetrace.trace(model) as t:
+        F.cross_entropy(model(X), CLASSES)
+    assert t.findings[0].fixes[0].line.startswith("model[0][1] = nn.Identity()")
+
+
+def test_two_predictions_are_not_called_a_target(recwarn):
+    with shapetrace.trace(five) as t:
+        a, b = five(X), five(X + 1)
+        (a.norm(dim=1, keepdim=True) - b.norm(dim=1)).relu().mean()
+    lines = [fix.line for fix in t.findings[0].fixes]
+    assert lines == ["first.squeeze(1)", "second.unsqueeze(1)"]
