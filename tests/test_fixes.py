@@ -4,6 +4,7 @@ import types
 
 import pytest
 import torch
+import broken_calls  # noqa: F401  (adds to the programs)
 from broken_programs import PROGRAMS, WANTED
 
 import shapetrace

@@ -142,6 +142,14 @@ def test_every_line_of_the_table_can_be_read() -> None:
             ("size", "value", (0, 1, 4), (1, 0, 5)),
         ),
         (
+            record(F.interpolate, R(2, 64, 5), (32, 32)),
+            ("rank", "input", (0, None, 3), (None, None, 4)),
+        ),
+        (
+            record(F.linear, R(8, 10), R(3, 16, 10), R(3, 16)),
+            ("rank", "weight", (1, None, 3), (None, None, 2)),
+        ),
+        (
             record(F.softmax, R(2, 3), dim=2),
             ("rank", "input", (0, None, 2), (None, None, 3)),
         ),

@@ -412,6 +412,7 @@ def spatial() -> list[Case]:
         Case(F.unfold, x, 3, 1, 1, 2),
         Case(F.fold, T("b 4c 9"), (6, 6), 2, stride=2),
         Case(X.unfold, T("b x"), 1, 3, 2),
+        Case(torch.stft, T("b x"), 2, 1, return_complex=True, window=None),
         Case(F.grid_sample, x, T("b i j 2"), align_corners=False),
         Case(F.affine_grid, T("b 2 3"), (N("b"), 3, 4, 5), align_corners=False),
         Case(F.max_unpool2d, x, I("b c x y"), 2),

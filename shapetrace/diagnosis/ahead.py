@@ -54,23 +54,28 @@ _GIVES = ("out_features", "out_channels", "num_features", "embedding_dim")
 _TAKES = ("in_features", "in_channels", "num_features", "input_size")
 
 
-def doubt(graph: Graph, modules: Mapping[str, ModuleInfo]) -> str:
-    """Layers that the batch did not reach and that take the old width, none the new:
-    the failing call goes through, but what comes after it may well not."""
+def waiting(graph: Graph) -> dict[str, int]:
+    """The layers that the batch did not reach, and how many features each takes."""
     reached = {call.name for call in graph.rec.calls}
-    waiting = {
+    return {
         name: info.attributes[key]
         for name, info in graph.rec.modules.items()
         for key in _TAKES
-        if name not in reached and key in info.attributes
+        if name not in reached and isinstance(info.attributes.get(key), int)
     }
+
+
+def doubt(graph: Graph, modules: Mapping[str, ModuleInfo]) -> str:
+    """Layers that the batch did not reach and that take the old width, none the new:
+    the failing call goes through, but what comes after it may well not."""
+    unreached = waiting(graph)
     for name, new in modules.items():
         old = graph.rec.modules[name]
         for key in _GIVES:
             before, after = old.attributes.get(key), new.attributes.get(key)
-            if before == after or after in waiting.values():
+            if before == after or after in unreached.values():
                 continue
-            for other, takes in waiting.items():
+            for other, takes in unreached.items():
                 if takes == before:
                     return f"{other}, not reached yet, takes {before}"
     return ""

@@ -21,6 +21,7 @@ from shapetrace.diagnosis.blame_other import (
     blame_view,
 )
 from shapetrace.diagnosis.makers import holds
+from shapetrace.diagnosis.order import disordered
 from shapetrace.diagnosis.problem import Problem
 from shapetrace.lineage import Graph
 from shapetrace.losses import sides
@@ -71,6 +72,8 @@ def _size(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if right.tensor is None and problem.layer is None:
         return blame_argument(graph, problem, left, right)
     inside = problem.layer is not None and _is_composite(graph, problem.layer)
+    if problem.layer is None and disordered(problem):
+        return blame_operands(graph, problem, left, right)
     if holds(graph, right) or problem.layer is not None and not inside:
         return blame_layer(graph, problem, left, right)
     return blame_operands(graph, problem, left, right)

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from shapetrace.diagnosis.blame_other import blame_unknown
+from shapetrace.diagnosis.earlier import changed_part, taken_before
 from shapetrace.diagnosis.makers import holds, producers, spelled
+from shapetrace.diagnosis.order import pooled_away
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     Leaf,
@@ -21,7 +23,7 @@ from shapetrace.diagnosis.suspects import (
 )
 from shapetrace.diagnosis.votes import elect
 from shapetrace.lineage import Graph
-from shapetrace.records import Culprit, FunctionCall
+from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
 
 def blame_layer(
@@ -43,7 +45,7 @@ def blame_layer(
         left.size,
         right.size,
         consumer.source,
-        _demand(graph, label, left, right),
+        _demand(graph, problem, label, left, right),
     )
     first: list[Culprit] = []
     if right.tensor is not None and not holds(graph, right):
@@ -62,7 +64,22 @@ def blame_layer(
     joined = _joined_elsewhere(graph, left, right)
     if joined is not None:
         first.append(joined)
+    lost = pooled_away(graph, left.tensor, right.size) if not first else None
+    if lost is not None:
+        call, dim = lost
+        before = call.inputs[0].shape
+        reason = (
+            f"takes dim {dim} of {before} for space: the {right.size} "
+            "stands there; a permute is missing before it"
+        )
+        first.append(of_call(graph, call, dim=dim, size=right.size, reason=reason))
     made_by = producers(graph, found, left, right)
+    earlier = taken_before(graph, problem, right)
+    if earlier is not None and not first:
+        wants = replace(
+            wants, reason=f"{wants.reason}; it took {right.size} in an earlier call"
+        )
+        return [*changed_part(graph, left, earlier), *made_by, wants]
     if consumer.kind == "module" and not first:
         elected = elect(graph, consumer.name, left, right, found)
         if elected is not None:
@@ -100,9 +117,16 @@ def blame_layer(
     return [*first, wants, *made_by]
 
 
-def _demand(graph: Graph, label: str, left: Spot, right: Spot) -> str:
+def _demand(
+    graph: Graph, problem: Problem, label: str, left: Spot, right: Spot
+) -> str:
     """What the consumer wants, by the signature's name, else by its table's."""
     origin = graph.origin(right.tensor) if right.tensor is not None else None
+    if problem.layer is not None and tied(graph, problem.layer, right):
+        assert origin is not None
+        return f"has `{origin.name}` as its weight, for {right.size}; gets {left.size}"
+    if problem.layer is None and origin is not None:
+        label = ""  # of a signature's letters, such as the k of a product
     if label in ("input", "other", "size", "") and origin is not None:
         return f"holds `{origin.name}` for {right.size}, gets {left.size}"
     return f"expects {label}={right.size}, gets {left.size}"
@@ -113,11 +137,23 @@ def _consumer(graph: Graph, problem: Problem, right: Spot) -> Culprit:
     holder = owner(graph, right.tensor) if right.tensor is not None else None
     if problem.layer is not None and holder in (None, problem.layer.name):
         return of_module(problem.layer)
+    if problem.layer is not None and tied(graph, problem.layer, right):
+        return of_module(problem.layer)
     if holder is not None:
         module = graph.module_of(problem.call)
         source = module.source if module is not None else problem.call.source
         return Culprit("module", holder, source=source)
     return of_call(graph, problem.call)
+
+
+def tied(graph: Graph, layer: ModuleCall, right: Spot) -> bool:
+    """Whether a layer works with a weight that another module holds."""
+    origin = graph.origin(right.tensor) if right.tensor is not None else None
+    if origin is None or origin.kind != "parameter":
+        return False
+    holder = origin.name.rpartition(".")[0]
+    inside = f"{layer.name}." if layer.name else ""
+    return holder != layer.name and not f"{holder}.".startswith(inside)
 
 
 def _layout(shape: tuple[int, ...], left: Spot, right: Spot) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from shapetrace.diagnosis.blame_leaves import moved_batch, odd_window, of_leaf
+from shapetrace.diagnosis.class_dim import class_dim, permuted
+from shapetrace.diagnosis.order import blame_order
+from shapetrace.diagnosis.rewrite import is_own
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     Leaf,
@@ -49,10 +53,14 @@ def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         moved = _batch_dim(graph, problem, prediction, left, right)
         if moved:
             return moved
-    if problem.name == "space" or _permuted(prediction, target):
-        moved = _class_dim(graph, problem, prediction, target)
+    if problem.name == "space" or permuted(prediction, target):
+        moved = class_dim(graph, problem, prediction, target)
         if moved:
             return moved
+    if not by_class and permuted(prediction, target):
+        arranged = blame_order(graph, prediction.id, target.id)
+        if arranged:
+            return [*arranged, _target(graph, target)]
     return _sizes(graph, problem, prediction, target, left, right)
 
 
@@ -96,6 +104,11 @@ def _third(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
             found += of_leaf(graph, leaf, spot.size, other.size, target=False)
         if not found and not graph.from_model(spot.tensor):
             found.append(of_data(graph, spot.tensor, dim=spot.dim, size=spot.size))
+    ids = [spot.tensor for spot in (right, left) if spot.tensor is not None]
+    shapes = [graph.tensors[tensor].shape for tensor in ids]
+    if found and len(shapes) == 2 and len(shapes[0]) > len(shapes[1]):
+        note = f"{shapes[0]} has a dimension of {right.size} that {shapes[1]} has not"
+        found[0] = replace(found[0], reason=f"{found[0].reason}; {note}")
     return found
 
 
@@ -155,7 +168,8 @@ def _ranks(
         ),
     )
     width = all(leaf.end.kind == "parameter" for leaf in found)
-    if size == 1 or width:
+    # a target that the model itself gave is no data to be believed
+    if size == 1 or width and not graph.from_model(target.id):
         return [missing, *makers]
     return [*makers, missing]
 
@@ -173,42 +187,6 @@ def _extra(prediction: TensorRef, target: TensorRef) -> tuple[Spot, Spot]:
     if longer is a:
         return Spot(prediction.id, at, a[at]), none
     return none, Spot(target.id, at, b[at])
-
-
-def _permuted(prediction: TensorRef, target: TensorRef) -> bool:
-    a, b = prediction.shape, target.shape
-    return a != b and sorted(a) == sorted(b)
-
-
-def _class_dim(
-    graph: Graph, problem: Problem, prediction: TensorRef, target: TensorRef
-) -> list[Culprit]:
-    """cross_entropy wants the classes in dimension 1; here a layer's width, which the
-    classes are, stands last."""
-    shape = prediction.shape
-    if problem.call.name not in ("cross_entropy", "nll_loss") or len(shape) < 3:
-        return []
-    if shape[:-1] != target.shape:
-        return []
-    last = len(shape) - 1
-    for leaf in leaves(graph, prediction.id, last):
-        for culprit in of_leaf(graph, leaf, shape[last], None, target=False):
-            reason = (
-                f"puts its {shape[last]} classes in dim {last}; "
-                f"{problem.call.name} takes dim 1 as classes: a permute is missing"
-            )
-            return [
-                Culprit(
-                    culprit.kind,
-                    culprit.name,
-                    1,
-                    shape[1],
-                    shape[last],
-                    culprit.source,
-                    reason,
-                )
-            ]
-    return []
 
 
 def _batch_dim(
@@ -252,7 +230,8 @@ def _sizes(
             others.remove(leaf)
     wrong = []
     if not graph.from_model(target.id):
-        reason = f"has {right.size} where the prediction has {left.size}"
+        made_by = _prepared(graph, others, right.size)
+        reason = f"has {right.size}{made_by} where the prediction has {left.size}"
         if problem.call.kwargs.get("ignore_index", -100) != -100:
             reason += "; ignore_index leaves positions out, it does not align lengths"
         wrong.append(
@@ -287,6 +266,18 @@ def _sizes(
         c for leaf in own for c in of_leaf(graph, leaf, left.size, None, target=False)
     ]
     return [*merged, *made, *wrong]
+
+
+def _prepared(graph: Graph, found: list[Leaf], size: int) -> str:
+    """The user's function that made a size of the target out of another."""
+    for leaf in found:
+        for hop in changers(graph, leaf.hops):
+            call = hop.call
+            made = graph.size(hop.tensor, hop.dim)
+            if isinstance(call, FunctionCall) and call.inputs and is_own(call.source):
+                if made == size and hop.origin.how == "window":
+                    return f" (made by `{call.name}` at {call.source})"
+    return ""
 
 
 def _merger(graph: Graph, own: list[Leaf], left: Spot, right: Spot) -> list[Culprit]:

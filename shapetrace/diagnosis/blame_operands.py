@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from shapetrace.diagnosis.blame_layer import blame_layer
 from shapetrace.diagnosis.blame_other import blame_unknown
+from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.makers import enclosing, holds, producers
+from shapetrace.diagnosis.order import blame_order, disordered, misaligned
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     changers,
@@ -32,9 +34,22 @@ def blame_operands(
     swapped = _untransposed(graph, problem, a, b)
     if swapped is not None:
         return [swapped]
+    if disordered(problem):
+        arranged = blame_order(graph, right.tensor, left.tensor)
+        if arranged:
+            return [*arranged, of_call(graph, problem.call, reason="takes both")]
     for spot, other in ((right, left), (left, right)):
         if holds(graph, spot):
             return blame_layer(graph, problem, other, spot)
+    letters = relettered(problem.call)
+    if letters is not None:
+        place, old, new = letters
+        which = ("first", "second", "third")[place] if place < 3 else "last"
+        reason = f"calls the {which} operand `{old}`; as `{new}` all sizes agree"
+        return [of_call(graph, problem.call, reason=reason)]
+    apart = misaligned(graph, problem.call, left.tensor, right.tensor)
+    if apart:
+        return [*apart, of_call(graph, problem.call, reason="takes both")]
     weights = [_parameter_end(graph, spot) for spot in (left, right)]
     if sorted(a) == sorted(b) and a != b:
         layouts = _layouts(graph, problem, left, right)
@@ -50,7 +65,11 @@ def blame_operands(
         data = (
             [
                 of_data(
-                    graph, end.tensor, dim=end.dim, size=graph.size(end.tensor, end.dim)
+                    graph,
+                    end.tensor,
+                    dim=end.dim,
+                    size=graph.size(end.tensor, end.dim),
+                    reason=f"comes in with {graph.size(end.tensor, end.dim)}",
                 )
             ]
             if end.kind == "data"
@@ -58,12 +77,15 @@ def blame_operands(
         )
         around = enclosing(graph, problem.call, "holds both branches")
         return [*branches[: 1 + (not data)], *data, *around]
+    merged = _merged(graph, left, right) or _merged(graph, right, left)
     sides = []
     for spot, other in ((left, right), (right, left)):
         assert spot.tensor is not None and spot.dim is not None
         found = leaves(graph, spot.tensor, spot.dim)
         sides.append(producers(graph, found, spot, other))
     first, second = sides
+    if merged is not None:
+        return [merged, *first[:1], *second[:1]]
     made = [graph.from_model(spot.tensor) for spot in (left, right) if spot.tensor]
     if made == [True, False]:
         return _one_is_data(graph, left, right, first, second)
@@ -82,6 +104,21 @@ def blame_operands(
 def _joins(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
     assert spot.tensor is not None and spot.dim is not None
     return explained_by_sum(graph, graph.trail(spot.tensor, spot.dim), other.size)
+
+
+def _merged(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
+    """The user's call that joined what the other side has as a dimension of its own."""
+    assert spot.tensor is not None and spot.dim is not None
+    end = graph.trail(spot.tensor, spot.dim).end
+    call, origin = end.call, end.origin
+    if end.kind != "branch" or origin is None or origin.how != "product":
+        return None
+    sizes = [graph.size(*source) for source in end.sources]
+    if other.size not in sizes or not isinstance(call, FunctionCall) or not call.direct:
+        return None
+    made = graph.size(end.tensor, end.dim)
+    reason = f"joins {origin.note} into {made}; the other side keeps {other.size}"
+    return of_call(graph, call, dim=end.dim, size=made, reason=reason)
 
 
 def _one_is_data(

@@ -15,56 +15,90 @@ from shapetrace.diagnosis.suspects import (
     of_data,
     of_module,
     remark,
+    takes_shape,
 )
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
 
+#: picks and puts by an index that must have as many dimensions as the tensor
+BY_INDEX = ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
+#: products that take one number of dimensions only, where matmul takes any
+_STRICT = {"mm": 2, "addmm": 2, "bmm": 3, "baddbmm": 3, "mv": 2, "dot": 1}
+
+
 def blame_rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
-    """The tensor with fewer dimensions first: one was left out, or taken away."""
+    """Who changed a number of dimensions, the tensor with fewer of them first: one was
+    left out, or taken away. What a module holds comes next, and then the data."""
     if problem.loss:
         return blame_loss(graph, problem)
+    call = problem.call
     sides = [spot.tensor for spot in problem.spots if spot.tensor is not None]
-    sides = [side for side in sides if not graph.is_parameter(side)]
     sides.sort(key=lambda side: len(graph.tensors[side].shape))
     if not sides:
         return blame_unknown(graph, problem)
-    found: list[Culprit] = []
-    with_model = any(graph.from_model(side) for side in sides)
-    for side in sides:
-        shape = graph.tensors[side].shape
-        reason = f"has {len(shape)} dimensions, {spelled(shape)}"
-        reshaped = _reshaper(graph, side)
-        if reshaped is not None:
-            found.append(
-                of_call(graph, reshaped, reason=f"gives a result that {reason}")
-            )
-        elif not graph.from_model(side):
-            # outside of every module, what meets a prediction is its target
-            target = with_model and problem.call.parent is None
-            found.append(of_data(graph, side, target=target, reason=reason))
-        else:
-            for _, call in graph.chain(side):
-                found.append(
-                    of_call(graph, call, reason=f"gives an output that {reason}")
-                )
-                break
+    weighed = [
+        entry
+        for side in dict.fromkeys(sides)
+        if (entry := _of_rank(graph, problem, side)) is not None
+    ]
+    weighed.sort(key=lambda entry: entry[0])
+    found = [culprit for _, culprit in weighed]
     if problem.layer is not None:
         shape = graph.tensors[sides[0]].shape
-        found.append(of_module(problem.layer, reason=f"cannot take {spelled(shape)}"))
-        found.sort(key=lambda culprit: culprit.kind == "module")
-    elif len(sides) > 1:
-        found.append(of_call(graph, problem.call, reason="takes both"))
-    return found
+        return [
+            *found,
+            of_module(problem.layer, reason=f"cannot take {spelled(shape)}"),
+        ]
+    base = call.name.rstrip("_")
+    if base in BY_INDEX:
+        tensor = call.inputs[0].shape if call.inputs else ()
+        reason = f"wants an index of {len(tensor)} dimensions, as the tensor has"
+        return [of_call(graph, call, reason=reason), *found]
+    if base in _STRICT:
+        reason = f"takes {_STRICT[base]}-D only; matmul takes more"
+        return [of_call(graph, call, reason=reason), *found]
+    return [*found, *([of_call(graph, call, reason="takes both")] * (len(sides) > 1))]
 
 
-def _reshaper(graph: Graph, tensor: int) -> FunctionCall | None:
-    """The newest function of the user's that changed the number of dimensions."""
-    for made, call in graph.chain(tensor):
-        if isinstance(call, FunctionCall) and call.direct and call.inputs:
-            if len(call.inputs[0].shape) != len(graph.tensors[made].shape):
-                return call
-    return None
+def _of_rank(graph: Graph, problem: Problem, side: int) -> tuple[int, Culprit] | None:
+    """Who gave a tensor its number of dimensions, and how late to name it: first the
+    newest call of the user's that changed the number, then the module that holds the
+    tensor, a layer that keeps the number, the data."""
+    shape = graph.tensors[side].shape
+    number = f"{len(shape)} dimension{'s' * (len(shape) != 1)}, {spelled(shape)}"
+    origin = graph.origin(side)
+    if graph.is_parameter(side) and origin is not None:
+        if problem.layer is not None and origin.name.startswith(problem.layer.name):
+            return None
+        holder, _, name = origin.name.rpartition(".")
+        around = graph.module_of(problem.layer or problem.call)
+        source = around.source if around is not None else problem.call.source
+        reason = f"holds `{name}` with {number}"
+        return 1, Culprit("module", holder, source=source, reason=reason)
+    newest: Call | None = None
+    for made, call in graph.chain(side):
+        old = call.inputs[0].shape if call.inputs else ()
+        new = graph.tensors[made].shape
+        changed = bool(call.inputs) and len(old) != len(new)
+        if changed and isinstance(call, FunctionCall) and call.direct:
+            verb = "adds a dimension" if len(new) > len(old) else "drops a dimension"
+            reason = f"{verb}: {spelled(old)} -> {spelled(new)}"
+            return 0, of_call(graph, call, reason=reason)
+        if newest is None:
+            newest, late = call, 2 * (not changed)
+    if newest is not None and takes_shape(newest):
+        reason = f"takes over the shape of its argument, {spelled(shape)}"
+        return 1, of_call(graph, newest, reason=reason)
+    if newest is None or not graph.from_model(side):
+        # outside of every module, what meets a prediction is its target
+        with_model = any(
+            spot.tensor is not None and graph.from_model(spot.tensor)
+            for spot in problem.spots
+        )
+        target = with_model and problem.call.parent is None
+        return 3, of_data(graph, side, target=target, reason=f"has {number}")
+    return late, of_call(graph, newest, reason=f"gives an output that has {number}")
 
 
 def blame_view(graph: Graph, problem: Problem) -> Iterable[Culprit]:

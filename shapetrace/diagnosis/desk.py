@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import linecache
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,7 +86,7 @@ class Desk:
         call, layer = self.problem.call, self.problem.layer
         if layer is None:
             line = find(call.source)
-            node = None if line is None else line.argument(ref.path)
+            node = None if line is None else line.argument(ref.path, is_method(call))
             if node is None and line is not None:
                 name = _name(call, ref)
                 node = line.argument(f"kwargs['{name}']") if name else None
@@ -152,7 +153,7 @@ class Desk:
     ) -> Candidate | None:
         repair = Repair(edits={ref.id: edit}, span=span)
         if line is not None and node is not None:
-            text = suffixed(line.text(node), node, edit.text)
+            text = suffixed(line.text(node), node, _named(edit.text, line.source))
             return Candidate(
                 line.with_part(node, text), edit.words, line.source, repair, about
             )
@@ -222,6 +223,30 @@ class Desk:
 
     # -- a function's call ------------------------------------------------------------
 
+    def before(self, call: FunctionCall | ModuleCall, edit: Edit) -> Candidate | None:
+        """A recorded call with its first tensor edited."""
+        ref, layer = call.inputs[0], self.graph.layer_of(call)
+        about = f"module:{layer.name}" if layer else f"function:{call.name}"
+        if layer is not None:
+            made = self._outer(layer, ref.id, edit, about)
+        else:
+            assert isinstance(call, FunctionCall)
+            line = find(call.source)
+            node = line.argument(ref.path, is_method(call)) if line else None
+            span = (call.order, call.order)
+            made = self._edited(ref, edit, about, line, node, call.source, span)
+        return None if made is None else replace(made, strong=True)
+
+    def after(self, call: FunctionCall, edit: Edit) -> Candidate | None:
+        """A call of the user's with its result edited, for all that take it."""
+        line = find(call.source)
+        if line is None or not call.direct or not call.outputs:
+            return None
+        repair = Repair(edits={call.outputs[0].id: edit})
+        text = line.around(suffixed(line.code, line.tree, edit.text))
+        about = f"function:{call.name}"
+        return Candidate(text, edit.words, line.source, repair, about)
+
     def recall(
         self, call: FunctionCall, new: FunctionCall, expression: str, words: str
     ) -> Candidate | None:
@@ -236,6 +261,18 @@ class Desk:
         repair = Repair(calls={call.index: new})
         about = f"function:{call.name}"
         return Candidate(line.around(text), words, line.source, repair, about)
+
+
+def _named(text: str, source: Source) -> str:
+    """`F.interpolate(…)` by its full name in a file that does not import F."""
+    if not text.startswith("F.") or " as F" in "".join(linecache.getlines(source.file)):
+        return text
+    return f"torch.nn.functional{text[1:]}"
+
+
+def is_method(call: FunctionCall) -> bool:
+    """Whether a tensor's method was called: its object is then the first argument."""
+    return call.qualname.startswith("torch.Tensor.")
 
 
 def _name(call: FunctionCall, ref: TensorRef) -> str | None:

@@ -19,6 +19,8 @@ class Edit:
     act: Callable[[torch.Tensor], torch.Tensor]
     words: str = ""
     device: torch.device | None = None
+    #: the dimension of which a part is left out
+    cuts: int | None = None
 
     def apply(self, ref: TensorRef) -> TensorRef:
         """The tensor afterwards. Only views and fresh tensors are made there: both
@@ -68,6 +70,50 @@ def trailing(count: int) -> Edit:
     return Edit(f"{{}}[{inside}]", act, "adds dimensions of size 1 at the end")
 
 
+def repeated(rank: int, shape: tuple[int, ...], name: str = "") -> Edit:
+    """`index[..., None].expand(-1, 3)`: an index of `rank` dimensions repeated for the
+    others of `shape`, which are those of the tensor called `name`."""
+    behind = range(rank, len(shape))
+    inside = ", ".join(["..."] + ["None"] * len(behind))
+    sizes = (-1,) * rank + shape[rank:]
+    texts = [f"{name}.size({dim})" if name else str(shape[dim]) for dim in behind]
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        return t[(..., *(None,) * len(behind))].expand(sizes)
+
+    words = f"the same index for all {'x'.join(map(str, shape[rank:]))} behind it"
+    text = ", ".join(["-1"] * rank + texts)
+    return Edit(f"{{}}[{inside}].expand({text})", act, words)
+
+
+def spread(places: tuple[int, ...], rank: int) -> Edit:
+    """`mask[:, None, None, :]`: dimensions of size 1 between the others."""
+    inside = [":" if at in places else "None" for at in range(rank)]
+    index = tuple(slice(None) if at in places else None for at in range(rank))
+    words = "adds dimensions of size 1 where it has none"
+    return Edit(f"{{}}[{', '.join(inside)}]", lambda t: t[index], words)
+
+
+def interleaved(times: int, dim: int) -> Edit:
+    def act(t: torch.Tensor) -> torch.Tensor:
+        shape = list(t.shape)
+        shape[dim] *= times
+        return _like(t, tuple(shape))
+
+    text = f"{{}}.repeat_interleave({times}, dim={dim})"
+    return Edit(text, act, f"repeats it {times} times, as the other side was")
+
+
+def expand_batch(size: int, rank: int, name: str = "") -> Edit:
+    """The same tensor for every sample of a batch, which the tensor `name` has."""
+    keep = ", -1" * rank
+    return Edit(
+        f"{{}}.expand({f'{name}.size(0)' if name else size}{keep})",
+        lambda t: t.expand(size, *(-1,) * rank),
+        f"is the same for all {size} samples",
+    )
+
+
 def permute(*dims: int) -> Edit:
     order = ", ".join(str(dim) for dim in dims)
     return Edit(
@@ -110,7 +156,8 @@ def cut(dim: int, size: int, rank: int) -> Edit:
             raise ValueError(size)
         return t.narrow(dim, 0, size)
 
-    return Edit(f"{{}}[{inside}]", act, f"keeps the first {size} of dim {dim}")
+    words = f"keeps the first {size} of dim {dim}"
+    return Edit(f"{{}}[{inside}]", act, words, cuts=dim)
 
 
 def expand_channels(channels: int, rank: int) -> Edit:

@@ -252,7 +252,9 @@ def _last_container(graph: Graph, module: ModuleCall) -> ModuleCall | None:
 
 def _told(graph: Graph, module: ModuleCall, message: str) -> list[Culprit]:
     """Layers that made a size which the error's message names."""
-    told = {int(number) for number in re.findall(r"\d+", message)}
+    numbers = [int(number) for number in re.findall(r"\d+", message)]
+    # what is named twice is as it should be: expected and given
+    told = {number for number in numbers if numbers.count(number) == 1}
     found = []
     for ref in module.inputs:
         for dim, size in enumerate(ref.shape):

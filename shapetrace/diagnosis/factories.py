@@ -3,13 +3,12 @@ state for 32 sequences, a mask for 128 steps."""
 
 from __future__ import annotations
 
-import ast
-import linecache
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.rewrite import find
+from shapetrace.diagnosis.scope import arguments
 from shapetrace.diagnosis.suspects import made_in_model
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.records import FunctionCall, ModuleCall
@@ -54,26 +53,10 @@ def _resized(
 
 def _size_in_scope(made: FunctionCall, module: ModuleCall, wanted: int) -> str | None:
     """`x.size(0)` of an argument of the forward that has that size, batch first."""
-    names = _arguments(made)
+    names = arguments(made)
     for position, ref in enumerate(module.inputs):
         if ref.path != f"args[{position}]" or position >= len(names):
             return None
         if wanted in ref.shape:
             return f"{names[position]}.size({ref.shape.index(wanted)})"
     return None
-
-
-def _arguments(made: FunctionCall) -> list[str]:
-    """The arguments of the function in which a call stands, `self` left out."""
-    if made.source is None:
-        return []
-    try:
-        tree = ast.parse("".join(linecache.getlines(made.source.file)))
-    except SyntaxError:  # a notebook's cell with magic commands
-        return []
-    found: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            if node.lineno <= made.source.line <= (node.end_lineno or node.lineno):
-                found = [arg.arg for arg in node.args.args if arg.arg != "self"]
-    return found

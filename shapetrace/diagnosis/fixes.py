@@ -9,7 +9,7 @@ from shapetrace.diagnosis.fixes_function import for_function
 from shapetrace.diagnosis.fixes_layer import for_layer
 from shapetrace.diagnosis.fixes_loss import for_loss
 from shapetrace.diagnosis.problem import Problem
-from shapetrace.diagnosis.tryout import Outcome, Trial
+from shapetrace.diagnosis.tryout import Outcome, Repair, Trial
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Fix
 
@@ -36,20 +36,40 @@ def propose(
         outcome = Outcome("untried") if repair is None else trial.run(repair)
         if outcome is None or (outcome.status == "moved" and repair and repair.edits):
             continue  # another shape of the data that then fails elsewhere is no help
+        if outcome.status == "moved" and _to_itself(repair, outcome.detail):
+            continue
         if candidate.once and outcome.status != "verified":
             continue
         if candidate.ahead and outcome.status == "verified":
             outcome = Outcome("moved", candidate.ahead)
         if candidate.once:
             found_once.add(candidate.once)
-        place = order.index(candidate.about) if candidate.about in order else len(order)
+        place = len(order) + bool(repair and repair.modules)
+        if candidate.about in order:
+            place = order.index(candidate.about)
         if candidate.strong:
             place = -1
         detail = "; ".join(part for part in (candidate.detail, outcome.detail) if part)
         fix = Fix(candidate.line, outcome.status, detail, candidate.where)
         found.append(((_RANK[outcome.status], place, number), fix))
     found.sort(key=lambda entry: entry[0])
+    if found and found[0][1].status == "verified":
+        # what goes through needs no company of what fails elsewhere, nor of guesses at
+        # modules that nobody blames
+        last = max(found[0][0][1], len(order))
+        found = [
+            (key, fix)
+            for key, fix in found
+            if fix.status != "moved" and key[1] <= last
+        ]
     return tuple(fix for _, fix in found[:_MOST])
+
+
+def _to_itself(repair: Repair | None, detail: str) -> bool:
+    """A module rebuilt that would fail in another of its own calls: it is called with
+    both sizes, and no width of its own is right."""
+    names = repair.modules if repair is not None else ()
+    return any(detail.startswith(f"then {name} expects") for name in names)
 
 
 def _candidates(desk: Desk) -> Iterator[Candidate]:

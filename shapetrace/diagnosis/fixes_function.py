@@ -7,20 +7,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.desk import Candidate, Desk
+from shapetrace.diagnosis.desk import Candidate, Desk, is_method
+from shapetrace.diagnosis.blame_other import BY_INDEX
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.factories import sized_by_input
 from shapetrace.diagnosis.fixes_layer import moved
+from shapetrace.diagnosis.joins import JOINS, other_dim
+from shapetrace.diagnosis.letters import relettered
+from shapetrace.diagnosis.order import arranger, placements, reorder, wanted_order
 from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, other_view
-from shapetrace.diagnosis.rewrite import find
-from shapetrace.diagnosis.tryout import Repair
+from shapetrace.diagnosis.rewrite import find, suffixed
+from shapetrace.diagnosis.tryout import Repair, with_inputs
 from shapetrace.diagnosis.values import container
-from shapetrace.diagnosis.widths import producers
+from shapetrace.diagnosis.widths import is_width, producers
 from shapetrace.records import FunctionCall, TensorRef
 
 Found = Iterator[Candidate | None]
 _PRODUCTS = ("matmul", "mm", "bmm", "baddbmm")
-_JOINS = ("cat", "concat", "concatenate")
 
 
 def for_function(desk: Desk) -> Found:
@@ -39,16 +42,26 @@ def for_function(desk: Desk) -> Found:
         return
     if problem.loss:
         return  # its own proposals stand elsewhere
+    if problem.kind == "rank":
+        yield _any_rank(desk, call)
+        yield _index(desk, call)
+    if relettered(call) is not None:
+        yield _relettered(desk, call)
+        return
     refs = [ref for ref in call.inputs if not desk.graph.is_parameter(ref.id)]
+    yield from _ordered(desk, call)
     for ref in refs:
         yield from kept_squeeze(desk, ref)
         yield from keep_batch(desk, ref)
-    if call.name in _PRODUCTS and len(call.inputs) > 1:
+    if call.name in _PRODUCTS and len({ref.id for ref in call.inputs[:2]}) == 1:
+        yield _with_itself(desk, call)
+    elif call.name in _PRODUCTS and len(call.inputs) > 1:
         for ref in reversed(call.inputs[:2]):
             if len(ref.shape) > 1:
                 yield desk.edit(ref, edits.transpose(-2, -1), f"function:{call.name}")
-    if call.name in _JOINS:
-        yield from _other_dim(desk, call)
+    if call.name in JOINS:
+        yield from other_dim(desk, call)
+    yield from _repeated_too(desk, call)
     yield from _operands(desk, call)
     left, right = problem.left, problem.right
     if left is not None and right is not None:
@@ -56,27 +69,109 @@ def for_function(desk: Desk) -> Found:
             yield from producers(desk, spot, other.size)
 
 
-def _other_dim(desk: Desk, call: FunctionCall) -> Found:
-    """`cat` along the dimension that differs."""
+def _any_rank(desk: Desk, call: FunctionCall) -> Candidate | None:
+    """matmul in the place of mm and bmm, which take one number of dimensions only."""
     line = find(call.source)
-    rank = len(call.inputs[0].shape)
-    if line is None or not isinstance(line.tree, ast.Call):
+    if line is None or call.name not in ("mm", "bmm"):
+        return None
+    if line.code.count(f"{call.name}(") != 1:
+        return None
+    text = line.code.replace(f"{call.name}(", "matmul(")
+    qualname = call.qualname.removesuffix(call.name) + "matmul"
+    new = replace(call, name="matmul", qualname=qualname)
+    words = "takes any number of dimensions"
+    repair = Repair(calls={call.index: new})
+    about = f"function:{call.name}"
+    return Candidate(line.around(text), words, line.source, repair, about)
+
+
+def _index(desk: Desk, call: FunctionCall) -> Candidate | None:
+    """An index for gather or scatter brought to the tensor's number of dimensions: one
+    entry along `dim`, or the same rows for all that stands behind."""
+    tensor, index = call.inputs[0], next(
+        (ref for ref in call.inputs[1:] if not ref.dtype.is_floating_point), None
+    )
+    dim = call.kwargs.get("dim", (*call.args[1:2], None)[0])
+    if call.name.rstrip("_") not in BY_INDEX or index is None or type(dim) is not int:
+        return None
+    shape, taken = tensor.shape, index.shape
+    dim %= max(len(shape), 1)
+    about = f"function:{call.name}"
+    if taken == shape[:dim] + shape[dim + 1 :]:
+        made = desk.edit(index, edits.unsqueeze(dim), about)
+        return None if made is None else replace(made, once="operand")
+    if not dim < len(taken) < len(shape):
+        return None
+    line = find(call.source)
+    node = None if line is None else line.argument(tensor.path, is_method(call))
+    name = line.text(node) if line is not None and isinstance(node, ast.Name) else ""
+    made = desk.edit(index, edits.repeated(len(taken), shape, name), about)
+    return None if made is None else replace(made, once="operand")
+
+
+def _relettered(desk: Desk, call: FunctionCall) -> Candidate | None:
+    """An einsum with one operand's letters in the order of its dimensions."""
+    found, line = relettered(call), find(call.source)
+    node = None if line is None else line.argument("args[0]")
+    if found is None or line is None or not isinstance(node, ast.Constant):
+        return None
+    position, old, new = found
+    left, arrow, right = call.args[0].replace(" ", "").partition("->")
+    terms = left.split(",")
+    terms[position] = new
+    equation = ",".join(terms) + arrow + right
+    repair = Repair(calls={call.index: replace(call, args=(equation, *call.args[1:]))})
+    words = f"`{new}` in the place of `{old}`"
+    text = line.with_part(node, repr(equation))
+    return Candidate(text, words, line.source, repair, "function:einsum", True)
+
+
+def _with_itself(desk: Desk, call: FunctionCall) -> Candidate | None:
+    """A product of a tensor with itself, the second time transposed."""
+    line = find(call.source)
+    second = call.inputs[-1]
+    node = line.argument(second.path, is_method(call)) if line is not None else None
+    if line is None or node is None or len(call.inputs) != 2 or len(second.shape) < 2:
+        return None
+    edit = edits.transpose(-2, -1)
+    # an id of its own: what is edited is this operand alone
+    turned = replace(edit.apply(second), id=-1)
+    new = with_inputs(call, (call.inputs[0], turned))
+    text = line.with_part(node, suffixed(line.text(node), node, edit.text))
+    repair = Repair(calls={call.index: new})
+    about = f"function:{call.name}"
+    return Candidate(text, edit.words, line.source, repair, about)
+
+
+def _ordered(desk: Desk, call: FunctionCall) -> Found:
+    """An operand whose sizes are those wanted, in another order."""
+    found = wanted_order(desk.problem)
+    edit = None if found is None else reorder(call.inputs[found[0]].shape, found[1])
+    if found is None or edit is None:
         return
-    node: ast.expr | None = line.argument("kwargs['dim']") or line.argument("args[1]")
-    for dim in range(rank):
-        text = None
-        if node is not None:
-            text = line.with_part(node, str(dim))
-        elif line.code.rstrip().endswith(")"):
-            text = line.around(f"{line.code.rstrip()[:-1]}, dim={dim})")
-        kwargs = {key: value for key, value in call.kwargs.items() if key != "dim"}
-        new = replace(call, args=call.args[:1], kwargs={**kwargs, "dim": dim})
-        if text is not None:
-            repair = Repair(calls={call.index: new})
-            words = f"joins along dim {dim}"
-            about = f"function:{call.name}"
-            strong = call.kwargs.get("dim", (*call.args[1:], 0)[0]) == 0 and rank > 1
-            yield Candidate(text, words, line.source, repair, about, strong)
+    ref = call.inputs[found[0]]
+    made = arranger(desk.graph, ref.id)
+    here = desk.edit(ref, edit, f"function:{call.name}")
+    if made is not None and made.outputs and made.outputs[0].shape == ref.shape:
+        here = desk.after(made, edit) or here
+    yield None if here is None else replace(here, once="operand")
+
+
+def _repeated_too(desk: Desk, call: FunctionCall) -> Found:
+    """One operand repeated along a dimension, as the other was before they met."""
+    refs = [ref for ref in call.inputs if ref.shape][:2]
+    for ref, other in zip(refs, reversed(refs)):
+        for _, made in desk.graph.chain(other.id):
+            if not isinstance(made, FunctionCall) or not made.outputs:
+                break
+            if made.name == "repeat_interleave" and made.direct:
+                before, after = made.inputs[0].shape, made.outputs[0].shape
+                grown = [d for d, (a, b) in enumerate(zip(before, after)) if a != b]
+                if len(grown) == 1 and len(before) == len(after):
+                    dim = grown[0]
+                    edit = edits.interleaved(after[dim] // max(before[dim], 1), dim)
+                    yield desk.edit(ref, edit, f"function:{made.name}")
+                break
 
 
 def _operands(desk: Desk, call: FunctionCall) -> Found:
@@ -86,16 +181,22 @@ def _operands(desk: Desk, call: FunctionCall) -> Found:
         return
     for ref, other in ((refs[1], refs[0]), (refs[0], refs[1])):
         about = desk.about_data(ref.id)
-        for edit in _towards(ref, other):
+        maps = call.name not in (*_PRODUCTS, "einsum")
+        for edit in _towards(ref, other, maps):
+            if edit.cuts is not None and is_width(desk.graph, ref.id, edit.cuts):
+                continue
             made = desk.edit(ref, edit, about)
             yield None if made is None else replace(made, once="operand")
 
 
-def _towards(ref: TensorRef, other: TensorRef) -> Iterator[Edit]:
+def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
+    """`maps`: the last two of four dimensions may be height and width."""
     a, b = ref.shape, other.shape
     if len(a) < len(b):
         if a == b[: len(a)]:
             yield edits.trailing(len(b) - len(a))
+        for places in placements(a, b)[:2]:
+            yield edits.spread(places, len(b))
         yield edits.unsqueeze(1)
         yield edits.unsqueeze(0)
         yield edits.unsqueeze(-1)
@@ -106,18 +207,20 @@ def _towards(ref: TensorRef, other: TensorRef) -> Iterator[Edit]:
         if len(a) == 4:
             yield edits.permute(0, 3, 1, 2)
             yield edits.permute(0, 2, 3, 1)
+            yield edits.transpose(1, 2)
         differ = [dim for dim, size in enumerate(a) if 1 != size != b[dim] != 1]
-        if len(a) == 4 and set(differ) <= {2, 3} and a[2:] != b[2:]:
+        if maps and len(a) == 4 and set(differ) <= {2, 3} and a[2:] != b[2:]:
             yield edits.resize(b[2:])
             if all(a[dim] >= b[dim] for dim in (2, 3)):
                 yield _cropped(b[2], b[3])
-        elif len(differ) == 1 and differ[0] > 0 and a[differ[0]] > b[differ[0]]:
-            yield edits.cut(differ[0], b[differ[0]], len(a))
+        elif maps and len(differ) == 1 and differ[0] > 0:
+            if a[differ[0]] > b[differ[0]]:
+                yield edits.cut(differ[0], b[differ[0]], len(a))
     if len(a) > len(b):
         for dim in reversed(range(len(a))):
             if a[dim] == 1:
                 yield edits.squeeze(dim)
-        if len(a) == 4 and len(b) == 2:
+        if len(b) == 2:
             yield edits.flatten(1)
 
 

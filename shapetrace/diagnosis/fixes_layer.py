@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
@@ -13,10 +14,13 @@ from shapetrace.diagnosis.construct import constructor
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.factories import sized_by_input
+from shapetrace.diagnosis.joins import blamed_join
+from shapetrace.diagnosis.order import pooled_away
 from shapetrace.diagnosis.regroup import flat_instead
+from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.suspects import leaves
 from shapetrace.diagnosis.values import container, table
-from shapetrace.diagnosis.widths import intake, producers
+from shapetrace.diagnosis.widths import intake, producers, width_name
 from shapetrace.records import ModuleCall, ModuleInfo, TensorRef
 
 Found = Iterator[Candidate | None]
@@ -44,6 +48,10 @@ def for_layer(desk: Desk) -> Found:
         yield from _unlike(desk, ref)
         return
     yield from sized_by_input(desk)
+    yield from blamed_join(desk, ref)
+    yield _every_sample(desk, layer)
+    yield from _before_pool(desk, ref)
+    yield from _blamed_width(desk)
     yield from _layout(desk, info, ref)
     if len(ref.shape) > 2 and _wanted(desk, info) == prod(ref.shape[1:]):
         flat = desk.edit(ref, edits.flatten(1), desk.about_data(ref.id))
@@ -63,6 +71,47 @@ def for_layer(desk: Desk) -> Found:
         for edit in _shapes(ref.shape, _wanted(desk, info)):
             yield desk.edit(ref, edit, about)
     yield from _inputs(desk, layer)
+
+
+def _every_sample(desk: Desk, layer: ModuleCall) -> Candidate | None:
+    """A parameter without a batch dimension where the layer's other input has one."""
+    left, right = desk.problem.left, desk.problem.right
+    if desk.problem.kind != "rank" or left is None or right is None:
+        return None
+    at = {ref.id: ref for ref in layer.inputs}
+    for spot, against in ((left, right), (right, left)):
+        if spot.tensor not in at or against.tensor not in at:
+            continue
+        ref, other = at[spot.tensor], at[against.tensor]
+        if desk.graph.is_parameter(ref.id) and len(ref.shape) + 1 == len(other.shape):
+            line = find(layer.source)
+            node = line.argument(other.path) if line is not None else None
+            name = node.id if isinstance(node, ast.Name) else ""
+            edit = edits.expand_batch(other.shape[0], len(ref.shape), name)
+            return desk.edit(ref, edit, f"module:{layer.name}")
+    return None
+
+
+def _before_pool(desk: Desk, ref: TensorRef) -> Found:
+    """The dimension that a pooling took for space moved to where channels stand."""
+    right = desk.problem.right
+    lost = pooled_away(desk.graph, ref.id, right.size) if right is not None else None
+    if lost is None:
+        return
+    call, dim = lost
+    rank = len(call.inputs[0].shape)
+    order = (0, dim, *(at for at in range(1, rank) if at != dim))
+    yield desk.before(call, edits.permute(*order))
+
+
+def _blamed_width(desk: Desk) -> Found:
+    """The layer that is blamed for its width, with the width that would fit."""
+    for culprit in desk.culprits[:1]:
+        info = desk.graph.rec.modules.get(culprit.name)
+        width = width_name(info) if info is not None else None
+        if culprit.kind == "module" and info is not None and width is not None:
+            if culprit.expected and info.attributes.get(width) == culprit.size:
+                yield desk.rebuild(info.name, {width: culprit.expected})
 
 
 def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:

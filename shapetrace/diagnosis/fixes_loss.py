@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
-from itertools import permutations
 from math import prod
 
 import torch
@@ -12,13 +12,14 @@ from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.fixes_layer import other_images
+from shapetrace.diagnosis.order import arranger, reorder
 from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, shorter_before
 from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.sequence import every_step
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.diagnosis.widths import producers
 from shapetrace.losses import sides
-from shapetrace.records import TensorRef
+from shapetrace.records import FunctionCall, TensorRef
 
 Found = Iterator[Candidate | None]
 _BY_CLASS = ("cross_entropy", "nll_loss")
@@ -40,10 +41,35 @@ def for_loss(desk: Desk) -> Found:
     yield from _orders(desk, prediction, target)
     yield from _widths(desk, prediction, target)
     yield from every_step(desk, prediction, target)
-    yield from _lengths(desk, prediction, target)
+    picked = _picked_too(desk, prediction, target)
+    if picked is not None:
+        yield picked
+    else:
+        yield from _lengths(desk, prediction, target)
     image = desk.model_input()
     if image is not None and desk.blames("module", "function", "input"):
         yield from other_images(desk, image)
+
+
+def _picked_too(
+    desk: Desk, prediction: TensorRef, target: TensorRef
+) -> Candidate | None:
+    """The prediction's rows were picked by a mask or by indices: the same rows of the
+    target."""
+    call = desk.graph.producer(prediction.id)
+    if not isinstance(call, FunctionCall) or not call.direct or call.name != "getitem":
+        return None
+    index, line = call.args[1], find(call.source)
+    if not isinstance(index, TensorRef) or line is None or not target.shape:
+        return None
+    if call.inputs[0].shape[:1] != target.shape[:1] or not prediction.shape:
+        return None
+    if not isinstance(line.tree, ast.Subscript):
+        return None
+    shape = (*prediction.shape[:1], *target.shape[1:])
+    text = f"{{}}[{line.text(line.tree.slice)}]"
+    edit = Edit(text, lambda t: t.new_empty(shape), "picks the same rows")
+    return desk.edit(target, edit, "target")
 
 
 def _types(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
@@ -100,17 +126,20 @@ def _orders(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
     """The classes last where the loss takes dim 1; or the same sizes otherwise."""
     about = _maker(desk, prediction)
     rank = len(prediction.shape)
-    if rank > 2:
+    indices = desk.problem.call.name in _BY_CLASS
+    if rank > 2 and indices:
         yield desk.edit(prediction, edits.classes_second(rank), about)
     if desk.problem.call.name == "ctc_loss" and rank == 3:
         yield desk.edit(prediction, edits.transpose(0, 1), about)
-    a, b = prediction.shape, target.shape
-    if a != b and sorted(a) == sorted(b) and 1 < rank < 6:
-        for order in permutations(range(rank)):
-            if tuple(b[dim] for dim in order) == a:
-                made = desk.about_data(target.id, target=True)
-                yield desk.edit(target, edits.permute(*order), made)
-                break
+    if indices or rank < 2:
+        return
+    for ref, other in ((prediction, target), (target, prediction)):
+        edit, call = reorder(ref.shape, other.shape), arranger(desk.graph, ref.id)
+        if edit is not None:
+            if call is not None and call.outputs and call.outputs[0].shape == ref.shape:
+                yield desk.after(call, edit)
+            about = desk.about_data(ref.id, target=ref is target)
+            yield desk.edit(ref, edit, about)
 
 
 def _maker(desk: Desk, prediction: TensorRef) -> str:
@@ -146,16 +175,17 @@ def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
         at = dim + 1 if indices and dim else dim
         if at >= len(a) or a[at] == size or a[:-1] == b:
             continue  # the last: classes that stand last are not to be cut
-        if dim == 0 and (joined or not desk.blames("target", "input")):
-            continue  # a batch that a view regrouped is not mended by dropping samples
+        blamed = desk.blames("target", "input") and size > a[at]
+        if dim == 0 and (joined or not blamed):
+            continue  # predictions are not to be dropped
         if at == 1 and not indices and desk.blames("module"):
             continue
         if size > a[at]:
             about = desk.about_data(target.id, target=True)
             yield desk.edit(target, edits.cut(dim, a[at], len(b)), about)
         else:
-            about = "target" if dim == 0 else _maker(desk, prediction)
-            yield desk.edit(prediction, edits.cut(at, size, len(a)), about)
+            edit = edits.cut(at, size, len(a))
+            yield desk.edit(prediction, edit, _maker(desk, prediction))
 
 
 def _range(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:

@@ -15,6 +15,7 @@ from shapetrace.diagnosis.suspects import (
     of_module,
     owner,
     remark,
+    takes_shape,
 )
 from shapetrace.lineage import Graph, Hop
 from shapetrace.records import Culprit, FunctionCall
@@ -29,6 +30,7 @@ def producers(
     odd: list[Culprit] = []
     data: list[Culprit] = []
     for leaf in found:
+        culprits += _of_like(graph, leaf)
         for hop in changers(graph, leaf.hops):
             how = hop.origin.how
             size = graph.size(hop.tensor, hop.dim)
@@ -78,13 +80,28 @@ def producers(
                         name,
                         leaf.end.dim,
                         graph.size(leaf.end.tensor, leaf.end.dim),
-                        reason="holds the parameter",
+                        reason=_holding(graph, leaf),
                     )
                 )
     windows = any(hop.origin.how == "window" for leaf in found for hop in leaf.hops)
     if len(found) > 1 and windows:
         return data + odd + culprits
     return culprits + odd + data
+
+
+def _holding(graph: Graph, leaf: Leaf) -> str:
+    origin = graph.origin(leaf.end.tensor)
+    name = origin.name if origin is not None else "a parameter"
+    return f"holds `{name}` with {leaf.size}"
+
+
+def _of_like(graph: Graph, leaf: Leaf) -> list[Culprit]:
+    """The `zeros_like` from which on a size was carried."""
+    for hop in leaf.hops:
+        if takes_shape(hop.call) and hop.origin.how == "same":
+            reason = f"takes over the {graph.size(hop.tensor, hop.dim)} of its argument"
+            return [of_call(graph, hop.call, dim=hop.dim, reason=reason)]
+    return []
 
 
 def _part_of_sum(graph: Graph, hop: Hop, right: Spot) -> list[Culprit]:

@@ -9,7 +9,7 @@ from typing import Literal
 from shapetrace.lineage import Graph
 from shapetrace.losses import is_loss_like, sides
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
-from shapetrace.signatures import Conflict, Side, conflicts, module_function
+from shapetrace.signatures import Conflict, Side, conflicts, inner_function
 
 Kind = Literal[
     "size",  # two dimensions of different size
@@ -114,7 +114,9 @@ def from_module(graph: Graph, module: ModuleCall) -> FunctionCall | None:
     """The function that one of torch's own layers would have called, where the layer's
     own Python checks raised before it came to that."""
     info = graph.rec.modules.get(module.name)
-    call = module_function(module, info) if info is not None else None
+    if info is None:
+        return None
+    call = inner_function(module, info, graph.rec.modules)
     if call is None:
         return None
     return FunctionCall(

@@ -10,6 +10,7 @@ from shapetrace.diagnosis.construct import constructor
 from shapetrace.diagnosis.desk import Candidate, Desk, method
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.diagnosis.rewrite import find, suffixed
+from shapetrace.diagnosis.widths import is_width
 from shapetrace.records import FunctionCall, TensorRef
 
 Found = Iterator[Candidate | None]
@@ -159,6 +160,8 @@ def shorter_before(desk: Desk, prediction: TensorRef, target: TensorRef) -> Foun
     if len(first) < 2 or len(second) < 2 or first[0] != second[0]:
         return
     longer, size = (a, second[1]) if first[1] > second[1] else (b, first[1])
+    if is_width(desk.graph, longer.inputs[0].id, 1):
+        return
     yield _cut_view(desk, longer, size, "target" if longer is b else "input")
 
 

@@ -57,14 +57,15 @@ class Line:
         joined = " ".join(part.strip() for part in new.split("\n"))
         return (self.before + joined + self.after).strip()
 
-    def argument(self, path: str) -> ast.expr | None:
+    def argument(self, path: str, method: bool = False) -> ast.expr | None:
         """The expression of one argument, by a tensor's path: `args[0]`, also in a
-        list (`args[0][1]`) and of a method, whose object is `args[0]`."""
+        list (`args[0][1]`) and of a method, whose object is `args[0]`. `method`: the
+        call is known to be one."""
         head, _, rest = path.partition("[")
         steps = _STEP.findall("[" + rest)
         if not steps:
             return None
-        node = self._first(head, steps[0][0] or steps[0][1])
+        node = self._first(head, steps[0][0] or steps[0][1], method)
         for index, _ in steps[1:]:
             if not isinstance(node, (ast.List, ast.Tuple)) or not index:
                 return None
@@ -73,7 +74,7 @@ class Line:
             node = node.elts[int(index)]
         return None if isinstance(node, ast.Starred) else node
 
-    def _first(self, head: str, key: str) -> ast.expr | None:
+    def _first(self, head: str, key: str, method: bool) -> ast.expr | None:
         tree = self.tree
         if isinstance(tree, ast.BinOp):
             return tree.left if key == "0" else tree.right
@@ -86,17 +87,17 @@ class Line:
                 if keyword.arg == key:
                     return keyword.value
             return None
-        values = [*self._object(), *tree.args]
+        values = [*self._object(method), *tree.args]
         if any(isinstance(value, ast.Starred) for value in values):
             return None
         return values[int(key)] if int(key) < len(values) else None
 
-    def _object(self) -> list[ast.expr]:
+    def _object(self, method: bool) -> list[ast.expr]:
         """The object of a tensor's method; a function of a module has none."""
         func = self.tree.func if isinstance(self.tree, ast.Call) else None
         if not isinstance(func, ast.Attribute) or _is_module(func.value):
             return []
-        return [func.value] if func.attr in _METHODS else []
+        return [func.value] if method or func.attr in _METHODS else []
 
 
 _MODULES = ("torch", "F", "nn", "self", "functional")

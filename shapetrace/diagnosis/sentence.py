@@ -71,7 +71,9 @@ def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> st
     spots = [spot for spot in (left, right) if spot is not None]
     other = next((spot for spot in spots if spot.tensor is None), None)
     wanted_rank = f": {other.role} is wanted" if other and other.role else ""
-    return f"{len(shapes[0])}-D input {shapes[0]}{wanted_rank}"
+    name = operand(problem, spots[0])
+    what = name if name.startswith("`") else "input"
+    return f"{len(shapes[0])}-D {what} {shapes[0]}{wanted_rank}"
 
 
 def _root(graph: Graph) -> str:

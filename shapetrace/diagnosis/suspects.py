@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shapetrace.diagnosis.likeness import is_unlike
+from shapetrace.diagnosis.scope import sized_from
 from shapetrace.lineage import Call, End, Graph, Hop, Trail, describe
 from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
 from shapetrace.signatures import DimOrigin
@@ -34,6 +35,10 @@ def leaves(graph: Graph, tensor: int, dim: int) -> tuple[Leaf, ...]:
     """The factors of a size. A sum (`cat`) stays whole: only products are resolved."""
     trail = graph.trail(tensor, dim)
     end = trail.end
+    asked = sized_from(graph, end)
+    if asked is not None:
+        inner = leaves(graph, *asked)
+        return tuple(replace(leaf, hops=trail.hops + leaf.hops) for leaf in inner)
     if end.kind != "branch" or end.origin is None or end.origin.how == "sum":
         return (Leaf(graph.size(tensor, dim), trail.hops, end),)
     found: list[Leaf] = []
@@ -136,8 +141,8 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
         return []
     own = [
         hop
-        for trail in (a, b)
-        for hop in changers(graph, trail.hops)
+        for trail, other in ((a, right), (b, left))
+        for hop in _since_right(graph, trail.hops, other)
         if hop.tensor not in shared and hop.call.inputs
     ]
     changed = [
@@ -164,6 +169,19 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
             )
         )
     return found[:2]
+
+
+def _since_right(graph: Graph, hops: tuple[Hop, ...], other: Place) -> list[Hop]:
+    """The hops that changed a size, newest first, back to where it was what the other
+    branch has: what was done before that was undone on the way."""
+    assert other.tensor is not None and other.dim is not None
+    wanted = graph.size(other.tensor, other.dim)
+    found = []
+    for hop in changers(graph, hops):
+        found.append(hop)
+        if source_size(graph, hop) == wanted != graph.size(hop.tensor, hop.dim):
+            break
+    return found
 
 
 def maker(graph: Graph, tensor: int) -> FunctionCall | None:
@@ -273,6 +291,13 @@ def _of_data(graph: Graph, tensor: int, size: int) -> bool:
         other == size and graph.trail(tensor, dim).end.kind == "data"
         for dim, other in enumerate(graph.tensors[tensor].shape)
     )
+
+
+def takes_shape(call: Call) -> bool:
+    """`zeros_like(x)`, `x.new_zeros(…)`: a new tensor, and a choice of the user's which
+    other tensor's shape it has."""
+    name = call.name if isinstance(call, FunctionCall) and call.direct else ""
+    return name.endswith("_like") or name.startswith("new_")
 
 
 def name_of(graph: Graph, call: Call) -> str:

@@ -29,6 +29,7 @@ from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, Opaque, Ten
 from shapetrace.signatures import (
     broadcasts,
     conflicts,
+    inner_function,
     is_loss,
     module_function,
     predict,
@@ -275,14 +276,23 @@ class _Walk:
     def final(self) -> FunctionCall:
         """The call that failed, as the repaired program would make it."""
         failing, layer = self.problem.call, self.problem.layer
-        info = None if layer is None else self.repair.modules.get(layer.name)
-        if layer is not None and info is not None:
-            self.touched = True
+        if layer is not None:
+            info = self.repair.modules.get(layer.name)
             inputs = tuple(self._see(ref, layer.order) for ref in layer.inputs)
-            made = module_function(replace(layer, inputs=inputs), info)
-            if made is None:
+            known = info
+            if inputs != layer.inputs:
+                # the layer's own Python comes first: nn.MultiheadAttention swaps batch
+                # and time of a query with three dimensions, and leaves one with two
+                known = info or self.graph.rec.modules.get(layer.name)
+            made = None
+            if known is not None:
+                now = replace(layer, inputs=inputs)
+                made = inner_function(now, known, self.graph.rec.modules)
+            if made is not None:
+                self.touched = True
+                return made
+            if info is not None:
                 raise _Unknown
-            return made
         base = self.repair.calls.get(failing.index, failing)
         order = failing.order if failing.index >= 0 else (layer.order if layer else 0)
         inputs = tuple(self._see(ref, order) for ref in base.inputs)

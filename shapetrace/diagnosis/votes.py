@@ -48,7 +48,8 @@ def elect(
         votes.append((1, f"{_few(fit)} take {right.size} too, none takes {left.size}"))
     elif len(wide) > 1 and not fit:
         votes.append((-1, f"{_few(wide)} take {left.size}, none takes {right.size}"))
-    took = [name for name in _takers(graph, found, consumer) if name != producer]
+    took = list(dict.fromkeys(_takers(graph, found, consumer, left.size)))
+    took = [name for name in took if name != producer]
     if took:
         votes.append((-1, f"{_few(took)} took {left.size} before it"))
     total = sum(weight for weight, _ in votes)
@@ -148,17 +149,20 @@ def widths(graph: Graph, but: set[str | None], size: int) -> list[str]:
     return found
 
 
-def _takers(graph: Graph, found: tuple[Leaf, ...], consumer: str) -> Iterator[str]:
-    """Normalisations on the way that took the size as it is."""
+def _takers(
+    graph: Graph, found: tuple[Leaf, ...], consumer: str, size: int
+) -> Iterator[str]:
+    """Normalisations on the way whose own width the size is; one that a dimension only
+    passes by, as a height does, has no say in it."""
     for leaf in found:
         for hop in leaf.hops:
             layer = graph.layer_of(hop.call)
-            if (
-                layer is not None
-                and layer.name != consumer
-                and _is_norm(graph, layer.name)
-            ):
-                yield layer.name
+            if layer is None or layer.name == consumer:
+                continue
+            if _is_norm(graph, layer.name):
+                weight = graph.rec.modules[layer.name].parameters[:1]
+                if weight and weight[0].shape == (size,):
+                    yield layer.name
 
 
 def _few(names: list[str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.problem import Spot
 from shapetrace.diagnosis.suspects import changers, leaves, owner
-from shapetrace.lineage import Hop
+from shapetrace.lineage import Graph, Hop
 from shapetrace.records import ModuleInfo
 
 _NORMS = ("BatchNorm", "InstanceNorm", "SyncBatchNorm")
@@ -76,6 +77,15 @@ def producers(desk: Desk, spot: Spot, wanted: int) -> Iterator[Candidate | None]
         yield from _windows(desk, leaf.hops)
 
 
+def is_width(graph: Graph, tensor: int, dim: int) -> bool:
+    """Whether a size is how many features or channels a layer gives: none of these is
+    to be left out, as steps of a sequence or rows of an image may be."""
+    end = graph.trail(tensor, dim).end
+    name = owner(graph, end.tensor) if end.kind == "parameter" else None
+    info = None if name is None else graph.rec.modules.get(name)
+    return info is not None and width_name(info) is not None
+
+
 def _scaled(old: int, size: int, wanted: int) -> int:
     """The width that gives `wanted` where `old` gave `size` (a part or a sum of it)."""
     if size == old:
@@ -98,6 +108,15 @@ def _windows(desk: Desk, hops: tuple[Hop, ...]) -> Iterator[Candidate | None]:
             kernel = (kernel,)
         if not info.type.startswith("Conv") or not kernel:
             continue
+        if info.type.startswith("ConvTranspose") and len(kernel) > 1:
+            # one axis left as it is, where encoders pool all axes but that one
+            axis = hop.dim - len(graph.tensors[hop.tensor].shape) + len(kernel)
+            ones = tuple(1 if at == axis else n for at, n in enumerate(kernel))
+            if axis >= 0 and info.attributes.get("stride") == kernel != ones:
+                changes = {"kernel_size": ones, "stride": ones}
+                words = f"kernel_size and stride {ones} instead of {kernel}"
+                made = desk.rebuild(info.name, changes, words)
+                yield None if made is None else replace(made, strong=True)
         padding = tuple(size // 2 for size in kernel)
         if info.attributes.get("padding") != padding and any(padding):
             yield desk.rebuild(info.name, {"padding": padding})

@@ -10,7 +10,7 @@ from shapetrace.signatures.engine import (
     predict,
     relate,
 )
-from shapetrace.signatures.layers import module_function, relate_module
+from shapetrace.signatures.layers import inner_function, module_function, relate_module
 from shapetrace.signatures.losses import is_loss, loss_input, loss_target
 from shapetrace.signatures.relation import Conflict, DimOrigin, How, Relation, Side
 
@@ -25,6 +25,7 @@ __all__ = [
     "broadcasts",
     "conflicts",
     "coverage",
+    "inner_function",
     "is_loss",
     "loss_input",
     "loss_target",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +25,8 @@ class _Layer(NamedTuple):
 
 
 _ATTENTION = "torch.nn.modules.activation.MultiheadAttention"
+#: what its forward takes, by place
+_ATTENDED = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
 _WB = ("weight", "bias")
 _CONV = ("stride", "padding", "dilation", "groups")
 _POOL = ("kernel_size", "stride", "padding", "ceil_mode")
@@ -169,6 +173,42 @@ def module_function(call: ModuleCall, info: ModuleInfo) -> FunctionCall | None:
     if layer.function == "pad" and isinstance(kwargs.get("pad"), int):
         kwargs["pad"] = (kwargs["pad"],) * (2 * int(info.type[-2]))
     return _function(call, layer.function, inputs, args, kwargs)
+
+
+def inner_function(
+    call: ModuleCall, info: ModuleInfo, modules: Mapping[str, ModuleInfo]
+) -> FunctionCall | None:
+    """The function that a layer's forward calls, for what that demands of the inputs;
+    what it returns need not be in the order of the layer's output."""
+    if info.qualname != _ATTENTION:
+        return module_function(call, info)
+    given = {ref.path: ref for ref in call.inputs}
+    found: dict[str, TensorRef] = {}
+    for place, name in enumerate(_ATTENDED):
+        ref = given.get(f"args[{place}]") or given.get(f"kwargs['{name}']")
+        if ref is not None:
+            found[name] = ref
+    if not {"query", "key", "value"} <= found.keys():
+        return None
+    if info.attributes.get("batch_first") and len(found["query"].shape) == 3:
+        for name in _ATTENDED[:3]:
+            shape = found[name].shape
+            found[name] = replace(found[name], shape=(*shape[1::-1], *shape[2:]))
+    out = modules.get(f"{info.name}.out_proj" if info.name else "out_proj")
+    found |= {ref.path: ref for ref in (*info.parameters, *info.buffers)}
+    if out is not None:
+        found |= {f"out_proj_{ref.path}": ref for ref in out.parameters}
+    kwargs: dict[str, Any] = {
+        name: _placed(ref, f"kwargs['{name}']") for name, ref in found.items()
+    }
+    inputs = tuple(kwargs.values())
+    kwargs["embed_dim_to_check"] = info.attributes.get("embed_dim")
+    kwargs["num_heads"] = info.attributes.get("num_heads")
+    kwargs |= {"add_zero_attn": False, "dropout_p": 0.0}
+    kwargs["use_separate_proj_weight"] = "q_proj_weight" in found
+    for name in ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v", "out_proj_bias"):
+        kwargs.setdefault(name, None)
+    return _function(call, "multi_head_attention_forward", inputs, (), kwargs)
 
 
 def _attention(call: ModuleCall, info: ModuleInfo) -> Relation | None:

@@ -43,12 +43,18 @@ def match_best(signatures: Sequence[Signature], b: Bound) -> Answer:
             nearest = found
     if nearest is None:
         tries = [_match(signature, b) for signature in signatures]
-        nearest = min(tries, key=lambda found: len(found.ranks))
+        nearest = min(tries, key=_farness)
     answer = nearest.answer
     answer.conflicts = nearest.ranks + answer.conflicts
     if len(signatures) > 1:
         answer.conflicts[:1] = _rank_among(signatures, b) or answer.conflicts[:1]
     return answer
+
+
+def _farness(found: _Match) -> tuple[int, int]:
+    """By how many dimensions the worst operand is off, and how many are."""
+    off = [abs(clash.left.size - clash.right.size) for clash in found.ranks]
+    return max(off, default=0), len(off)
 
 
 def _plausible(signature: Signature, b: Bound) -> bool:

@@ -107,6 +107,11 @@ def _sequence(
     _check(answer, "hidden_size", (states[0], len(states[0].shape) - 1), out)
     if not projected:
         _check_rows(answer, (into,), _gates(name), out)
+    stacked = layers * (2 if both else 1)
+    if len(states[0].shape) == 3 and states[0].shape[0] != stacked:
+        left = Side(states[0].pos, 0, states[0].shape[0], "num_layers")
+        right = Side(None, None, stacked, "num_layers")
+        answer.conflicts.append(Conflict("size", "num_layers", left, right))
     batch = None
     if rank == 3:
         batch = 0 if batch_first else 1

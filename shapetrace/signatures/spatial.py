@@ -34,6 +34,10 @@ def interpolate(b: Bound) -> Answer:
     if not 3 <= len(op.shape) <= 5:
         conflict = rank_conflict("input", op.pos, len(op.shape), 4, "3-D to 5-D")
         return Answer(conflicts=[conflict])
+    wanted = b.value("size")
+    if isinstance(wanted, (tuple, list)) and len(wanted) != len(op.shape) - 2:
+        rank = len(wanted) + 2
+        return Answer(conflicts=[rank_conflict("input", op.pos, len(op.shape), rank)])
     dims = all_same(op.pos, op.shape)
     for i, size in enumerate(op.shape[2:]):
         how, result, note = resize(b, i, size)
@@ -191,6 +195,31 @@ def unfold(b: Bound) -> Answer:
     sources = [(op.pos, c + 1), (op.pos, c + 2)]
     note = f"{counts[0]}·{counts[1]} blocks"
     dims.append(joined("window", sources, prod(counts), note))
+    return Answer([dims])
+
+
+@rule("stft", "input n_fft hop_length win_length window center pad_mode normalized "
+      "onesided return_complex")
+def stft(b: Bound) -> Answer:
+    """Frequencies, and as many frames as windows fit into the signal."""
+    op = b.need("input")
+    if len(op.shape) not in (1, 2):
+        return Answer(conflicts=[rank_conflict("input", op.pos, len(op.shape), 2)])
+    n_fft, last = b.integer("n_fft"), len(op.shape) - 1
+    hop, center, onesided = (b.value(n) for n in ("hop_length", "center", "onesided"))
+    hop = n_fft // 4 if hop is None else hop
+    is_complex = b.call.inputs[op.pos].dtype.is_complex
+    if not isinstance(hop, int) or hop < 1 or is_complex and onesided is None:
+        raise Unknown
+    pads = 0 if center is False else 2 * (n_fft // 2)
+    frames = (op.shape[last] + pads - n_fft) // hop + 1
+    bins = n_fft if onesided is False else n_fft // 2 + 1
+    dims = all_same(op.pos, op.shape)[:last]
+    dims.append(made("argument", bins, f"n_fft={n_fft}"))
+    note = f"({op.shape[last]}{f' + {pads}' if pads else ''} - {n_fft}) / {hop} + 1"
+    dims.append(of("window", op.pos, last, frames, note))
+    if not b.flag("return_complex"):
+        dims.append(made("new", 2, "real and imaginary"))
     return Answer([dims])
 
 
