@@ -39,6 +39,12 @@ def explain(code):
         return f"{scope['t'].explain()}\n"
 
 
+def alike(text):
+    """Without the name that torch 2.15 puts before the message of a product, and
+    without the line breaks, which it moves."""
+    return " ".join(text.replace("RuntimeError: addmm: ", "RuntimeError: ").split())
+
+
 def printed(code, scope):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
@@ -56,7 +62,7 @@ def test_recipe_says_what_the_page_shows(title):
         end = page.index("```", at)
         PAGE.write_text(page[:at] + explained + page[end:])
         return
-    assert explained == said
+    assert alike(explained) == alike(said)
 
 
 def test_every_scenario_has_its_recipe():
@@ -69,7 +75,7 @@ def test_every_scenario_has_its_recipe():
 def scrubbed(text):
     """The lines, without times and rates, in an order that they do not decide."""
     text = re.sub(r"-?\d+\.\d+( ?[kMGT]\b|%)?", "#", text)
-    return sorted(" ".join(line.split()) for line in text.splitlines())
+    return sorted(alike(line) for line in text.splitlines())
 
 
 @pytest.mark.parametrize("name", ["profiler.md", "explanation.md"])

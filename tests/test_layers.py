@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "shapetrace"
 #: from the first to the last: each may import those before it, and its own files
 LAYERS = """
     errors records source tensors clocks extensions device memory backward
-    events tape module_calls function_calls recorder names snapshot replay limit extras calibration roots signatures lineage
+    events tape module_calls function_calls recorder names snapshot replay limit extras
+    calibration roots signatures lineage
     losses diagnosis expectation checks costs views comparison analyses reports tracing
     distributed cli ipython pytest_plugin __main__ __init__
 """.split()
