@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from shapetrace.lineage import Graph
 from shapetrace.records import Broadcast, FunctionCall, TensorRef
-from shapetrace.signatures import broadcasts, is_loss, loss_input, loss_target
+from shapetrace.signatures import (
+    broadcasts,
+    is_elementwise,
+    is_loss,
+    loss_input,
+    loss_target,
+)
 
 
 def losses(graph: Graph) -> tuple[FunctionCall, ...]:
@@ -75,12 +81,13 @@ def is_loss_like(graph: Graph, call: FunctionCall) -> bool:
         return True
     if call.parent is not None or len(call.inputs) != 2:
         return False
+    if not (is_elementwise(call.name) or call.name in _DISTANCES):
+        return False  # joining, looking up and multiplying matrices compare nothing
     a, b = (graph.from_model(ref.id) for ref in call.inputs)
-    return a != b and call.name not in _NO_LOSS
+    return a != b
 
 
-#: joining and looking up are no comparison
-_NO_LOSS = {"cat", "stack", "getitem", "gather", "index_select", "matmul", "mm", "bmm"}
+_DISTANCES = ("cdist", "dist", "pairwise_distance", "cosine_similarity")
 
 
 def sides(

@@ -126,7 +126,11 @@ class Tape:
 
     def read_failed(self, args: Any, kwargs: dict[str, Any]) -> None:
         """After a call raised: the range of its integer tensors may explain it."""
-        for value in (*args, *kwargs.values()):
+        values = [*args, *kwargs.values()]
+        for value in args:
+            if type(value) in (tuple, list):  # x[:, index]
+                values += value
+        for value in values:
             if isinstance(value, torch.Tensor) and value.device.type == "cpu":
                 self.read_range(value)
 

@@ -17,9 +17,9 @@ from shapetrace.diagnosis.blame_other import (
     blame_range,
     blame_rank,
     blame_unknown,
-    blame_unlike,
     blame_view,
 )
+from shapetrace.diagnosis.blame_types import blame_unlike
 from shapetrace.diagnosis.makers import holds
 from shapetrace.diagnosis.order import disordered
 from shapetrace.diagnosis.problem import Problem

@@ -10,7 +10,6 @@ from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     changers,
     leaves,
-    made_in_model,
     of_call,
     of_data,
     of_module,
@@ -18,7 +17,7 @@ from shapetrace.diagnosis.suspects import (
     takes_shape,
 )
 from shapetrace.lineage import Call, Graph
-from shapetrace.records import Culprit, FunctionCall, ModuleCall
+from shapetrace.records import Culprit, FunctionCall
 
 
 #: picks and puts by an index that must have as many dimensions as the tensor
@@ -148,74 +147,14 @@ def _first_unlike(call: FunctionCall, shape: tuple[int, ...]) -> int:
     return dim
 
 
-def blame_unlike(graph: Graph, problem: Problem) -> Iterable[Culprit]:
-    """Two element types or devices: the data, or the call that cast or moved it."""
-    left, right = problem.left, problem.right
-    if left is None or left.tensor is None:
-        return
-    kind = problem.kind
-    odd = right if problem.loss and right is not None else left
-    assert odd.tensor is not None
-    own = str(getattr(graph.tensors[odd.tensor], kind)).removeprefix("torch.")
-    against = left if odd is right else right
-    if against is not None and against.tensor is not None:
-        wanted = str(getattr(graph.tensors[against.tensor], kind)).removeprefix(
-            "torch."
-        )
-    else:
-        wanted = "another"
-    reason = f"is {own}, {wanted} is wanted"
-    held = _held(graph, problem)
-    if held is not None:
-        yield of_module(
-            held,
-            reason=f"uses a tensor that is neither parameter nor buffer: {reason}",
-        )
-    if not graph.from_model(odd.tensor):
-        made = made_in_model(graph, odd.tensor)
-        if made is not None and problem.layer is None and not problem.loss:
-            yield of_call(graph, made, reason=reason)
-        yield of_data(graph, odd.tensor, target=problem.loss, reason=reason)
-        if problem.layer is not None:
-            yield of_module(problem.layer, reason=f"holds {wanted} parameters")
-        else:
-            yield from enclosing(graph, problem.call, f"combines {own} with {wanted}")
-        return
-    if problem.layer is not None:
-        yield of_module(problem.layer, reason=f"holds {wanted} parameters, gets {own}")
-    caster = _caster(graph, odd.tensor, kind)
-    if caster is not None:
-        yield of_call(graph, caster, reason=f"gives {own}")
-    yield from enclosing(graph, problem.call, f"combines {own} with {wanted}")
-
-
-def _held(graph: Graph, problem: Problem) -> ModuleCall | None:
-    """The module that seems to hold the odd tensor as a plain attribute: it came from
-    outside the trace, and not through the module's inputs."""
-    module = graph.module_of(problem.call)
-    if module is None or problem.layer is not None:
-        return None
-    given = {ref.id for ref in module.inputs}
-    for spot in problem.spots:
-        origin = graph.origin(spot.tensor) if spot.tensor is not None else None
-        if origin is not None and origin.kind == "outside" and spot.tensor not in given:
-            return module
-    return None
-
-
-def _caster(graph: Graph, tensor: int, kind: str) -> Call | None:
-    """The oldest call of the unbroken run that has the odd type or device."""
-    odd = getattr(graph.tensors[tensor], kind)
-    found: Call | None = None
-    for made, call in graph.chain(tensor):
-        if getattr(graph.tensors[made], kind) != odd:
-            break
-        found = call
-    return found
-
-
 def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     left, right = problem.left, problem.right
+    if left is not None and left.tensor is None and right is not None:
+        yield of_call(graph, problem.call, reason=f"asks for index {left.size}")
+        if right.tensor is not None and right.dim is not None:
+            found = leaves(graph, right.tensor, right.dim)
+            yield from producers(graph, found, right, Spot(None, None, 0))
+        return
     if left is None or left.tensor is None:
         return
     span = graph.rec.value_ranges.get(left.tensor, (left.size, left.size))
@@ -252,6 +191,9 @@ def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     yield data
     if table is not None:
         yield table
+    elif right is not None and right.tensor is not None and right.dim is not None:
+        found = leaves(graph, right.tensor, right.dim)
+        yield from producers(graph, found, right, Spot(None, None, span[1] + 1))
 
 
 def blame_container(graph: Graph, problem: Problem) -> Iterable[Culprit]:

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.desk import Candidate, Desk, is_method
 from shapetrace.diagnosis.blame_other import BY_INDEX
@@ -14,6 +16,7 @@ from shapetrace.diagnosis.factories import sized_by_input
 from shapetrace.diagnosis.fixes_layer import moved
 from shapetrace.diagnosis.joins import JOINS, other_dim
 from shapetrace.diagnosis.letters import relettered
+from shapetrace.diagnosis.outliers import at_home
 from shapetrace.diagnosis.order import arranger, placements, reorder, wanted_order
 from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, other_view
 from shapetrace.diagnosis.rewrite import find, suffixed
@@ -236,12 +239,20 @@ def _unlike(desk: Desk, call: FunctionCall) -> Found:
     """One operand cast or moved to the type or place of the other."""
     left, right = desk.problem.left, desk.problem.right
     refs = {ref.id: ref for ref in call.inputs}
+    if left is not None and right is None and desk.problem.name == "int64":
+        for index in call.inputs:
+            if index.id == left.tensor:
+                about = desk.about_data(index.id)
+                yield desk.edit(index, edits.cast(torch.int64), about)
+        return
     for spot, other in ((left, right), (right, left)):
         if spot is None or other is None or spot.tensor is None or other.tensor is None:
             continue
         ref, model = refs.get(spot.tensor), refs.get(other.tensor)
         if ref is None or model is None or desk.graph.is_parameter(ref.id):
             continue
+        if at_home(desk.graph, ref.id, desk.problem.kind):
+            continue  # the other one is to change
         about = desk.about_data(ref.id)
         if desk.problem.loss and ref.id == (right.tensor if right else None):
             about = "target"

@@ -285,9 +285,21 @@ def _unlike(desk: Desk, ref: TensorRef) -> Found:
     """The input cast, or moved, to what the layer's parameters are."""
     own = [r for r in desk.problem.call.inputs if desk.graph.is_parameter(r.id)]
     about = desk.about_data(ref.id)
+    left, layer = desk.problem.left, desk.problem.layer
+    if left is not None and layer is not None and left.tensor is not None:
+        if desk.graph.is_parameter(left.tensor) and own:
+            to = ref.device if desk.problem.kind == "device" else ref.dtype
+            words = "as the rest of the model"
+            place = f'"{to}"' if desk.problem.kind == "device" else str(to)
+            line = f"{desk.path(layer.name)}.to({place})"
+            yield Candidate(line, words, None, None, f"module:{layer.name}")
+            return
     if desk.problem.kind == "device":
         device = own[0].device if own else ref.device
         yield moved(desk, ref, device, about)
+        whole = desk.root_edit(_to(device))
+        # what layers do on devices that differ is not worked out
+        yield None if whole is None else replace(whole, repair=None)
         return
     if own and own[0].dtype != ref.dtype:
         yield desk.edit(ref, edits.cast(own[0].dtype), about)
@@ -301,7 +313,9 @@ def moved(
     desk: Desk, ref: TensorRef, device: torch.device, about: str
 ) -> Candidate | None:
     """A tensor on the device of the others."""
-    edit = Edit(
-        f'{{}}.to("{device}")', lambda t: t, f"moves it to {device}", device=device
-    )
-    return desk.edit(ref, edit, about)
+    return desk.edit(ref, _to(device), about)
+
+
+def _to(device: torch.device) -> Edit:
+    text = f'{{}}.to("{device}")'
+    return Edit(text, lambda t: t, f"moves it to {device}", device=device)

@@ -15,6 +15,7 @@ from shapetrace.diagnosis.suspects import (
     of_module,
     owner,
     remark,
+    source_size,
     takes_shape,
 )
 from shapetrace.lineage import Graph, Hop
@@ -34,7 +35,9 @@ def producers(
         for hop in changers(graph, leaf.hops):
             how = hop.origin.how
             size = graph.size(hop.tensor, hop.dim)
-            expected = right.size if len(found) == 1 and size == left.size else None
+            expected = None
+            if len(found) == 1 and size == left.size and right.size > 0:
+                expected = right.size
             if how == "window":
                 if is_uneven(graph, hop):
                     odd.append(
@@ -49,6 +52,8 @@ def producers(
                 continue
             if not hop.call.inputs:
                 continue  # a factory: named as data below
+            if how == "product" and source_size(graph, hop) == size:
+                continue  # it joins nothing but ones to it
             culprits.append(
                 of_call(
                     graph,

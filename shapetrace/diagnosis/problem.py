@@ -3,56 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
+from shapetrace.diagnosis.clash import Kind, Problem, Spot
+from shapetrace.diagnosis.outliers import other_devices, other_types, out_of_range
 from shapetrace.lineage import Graph
 from shapetrace.losses import is_loss_like, sides
-from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import FunctionCall, ModuleCall
 from shapetrace.signatures import Conflict, Side, conflicts, inner_function
 
-Kind = Literal[
-    "size",  # two dimensions of different size
-    "rank",  # a tensor with the wrong number of dimensions
-    "numel",  # a view that asks for another number of elements
-    "dtype",  # two element types that do not go together
-    "device",  # two devices
-    "range",  # an index beyond a table or a number of classes
-    "container",  # a tuple or dict where a tensor is wanted
-    "other",  # anything else: PyTorch's message is all there is
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """One side: dimension `dim` (None: the whole tensor) of tensor `tensor` (None: a
-    number among the arguments), its size and its role in the signature."""
-
-    tensor: int | None
-    dim: int | None
-    size: int
-    role: str = ""
-    input: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`left` is the side of the data or prediction, `right` that of the parameter,
-    target, second operand or argument. `layer` is torch's own layer that made the
-    call, or None where the user's code did."""
-
-    kind: Kind
-    call: FunctionCall
-    layer: ModuleCall | None
-    left: Spot | None = None
-    right: Spot | None = None
-    name: str = ""
-    loss: bool = False
-    conflicts: tuple[Conflict, ...] = ()
-
-    @property
-    def spots(self) -> tuple[Spot, ...]:
-        return tuple(spot for spot in (self.left, self.right) if spot is not None)
+__all__ = ["Problem", "Spot", "find_problem", "from_module"]
 
 
 def find_problem(graph: Graph, call: FunctionCall) -> Problem:
@@ -61,7 +20,7 @@ def find_problem(graph: Graph, call: FunctionCall) -> Problem:
     layer = graph.layer_of(call)
     loss = is_loss_like(graph, call)
     message = call.error.message if call.error else ""
-    for find in (_container, _range, _types, _devices):
+    for find in (_container, out_of_range, other_types, other_devices):
         problem = find(graph, call, layer, loss, message)
         if problem is not None:
             return problem
@@ -201,108 +160,3 @@ def _container(
             spot = Spot(ref.id, None, 0, ref.path)
             return Problem("container", call, layer, spot, None, "", loss)
     return None
-
-
-def _range(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    message: str,
-) -> Problem | None:
-    """An index beyond its table; the values were read when the call raised."""
-    if call.error is None or call.error.type != "IndexError":
-        return None
-    if "out of" not in message or "bounds" not in message and "range" not in message:
-        return None
-    if "Dimension out of range" in message:
-        return None
-    for position, ref in enumerate(call.inputs):
-        span = graph.rec.value_ranges.get(ref.id)
-        if span is None:
-            continue
-        size = _table_size(graph, call, ref)
-        bad = span[0] if span[0] < 0 else span[1]
-        left = Spot(ref.id, None, bad, "index", position)
-        return Problem("range", call, layer, left, size, "index", loss)
-    return None
-
-
-def _table_size(graph: Graph, call: FunctionCall, index: TensorRef) -> Spot | None:
-    """What an index may go up to: rows of a table, or classes of a prediction."""
-    for position, ref in enumerate(call.inputs):
-        if ref.id == index.id or not ref.shape:
-            continue
-        if is_loss_like(graph, call):
-            dim = 1 if len(ref.shape) > 1 else 0
-            return Spot(ref.id, dim, ref.shape[dim], "classes", position)
-        return Spot(ref.id, 0, ref.shape[0], "num_embeddings", position)
-    return None
-
-
-def _types(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    message: str,
-) -> Problem | None:
-    low = message.lower()
-    words = (
-        *("dtype", "scalar type", "floating point type", "bias type", "weight type"),
-        *("expected object of", "not implemented for", "expected tensor for argument"),
-    )
-    if not any(word in low for word in words):
-        return None
-    if "expected all tensors" in low or "same device" in low:
-        return None
-    return _odd_pair(graph, call, layer, loss, "dtype")
-
-
-def _devices(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    message: str,
-) -> Problem | None:
-    devices = {str(ref.device) for ref in call.inputs if ref.shape}
-    if len(devices) < 2:
-        return None
-    if "device" not in message and not message.startswith("Input type"):
-        return None
-    return _odd_pair(graph, call, layer, loss, "device")
-
-
-def _odd_pair(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    kind: Literal["dtype", "device"],
-) -> Problem:
-    """The tensor that is unlike, and one that it is unlike. A loss judges its target,
-    a layer its data; elsewhere the majority is right."""
-    refs = list(call.inputs)
-    if not refs:
-        return Problem("other", call, layer, loss=loss)
-    if loss:
-        prediction, target = sides(graph, call)
-        if prediction is not None and target is not None:
-            left = _whole(call, prediction)
-            return Problem(kind, call, layer, left, _whole(call, target), kind, True)
-    own = [ref for ref in refs if graph.is_parameter(ref.id)]
-    data = [ref for ref in refs if not graph.is_parameter(ref.id)]
-    for ref in data:
-        others = own or [other for other in data if other.id != ref.id]
-        for other in others:
-            if getattr(ref, kind) != getattr(other, kind):
-                left, right = _whole(call, ref), _whole(call, other)
-                return Problem(kind, call, layer, left, right, kind, loss)
-    left = _whole(call, data[0] if data else refs[0])
-    return Problem(kind, call, layer, left, None, kind, loss)
-
-
-def _whole(call: FunctionCall, ref: TensorRef) -> Spot:
-    position = next(i for i, other in enumerate(call.inputs) if other is ref)
-    return Spot(ref.id, None, 0, "", position)

@@ -29,8 +29,12 @@ def _clash(graph: Graph, problem: Problem) -> str:
         return "it was given a container, not one tensor of it"
     if left is None:
         return ""
+    if kind == "dtype" and right is None and problem.name == "int64":
+        return f"{operand(problem, left)} is {_attribute(graph, left, kind)}, not int64"
     if kind == "range":
-        limit = f"; {right.size} ({right.role}) exist" if right is not None else ""
+        limit = ""
+        if right is not None:
+            limit = f"; {right.size} ({right.role or f'dim {right.dim}'}) exist"
         return f"index {left.size} is out of range{limit}"
     if kind == "rank":
         return _ranks(graph, problem, left, right)

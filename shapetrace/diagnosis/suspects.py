@@ -54,8 +54,10 @@ def changers(graph: Graph, hops: tuple[Hop, ...]) -> list[Hop]:
 
 
 def source_size(graph: Graph, hop: Hop) -> int | None:
-    """The size before a hop, where it has one source."""
+    """The size before a hop, where it has one source; factors of 1 do not count."""
     sources = graph.source_ids(hop.call, hop.origin)
+    if hop.origin.how == "product":
+        sources = tuple(s for s in sources if graph.size(*s) != 1) or sources[:1]
     return graph.size(*sources[0]) if len(sources) == 1 else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shapetrace.signatures.coverage import Coverage, coverage
+from shapetrace.signatures.elementwise import is_elementwise
 from shapetrace.signatures.engine import (
     argument_name,
     broadcasts,
@@ -26,6 +27,7 @@ __all__ = [
     "conflicts",
     "coverage",
     "inner_function",
+    "is_elementwise",
     "is_loss",
     "loss_input",
     "loss_target",

@@ -46,6 +46,17 @@ maximum minimum mod mul multiply ne nextafter not_equal or pow remainder
 rshift rsub sub subtract true_divide truediv where xlogy xlog1py xor zeta complex polar
 """
 
+_BROADCAST = frozenset(BROADCAST.split())
+
+
+def is_elementwise(name: str) -> bool:
+    """Whether a function works element by element on tensors that broadcast.
+
+    >>> is_elementwise("sub_"), is_elementwise("conv2d")
+    (True, False)
+    """
+    return name.rstrip("_") in _BROADCAST
+
 
 @rule(UNARY)
 def first_shape(b: Bound) -> Answer:

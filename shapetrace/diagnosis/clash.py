@@ -1,0 +1,52 @@
+"""What a clash is: the two sides that do not fit in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shapetrace.records import FunctionCall, ModuleCall
+from shapetrace.signatures import Conflict
+
+Kind = Literal[
+    "size",  # two dimensions of different size
+    "rank",  # a tensor with the wrong number of dimensions
+    "numel",  # a view that asks for another number of elements
+    "dtype",  # two element types that do not go together
+    "device",  # two devices
+    "range",  # an index beyond a table or a number of classes
+    "container",  # a tuple or dict where a tensor is wanted
+    "other",  # anything else: PyTorch's message is all there is
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One side: dimension `dim` (None: the whole tensor) of tensor `tensor` (None: a
+    number among the arguments), its size and its role in the signature."""
+
+    tensor: int | None
+    dim: int | None
+    size: int
+    role: str = ""
+    input: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`left` is the side of the data or prediction, `right` that of the parameter,
+    target, second operand or argument. `layer` is torch's own layer that made the
+    call, or None where the user's code did."""
+
+    kind: Kind
+    call: FunctionCall
+    layer: ModuleCall | None
+    left: Spot | None = None
+    right: Spot | None = None
+    name: str = ""
+    loss: bool = False
+    conflicts: tuple[Conflict, ...] = ()
+
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        return tuple(spot for spot in (self.left, self.right) if spot is not None)

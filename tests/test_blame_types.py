@@ -1,0 +1,120 @@
+"""Who is named where element types, devices or indices do not fit: on evidence of what
+the rest of the model is. The meta device stands for an accelerator."""
+
+import pytest
+import torch
+from torch import nn
+
+import shapetrace
+
+
+def failure(model, *inputs):
+    with pytest.raises((RuntimeError, IndexError)):
+        with shapetrace.trace(model) as t:
+            model(*inputs)
+    return t.failure
+
+
+def first(found):
+    return found.culprits[0].kind, found.culprits[0].name
+
+
+class Noisy(nn.Module):
+    """Draws its noise where tensors are made by default."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.lin(x) + torch.randn(x.shape)
+
+
+class Positions(nn.Module):
+    """Holds its table as a plain attribute, which `.to()` does not move."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(4, 4)
+        self.table = torch.zeros(9, 4)
+
+    def forward(self, x):
+        return self.lin(x) + self.table[: x.size(0)]
+
+
+def test_a_tensor_made_elsewhere_than_the_model_is_the_odd_one():
+    found = failure(Noisy().to("meta"), torch.randn(3, 4, device="meta"))
+    assert first(found) == ("function", "randn")
+    assert '.to("meta")' in found.fixes[0].line
+
+
+def test_a_plain_attribute_that_stayed_behind_is_its_modules():
+    found = failure(Positions().to("meta"), torch.randn(3, 4, device="meta"))
+    assert first(found) == ("module", "")
+    assert ".to() does not reach it" in found.culprits[0].reason
+
+
+def test_data_left_behind_is_named_though_layers_passed_it_on():
+    model = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(4, 3)).to("meta")
+    assert first(failure(model, torch.randn(2, 2, 2)))[0] == "input"
+
+
+def test_one_layer_unlike_all_others_is_the_odd_one():
+    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(5)])
+    model[2].double()
+    found = failure(model, torch.randn(2, 4))
+    assert first(found) == ("module", "2")
+    assert found.fixes[0].line == "model[2].to(torch.float32)"
+
+
+class Times(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(8, 4)
+
+    def forward(self, t):
+        return self.lin(t[:, None].float() * torch.ones(8))
+
+
+def test_a_cast_in_the_forward_is_named_and_not_the_data():
+    found = failure(Times().double(), torch.arange(5))
+    assert first(found) == ("function", "float")
+    assert "gives float32; float64 is wanted" in str(found)
+
+
+class Picks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(4, 3)
+
+    def forward(self, x, index):
+        return self.lin(x).gather(1, index)
+
+
+def test_an_index_of_floats_is_named_with_the_type_it_must_have():
+    found = failure(Picks(), torch.randn(5, 4), torch.zeros(5, 1))
+    assert first(found)[0] == "input"
+    assert "`index` is float32, not int64" in str(found)
+    assert "index.long()" in found.fixes[0].line
+
+
+def test_an_index_beyond_a_dimension_is_named_with_its_values():
+    found = failure(Picks(), torch.randn(5, 4), torch.full((5, 1), 7))
+    assert first(found)[0] == "input"
+    assert "values from 7 to 7, allowed are 0 to 2" in found.culprits[0].reason
+
+
+class Second(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 6)
+
+    def forward(self, x):
+        return self.lstm(x)[1][0][1]
+
+
+def test_a_number_beyond_a_dimension_is_told_from_an_index_tensor():
+    found = failure(Second(), torch.randn(5, 2, 4))
+    assert "index 1 is out of range; 1 (dim 0) exist" in found.message
+    assert first(found) == ("function", "getitem")
+    assert found.culprits[1].name == "lstm"
