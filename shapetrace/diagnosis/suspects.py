@@ -188,12 +188,12 @@ def _since_right(graph: Graph, hops: tuple[Hop, ...], other: Place) -> list[Hop]
 
 def maker(graph: Graph, tensor: int) -> FunctionCall | None:
     """The function that began a tensor of data: the oldest call behind it; None where
-    that one was given a tensor from outside the trace."""
+    that is in a forward, which was given a tensor from outside the trace."""
     made: FunctionCall | None = None
     for _, call in graph.chain(tensor):
         if isinstance(call, FunctionCall):
             made = call
-    if made is not None and not takes_shape(made):
+    if made is not None and made.parent is not None and not takes_shape(made):
         if any(graph.producer(ref.id) is None for ref in made.inputs):
             return None
     return made
