@@ -15,7 +15,6 @@ from shapetrace.diagnosis.blame_operands import blame_operands
 from shapetrace.diagnosis.blame_other import (
     blame_container,
     blame_range,
-    blame_rank,
     blame_unknown,
     blame_view,
 )
@@ -23,6 +22,7 @@ from shapetrace.diagnosis.blame_types import blame_unlike
 from shapetrace.diagnosis.makers import holds
 from shapetrace.diagnosis.order import disordered
 from shapetrace.diagnosis.problem import Problem
+from shapetrace.diagnosis.ranks import blame_rank
 from shapetrace.lineage import Graph
 from shapetrace.losses import sides
 from shapetrace.records import Culprit, ModuleCall

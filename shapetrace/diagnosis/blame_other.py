@@ -1,12 +1,14 @@
-"""Blame where it is not two sizes: ranks, views, types, indices, containers."""
+"""Blame where it is not two sizes: views, indices, containers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from shapetrace.diagnosis.blame_loss import blame_loss
+from shapetrace.diagnosis.clash import is_part
 from shapetrace.diagnosis.makers import enclosing, producers, spelled
 from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.returned import returned
 from shapetrace.diagnosis.suspects import (
     changers,
     leaves,
@@ -14,90 +16,9 @@ from shapetrace.diagnosis.suspects import (
     of_data,
     of_module,
     remark,
-    takes_shape,
 )
-from shapetrace.lineage import Call, Graph
+from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall
-
-
-#: picks and puts by an index that must have as many dimensions as the tensor
-BY_INDEX = ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
-#: products that take one number of dimensions only, where matmul takes any
-_STRICT = {"mm": 2, "addmm": 2, "bmm": 3, "baddbmm": 3, "mv": 2, "dot": 1}
-
-
-def blame_rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
-    """Who changed a number of dimensions, the tensor with fewer of them first: one was
-    left out, or taken away. What a module holds comes next, and then the data."""
-    if problem.loss:
-        return blame_loss(graph, problem)
-    call = problem.call
-    sides = [spot.tensor for spot in problem.spots if spot.tensor is not None]
-    sides.sort(key=lambda side: len(graph.tensors[side].shape))
-    if not sides:
-        return blame_unknown(graph, problem)
-    weighed = [
-        entry
-        for side in dict.fromkeys(sides)
-        if (entry := _of_rank(graph, problem, side)) is not None
-    ]
-    weighed.sort(key=lambda entry: entry[0])
-    found = [culprit for _, culprit in weighed]
-    if problem.layer is not None:
-        shape = graph.tensors[sides[0]].shape
-        return [
-            *found,
-            of_module(problem.layer, reason=f"cannot take {spelled(shape)}"),
-        ]
-    base = call.name.rstrip("_")
-    if base in BY_INDEX:
-        tensor = call.inputs[0].shape if call.inputs else ()
-        reason = f"wants an index of {len(tensor)} dimensions, as the tensor has"
-        return [of_call(graph, call, reason=reason), *found]
-    if base in _STRICT:
-        reason = f"takes {_STRICT[base]}-D only; matmul takes more"
-        return [of_call(graph, call, reason=reason), *found]
-    return [*found, *([of_call(graph, call, reason="takes both")] * (len(sides) > 1))]
-
-
-def _of_rank(graph: Graph, problem: Problem, side: int) -> tuple[int, Culprit] | None:
-    """Who gave a tensor its number of dimensions, and how late to name it: first the
-    newest call of the user's that changed the number, then the module that holds the
-    tensor, a layer that keeps the number, the data."""
-    shape = graph.tensors[side].shape
-    number = f"{len(shape)} dimension{'s' * (len(shape) != 1)}, {spelled(shape)}"
-    origin = graph.origin(side)
-    if graph.is_parameter(side) and origin is not None:
-        if problem.layer is not None and origin.name.startswith(problem.layer.name):
-            return None
-        holder, _, name = origin.name.rpartition(".")
-        around = graph.module_of(problem.layer or problem.call)
-        source = around.source if around is not None else problem.call.source
-        reason = f"holds `{name}` with {number}"
-        return 1, Culprit("module", holder, source=source, reason=reason)
-    newest: Call | None = None
-    for made, call in graph.chain(side):
-        old = call.inputs[0].shape if call.inputs else ()
-        new = graph.tensors[made].shape
-        changed = bool(call.inputs) and len(old) != len(new)
-        if changed and isinstance(call, FunctionCall) and call.direct:
-            verb = "adds a dimension" if len(new) > len(old) else "drops a dimension"
-            reason = f"{verb}: {spelled(old)} -> {spelled(new)}"
-            return 0, of_call(graph, call, reason=reason)
-        if newest is None:
-            newest, late = call, 2 * (not changed)
-    if newest is not None and takes_shape(newest):
-        reason = f"takes over the shape of its argument, {spelled(shape)}"
-        return 1, of_call(graph, newest, reason=reason)
-    if newest is None or not graph.from_model(side):
-        # outside of every module, what meets a prediction is its target
-        with_model = any(
-            spot.tensor is not None and graph.from_model(spot.tensor)
-            for spot in problem.spots
-        )
-        target = with_model and problem.call.parent is None
-        return 3, of_data(graph, side, target=target, reason=f"has {number}")
-    return late, of_call(graph, newest, reason=f"gives an output that has {number}")
 
 
 def blame_view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
@@ -198,8 +119,7 @@ def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
 
 def blame_container(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     """The module call whose whole output was passed on."""
-    inner = [ref.id for ref in problem.call.inputs if "[" in ref.path[6:]]
-    inner += [ref.id for ref in problem.call.inputs if "." in ref.path]
+    inner = [ref.id for ref in problem.call.inputs if is_part(ref.path)]
     for module in sorted(graph.rec.calls, key=lambda call: -call.end_order):
         ids = {ref.id for ref in module.outputs or ()}
         if module.output_type != "Tensor" and ids and ids & set(inner):
@@ -217,8 +137,12 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if "too small" in message or "greater than actual input" in message:
         yield from _too_small(graph, problem)
         return
+    around = graph.module_of(problem.layer or call)
+    given = list(returned(graph, around, message))
+    yield from given
     if problem.layer is not None:
-        yield of_module(problem.layer, reason="raised")
+        reason = "cannot take that" if given else "raised"
+        yield of_module(problem.layer, reason=reason)
         for ref in call.inputs:
             if not graph.is_parameter(ref.id):
                 if not graph.from_model(ref.id):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,3 +51,16 @@ class Problem:
     @property
     def spots(self) -> tuple[Spot, ...]:
         return tuple(spot for spot in (self.left, self.right) if spot is not None)
+
+
+_WHOLE = re.compile(r"args\[\d+\]|kwargs\['\w+'\]")
+
+
+def is_part(path: str) -> bool:
+    """Whether a tensor's path leads into a container that was given as an argument.
+
+    >>> is_part("args[0][1]"), is_part("kwargs['mask']")
+    (True, False)
+    """
+    whole = _WHOLE.match(path)
+    return whole is not None and whole.end() < len(path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from shapetrace.diagnosis.blame import blame
 from shapetrace.diagnosis.fixes import propose
+from shapetrace.diagnosis.plain import behind_forward, handed_on, in_forward
 from shapetrace.diagnosis.problem import Problem, find_problem, from_module
-from shapetrace.diagnosis.suspects import of_call, of_data, of_module
+from shapetrace.diagnosis.suspects import of_call
 from shapetrace.diagnosis.sentence import sentence
 from shapetrace.diagnosis.text import render
 from shapetrace.lineage import Call, Graph, GoodBatch, last_good, make_step, steps
@@ -32,16 +32,25 @@ def diagnose_failure(graph: Graph) -> Diagnosis | None:
     raised was caught where it arose, inside a module that went on."""
     call, module = failing(graph)
     if call is None and module is None:
-        return None
+        return _rendered(graph, behind_forward(graph))
     if call is not None:
         return _of_function(graph, call)
     assert module is not None
-    function = None if _given(graph, module) else from_module(graph, module)
-    if function is not None:
-        problem = find_problem(graph, function)
-        if problem.kind != "other":
-            return _of_function(graph, function, module)
-    return _of_module(graph, module)
+    given = handed_on(graph, module)
+    function = from_module(graph, module)
+    problem = find_problem(graph, function) if function is not None else None
+    if problem is not None and given is None and problem.kind != "other":
+        return _of_function(graph, problem.call, module)
+    found = in_forward(graph, module)
+    if problem is not None and given is not None:
+        whole = replace(problem, kind="container")
+        fixes = _fixes(graph, whole, found.culprits)
+        found = replace(found, fixes=fixes or found.fixes)
+    return _rendered(graph, found)
+
+
+def _rendered(graph: Graph, found: Diagnosis | None) -> Diagnosis | None:
+    return found and replace(found, text=render(graph, None, found))
 
 
 def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:
@@ -174,97 +183,6 @@ def _fixes(
         return propose(graph, problem, culprits)
     except Exception:  # an explanation without a fix is better than none
         return ()
-
-
-def _of_module(graph: Graph, module: ModuleCall) -> Diagnosis:
-    """Plain Python raised in a forward: all that can be said is where, with what, and
-    whether a module handed on a container."""
-    error = module.error
-    assert error is not None
-    culprits = []
-    container = _given(graph, module) or _last_container(graph, module)
-    if error.type in ("AttributeError", "TypeError", "IndexError") and container:
-        culprits.append(
-            of_module(
-                container, reason=f"returns {container.output_type}, not one tensor"
-            )
-        )
-    culprits += _told(graph, module, error.message)
-    culprits.append(of_module(module, reason=f"raised {error.type} in its forward"))
-    for ref in module.inputs:
-        if not graph.from_model(ref.id):
-            culprits.append(of_data(graph, ref.id, reason=f"has shape {ref.shape}"))
-            break
-    name = module.name or module.type
-    shapes = ", ".join(str(ref.shape) for ref in module.inputs)
-    message = (
-        f"`{name}` ({module.type}) raised {error.type} on {shapes}: {error.message}"
-    )
-    diagnosis = Diagnosis(
-        code="failure",
-        severity="error",
-        message=message,
-        where=f"module:{module.name}",
-        module=module.name,
-        source=error.source or module.source,
-        culprits=tuple(culprits[:3]),
-        fixes=_container_fixes(graph, module, tuple(culprits)),
-        call=module.index,
-    )
-    return replace(diagnosis, text=render(graph, None, diagnosis))
-
-
-def _container_fixes(
-    graph: Graph, module: ModuleCall, culprits: tuple[Culprit, ...]
-) -> tuple[Fix, ...]:
-    """Where one of torch's layers was given a container: one tensor of it instead."""
-    function = from_module(graph, module) if _given(graph, module) else None
-    if function is None:
-        return ()
-    problem = find_problem(graph, function)
-    return _fixes(graph, problem, culprits) if problem.kind == "container" else ()
-
-
-def _given(graph: Graph, module: ModuleCall) -> ModuleCall | None:
-    """The call whose container of tensors a module was given whole as an argument."""
-    inside = {ref.id for ref in module.inputs if ref.path.count("[") > 1}
-    if not inside:
-        return None
-    for call in sorted(graph.rec.calls, key=lambda call: -call.end_order):
-        if call.outputs and call.output_type != "Tensor":
-            if inside <= {ref.id for ref in call.outputs}:
-                return call
-    return None
-
-
-def _last_container(graph: Graph, module: ModuleCall) -> ModuleCall | None:
-    """The newest of a module's own calls that returned no plain tensor."""
-    found = None
-    for call in graph.rec.calls:
-        if (
-            call.parent == module.index
-            and call.outputs
-            and call.output_type != "Tensor"
-        ):
-            found = call
-    return found
-
-
-def _told(graph: Graph, module: ModuleCall, message: str) -> list[Culprit]:
-    """Layers that made a size which the error's message names."""
-    numbers = [int(number) for number in re.findall(r"\d+", message)]
-    # what is named twice is as it should be: expected and given
-    told = {number for number in numbers if numbers.count(number) == 1}
-    found = []
-    for ref in module.inputs:
-        for dim, size in enumerate(ref.shape):
-            end = graph.trail(ref.id, dim).end
-            if size in told and end.kind == "parameter" and end.call is not None:
-                reason = f"makes the {size} that the message names"
-                found.append(
-                    of_call(graph, end.call, dim=dim, size=size, reason=reason)
-                )
-    return found[:1]
 
 
 def way_back(graph: Graph, problem: Problem) -> tuple[Step, ...]:

@@ -10,7 +10,6 @@ import torch
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.desk import Candidate, Desk, is_method
-from shapetrace.diagnosis.blame_other import BY_INDEX
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.factories import sized_by_input
 from shapetrace.diagnosis.fixes_layer import moved
@@ -18,6 +17,7 @@ from shapetrace.diagnosis.joins import JOINS, other_dim
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.outliers import at_home
 from shapetrace.diagnosis.order import arranger, placements, reorder, wanted_order
+from shapetrace.diagnosis.ranks import BY_INDEX
 from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, other_view
 from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.tryout import Repair, with_inputs

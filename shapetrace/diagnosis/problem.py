@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shapetrace.diagnosis.clash import Kind, Problem, Spot
+from shapetrace.diagnosis.clash import Kind, Problem, Spot, is_part
 from shapetrace.diagnosis.outliers import other_devices, other_types, out_of_range
 from shapetrace.lineage import Graph
 from shapetrace.losses import is_loss_like, sides
@@ -156,7 +156,7 @@ def _container(
     if not any(part in message for part in wanted):
         return None
     for ref in call.inputs:
-        if "[" in ref.path[6:] or "." in ref.path:
+        if is_part(ref.path):
             spot = Spot(ref.id, None, 0, ref.path)
             return Problem("container", call, layer, spot, None, "", loss)
     return None

@@ -8,7 +8,7 @@ import linecache
 
 from shapetrace.diagnosis.rewrite import find
 from shapetrace.lineage import End, Graph
-from shapetrace.records import FunctionCall
+from shapetrace.records import FunctionCall, Source
 
 
 def sized_from(graph: Graph, end: End) -> tuple[int, int] | None:
@@ -54,15 +54,20 @@ def _name_and_dim(node: ast.expr | None) -> tuple[str, int] | None:
 
 def arguments(made: FunctionCall) -> list[str]:
     """The arguments of the function in which a call stands, `self` left out."""
-    if made.source is None:
+    return arguments_at(made.source)
+
+
+def arguments_at(source: Source | None) -> list[str]:
+    """The same for a place in the user's code."""
+    if source is None:
         return []
     try:
-        tree = ast.parse("".join(linecache.getlines(made.source.file)))
+        tree = ast.parse("".join(linecache.getlines(source.file)))
     except SyntaxError:  # a notebook's cell with magic commands
         return []
     found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            if node.lineno <= made.source.line <= (node.end_lineno or node.lineno):
+            if node.lineno <= source.line <= (node.end_lineno or node.lineno):
                 found = [arg.arg for arg in node.args.args if arg.arg != "self"]
     return found

@@ -23,9 +23,9 @@ def render(
 ) -> str:
     """The whole explanation, at most about 25 lines of 100 columns. `before` says what
     differs from an earlier batch that went through."""
-    place = f" [{diagnosis.where}" if diagnosis.where else " ["
-    place += f" at {diagnosis.source}]" if diagnosis.source is not None else "]"
-    lines = _wrap(diagnosis.message + (place if place != " []" else ""), "")
+    at = f"at {diagnosis.source}" if diagnosis.source is not None else ""
+    place = " ".join(part for part in (diagnosis.where, at) if part)
+    lines = _wrap(diagnosis.message + (f" [{place}]" if place else ""), "")
     if problem is not None:
         lines += _shapes(graph, problem)
     if diagnosis.lineage:
