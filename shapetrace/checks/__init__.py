@@ -6,6 +6,7 @@ import linecache
 import re
 import warnings
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     activations,
@@ -25,6 +26,8 @@ from shapetrace.records import Diagnosis, Source
 
 __all__ = ["CHECKS", "Check", "chosen", "run_checks", "warn"]
 
+#: other places of one mistake that are listed
+_PLACES = 4
 _GRAVITY = {"error": 0, "warning": 1, "note": 2}
 _IGNORE = re.compile(r"#\s*shapetrace:\s*ignore(?:\[([^\]]*)\])?")
 
@@ -57,7 +60,8 @@ def chosen(codes: bool | Collection[str]) -> tuple[Check, ...]:
 def run_checks(
     graph: Graph, codes: bool | Collection[str] = True
 ) -> tuple[Diagnosis, ...]:
-    """The findings of the chosen checks, most severe first, one for a site and code."""
+    """The findings of the chosen checks, most severe first: one for a site and code,
+    and one for all sites where the same code meets what one layer or line has made."""
     if not graph.rec.has_functions:
         return ()  # modules alone do not tell what went between them
     scene = Scene(graph)
@@ -66,7 +70,31 @@ def run_checks(
         for one in check.run(scene, check):
             if not _ignored(one):
                 found.setdefault((one.code, one.where, one.source), one)
-    return tuple(sorted(found.values(), key=lambda one: _GRAVITY[one.severity]))
+    ranked = sorted(found.values(), key=lambda one: _GRAVITY[one.severity])
+    causes: dict[object, list[Diagnosis]] = {}
+    for one in ranked:
+        causes.setdefault(_cause(one), []).append(one)
+    return tuple(_with_places(first, same) for first, *same in causes.values())
+
+
+def _cause(found: Diagnosis) -> object:
+    """What two findings of one mistake have in common: the code and the likeliest
+    culprit. A tensor of the user's is not known by its name."""
+    who = found.culprits[0] if found.culprits else None
+    if who is None or who.kind not in ("module", "function"):
+        return id(found)
+    place = who.source if who.kind == "function" else None
+    return found.code, who.kind, who.name, who.dim, place
+
+
+def _with_places(found: Diagnosis, same: list[Diagnosis]) -> Diagnosis:
+    """The finding, and where else the same mistake shows."""
+    places = dict.fromkeys(str(one.source) for one in same if one.source is not None)
+    places.pop(str(found.source), None)
+    if not places:
+        return found
+    said = ", ".join([*places][:_PLACES]) + (", …" if len(places) > _PLACES else "")
+    return replace(found, text=f"{found}\nThe same at {said}.")
 
 
 def _ignored(found: Diagnosis) -> bool:

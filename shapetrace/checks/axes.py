@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from shapetrace.checks.factors import Axis, Root, anchors, cut, reordered, vague
+from shapetrace.checks.factors import (
+    Axis,
+    Root,
+    anchors,
+    cut,
+    parted,
+    reordered,
+    vague,
+)
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import DimOrigin
@@ -270,6 +278,11 @@ class Axes:
         if len(group) > 1:
             order = reordered(group, sizes)
             pieces = cut(group, sizes)
+            split = parted(group, sizes) if order is None else None
+            if split is not None and not vague(*split):
+                factors, order = split
+                self._scrambled(call, factors, order, dims)
+                return self._mixed(group, sizes)
             if order is not None and pieces is not None and vague(group, order):
                 order = None
             if all(axis.roots == group[0].roots for axis in group):
@@ -277,13 +290,25 @@ class Axes:
             if pieces is not None and anchors(group, sizes, pieces):
                 order = None
             if order is not None:
-                certain = all(axis.sure for axis in group)
-                factors = tuple(axis.size for axis in group)
-                self.scrambles.append(
-                    Scramble(call, factors, order, tuple(dims), certain)
-                )
+                self._scrambled(call, group, order, dims)
             elif pieces is not None:
                 return pieces
+        return self._mixed(group, sizes)
+
+    def _scrambled(
+        self,
+        call: FunctionCall,
+        group: list[Axis],
+        order: tuple[tuple[int, ...], ...],
+        dims: list[int],
+    ) -> None:
+        certain = all(axis.sure for axis in group)
+        factors = tuple(axis.size for axis in group)
+        self.scrambles.append(Scramble(call, factors, order, tuple(dims), certain))
+
+    @staticmethod
+    def _mixed(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]]:
+        """Every dimension may hold something of every factor."""
         roots = frozenset[Root]().union(*(axis.roots for axis in group))
         sure = group[0].sure and all(axis.roots == roots for axis in group)
         return [(Axis(size, roots, sure),) for size in sizes]

@@ -53,8 +53,12 @@ class Batches:
             if (place := sequence_roles(scene, call)) is not None
             and (root := axes.sole(call.inputs[0].id, place[1])) is not None
         }
+        for call in scene.calls("bmm", "baddbmm"):
+            roots = [axes.sole(ref.id, 0) for ref in call.inputs[-2:]]
+            if all(root is not None and root[2] == 0 for root in roots):
+                taken |= {root for root in roots if root is not None}
         #: the batch beyond doubt: a prediction's first dimension whose others are no
-        #: data's, or that a layer takes as the batch as well
+        #: data's, or that a layer, or a product of batches, takes as the batch as well
         self.sure = strong | (set(self.first) & (self.images | taken))
 
     def reached(self, root: Root, tensors: set[int]) -> list[FunctionCall]:

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import softmax_dim
 from shapetrace.checks.registry import Check, check
-from shapetrace.checks.report import attribute, culprit, finding, size_culprit
+from shapetrace.checks.report import (
+    attribute,
+    culprit,
+    data_culprit,
+    finding,
+    size_culprit,
+)
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 
@@ -31,8 +37,13 @@ def last_layer(scene: Scene, tensor: int, dim: int) -> Culprit | None:
 )
 def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     axes = scene.axes
-    for loss in scene.calls(*_WITH_CLASSES):
+    for loss in scene.losses:
         if loss.index not in scene.sides:
+            continue
+        if loss.name not in _WITH_CLASSES:
+            features_at = _features(scene, loss)
+            if features_at is not None:
+                yield from _one_hot_elsewhere(scene, rule, loss, features_at)
             continue
         given, target = scene.sides[loss.index]
         if target is None or not given.shape:
@@ -40,6 +51,8 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         at = class_dim(given)
         root = axes.sole(given.id, at)
         rank = len(given.shape)
+        if _floating(target) and target.shape == given.shape:
+            yield from _one_hot_elsewhere(scene, rule, loss, at)
         if root is None:
             yield from _normalised_elsewhere(scene, rule, loss, given, at)
             continue
@@ -82,6 +95,22 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             )
 
 
+def _features(scene: Scene, loss: FunctionCall) -> int | None:
+    """The one dimension of a prediction that a layer's features are, where the target
+    is compared element by element."""
+    given, target = scene.sides[loss.index]
+    if target is None or target.shape != given.shape or not _floating(target):
+        return None
+    found = [
+        dim
+        for dim, size in enumerate(given.shape)
+        if size > 1 and scene.axes.from_parameter(given.id, dim)
+    ]
+    if len(found) != 1 or not scene.axes.sure(given.id, found[0]):
+        return None
+    return found[0]
+
+
 def _distribution(scene: Scene, target: TensorRef) -> bool:
     """Whether a target was made to sum to 1: a ranking of one list is meant so."""
     return any(
@@ -108,6 +137,44 @@ def _batch_as_classes(
         shapes=[("input", given, 0), ("target", target, 0)],
         way=(given.id, 0),
     )
+
+
+def _one_hot_elsewhere(
+    scene: Scene, rule: Check, loss: FunctionCall, at: int
+) -> Iterator[Diagnosis]:
+    """A target that one_hot made, with its classes in another dimension than `at`,
+    that of the prediction's classes."""
+    given, target = scene.sides[loss.index]
+    assert target is not None
+    for made in scene.calls("one_hot"):
+        ref = (made.outputs or ())[0]
+        classes = scene.axes.roots(ref.id, len(ref.shape) - 1)
+        where = [
+            dim
+            for dim in range(len(target.shape))
+            if classes & scene.axes.roots(target.id, dim)
+        ]
+        if len(where) != 1 or where[0] == at or not scene.axes.sure(target.id, at):
+            continue
+        moved = [dim for dim in range(len(target.shape)) if dim != where[0]]
+        moved.insert(at, where[0])
+        order = ", ".join(map(str, moved))
+        yield finding(
+            scene,
+            rule,
+            loss,
+            f"the classes of {loss.name}'s prediction are dimension {at} of "
+            f"{given.shape}, but one_hot has put the {target.shape[where[0]]} classes "
+            f"of the target in dimension {where[0]} of {target.shape}.",
+            culprits=[
+                data_culprit(scene, target.id, "has its classes in another dimension"),
+                culprit(scene, made, "puts the classes last"),
+            ],
+            fixes=[f"target.permute({order})"],
+            shapes=[("input", given, at), ("target", target, where[0])],
+            way=(target.id, where[0]),
+        )
+        return
 
 
 def _normalised_elsewhere(

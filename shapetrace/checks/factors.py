@@ -58,6 +58,27 @@ def reordered(
     return None if flat == sorted(flat) else order
 
 
+def parted(
+    group: list[Axis], sizes: list[int]
+) -> tuple[list[Axis], tuple[tuple[int, ...], ...]] | None:
+    """The same where a layer's features, last, are split in two as well and only the
+    first part has changed places, with the whole dimension before it: heads."""
+    last, tail = group[-1], sizes[-1]
+    if tail < 2 or tail >= last.size or last.size % tail:
+        return None
+    if any(kind != "parameter" for kind, _, _ in last.roots):
+        return None
+    cuts = [Axis(size, last.roots, last.sure) for size in (last.size // tail, tail)]
+    group = [*group[:-1], *cuts]
+    order = reordered(group, sizes)
+    if order is None:
+        return None
+    count = len(group)
+    moved = [i for part in order for i in part if i != count - 2]
+    stays = moved == sorted(moved) and (count - 3,) in order
+    return (group, order) if stays and order[-1] == (count - 1,) else None
+
+
 def vague(group: list[Axis], order: tuple[tuple[int, ...], ...]) -> bool:
     """Whether a factor of 2 is among those that change places: it fits nearly
     anywhere, but for the layers and directions of a recurrent layer's states."""

@@ -53,7 +53,7 @@ def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     learning: set[int] = set()
     for call in started:
         ref = call.inputs[0]
-        if _rebuilt(scene, ref):
+        if _rebuilt(scene, ref) or _round_trip(scene, ref):
             yield _dead(scene, rule, call, "what backward() is called on")
         elif axes.descends(ref.id, TRAINABLE) or ref.shape:
             if dead:
@@ -107,6 +107,31 @@ def _rebuilt(scene: Scene, total: TensorRef) -> bool:
     return any(
         axes.descends(call.inputs[0].id, TRAINABLE) for call in scene.calls("item")
     ) and not any(axes.descends(tensor, PARAMETER) for tensor in totals)
+
+
+def _round_trip(scene: Scene, total: TensorRef) -> bool:
+    """Whether a total learns only for a new tensor of the shape of one that was taken
+    out to NumPy before: the prediction, cut off from what made it."""
+    axes = scene.axes
+    shapes = {
+        ref.shape
+        for call in scene.calls("numpy", "tolist")
+        for ref in call.inputs
+        if ref.shape and axes.descends(ref.id, PARAMETER)
+    }
+    if not shapes:
+        return False
+    leaves = []
+    for tensor in scene.graph.ancestors(total.id):
+        call = scene.made_by(tensor)
+        if call is None or not call.inputs:
+            if call is None and axes.descends(tensor, PARAMETER):
+                return False
+            if axes.descends(tensor, TRAINABLE):
+                leaves.append(tensor)
+    return bool(leaves) and all(
+        scene.graph.tensors[leaf].shape in shapes for leaf in leaves
+    )
 
 
 def _own_loss(scene: Scene) -> bool:

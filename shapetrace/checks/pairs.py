@@ -33,7 +33,11 @@ def meets_matrix(scene: Scene, call: FunctionCall) -> bool:
                 return True
             if ref.shape != made.shape or steps >= _NEAR:
                 continue
-            others = [one for one in user.inputs if one.id not in seen]
+            others = [
+                one
+                for one in user.inputs
+                if one.id not in seen and one.shape == made.shape
+            ]
             if any(_is_matrix(scene, one, seen) for one in others):
                 return True
             if ref.id not in seen:

@@ -54,8 +54,9 @@ def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             scene,
             rule,
             call,
-            f"{call.name} normalises dimension {dim} of {given.shape}, which is the "
-            "batch: the samples compete with each other.",
+            f"{call.name} normalises dimension {dim} of {given.shape}, which "
+            f"{'holds' if len(axes.of(given.id, dim)) > 1 else 'is'} the batch: the "
+            "samples compete with each other.",
             culprits=[culprit(scene, call, "runs over the batch", dim)],
             fixes=[
                 f"{call.name}(..., dim={d})"
