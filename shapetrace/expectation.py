@@ -12,9 +12,9 @@ from typing import TypeAlias
 from shapetrace.diagnosis.blame_leaves import of_leaf
 from shapetrace.diagnosis.construct import changed, constructor
 from shapetrace.diagnosis.definition import definition
-from shapetrace.diagnosis.explain import where_of
 from shapetrace.diagnosis.suspects import Leaf, leaves, of_call, of_data
 from shapetrace.diagnosis.text import render
+from shapetrace.diagnosis.unexplained import where_of
 from shapetrace.errors import ShapeError, UsageError
 from shapetrace.lineage import Call, Graph, steps
 from shapetrace.records import (

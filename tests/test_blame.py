@@ -214,3 +214,31 @@ def test_a_flatten_of_what_the_other_side_keeps_apart_is_named():
         with shapetrace.trace(model) as t:
             model(torch.randn(2, 3, 16, 16))
     assert first(t.failure) == ("function", "flatten")
+
+
+class Branches(nn.Module):
+    """Three convolutions side by side; `odd` alone lacks its padding."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.names = names
+        for name in names:
+            padding = 1 if name == "odd" else 2
+            setattr(self, name, nn.Conv2d(3, 8, 5, padding=padding))
+
+    def forward(self, x):
+        return torch.cat([getattr(self, name)(x) for name in self.names], dim=1)
+
+
+@pytest.mark.parametrize("names", ["odd a b", "a odd b", "a b odd"])
+def test_of_several_that_are_joined_the_odd_one_is_named(names):
+    found = failure(Branches(names.split()), torch.randn(2, 3, 16, 16))
+    assert first(found) == ("module", "odd")
+    assert found.lineage[0].name == "odd"
+
+
+def test_of_samples_that_are_stacked_the_odd_one_is_named():
+    items = [torch.ones(3, 4), torch.ones(3, 4), torch.zeros(2, 4)]
+    found = failure(nn.Identity(), items, then=torch.stack)
+    assert first(found)[0] in ("input", "target")
+    assert found.culprits[0].size == 2

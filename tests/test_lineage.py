@@ -289,3 +289,13 @@ def test_a_deep_chain_is_walked_without_recursion() -> None:
     t, y = traced(deep, torch.ones(3, 2))
     assert names(t.lineage(y, 1)) == ["getitem", "cat"] * 3000
     assert len(t.lineage(y, 0)) >= 6000
+
+
+def test_a_joined_size_is_told_as_a_sum_and_a_merged_one_as_a_product():
+    layer = nn.Linear(4, 5)
+    with shapetrace.trace(layer) as t:
+        y = layer(torch.ones(2, 3, 4)).view(6, 5)
+        z = torch.cat([y, y], dim=1)
+    said = t.explain(z).message
+    assert "dim 0 = 6: 2·3 joined by `view`" in said
+    assert "dim 1 = 10: 5 + 5 joined by `cat`" in said

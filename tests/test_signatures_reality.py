@@ -212,8 +212,14 @@ def losses() -> list[Case]:
         Case(F.multilabel_soft_margin_loss, x, x, reduction="none"),
         Case(F.triplet_margin_loss, x, x, x, reduction="none"),
         Case(F.triplet_margin_with_distance_loss, x, x, x, reduction="none"),
-        Case(F.linear_cross_entropy, T("b i"), T("c i"), I("b")),
-    ]
+    ] + fused_losses()
+
+
+def fused_losses() -> list[Case]:
+    """What torch 2.9 has not."""
+    if not hasattr(F, "linear_cross_entropy"):
+        return []
+    return [Case(F.linear_cross_entropy, T("b i"), T("c i"), I("b"))]
 
 
 def products() -> list[Case]:

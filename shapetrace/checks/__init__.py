@@ -67,7 +67,7 @@ def run_checks(
     scene = Scene(graph)
     found: dict[tuple[str, str, Source | None], Diagnosis] = {}
     for check in chosen(codes):
-        for one in check.run(scene, check):
+        for one in _found(scene, check):
             if not _ignored(one):
                 found.setdefault((one.code, one.where, one.source), one)
     ranked = sorted(found.values(), key=lambda one: _GRAVITY[one.severity])
@@ -95,6 +95,18 @@ def _with_places(found: Diagnosis, same: list[Diagnosis]) -> Diagnosis:
         return found
     said = ", ".join([*places][:_PLACES]) + (", …" if len(places) > _PLACES else "")
     return replace(found, text=f"{found}\nThe same at {said}.")
+
+
+def _found(scene: Scene, check: Check) -> list[Diagnosis]:
+    """What one check finds; a fault of its own is a note, and costs no other check."""
+    try:
+        return list(check.run(scene, check))
+    except Exception as fault:  # the batch and the other findings are unharmed
+        message = (
+            f"The check {check.code} could not judge this batch: "
+            f"{type(fault).__name__}: {fault}"
+        )
+        return [Diagnosis(check.code, "note", message, where="")]
 
 
 def _ignored(found: Diagnosis) -> bool:

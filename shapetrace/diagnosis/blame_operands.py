@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from shapetrace.diagnosis.blame_layer import blame_layer
 from shapetrace.diagnosis.blame_other import blame_unknown
+from shapetrace.diagnosis.joins import JOINS
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.makers import enclosing, holds, producers
 from shapetrace.diagnosis.order import blame_order, disordered, misaligned
@@ -86,6 +87,8 @@ def blame_operands(
     first, second = sides
     if merged is not None:
         return [merged, *first[:1], *second[:1]]
+    if _outvoted(problem, left, right):
+        return [*first[:1], *second[:1], *first[1:], *second[1:]]
     made = [graph.from_model(spot.tensor) for spot in (left, right) if spot.tensor]
     if made == [True, False]:
         return _one_is_data(graph, left, right, first, second)
@@ -99,6 +102,19 @@ def blame_operands(
     if swap:
         first, second = second, first
     return [*first[:1], *second[:1], *first[1:], *second[1:]]
+
+
+def _outvoted(problem: Problem, left: Spot, right: Spot) -> bool:
+    """Whether several tensors are joined of which only the left one is odd."""
+    assert left.dim is not None
+    if problem.call.name not in (*JOINS, "stack"):
+        return False
+    sizes = [
+        ref.shape[left.dim]
+        for ref in problem.call.inputs
+        if left.dim < len(ref.shape)
+    ]
+    return sizes.count(right.size) > 1 and sizes.count(left.size) == 1
 
 
 def _joins(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:

@@ -11,6 +11,7 @@ from shapetrace.diagnosis.problem import Problem, find_problem, from_module
 from shapetrace.diagnosis.suspects import of_call
 from shapetrace.diagnosis.sentence import sentence
 from shapetrace.diagnosis.text import render
+from shapetrace.diagnosis.unexplained import unexplained, where_of
 from shapetrace.lineage import Call, Graph, GoodBatch, last_good, make_step, steps
 from shapetrace.losses import sides
 from shapetrace.records import (
@@ -31,8 +32,18 @@ def diagnose_failure(graph: Graph) -> Diagnosis | None:
     """The diagnosis of the call that raised; None when nothing did, or when what was
     raised was caught where it arose, inside a module that went on."""
     call, module = failing(graph)
-    if call is None and module is None:
-        return _rendered(graph, behind_forward(graph))
+    failed = call or module
+    try:
+        if failed is None:
+            return _rendered(graph, behind_forward(graph))
+        return _explained(graph, call, module)
+    except Exception as fault:  # a fault of ours costs the explanation, not the trace
+        return unexplained(graph, failed, fault) if failed is not None else None
+
+
+def _explained(
+    graph: Graph, call: FunctionCall | None, module: ModuleCall | None
+) -> Diagnosis | None:
     if call is not None:
         return _of_function(graph, call)
     assert module is not None
@@ -122,14 +133,6 @@ def _reached_top(graph: Graph, module: ModuleCall) -> bool:
             return False
         module = above
     return True
-
-
-def where_of(graph: Graph, call: FunctionCall) -> str:
-    """Where a call stands, as the contract spells it."""
-    if is_loss(call.name):
-        return f"loss:{call.name}"
-    layer = graph.layer_of(call)
-    return f"module:{layer.name}" if layer is not None else f"function:{call.name}"
 
 
 def _of_function(
@@ -275,7 +278,8 @@ def explain_tensor(graph: Graph, tensor: int) -> Diagnosis:
         trail = graph.trail(tensor, dim)
         end = trail.end
         if end.kind == "branch" and end.origin is not None:
-            parts = "·".join(str(graph.size(*source)) for source in end.sources)
+            sign = " + " if end.origin.how == "sum" else "·"
+            parts = sign.join(str(graph.size(*source)) for source in end.sources)
             words = (
                 f"{parts} joined by `{trail.hops[-1].call.name}`"
                 if trail.hops

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from shapetrace.records import TensorRef
@@ -38,18 +39,20 @@ def _listed(b: Bound) -> list[Operand]:
 def _agreeing(
     answer: Answer, operands: list[Operand], dim: int | None
 ) -> list[DimOrigin]:
-    """The dimensions that must be equal in all operands; `dim` is left out of it."""
-    first = operands[0]
-    for other in operands[1:]:
+    """The dimensions that must be equal in all operands; `dim` is left out of it.
+    Where they are not, what is odd stands against the shape that most operands have."""
+    first = _usual(operands, dim)
+    for other in operands:
         if len(other.shape) != len(first.shape):
-            left = Side(first.pos, None, len(first.shape), "tensors[0]")
+            place = f"tensors[{operands.index(first)}]"
+            left = Side(first.pos, None, len(first.shape), place)
             right = Side(other.pos, None, len(other.shape), "")
             answer.conflicts.append(Conflict("rank", "tensors", left, right))
             continue
         for d, size in enumerate(other.shape):
             if d != dim and size != first.shape[d]:
-                left = Side(first.pos, d, first.shape[d])
-                right = Side(other.pos, d, size)
+                sides = (Side(first.pos, d, first.shape[d]), Side(other.pos, d, size))
+                left, right = sides if len(operands) < 3 else reversed(sides)
                 answer.conflicts.append(Conflict("size", f"dim {d}", left, right))
     if answer.conflicts:
         return []
@@ -58,6 +61,15 @@ def _agreeing(
         DimOrigin("same", tuple([(pos, d) for pos in positions]))
         for d in range(len(first.shape))
     ]
+
+
+def _usual(operands: list[Operand], dim: int | None) -> Operand:
+    """The first operand of the shape that most of them have."""
+    shapes = [
+        tuple(size for d, size in enumerate(op.shape) if d != dim) for op in operands
+    ]
+    most = Counter(shapes).most_common(1)[0][0]
+    return operands[shapes.index(most)]
 
 
 @rule("cat concat concatenate", "tensors dim")
