@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from shapetrace.checks.registry import Check
 from shapetrace.checks.scene import Scene
+from shapetrace.diagnosis.paths import reached
 from shapetrace.diagnosis.text import marked, render
 from shapetrace.lineage import steps
 from shapetrace.records import (
@@ -61,10 +62,7 @@ def attribute(scene: Scene, name: str) -> str | None:
         if root and (name == root or name.startswith(f"{root}.")):
             name = name[len(root) + 1:]
             break
-    if not name:
-        return None
-    parts = (f"[{part}]" if part.isdigit() else f".{part}" for part in name.split("."))
-    return "model" + "".join(parts)
+    return reached("model", name) if name else None
 
 
 def data_culprit(

@@ -66,16 +66,22 @@ def waiting(graph: Graph) -> dict[str, int]:
 
 
 def doubt(graph: Graph, modules: Mapping[str, ModuleInfo]) -> str:
-    """Layers that the batch did not reach and that take the old width, none the new:
-    the failing call goes through, but what comes after it may well not."""
+    """Layers that the batch did not reach and that take the old width, none the new,
+    or the next of them by definition, which may stand behind a layer or beside it: the
+    failing call goes through, but what comes after it may well not."""
     unreached = waiting(graph)
+    names = list(graph.rec.modules)
     for name, new in modules.items():
         old = graph.rec.modules[name]
-        for key in _GIVES:
+        behind = [one for one in names[names.index(name) :] if one in unreached][:1]
+        for key in (*_GIVES, *_TAKES):
             before, after = old.attributes.get(key), new.attributes.get(key)
-            if before == after or after in unreached.values():
+            if before == after:
                 continue
-            for other, takes in unreached.items():
-                if takes == before:
+            asked = behind
+            if key in _GIVES and after not in unreached.values():
+                asked = list(unreached)
+            for other in asked:
+                if unreached[other] == before:
                     return f"{other}, not reached yet, takes {before}"
     return ""

@@ -16,9 +16,9 @@ from shapetrace.diagnosis.blame_other import (
     blame_container,
     blame_range,
     blame_unknown,
-    blame_view,
 )
 from shapetrace.diagnosis.blame_types import blame_unlike
+from shapetrace.diagnosis.blame_view import blame_view
 from shapetrace.diagnosis.makers import holds
 from shapetrace.diagnosis.order import disordered
 from shapetrace.diagnosis.problem import Problem

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.earlier import changed_part, taken_before
-from shapetrace.diagnosis.makers import holds, producers, spelled
+from shapetrace.diagnosis.makers import holds, of_part, producers, spelled
 from shapetrace.diagnosis.order import pooled_away
+from shapetrace.diagnosis.parts import Part, parts
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     Leaf,
@@ -81,6 +82,9 @@ def blame_layer(
         )
         return [*changed_part(graph, left, earlier), *made_by, wants]
     if consumer.kind == "module" and not first:
+        part = _odd_part(graph, found, right)
+        if part is not None:
+            return [*of_part(graph, part)[:1], wants, *made_by]
         elected = elect(graph, consumer.name, left, right, found)
         if elected is not None:
             against_producer, evidence = elected
@@ -115,6 +119,15 @@ def blame_layer(
             return [*first, *prepared[:1], data, wants]
         return [*first, wants, *prepared[:1], data]
     return [*first, wants, *made_by]
+
+
+def _odd_part(graph: Graph, found: tuple[Leaf, ...], right: Spot) -> Part | None:
+    """Of several tensors joined, the one that the rest of the model tells to be odd."""
+    if len(found) != 1 or found[0].end.kind != "branch":
+        return None
+    hops = [hop for hop in changers(graph, found[0].hops) if hop.origin.how == "sum"]
+    ranked = parts(graph, hops[0], right.size) if len(hops) == 1 else []
+    return ranked[0] if ranked and ranked[0].evidence else None
 
 
 def _demand(

@@ -1,4 +1,4 @@
-"""Blame where it is not two sizes: views, indices, containers."""
+"""Blame where it is not two sizes: indices, containers, windows too large."""
 
 from __future__ import annotations
 
@@ -18,54 +18,7 @@ from shapetrace.diagnosis.suspects import (
     remark,
 )
 from shapetrace.lineage import Graph
-from shapetrace.records import Culprit, FunctionCall
-
-
-def blame_view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
-    """A view of another number of elements: the view names a number that is not the
-    data's; the data's sizes are named after it."""
-    call = problem.call
-    wanted = problem.right.size if problem.right else None
-    yield of_call(
-        graph,
-        call,
-        size=problem.left.size if problem.left else None,
-        expected=wanted,
-        reason=(
-            f"asks for {wanted} elements (or a multiple)"
-            if wanted
-            else "asks for another number of elements"
-        ),
-    )
-    if not call.inputs:
-        return
-    tensor = call.inputs[0]
-    dims = list(range(1, len(tensor.shape)))
-    odd = _first_unlike(call, tensor.shape)
-    if odd in dims:
-        dims.remove(odd)
-        dims.insert(0, odd)
-    for dim in dims:
-        found = leaves(graph, tensor.id, dim)
-        spot = Spot(tensor.id, dim, tensor.shape[dim])
-        yield from producers(graph, found, spot, Spot(None, None, 0))
-
-
-def _first_unlike(call: FunctionCall, shape: tuple[int, ...]) -> int:
-    """The dimension, counted from the last, where an asked shape leaves the data's."""
-    asked = [arg for arg in call.args[1:] if isinstance(arg, int)]
-    for arg in call.args[1:2]:
-        if isinstance(arg, (tuple, list)):
-            asked = [size for size in arg if isinstance(size, int)]
-    dim = len(shape) - 1
-    for size in reversed(asked):
-        first, product = dim, 1
-        while dim >= 0 and product < size:
-            product *= shape[dim]
-            dim -= 1
-        if product != size:
-            return first
-    return dim
+from shapetrace.records import Culprit
 
 
 def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:

@@ -10,6 +10,7 @@ from typing import Any
 from shapetrace.diagnosis.construct import changed, constructor
 from shapetrace.diagnosis.definition import definition
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.paths import reached
 from shapetrace.diagnosis.problem import Problem
 from shapetrace.diagnosis.rewrite import Line, find, is_own, suffixed
 from shapetrace.diagnosis.tryout import Repair
@@ -217,9 +218,7 @@ class Desk:
                         text = line.text(line.tree.func)
                 break
         inner = name[len(root) + 1 :] if root else name
-        for part in inner.split("."):
-            text += f"[{part}]" if part.isdigit() else f".{part}"
-        return text
+        return reached(text, inner)
 
     # -- a function's call ------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.desk import Candidate, Desk, is_method
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.factories import sized_by_input
-from shapetrace.diagnosis.fixes_layer import moved
+from shapetrace.diagnosis.fixes_layer import blamed_width, moved
 from shapetrace.diagnosis.joins import JOINS, other_dim
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.outliers import at_home
@@ -41,6 +41,7 @@ def for_function(desk: Desk) -> Found:
         return
     yield from sized_by_input(desk)
     if call.name in ("view", "reshape"):
+        yield from blamed_width(desk)
         yield from other_view(desk, call)
         return
     if problem.loss:

@@ -51,7 +51,7 @@ def for_layer(desk: Desk) -> Found:
     yield from blamed_join(desk, ref)
     yield _every_sample(desk, layer)
     yield from _before_pool(desk, ref)
-    yield from _blamed_width(desk)
+    yield from blamed_width(desk)
     yield from _layout(desk, info, ref)
     if len(ref.shape) > 2 and _wanted(desk, info) == prod(ref.shape[1:]):
         flat = desk.edit(ref, edits.flatten(1), desk.about_data(ref.id))
@@ -104,7 +104,7 @@ def _before_pool(desk: Desk, ref: TensorRef) -> Found:
     yield desk.before(call, edits.permute(*order))
 
 
-def _blamed_width(desk: Desk) -> Found:
+def blamed_width(desk: Desk) -> Found:
     """The layer that is blamed for its width, with the width that would fit."""
     for culprit in desk.culprits[:1]:
         info = desk.graph.rec.modules.get(culprit.name)

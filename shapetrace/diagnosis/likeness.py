@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from shapetrace.lineage import Graph
+from shapetrace.records import ModuleInfo
 
 _WINDOW = ("stride", "padding", "kernel_size", "dilation", "output_padding")
 
@@ -12,23 +13,75 @@ _WINDOW = ("stride", "padding", "kernel_size", "dilation", "output_padding")
 def is_unlike(graph: Graph, name: str) -> bool:
     """Whether a layer's settings (stride, padding, kernel) are those of none of its
     like in the other blocks of the stack."""
-    info = graph.rec.modules.get(name)
-    if info is None or pattern(name) == name:
-        return False
-    likes = [
-        theirs
-        for other, theirs in graph.rec.modules.items()
-        if other != name
-        and pattern(other) == pattern(name)
-        and other.rpartition(".")[2] == name.rpartition(".")[2]
-        and theirs.type == info.type
-    ]
-    mine = [info.attributes.get(key) for key in _WINDOW]
+    likes = likes_of(graph, name)
     return bool(likes) and all(
-        [like.attributes.get(key) for key in _WINDOW] != mine for like in likes
+        settings(like) != settings(graph.rec.modules[name]) for like in likes
+    )
+
+
+def varies(graph: Graph, name: str) -> bool:
+    """Whether any of its like has other settings than a layer."""
+    return any(
+        settings(like) != settings(graph.rec.modules[name])
+        for like in likes_of(graph, name)
+    )
+
+
+def settings(info: ModuleInfo) -> list[object]:
+    return [info.attributes.get(key) for key in _WINDOW]
+
+
+def is_apart(graph: Graph, name: str) -> bool:
+    """Whether a layer's settings differ from those that all its like have along one of
+    the numbers in its name: the first blocks of all stages, the blocks of one stage."""
+    own = re.findall(r"\d+", name)
+    groups: dict[tuple[bool, ...], list[list[object]]] = {}
+    for theirs in likes_of(graph, name):
+        numbers = re.findall(r"\d+", theirs.name)
+        where = tuple(a != b for a, b in zip(own, numbers))
+        groups.setdefault(where, []).append(settings(theirs))
+    return any(
+        len(group) > 1
+        and group[0] != settings(graph.rec.modules[name])
+        and all(one == group[0] for one in group)
+        for group in groups.values()
     )
 
 
 def pattern(name: str) -> str:
-    """A qualified name with its numbers made equal: `layers.#.fc`."""
-    return re.sub(r"\d+", "#", name)
+    """A qualified name with its numbers made equal: `layers.#.fc`, `inception#`."""
+    return re.sub(r"\d+([a-z](?![a-z]))?", "#", name)
+
+
+def likes_of(graph: Graph, name: str) -> list[ModuleInfo]:
+    """The modules of the same type in the same place of the other blocks."""
+    info = graph.rec.modules.get(name)
+    form = pattern(name)
+    if info is None or form == name:
+        return []
+    return [
+        theirs
+        for other, theirs in graph.rec.modules.items()
+        if other != name
+        and theirs.type == info.type
+        # neighbours in one nn.Sequential are not alike
+        and other.rpartition(".")[2] == name.rpartition(".")[2]
+        and pattern(other) == form
+    ]
+
+
+def beside(graph: Graph, name: str) -> list[ModuleInfo]:
+    """The modules of the same type that the same module holds, but for the layers of
+    a chain."""
+    info = graph.rec.modules.get(name)
+    owner = name.rpartition(".")[0]
+    around = graph.rec.modules.get(owner)
+    if info is None or around is None or around.type == "Sequential":
+        return []
+    return [
+        theirs
+        for other, theirs in graph.rec.modules.items()
+        if other != name
+        and theirs.type == info.type
+        and other.rpartition(".")[0] == owner
+    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from shapetrace.diagnosis.parts import Part, parts
 from shapetrace.diagnosis.problem import Spot
 from shapetrace.diagnosis.suspects import (
     Leaf,
@@ -65,7 +67,7 @@ def producers(
                 )
             )
             if how == "sum":
-                culprits += _part_of_sum(graph, hop, right)
+                culprits += of_parts(graph, hop, right.size)
         if leaf.end.kind == "data":
             data.append(
                 of_data(
@@ -109,20 +111,22 @@ def _of_like(graph: Graph, leaf: Leaf) -> list[Culprit]:
     return []
 
 
-def _part_of_sum(graph: Graph, hop: Hop, right: Spot) -> list[Culprit]:
-    """The one operand of a `cat` that could have another size so that the sum fits."""
-    total = graph.size(hop.tensor, hop.dim)
-    could = []
-    for source in graph.source_ids(hop.call, hop.origin):
-        size = graph.size(*source)
-        wanted = right.size - (total - size)
-        if wanted > 0 and wanted != size:
-            could.append((source, size, wanted))
-    if len(could) != 1:
-        return []
-    source, size, wanted = could[0]
-    spot = Spot(source[0], source[1], size)
-    return producers(graph, leaves(graph, *source), spot, Spot(None, None, wanted))
+def of_parts(graph: Graph, hop: Hop, wanted: int) -> list[Culprit]:
+    """Who made the part of a sum (`cat`) with another size of which it would fit."""
+    found = parts(graph, hop, wanted)
+    return of_part(graph, found[0]) if found else []
+
+
+def of_part(graph: Graph, part: Part) -> list[Culprit]:
+    """Who made one part of a sum."""
+    tensor, dim = part.source
+    spot = Spot(tensor, dim, part.size)
+    made = producers(
+        graph, leaves(graph, tensor, dim), spot, Spot(None, None, part.wanted)
+    )
+    if made and part.evidence:
+        made[0] = replace(made[0], reason=f"{made[0].reason}; {part.evidence}")
+    return made
 
 
 def enclosing(graph: Graph, call: FunctionCall, reason: str) -> Iterable[Culprit]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
+from shapetrace.diagnosis.blame_view import asked
 from shapetrace.diagnosis.construct import constructor
 from shapetrace.diagnosis.desk import Candidate, Desk, method
 from shapetrace.diagnosis.tryout import Repair
@@ -77,30 +78,30 @@ def flat_instead(desk: Desk, ref: TensorRef) -> Found:
 def other_view(desk: Desk, call: FunctionCall) -> Found:
     """A view of a number of elements that the tensor has not: the batch kept and one
     number left to torch."""
-    shape, asked = call.inputs[0].shape, _asked(call)
-    if not shape or not asked:
+    shape, wanted = call.inputs[0].shape, asked(call)
+    if not shape or not wanted:
         return
-    if len(asked) == 2 and len(shape) > 1:
+    if len(wanted) == 2 and len(shape) > 1:
         for candidate in _flat(desk, call):
             if candidate is not None:
-                ahead = _waiting(desk, call, asked[1], prod(shape[1:]))
+                ahead = _waiting(desk, call, wanted[1], prod(shape[1:]))
                 yield replace(candidate, ahead=ahead)
     total = prod(shape)
-    for place in (*range(1, len(asked)), 0):
-        sizes = [-1 if at == place else size for at, size in enumerate(asked)]
-        if sizes.count(-1) != 1 or sizes == list(asked):
+    for place in (*range(1, len(wanted)), 0):
+        sizes = [-1 if at == place else size for at, size in enumerate(wanted)]
+        if sizes.count(-1) != 1 or sizes == list(wanted):
             continue
         rest = prod(size for size in sizes if size != -1)
         if rest and total % rest == 0:
             made = _with_number(desk, call, place, sizes)
             yield None if made is None else replace(made, once="view")
     last = desk.graph.trail(call.inputs[0].id, len(shape) - 1).end
-    if -1 in asked and last.kind == "parameter":
-        for place, size in enumerate(asked):
-            rest = prod(n for at, n in enumerate(asked) if n != -1 and at != place)
+    if -1 in wanted and last.kind == "parameter":
+        for place, size in enumerate(wanted):
+            rest = prod(n for at, n in enumerate(wanted) if n != -1 and at != place)
             width = shape[-1]
             if size != -1 and size != width and total % (rest * width) == 0:
-                sizes = [width if at == place else n for at, n in enumerate(asked)]
+                sizes = [width if at == place else n for at, n in enumerate(wanted)]
                 yield _with_number(desk, call, place, sizes)
 
 
@@ -118,14 +119,6 @@ def _waiting(desk: Desk, call: FunctionCall, asked: int, made: int) -> str:
             text = constructor(info, in_features=made) or "another width"
             return f"then {name} expects in_features={asked}, gets {made}: {text}"
     return ""
-
-
-def _asked(call: FunctionCall) -> tuple[int, ...]:
-    """The sizes that a view asks for."""
-    rest = call.args[1:]
-    if len(rest) == 1 and isinstance(rest[0], (tuple, list)):
-        rest = tuple(rest[0])
-    return tuple(rest) if all(type(size) is int for size in rest) else ()
 
 
 def _with_number(

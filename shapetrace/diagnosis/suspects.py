@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from shapetrace.diagnosis.likeness import is_unlike
+from shapetrace.diagnosis.likeness import is_apart, is_unlike, varies
 from shapetrace.diagnosis.scope import sized_from
 from shapetrace.lineage import Call, End, Graph, Hop, Trail, describe
 from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
@@ -98,6 +99,8 @@ def is_uneven(graph: Graph, hop: Hop) -> bool:
     after = graph.size(hop.tensor, hop.dim)
     if not before or not after:
         return False
+    if after > before and re.fullmatch(r"conv\dd", hop.call.name):
+        return True  # grown by padding alone
     return before % after != 0 and after % before != 0
 
 
@@ -131,7 +134,8 @@ def of_module(
 
 def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
     """Two branches of one tensor (a skip connection): who changed the size after they
-    parted, uneven windows first."""
+    parted, uneven windows first; and, where one branch alone changed it, the first
+    convolution of the other, which may have been meant to."""
     assert left.tensor is not None and left.dim is not None
     assert right.tensor is not None and right.dim is not None
     a = graph.trail(left.tensor, left.dim)
@@ -141,36 +145,70 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
     shared = {hop.tensor for hop in a.hops} & {hop.tensor for hop in b.hops}
     if not shared and a.end.tensor != b.end.tensor:
         return []
-    own = [
-        hop
-        for trail, other in ((a, right), (b, left))
-        for hop in _since_right(graph, trail.hops, other)
-        if hop.tensor not in shared and hop.call.inputs
-    ]
+    unlike = {
+        hop.tensor
+        for hop in (*a.hops, *b.hops)
+        if is_unlike(graph, describe(graph, hop.call)[0])
+    }
+    sides = []
+    for trail, other in ((a, right), (b, left)):
+        since = _since_right(graph, trail.hops, other)
+        sides.append(
+            [
+                hop
+                for hop in trail.hops
+                if (hop in since or hop.tensor in unlike)
+                and hop.tensor not in shared
+                and hop.call.inputs
+            ]
+        )
+    apart = {
+        hop.tensor: is_apart(graph, describe(graph, hop.call)[0])
+        for own in sides
+        for hop in own
+    }
     changed = [
-        hop for hop in own if source_size(graph, hop) != graph.size(hop.tensor, hop.dim)
+        [
+            hop
+            for hop in own
+            if source_size(graph, hop) != graph.size(hop.tensor, hop.dim)
+            or apart[hop.tensor]
+        ]
+        for own in sides
     ]
-    own = changed or own
-    own.sort(
+    found = sum(changed, []) or sum(sides, [])
+    found.sort(
         key=lambda hop: (
-            not is_unlike(graph, describe(graph, hop.call)[0]),
+            hop.tensor not in unlike,
             not is_uneven(graph, hop),
+            not apart[hop.tensor],
             hop.tensor,
         )
     )
-    found = []
-    for hop in own:
-        size = graph.size(hop.tensor, hop.dim)
-        found.append(
-            of_call(
-                graph,
-                hop.call,
-                dim=hop.dim,
-                size=size,
-                reason=f"gives {size}{remark(hop.origin)} on one branch only",
-            )
+    for own, theirs in (sides, sides[::-1]):
+        kept = [hop for hop in own if hop.origin.how == "window"]
+        if found and kept and not any(hop in found for hop in own) and theirs:
+            found.insert(1, _meant_to(graph, kept))
+    return [
+        of_call(
+            graph,
+            hop.call,
+            dim=hop.dim,
+            size=graph.size(hop.tensor, hop.dim),
+            reason=(
+                f"gives {graph.size(hop.tensor, hop.dim)}{remark(hop.origin)} on one "
+                "branch only"
+            ),
         )
-    return found[:2]
+        for hop in found[:2]
+    ]
+
+
+def _meant_to(graph: Graph, kept: list[Hop]) -> Hop:
+    """Of the windows that left a size as it was, the oldest whose like in other blocks
+    have other settings; else the oldest."""
+    told = [hop for hop in kept if varies(graph, describe(graph, hop.call)[0])]
+    return (told or kept)[-1]
 
 
 def _since_right(graph: Graph, hops: tuple[Hop, ...], other: Place) -> list[Hop]:

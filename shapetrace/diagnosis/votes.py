@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from shapetrace.diagnosis.likeness import pattern
+from shapetrace.diagnosis.likeness import beside, likes_of
 from shapetrace.diagnosis.problem import Spot
 from shapetrace.diagnosis.suspects import Leaf, owner
 from shapetrace.lineage import Graph
@@ -31,17 +31,22 @@ def elect(
             continue
         own = left.size if odd else right.size
         other = right.size if odd else left.size
-        likes = list(_alike(graph, name, own, other))
-        weight = 2 if odd else -2
-        if likes:
-            votes.append(
-                (weight, f"{_few(likes)}, its like, {_have(likes)} {other} instead")
-            )
+        told = unlike(graph, name, own, other)
+        if told:
+            votes.append((2 if odd else -2, told))
+    alike = _agrees(graph, producer), _agrees(graph, consumer)
+    if producer is not None and alike == (False, True):
+        votes.append((1, f"`{consumer}` is as in the other blocks"))
+    elif alike == (True, False):
+        votes.append((-1, f"`{producer}` is as in the other blocks"))
     for name, size in _next_widths(graph, consumer, (left.size, right.size)):
         if size == right.size and _is_norm(graph, consumer):
             votes.append((1, f"`{name}` behind it wants {size} too"))
         elif size == left.size and _is_norm(graph, consumer):
             votes.append((-1, f"`{name}` behind it wants {size}"))
+        elif _beside(graph, name, consumer):
+            weight = 1 if size == right.size else -1
+            votes.append((weight, f"`{name}` beside it takes {size}"))
     wide = widths(graph, {consumer, producer}, left.size)
     fit = widths(graph, {consumer, producer}, right.size)
     if len(fit) > 1 and not wide:
@@ -66,33 +71,86 @@ def _producer(graph: Graph, found: tuple[Leaf, ...]) -> str | None:
     return owner(graph, found[0].end.tensor)
 
 
-def _alike(graph: Graph, name: str, own: int, other: int) -> Iterator[str]:
-    """Modules of the same stack and type, which have `other` where this has `own`; none
-    when any of them is like this one."""
-    form = pattern(name)
+def usual_width(graph: Graph, name: str, own: int) -> tuple[int, str] | None:
+    """The width that the like of a module have, which has `own`, and what tells so."""
+    for theirs in (*likes_of(graph, name), *beside(graph, name)):
+        for size in {size for ref in theirs.parameters for size in ref.shape}:
+            told = unlike(graph, name, own, size)
+            if told:
+                return size, told
+    return None
+
+
+def unlike(graph: Graph, name: str, own: int, other: int) -> str:
+    """What tells that a module should have `other` where it has `own`: those in the
+    same place of the other blocks do, or at least two beside it (query, key, value),
+    and are like it in all else. "" where nothing tells."""
     info = graph.rec.modules.get(name)
-    if info is None or form == name:
-        return
-    mine = _sizes(info)
-    found = []
-    for candidate, theirs in graph.rec.modules.items():
-        if candidate == name or pattern(candidate) != form:
-            continue
-        if candidate.rpartition(".")[2] != name.rpartition(".")[2]:
-            continue  # neighbours in one nn.Sequential are not alike
-        if theirs.type != info.type:
-            continue
-        sizes = _sizes(theirs)
-        if sizes == mine:
-            return
-        gained, lost = sizes - mine, mine - sizes
-        if gained and set(gained) == {other} and set(lost) == {own}:
-            found.append(candidate)
-    yield from found
+    if info is None:
+        return ""
+    for likes, least in ((likes_of(graph, name), 1), (beside(graph, name), 2)):
+        if any(_is_equal(info, theirs) for theirs in likes):
+            return ""
+        found = [theirs.name for theirs in likes if _differs(info, theirs, own, other)]
+        if len(found) >= least:
+            verb = "has" if len(found) == 1 else "have"
+            return f"{_few(found)}, its like, {verb} {other} instead"
+        for width in (gives, takes):
+            if len(likes) > 1 and width(info) == own:
+                if all(width(theirs) == other for theirs in likes):
+                    names = [theirs.name for theirs in likes]
+                    return f"{_few(names)}, its like, all have {other} instead"
+    return ""
 
 
-def _sizes(info: ModuleInfo) -> Counter[int]:
-    return Counter(size for ref in info.parameters for size in ref.shape)
+class Width(NamedTuple):
+    """A layer's width, and what it would be if the size that meets another fitted."""
+
+    name: str
+    own: int
+    other: int
+
+
+def odd_of_two(
+    graph: Graph, one: Width | None, two: Width | None
+) -> tuple[bool, str] | None:
+    """Of two layers whose widths meet, whether the first is the odd one, and what
+    tells so."""
+    first = "" if one is None else unlike(graph, *one)
+    second = "" if two is None else unlike(graph, *two)
+    if bool(first) == bool(second):
+        return None
+    return bool(first), first or second
+
+
+def _is_equal(one: ModuleInfo, two: ModuleInfo) -> bool:
+    return [p.shape for p in one.parameters] == [p.shape for p in two.parameters]
+
+
+def _differs(mine: ModuleInfo, theirs: ModuleInfo, own: int, other: int) -> bool:
+    """Whether two modules are alike but for one number: what goes in, or what comes
+    out. Those that differ in both belong to blocks of another width."""
+    own_shapes = {ref.path: ref.shape for ref in mine.parameters}
+    dims = set()
+    for ref in theirs.parameters:
+        shape = own_shapes.get(ref.path, ())
+        if len(shape) != len(ref.shape):
+            return False
+        for dim, (a, b) in enumerate(zip(shape, ref.shape)):
+            if a != b:
+                if (a, b) != (own, other):
+                    return False
+                dims.add((len(shape) > 1, dim))
+    wide = {dim for many, dim in dims if many}
+    return bool(dims) and len(wide) < 2
+
+
+def _agrees(graph: Graph, name: str | None) -> bool:
+    """Whether a module is just as one in the same place of another block."""
+    info = graph.rec.modules.get(name or "")
+    return info is not None and any(
+        _is_equal(info, theirs) for theirs in likes_of(graph, info.name)
+    )
 
 
 def _is_norm(graph: Graph, name: str) -> bool:
@@ -103,25 +161,51 @@ def _is_norm(graph: Graph, name: str) -> bool:
 def _next_widths(
     graph: Graph, name: str, sizes: tuple[int, int]
 ) -> Iterator[tuple[str, int]]:
-    """The first module defined after `name` whose weight takes one of two sizes."""
+    """The first module defined after `name` that takes a width, if one of two."""
     names = list(graph.rec.modules)
     if name not in graph.rec.modules:
         return
-    parent = name.rpartition(".")[0]
     for candidate in names[names.index(name) + 1 :]:
-        if parent and not candidate.startswith(parent.rpartition(".")[0]):
-            return
-        weight = next(
-            (p for p in graph.rec.modules[candidate].parameters if p.path == "weight"),
-            None,
-        )
-        if weight is None or not weight.shape:
+        wants = takes(graph.rec.modules[candidate])
+        if wants is None:
             continue
-        wants = weight.shape[1] if len(weight.shape) > 1 else weight.shape[0]
         if wants in sizes:
             yield candidate, wants
-        if wants > 1:  # nn.PReLU has one number for all
-            return
+        return
+
+
+def _beside(graph: Graph, one: str, two: str) -> bool:
+    """Whether the same module holds both layers, and the first takes something else
+    than the second gives: they stand side by side, not in a row."""
+    first, second = graph.rec.modules[one], graph.rec.modules[two]
+    if one.rpartition(".")[0] != two.rpartition(".")[0]:
+        return False
+    return gives(second) not in (None, takes(first))
+
+
+def gives(info: ModuleInfo) -> int | None:
+    """How many features or channels a layer gives."""
+    attributes = info.attributes
+    found = attributes.get("out_features", attributes.get("out_channels"))
+    return found if isinstance(found, int) else None
+
+
+#: what the layers of torch.nn, timm and transformers call the width that they take
+_TAKES = ("in_features", "in_channels", "num_features", "input_size", "embed_dim")
+
+
+def takes(info: ModuleInfo) -> int | None:
+    """How many features or channels a layer takes; None where it takes any."""
+    for key in _TAKES:
+        value = info.attributes.get(key)
+        if isinstance(value, int):
+            return value
+    weight = next((p for p in info.parameters if p.path == "weight"), None)
+    if weight is None or info.type.startswith("Embedding"):
+        return None
+    if len(weight.shape) == 1 and not info.type.startswith(_NORMS):
+        return None  # nn.PReLU, a scale
+    return weight.shape[1] if len(weight.shape) > 1 else weight.shape[0]
 
 
 def prefer(graph: Graph, a: int, b: int) -> int:
@@ -135,18 +219,11 @@ def prefer(graph: Graph, a: int, b: int) -> int:
 
 def widths(graph: Graph, but: set[str | None], size: int) -> list[str]:
     """The layers that take `size` features or channels, but for the two at odds."""
-    found = []
-    for name, info in graph.rec.modules.items():
-        weight = next((p for p in info.parameters if p.path == "weight"), None)
-        if weight is None or name in but or not weight.shape:
-            continue
-        norm = len(weight.shape) == 1 and info.type.startswith(_NORMS)
-        if norm and weight.shape[0] == size:
-            found.append(name)
-        elif len(weight.shape) > 1 and not info.type.startswith("Embedding"):
-            if weight.shape[1] == size:
-                found.append(name)
-    return found
+    return [
+        name
+        for name, info in graph.rec.modules.items()
+        if name not in but and takes(info) == size
+    ]
 
 
 def _takers(
@@ -168,7 +245,3 @@ def _takers(
 def _few(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:2])
     return shown + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-
-
-def _have(names: list[str]) -> str:
-    return "has" if len(names) == 1 else "have"

@@ -1,0 +1,102 @@
+"""Blame for a view of another number of elements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+from shapetrace.diagnosis.ahead import waiting
+from shapetrace.diagnosis.makers import producers
+from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.suspects import leaves, of_call, owner
+from shapetrace.diagnosis.votes import usual_width
+from shapetrace.lineage import Graph
+from shapetrace.records import Culprit, FunctionCall
+
+
+def blame_view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
+    """A view of another number of elements: the view names a number that is not the
+    data's; the data's sizes are named after it."""
+    call = problem.call
+    wanted = problem.right.size if problem.right else None
+    filling = _filling(graph, problem)
+    if filling is not None:
+        yield filling
+    yield of_call(
+        graph,
+        call,
+        size=problem.left.size if problem.left else None,
+        expected=wanted,
+        reason=(
+            f"asks for {wanted} elements (or a multiple)"
+            if wanted
+            else "asks for another number of elements"
+        ),
+    )
+    if not call.inputs:
+        return
+    tensor = call.inputs[0]
+    dims = list(range(1, len(tensor.shape)))
+    odd = _first_unlike(call, tensor.shape)
+    if odd in dims:
+        dims.remove(odd)
+        dims.insert(0, odd)
+    for dim in dims:
+        found = leaves(graph, tensor.id, dim)
+        spot = Spot(tensor.id, dim, tensor.shape[dim])
+        yield from producers(graph, found, spot, Spot(None, None, 0))
+
+
+def _filling(graph: Graph, problem: Problem) -> Culprit | None:
+    """The layer whose width would fill the asked shape: where its like have a width
+    that does, or where a later layer takes the channels that are asked for. Then the
+    view is right."""
+    call, wanted = problem.call, problem.right.size if problem.right else 0
+    shape = call.inputs[0].shape if call.inputs else ()
+    sizes = asked(call)
+    if len(shape) < 2 or not sizes:
+        return None
+    last = len(shape) - 1
+    end = graph.trail(call.inputs[0].id, last).end
+    name = owner(graph, end.tensor) if end.kind == "parameter" else None
+    own = shape[last]
+    if name is None or graph.size(end.tensor, end.dim) != own:
+        return None
+    reason = f"makes the {own} (out_features)"
+    told = usual_width(graph, name, own)
+    if told is not None and _fills(prod(shape[:-1]) * told[0], sizes):
+        reason += f"; {told[1]}"
+        return Culprit("module", name, last, own, told[0], reason=reason)
+    later = [one for one, takes in waiting(graph).items() if takes in sizes[1:2]]
+    if len(shape) == 2 and len(sizes) > 2 and wanted and later:
+        reason += f"; `{later[0]}` takes the {sizes[1]} channels that the view asks for"
+        return Culprit("module", name, 1, own, wanted, reason=reason)
+    return None
+
+
+def _fills(elements: int, sizes: tuple[int, ...]) -> bool:
+    """Whether so many elements have a view of those sizes."""
+    known = prod(size for size in sizes if size != -1)
+    return known > 0 and (elements % known == 0 if -1 in sizes else elements == known)
+
+
+def asked(call: FunctionCall) -> tuple[int, ...]:
+    """The sizes that a view asks for; () where they are not all numbers."""
+    rest = call.args[1:]
+    if len(rest) == 1 and isinstance(rest[0], (tuple, list)):
+        rest = tuple(rest[0])
+    return tuple(rest) if all(type(size) is int for size in rest) else ()
+
+
+def _first_unlike(call: FunctionCall, shape: tuple[int, ...]) -> int:
+    """The dimension, counted from the last, where an asked shape leaves the data's."""
+    sizes = asked(call)
+    dim = len(shape) - 1
+    for size in reversed(sizes):
+        first, product = dim, 1
+        while dim >= 0 and product < size:
+            product *= shape[dim]
+            dim -= 1
+        if product != size:
+            return first
+    return dim
