@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 
 from shapetrace.diagnosis.blame_layer import blame_layer
 from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.joins import JOINS
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.makers import enclosing, holds, producers
-from shapetrace.diagnosis.order import blame_order, disordered, misaligned
+from shapetrace.diagnosis.order import (
+    blame_order,
+    disordered,
+    misaligned,
+    misplaced,
+)
 from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.ranks import unbatched
 from shapetrace.diagnosis.suspects import (
     changers,
     explained_by_sum,
@@ -21,7 +28,7 @@ from shapetrace.diagnosis.suspects import (
     parted,
 )
 from shapetrace.diagnosis.votes import prefer
-from shapetrace.lineage import Graph
+from shapetrace.lineage import Graph, Hop
 from shapetrace.records import Culprit, FunctionCall
 
 
@@ -32,7 +39,10 @@ def blame_operands(
     if left.tensor is None or right.tensor is None:
         return blame_unknown(graph, problem)
     a, b = graph.tensors[left.tensor].shape, graph.tensors[right.tensor].shape
-    swapped = _untransposed(graph, problem, a, b)
+    dropped = unbatched(graph, problem.call)
+    if dropped is not None:
+        return [dropped, *blame_unknown(graph, problem)]
+    swapped = _untransposed(graph, problem, a, b) or _reversed(graph, problem)
     if swapped is not None:
         return [swapped]
     if disordered(problem):
@@ -51,6 +61,11 @@ def blame_operands(
     apart = misaligned(graph, problem.call, left.tensor, right.tensor)
     if apart:
         return [*apart, of_call(graph, problem.call, reason="takes both")]
+    elsewhere = misplaced(graph, left.tensor, right.tensor)
+    if elsewhere:
+        return [*elsewhere, of_call(graph, problem.call, reason="takes both")]
+    left, right = _odd_factor(graph, left, right) or (left, right)
+    assert left.tensor is not None and right.tensor is not None
     weights = [_parameter_end(graph, spot) for spot in (left, right)]
     if sorted(a) == sorted(b) and a != b:
         layouts = _layouts(graph, problem, left, right)
@@ -122,6 +137,44 @@ def _joins(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
     return explained_by_sum(graph, graph.trail(spot.tensor, spot.dim), other.size)
 
 
+def _odd_factor(graph: Graph, left: Spot, right: Spot) -> tuple[Spot, Spot] | None:
+    """Where one line joined several dimensions (batch and heads) on both sides: those
+    two, before it, that differ."""
+    for spot, other in ((left, right), (right, left)):
+        hop = _joining(graph, spot)
+        if hop is None or other.tensor is None or other.dim is None:
+            continue
+        source = hop.call.source
+        for peer in graph.trail(other.tensor, other.dim).hops:
+            call = peer.call
+            if call.source is None or (call.source, call.name) != (source, hop.call.name):
+                continue
+            before, beside = hop.call.inputs[0], call.inputs[0]
+            dims = [dim for _, dim in hop.origin.sources]
+            if len(before.shape) != len(beside.shape):
+                break
+            if prod(beside.shape[dim] for dim in dims) != other.size:
+                break
+            odd = [dim for dim in dims if before.shape[dim] != beside.shape[dim]]
+            if len(odd) == 1:
+                at = odd[0]
+                return (
+                    Spot(before.id, at, before.shape[at]),
+                    Spot(beside.id, at, beside.shape[at]),
+                )
+    return None
+
+
+def _joining(graph: Graph, spot: Spot) -> Hop | None:
+    """The newest call that made a size as a product of several of its first input's."""
+    assert spot.tensor is not None and spot.dim is not None
+    for hop in graph.trail(spot.tensor, spot.dim).hops:
+        positions = {position for position, _ in hop.origin.sources}
+        if hop.origin.how == "product" and positions == {0}:
+            return hop if isinstance(hop.call, FunctionCall) else None
+    return None
+
+
 def _merged(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
     """The user's call that joined what the other side has as a dimension of its own."""
     assert spot.tensor is not None and spot.dim is not None
@@ -171,6 +224,19 @@ def _untransposed(
         expected=a[-1],
         reason=f"both operands end in {a[-1]}: the second wants transpose(-2, -1)",
     )
+
+
+def _reversed(graph: Graph, problem: Problem) -> Culprit | None:
+    """A product of two matrices that would go the other way round, and that way alone,
+    as `x @ adjacency` does."""
+    refs = problem.call.inputs[:2]
+    if problem.call.name not in ("matmul", "mm") or len(refs) != 2:
+        return None
+    a, b = refs[0].shape, refs[1].shape
+    if len(a) != 2 or len(b) != 2 or b[1] != a[0] or b[0] != b[1]:
+        return None
+    words = f"multiplies {a} by {b}; the other way round, {b} by {a}, they fit"
+    return of_call(graph, problem.call, size=a[1], expected=b[0], reason=words)
 
 
 def _layouts(graph: Graph, problem: Problem, left: Spot, right: Spot) -> list[Culprit]:
