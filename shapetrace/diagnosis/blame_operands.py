@@ -65,6 +65,8 @@ def blame_operands(
     if elsewhere:
         return [*elsewhere, of_call(graph, problem.call, reason="takes both")]
     left, right = _odd_factor(graph, left, right) or (left, right)
+    if right.size == 1:  # as a factor: what was not repeated is the odd side
+        left, right = right, left
     assert left.tensor is not None and right.tensor is not None
     weights = [_parameter_end(graph, spot) for spot in (left, right)]
     if sorted(a) == sorted(b) and a != b:
@@ -144,10 +146,10 @@ def _odd_factor(graph: Graph, left: Spot, right: Spot) -> tuple[Spot, Spot] | No
         hop = _joining(graph, spot)
         if hop is None or other.tensor is None or other.dim is None:
             continue
-        source = hop.call.source
+        made = (hop.call.source, hop.call.name)
         for peer in graph.trail(other.tensor, other.dim).hops:
             call = peer.call
-            if call.source is None or (call.source, call.name) != (source, hop.call.name):
+            if call.source is None or (call.source, call.name) != made:
                 continue
             before, beside = hop.call.inputs[0], call.inputs[0]
             dims = [dim for _, dim in hop.origin.sources]

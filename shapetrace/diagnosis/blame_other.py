@@ -18,7 +18,7 @@ from shapetrace.diagnosis.suspects import (
     remark,
 )
 from shapetrace.lineage import Graph
-from shapetrace.records import Culprit, FunctionCall
+from shapetrace.records import Culprit, FunctionCall, ModuleCall, TensorRef
 
 
 def blame_view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
@@ -40,32 +40,35 @@ def blame_view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if not call.inputs:
         return
     tensor = call.inputs[0]
-    dims = list(range(1, len(tensor.shape)))
-    odd = _first_unlike(call, tensor.shape)
-    if odd in dims:
-        dims.remove(odd)
-        dims.insert(0, odd)
-    for dim in dims:
+    left = problem.left
+    dims = [left.dim] if left is not None and left.dim is not None else None
+    for dim in _unlike_dims(call, tensor.shape) if dims is None else dims:
         found = leaves(graph, tensor.id, dim)
         spot = Spot(tensor.id, dim, tensor.shape[dim])
         yield from producers(graph, found, spot, Spot(None, None, 0))
 
 
-def _first_unlike(call: FunctionCall, shape: tuple[int, ...]) -> int:
-    """The dimension, counted from the last, where an asked shape leaves the data's."""
+def _unlike_dims(call: FunctionCall, shape: tuple[int, ...]) -> list[int]:
+    """The dimensions of a tensor that an asked shape does not have: what is alike at
+    the front and at the end is left out, the last of the rest comes first."""
     asked = [arg for arg in call.args[1:] if isinstance(arg, int)]
     for arg in call.args[1:2]:
         if isinstance(arg, (tuple, list)):
             asked = [size for size in arg if isinstance(size, int)]
-    dim = len(shape) - 1
-    for size in reversed(asked):
-        first, product = dim, 1
-        while dim >= 0 and product < size:
-            product *= shape[dim]
-            dim -= 1
-        if product != size:
-            return first
-    return dim
+    first, last = 0, len(shape)
+    for size, wanted in zip(shape, asked):
+        if size != wanted:
+            break
+        first += 1
+    for wanted in reversed(asked[first:]):
+        start, product = last, 1
+        while start > first and product < wanted:
+            start -= 1
+            product *= shape[start]
+        if product != wanted:
+            break
+        last = start
+    return [*reversed(range(first, last))] or [*range(1, len(shape))]
 
 
 def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
@@ -137,6 +140,9 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if "too small" in message or "greater than actual input" in message:
         yield from _too_small(graph, problem)
         return
+    if "more than 1 value per channel" in message and problem.layer is not None:
+        yield from _one_value(graph, problem.layer, call.inputs[0])
+        return
     around = graph.module_of(problem.layer or call)
     given = list(returned(graph, around, message))
     yield from given
@@ -156,6 +162,30 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         return
     yield of_call(graph, call, reason="raised")
     yield from enclosing(graph, call, "encloses the call that raised")
+
+
+def _one_value(
+    graph: Graph, layer: ModuleCall, ref: TensorRef
+) -> Iterable[Culprit]:
+    """Nothing to normalise: one sample, of which a pooling left one number."""
+    yield of_module(
+        layer,
+        dim=0,
+        size=ref.shape[0],
+        reason=(
+            f"is given one value per channel, {spelled(ref.shape)}: in training it "
+            "takes a batch of more than one (in eval() any)"
+        ),
+    )
+    end = graph.trail(ref.id, 0).end
+    if end.kind == "data":
+        yield of_data(
+            graph,
+            end.tensor,
+            dim=end.dim,
+            size=graph.size(end.tensor, end.dim),
+            reason="has a batch of 1 (drop_last=True leaves the last one out)",
+        )
 
 
 def _too_small(graph: Graph, problem: Problem) -> Iterable[Culprit]:

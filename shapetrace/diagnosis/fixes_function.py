@@ -18,7 +18,7 @@ from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.outliers import at_home
 from shapetrace.diagnosis.order import arranger, placements, reorder, wanted_order
 from shapetrace.diagnosis.ranks import BY_INDEX
-from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, other_view
+from shapetrace.diagnosis.regroup import fuller, keep_batch, kept_squeeze, other_view
 from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.tryout import Repair, with_inputs
 from shapetrace.diagnosis.values import container
@@ -48,6 +48,11 @@ def for_function(desk: Desk) -> Found:
     if problem.kind == "rank":
         yield _any_rank(desk, call)
         yield _index(desk, call)
+        if problem.right is not None and problem.right.tensor is None:
+            for ref in call.inputs[:1]:
+                for dim in (1, 0):
+                    made = desk.edit(ref, edits.unsqueeze(dim), desk.about_data(ref.id))
+                    yield None if made is None else replace(made, once="operand")
     if relettered(call) is not None:
         yield _relettered(desk, call)
         return
@@ -56,6 +61,9 @@ def for_function(desk: Desk) -> Found:
     for ref in refs:
         yield from kept_squeeze(desk, ref)
         yield from keep_batch(desk, ref)
+        yield from fuller(desk, ref)
+    yield _padded(desk, call)
+    yield _other_way_round(desk, call)
     if call.name in _PRODUCTS and len({ref.id for ref in call.inputs[:2]}) == 1:
         yield _with_itself(desk, call)
     elif call.name in _PRODUCTS and len(call.inputs) > 1:
@@ -70,6 +78,38 @@ def for_function(desk: Desk) -> Found:
     if left is not None and right is not None:
         for spot, other in ((left, right), (right, left)):
             yield from producers(desk, spot, other.size)
+
+
+def _padded(desk: Desk, call: FunctionCall) -> Candidate | None:
+    """pad_sequence in the place of a stack of sequences that differ in length."""
+    shapes = {ref.shape[1:] for ref in call.inputs}
+    line = find(call.source)
+    if call.name != "stack" or line is None or len(shapes) != 1:
+        return None
+    if len(call.args) != 1 or call.kwargs or not line.code.startswith("torch.stack("):
+        return None
+    inside = line.code.removeprefix("torch.stack(").rstrip().removesuffix(")")
+    text = f"nn.utils.rnn.pad_sequence({inside}, batch_first=True)"
+    words = "pads all to the length of the longest"
+    # another function of Python's own: no recorded call stands for it
+    return Candidate(line.around(text), words, line.source, None, "input")
+
+
+def _other_way_round(desk: Desk, call: FunctionCall) -> Candidate | None:
+    """`adjacency @ x` where `x @ adjacency` stands."""
+    culprit = desk.culprits[0] if desk.culprits else None
+    line = find(call.source)
+    if culprit is None or "other way round" not in culprit.reason or line is None:
+        return None
+    first, second = call.inputs[:2]
+    a, b = (line.argument(ref.path, is_method(call)) for ref in (first, second))
+    if a is None or b is None or is_method(call) and isinstance(line.tree, ast.Call):
+        return None
+    swapped = (replace(second, path=first.path), replace(first, path=second.path))
+    text = line.with_parts([(a, line.text(b)), (b, line.text(a))])
+    repair = Repair(calls={call.index: with_inputs(call, swapped)})
+    words = "the other way round"
+    return Candidate(text, words, line.source, repair, f"function:{call.name}", True)
 
 
 def _any_rank(desk: Desk, call: FunctionCall) -> Candidate | None:
@@ -182,7 +222,9 @@ def _operands(desk: Desk, call: FunctionCall) -> Found:
     refs = [ref for ref in call.inputs if ref.shape][:2]
     if len(refs) < 2:
         return
-    for ref, other in ((refs[1], refs[0]), (refs[0], refs[1])):
+    pairs = [(refs[1], refs[0]), (refs[0], refs[1])]
+    pairs.sort(key=lambda pair: not _enlarged(desk, pair[0]))
+    for ref, other in pairs:
         about = desk.about_data(ref.id)
         maps = call.name not in (*_PRODUCTS, "einsum")
         for edit in _towards(ref, other, maps):
@@ -190,6 +232,16 @@ def _operands(desk: Desk, call: FunctionCall) -> Found:
                 continue
             made = desk.edit(ref, edit, about)
             yield None if made is None else replace(made, once="operand")
+
+
+def _enlarged(desk: Desk, ref: TensorRef) -> bool:
+    """Whether a map was just enlarged: it is this one that has not its true size."""
+    for _, call in desk.graph.chain(ref.id):
+        if call.inputs and call.inputs[0].shape[-1:] == ref.shape[-1:]:
+            continue
+        name = call.name if isinstance(call, FunctionCall) else ""
+        return name in ("interpolate", "upsample") or name.startswith("conv_transpose")
+    return False
 
 
 def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
@@ -205,6 +257,11 @@ def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
         yield edits.unsqueeze(-1)
     if len(a) == len(b) and len(a) > 1:
         if len(a) == 3:
+            yield edits.Edit(
+                "{}[-1].unsqueeze(1)",
+                lambda t: t[-1].unsqueeze(1),
+                "takes the last layer's, for all steps of the other side",
+            )
             yield edits.transpose(0, 1)
             yield edits.transpose(1, 2)
         if len(a) == 4:
@@ -213,7 +270,8 @@ def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
             yield edits.transpose(1, 2)
         differ = [dim for dim, size in enumerate(a) if 1 != size != b[dim] != 1]
         if maps and len(a) == 4 and set(differ) <= {2, 3} and a[2:] != b[2:]:
-            yield edits.resize(b[2:])
+            if ref.dtype.is_floating_point:
+                yield edits.resize(b[2:])
             if all(a[dim] >= b[dim] for dim in (2, 3)):
                 yield _cropped(b[2], b[3])
         elif maps and len(differ) == 1 and differ[0] > 0:

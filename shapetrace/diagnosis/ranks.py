@@ -40,10 +40,12 @@ def blame_rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     found = [culprit for _, culprit in weighed]
     if problem.layer is not None:
         shape = graph.tensors[sides[0]].shape
-        return [
-            *found,
-            of_module(problem.layer, reason=f"cannot take {spelled(shape)}"),
-        ]
+        reason = f"cannot take {spelled(shape)}"
+        like = sibling(problem.layer.type, len(shape))
+        if like:
+            reason += f"; nn.{like} does"
+            return [of_module(problem.layer, reason=reason), *found]
+        return [*found, of_module(problem.layer, reason=reason)]
     base = call.name.rstrip("_")
     if base in BY_INDEX:
         tensor = call.inputs[0].shape if call.inputs else ()
@@ -53,6 +55,20 @@ def blame_rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         reason = f"takes {_STRICT[base]}-D only; matmul takes more"
         return [of_call(graph, call, reason=reason), *found]
     return [*found, *([of_call(graph, call, reason="takes both")] * (len(sides) > 1))]
+
+
+def sibling(kind: str, rank: int) -> str:
+    """The normalisation like `kind` that takes this number of dimensions, if another
+    one does.
+
+    >>> sibling("BatchNorm2d", 2), sibling("BatchNorm1d", 3)
+    ('BatchNorm1d', '')
+    """
+    space = {2: 1, 3: 1, 4: 2, 5: 3}.get(rank)
+    base = kind[:-2]
+    if base not in ("BatchNorm", "InstanceNorm") or space is None:
+        return ""
+    return f"{base}{space}d" if kind != f"{base}{space}d" else ""
 
 
 def _of_rank(graph: Graph, problem: Problem, side: int) -> tuple[int, Culprit] | None:
