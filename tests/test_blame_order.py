@@ -168,3 +168,50 @@ def test_a_lazy_layer_is_one_with_a_parameter():
             for size in (4, 6):
                 model(torch.randn(2, size, size))
     assert "its in_features is 16" in t.failure.message
+
+
+class Block(nn.Module):
+    """Adds a condition to what its first layer gives; a second layer follows."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv1d(3, 8, 1)
+        self.condition = nn.Linear(2, width)
+        self.after = nn.Conv1d(8, 4, 1)
+
+    def forward(self, x, c):
+        return self.after(self.conv(x) + self.condition(c)[:, :, None])
+
+
+def test_of_two_widths_the_one_that_the_next_layer_takes_is_right():
+    found = failure(Block(6), torch.randn(2, 3, 5), torch.randn(2, 2))
+    assert first(found) == ("module", "condition")
+
+
+def low_rank(self, x):
+    return x @ self.lin.weight
+
+
+def test_a_parameter_that_wants_to_be_transposed_is_told_of_the_product():
+    found = failure(Runs(low_rank, lin=nn.Linear(6, 4)), torch.randn(5, 6))
+    assert first(found) == ("function", "matmul")
+    assert found.fixes[0].line == "return x @ self.lin.weight.transpose(-2, -1)"
+
+
+def with_squeezed(self, x, h):
+    return self.gru(x.view(4, -1, 6).squeeze(), h)
+
+
+def test_a_squeezed_sequence_of_one_step_is_named_before_the_layer():
+    model = Runs(with_squeezed, gru=nn.GRU(6, 5, batch_first=True))
+    found = failure(model, torch.randn(4, 1, 6), torch.zeros(1, 4, 5))
+    assert first(found) == ("function", "squeeze")
+
+
+def test_a_dimension_that_a_tensor_has_not_is_told_of_the_data():
+    model = Runs(lambda self, x: x.size(1))
+    with pytest.raises(IndexError):
+        with shapetrace.trace(model) as t:
+            model(torch.ones(3))
+    assert first(t.failure)[0] == "input"
+    assert "asks for dim 1" in t.failure.culprits[1].reason

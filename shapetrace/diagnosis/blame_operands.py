@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
+from shapetrace.diagnosis.ahead import waiting
 from shapetrace.diagnosis.blame_layer import blame_layer
 from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.joins import JOINS
@@ -42,7 +43,7 @@ def blame_operands(
     dropped = unbatched(graph, problem.call)
     if dropped is not None:
         return [dropped, *blame_unknown(graph, problem)]
-    swapped = _untransposed(graph, problem, a, b) or _reversed(graph, problem)
+    swapped = untransposed(graph, problem) or _reversed(graph, problem)
     if swapped is not None:
         return [swapped]
     if disordered(problem):
@@ -114,6 +115,8 @@ def blame_operands(
     swap = _changed(graph, right) > _changed(graph, left)
     if weights[0] != weights[1]:
         swap = weights[1]
+    elif weights[0] and (verdict := _wanted_next(graph, problem, left, right)):
+        swap = verdict > 0
     elif weights[0] and (verdict := prefer(graph, left.size, right.size)):
         swap = verdict > 0  # other layers take the left one's size: the right is odd
     if swap:
@@ -210,21 +213,30 @@ def _parameter_end(graph: Graph, spot: Spot) -> bool:
     return graph.trail(spot.tensor, spot.dim).end.kind == "parameter"
 
 
-def _untransposed(
-    graph: Graph, problem: Problem, a: tuple[int, ...], b: tuple[int, ...]
-) -> Culprit | None:
+def untransposed(graph: Graph, problem: Problem) -> Culprit | None:
     """A matrix product that would go if its second operand were transposed."""
-    if problem.call.name not in ("matmul", "mm", "bmm", "linear", "baddbmm"):
+    name, refs = problem.call.name, problem.call.inputs[:2]
+    if name not in ("matmul", "mm", "bmm", "linear", "baddbmm") or len(refs) < 2:
         return None
-    if len(a) < 2 or len(b) < 2 or a[-1] != b[-1] or b[-2] == b[-1]:
+    a, b = refs[0].shape, refs[1].shape
+    if len(a) < 2 or len(b) < 2 or b[-2] == b[-1]:
         return None
+    inner, other = (b[-1], b[-2]) if name == "linear" else (b[-2], b[-1])
+    if a[-1] != other:
+        return None
+    reason = f"both operands end in {a[-1]}: the second wants transpose(-2, -1)"
+    if name == "linear":
+        reason = (
+            f"wants a weight that ends in {a[-1]}, as its input does: it wants "
+            "transpose(-2, -1)"
+        )
     return of_call(
         graph,
         problem.call,
         dim=len(b) - 2,
-        size=b[-2],
+        size=inner,
         expected=a[-1],
-        reason=f"both operands end in {a[-1]}: the second wants transpose(-2, -1)",
+        reason=reason,
     )
 
 
@@ -239,6 +251,17 @@ def _reversed(graph: Graph, problem: Problem) -> Culprit | None:
         return None
     words = f"multiplies {a} by {b}; the other way round, {b} by {a}, they fit"
     return of_call(graph, problem.call, size=a[1], expected=b[0], reason=words)
+
+
+def _wanted_next(graph: Graph, problem: Problem, left: Spot, right: Spot) -> int:
+    """Which of two sizes the layers take that the same block has still to call: 1 for
+    the left, -1 for the right, 0 where both or none."""
+    module = graph.module_of(problem.call)
+    inside = f"{module.name}." if module is not None and module.name else ""
+    takes = {
+        size for name, size in waiting(graph).items() if name.startswith(inside)
+    }
+    return (left.size in takes) - (right.size in takes)
 
 
 def _layouts(graph: Graph, problem: Problem, left: Spot, right: Spot) -> list[Culprit]:

@@ -16,7 +16,13 @@ from shapetrace.diagnosis.fixes_layer import moved
 from shapetrace.diagnosis.joins import JOINS, other_dim
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.outliers import at_home
-from shapetrace.diagnosis.order import arranger, placements, reorder, wanted_order
+from shapetrace.diagnosis.order import (
+    arranger,
+    misplaced,
+    placements,
+    reorder,
+    wanted_order,
+)
 from shapetrace.diagnosis.ranks import BY_INDEX
 from shapetrace.diagnosis.regroup import fuller, keep_batch, kept_squeeze, other_view
 from shapetrace.diagnosis.rewrite import find, suffixed
@@ -48,7 +54,8 @@ def for_function(desk: Desk) -> Found:
     if problem.kind == "rank":
         yield _any_rank(desk, call)
         yield _index(desk, call)
-        if problem.right is not None and problem.right.tensor is None:
+        right = problem.right
+        if right is not None and right.tensor is None and call.name != "size":
             for ref in call.inputs[:1]:
                 for dim in (1, 0):
                     made = desk.edit(ref, edits.unsqueeze(dim), desk.about_data(ref.id))
@@ -66,7 +73,7 @@ def for_function(desk: Desk) -> Found:
     yield _other_way_round(desk, call)
     if call.name in _PRODUCTS and len({ref.id for ref in call.inputs[:2]}) == 1:
         yield _with_itself(desk, call)
-    elif call.name in _PRODUCTS and len(call.inputs) > 1:
+    elif call.name in (*_PRODUCTS, "linear") and len(call.inputs) > 1:
         for ref in reversed(call.inputs[:2]):
             if len(ref.shape) > 1:
                 yield desk.edit(ref, edits.transpose(-2, -1), f"function:{call.name}")
@@ -226,12 +233,24 @@ def _operands(desk: Desk, call: FunctionCall) -> Found:
     pairs.sort(key=lambda pair: not _enlarged(desk, pair[0]))
     for ref, other in pairs:
         about = desk.about_data(ref.id)
+        if len(ref.shape) == 3 and misplaced(desk.graph, ref.id, other.id):
+            made = desk.edit(ref, _LAST_LAYER, about)
+            yield None if made is None else replace(made, once="operand")
         maps = call.name not in (*_PRODUCTS, "einsum")
-        for edit in _towards(ref, other, maps):
+        batches = [desk.graph.trail(r.id, 0).end for r in (ref, other) if r.shape]
+        firm = all(end.kind == "data" and end.dim == 0 for end in batches)
+        for edit in _towards(ref, other, maps, firm):
             if edit.cuts is not None and is_width(desk.graph, ref.id, edit.cuts):
                 continue
             made = desk.edit(ref, edit, about)
             yield None if made is None else replace(made, once="operand")
+
+
+_LAST_LAYER = Edit(
+    "{}[-1].unsqueeze(1)",
+    lambda t: t[-1].unsqueeze(1),
+    "takes the last layer's, for all steps of the other side",
+)
 
 
 def _enlarged(desk: Desk, ref: TensorRef) -> bool:
@@ -244,8 +263,11 @@ def _enlarged(desk: Desk, ref: TensorRef) -> bool:
     return False
 
 
-def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
-    """`maps`: the last two of four dimensions may be height and width."""
+def _towards(
+    ref: TensorRef, other: TensorRef, maps: bool, firm: bool
+) -> Iterator[Edit]:
+    """`maps`: the last two of four dimensions may be height and width; `firm`: both
+    have the batch first, which is to stay there."""
     a, b = ref.shape, other.shape
     if len(a) < len(b):
         if a == b[: len(a)]:
@@ -257,12 +279,8 @@ def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
         yield edits.unsqueeze(-1)
     if len(a) == len(b) and len(a) > 1:
         if len(a) == 3:
-            yield edits.Edit(
-                "{}[-1].unsqueeze(1)",
-                lambda t: t[-1].unsqueeze(1),
-                "takes the last layer's, for all steps of the other side",
-            )
-            yield edits.transpose(0, 1)
+            if not firm:
+                yield edits.transpose(0, 1)
             yield edits.transpose(1, 2)
         if len(a) == 4:
             yield edits.permute(0, 3, 1, 2)

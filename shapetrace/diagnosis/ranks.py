@@ -54,7 +54,12 @@ def blame_rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if base in _STRICT:
         reason = f"takes {_STRICT[base]}-D only; matmul takes more"
         return [of_call(graph, call, reason=reason), *found]
-    return [*found, *([of_call(graph, call, reason="takes both")] * (len(sides) > 1))]
+    if len(sides) > 1:
+        return [*found, of_call(graph, call, reason="takes both")]
+    if problem.right is not None and problem.right.role.startswith("a dim"):
+        asks = f"asks for {problem.right.role.removeprefix('a ')}"
+        return [*found, of_call(graph, call, reason=asks)]
+    return found
 
 
 def sibling(kind: str, rank: int) -> str:
