@@ -215,3 +215,45 @@ def test_a_dimension_that_a_tensor_has_not_is_told_of_the_data():
             model(torch.ones(3))
     assert first(t.failure)[0] == "input"
     assert "asks for dim 1" in t.failure.culprits[1].reason
+
+
+def stacked(self, a, b):
+    return self.lin(torch.cat([self.conv(a).flatten(), self.conv(b).flatten()]))
+
+
+def test_a_flatten_that_takes_the_batch_too_is_named_through_a_cat():
+    model = Runs(stacked, conv=nn.Conv1d(2, 3, 1), lin=nn.Linear(30, 2))
+    found = failure(model, torch.randn(4, 2, 5), torch.randn(4, 2, 5))
+    assert first(found) == ("function", "flatten")
+    assert "takes the batch of 4" in found.culprits[0].reason
+
+
+def doubled_state(self, x):
+    h = torch.zeros(2, x.size(0), 5)
+    return self.gru(x, h)
+
+
+def test_a_number_of_layers_is_not_taken_for_a_size_of_the_data():
+    layer = nn.GRU(3, 5, 2, bidirectional=True, batch_first=True)
+    found = failure(Runs(doubled_state, gru=layer), torch.randn(4, 6, 3))
+    assert not any("x.size" in fix.line for fix in found.fixes)
+
+
+def test_the_batch_is_never_proposed_as_a_number_of_channels():
+    found = failure(nn.Sequential(nn.Conv1d(1, 4, 3)), torch.randn(8, 20))
+    assert not any("Conv1d(8" in fix.line for fix in found.fixes)
+    assert "unsqueeze(1)" in found.fixes[0].line
+
+
+def added_in_place(self, x):
+    out = self.conv(x)
+    out += self.up(self.pool(x))
+    return out
+
+
+def test_an_operand_of_an_addition_in_place_is_edited():
+    layers = {"conv": nn.Conv2d(2, 2, 1), "pool": nn.MaxPool2d(2)}
+    model = Runs(added_in_place, **layers, up=nn.ConvTranspose2d(2, 2, 2, 2))
+    found = failure(model, torch.randn(1, 2, 9, 9))
+    lines = [fix.line for fix in found.fixes]
+    assert "out += F.interpolate(self.up(self.pool(x)), size=(9, 9))" in lines

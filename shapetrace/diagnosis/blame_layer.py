@@ -65,6 +65,9 @@ def blame_layer(
     regrouped = _regrouped(graph, found, left, right)
     if regrouped is not None:
         first.append(regrouped)
+    mixed = None if first else _batch_joined(graph, left, right)
+    if mixed is not None:
+        first.append(mixed)
     joined = _joined_elsewhere(graph, left, right)
     if joined is not None:
         first.append(joined)
@@ -261,6 +264,29 @@ def _first_regrouped(
                         f"makes {spelled(new)} of {spelled(old)}: it regroups the first"
                         " dimension"
                     ),
+                )
+    return None
+
+
+def _batch_joined(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
+    """A flatten that took the batch among the features, which would fit without it."""
+    assert left.tensor is not None and left.dim is not None
+    todo = [(left.tensor, left.dim)]
+    while todo:
+        trail = graph.trail(*todo.pop())
+        origin = trail.end.origin
+        if trail.end.kind != "branch" or origin is None or trail.end.call is None:
+            continue
+        if origin.how == "sum":
+            todo += trail.end.sources
+            continue
+        for source in trail.end.sources:
+            fits = graph.size(*source) * right.size == left.size
+            if fits and source[1] == 0 and graph.trail(*source).end.kind == "data":
+                size = graph.size(trail.end.tensor, trail.end.dim)
+                reason = f"takes the batch of {graph.size(*source)} into the {size}"
+                return of_call(
+                    graph, trail.end.call, dim=trail.end.dim, size=size, reason=reason
                 )
     return None
 

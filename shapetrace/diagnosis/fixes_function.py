@@ -74,9 +74,11 @@ def for_function(desk: Desk) -> Found:
     if call.name in _PRODUCTS and len({ref.id for ref in call.inputs[:2]}) == 1:
         yield _with_itself(desk, call)
     elif call.name in (*_PRODUCTS, "linear") and len(call.inputs) > 1:
+        about = f"function:{call.name}"
         for ref in reversed(call.inputs[:2]):
             if len(ref.shape) > 1:
-                yield desk.edit(ref, edits.transpose(-2, -1), f"function:{call.name}")
+                turned = desk.edit(ref, edits.transpose(-2, -1), about)
+                yield None if turned is None else replace(turned, once="product")
     if call.name in JOINS:
         yield from other_dim(desk, call)
     yield from _repeated_too(desk, call)
@@ -115,8 +117,9 @@ def _other_way_round(desk: Desk, call: FunctionCall) -> Candidate | None:
     swapped = (replace(second, path=first.path), replace(first, path=second.path))
     text = line.with_parts([(a, line.text(b)), (b, line.text(a))])
     repair = Repair(calls={call.index: with_inputs(call, swapped)})
-    words = "the other way round"
-    return Candidate(text, words, line.source, repair, f"function:{call.name}", True)
+    about = f"function:{call.name}"
+    made = Candidate(text, "the other way round", line.source, repair, about, True)
+    return replace(made, once="product")
 
 
 def _any_rank(desk: Desk, call: FunctionCall) -> Candidate | None:
@@ -236,7 +239,7 @@ def _operands(desk: Desk, call: FunctionCall) -> Found:
         if len(ref.shape) == 3 and misplaced(desk.graph, ref.id, other.id):
             made = desk.edit(ref, _LAST_LAYER, about)
             yield None if made is None else replace(made, once="operand")
-        maps = call.name not in (*_PRODUCTS, "einsum")
+        maps = call.name not in (*_PRODUCTS, "einsum", "masked_fill", "where")
         batches = [desk.graph.trail(r.id, 0).end for r in (ref, other) if r.shape]
         firm = all(end.kind == "data" and end.dim == 0 for end in batches)
         for edit in _towards(ref, other, maps, firm):

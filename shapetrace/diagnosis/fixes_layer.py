@@ -73,7 +73,8 @@ def for_layer(desk: Desk) -> Found:
     # maps that a layer made are not images of another layout
     if len(ref.shape) != 4 or not desk.graph.from_model(ref.id):
         for edit in _shapes(ref.shape, _wanted(desk, info)):
-            yield desk.edit(ref, edit, about)
+            if _takes(info, edit, ref):
+                yield desk.edit(ref, edit, about)
     yield from _inputs(desk, layer)
 
 
@@ -141,6 +142,8 @@ def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
     if len(ref.shape) > 2 and wanted in (prod(ref.shape[1:]), *ref.shape[1:2]):
         if info.type == "Linear":
             return  # the features are there, in other dimensions than the last
+    if wanted == 1 and info.type.startswith("Conv") and _unbatched(info, ref):
+        return  # what stands for the channels is the batch
     name, size = taken
     if info.attributes.get(name) in (size, (size,)):
         return
@@ -159,6 +162,10 @@ def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
                 yield Candidate(
                     line, words, candidate.where, candidate.repair, candidate.about
                 )
+
+
+def _unbatched(info: ModuleInfo, ref: TensorRef) -> bool:
+    return info.type[-2:-1].isdigit() and len(ref.shape) == int(info.type[-2]) + 1
 
 
 def _lacks_batch(desk: Desk, info: ModuleInfo) -> bool:
@@ -254,6 +261,20 @@ def _shapes(shape: tuple[int, ...], wanted: int | None) -> Iterator[Edit]:
             lambda t: t[None, None],
             "adds the dimensions of batch and channel",
         )
+
+
+def _takes(info: ModuleInfo, edit: Edit, ref: TensorRef) -> bool:
+    """Whether a layer for so many dimensions of space takes what an edit gives; the
+    layer's own Python sees to that, not the function that it calls."""
+    if not info.type[-2:-1].isdigit():
+        return True
+    space = int(info.type[-2])
+    rank = len(edit.apply(ref).shape)
+    least = space + 1 if space == 1 or not info.type.startswith(_NORMS) else space + 2
+    return least <= rank <= space + 2
+
+
+_NORMS = ("BatchNorm", "InstanceNorm")
 
 
 def _inputs(desk: Desk, layer: ModuleCall) -> Found:
