@@ -494,6 +494,9 @@ class Replay:
             if first in self.origins and self.origins[first].kind == "outside":
                 full = f"{name}.{key}" if name else key
                 self.origins[first] = Origin(kind, full)
+                filled = self._versions.get(id(reference))
+                if filled is not None:  # as its initialisation left it
+                    self.origins.setdefault(filled.id, Origin(kind, full))
 
     def _own(self, tensors: list[tuple[str, Reference]]) -> tuple[TensorRef, ...]:
         found = []

@@ -148,3 +148,14 @@ def test_the_keys_that_were_given_are_listed():
 def test_a_keyword_is_no_container():
     found = failure(Runs(lambda self, x: torch.cat(x, dim=0)), torch.ones(3))
     assert "container" not in str(found)
+
+
+def pooled_dict(self, x):
+    return self.pool(self.inner(x))
+
+
+def test_a_value_of_a_dict_is_taken_by_its_key():
+    model = Runs(pooled_dict, inner=Named(), pool=nn.AdaptiveAvgPool1d(1))
+    found = failure(model, torch.randn(2, 3, 4))
+    assert found.fixes[0].line == "return self.pool(self.inner(x)['out'])"
+    assert found.fixes[0].status == "verified"

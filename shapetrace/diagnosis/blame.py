@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from shapetrace.diagnosis.blame_layer import blame_argument, blame_layer
 from shapetrace.diagnosis.blame_loss import blame_loss
-from shapetrace.diagnosis.blame_operands import blame_operands
+from shapetrace.diagnosis.blame_operands import blame_operands, untransposed
 from shapetrace.diagnosis.blame_other import (
     blame_container,
     blame_range,
@@ -72,7 +72,7 @@ def _size(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if right.tensor is None and problem.layer is None:
         return blame_argument(graph, problem, left, right)
     inside = problem.layer is not None and _is_composite(graph, problem.layer)
-    if problem.layer is None and disordered(problem):
+    if problem.layer is None and (disordered(problem) or untransposed(graph, problem)):
         return blame_operands(graph, problem, left, right)
     if holds(graph, right) or problem.layer is not None and not inside:
         return blame_layer(graph, problem, left, right)

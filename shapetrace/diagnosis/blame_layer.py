@@ -8,9 +8,10 @@ from dataclasses import replace
 from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.earlier import changed_part, taken_before
 from shapetrace.diagnosis.makers import holds, of_part, producers, spelled
-from shapetrace.diagnosis.order import pooled_away
 from shapetrace.diagnosis.parts import Part, parts
+from shapetrace.diagnosis.order import pooled_away, turned_axes
 from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.ranks import unbatched
 from shapetrace.diagnosis.suspects import (
     Leaf,
     changers,
@@ -49,6 +50,9 @@ def blame_layer(
         _demand(graph, problem, label, left, right),
     )
     first: list[Culprit] = []
+    turned = turned_axes(graph, problem)
+    if turned:
+        return [*turned, wants]
     if right.tensor is not None and not holds(graph, right):
         other = _second_operand(graph, problem, left, right)
         both = f"is given {left.size} and {right.size} for one dimension"
@@ -56,12 +60,15 @@ def blame_layer(
         if graph.from_model(right.tensor):
             return [wants, *other]
         return [*other, wants]
-    batch = _unbatched(graph, left.tensor)
+    batch = unbatched(graph, problem.call) or _unbatched(graph, left.tensor)
     if batch is not None:
         first.append(batch)
     regrouped = _regrouped(graph, found, left, right)
     if regrouped is not None:
         first.append(regrouped)
+    mixed = None if first else _batch_joined(graph, left, right)
+    if mixed is not None:
+        first.append(mixed)
     joined = _joined_elsewhere(graph, left, right)
     if joined is not None:
         first.append(joined)
@@ -249,6 +256,54 @@ def _regrouped(
     return None
 
 
+def _first_regrouped(
+    graph: Graph, found: tuple[Leaf, ...], wanted: int
+) -> Culprit | None:
+    """A view of the user's that made another first dimension of one of `wanted`."""
+    for leaf in found:
+        for hop in changers(graph, leaf.hops):
+            call = hop.call
+            if not isinstance(call, FunctionCall) or not call.inputs or hop.dim != 0:
+                continue
+            old, new = call.inputs[0].shape, graph.tensors[hop.tensor].shape
+            if call.direct and old[:1] == (wanted,) != new[:1]:
+                return of_call(
+                    graph,
+                    call,
+                    dim=0,
+                    size=new[0],
+                    expected=wanted,
+                    reason=(
+                        f"makes {spelled(new)} of {spelled(old)}: it regroups the first"
+                        " dimension"
+                    ),
+                )
+    return None
+
+
+def _batch_joined(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
+    """A flatten that took the batch among the features, which would fit without it."""
+    assert left.tensor is not None and left.dim is not None
+    todo = [(left.tensor, left.dim)]
+    while todo:
+        trail = graph.trail(*todo.pop())
+        origin = trail.end.origin
+        if trail.end.kind != "branch" or origin is None or trail.end.call is None:
+            continue
+        if origin.how == "sum":
+            todo += trail.end.sources
+            continue
+        for source in trail.end.sources:
+            fits = graph.size(*source) * right.size == left.size
+            if fits and source[1] == 0 and graph.trail(*source).end.kind == "data":
+                size = graph.size(trail.end.tensor, trail.end.dim)
+                reason = f"takes the batch of {graph.size(*source)} into the {size}"
+                return of_call(
+                    graph, trail.end.call, dim=trail.end.dim, size=size, reason=reason
+                )
+    return None
+
+
 def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
     """A cat of tensors along another dimension, which along this one would fit."""
     if left.tensor is None or left.dim is None:
@@ -300,21 +355,6 @@ def _second_operand(
                 reason=f"makes it for {right.size}, not {left.size}",
             ),
         ]
-    shapes = graph.tensors
-    a = shapes[left.tensor].shape if left.tensor is not None else ()
-    b = shapes[right.tensor].shape
-    if problem.layer is not None and _swapped(graph, problem, a, b):
-        return [
-            of_module(
-                problem.layer,
-                dim=right.dim,
-                size=right.size,
-                reason=(
-                    "takes dimension 0 as time and 1 as batch (batch_first=False); "
-                    "its inputs come the other way round"
-                ),
-            )
-        ]
     if graph.from_model(right.tensor):
         found = leaves(graph, right.tensor, right.dim)
         return parted(graph, left, right) or producers(graph, found, right, left)
@@ -327,18 +367,6 @@ def _second_operand(
         reason=reason,
     )
     return [data]
-
-
-def _swapped(
-    graph: Graph, problem: Problem, a: tuple[int, ...], b: tuple[int, ...]
-) -> bool:
-    """A sequence layer with batch_first=False whose second operand fits its first
-    once batch and time change places."""
-    assert problem.layer is not None
-    info = graph.rec.modules.get(problem.layer.name)
-    if info is None or info.attributes.get("batch_first") is not False:
-        return False
-    return len(a) >= 3 and len(b) >= 2 and a[0] != a[1] and b[:2] == a[:2]
 
 
 def blame_argument(
@@ -356,10 +384,13 @@ def blame_argument(
     )
     if left.tensor is None or left.dim is None:
         return [asks]
+    found = leaves(graph, left.tensor, left.dim)
+    grouped = _first_regrouped(graph, found, right.size)
+    if grouped is not None:
+        return [grouped, asks, *producers(graph, found, left, right)]
     end = graph.trail(left.tensor, left.dim).end
     holder = owner(graph, end.tensor) if end.kind == "parameter" else None
     if holder is None:
-        found = leaves(graph, left.tensor, left.dim)
         return [asks, *producers(graph, found, left, right)]
     table = Culprit(
         "module",

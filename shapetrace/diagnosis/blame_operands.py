@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 
+from shapetrace.diagnosis.ahead import waiting
 from shapetrace.diagnosis.blame_layer import blame_layer
 from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.joins import JOINS
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.makers import enclosing, holds, producers
-from shapetrace.diagnosis.order import blame_order, disordered, misaligned
+from shapetrace.diagnosis.order import (
+    blame_order,
+    disordered,
+    misaligned,
+    misplaced,
+)
 from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.ranks import unbatched
 from shapetrace.diagnosis.suspects import (
     changers,
     explained_by_sum,
@@ -23,7 +31,7 @@ from shapetrace.diagnosis.suspects import (
     parted,
 )
 from shapetrace.diagnosis.votes import Width, odd_of_two, prefer
-from shapetrace.lineage import Graph
+from shapetrace.lineage import Graph, Hop
 from shapetrace.records import Culprit, FunctionCall
 
 
@@ -34,7 +42,10 @@ def blame_operands(
     if left.tensor is None or right.tensor is None:
         return blame_unknown(graph, problem)
     a, b = graph.tensors[left.tensor].shape, graph.tensors[right.tensor].shape
-    swapped = _untransposed(graph, problem, a, b)
+    dropped = unbatched(graph, problem.call)
+    if dropped is not None:
+        return [dropped, *blame_unknown(graph, problem)]
+    swapped = untransposed(graph, problem) or _reversed(graph, problem)
     if swapped is not None:
         return [swapped]
     if disordered(problem):
@@ -53,6 +64,13 @@ def blame_operands(
     apart = misaligned(graph, problem.call, left.tensor, right.tensor)
     if apart:
         return [*apart, of_call(graph, problem.call, reason="takes both")]
+    elsewhere = misplaced(graph, left.tensor, right.tensor)
+    if elsewhere:
+        return [*elsewhere, of_call(graph, problem.call, reason="takes both")]
+    left, right = _odd_factor(graph, left, right) or (left, right)
+    if right.size == 1:  # as a factor: what was not repeated is the odd side
+        left, right = right, left
+    assert left.tensor is not None and right.tensor is not None
     weights = [_parameter_end(graph, spot) for spot in (left, right)]
     if sorted(a) == sorted(b) and a != b:
         layouts = _layouts(graph, problem, left, right)
@@ -109,6 +127,8 @@ def blame_operands(
     swap = _changed(graph, right) > _changed(graph, left)
     if weights[0] != weights[1]:
         swap = weights[1]
+    elif weights[0] and (verdict := _wanted_next(graph, problem, left, right)):
+        swap = verdict > 0
     elif weights[0] and (verdict := prefer(graph, left.size, right.size)):
         swap = verdict > 0  # other layers take the left one's size: the right is odd
     if swap:
@@ -132,6 +152,44 @@ def _outvoted(problem: Problem, left: Spot, right: Spot) -> bool:
 def _joins(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
     assert spot.tensor is not None and spot.dim is not None
     return explained_by_sum(graph, graph.trail(spot.tensor, spot.dim), other.size)
+
+
+def _odd_factor(graph: Graph, left: Spot, right: Spot) -> tuple[Spot, Spot] | None:
+    """Where one line joined several dimensions (batch and heads) on both sides: those
+    two, before it, that differ."""
+    for spot, other in ((left, right), (right, left)):
+        hop = _joining(graph, spot)
+        if hop is None or other.tensor is None or other.dim is None:
+            continue
+        made = (hop.call.source, hop.call.name)
+        for peer in graph.trail(other.tensor, other.dim).hops:
+            call = peer.call
+            if call.source is None or (call.source, call.name) != made:
+                continue
+            before, beside = hop.call.inputs[0], call.inputs[0]
+            dims = [dim for _, dim in hop.origin.sources]
+            if len(before.shape) != len(beside.shape):
+                break
+            if prod(beside.shape[dim] for dim in dims) != other.size:
+                break
+            odd = [dim for dim in dims if before.shape[dim] != beside.shape[dim]]
+            if len(odd) == 1:
+                at = odd[0]
+                return (
+                    Spot(before.id, at, before.shape[at]),
+                    Spot(beside.id, at, beside.shape[at]),
+                )
+    return None
+
+
+def _joining(graph: Graph, spot: Spot) -> Hop | None:
+    """The newest call that made a size as a product of several of its first input's."""
+    assert spot.tensor is not None and spot.dim is not None
+    for hop in graph.trail(spot.tensor, spot.dim).hops:
+        positions = {position for position, _ in hop.origin.sources}
+        if hop.origin.how == "product" and positions == {0}:
+            return hop if isinstance(hop.call, FunctionCall) else None
+    return None
 
 
 def _merged(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
@@ -177,22 +235,55 @@ def _parameter_end(graph: Graph, spot: Spot) -> bool:
     return graph.trail(spot.tensor, spot.dim).end.kind == "parameter"
 
 
-def _untransposed(
-    graph: Graph, problem: Problem, a: tuple[int, ...], b: tuple[int, ...]
-) -> Culprit | None:
+def untransposed(graph: Graph, problem: Problem) -> Culprit | None:
     """A matrix product that would go if its second operand were transposed."""
-    if problem.call.name not in ("matmul", "mm", "bmm", "linear", "baddbmm"):
+    name, refs = problem.call.name, problem.call.inputs[:2]
+    if name not in ("matmul", "mm", "bmm", "linear", "baddbmm") or len(refs) < 2:
         return None
-    if len(a) < 2 or len(b) < 2 or a[-1] != b[-1] or b[-2] == b[-1]:
+    a, b = refs[0].shape, refs[1].shape
+    if len(a) < 2 or len(b) < 2 or b[-2] == b[-1]:
         return None
+    inner, other = (b[-1], b[-2]) if name == "linear" else (b[-2], b[-1])
+    if a[-1] != other:
+        return None
+    reason = f"both operands end in {a[-1]}: the second wants transpose(-2, -1)"
+    if name == "linear":
+        reason = (
+            f"wants a weight that ends in {a[-1]}, as its input does: it wants "
+            "transpose(-2, -1)"
+        )
     return of_call(
         graph,
         problem.call,
         dim=len(b) - 2,
-        size=b[-2],
+        size=inner,
         expected=a[-1],
-        reason=f"both operands end in {a[-1]}: the second wants transpose(-2, -1)",
+        reason=reason,
     )
+
+
+def _reversed(graph: Graph, problem: Problem) -> Culprit | None:
+    """A product of two matrices that would go the other way round, and that way alone,
+    as `x @ adjacency` does."""
+    refs = problem.call.inputs[:2]
+    if problem.call.name not in ("matmul", "mm") or len(refs) != 2:
+        return None
+    a, b = refs[0].shape, refs[1].shape
+    if len(a) != 2 or len(b) != 2 or b[1] != a[0] or b[0] != b[1]:
+        return None
+    words = f"multiplies {a} by {b}; the other way round, {b} by {a}, they fit"
+    return of_call(graph, problem.call, size=a[1], expected=b[0], reason=words)
+
+
+def _wanted_next(graph: Graph, problem: Problem, left: Spot, right: Spot) -> int:
+    """Which of two sizes the layers take that the same block has still to call: 1 for
+    the left, -1 for the right, 0 where both or none."""
+    module = graph.module_of(problem.call)
+    inside = f"{module.name}." if module is not None and module.name else ""
+    takes = {
+        size for name, size in waiting(graph).items() if name.startswith(inside)
+    }
+    return (left.size in takes) - (right.size in takes)
 
 
 def _layouts(graph: Graph, problem: Problem, left: Spot, right: Spot) -> list[Culprit]:

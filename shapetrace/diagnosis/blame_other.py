@@ -18,7 +18,7 @@ from shapetrace.diagnosis.suspects import (
     remark,
 )
 from shapetrace.lineage import Graph
-from shapetrace.records import Culprit
+from shapetrace.records import Culprit, ModuleCall, TensorRef
 
 
 def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
@@ -90,6 +90,9 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if "too small" in message or "greater than actual input" in message:
         yield from _too_small(graph, problem)
         return
+    if "more than 1 value per channel" in message and problem.layer is not None:
+        yield from _one_value(graph, problem.layer, call.inputs[0])
+        return
     around = graph.module_of(problem.layer or call)
     given = list(returned(graph, around, message))
     yield from given
@@ -109,6 +112,30 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         return
     yield of_call(graph, call, reason="raised")
     yield from enclosing(graph, call, "encloses the call that raised")
+
+
+def _one_value(
+    graph: Graph, layer: ModuleCall, ref: TensorRef
+) -> Iterable[Culprit]:
+    """Nothing to normalise: one sample, of which a pooling left one number."""
+    yield of_module(
+        layer,
+        dim=0,
+        size=ref.shape[0],
+        reason=(
+            f"is given one value per channel, {spelled(ref.shape)}: in training it "
+            "takes a batch of more than one (in eval() any)"
+        ),
+    )
+    end = graph.trail(ref.id, 0).end
+    if end.kind == "data":
+        yield of_data(
+            graph,
+            end.tensor,
+            dim=end.dim,
+            size=graph.size(end.tensor, end.dim),
+            reason="has a batch of 1 (drop_last=True leaves the last one out)",
+        )
 
 
 def _too_small(graph: Graph, problem: Problem) -> Iterable[Culprit]:

@@ -36,12 +36,9 @@ def blame_view(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if not call.inputs:
         return
     tensor = call.inputs[0]
-    dims = list(range(1, len(tensor.shape)))
-    odd = _first_unlike(call, tensor.shape)
-    if odd in dims:
-        dims.remove(odd)
-        dims.insert(0, odd)
-    for dim in dims:
+    left = problem.left
+    dims = [left.dim] if left is not None and left.dim is not None else None
+    for dim in _unlike_dims(call, tensor.shape) if dims is None else dims:
         found = leaves(graph, tensor.id, dim)
         spot = Spot(tensor.id, dim, tensor.shape[dim])
         yield from producers(graph, found, spot, Spot(None, None, 0))
@@ -88,15 +85,21 @@ def asked(call: FunctionCall) -> tuple[int, ...]:
     return tuple(rest) if all(type(size) is int for size in rest) else ()
 
 
-def _first_unlike(call: FunctionCall, shape: tuple[int, ...]) -> int:
-    """The dimension, counted from the last, where an asked shape leaves the data's."""
+def _unlike_dims(call: FunctionCall, shape: tuple[int, ...]) -> list[int]:
+    """The dimensions of a tensor that an asked shape does not have: what is alike at
+    the front and at the end is left out, the last of the rest comes first."""
     sizes = asked(call)
-    dim = len(shape) - 1
-    for size in reversed(sizes):
-        first, product = dim, 1
-        while dim >= 0 and product < size:
-            product *= shape[dim]
-            dim -= 1
-        if product != size:
-            return first
-    return dim
+    first, last = 0, len(shape)
+    for size, wanted in zip(shape, sizes):
+        if size != wanted:
+            break
+        first += 1
+    for wanted in reversed(sizes[first:]):
+        start, product = last, 1
+        while start > first and product < wanted:
+            start -= 1
+            product *= shape[start]
+        if product != wanted:
+            break
+        last = start
+    return [*reversed(range(first, last))] or [*range(1, len(shape))]

@@ -22,6 +22,8 @@ def sized_by_input(desk: Desk) -> Iterator[Candidate | None]:
     for spot, other in ((problem.left, problem.right), (problem.right, problem.left)):
         if spot is None or other is None or spot.tensor is None or spot.dim is None:
             continue
+        if other.tensor is None or graph.is_parameter(other.tensor):
+            continue  # a layer's own number, which no data has
         made = made_in_model(graph, spot.tensor)
         module = None if made is None else graph.module_of(made)
         if made is None or module is None or made.name not in _FACTORIES:

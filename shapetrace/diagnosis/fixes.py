@@ -36,6 +36,8 @@ def propose(
         outcome = Outcome("untried") if repair is None else trial.run(repair)
         if outcome is None or (outcome.status == "moved" and repair and repair.edits):
             continue  # another shape of the data that then fails elsewhere is no help
+        if outcome.status == "untried" and repair and candidate.about not in order:
+            continue  # a guess at what nobody blames
         if outcome.status == "moved" and _to_itself(repair, outcome.detail):
             continue
         if candidate.once and outcome.status != "verified":

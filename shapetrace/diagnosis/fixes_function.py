@@ -16,9 +16,15 @@ from shapetrace.diagnosis.fixes_layer import blamed_width, moved
 from shapetrace.diagnosis.joins import JOINS, other_dim
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.outliers import at_home
-from shapetrace.diagnosis.order import arranger, placements, reorder, wanted_order
+from shapetrace.diagnosis.order import (
+    arranger,
+    misplaced,
+    placements,
+    reorder,
+    wanted_order,
+)
 from shapetrace.diagnosis.ranks import BY_INDEX
-from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, other_view
+from shapetrace.diagnosis.regroup import fuller, keep_batch, kept_squeeze, other_view
 from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.tryout import Repair, with_inputs
 from shapetrace.diagnosis.values import container
@@ -49,6 +55,12 @@ def for_function(desk: Desk) -> Found:
     if problem.kind == "rank":
         yield _any_rank(desk, call)
         yield _index(desk, call)
+        right = problem.right
+        if right is not None and right.tensor is None and call.name != "size":
+            for ref in call.inputs[:1]:
+                for dim in (1, 0):
+                    made = desk.edit(ref, edits.unsqueeze(dim), desk.about_data(ref.id))
+                    yield None if made is None else replace(made, once="operand")
     if relettered(call) is not None:
         yield _relettered(desk, call)
         return
@@ -57,12 +69,17 @@ def for_function(desk: Desk) -> Found:
     for ref in refs:
         yield from kept_squeeze(desk, ref)
         yield from keep_batch(desk, ref)
+        yield from fuller(desk, ref)
+    yield _padded(desk, call)
+    yield _other_way_round(desk, call)
     if call.name in _PRODUCTS and len({ref.id for ref in call.inputs[:2]}) == 1:
         yield _with_itself(desk, call)
-    elif call.name in _PRODUCTS and len(call.inputs) > 1:
+    elif call.name in (*_PRODUCTS, "linear") and len(call.inputs) > 1:
+        about = f"function:{call.name}"
         for ref in reversed(call.inputs[:2]):
             if len(ref.shape) > 1:
-                yield desk.edit(ref, edits.transpose(-2, -1), f"function:{call.name}")
+                turned = desk.edit(ref, edits.transpose(-2, -1), about)
+                yield None if turned is None else replace(turned, once="product")
     if call.name in JOINS:
         yield from other_dim(desk, call)
     yield from _repeated_too(desk, call)
@@ -71,6 +88,39 @@ def for_function(desk: Desk) -> Found:
     if left is not None and right is not None:
         for spot, other in ((left, right), (right, left)):
             yield from producers(desk, spot, other.size)
+
+
+def _padded(desk: Desk, call: FunctionCall) -> Candidate | None:
+    """pad_sequence in the place of a stack of sequences that differ in length."""
+    shapes = {ref.shape[1:] for ref in call.inputs}
+    line = find(call.source)
+    if call.name != "stack" or line is None or len(shapes) != 1:
+        return None
+    if len(call.args) != 1 or call.kwargs or not line.code.startswith("torch.stack("):
+        return None
+    inside = line.code.removeprefix("torch.stack(").rstrip().removesuffix(")")
+    text = f"nn.utils.rnn.pad_sequence({inside}, batch_first=True)"
+    words = "pads all to the length of the longest"
+    # another function of Python's own: no recorded call stands for it
+    return Candidate(line.around(text), words, line.source, None, "input")
+
+
+def _other_way_round(desk: Desk, call: FunctionCall) -> Candidate | None:
+    """`adjacency @ x` where `x @ adjacency` stands."""
+    culprit = desk.culprits[0] if desk.culprits else None
+    line = find(call.source)
+    if culprit is None or "other way round" not in culprit.reason or line is None:
+        return None
+    first, second = call.inputs[:2]
+    a, b = (line.argument(ref.path, is_method(call)) for ref in (first, second))
+    if a is None or b is None or is_method(call) and isinstance(line.tree, ast.Call):
+        return None
+    swapped = (replace(second, path=first.path), replace(first, path=second.path))
+    text = line.with_parts([(a, line.text(b)), (b, line.text(a))])
+    repair = Repair(calls={call.index: with_inputs(call, swapped)})
+    about = f"function:{call.name}"
+    made = Candidate(text, "the other way round", line.source, repair, about, True)
+    return replace(made, once="product")
 
 
 def _any_rank(desk: Desk, call: FunctionCall) -> Candidate | None:
@@ -183,18 +233,45 @@ def _operands(desk: Desk, call: FunctionCall) -> Found:
     refs = [ref for ref in call.inputs if ref.shape][:2]
     if len(refs) < 2:
         return
-    for ref, other in ((refs[1], refs[0]), (refs[0], refs[1])):
+    pairs = [(refs[1], refs[0]), (refs[0], refs[1])]
+    pairs.sort(key=lambda pair: not _enlarged(desk, pair[0]))
+    for ref, other in pairs:
         about = desk.about_data(ref.id)
-        maps = call.name not in (*_PRODUCTS, "einsum")
-        for edit in _towards(ref, other, maps):
+        if len(ref.shape) == 3 and misplaced(desk.graph, ref.id, other.id):
+            made = desk.edit(ref, _LAST_LAYER, about)
+            yield None if made is None else replace(made, once="operand")
+        maps = call.name not in (*_PRODUCTS, "einsum", "masked_fill", "where")
+        batches = [desk.graph.trail(r.id, 0).end for r in (ref, other) if r.shape]
+        firm = all(end.kind == "data" and end.dim == 0 for end in batches)
+        for edit in _towards(ref, other, maps, firm):
             if edit.cuts is not None and is_width(desk.graph, ref.id, edit.cuts):
                 continue
             made = desk.edit(ref, edit, about)
             yield None if made is None else replace(made, once="operand")
 
 
-def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
-    """`maps`: the last two of four dimensions may be height and width."""
+_LAST_LAYER = Edit(
+    "{}[-1].unsqueeze(1)",
+    lambda t: t[-1].unsqueeze(1),
+    "takes the last layer's, for all steps of the other side",
+)
+
+
+def _enlarged(desk: Desk, ref: TensorRef) -> bool:
+    """Whether a map was just enlarged: it is this one that has not its true size."""
+    for _, call in desk.graph.chain(ref.id):
+        if call.inputs and call.inputs[0].shape[-1:] == ref.shape[-1:]:
+            continue
+        name = call.name if isinstance(call, FunctionCall) else ""
+        return name in ("interpolate", "upsample") or name.startswith("conv_transpose")
+    return False
+
+
+def _towards(
+    ref: TensorRef, other: TensorRef, maps: bool, firm: bool
+) -> Iterator[Edit]:
+    """`maps`: the last two of four dimensions may be height and width; `firm`: both
+    have the batch first, which is to stay there."""
     a, b = ref.shape, other.shape
     if len(a) < len(b):
         if a == b[: len(a)]:
@@ -206,7 +283,8 @@ def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
         yield edits.unsqueeze(-1)
     if len(a) == len(b) and len(a) > 1:
         if len(a) == 3:
-            yield edits.transpose(0, 1)
+            if not firm:
+                yield edits.transpose(0, 1)
             yield edits.transpose(1, 2)
         if len(a) == 4:
             yield edits.permute(0, 3, 1, 2)
@@ -214,7 +292,8 @@ def _towards(ref: TensorRef, other: TensorRef, maps: bool) -> Iterator[Edit]:
             yield edits.transpose(1, 2)
         differ = [dim for dim, size in enumerate(a) if 1 != size != b[dim] != 1]
         if maps and len(a) == 4 and set(differ) <= {2, 3} and a[2:] != b[2:]:
-            yield edits.resize(b[2:])
+            if ref.dtype.is_floating_point:
+                yield edits.resize(b[2:])
             if all(a[dim] >= b[dim] for dim in (2, 3)):
                 yield _cropped(b[2], b[3])
         elif maps and len(differ) == 1 and differ[0] > 0:

@@ -15,7 +15,8 @@ from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.factories import sized_by_input
 from shapetrace.diagnosis.joins import blamed_join
-from shapetrace.diagnosis.order import pooled_away
+from shapetrace.diagnosis.fixes_rank import for_rank
+from shapetrace.diagnosis.order import pooled_away, turned_axes
 from shapetrace.diagnosis.regroup import flat_instead
 from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.suspects import leaves
@@ -50,6 +51,9 @@ def for_layer(desk: Desk) -> Found:
     yield from sized_by_input(desk)
     yield from blamed_join(desk, ref)
     yield _every_sample(desk, layer)
+    if desk.problem.kind == "rank":
+        yield from for_rank(desk, info, ref, _wanted(desk, info))
+    yield _every_head(desk, info)
     yield from _before_pool(desk, ref)
     yield from blamed_width(desk)
     yield from _layout(desk, info, ref)
@@ -69,7 +73,8 @@ def for_layer(desk: Desk) -> Found:
     # maps that a layer made are not images of another layout
     if len(ref.shape) != 4 or not desk.graph.from_model(ref.id):
         for edit in _shapes(ref.shape, _wanted(desk, info)):
-            yield desk.edit(ref, edit, about)
+            if _takes(info, edit, ref):
+                yield desk.edit(ref, edit, about)
     yield from _inputs(desk, layer)
 
 
@@ -90,6 +95,20 @@ def _every_sample(desk: Desk, layer: ModuleCall) -> Candidate | None:
             edit = edits.expand_batch(other.shape[0], len(ref.shape), name)
             return desk.edit(ref, edit, f"module:{layer.name}")
     return None
+
+
+def _every_head(desk: Desk, info: ModuleInfo) -> Candidate | None:
+    """An attention mask for each sample, where one for each of its heads is wanted."""
+    right, heads = desk.problem.right, info.attributes.get("num_heads")
+    if right is None or right.input is None or not isinstance(heads, int):
+        return None
+    ref = desk.problem.call.inputs[right.input]
+    left = desk.problem.left
+    if len(ref.shape) != 3 or left is None or left.size != ref.shape[0] * heads:
+        return None
+    words = f"the same mask for all {heads} heads of a sample"
+    edit = replace(edits.interleaved(heads, 0), words=words)
+    return desk.edit(ref, edit, f"module:{info.name}")
 
 
 def _before_pool(desk: Desk, ref: TensorRef) -> Found:
@@ -119,6 +138,12 @@ def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
     taken = intake(info, ref.shape)
     if taken is None or taken[1] == 0 or _lacks_batch(desk, info):
         return
+    wanted = _wanted(desk, info)
+    if len(ref.shape) > 2 and wanted in (prod(ref.shape[1:]), *ref.shape[1:2]):
+        if info.type == "Linear":
+            return  # the features are there, in other dimensions than the last
+    if wanted == 1 and info.type.startswith("Conv") and _unbatched(info, ref):
+        return  # what stands for the channels is the batch
     name, size = taken
     if info.attributes.get(name) in (size, (size,)):
         return
@@ -137,6 +162,10 @@ def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
                 yield Candidate(
                     line, words, candidate.where, candidate.repair, candidate.about
                 )
+
+
+def _unbatched(info: ModuleInfo, ref: TensorRef) -> bool:
+    return info.type[-2:-1].isdigit() and len(ref.shape) == int(info.type[-2]) + 1
 
 
 def _lacks_batch(desk: Desk, info: ModuleInfo) -> bool:
@@ -167,9 +196,14 @@ def _channels(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Candidate | None:
 
 def _layout(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
     """A recurrent or attention layer that takes the batch in dim 1 by default."""
-    if info.attributes.get("batch_first") is False and len(ref.shape) == 3:
-        words = "takes (batch, time, features), not (time, batch, features)"
+    first = info.attributes.get("batch_first")
+    orders = ("(batch, time, features)", "(time, batch, features)")
+    if first is False and len(ref.shape) == 3:
+        words = f"takes {orders[0]}, not {orders[1]}"
         yield desk.rebuild(info.name, {"batch_first": True}, words)
+    elif first is True and turned_axes(desk.graph, desk.problem):
+        words = f"takes {orders[1]}, not {orders[0]}"
+        yield desk.rebuild(info.name, {"batch_first": False}, words)
 
 
 def _wanted(desk: Desk, info: ModuleInfo) -> int | None:
@@ -195,6 +229,9 @@ def _shapes(shape: tuple[int, ...], wanted: int | None) -> Iterator[Edit]:
     rank = len(shape)
     if rank > 3 and wanted == shape[-1]:
         yield edits.classes_second(rank)
+    for dim in range(2, rank - 1) if rank > 3 else ():
+        if shape[dim] == wanted != shape[1]:
+            yield edits.transpose(1, dim)
     if rank == 3 and wanted in shape[1:]:
         yield edits.transpose(1, 2)
     if rank == 3 and wanted == shape[2]:
@@ -224,6 +261,20 @@ def _shapes(shape: tuple[int, ...], wanted: int | None) -> Iterator[Edit]:
             lambda t: t[None, None],
             "adds the dimensions of batch and channel",
         )
+
+
+def _takes(info: ModuleInfo, edit: Edit, ref: TensorRef) -> bool:
+    """Whether a layer for so many dimensions of space takes what an edit gives; the
+    layer's own Python sees to that, not the function that it calls."""
+    if not info.type[-2:-1].isdigit():
+        return True
+    space = int(info.type[-2])
+    rank = len(edit.apply(ref).shape)
+    least = space + 1 if space == 1 or not info.type.startswith(_NORMS) else space + 2
+    return least <= rank <= space + 2
+
+
+_NORMS = ("BatchNorm", "InstanceNorm")
 
 
 def _inputs(desk: Desk, layer: ModuleCall) -> Found:

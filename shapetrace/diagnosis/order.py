@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 
 from shapetrace.diagnosis.edits import Edit, permute, transpose
 from shapetrace.diagnosis.problem import Problem
-from shapetrace.diagnosis.suspects import of_call, of_data
+from shapetrace.diagnosis.suspects import of_call, of_data, of_module
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
@@ -100,6 +100,65 @@ def misaligned(
     if made is not None and made.inputs and made.parent is not None:
         return [of_call(graph, made, reason=reason.replace("has", "gives", 1))]
     return [of_data(graph, few, reason=reason)]
+
+
+def misplaced(graph: Graph, left: int, right: int) -> list[Culprit]:
+    """A dimension of the data's, such as its batch, that stands in another place of
+    one operand than of the other: whoever made what stands before it there."""
+    for tensor, other in ((left, right), (right, left)):
+        here, there = graph.tensors[tensor].shape, graph.tensors[other].shape
+        if len(here) != len(there):
+            continue
+        for dim, size in enumerate(here):
+            if dim == 0 or size < 2 or there[dim] == size:
+                continue
+            own, firm = graph.trail(tensor, dim).end, graph.trail(other, 0).end
+            same = (own.kind, own.tensor, own.dim) == (firm.kind, firm.tensor, firm.dim)
+            if there[0] != size or own.kind != "data" or not same:
+                continue
+            front = graph.trail(tensor, 0)
+            made = front.hops[-1].call if front.hops else None
+            if made is None or front.end.kind == "data":
+                return []
+            reason = (
+                f"gives a tensor with the batch of {size} in dim {dim}, behind a "
+                f"dimension of {here[0]}; the other side has it in dim 0"
+            )
+            return [of_call(graph, made, dim=0, size=here[0], reason=reason)]
+    return []
+
+
+def turned_axes(graph: Graph, problem: Problem) -> list[Culprit]:
+    """Batch and time in the order that a recurrent or attention layer does not take:
+    the sizes that clash are the first two of what it was given."""
+    layer, sides = problem.layer, {spot.size for spot in problem.spots}
+    info = graph.rec.modules.get(layer.name) if layer is not None else None
+    if layer is None or info is None or not layer.inputs or len(sides) != 2:
+        return []
+    given, first = layer.inputs[0], info.attributes.get("batch_first")
+    shape = given.shape
+    if type(first) is not bool or len(shape) != 3 or set(shape[:2]) != sides:
+        return []
+    zero, one = ("batch", "time") if first else ("time", "batch")
+    reason = (
+        f"takes dimension 0 as {zero} and 1 as {one} (batch_first={first}); its inputs"
+        " come the other way round"
+    )
+    spot = problem.spots[-1]
+    found = [of_module(layer, dim=spot.dim, size=spot.size, reason=reason)]
+    taken = f"`{layer.name}` takes {zero} first"
+    for made, call in graph.chain(given.id):
+        before = call.inputs[0].shape if call.inputs else ()
+        after = graph.tensors[made].shape
+        if isinstance(call, FunctionCall) and call.direct and before != after:
+            if call.name in _TURNING and before[:2] == after[1::-1]:
+                why = f"puts {before} the other way round; {taken}"
+                found.insert(0, of_call(graph, call, dim=0, size=after[0], reason=why))
+            break
+    return found
+
+
+_TURNING = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t")
 
 
 def reorder(shape: tuple[int, ...], wanted: tuple[int, ...]) -> Edit | None:

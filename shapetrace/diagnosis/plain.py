@@ -41,10 +41,11 @@ def in_forward(graph: Graph, module: ModuleCall) -> Diagnosis:
         culprits += returned(graph, module, error.message)
         culprits += [] if culprits else returned(graph, around, error.message)
     culprits += _told(graph, module, error.message)
-    keys = _keys(module) if error.type == "KeyError" else ""
+    culprits += _of_state(graph, module, error.message)
+    keys = _keys(graph, module) if error.type == "KeyError" else ""
     raised = f"raised {error.type} in its forward"
     if keys:
-        raised = f"looks up {error.message}; it was given {keys}"
+        raised = f"looks up {error.message}; {keys}"
     culprits.append(of_module(module, reason=raised))
     if found is not None or error.type not in ("TypeError", "AttributeError"):
         culprits += _data(graph, module)
@@ -123,12 +124,40 @@ def _way(graph: Graph, found: Unpacked | None) -> tuple[Step, ...]:
     return tuple(make_step(graph, hop) for hop in graph.chain(found.tensor))
 
 
-def _keys(module: ModuleCall) -> str:
-    """The keys of the dicts among what a module was given, in words."""
+def _of_state(graph: Graph, module: ModuleCall, message: str) -> list[Culprit]:
+    """A recurrent layer's input with other dimensions than its state: whoever changed
+    their number, of the input or of the state."""
+    if "should also be" not in message or len(module.inputs) < 2:
+        return []
+    first, state = module.inputs[:2]
+    more = len(first.shape) > len(state.shape)
+    changers = (
+        rank_changer(graph, first.id, more),
+        rank_changer(graph, state.id, not more),
+    )
+    return [changer for changer in changers if changer is not None]
+
+
+def _keys(graph: Graph, module: ModuleCall) -> str:
+    """The keys of the dicts among what a module was given or holds, in words."""
     keys: dict[str, None] = {}
     for ref in module.inputs:
         keys |= dict.fromkeys(re.findall(r"\['(\w+)'\]", ref.path.partition("]")[2]))
-    return ", ".join(repr(key) for key in keys)
+    said = [f"it was given {_listed(keys)}"] if keys else []
+    inside = f"{module.name}." if module.name else ""
+    for name, info in graph.rec.modules.items():
+        if info.type == "ModuleDict" and name.startswith(inside):
+            own = dict.fromkeys(
+                other.removeprefix(f"{name}.").partition(".")[0]
+                for other in graph.rec.modules
+                if other.startswith(f"{name}.")
+            )
+            said.append(f"`{name}` has {_listed(own)}")
+    return "; ".join(said[:3])
+
+
+def _listed(keys: dict[str, None]) -> str:
+    return ", ".join(repr(key) for key in list(keys)[:8])
 
 
 def _told(graph: Graph, module: ModuleCall, message: str) -> list[Culprit]:

@@ -34,10 +34,25 @@ def find_problem(graph: Graph, call: FunctionCall) -> Problem:
         if loss and kind == "rank":
             return _loss_rank(graph, call, layer, found)
         return Problem(kind, call, layer, left, right, first.name, loss, found)
+    told = _RANK.search(message)
+    if told is not None and layer is not None and call.inputs:
+        rank = len(call.inputs[0].shape)
+        left = Spot(call.inputs[0].id, None, rank, "input", 0)
+        right = Spot(None, None, int(told[1]), f"{told[1]}-D")
+        return Problem("rank", call, layer, left, right, "dimensions")
+    told = _OUT_OF_RANGE.search(message)
+    if told is not None and call.inputs and not loss:
+        dim, rank = int(told[1]), len(call.inputs[0].shape)
+        left = Spot(call.inputs[0].id, None, rank, "input", 0)
+        least = dim + 1 if dim >= 0 else -dim
+        right = Spot(None, None, least, f"a dim {dim}")
+        return Problem("rank", call, layer, left, right, "dimensions")
     stretched = _from_message(graph, call, layer, loss, message)
     return stretched or Problem("other", call, layer, loss=loss)
 
 
+_RANK = re.compile(r"expected (\d)D (?:or \dD )?input \(got \dD input\)")
+_OUT_OF_RANGE = re.compile(r"Dimension out of range \(.*, but got (-?\d+)\)")
 _MUST_MATCH = re.compile(r"dimension of length (\d+)|tensor [ab] \((\d+)\)")
 
 

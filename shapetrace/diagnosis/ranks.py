@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from shapetrace.diagnosis.blame_loss import blame_loss
 from shapetrace.diagnosis.blame_other import blame_unknown
@@ -12,6 +14,7 @@ from shapetrace.diagnosis.suspects import of_call, of_data, of_module, takes_sha
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall
 
+_CONVOLUTION = re.compile(r"conv(_transpose)?[123]d")
 #: picks and puts by an index that must have as many dimensions as the tensor
 BY_INDEX = ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
 #: products that take one number of dimensions only, where matmul takes any
@@ -37,10 +40,12 @@ def blame_rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     found = [culprit for _, culprit in weighed]
     if problem.layer is not None:
         shape = graph.tensors[sides[0]].shape
-        return [
-            *found,
-            of_module(problem.layer, reason=f"cannot take {spelled(shape)}"),
-        ]
+        reason = f"cannot take {spelled(shape)}"
+        like = sibling(problem.layer.type, len(shape))
+        if like:
+            reason += f"; nn.{like} does"
+            return [of_module(problem.layer, reason=reason), *found]
+        return [*found, of_module(problem.layer, reason=reason)]
     base = call.name.rstrip("_")
     if base in BY_INDEX:
         tensor = call.inputs[0].shape if call.inputs else ()
@@ -49,7 +54,26 @@ def blame_rank(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if base in _STRICT:
         reason = f"takes {_STRICT[base]}-D only; matmul takes more"
         return [of_call(graph, call, reason=reason), *found]
-    return [*found, *([of_call(graph, call, reason="takes both")] * (len(sides) > 1))]
+    if len(sides) > 1:
+        return [*found, of_call(graph, call, reason="takes both")]
+    if problem.right is not None and problem.right.role.startswith("a dim"):
+        asks = f"asks for {problem.right.role.removeprefix('a ')}"
+        return [*found, of_call(graph, call, reason=asks)]
+    return found
+
+
+def sibling(kind: str, rank: int) -> str:
+    """The normalisation like `kind` that takes this number of dimensions, if another
+    one does.
+
+    >>> sibling("BatchNorm2d", 2), sibling("BatchNorm1d", 3)
+    ('BatchNorm1d', '')
+    """
+    space = {2: 1, 3: 1, 4: 2, 5: 3}.get(rank)
+    base = kind[:-2]
+    if base not in ("BatchNorm", "InstanceNorm") or space is None:
+        return ""
+    return f"{base}{space}d" if kind != f"{base}{space}d" else ""
 
 
 def _of_rank(graph: Graph, problem: Problem, side: int) -> tuple[int, Culprit] | None:
@@ -108,17 +132,37 @@ def _has_more(graph: Graph, problem: Problem, side: int) -> bool | None:
 
 def rank_changer(graph: Graph, tensor: int, more: bool | None) -> Culprit | None:
     """The newest call of the user's that changed the number of dimensions: of a tensor
-    with too many of them one that added some, of one with too few one that dropped."""
+    with too many of them one that added some, of one with too few one that dropped.
+    What a later call made up for is passed over."""
+    due = 0
     for made, call in graph.chain(tensor):
         old = call.inputs[0].shape if call.inputs else ()
         new = graph.tensors[made].shape
         if not call.inputs or len(old) == len(new):
             continue
+        added = len(new) > len(old)
+        if more is not None and added is not more:
+            due += abs(len(new) - len(old))
+            continue
+        if due > 0:
+            due -= abs(len(new) - len(old))
+            continue
         if isinstance(call, FunctionCall) and call.direct:
-            added = len(new) > len(old)
-            if more is not None and added is not more:
-                continue
             verb = "adds a dimension" if added else "drops a dimension"
             reason = f"{verb}: {spelled(old)} -> {spelled(new)}"
             return of_call(graph, call, reason=reason)
     return None
+
+
+def unbatched(graph: Graph, call: FunctionCall) -> Culprit | None:
+    """Whoever dropped a dimension of what a convolution takes for one sample without a
+    batch: the channels, which do not fit, stand for the batch."""
+    if not _CONVOLUTION.fullmatch(call.name) or not call.inputs:
+        return None
+    rank = int(call.name[-2]) + 1
+    shape = call.inputs[0].shape
+    dropped = rank_changer(graph, call.inputs[0].id, more=False)
+    if len(shape) != rank or dropped is None:
+        return None
+    alone = f"{call.name} takes {spelled(shape)} for one sample without a batch"
+    return replace(dropped, reason=f"{dropped.reason}; {alone}")

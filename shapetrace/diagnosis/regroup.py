@@ -7,18 +7,19 @@ from dataclasses import replace
 from math import prod
 
 from shapetrace.diagnosis.blame_view import asked
+from shapetrace.diagnosis.clash import Spot
 from shapetrace.diagnosis.construct import constructor
 from shapetrace.diagnosis.desk import Candidate, Desk, method
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.diagnosis.rewrite import find, suffixed
-from shapetrace.diagnosis.widths import is_width
+from shapetrace.diagnosis.widths import is_width, producers
 from shapetrace.records import FunctionCall, TensorRef
 
 Found = Iterator[Candidate | None]
 _VIEWS = ("view", "reshape", "flatten")
 
 
-def _behind(
+def behind(
     desk: Desk, ref: TensorRef, names: tuple[str, ...]
 ) -> Iterator[FunctionCall]:
     """The user's calls of those functions on the way back of a tensor."""
@@ -30,7 +31,7 @@ def _behind(
 
 def kept_squeeze(desk: Desk, ref: TensorRef) -> Found:
     """`squeeze()` drops a batch of one too: one dimension alone, by its number."""
-    for call in _behind(desk, ref, ("squeeze",)):
+    for call in behind(desk, ref, ("squeeze",)):
         if len(call.args) > 1 or call.kwargs:
             continue
         shape = call.inputs[0].shape
@@ -46,7 +47,7 @@ def kept_squeeze(desk: Desk, ref: TensorRef) -> Found:
 
 def keep_batch(desk: Desk, ref: TensorRef) -> Found:
     """A view that regrouped over the batch: everything but the batch is joined."""
-    for call in _behind(desk, ref, _VIEWS):
+    for call in behind(desk, ref, _VIEWS):
         shape = call.inputs[0].shape
         made = desk.graph.tensors[call.outputs[0].id].shape if call.outputs else ()
         if len(shape) < 2 or made[:1] == shape[:1] or len(made) > 2:
@@ -68,9 +69,19 @@ def _flat(desk: Desk, call: FunctionCall) -> Found:
     yield desk.recall(call, flat, "{}.flatten(1)", words)
 
 
+def fuller(desk: Desk, ref: TensorRef) -> Found:
+    """The layer before a view that merged samples, as wide as one sample's part."""
+    for call in behind(desk, ref, ("view", "reshape")):
+        shape, sizes = call.inputs[0].shape, asked(call)
+        made = desk.graph.tensors[call.outputs[0].id].shape if call.outputs else ()
+        if len(shape) == 2 and sizes[:1] == (-1,) and made[:1] != shape[:1]:
+            spot = Spot(call.inputs[0].id, 1, shape[1])
+            yield from producers(desk, spot, prod(sizes[1:]))
+
+
 def flat_instead(desk: Desk, ref: TensorRef) -> Found:
     """The same for a layer's input, whatever the view made of the batch."""
-    for call in _behind(desk, ref, _VIEWS):
+    for call in behind(desk, ref, _VIEWS):
         if len(call.inputs[0].shape) > 1:
             yield from _flat(desk, call)
 
@@ -145,8 +156,8 @@ def _with_number(
 def shorter_before(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
     """Prediction and target joined batch and length into one dimension before they
     met: the longer one is cut before that."""
-    a = next(_behind(desk, prediction, _VIEWS), None)
-    b = next(_behind(desk, target, _VIEWS), None)
+    a = next(behind(desk, prediction, _VIEWS), None)
+    b = next(behind(desk, target, _VIEWS), None)
     if a is None or b is None:
         return
     first, second = a.inputs[0].shape, b.inputs[0].shape

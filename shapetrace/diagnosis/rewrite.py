@@ -137,9 +137,26 @@ def find(source: Source | None) -> Line | None:
         return None  # a comment in the middle does not survive on one line
     try:
         tree = ast.parse(f"({code})", mode="eval").body
-    except SyntaxError:  # a statement, such as `x += y`
-        return None
+    except SyntaxError:
+        added = _augmented(code)
+        return None if added is None else Line(source, before, code, after, added)
     return Line(source, before, code, after, tree)
+
+
+def _augmented(code: str) -> ast.BinOp | None:
+    """`x += y` on one line as `x + y`, of which the left side is not to be replaced."""
+    try:
+        statement = ast.parse(code).body[0]
+    except (SyntaxError, IndexError):  # another statement
+        return None
+    if not isinstance(statement, ast.AugAssign) or "\n" in code:
+        return None
+    for node in ast.walk(statement.value):  # as it would stand in parentheses
+        if isinstance(node, ast.expr) and node.end_col_offset is not None:
+            node.col_offset += 1
+            node.end_col_offset += 1
+    left = ast.Starred(statement.target, ast.Load())
+    return ast.BinOp(left, statement.op, statement.value)
 
 
 def suffixed(text: str, node: ast.expr | None, template: str) -> str:

@@ -41,18 +41,35 @@ def _clash(graph: Graph, problem: Problem) -> str:
     if right is None:
         return ""
     if kind == "size":
-        sides = [f"{_side(graph, problem, s)} is {s.size}" for s in (left, right)]
+        sides = [
+            f"{_side(graph, problem, s)} is {_size(graph, s)}" for s in (left, right)
+        ]
         return ", ".join(sides)
     if kind == "numel":
-        return (
-            f"{left.size} elements do not fit the asked shape, whose sizes multiply to "
-            f"{right.size}"
-        )
+        return _elements(graph, left, right)
     if kind in ("dtype", "device"):
         own, other = (_attribute(graph, spot, kind) for spot in (left, right))
         what = "element types" if kind == "dtype" else "devices"
         return f"{what} differ, {own} and {other}"
     return ""
+
+
+def _size(graph: Graph, spot: Spot) -> str:
+    """A size, and what it was multiplied by: heads, groups."""
+    if spot.tensor is None or spot.dim is None or graph.is_parameter(spot.tensor):
+        return str(spot.size)
+    real = graph.size(spot.tensor, spot.dim)
+    if real in (0, spot.size) or spot.size % real:
+        return str(spot.size)
+    return f"{real}, times {spot.size // real} = {spot.size}"
+
+
+def _elements(graph: Graph, left: Spot, right: Spot) -> str:
+    shape = graph.tensors[left.tensor].shape if left.tensor is not None else ()
+    if left.dim is not None or not shape:
+        return f"{left.size} is no multiple of {right.size}"
+    asked = f"the sizes asked for multiply to {right.size}"
+    return f"{shape} has {left.size} elements, {asked}"
 
 
 def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> str:

@@ -87,9 +87,11 @@ def _shapes(graph: Graph, problem: Problem) -> list[str]:
         return []
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [
-        "  "
-        + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False))
-        + f"  {row[3]}"
+        _cut(
+            "  "
+            + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False))
+            + f"  {row[3]}"
+        )
         for row in rows[:5]
     ]
     products = [product for spot in problem.spots if (product := _product(graph, spot))]

@@ -9,9 +9,10 @@ from typing import Any
 
 from shapetrace.diagnosis.desk import Candidate, Desk, names_its_input
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.returned import handed_on
 from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.tryout import Repair
-from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import module_function
 
 Found = Iterator[Candidate | None]
@@ -86,13 +87,22 @@ def _part(
         if made is None:
             return None
         new = replace(made, index=call.index)
-    access = re.sub(r"^\['(\w+)'\]", r".\1", rest)
+    access = rest
+    if layer is None or not _is_dict(desk, layer):
+        access = re.sub(r"^\['(\w+)'\]", r".\1", rest)
     text = line.with_part(node, suffixed(line.text(node), node, "{}" + access))
     words = f"hands on {access.lstrip('.')} of it, a tensor {ref.shape}"
     about = "input"
     if desk.blames("module"):
         about = f"module:{desk.culprits[0].name}"
     return Candidate(text, words, line.source, Repair(calls={call.index: new}), about)
+
+
+def _is_dict(desk: Desk, layer: ModuleCall) -> bool:
+    """Whether a container is a dict of Python's, whose values are no attributes."""
+    made = handed_on(desk.graph, layer)
+    kind = made.output_type.partition("(")[0] if made is not None else ""
+    return kind in ("dict", "OrderedDict", "defaultdict")
 
 
 def _single(
