@@ -155,6 +155,20 @@ def thresholds_of_the_script():
     F.binary_cross_entropy_with_logits(one(X) - THRESHOLDS, hot).backward()
 
 
+def one_place_for_each_channel():
+    heat = nn.Conv1d(3, 5, 3, padding=1)(torch.rand(4, 3, 7))
+    hot = F.one_hot(torch.randint(0, 7, (4, 5)), 7).float()
+    F.binary_cross_entropy_with_logits(heat, hot).backward()
+
+
+def places_as_classes():
+    heat, where = five(torch.rand(4, 7, 6)), torch.rand(4, 7, 5)
+    F.cross_entropy(heat, where.softmax(1)).backward()
+    F.cross_entropy(five(torch.rand(4, 7, 6)), where / where.sum(1, True)).backward()
+    hot = F.one_hot(torch.randint(0, 7, (4, 5)), 7).float().transpose(1, 2)
+    F.cross_entropy(five(torch.rand(4, 7, 6)), hot).backward()
+
+
 CORRECT = [
     distances_by_norms, cosines_by_norms, hard_examples, weights_of_a_detached_loss,
     a_logged_loss, a_temperature_made_in_the_step, a_latent_made_in_the_step,
@@ -164,7 +178,7 @@ CORRECT = [
     identities_of_all_members, every_quantile_with_every_sample,
     one_anchor_for_several_negatives, unions_of_all_boxes,
     heads_behind_a_batch_of_their_size, a_skew_by_a_row_of_zeros,
-    thresholds_of_the_script,
+    thresholds_of_the_script, one_place_for_each_channel, places_as_classes,
 ]
 
 
@@ -222,7 +236,12 @@ def a_view_behind_a_row_of_zeros():
     F.mse_loss(x, torch.rand(3, 5, 8)).backward()
 
 
+def distributions_over_the_last():
+    F.cross_entropy(five(torch.rand(4, 7, 6)), torch.rand(4, 7, 5).softmax(-1))
+
+
 MISTAKES = {
+    "class-dim": [distributions_over_the_last],
     "silent-broadcast": [column_and_row_with_a_mask, a_target_put_in_a_column],
     "dead-loss": [a_detached_part_of_the_sum, losses_rebuilt_from_numbers],
     "view-as-permute": [anchors_by_a_view, a_view_behind_a_row_of_zeros],
