@@ -10,6 +10,7 @@ from torch import nn
 import shapetrace
 
 X, Y, CLASSES = torch.randn(8, 6), torch.randn(8, 5), torch.arange(8) % 5
+THRESHOLDS = torch.arange(8.0, requires_grad=True)
 five, one, three = nn.Linear(6, 5), nn.Linear(6, 1), nn.Linear(6, 3)
 anchors = nn.Conv2d(3, 3 * 4, 3, padding=1)
 words, numbers, lstm = (
@@ -117,16 +118,71 @@ def identities_of_all_members():
     F.cross_entropy(five(lstm(x)[0][:, -1]), CLASSES).backward()
 
 
+def every_quantile_with_every_sample():
+    quantiles, samples = five(X), five(X + 1).detach()
+    gap = F.huber_loss(quantiles[:, :, None], samples[:, None, :], reduction="none")
+    (gap * torch.rand(5)[:, None]).mean().backward()
+
+
+def one_anchor_for_several_negatives():
+    anchor, same = five(X).unsqueeze(1), five(X + 1).unsqueeze(1)
+    F.triplet_margin_loss(anchor, same, five(torch.rand(8, 4, 6))).backward()
+
+
+def unions_of_all_boxes():
+    a, b = five(X).sigmoid()[:, :2], Y.sigmoid()[:, :2]
+    areas, others = a.prod(1).unsqueeze(1), b.prod(1)
+    both = areas + others
+    (torch.min(a[:, None], b).prod(2) / both).mean().backward()
+
+
+def heads_behind_a_batch_of_their_size():
+    x = numbers(torch.arange(12).view(2, 6))  # (time, batch, features)
+    x = nn.Linear(6, 12)(x).repeat(1, 1, 2).view(2, 6, 24)[..., :12]
+    x = x.contiguous().view(2, 12, 6).transpose(0, 1)
+    weights = torch.bmm(x, x.transpose(1, 2)).softmax(-1)
+    torch.bmm(weights, x).transpose(0, 1).reshape(2, 6, 12).mean().backward()
+
+
+def a_skew_by_a_row_of_zeros():
+    scores = five(torch.rand(3, 5, 6))
+    padded = torch.cat([torch.zeros(3, 5, 1), scores], -1).view(3, 6, 5)
+    padded[:, 1:].softmax(-1).square().mean().backward()
+
+
+def thresholds_of_the_script():
+    hot = (CLASSES[:, None] > torch.arange(8)).float()
+    F.binary_cross_entropy_with_logits(one(X) - THRESHOLDS, hot).backward()
+
+
+def one_place_for_each_channel():
+    heat = nn.Conv1d(3, 5, 3, padding=1)(torch.rand(4, 3, 7))
+    hot = F.one_hot(torch.randint(0, 7, (4, 5)), 7).float()
+    F.binary_cross_entropy_with_logits(heat, hot).backward()
+
+
+def places_as_classes():
+    heat, where = five(torch.rand(4, 7, 6)), torch.rand(4, 7, 5)
+    F.cross_entropy(heat, where.softmax(1)).backward()
+    F.cross_entropy(five(torch.rand(4, 7, 6)), where / where.sum(1, True)).backward()
+    hot = F.one_hot(torch.randint(0, 7, (4, 5)), 7).float().transpose(1, 2)
+    F.cross_entropy(five(torch.rand(4, 7, 6)), hot).backward()
+
+
 CORRECT = [
     distances_by_norms, cosines_by_norms, hard_examples, weights_of_a_detached_loss,
     a_logged_loss, a_temperature_made_in_the_step, a_latent_made_in_the_step,
     one_prior_for_all, an_ensemble_against_one_target, many_negatives,
     the_nearest_candidate, anchors_of_a_small_map, slots_fed_by_all_tokens,
     a_ranking_of_one_list, a_table_of_log_probabilities, the_positive_comes_first,
-    identities_of_all_members,
+    identities_of_all_members, every_quantile_with_every_sample,
+    one_anchor_for_several_negatives, unions_of_all_boxes,
+    heads_behind_a_batch_of_their_size, a_skew_by_a_row_of_zeros,
+    thresholds_of_the_script, one_place_for_each_channel, places_as_classes,
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize("program", CORRECT, ids=lambda program: program.__name__)
 def test_what_is_meant_gives_no_warning(program):
     assert codes(program) == set()
@@ -170,15 +226,31 @@ def positions_of_the_samples():
     F.cross_entropy(five(lstm(x)[0][:, -1]), CLASSES).backward()
 
 
+def a_target_put_in_a_column():
+    F.huber_loss(five(X), Y[:, 0].unsqueeze(1)).backward()
+
+
+def a_view_behind_a_row_of_zeros():
+    x = five(torch.rand(3, 7, 6))
+    x = torch.cat([torch.zeros(3, 1, 5), x], 1).view(3, 5, 8)
+    F.mse_loss(x, torch.rand(3, 5, 8)).backward()
+
+
+def distributions_over_the_last():
+    F.cross_entropy(five(torch.rand(4, 7, 6)), torch.rand(4, 7, 5).softmax(-1))
+
+
 MISTAKES = {
-    "silent-broadcast": [column_and_row_with_a_mask],
+    "class-dim": [distributions_over_the_last],
+    "silent-broadcast": [column_and_row_with_a_mask, a_target_put_in_a_column],
     "dead-loss": [a_detached_part_of_the_sum, losses_rebuilt_from_numbers],
-    "view-as-permute": [anchors_by_a_view],
+    "view-as-permute": [anchors_by_a_view, a_view_behind_a_row_of_zeros],
     "softmax-over-batch": [a_policy_over_the_states, a_policy_over_the_states_by_rows],
     "batch-dim": [positions_of_the_samples],
 }
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize(
     ("code", "program"),
     [(code, program) for code in MISTAKES for program in MISTAKES[code]],

@@ -161,9 +161,12 @@ class Axes:
     ) -> tuple[Axis, ...]:
         size = ref.shape[dim]
         if call.name in _PICKS and dim != _along(call) % len(ref.shape):
-            given = call.inputs[0]
+            given, index = call.inputs[0], call.inputs[-1]
             if len(given.shape) == len(ref.shape) and given.shape[dim] == size:
-                return self._of_source(given.id, dim)
+                found = self._of_source(given.id, dim)
+                if len(found) > 1 and _disagree(found, self._of_source(index.id, dim)):
+                    return tuple(Axis(axis.size, axis.roots, False) for axis in found)
+                return found
         sources = [
             (call.inputs[position].id, d)
             for position, d in origin.sources
@@ -324,6 +327,11 @@ def _is_to_learn(call: FunctionCall) -> bool:
 
 def _unknown(ref: TensorRef, dim: int) -> tuple[Axis, ...]:
     return (Axis(ref.shape[dim], frozenset((("unknown", ref.id, dim),)), False),)
+
+
+def _disagree(one: Sequence[Axis], two: Sequence[Axis]) -> bool:
+    """Whether both are products, of factors in another order."""
+    return len(two) > 1 and [a.size for a in one] != [b.size for b in two]
 
 
 def _along(call: FunctionCall) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shapetrace.checks.axes import DATA, PARAMETER
 from shapetrace.checks.factors import Root
-from shapetrace.checks.pairs import meets_matrix, one_for_all
+from shapetrace.checks.pairs import all_pairs, is_weight, meets_matrix, one_for_all
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding, size_culprit
 from shapetrace.checks.scene import Scene, plain
@@ -76,7 +76,7 @@ def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
         for other in pair:
             dim = _stretched(ref.shape, other.shape)
             if dim is not None and not _constant(scene, ref):
-                if one_for_all(loss, ref, other):
+                if one_for_all(loss, ref, other) or all_pairs(scene, loss, ref, other):
                     return None
                 size = other.shape[dim - max(len(ref.shape), len(other.shape))]
                 return _report(scene, rule, loss, ref, other, dim, size)
@@ -337,6 +337,8 @@ def _both_batch(scene: Scene, tall: TensorRef, low: TensorRef) -> bool:
         if not roots or not scene.axes.sure(ref.id, 0):
             return False
         if any(kind != "data" or dim != 0 for kind, _, dim in roots):
+            return False
+        if any(is_weight(scene, tensor) for _, tensor, _ in roots):
             return False
     return True
 

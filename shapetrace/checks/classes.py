@@ -69,6 +69,8 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             if axes.descends(given.id, 1) and not _distribution(scene, target):
                 yield _batch_as_classes(scene, rule, loss, given, target)
         elif features and (same_shape or given.shape[features[-1]] == given.shape[at]):
+            if same_shape and _sums_to_one(scene, target, at):
+                continue  # a distribution over the places
             dim = features[-1]
             moved = [d for d in range(rank) if d != dim]
             moved.insert(1, dim)
@@ -120,6 +122,26 @@ def _distribution(scene: Scene, target: TensorRef) -> bool:
     )
 
 
+def _sums_to_one(scene: Scene, target: TensorRef, at: int) -> bool:
+    """Whether a target was made to sum to 1 over a dimension."""
+    axes = scene.axes
+    for made in scene.sources_of_values(target.id):
+        ref = (made.outputs or ())[0]
+        dims: list[int] = []
+        if plain(made.name) == "softmax":
+            dims = [dim] if (dim := softmax_dim(made)) is not None else []
+        elif made.name == "one_hot":
+            dims = [len(ref.shape) - 1]
+        elif plain(made.name) == "div" and len(made.inputs) == 2:
+            given, total = made.inputs
+            if len(total.shape) == len(given.shape):
+                sizes = zip(given.shape, total.shape, strict=True)
+                dims = [dim for dim, (a, b) in enumerate(sizes) if b == 1 < a]
+        if any(axes.roots(ref.id, dim) & axes.roots(target.id, at) for dim in dims):
+            return True
+    return False
+
+
 def _batch_as_classes(
     scene: Scene, rule: Check, loss: FunctionCall, given: TensorRef, target: TensorRef
 ) -> Diagnosis:
@@ -156,6 +178,8 @@ def _one_hot_elsewhere(
         ]
         if len(where) != 1 or where[0] == at or not scene.axes.sure(target.id, at):
             continue
+        if loss.name not in _WITH_CLASSES and target.shape[where[0]] != given.shape[at]:
+            continue  # one of the places, for each feature
         moved = [dim for dim in range(len(target.shape)) if dim != where[0]]
         moved.insert(at, where[0])
         order = ", ".join(map(str, moved))

@@ -1,4 +1,4 @@
-"""Matrices of all pairs that are meant, and rows that are meant for all."""
+"""Stretched operands that are meant: matrices of all pairs, rows for all, weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ _PRODUCTS = frozenset(
 _ADDING = ("addmm", "baddbmm")
 #: steps from a sum of norms to the matrix it belongs to
 _NEAR = 6
+#: calls by which the code puts a dimension of 1 where it wants one
+_PUTS_ONE = frozenset(("unsqueeze", "getitem"))
+#: losses of embeddings, whose operands have no features of their own to be missing
+_EMBEDDINGS = ("triplet_margin_loss", "cosine_embedding_loss")
 #: torch's losses that stretch their operands and say nothing
 _QUIET = frozenset(
     "kl_div poisson_nll_loss gaussian_nll_loss soft_margin_loss "
@@ -59,6 +63,8 @@ def _is_matrix(scene: Scene, ref: TensorRef, seen: set[int]) -> bool:
             return scene.axes.descends(one.id, DATA)
         if plain(call.name) in _PRODUCTS:
             return True
+        if any(len(given.shape) > len(one.shape) for given in call.inputs):
+            return True  # of features of all pairs: sides of boxes that overlap
         todo += call.inputs
     return False
 
@@ -76,3 +82,51 @@ def one_for_all(loss: FunctionCall, ref: TensorRef, other: TensorRef) -> bool:
     # a batch of as many samples as there are classes may be either, but the target of
     # kl_div is a distribution
     return loss.name == "kl_div" or other.shape[0] != core[0]
+
+
+def all_pairs(
+    scene: Scene, loss: FunctionCall, ref: TensorRef, other: TensorRef
+) -> bool:
+    """Whether the code itself has put the dimensions of 1 that are stretched: in both
+    operands, as every quantile is compared with every other one, or in an embedding
+    that is compared with several."""
+    if len(ref.shape) != len(other.shape):
+        return False
+    ones = [_stretched_ones(one, two) for one, two in ((ref, other), (other, ref))]
+    if not all(
+        _put_there(scene, one, dim)
+        for one, dims in zip((ref, other), ones, strict=True)
+        for dim in dims
+    ):
+        return False
+    return all(ones) or loss.name in _EMBEDDINGS
+
+
+def _stretched_ones(one: TensorRef, two: TensorRef) -> list[int]:
+    sizes = zip(one.shape, two.shape, strict=True)
+    return [dim for dim, (a, b) in enumerate(sizes) if a == 1 and b > 1]
+
+
+def _put_there(scene: Scene, ref: TensorRef, dim: int) -> bool:
+    end = scene.graph.trail(ref.id, dim).end
+    return (
+        end.kind == "new" and end.call is not None
+        and plain(end.call.name) in _PUTS_ONE
+    )
+
+
+def is_weight(scene: Scene, tensor: int) -> bool:
+    """Whether a tensor from outside is learned and goes into no module: a bias of the
+    script, thresholds, and no data that a gradient is wanted for."""
+    origin = scene.graph.origin(tensor)
+    if origin is None or not origin.requires_grad:
+        return False
+    seen, todo = {tensor}, [tensor]
+    while todo:
+        at = todo.pop()
+        if at in scene.module_inputs:
+            return False
+        new = {made.id for _, made in scene.follow(at)} - seen
+        seen |= new
+        todo += new
+    return True

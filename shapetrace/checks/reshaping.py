@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shapetrace.checks.activations import argument
 from shapetrace.checks.axes import DATA, VIEWS, Scramble
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -15,6 +16,11 @@ _NEAR = 4
 _BETWEEN = frozenset(
     "getitem narrow contiguous clone pad add mul div sub masked_fill transpose".split()
 )
+_JOINS = frozenset(("cat", "concat", "concatenate"))
+#: calls that make a filling, of a row that is cut off again
+_FILLS = frozenset("zeros new_zeros zeros_like full new_full full_like ones".split())
+#: products of a batch of matrices
+_BATCHED = frozenset(("bmm", "baddbmm"))
 
 
 @check(
@@ -33,7 +39,7 @@ def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         given = call.inputs[0]
         if not scramble.sure or not scene.axes.descends(given.id, DATA):
             continue
-        if _sheared(scene, call, views):
+        if _sheared(scene, call, views) or _heads(scene, scramble):
             continue
         made = (call.outputs or ())[0]
         sizes = "·".join(map(str, scramble.sizes))
@@ -76,6 +82,8 @@ def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
     maker = scene.made_by(call.inputs[0].id)
     if maker is not None and plain(maker.name) == "pad":
         return True
+    if maker is not None and _filled(scene, maker) and _cut(scene, call):
+        return True
     todo = [(ref.id, 0) for ref in call.outputs or ()]
     while todo:
         tensor, steps = todo.pop()
@@ -94,6 +102,40 @@ def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
         if plain(maker.name) not in _BETWEEN:
             break
         maker = scene.made_by(maker.inputs[0].id)
+    return False
+
+
+def _filled(scene: Scene, maker: FunctionCall) -> bool:
+    """Whether a cat adds one row of a filling to data, as a pad does."""
+    if plain(maker.name) not in _JOINS:
+        return False
+    dim = argument(maker, "dim", 1)
+    for ref in maker.inputs:
+        fill = scene.made_by(ref.id)
+        if fill is not None and plain(fill.name) in _FILLS and isinstance(dim, int):
+            return -len(ref.shape) <= dim < len(ref.shape) and ref.shape[dim] == 1
+    return False
+
+
+def _cut(scene: Scene, call: FunctionCall) -> bool:
+    """Whether a part of the result is taken at once, and nothing else."""
+    users = [user for ref in call.outputs or () for user, _ in scene.follow(ref.id)]
+    return bool(users) and all(user.name in ("getitem", "narrow") for user in users)
+
+
+def _heads(scene: Scene, scramble: Scramble) -> bool:
+    """Whether a bmm soon takes what the view merged as its batch: a batch joined with
+    the heads behind it, whose sizes happen to be those of the view's input too."""
+    axes = scene.axes
+    todo = [(ref.id, 0) for ref in scramble.call.outputs or ()]
+    merged = axes.roots(todo[0][0], scramble.dims[0])
+    while todo:
+        tensor, steps = todo.pop()
+        for user, ref in scene.follow(tensor):
+            if plain(user.name) in _BATCHED and axes.roots(tensor, 0) == merged:
+                return scramble.dims[0] != 0
+            if plain(user.name) in _BETWEEN and steps < _NEAR:
+                todo.append((ref.id, steps + 1))
     return False
 
 
