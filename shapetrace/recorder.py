@@ -39,8 +39,8 @@ class Recorder(Tape):
         self.companion = companion
         self.grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         self.modules: dict[str, nn.Module] = {}
-        #: each watched module, and what stood in its call slot before
-        self._watched: dict[int, tuple[nn.Module, Any]] = {}
+        #: each watched module, what stood in its call slot before, and its site
+        self._watched: dict[int, tuple[nn.Module, Any, Site]] = {}
         self._discovering = 0
         self._prefixes: dict[str, int] = {}
         self._stack = ExitStack()
@@ -89,10 +89,11 @@ class Recorder(Tape):
                 call = called_itself if copied else module._call_impl
                 if is_watched(before):
                     call = before  # by a trace around this one
-                watched = watch(Site(name, module), call)
+                site = Site(name, module)
+                watched = watch(site, call)
                 if companion is not None:
                     watched = accompany(module, watched, companion)
-                self._watched[id(module)] = (module, before)
+                self._watched[id(module)] = (module, before, site)
                 module.__dict__[SLOT] = watched
 
     def _discover(self) -> None:
@@ -116,7 +117,8 @@ class Recorder(Tape):
 
     def _detach(self) -> None:
         while self._watched:
-            _, (module, before) = self._watched.popitem()
+            _, (module, before, site) = self._watched.popitem()
+            site.release()
             if not is_watched(module.__dict__.get(SLOT)):
                 continue  # compiled meanwhile
             if before is None:
