@@ -213,6 +213,42 @@ def is_watched(call: Any) -> bool:
     return getattr(call, "__code__", None) in (_WATCHED, _ACCOMPANIED)
 
 
+def unwatch(module: nn.Module, site: Site) -> None:
+    """Take one recorder's watching out of a module's call slot, where that of a trace
+    which began later, and has not ended yet, may lie around it."""
+    around, call = None, module.__dict__.get(SLOT)
+    while is_watched(call) and _site(call) is not site:
+        around, call = call, _site(call).before
+    if not is_watched(call):
+        return  # compiled meanwhile
+    if around is not None:
+        _site(around).before = site.before
+        _cell("call", _inner(around)).cell_contents = _cell(
+            "call", _inner(call)
+        ).cell_contents
+    elif site.before is None:
+        del module.__dict__[SLOT]
+    else:
+        module.__dict__[SLOT] = site.before
+
+
+def _inner(call: Any) -> Any:
+    """What watches, without its companion."""
+    if call.__code__ is _ACCOMPANIED:
+        return _cell("watched", call).cell_contents
+    return call
+
+
+def _site(call: Any) -> Site:
+    site: Site = _cell("site", _inner(call)).cell_contents
+    return site
+
+
+def _cell(name: str, function: Any) -> Any:
+    """The cell of a variable that a function has from the one around it."""
+    return function.__closure__[function.__code__.co_freevars.index(name)]
+
+
 def accompany(
     module: nn.Module, watched: Callable[..., Any], companion: Companion
 ) -> Callable[..., Any]:

@@ -28,13 +28,15 @@ _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 
 class Site:
     """One watched module: its name, the code of its forward (None: not Python), whether
-    that is torch's own, and where its pre-hooks are registered."""
+    that is torch's own, where its pre-hooks are registered, and what stood in its call
+    slot before."""
 
-    __slots__ = ("name", "code", "internal", "pre_hooks", "with_kwargs")
+    __slots__ = ("name", "code", "internal", "pre_hooks", "with_kwargs", "before")
 
     def __init__(self, name: str, module: nn.Module) -> None:
         forward = module.forward
         self.name = name
+        self.before: Any = None
         self.code = getattr(getattr(forward, "__func__", forward), "__code__", None)
         self.internal = self.code is not None and INTERNAL[self.code.co_filename]
         self.pre_hooks: dict[Any, Any] = module._forward_pre_hooks
