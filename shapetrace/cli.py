@@ -18,6 +18,8 @@ from typing import NoReturn
 from shapetrace.errors import ReportError
 from shapetrace.tracing import Trace, load, trace
 
+#: where our own frames come from
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 #: the exit status for a command that cannot be carried out, as argparse has it
 USAGE = 2
 #: what a shell reports of a program that Ctrl-C ended
@@ -46,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run an unmodified script and print what went through its layers",
         usage="shapetrace run [options] script.py [the script's own arguments]",
+        # or else an `--n` of the script would be taken for one of ours cut short
+        allow_abbrev=False,
     )
     _add_reports(run, "csv", "json", "html")
     run.add_argument(
@@ -61,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         help="do not warn of what is legal and probably not meant",
     )
     run.add_argument("script", help="the Python file to run")
-    run.add_argument("args", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = run.add_argument("args", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # said to be missing where only the script is
     run.set_defaults(command=_run, parser=run)
 
     show = commands.add_parser("show", help="print a report that --json saved")
@@ -88,11 +93,14 @@ def _run(options: argparse.Namespace) -> int:
     with _as_main(code.co_filename, [options.script, *options.args]) as module:
         try:
             with trace(functions=options.functions, checks=options.checks) as t:
-                exec(code, module.__dict__)
+                try:
+                    exec(code, module.__dict__)
+                except SystemExit as leaving:  # the script's way to end, no failure
+                    error = leaving
         except BaseException as raised:  # whatever it is, the report comes first
             error = raised
         status = _report(t, reports)
-        if t.failure is not None and error is None:
+        if t.failure is not None and (error is None or isinstance(error, SystemExit)):
             # The script caught the exception, and with it the explanation.
             _print(f"\n{t.failure}")
         if error is None:
@@ -162,17 +170,40 @@ def _pass_on(error: BaseException, path: str) -> int:
     """Let the script's exception end the command as it would have ended the script."""
     if isinstance(error, SystemExit):
         raise error
-    error.__traceback__ = _from(path, error.__traceback__)
+    _clean(error, path, set())
     sys.excepthook(type(error), error, error.__traceback__)
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
 
 
+def _clean(error: BaseException | None, path: str, done: set[int]) -> None:
+    """The tracebacks of an exception, and of those behind it, as they would have been
+    without us: from the script's first frame on, and none of shapetrace's between."""
+    if error is None or id(error) in done:
+        return
+    done.add(id(error))
+    error.__traceback__ = _from(path, error.__traceback__)
+    _clean(error.__cause__, path, done)
+    _clean(error.__context__, path, done)
+
+
 def _from(path: str, frames: TracebackType | None) -> TracebackType | None:
-    """The traceback from the script's first frame on: ours above it are no news."""
     entry = frames
     while entry is not None and entry.tb_frame.f_code.co_filename != path:
         entry = entry.tb_next
-    return entry or frames
+    kept = [
+        one
+        for one in _each(entry or frames)
+        if not one.tb_frame.f_code.co_filename.startswith(_OURS)
+    ]
+    for one, following in zip(kept, [*kept[1:], None], strict=True):
+        one.tb_next = following
+    return kept[0] if kept else frames
+
+
+def _each(frames: TracebackType | None) -> Iterator[TracebackType]:
+    while frames is not None:
+        yield frames
+        frames = frames.tb_next
 
 
 # -- what is refused before anything runs ------------------------------------------

@@ -3,6 +3,7 @@
     ENTER, site, stamp, thread, code, lasti, kwargs, n, *inputs
     EXIT,  site, stamp, thread, output
     FAIL,  site, stamp, thread, error
+    GIVEN, site, thread, kwargs, n, *inputs   what pre-hooks have made of the inputs
     CALL,  func, code, lasti, kwargs, n, *inputs, start, end, output
     MAKE,  func, code, lasti, kwargs, n, *inputs, start, end, ref, dtype, device,
            rank, *shape
@@ -26,7 +27,7 @@ from typing import TypeAlias
 from shapetrace.source import raised_at
 
 ENTER, EXIT, FAIL, CALL, MAKE, RAISE = range(6)
-DEFINE, REPLAYED, VALUES, NOTE, LIVE = range(6, 11)
+DEFINE, REPLAYED, VALUES, NOTE, LIVE, GIVEN = range(6, 12)
 
 #: an exception's type, message, identity and place
 Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]

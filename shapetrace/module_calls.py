@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from shapetrace.events import ENTER, EXIT, FAIL, REPLAYED, error_tuple
+from shapetrace.events import ENTER, EXIT, FAIL, GIVEN, REPLAYED, error_tuple
 from shapetrace.records import Opaque
 from shapetrace.tape import Site, Tape
 from shapetrace.tensors import freeze
@@ -46,7 +46,7 @@ def watcher(
     was 6 % of the dispatch-bound net, in cache misses and garbage collection."""
     events = tape.events
     now = tape.clock.now
-    known = tape.seen.get
+    known = tape.seen.get if tape.functions else tape.unchanged
     reference = tape.reference
     failed = tape.fault
     main = tape.thread
@@ -114,6 +114,34 @@ def watcher(
             made = Opaque(type(output).__qualname__)
         events += (EXIT, site, stamp, thread, made)
 
+    def through_hooks(site: Site, call: Any, args: Any, kwargs: Any) -> Any:
+        """The call of a module that has pre-hooks. While they run, ours is the last of
+        them, and notes what they have left of the inputs to the forward."""
+        thread = ident()
+        if thread != main:
+            return call(*args, **kwargs)
+
+        def given(module: nn.Module, args: Any, kwargs: Any) -> None:
+            nonlocal events
+            if ident() != thread:
+                return
+            site.pre_hooks.pop(given, None)
+            site.with_kwargs.pop(given, None)
+            try:
+                named = {key: freeze(arg, reference) for key, arg in kwargs.items()}
+                inputs = [freeze(arg, reference) for arg in args]
+                events += (GIVEN, site, 0, named or None, len(inputs), *inputs)
+            except Exception as fault:  # ours must not end the user's batch
+                failed(fault)
+
+        site.pre_hooks[given] = given
+        site.with_kwargs[given] = True
+        try:
+            return call(*args, **kwargs)
+        finally:
+            site.pre_hooks.pop(given, None)
+            site.with_kwargs.pop(given, None)
+
     def watch(site: Site, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
             nonlocal events
@@ -136,7 +164,10 @@ def watcher(
                         events += (ENTER, site, now(), 0, top.code, at, None, 1, one)
                 else:
                     enter(site, args, kwargs, _FRAME(depth))
-                output = call(*args, **kwargs)
+                if site.pre_hooks:
+                    output = through_hooks(site, call, args, kwargs)
+                else:
+                    output = call(*args, **kwargs)
             except BaseException as error:
                 fail(site, error)
                 raise
@@ -180,6 +211,42 @@ def is_watched(call: Any) -> bool:
     False
     """
     return getattr(call, "__code__", None) in (_WATCHED, _ACCOMPANIED)
+
+
+def unwatch(module: nn.Module, site: Site) -> None:
+    """Take one recorder's watching out of a module's call slot, where that of a trace
+    which began later, and has not ended yet, may lie around it."""
+    around, call = None, module.__dict__.get(SLOT)
+    while is_watched(call) and _site(call) is not site:
+        around, call = call, _site(call).before
+    if not is_watched(call):
+        return  # compiled meanwhile
+    if around is not None:
+        _site(around).before = site.before
+        _cell("call", _inner(around)).cell_contents = _cell(
+            "call", _inner(call)
+        ).cell_contents
+    elif site.before is None:
+        del module.__dict__[SLOT]
+    else:
+        module.__dict__[SLOT] = site.before
+
+
+def _inner(call: Any) -> Any:
+    """What watches, without its companion."""
+    if call.__code__ is _ACCOMPANIED:
+        return _cell("watched", call).cell_contents
+    return call
+
+
+def _site(call: Any) -> Site:
+    site: Site = _cell("site", _inner(call)).cell_contents
+    return site
+
+
+def _cell(name: str, function: Any) -> Any:
+    """The cell of a variable that a function has from the one around it."""
+    return function.__closure__[function.__code__.co_freevars.index(name)]
 
 
 def accompany(

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from shapetrace.clocks import Clock
 from shapetrace.function_calls import function_mode
-from shapetrace.module_calls import SLOT, accompany, called_itself, is_watched, watcher
+from shapetrace.module_calls import (
+    SLOT,
+    accompany,
+    called_itself,
+    is_watched,
+    unwatch,
+    watcher,
+)
 from shapetrace.records import Origin
 from shapetrace.tape import DISABLED, Site, Tape, own_tensors
 
@@ -39,8 +47,7 @@ class Recorder(Tape):
         self.companion = companion
         self.grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         self.modules: dict[str, nn.Module] = {}
-        #: each watched module, and what stood in its call slot before
-        self._watched: dict[int, tuple[nn.Module, Any]] = {}
+        self._watched: dict[int, tuple[nn.Module, Site]] = {}
         self._discovering = 0
         self._prefixes: dict[str, int] = {}
         self._stack = ExitStack()
@@ -61,9 +68,9 @@ class Recorder(Tape):
             if not roots:
                 self._discover()
             if self.functions:
-                self._stack.enter_context(function_mode(self))
+                self._push(function_mode(self))
             if self.companion is not None and self.companion.looks_at_functions:
-                self._stack.enter_context(self.companion.mode())
+                self._push(self.companion.mode())
         except BaseException:
             self.uninstall()
             raise
@@ -71,6 +78,10 @@ class Recorder(Tape):
     def uninstall(self) -> None:
         """Take everything off again, in reverse order. Safe to call twice."""
         self._stack.close()
+
+    def _push(self, mode: TorchFunctionMode) -> None:
+        self._stack.callback(_remove, mode)
+        torch._C._push_on_torch_function_stack(mode)
 
     def _attach(self, prefix: str, root: nn.Module) -> None:
         """Watch the calls of a tree of modules."""
@@ -89,19 +100,23 @@ class Recorder(Tape):
                 call = called_itself if copied else module._call_impl
                 if is_watched(before):
                     call = before  # by a trace around this one
-                watched = watch(Site(name, module), call)
+                site = Site(name, module)
+                watched = watch(site, call)
                 if companion is not None:
                     watched = accompany(module, watched, companion)
-                self._watched[id(module)] = (module, before)
+                site.before = before
+                self._watched[id(module)] = (module, site)
                 module.__dict__[SLOT] = watched
 
     def _discover(self) -> None:
         """For `trace()`: watch a tree of modules when its root is first called."""
         torchs = nn.Module.__call__
+        is_tracing = torch._C._is_tracing
 
         def discover(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             # torch.jit.trace compares what it sees of a module in two runs
-            if id(module) not in self._watched and not torch._C._is_tracing():
+            over = discover.__dict__["over"]
+            if not over and id(module) not in self._watched and not is_tracing():
                 try:
                     name = type(module).__name__
                     count = self._prefixes[name] = self._prefixes.get(name, 0) + 1
@@ -111,18 +126,15 @@ class Recorder(Tape):
             return torchs(module, *args, **kwargs)
 
         self._discovering = 1
-        self._stack.callback(setattr, nn.Module, "__call__", torchs)
+        discover.__dict__.update(below=torchs, over=False)
+        self._stack.callback(_end_discovery, discover)
         nn.Module.__call__ = discover  # type: ignore[method-assign]
 
     def _detach(self) -> None:
         while self._watched:
-            _, (module, before) = self._watched.popitem()
-            if not is_watched(module.__dict__.get(SLOT)):
-                continue  # compiled meanwhile
-            if before is None:
-                del module.__dict__[SLOT]
-            else:
-                module.__dict__[SLOT] = before
+            _, (module, site) = self._watched.popitem()
+            unwatch(module, site)
+            site.release()
 
     def _register_tensors(self, name: str, module: nn.Module) -> None:
         for tensor, origin in own_tensors(name, module):
@@ -151,3 +163,25 @@ class Recorder(Tape):
         """The parameters and buffers of all watched modules."""
         for name, module in list(self.modules.items()):
             yield from own_tensors(name, module)
+
+
+def _end_discovery(discover: Any) -> None:
+    """Give `nn.Module` its call back; a trace that began later and has not ended yet
+    keeps its own, and whoever is the last to end takes off what has ended before."""
+    discover.over = True
+    found: Any = nn.Module.__call__
+    while getattr(found, "over", False):
+        found = found.below
+    nn.Module.__call__ = found  # type: ignore[method-assign]
+
+
+def _remove(mode: TorchFunctionMode) -> None:
+    """Take a mode off the stack of this thread, wherever in it it lies."""
+    above = []
+    while torch._C._len_torch_function_stack():
+        top = torch._C._pop_torch_function_stack()
+        if top is mode:
+            break
+        above.append(top)
+    for one in reversed(above):
+        torch._C._push_on_torch_function_stack(one)

@@ -134,6 +134,7 @@ class Replay:
         events, end, position = self._events, len(self._events), 0
         readers: dict[int, Callable[[int], int]] = {
             raw.ENTER: self._enter,
+            raw.GIVEN: self._given,
             raw.EXIT: self._exit,
             raw.FAIL: self._fail,
             raw.CALL: self._call,
@@ -214,6 +215,14 @@ class Replay:
         self._times.append((0, 0))
         stack.append(call)
         return call
+
+    def _given(self, at: int) -> int:
+        _, site, thread, kwargs, n = self._events[at : at + 5]
+        stack = self._open.get(thread)
+        if stack and stack[-1].name == site.name:
+            args = self._events[at + 5 : at + 5 + n]
+            stack[-1].inputs = self._inputs(args, kwargs)[2]
+        return at + 5 + int(n)
 
     def _foreign_parent(self, name: str, thread: int) -> _Open | None:
         """A call in another thread belongs to the open call of a module above it in

@@ -41,6 +41,11 @@ def check_options(
     timing: bool, memory: bool, backward: bool, max_calls: int | None
 ) -> None:
     """Raise a UsageError for options that do not go together."""
+    if max_calls is not None and (type(max_calls) is not int or max_calls < 1):
+        raise UsageError(
+            f"max_calls={max_calls!r}: give the number of module calls to keep, 1 or "
+            "more, or leave it out to keep all."
+        )
     if max_calls is not None and (memory or backward):
         raise UsageError(
             "trace(max_calls=...) drops the calls that memory=True and backward=True "

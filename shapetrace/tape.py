@@ -27,16 +27,24 @@ _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 
 
 class Site:
-    """One watched module: its name, the code of its forward (None: not Python), and
-    whether that is torch's own."""
+    """One watched module: its name, the code of its forward (None: not Python), whether
+    that is torch's own, where its pre-hooks are registered, and what stood in its call
+    slot before."""
 
-    __slots__ = ("name", "code", "internal")
+    __slots__ = ("name", "code", "internal", "pre_hooks", "with_kwargs", "before")
 
     def __init__(self, name: str, module: nn.Module) -> None:
         forward = module.forward
         self.name = name
+        self.before: Any = None
         self.code = getattr(getattr(forward, "__func__", forward), "__code__", None)
         self.internal = self.code is not None and INTERNAL[self.code.co_filename]
+        self.pre_hooks: dict[Any, Any] = module._forward_pre_hooks
+        self.with_kwargs: dict[Any, bool] = module._forward_pre_hooks_with_kwargs
+
+    def release(self) -> None:
+        """Let go of the hooks, which are the user's."""
+        self.pre_hooks = self.with_kwargs = {}
 
 
 class Tape:
@@ -56,6 +64,8 @@ class Tape:
         self.tuples: dict[tuple[Any, ...], Any] = {}
         #: by `id` of the tensor
         self.seen: dict[int, Reference] = {}
+        #: without function events, what a tensor was when it was last described
+        self.forms: dict[int, Definition] = {}
         #: the modules whose calls are open in the tracing thread, the innermost last
         self.open_sites: list[Site] = []
 
@@ -65,13 +75,27 @@ class Tape:
 
     def lookup(self, tensor: torch.Tensor) -> Reference | None:
         """The reference of a tensor that is known."""
-        reference = self.seen.get(id(tensor))
+        known = self.seen.get if self.functions else self.unchanged
+        reference = known(id(tensor))
         return reference if reference and reference() is tensor else None
+
+    def unchanged(self, key: int) -> Reference | None:
+        """What `seen` says, unless the tensor has another shape since: without function
+        events nobody has seen its `unsqueeze_`."""
+        reference = self.seen.get(key)
+        tensor = reference() if reference is not None else None
+        if tensor is None:
+            return None
+        with DISABLED():
+            same = describe(tensor) == self.forms.get(key)
+        return reference if same else None
 
     def define_as(self, tensor: torch.Tensor, origin: Origin) -> Reference:
         """A tensor that no recorded call has made."""
         definition = describe(tensor)
         self.events += (DEFINE, *definition, origin)
+        if not self.functions:
+            self.forms[id(tensor)] = definition
         self.seen[id(tensor)] = definition[0]  # last: another thread may look
         return definition[0]
 
@@ -97,6 +121,8 @@ class Tape:
         """A new version of a tensor, which a call has made or changed."""
         with DISABLED():
             definition = describe(tensor)
+        if not self.functions:
+            self.forms[id(tensor)] = definition
         self.seen[id(tensor)] = definition[0]
         return definition
 
@@ -108,6 +134,7 @@ class Tape:
         """As `known`; the tensors that no longer exist are forgotten."""
         for key in [key for key, ref in list(self.seen.items()) if ref() is None]:
             del self.seen[key]
+            self.forms.pop(key, None)
         return self.known()
 
     def read_range(self, tensor: Any) -> None:

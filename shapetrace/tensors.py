@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from types import EllipsisType, NoneType
 from typing import Any, TypeAlias
 
@@ -38,7 +39,7 @@ PLAIN: frozenset[type] = frozenset(
         torch.memory_format,
     }
 )
-_DEPTH = 40  # a container inside itself ends here
+_DEPTH = 100  # deeper than that nothing is nested; Python ends at ten times that
 _LONG = 64  # a longer list of plain numbers is data, not an argument
 _SEQUENCES = {tuple, list, torch.Size}
 #: of short sequences, which most calls of a convolution or a view have
@@ -68,47 +69,54 @@ def describe(tensor: torch.Tensor) -> Definition:
         shape: Any = tuple(tensor.shape)
     except Exception:  # a nested (ragged) tensor has no one shape
         shape = ()
+    if type(tensor) is not torch.Tensor and not all(type(n) is int for n in shape):
+        shape = ()  # a size that is a symbol, as that of a jagged tensor, is no number
     return (weakref.ref(tensor), shape, tensor.dtype, tensor.device)
 
 
-def freeze(value: Any, leaf: Callable[[torch.Tensor], Any], depth: int = 0) -> Any:
-    """`value` as plain data, with `leaf(tensor)` in place of each tensor."""
+def freeze(
+    value: Any, leaf: Callable[[torch.Tensor], Any], above: tuple[Any, ...] = ()
+) -> Any:
+    """`value` as plain data, with `leaf(tensor)` in place of each tensor.
+
+    `above` are the containers that it is in: one inside itself ends where it recurs.
+    """
     if isinstance(value, torch.Tensor):
         return leaf(value)
     kind = type(value)
     if kind in PLAIN:
         return value
-    if depth >= _DEPTH:
+    if len(above) >= _DEPTH or any(value is outer for outer in above):
         return Opaque(kind.__qualname__)
+    above = (*above, value)
     if kind in _SEQUENCES and len(value) < len(_KEYS):
         found = [
-            part if type(part) in PLAIN else freeze(part, leaf, depth + 1)
-            for part in value
+            part if type(part) in PLAIN else freeze(part, leaf, above) for part in value
         ]
         return Nested(kind.__name__, "item", _KEYS[len(value)], found)
-    parts = _parts(value)
+    try:
+        parts = _parts(value)
+    except Exception:  # the user's container cannot be looked into
+        parts = None
     if parts is None:
-        if kind is slice:
-            bounds = (value.start, value.stop, value.step)
-            return Nested(
-                "slice",
-                "item",
-                ("start", "stop", "step"),
-                [freeze(bound, leaf, depth + 1) for bound in bounds],
-            )
         return Opaque(kind.__qualname__)
     name, style, keys, values = parts
     if len(values) > _LONG and all(type(part) in PLAIN for part in values):
         return Opaque(f"{name} of {len(values)} values")
-    return Nested(name, style, keys, [freeze(part, leaf, depth + 1) for part in values])
+    return Nested(name, style, keys, [freeze(part, leaf, above) for part in values])
 
 
 def _parts(value: Any) -> tuple[str, str, tuple[Any, ...], list[Any]] | None:
     """Type name, addressing style, keys and parts of a container; None for others."""
     kind = type(value)
     name = kind.__qualname__
+    if kind is slice:
+        bounds = [value.start, value.stop, value.step]
+        return name, "item", ("start", "stop", "step"), bounds
     if isinstance(value, Mapping):
-        return name, "item", tuple(value.keys()), list(value.values())
+        items = list(value.items())
+        keys = tuple(_key(key, at) for at, (key, _) in enumerate(items))
+        return name, "item", keys, [part for _, part in items]
     if isinstance(value, (tuple, list, deque)):
         fields = getattr(kind, "_fields", None)
         if isinstance(value, tuple) and fields is not None:
@@ -117,18 +125,33 @@ def _parts(value: Any) -> tuple[str, str, tuple[Any, ...], list[Any]] | None:
     if isinstance(value, (set, frozenset)):
         return name, "item", tuple(range(len(value))), list(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = tuple(
-            field.name
-            for field in dataclasses.fields(value)
-            if hasattr(value, field.name)
-        )
-        return name, "field", names, [getattr(value, field) for field in names]
+        named = dict(_fields(value))
+        return name, "field", tuple(named), list(named.values())
     node = _pytree.SUPPORTED_NODES.get(kind)
     if node is not None:
         children, _ = node.flatten_fn(value)
         children = list(children)
         return name, "item", tuple(range(len(children))), children
     return None
+
+
+def _key(key: Any, at: int) -> Any:
+    """A key of a mapping as plain data: a tensor or module would be kept alive."""
+    if type(key) in PLAIN:
+        return key
+    if type(key) is tuple and all(type(part) in PLAIN for part in key):
+        return key
+    if isinstance(key, Enum):
+        return Opaque(f"{type(key).__qualname__}.{key.name}")
+    return Opaque(f"{type(key).__qualname__} {at}")
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(value):
+        try:
+            yield field.name, getattr(value, field.name)
+        except Exception:  # not set, or a property of the user's that fails
+            continue
 
 
 def outline(frozen: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -202,13 +202,15 @@ class Trace(Reports):
         finally:
             recorder.release()
         if recorder.faults:
-            warnings.warn(
-                f"shapetrace failed {len(recorder.faults)} times while recording, "
-                f"first with {recorder.faults[0]}. The batch is unharmed; the trace "
-                "may lack calls.",
-                ShapeTraceWarning,
-                stacklevel=2,
-            )
+            # where the user's filters make warnings errors, the body's own comes first
+            with nullcontext() if error is None else suppress(ShapeTraceWarning):
+                warnings.warn(
+                    f"shapetrace failed {len(recorder.faults)} times while recording, "
+                    f"first with {recorder.faults[0]}. The batch is unharmed; the "
+                    "trace may lack calls.",
+                    ShapeTraceWarning,
+                    stacklevel=2,
+                )
         return False
 
     def _say(self, error: BaseException | None) -> None:
@@ -216,7 +218,9 @@ class Trace(Reports):
         if isinstance(error, Exception):
             failure = self.failure
             if failure is not None:
-                error.add_note(f"\nshapetrace:\n{failure}")
+                # not every exception takes notes; t.explain() has it all the same
+                with suppress(Exception):
+                    error.add_note(f"\nshapetrace:\n{failure}")
             return
         if error is None and self._checks and roots.has_loss(self._recorder):
             from shapetrace.checks import warn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,65 @@ def test_nested_traces_of_overlapping_modules_both_work():
     assert [call.name for call in inner.calls] == ["", "0", "1"]
     assert [call.name for call in outer.calls] == ["", "0", "1", "1.0", "1.1"] * 2
     assert {c.source.file for c in (*inner.calls, *outer.calls)} == {__file__}
+
+
+@pytest.mark.parametrize("options", [{}, {"functions": False}, {"memory": True}])
+@pytest.mark.parametrize("second", ["given", "every"])
+@pytest.mark.parametrize("first", ["given", "every"])
+def test_of_two_traces_the_first_may_end_first(first, second, options):
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.ones(2, 4)
+    roots = {"given": [model], "every": []}
+    a = shapetrace.trace(*roots[first], **options)
+    b = shapetrace.trace(*roots[second], **options)
+    a.__enter__()
+    b.__enter__()
+    model(x)
+    a.__exit__(None, None, None)
+    x.relu()
+    model(x)
+    b.__exit__(None, None, None)
+    model(x)
+    assert [len(t.calls) for t in (a, b)] == [3, 6]
+    if a.functions:
+        layers = ["linear", "relu"]
+        assert [f.name for f in a.functions] == layers
+        assert [f.name for f in b.functions] == [*layers, "relu", *layers]
+
+
+def test_a_trace_in_a_generator_that_is_closed_leaves_the_one_around_it():
+    model = nn.Sequential(nn.Linear(4, 3))
+
+    def run() -> Iterator[Trace]:
+        with shapetrace.trace(model) as t:
+            yield t
+
+    generator = run()
+    inner = next(generator)
+    with shapetrace.trace(model) as t:
+        model(torch.ones(2, 4))
+        generator.close()
+        model(torch.ones(2, 4))
+    assert (len(inner.calls), len(t.calls)) == (2, 4)
+
+
+def test_a_compiled_call_is_put_back_by_whichever_trace_ends_last():
+    model = nn.Sequential(nn.Linear(4, 3))
+    model.compile(backend="eager")
+    compiled = model._compiled_call_impl
+    a, b = shapetrace.trace(model), shapetrace.trace(model)
+    a.__enter__()
+    b.__enter__()
+    a.__exit__(None, None, None)
+    model(torch.ones(2, 4))
+    b.__exit__(None, None, None)
+    assert model._compiled_call_impl is compiled
+    assert (len(a.calls), len(b.calls)) == (0, 2)
+
+
+@pytest.mark.parametrize("most", [0, -1, "many", 1.5, True])
+def test_a_limit_that_is_no_number_of_calls_is_refused(most):
+    with pytest.raises(UsageError, match="max_calls="):
+        shapetrace.trace(nn.ReLU(), max_calls=most)
 
 
 def test_roots_that_overlap_are_recorded_once():

@@ -75,6 +75,26 @@ def test_arguments_after_the_script_are_its_own(script, capsys):
     assert not Path("x.csv").exists()
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--n", "3"],
+        ["--no", "--csv", "theirs.csv", "--c"],
+        ["-h"],
+        ["--no-functions", "x", "--", "y"],
+    ],
+)
+def test_an_option_of_the_script_is_not_taken_for_one_of_ours(script, capsys, given):
+    text = "import sys\nprint('given', sys.argv[1:])"
+    assert main(["run", "--csv", "ours.csv", script(text), *given]) == 0
+    assert f"given {given}" in capsys.readouterr().out
+    assert Path("ours.csv").exists() and not Path("theirs.csv").exists()
+
+
+def test_only_the_script_is_said_to_be_missing(capsys):
+    assert refused(capsys, "run").strip().endswith("required: script")
+
+
 def test_the_script_is_main_and_finds_its_neighbours(script, capsys):
     Path("folder").mkdir()
     script("WHO = 'neighbour'", "folder/shapetrace_neighbour.py")
@@ -104,6 +124,48 @@ def test_a_failing_script_keeps_its_traceback_and_still_gets_its_report(script, 
     assert first_frame.strip().startswith(f'File "{os.path.abspath("script.py")}"')
     note = err.partition("ValueError: Expected input batch_size (2) to match")[2]
     assert "cross_entropy" in note
+
+
+CHAINED = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Sequential(nn.Linear(5, 3))
+    def forward(self, x):
+        return self.fc(x)
+try:
+    Net()(torch.ones(2, 4))
+except RuntimeError as error:
+    raise ValueError("again") from error
+"""
+
+
+def test_the_traceback_of_a_script_has_no_frame_of_ours(script, capsys):
+    assert main(["run", script(CHAINED)]) == 1
+    err = capsys.readouterr().err
+    frames = [line for line in err.splitlines() if line.startswith('  File "')]
+    ours = os.path.dirname(shapetrace.__file__)
+    assert len(frames) > 4 and not [line for line in frames if ours in line]
+    assert "in forward" in err and "direct cause" in err
+
+
+def test_a_script_that_leaves_by_itself_has_not_failed(script, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", script(GOOD + "import sys\nsys.exit(0)")])
+    assert "failed" not in capsys.readouterr().out
+
+
+def test_a_failure_that_the_script_turns_into_its_exit_status_is_explained(
+    script, capsys
+):
+    caught = BROKEN.replace("nn.functional", "    nn.functional")
+    caught = caught.replace("    nn.f", "try:\n    nn.f", 1)
+    with pytest.raises(SystemExit) as exit:
+        main(["run", script(caught + "except ValueError:\n    raise SystemExit(4)")])
+    assert exit.value.code == 4
+    assert "cross_entropy" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

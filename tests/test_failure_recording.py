@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,47 @@ def test_the_note_is_the_only_thing_added_to_the_exception():
             model(X)
     assert traced.value.args == untraced.value.args
     assert traced.value.__cause__ is None and traced.value.__context__ is None
+
+
+class Proud(Exception):
+    """Takes no notes."""
+
+    def add_note(self, note: str) -> None:
+        raise RuntimeError("no notes")
+
+
+def test_an_exception_that_takes_no_notes_leaves_all_the_same():
+    def fails(self: Any, x: torch.Tensor) -> None:
+        raise Proud("mine")
+
+    model = Calls(fails)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Proud) as caught:
+            with shapetrace.trace(model) as t:
+                model(X)
+    assert caught.value.args == ("mine",)
+    assert t.calls[0].error is not None and t.failure is not None
+
+
+def test_a_fault_of_ours_does_not_take_the_place_of_the_users_exception():
+    class Odd:
+        """Something that may not even be asked what it is."""
+
+        @property
+        def __class__(self) -> Any:
+            raise RuntimeError("no asking")
+
+    def fails(self: Any, x: Any) -> None:
+        raise ValueError("mine")
+
+    model = Calls(fails)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="mine"):
+            with shapetrace.trace(model) as t:
+                model(Odd())
+    assert any("could not be recorded" in note for note in t.recording.notes)
 
 
 def test_an_exception_whose_message_cannot_be_made_is_recorded_all_the_same():

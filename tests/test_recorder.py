@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +147,67 @@ def test_functions_in_a_users_hook_have_their_own_line(kind):
     assert (function.source.line, function.direct) == (line("hook"), True)
 
 
+@pytest.mark.parametrize("functions", [True, False])
+@pytest.mark.parametrize("late", [True, False])
+def test_the_inputs_of_a_call_are_those_that_pre_hooks_left_to_the_forward(
+    functions, late
+):
+    def first_row(module: nn.Module, args: Any) -> Any:
+        return (args[0][:1],)
+
+    def as_keyword(module: nn.Module, args: Any, kwargs: Any) -> Any:
+        return (), {"input": args[0].double()}
+
+    layer = nn.Linear(2, 3).double()
+    model = nn.Sequential(nn.Identity(), layer)
+    with contextlib.ExitStack() as stack:
+        hooked = contextlib.ExitStack()
+        if late:
+            t = stack.enter_context(shapetrace.trace(model, functions=functions))
+        hooked.enter_context(layer.register_forward_pre_hook(first_row))
+        hooked.enter_context(
+            layer.register_forward_pre_hook(as_keyword, with_kwargs=True)
+        )
+        if not late:
+            t = stack.enter_context(shapetrace.trace(model, functions=functions))
+        model(torch.ones(4, 2))
+        assert len(layer._forward_pre_hooks) == 2
+        hooked.close()
+    (given,) = t.calls[2].inputs
+    assert (given.path, given.shape) == ("kwargs['input']", (1, 2))
+    assert given.dtype is torch.float64
+
+
+def test_a_pre_hook_that_fails_leaves_the_inputs_as_they_came():
+    def fails(module: nn.Module, args: Any) -> None:
+        raise ValueError("hook")
+
+    layer = nn.Linear(2, 3)
+    with layer.register_forward_pre_hook(fails), pytest.raises(ValueError):
+        with shapetrace.trace(layer) as t:
+            layer(torch.ones(4, 2))
+    assert not layer._forward_pre_hooks and not layer._forward_pre_hooks_with_kwargs
+    assert t.calls[0].inputs[0].shape == (4, 2) and t.calls[0].error is not None
+
+
+def test_the_hooks_of_the_user_are_not_kept_alive():
+    class Hook:
+        """Does nothing."""
+
+        def __call__(self, module: nn.Module, args: Any) -> None:
+            pass
+
+    layer, hook = nn.Linear(2, 3), Hook()
+    alive = weakref.ref(hook)
+    handle = layer.register_forward_pre_hook(hook)
+    with shapetrace.trace(layer) as t:
+        layer(torch.ones(4, 2))
+    handle.remove()
+    del layer, hook, handle
+    gc.collect()
+    assert alive() is None and repr(t)
+
+
 def test_a_hook_added_inside_the_trace_has_its_own_line_too():
     def hook(module: nn.Module, args: Any, output: Any) -> None:
         output.tanh()  # late hook
@@ -210,6 +274,35 @@ def test_without_functions_a_dead_tensors_id_is_not_used_again():
     first, second = t.calls[1:]
     assert first.inputs[0].id != second.inputs[0].id
     assert first.outputs[0].id != second.outputs[0].id
+
+
+@pytest.mark.parametrize("functions", [True, False])
+def test_a_shape_changed_in_place_between_two_calls_is_seen(functions):
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        y = self.fc(x).detach()
+        self.same(y)
+        y.unsqueeze_(0)
+        self.same(y)
+        self.same({"y": [y.squeeze_().t_()]})
+        return y
+
+    model = Calls(run, fc=nn.Linear(3, 2), same=nn.Identity())
+    t = traced(model, torch.ones(4, 3), functions=functions)
+    wanted = [(4, 2), (1, 4, 2), (2, 4)]
+    calls = t.calls[2:]
+    assert [call.inputs[0].shape for call in calls] == wanted
+    assert [call.outputs[0].shape for call in calls] == wanted
+    assert t.calls[0].outputs[0].shape == (2, 4)
+
+
+@pytest.mark.parametrize("functions", [True, False])
+def test_a_module_that_changes_its_input_in_place_hands_on_another_shape(functions):
+    model = nn.Sequential(Calls(lambda self, x: x.unsqueeze_(0)), nn.Identity())
+    t = traced(model, torch.ones(4, 2), functions=functions)
+    changed, after = t.calls[1:]
+    assert (changed.inputs[0].shape, changed.outputs[0].shape) == ((4, 2), (1, 4, 2))
+    assert after.inputs[0].shape == (1, 4, 2)
+    assert after.inputs[0].id == changed.outputs[0].id
 
 
 def test_shapes_that_are_read_are_no_functions():

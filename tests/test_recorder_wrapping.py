@@ -252,6 +252,19 @@ def test_a_nested_tensor_without_one_shape_is_recorded():
     assert t.functions[-1].outputs[0].shape == (2, 3, 3)
 
 
+def test_the_sizes_of_a_jagged_tensor_are_no_shape_and_every_report_is_made(tmp_path):
+    parts = [torch.ones(2, 4), torch.ones(3, 4)]
+    jagged = torch.nested.nested_tensor(parts, layout=torch.jagged)
+    model = nn.Sequential(nn.Linear(4, 3))
+    with shapetrace.trace(model) as t:
+        model(jagged).values() + 1
+    check_invariants(t.recording)
+    assert [call.outputs[0].shape for call in t.calls] == [(), ()]
+    assert len(t.to_dataframe(costs=True)) == 2
+    t.to_json(tmp_path / "report.json")
+    assert shapetrace.load(tmp_path / "report.json") == t
+
+
 # -- wrappers -------------------------------------------------------------------------
 
 

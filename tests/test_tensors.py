@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
+import warnings
+import weakref
 from collections import OrderedDict, deque, namedtuple
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -107,6 +112,81 @@ def test_a_container_inside_itself_ends():
     value: list[Any] = [one(1)]
     value.append(value)
     assert ("output[0]", (1,)) in paths(value)
+
+
+def test_a_container_twice_inside_itself_ends_at_once():
+    value: list[Any] = [one(1)]
+    value += [value, {"again": value}]
+    assert paths(value) == [("output[0]", (1,))]
+
+
+def test_a_tensor_far_down_is_listed():
+    value: Any = one(1)
+    for _ in range(60):
+        value = [value]
+    assert paths(value) == [("output" + "[0]" * 60, (1,))]
+
+
+class Color(Enum):
+    """Keys of a dict."""
+
+    RED = 1
+
+
+@pytest.mark.parametrize("functions", [True, False])
+def test_the_keys_of_a_dict_are_not_kept_alive(functions, tmp_path):
+    key = torch.ones(2)
+    alive = weakref.ref(key)
+    model = Same()
+    with shapetrace.trace(model, functions=functions) as t:
+        model({key: one(1), Color.RED: one(2), ("a", 1): one(3)})
+    del key
+    gc.collect()
+    assert alive() is None
+    assert [(ref.path, ref.shape) for ref in t.calls[0].outputs] == [
+        ("output[<Tensor 0>]", (1,)),
+        ("output[<Color.RED>]", (2,)),
+        ("output[('a', 1)]", (3,)),
+    ]
+    t.to_json(tmp_path / "report.json")
+    assert shapetrace.load(tmp_path / "report.json") == t
+
+
+class Closed(Mapping):
+    """Lets nobody look into it."""
+
+    def __getitem__(self, key: Any) -> Any:
+        raise RuntimeError("closed")
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("closed")
+
+    def __len__(self) -> int:
+        raise RuntimeError("closed")
+
+
+@dataclass
+class Guarded:
+    """One field of it cannot be read."""
+
+    open: Any
+    shut: Any = None
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "shut":
+            raise RuntimeError("shut")
+        return super().__getattribute__(name)
+
+
+def test_a_container_that_cannot_be_looked_into_costs_no_other_tensor():
+    model = Same()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with shapetrace.trace(model) as t:
+            model((Closed(), Guarded(one(1)), one(2)), value=Closed())
+    (call,) = t.calls
+    assert [ref.path for ref in call.inputs] == ["args[0][1].open", "args[0][2]"]
+    assert call.output_type == "Closed"
 
 
 def test_a_container_that_is_not_known_is_told_by_its_type():
