@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from shapetrace.checks.alignment import misaligned
 from shapetrace.checks.axes import DATA, PARAMETER
 from shapetrace.checks.factors import Root
 from shapetrace.checks.pairs import meets_matrix, one_for_all
@@ -295,8 +296,9 @@ def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
     if len(tall.shape) == len(low.shape):
         return _narrow_prediction(scene, rule, call, one, two)
     lead = len(tall.shape) - len(low.shape)
-    if lead != 1 or not _outside(scene, call, tall, low):
-        return None
+    found = misaligned(scene, rule, call)
+    if found is not None or lead != 1 or not _outside(scene, call, tall, low):
+        return found
     # the tall one, (N, 1), is stretched where the low one, (N,), has its size, and
     # the low one along the dimension that it lacks
     stretched = [
