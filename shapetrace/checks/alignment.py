@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding, size_culprit
 from shapetrace.checks.scene import Scene
@@ -34,7 +35,7 @@ def misaligned(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | Non
             culprit(scene, call, "aligns the last dimensions", at, size),
             size_culprit(scene, tall.id, at, f"makes {size}"),
         ],
-        fixes=[_spread(low, places, len(tall.shape))],
+        fixes=[operand(call, low, _spread(low, places, len(tall.shape)), "x")],
         shapes=[("first", low, dim), ("second", tall, at)],
         way=(low.id, dim),
     )
@@ -74,8 +75,8 @@ def _other_dimension(
 def _spread(low: TensorRef, places: list[int], rank: int) -> str:
     """The line that puts the dimensions where they belong."""
     if len(low.shape) == 1:
-        return f"x.view({', '.join(['-1'] + ['1'] * (rank - 1 - places[0]))})"
-    line = "x"
+        return f"{{}}.view({', '.join(['-1'] + ['1'] * (rank - 1 - places[0]))})"
+    line = "{}"
     for place in range(places[0], rank):
         if place not in places:
             line += f".unsqueeze({place - places[0]})"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import softmax_dim
 from shapetrace.checks.factors import Root
+from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
@@ -63,7 +64,7 @@ def attention_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"the product with the values sums over dimension {summed}, the keys: the "
             "weights of one result do not sum to 1.",
             culprits=[culprit(scene, call, f"normalises dimension {dim}", dim)],
-            fixes=[f"{call.name}(..., dim={summed})"],
+            fixes=[along(scene, call, summed)],
             shapes=[("scores", given, dim)],
             way=(given.id, dim),
         )

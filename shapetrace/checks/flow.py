@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.checks.axes import PARAMETER, TRAINABLE
+from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explain, finding
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import (
     Culprit,
     Diagnosis,
+    Fix,
     FunctionCall,
     ModuleCall,
     TensorRef,
@@ -191,7 +193,10 @@ def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis
         f"{what} descends from no parameter that could learn from it: no gradient "
         "passes.",
         culprits=[culprit(scene, cut, reason) if cut is not None else None],
-        fixes=["loss = criterion(model(x), target)  # no detach, no .data, no .item()"],
+        fixes=[
+            _uncut(cut)
+            or "loss = criterion(model(x), target)  # no detach, no .data, no .item()"
+        ],
         shapes=[("input", ref, None)],
         way=(ref.id, None),
     )
@@ -218,6 +223,11 @@ def _unrecorded(
         shapes=[("input", ref, None)],
         way=(ref.id, None),
     )
+
+
+def _uncut(cut: FunctionCall | None) -> Fix | None:
+    """The line without its `detach()`."""
+    return instead(cut, "{}") if cut is not None and cut.name == "detach" else None
 
 
 @check(

@@ -8,6 +8,7 @@ from functools import partial
 from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.factors import Root
 from shapetrace.checks.batch import Batches
+from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
@@ -36,8 +37,7 @@ def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             "the batch: the samples compete with each other.",
             culprits=[culprit(scene, call, "runs over the batch", dim)],
             fixes=[
-                f"{call.name}(..., dim={d})"
-                for d in dict.fromkeys((wide[-1], wide[0]))
+                along(scene, call, d) for d in dict.fromkeys((wide[-1], wide[0]))
             ],
             shapes=[("input", given, dim)],
             way=(given.id, dim),
