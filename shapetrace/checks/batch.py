@@ -13,6 +13,8 @@ from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 
 _SEQUENCES = ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward")
+#: layers whose constructor is known in full from what they hold
+_REBUILT = ("RNN", "LSTM", "GRU", "MultiheadAttention")
 _IMAGES = (
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d batch_norm"
 ).split()
@@ -168,8 +170,9 @@ def _runs_over_batch(
     owner = _outer(scene, call)
     first = sequence == 0
     kind = f"nn.{_type(scene, owner)}" if layer is not None else "the layer"
-    general = Fix(f"{kind}(..., batch_first={first})")
-    fixes = [built(scene, owner.name, batch_first=first) or general]
+    fixes = [Fix(f"{kind}(..., batch_first={first})")]
+    if _type(scene, owner) in _REBUILT:
+        fixes = [built(scene, owner.name, batch_first=first) or fixes[0]]
     if fixes[0].where is None:
         fixes.append(Fix("x.transpose(0, 1)", detail="before and after the layer"))
     if sequence == 1:

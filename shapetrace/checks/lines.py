@@ -84,9 +84,10 @@ def summed(
 def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
     """A softmax over another dimension."""
     layer = scene.layer(call)
-    found = built(scene, layer.name, dim=dim) if layer is not None else None
-    if found is not None:
-        return found
+    if layer is not None and layer.type in ("Softmax", "LogSoftmax"):
+        found = built(scene, layer.name, dim=dim)
+        if found is not None:
+            return found
     line = find(call.source)
     if line is not None and isinstance(line.tree, ast.Call) and layer is None:
         place = 0 if is_method(call) else 1
