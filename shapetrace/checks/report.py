@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from shapetrace.checks.registry import Check
 from shapetrace.checks.scene import Scene
-from shapetrace.diagnosis.paths import reached
 from shapetrace.diagnosis.text import marked, render
 from shapetrace.lineage import steps
 from shapetrace.records import (
@@ -53,16 +52,6 @@ def culprit(
         call.source,
         reason,
     )
-
-
-def attribute(scene: Scene, name: str) -> str | None:
-    """A module's name as Python reaches it, `model.out[2]` for `out.2`; None for the
-    traced module itself."""
-    for root in scene.graph.rec.roots:
-        if root and (name == root or name.startswith(f"{root}.")):
-            name = name[len(root) + 1:]
-            break
-    return reached("model", name) if name else None
 
 
 def data_culprit(
@@ -116,7 +105,7 @@ def finding(
     message: str,
     *,
     culprits: Iterable[Culprit | None],
-    fixes: Sequence[str] = (),
+    fixes: Sequence[str | Fix | None] = (),
     shapes: Sequence[tuple[str, TensorRef, int | None]] = (),
     way: tuple[int, int | None] | None = None,
     severity: Severity | None = None,
@@ -137,7 +126,9 @@ def finding(
     module = scene.graph.module_of(call)
     place = where(scene, call)
     lines = tuple(
-        Fix(line, where=call.source) for line in fixes
+        fix if isinstance(fix, Fix) else Fix(fix, where=call.source)
+        for fix in fixes
+        if fix is not None
     )
     found = Diagnosis(
         code=rule.code,
