@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from shapetrace.calibration import CACHE_BYTES
 from shapetrace.costs.flops import FlopCounter
-from shapetrace.costs.gradients import backwards
+from shapetrace.costs.gradients import Need, backwards, tracked
 from shapetrace.records import FunctionCall, ModuleCall, Recording, TensorRef
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -98,8 +98,8 @@ class Costs:
 
 def costs(rec: Recording) -> Costs:
     """The costs of every call of a recording."""
-    forward, backward, ran = _counts(rec)
-    sums = _Sums(rec, forward, backward)
+    forward, backward, short, ran = _counts(rec)
+    sums = _Sums(rec, forward, backward, short)
     corrected = _corrected(rec)
     seen = rec.has_functions
     made: list[CallCost] = []
@@ -124,11 +124,7 @@ def costs(rec: Recording) -> Costs:
         )
     tops = [call.index for call in rec.calls if call.parent is None]
     again = [at for at in tops if rec.calls[at].recomputed]
-    missing = {
-        call.name
-        for call in rec.functions
-        if forward[call.index] is None or backward[call.index] is None
-    }
+    missing = {rec.functions[at].name for at in short}
     for at in again:
         missing |= sums.missing[at]
     measured = [at for at in tops if at not in again]
@@ -148,23 +144,29 @@ def _sum(counts: Iterable[int | None]) -> int:
     return sum(count or 0 for count in counts)
 
 
-def _counts(rec: Recording) -> tuple[list[int | None], list[int | None], bool]:
-    """FLOPs of each function, forward and backward; whether a backward was seen."""
-    ran: dict[int, list[tuple[bool, ...]]] = {}
-    for masks in backwards(rec):
-        for index, one in masks.items():
+def _counts(
+    rec: Recording,
+) -> tuple[list[int | None], list[int | None], set[int], bool]:
+    """FLOPs of each function, forward and backward; the functions of which some are
+    not counted; whether a backward was seen."""
+    ran: dict[int, list[Need]] = {}
+    for needs in backwards(rec):
+        for index, one in needs.items():
             ran.setdefault(index, []).append(one)
     forward: list[int | None] = []
     backward: list[int | None] = []
+    short: set[int] = set()
+    flowing = tracked(rec)
     with FlopCounter() as counter:
         for call in rec.functions:
-            forward.append(counter.count(call, None).forward)
-            total: int | None = 0
-            for mask in ran.get(call.index, ()):
-                more = counter.count(call, mask).backward if mask else None
-                total = None if more is None or total is None else total + more
-            backward.append(total)
-    return forward, backward, bool(ran)
+            counts = [counter.forward(call, flowing)]
+            counts += [counter.backward(call, need) for need in ran.get(call.index, ())]
+            forward.append(counts[0].flops)
+            known = [count.flops for count in counts[1:]]
+            backward.append(None if None in known else _sum(known))
+            if not all(count.whole for count in counts):
+                short.add(call.index)
+    return forward, backward, short, bool(ran)
 
 
 class _Sums:
@@ -175,6 +177,7 @@ class _Sums:
         rec: Recording,
         forward: Sequence[int | None],
         backward: Sequence[int | None],
+        short: Collection[int],
     ) -> None:
         count = len(rec.calls)
         self.flops = [0] * count
@@ -189,7 +192,7 @@ class _Sums:
             self.backward[parent] += backward[at] or 0
             if function.name not in _VIEWS:
                 self.moved[parent] += _bytes(function.inputs) + _bytes(function.outputs)
-            if forward[at] is None or backward[at] is None:
+            if at in short:
                 self.missing[parent].add(function.name)
         for call in reversed(rec.calls):  # what is inside a call comes after it
             at, parent = call.index, call.parent

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from shapetrace.records import FunctionCall, Recording, TensorRef
 
-#: per function call, one flag an input: whether its gradient was asked for
-Masks = dict[int, tuple[bool, ...]]
+
+class Need(NamedTuple):
+    """What a backward through one function call was asked for, one flag a tensor:
+    towards which inputs, and from which outputs a gradient came."""
+
+    inputs: tuple[bool, ...]
+    outputs: tuple[bool, ...]
+
+
+#: by the function call's index
+Needs = dict[int, Need]
 
 _CUT = {"detach", "detach_", "data"}
 
 
-def backwards(rec: Recording) -> Iterator[Masks]:
+def backwards(rec: Recording) -> Iterator[Needs]:
     """For each `.backward()` and `torch.autograd.grad` of the trace, the calls that it
     ran through. Where the records do not lead to them, the backward itself stands for
     what is unknown: torch's own code can switch autograd on and off unseen, as
@@ -29,7 +38,7 @@ def backwards(rec: Recording) -> Iterator[Masks]:
         if call.error is None
         for ref in call.outputs or ()
     }
-    everything = _tracked(rec, None)
+    everything = tracked(rec)
     for call in rec.functions:
         if call.error is not None or not call.inputs:
             continue
@@ -42,8 +51,9 @@ def backwards(rec: Recording) -> Iterator[Masks]:
             given = [*call.args, *call.kwargs.values()]
             if len(given) >= 2:
                 towards = {ref.id for ref in _refs(given[1])}
-                tracked = _tracked(rec, towards)
-                yield _needed(producers, call, _refs(given[0]), tracked)
+                yield _needed(
+                    producers, call, _refs(given[0]), tracked(rec, towards)
+                )
 
 
 def _refs(value: Any) -> tuple[TensorRef, ...]:
@@ -58,40 +68,50 @@ def _needed(
     producers: dict[int, FunctionCall],
     backward: FunctionCall,
     roots: tuple[TensorRef, ...],
-    tracked: set[int],
-) -> Masks:
-    open_ = [ref.id for ref in roots if ref.id in tracked]
-    masks: Masks = {} if open_ else {backward.index: ()}
+    flowing: set[int],
+) -> Needs:
+    open_ = [ref.id for ref in roots if ref.id in flowing]
+    if not open_:
+        return {backward.index: Need((), ())}
+    reached = set(open_)
+    through: dict[int, FunctionCall] = {}
     while open_:
         call = producers.get(open_.pop())
-        if call is None or call.index in masks or not call.grad:
+        if call is None or call.index in through or not call.grad:
             continue
-        mask = tuple(ref.id in tracked for ref in call.inputs)
-        if any(mask):
-            masks[call.index] = mask
-            open_ += [ref.id for ref in call.inputs if ref.id in tracked]
-    return masks
+        further = [ref.id for ref in call.inputs if ref.id in flowing]
+        if further:
+            through[call.index] = call
+            reached.update(further)
+            open_ += further
+    return {
+        index: Need(
+            tuple(ref.id in flowing for ref in call.inputs),
+            tuple(ref.id in reached for ref in call.outputs or ()),
+        )
+        for index, call in through.items()
+    }
 
 
-def _tracked(rec: Recording, towards: set[int] | None) -> set[int]:
+def tracked(rec: Recording, towards: set[int] | None = None) -> set[int]:
     """The tensors that a gradient flows through: towards these, or towards every
     tensor that asked for one."""
     asked = {key for key, origin in rec.origins.items() if origin.requires_grad}
-    tracked = asked if towards is None else set(towards)
+    found = asked if towards is None else set(towards)
     for call in rec.functions:
-        taken = any(ref.id in tracked for ref in call.inputs)
+        taken = any(ref.id in found for ref in call.inputs)
         flows = taken and call.grad and call.name not in _CUT
         if not flows and call.name.endswith("_") and call.inputs:
             # changed in place without autograd, it still is what it was
-            flows = call.inputs[0].id in tracked and call.name != "detach_"
+            flows = call.inputs[0].id in found and call.name != "detach_"
         if call.name == "requires_grad_" and towards is None:
             asks = call.kwargs.get("requires_grad", True)
             flows = call.args[1:2] != (False,) and asks
         if flows:
             for ref in call.outputs or ():
                 if ref.dtype.is_floating_point or ref.dtype.is_complex:
-                    tracked.add(ref.id)
-    return tracked
+                    found.add(ref.id)
+    return found
 
 
 def differentiable(dtype: torch.dtype) -> bool:

@@ -1,0 +1,273 @@
+"""FLOPs are those of FlopCounterMode, and what it cannot count is named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+import shapetrace
+
+
+def counted(run):
+    """FLOPs forward and backward of `run() -> loss`, by torch."""
+    with FlopCounterMode(display=False) as forward:
+        loss = run()
+    with FlopCounterMode(display=False) as backward:
+        loss.backward()
+    return forward.get_total_flops(), backward.get_total_flops()
+
+
+def traced(model, run):
+    with shapetrace.trace(model, checks=False) as t:
+        run().backward()
+    return t.costs
+
+
+ATTENTION_HAS_A_FORMULA = (
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu in flop_registry
+)
+UNCOUNTED = set() if ATTENTION_HAS_A_FORMULA else {
+    *("scaled_dot_product_attention", "multi_head_attention_forward"),
+}  # fmt: skip
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(16, 48)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return F.scaled_dot_product_attention(q[None], k[None], v[None])
+
+
+MODELS = {
+    "mlp": (lambda: nn.Sequential(nn.Linear(8, 5), nn.ReLU(True)), (3, 8)),
+    "conv": (lambda: nn.Conv2d(4, 6, 3, groups=2, stride=2), (2, 4, 9, 9)),
+    "transposed": (lambda: nn.ConvTranspose1d(3, 4, 3), (2, 3, 7)),
+    "attention": (Attention, (2, 5, 16)),
+    "encoder": (lambda: nn.TransformerEncoderLayer(8, 2, 16), (5, 2, 8)),
+}
+
+FAMILIES = {
+    *("resnet18", "vgg11", "mobilenet_v3_small", "densenet121", "efficientnet_b0"),
+    *("vit_b_32", "convnext_tiny", "swin_t", "swin_v2_t", "maxvit_t", "googlenet"),
+    *("shufflenet_v2_x0_5", "mnasnet0_5", "regnet_x_400mf", "squeezenet1_0", "alexnet"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_flops_are_those_of_torchs_own_counter(name):
+    make, shape = MODELS[name]
+    model, x = make(), torch.randn(shape, requires_grad=True)
+    found = traced(model, lambda: model(x).sum())
+    assert (found.flops, found.backward_flops) == counted(lambda: model(x).sum())
+    assert found.complete or name == "attention" and not ATTENTION_HAS_A_FORMULA
+
+
+def test_fused_attention_without_a_formula_is_named_and_not_called_nothing():
+    model, x = Attention(), torch.randn(2, 5, 16)
+    with shapetrace.trace(model, checks=False) as t:
+        model(x).sum().backward()
+    at = [call.name for call in t.functions].index("scaled_dot_product_attention")
+    if ATTENTION_HAS_A_FORMULA:
+        assert t.costs.complete and t.costs.function_flops[at] > 0
+    else:
+        assert t.costs.uncounted == ("scaled_dot_product_attention",)
+        assert t.costs.function_flops[at] is None
+        assert t.costs.calls[0].uncounted == t.costs.uncounted
+
+
+def test_attention_whose_mask_needs_a_gradient_is_counted_as_it_ran():
+    class Biased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(5, 5))
+
+        def forward(self, x):
+            return F.scaled_dot_product_attention(x, x, x, attn_mask=self.bias)
+
+    model, x = Biased(), torch.randn(2, 3, 5, 8, requires_grad=True)
+    found = traced(model, lambda: model(x).sum())
+    assert (found.flops, found.backward_flops) == counted(lambda: model(x).sum())
+    assert found.flops == 2 * 2 * (2 * 3 * 5 * 5 * 8) and found.complete
+
+
+def test_a_backward_from_one_output_of_several_costs_that_output_alone():
+    model, x = nn.Identity(), torch.randn(4, 4, requires_grad=True)
+
+    def run():
+        return torch.linalg.qr(model(x))[1].sum()
+
+    found = traced(model, run)
+    assert (found.flops, found.backward_flops) == counted(run)
+    assert found.uncounted == ("linalg_qr",)
+
+
+def test_products_that_torch_counts_as_nothing_are_named():
+    model, x = nn.Linear(4, 3), torch.randn(2, 4)
+    with shapetrace.trace(model, checks=False) as t:
+        torch.mv(model(x), torch.ones(3)) @ torch.ones(2)
+    assert t.costs.flops == 48
+    assert t.costs.uncounted == ("matmul", "mv")
+
+
+def test_reading_and_choosing_by_values_leaves_the_count_complete():
+    model, x = nn.Linear(4, 3), torch.randn(2, 4)
+
+    def run():
+        y = model(x)
+        keep = torch.where(y[:, 0] < 99)[0]
+        assert bool(keep.any() or True) and float(x[0, 0]) < 99
+        return y[y < 99].sum() + y[keep].sum()
+
+    found = traced(model, run)
+    assert (found.flops, found.backward_flops) == counted(run)
+    assert found.complete
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_flops_of_torchvisions_families_are_those_of_torchs_own_counter(name):
+    models = pytest.importorskip("torchvision.models")
+    extra = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+    model = getattr(models, name)(weights=None, **extra)
+    x = torch.randn(2, 3, 224, 224)
+    found = traced(model, lambda: model(x).sum())
+    assert (found.flops, found.backward_flops) == counted(lambda: model(x).sum())
+    assert set(found.uncounted) <= UNCOUNTED
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_flops_of_gpt2_are_those_of_torchs_own_counter(dropout):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=2, n_embd=48, n_head=4, vocab_size=99)
+    config.attn_pdrop = dropout
+    model, x = transformers.GPT2LMHeadModel(config), torch.randint(99, (2, 8))
+    found = traced(model, lambda: model(x).logits.sum())
+    assert (found.flops, found.backward_flops) == counted(lambda: model(x).logits.sum())
+    assert set(found.uncounted) <= UNCOUNTED
+
+
+def test_frozen_layers_and_no_grad_cost_no_backward():
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), torch.randn(2, 4)
+    model[0].requires_grad_(False)
+
+    def run():
+        with torch.no_grad():
+            seen = model[1](x)
+        return model(seen).sum()
+
+    found = traced(model, run)
+    assert (found.flops, found.backward_flops) == counted(run)
+
+
+def test_a_gradient_towards_one_tensor_costs_only_the_way_there():
+    model, x = nn.Linear(4, 3), torch.randn(2, 4, requires_grad=True)
+    with shapetrace.trace(model) as t:
+        torch.autograd.grad(model(x).sum(), x)
+    out = model(x).sum()
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.grad(out, x)
+    assert t.costs.backward_flops == counter.get_total_flops()
+
+
+def test_a_call_has_the_flops_of_all_that_is_inside_it():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    with shapetrace.trace(model) as t:
+        model(torch.randn(5, 4))
+    assert [cost.flops for cost in t.costs.calls] == [180, 120, 60]
+    assert t.costs.backward_flops is None
+
+
+def test_what_cannot_be_counted_is_named_and_the_rest_is_counted():
+    ran = []
+
+    @torch.library.custom_op("shapetrace_tests::own", mutates_args=())
+    def own(x: torch.Tensor) -> torch.Tensor:
+        ran.append(x)
+        return x.clone()
+
+    model = nn.Linear(3, 3)
+    with shapetrace.trace(model, checks=False) as t:
+        own(torch.ops.aten.mm.default(model(torch.randn(2, 3)), torch.randn(3, 5)))
+    assert t.costs.flops == 36 + 60
+    assert not t.costs.complete and any("own" in name for name in t.costs.uncounted)
+    assert len(ran) == 1, "the user's own code is not run again"
+
+
+def test_functions_that_depend_on_values_have_no_formula_and_are_complete():
+    model = nn.Linear(3, 3)
+    with shapetrace.trace(model) as t:
+        y = model(torch.randn(2, 3))
+        y[y > 0], torch.nonzero(y), torch.unique_consecutive(y).tolist()
+    assert t.costs.complete and t.costs.flops == 36
+
+
+def test_hooks_alone_know_no_flops():
+    model = nn.Linear(3, 3)
+    with shapetrace.trace(model, functions=False) as t:
+        model(torch.randn(2, 3))
+    assert t.costs.flops is None
+    assert not t.costs.complete
+
+
+def test_recomputation_under_checkpointing_costs_what_the_layer_cost_before():
+    model, x = nn.Linear(4, 3), torch.randn(2, 4, requires_grad=True)
+    with shapetrace.trace(model) as t:
+        checkpoint(model, x, use_reentrant=True).sum().backward()
+    first, again = t.costs.calls
+    assert again.flops == first.flops == 48
+    assert t.costs.flops == 96
+    assert "backward of a recomputation" in t.costs.uncounted
+
+
+def test_a_backward_that_the_records_do_not_lead_to_is_not_called_complete():
+    model = nn.ModuleList([nn.Linear(4, 3), nn.Linear(3, 2)])
+    x = torch.randn(5, 4, requires_grad=True)
+    with shapetrace.trace(model, checks=False) as t:
+        model[1](checkpoint(model[0], x, use_reentrant=True)).sum().backward()
+    assert not t.costs.complete and "backward" in t.costs.uncounted
+
+
+def test_a_custom_function_in_between_does_not_end_the_backward():
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), torch.randn(5, 4)
+
+    def run():
+        return model[1](Same.apply(model[0](x))).sum()
+
+    found = traced(model, run)
+    assert (found.flops, found.backward_flops) == counted(run)
+
+
+def test_checkpointing_that_stops_early_is_no_failure_of_the_layer():
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.Tanh()), torch.randn(2, 4)
+    with shapetrace.trace(model, checks=False) as t:
+        checkpoint(model, x, use_reentrant=False).sum().backward()
+    assert t.failure is None
+    assert [call.error for call in t.calls] == [None] * 6
+
+
+def test_counting_leaves_the_random_state_and_the_grad_mode_alone():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    with shapetrace.trace(model) as t:
+        model(torch.randn(2, 3)).sum().backward()
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        assert t.costs.backward_flops == 36
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), before)
