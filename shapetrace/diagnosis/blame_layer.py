@@ -108,6 +108,14 @@ def blame_layer(
             or f"has {left.size} there, which no layer has touched",
         )
         if (
+            label == "in_channels"
+            and _is_image_like(left.size)
+            and not _is_image_like(right.size)
+            and right.size not in shape
+        ):
+            reason = f"{wants.reason}; images seldom have {right.size} channels"
+            return [*first, replace(wants, reason=reason), *prepared[:1], data]
+        if (
             label in ("in_channels", "batch")
             or right.size in shape
             or not problem.layer
@@ -115,6 +123,11 @@ def blame_layer(
             return [*first, *prepared[:1], data, wants]
         return [*first, wants, *prepared[:1], data]
     return [*first, wants, *made_by]
+
+
+def _is_image_like(channels: int) -> bool:
+    """Grey, colour, and colour with transparency."""
+    return channels in (1, 3, 4)
 
 
 def _demand(
@@ -343,12 +356,24 @@ def blame_argument(
     )
     if left.tensor is None or left.dim is None:
         return [asks]
+    table = next(
+        (
+            ref
+            for ref in problem.call.inputs
+            if graph.is_parameter(ref.id) and ref.shape == (right.size,)
+        ),
+        None,
+    )
+    if table is not None:
+        # the number is the size of a weight: a normalisation's own
+        held = Spot(table.id, 0, right.size, right.role)
+        return blame_layer(graph, problem, left, held)
     end = graph.trail(left.tensor, left.dim).end
     holder = owner(graph, end.tensor) if end.kind == "parameter" else None
     if holder is None:
         found = leaves(graph, left.tensor, left.dim)
         return [asks, *producers(graph, found, left, right)]
-    table = Culprit(
+    short = Culprit(
         "module",
         holder,
         left.dim,
@@ -364,4 +389,4 @@ def blame_argument(
         for dim, size in enumerate(ref.shape)
         if size == right.size and not graph.from_model(ref.id)
     ]
-    return [table, *given[:1], asks]
+    return [short, *given[:1], asks]

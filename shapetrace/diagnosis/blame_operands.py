@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from shapetrace.diagnosis.blame_layer import blame_layer
 from shapetrace.diagnosis.blame_other import blame_unknown
@@ -20,7 +21,7 @@ from shapetrace.diagnosis.suspects import (
     of_data,
     parted,
 )
-from shapetrace.diagnosis.votes import prefer
+from shapetrace.diagnosis.votes import odd_one, prefer
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall
 
@@ -94,6 +95,14 @@ def blame_operands(
         return _one_is_data(graph, left, right, first, second)
     if made == [False, True]:
         return _one_is_data(graph, right, left, second, first)
+    odd, evidence = odd_one(graph, left, right)
+    if odd and first and second:
+        if odd > 0:
+            first, second = second, first
+        # the layer whose width it is, before the reshapes that carried the width on
+        first.sort(key=lambda culprit: culprit.kind != "module")
+        first[0] = replace(first[0], reason=f"{first[0].reason}; {evidence}")
+        return [*first[:1], *second[:1], *first[1:], *second[1:]]
     swap = _changed(graph, right) > _changed(graph, left)
     if weights[0] != weights[1]:
         swap = weights[1]

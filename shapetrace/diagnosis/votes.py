@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
-from shapetrace.diagnosis.likeness import pattern
+from shapetrace.diagnosis.ahead import waiting
+from shapetrace.diagnosis.likeness import stacks
 from shapetrace.diagnosis.problem import Spot
-from shapetrace.diagnosis.suspects import Leaf, owner
+from shapetrace.diagnosis.suspects import Leaf, Place, owner
 from shapetrace.lineage import Graph
-from shapetrace.records import ModuleInfo
 
 #: layers whose width is that of what goes in and comes out
 _NORMS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "SyncBatch")
@@ -22,41 +21,115 @@ def elect(
     wants `right.size` (False), with the evidence; None when nobody votes, or both.
 
     Voters: like modules of the same stack, normalisations between the two that took
-    the size, and the layers that stand next to the consumer.
+    the size, the layer behind a normalisation, and where both sizes occur as widths.
     """
     producer = _producer(graph, found)
     votes: list[tuple[int, str]] = []
-    for name, odd in ((producer, True), (consumer, False)):
-        if name is None:
+    end: Place = found[0].end if producer is not None else right
+    held = right if right.tensor is not None else _own_width(graph, consumer, right)
+    for name, place, odd in ((producer, end, True), (consumer, held, False)):
+        if name is None or place.tensor is None or place.dim is None:
             continue
-        own = left.size if odd else right.size
         other = right.size if odd else left.size
-        likes = list(_alike(graph, name, own, other))
-        weight = 2 if odd else -2
+        sign = 1 if odd else -1
+        likes = unlike(graph, place.tensor, place.dim, other)
         if likes:
+            weight = sign * min(len(likes), 2)
             votes.append(
-                (weight, f"{_few(likes)}, its like, {_have(likes)} {other} instead")
+                (weight, f"{few(likes)}, its like, {_have(likes)} {other} instead")
             )
+        same = equals(graph, place.tensor, place.dim)
+        if same:
+            own = left.size if odd else right.size
+            votes.append((-sign, f"`{name}` has {own} as its like have, {few(same)}"))
+    around = _around(graph, consumer, left)
     for name, size in _next_widths(graph, consumer, (left.size, right.size)):
-        if size == right.size and _is_norm(graph, consumer):
-            votes.append((1, f"`{name}` behind it wants {size} too"))
-        elif size == left.size and _is_norm(graph, consumer):
-            votes.append((-1, f"`{name}` behind it wants {size}"))
-    wide = widths(graph, {consumer, producer}, left.size)
-    fit = widths(graph, {consumer, producer}, right.size)
-    if len(fit) > 1 and not wide:
-        votes.append((1, f"{_few(fit)} take {right.size} too, none takes {left.size}"))
-    elif len(wide) > 1 and not fit:
-        votes.append((-1, f"{_few(wide)} take {left.size}, none takes {right.size}"))
+        if size not in around and _is_norm(graph, consumer):
+            sign = 1 if size == right.size else -1
+            votes.append((sign, f"`{name}`, defined after it, takes {size}"))
+    votes += _spread(graph, consumer, producer, left.size, right.size)
     took = list(dict.fromkeys(_takers(graph, found, consumer, left.size)))
-    took = [name for name in took if name != producer]
     if took:
-        votes.append((-1, f"{_few(took)} took {left.size} before it"))
-    total = sum(weight for weight, _ in votes)
+        votes.append((-2, f"{few(took)} took {left.size} before it"))
+    total, evidence = _counted(votes)
     if total == 0 or total > 0 and producer is None:
         return None
-    evidence = next(text for weight, text in votes if (weight > 0) == (total > 0))
     return total > 0, evidence
+
+
+def _counted(votes: list[tuple[int, str]]) -> tuple[int, str]:
+    """The sum of the votes, and the weightiest of those that agree with it."""
+    total = sum(weight for weight, _ in votes)
+    sign = 1 if total > 0 else -1
+    agreed = [vote for vote in votes if total and vote[0] * sign > 0]
+    return total, max(agreed, key=lambda vote: vote[0] * sign)[1] if agreed else ""
+
+
+def _own_width(graph: Graph, consumer: str, right: Spot) -> Spot:
+    """The weight of a normalisation, where the clash is with a number among the
+    arguments (`normalized_shape`) that the weight's size is."""
+    info = graph.rec.modules.get(consumer)
+    for ref in info.parameters if info is not None else ():
+        if ref.shape == (right.size,):
+            return Spot(ref.id, 0, right.size)
+    return right
+
+
+def _spread(
+    graph: Graph, consumer: str, producer: str | None, left: int, right: int
+) -> list[tuple[int, str]]:
+    """One of the two sizes is a width elsewhere in the model and the other is none."""
+    if producer is None:
+        wide = widths(graph, {consumer}, left)
+        fit = widths(graph, {consumer}, right)
+        if len(wide) > 1 and not fit:
+            text = f"{few(wide)} {_take(wide)} {left}, none takes {right}"
+            return [(-1, text)]
+        return []
+    wide = _having(graph, left, {producer: 0, consumer: 1})
+    fit = _having(graph, right, {producer: 0, consumer: 1})
+    if fit and not wide:
+        text = f"{right} is a width of {few(fit)} too, {left} of no other layer"
+        return [(1, text)]
+    if wide and not fit:
+        text = f"{left} is a width of {few(wide)} too, {right} of no other layer"
+        return [(-1, text)]
+    return []
+
+
+def _having(graph: Graph, size: int, but: dict[str, int]) -> list[str]:
+    """The layers that take or give `size`; of those at odds, one dimension of the
+    weight is what is asked about and does not count."""
+    found = []
+    modules = graph.rec.modules
+    tied = {
+        ref.id
+        for call in graph.rec.functions
+        if (layer := graph.layer_of(call)) is not None and layer.name in but
+        for ref in call.inputs
+        if graph.is_parameter(ref.id)
+    }
+    for name, info in modules.items():
+        weight = next((p for p in info.parameters if p.path == "weight"), None)
+        if weight is None or not weight.shape:
+            continue
+        shape = list(weight.shape[:2])
+        at = but.get(name)
+        if at is None and weight.id in tied:
+            continue  # the weight of one of the two, held here too
+        if at is not None and len(shape) == 2:
+            if info.type.startswith(("ConvTranspose", "Embedding")):
+                at = 1 - at  # the weight has them the other way round
+            if info.attributes.get("groups", 1) != 1:
+                continue
+            del shape[at]
+        elif at is not None:
+            continue
+        if info.type.startswith("Embedding"):
+            shape = shape[-1:] if at is None else []
+        if size in shape:
+            found.append(name)
+    return found
 
 
 def _producer(graph: Graph, found: tuple[Leaf, ...]) -> str | None:
@@ -66,38 +139,57 @@ def _producer(graph: Graph, found: tuple[Leaf, ...]) -> str | None:
     return owner(graph, found[0].end.tensor)
 
 
-def _alike(graph: Graph, name: str, own: int, other: int) -> Iterator[str]:
-    """Modules of the same stack and type, which have `other` where this has `own`; none
-    when any of them is like this one."""
-    form = pattern(name)
-    info = graph.rec.modules.get(name)
-    if info is None or form == name:
-        return
-    mine = _sizes(info)
+def unlike(graph: Graph, tensor: int, dim: int, other: int) -> list[str]:
+    """The modules like the holder of a parameter, all of which have `other` where it
+    has another size."""
+    best: list[str] = []
+    for group in _peers(graph, tensor, dim):
+        if set(group.values()) == {other}:
+            best = max(best, list(group), key=len)
+    return best
+
+
+def equals(graph: Graph, tensor: int, dim: int) -> list[str]:
+    """The modules like the holder of a parameter, where all have its size."""
+    return unlike(graph, tensor, dim, graph.size(tensor, dim))
+
+
+def _peers(graph: Graph, tensor: int, dim: int) -> list[dict[str, int]]:
+    """The size of the same dimension of the same parameter, in the modules of each
+    stack that its holder is of."""
+    origin = graph.origin(tensor)
+    if origin is None or origin.kind not in ("parameter", "buffer"):
+        return []
+    holder, _, path = origin.name.rpartition(".")
+    modules = graph.rec.modules
     found = []
-    for candidate, theirs in graph.rec.modules.items():
-        if candidate == name or pattern(candidate) != form:
-            continue
-        if candidate.rpartition(".")[2] != name.rpartition(".")[2]:
-            continue  # neighbours in one nn.Sequential are not alike
-        if theirs.type != info.type:
-            continue
-        sizes = _sizes(theirs)
-        if sizes == mine:
-            return
-        gained, lost = sizes - mine, mine - sizes
-        if gained and set(gained) == {other} and set(lost) == {own}:
-            found.append(candidate)
-    yield from found
-
-
-def _sizes(info: ModuleInfo) -> Counter[int]:
-    return Counter(size for ref in info.parameters for size in ref.shape)
+    for group in stacks(graph, holder):
+        sizes = {}
+        for like in group:
+            for ref in (*modules[like].parameters, *modules[like].buffers):
+                if ref.path == path and dim < len(ref.shape):
+                    sizes[like] = ref.shape[dim]
+        if sizes:
+            found.append(sizes)
+    return found
 
 
 def _is_norm(graph: Graph, name: str) -> bool:
     info = graph.rec.modules.get(name)
     return info is not None and info.type.startswith(_NORMS)
+
+
+def _around(graph: Graph, consumer: str, left: Spot) -> set[int]:
+    """All other sizes that came into the modules around a layer: what is defined after
+    it may well take one of those."""
+    found: set[int] = set()
+    for call in graph.rec.calls:
+        inside = f"{call.name}." if call.name else ""
+        if call.outputs is None and consumer.startswith(inside):
+            for ref in call.inputs:
+                own = left.dim if ref.id == left.tensor else None
+                found |= {n for dim, n in enumerate(ref.shape) if dim != own}
+    return found
 
 
 def _next_widths(
@@ -122,6 +214,48 @@ def _next_widths(
             yield candidate, wants
         if wants > 1:  # nn.PReLU has one number for all
             return
+
+
+def odd_one(graph: Graph, a: Place, b: Place) -> tuple[int, str]:
+    """Which of two operands has a size that its layer alone has: below 0 the first,
+    above 0 the second, 0 where that cannot be told; with the evidence."""
+    assert a.tensor is not None and a.dim is not None
+    assert b.tensor is not None and b.dim is not None
+    sizes = graph.size(a.tensor, a.dim), graph.size(b.tensor, b.dim)
+    votes: list[tuple[int, str]] = []
+    for place, sign in ((a, -1), (b, 1)):
+        assert place.tensor is not None and place.dim is not None
+        end = _width(graph, place.tensor, place.dim)
+        if end is None:
+            continue
+        # the width itself may have been split: its like tell of the whole
+        own = graph.size(*end)
+        for other in {n for group in _peers(graph, *end) for n in group.values()}:
+            likes = unlike(graph, *end, other) if other != own else []
+            if likes:
+                text = f"{few(likes)}, its like, {_have(likes)} {other}, not {own}"
+                votes.append((2 * sign, text))
+        same = equals(graph, *end)
+        if same:
+            votes.append((-sign, f"the other has {own} as {few(same)}"))
+    takes = set(waiting(graph).values())
+    if (sizes[0] in takes) != (sizes[1] in takes):
+        size = sizes[0] if sizes[0] in takes else sizes[1]
+        sign = 1 if size == sizes[0] else -1
+        name = next(name for name, n in waiting(graph).items() if n == size)
+        votes.append((sign, f"`{name}`, not reached yet, takes {size}"))
+    return _counted(votes)
+
+
+def _width(graph: Graph, tensor: int, dim: int) -> tuple[int, int] | None:
+    """The dimension of the parameter that a size, or the one factor of it that is not
+    batch or time, comes from."""
+    ends = [end for end in graph.ends(tensor, dim) if end.kind == "parameter"]
+    if not ends:
+        for at in range(len(graph.tensors[tensor].shape)):
+            ends += [e for e in graph.ends(tensor, at) if e.kind == "parameter"]
+    places = {(end.tensor, end.dim) for end in ends}
+    return places.pop() if len(places) == 1 else None
 
 
 def prefer(graph: Graph, a: int, b: int) -> int:
@@ -165,10 +299,14 @@ def _takers(
                     yield layer.name
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:2])
     return shown + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
 def _have(names: list[str]) -> str:
     return "has" if len(names) == 1 else "have"
+
+
+def _take(names: list[str]) -> str:
+    return "takes" if len(names) == 1 else "take"
