@@ -119,6 +119,14 @@ def blame_layer(
             or f"has {left.size} there, which no layer has touched",
         )
         if (
+            label == "in_channels"
+            and _is_image_like(left.size)
+            and not _is_image_like(right.size)
+            and right.size not in shape
+        ):
+            reason = f"{wants.reason}; images seldom have {right.size} channels"
+            return [*first, replace(wants, reason=reason), *prepared[:1], data]
+        if (
             label in ("in_channels", "batch")
             or right.size in shape
             or not problem.layer
@@ -135,6 +143,11 @@ def _odd_part(graph: Graph, found: tuple[Leaf, ...], right: Spot) -> Part | None
     hops = [hop for hop in changers(graph, found[0].hops) if hop.origin.how == "sum"]
     ranked = parts(graph, hops[0], right.size) if len(hops) == 1 else []
     return ranked[0] if ranked and ranked[0].evidence else None
+
+
+def _is_image_like(channels: int) -> bool:
+    """Grey, colour, and colour with transparency."""
+    return channels in (1, 3, 4)
 
 
 def _demand(
@@ -384,6 +397,18 @@ def blame_argument(
     )
     if left.tensor is None or left.dim is None:
         return [asks]
+    table = next(
+        (
+            ref
+            for ref in problem.call.inputs
+            if graph.is_parameter(ref.id) and ref.shape == (right.size,)
+        ),
+        None,
+    )
+    if table is not None:
+        # the number is the size of a weight: a normalisation's own
+        held = Spot(table.id, 0, right.size, right.role)
+        return blame_layer(graph, problem, left, held)
     found = leaves(graph, left.tensor, left.dim)
     grouped = _first_regrouped(graph, found, right.size)
     if grouped is not None:
@@ -392,7 +417,7 @@ def blame_argument(
     holder = owner(graph, end.tensor) if end.kind == "parameter" else None
     if holder is None:
         return [asks, *producers(graph, found, left, right)]
-    table = Culprit(
+    short = Culprit(
         "module",
         holder,
         left.dim,
@@ -408,4 +433,4 @@ def blame_argument(
         for dim, size in enumerate(ref.shape)
         if size == right.size and not graph.from_model(ref.id)
     ]
-    return [table, *given[:1], asks]
+    return [short, *given[:1], asks]

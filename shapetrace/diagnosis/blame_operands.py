@@ -27,10 +27,9 @@ from shapetrace.diagnosis.suspects import (
     leaves,
     of_call,
     of_data,
-    owner,
     parted,
 )
-from shapetrace.diagnosis.votes import Width, odd_of_two, prefer
+from shapetrace.diagnosis.votes import odd_one, prefer
 from shapetrace.lineage import Graph, Hop
 from shapetrace.records import Culprit, FunctionCall
 
@@ -114,16 +113,14 @@ def blame_operands(
         return _one_is_data(graph, left, right, first, second)
     if made == [False, True]:
         return _one_is_data(graph, right, left, second, first)
-    widths = _width(graph, left, right.size), _width(graph, right, left.size)
-    told = odd_of_two(graph, *widths)
-    if told is not None:
-        is_left, evidence = told
-        width = widths[0] if is_left else widths[1]
-        ranked = [*first, *second] if is_left else [*second, *first]
-        own = [one for one in ranked if width is not None and one.name == width.name]
-        rest = [one for one in ranked if one not in own]
-        own = [replace(one, reason=f"{one.reason}; {evidence}") for one in own]
-        return [*own, *rest]
+    odd, evidence = odd_one(graph, left, right)
+    if odd and first and second:
+        if odd > 0:
+            first, second = second, first
+        # the layer whose width it is, before the reshapes that carried the width on
+        first.sort(key=lambda culprit: culprit.kind != "module")
+        first[0] = replace(first[0], reason=f"{first[0].reason}; {evidence}")
+        return [*first[:1], *second[:1], *first[1:], *second[1:]]
     swap = _changed(graph, right) > _changed(graph, left)
     if weights[0] != weights[1]:
         swap = weights[1]
@@ -218,16 +215,6 @@ def _changed(graph: Graph, spot: Spot) -> int:
     assert spot.tensor is not None and spot.dim is not None
     trail = graph.trail(spot.tensor, spot.dim)
     return sum(2 if is_uneven(graph, hop) else 1 for hop in changers(graph, trail.hops))
-
-
-def _width(graph: Graph, spot: Spot, wanted: int) -> Width | None:
-    """The layer whose width a size is, or is a factor of."""
-    assert spot.tensor is not None and spot.dim is not None
-    end = graph.trail(spot.tensor, spot.dim).end
-    name = owner(graph, end.tensor) if end.kind == "parameter" else None
-    own = graph.size(end.tensor, end.dim)
-    other, rest = divmod(own * wanted, max(spot.size, 1))
-    return None if name is None or rest else Width(name, own, other)
 
 
 def _parameter_end(graph: Graph, spot: Spot) -> bool:

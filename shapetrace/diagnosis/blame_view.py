@@ -9,7 +9,7 @@ from shapetrace.diagnosis.ahead import waiting
 from shapetrace.diagnosis.makers import producers
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import leaves, of_call, owner
-from shapetrace.diagnosis.votes import usual_width
+from shapetrace.diagnosis.votes import usual
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall
 
@@ -60,7 +60,7 @@ def _filling(graph: Graph, problem: Problem) -> Culprit | None:
     if name is None or graph.size(end.tensor, end.dim) != own:
         return None
     reason = f"makes the {own} (out_features)"
-    told = usual_width(graph, name, own)
+    told = usual(graph, end.tensor, end.dim)
     if told is not None and _fills(prod(shape[:-1]) * told[0], sizes):
         reason += f"; {told[1]}"
         return Culprit("module", name, last, own, told[0], reason=reason)

@@ -10,6 +10,32 @@ from shapetrace.records import ModuleInfo
 _WINDOW = ("stride", "padding", "kernel_size", "dilation", "output_padding")
 
 
+def stacks(graph: Graph, name: str) -> list[list[str]]:
+    """The modules of the same type whose names differ from `name` in one number of the
+    blocks around it: one list for each such number. Neighbours in one nn.Sequential
+    differ in the last part of their names, and are not alike."""
+    modules = graph.rec.modules
+    info = modules.get(name)
+    parts = name.split(".")
+    found = []
+    for at, part in enumerate(parts[:-1]):
+        if info is None or not re.fullmatch(r"\D*\d+[a-z]?", part):
+            continue
+        form = re.compile(
+            re.escape(".".join(parts[:at]) + "." * (at > 0))
+            + re.sub(r"\d+[a-z]?", r"\\d+[a-z]?", re.escape(part))
+            + re.escape("." + ".".join(parts[at + 1 :]))
+        )
+        group = [
+            other
+            for other, theirs in modules.items()
+            if other != name and theirs.type == info.type and form.fullmatch(other)
+        ]
+        if group:
+            found.append(group)
+    return found
+
+
 def is_unlike(graph: Graph, name: str) -> bool:
     """Whether a layer's settings (stride, padding, kernel) are those of none of its
     like in the other blocks of the stack."""
@@ -70,18 +96,19 @@ def likes_of(graph: Graph, name: str) -> list[ModuleInfo]:
     ]
 
 
-def beside(graph: Graph, name: str) -> list[ModuleInfo]:
+def beside(graph: Graph, name: str) -> list[str]:
     """The modules of the same type that the same module holds, but for the layers of
     a chain."""
-    info = graph.rec.modules.get(name)
+    modules = graph.rec.modules
     owner = name.rpartition(".")[0]
-    around = graph.rec.modules.get(owner)
-    if info is None or around is None or around.type == "Sequential":
+    if name not in modules or owner not in modules:
+        return []
+    if modules[owner].type == "Sequential":
         return []
     return [
-        theirs
-        for other, theirs in graph.rec.modules.items()
+        other
+        for other, theirs in modules.items()
         if other != name
-        and theirs.type == info.type
+        and theirs.type == modules[name].type
         and other.rpartition(".")[0] == owner
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from shapetrace.diagnosis.suspects import owner
-from shapetrace.diagnosis.votes import unlike
-from shapetrace.lineage import Graph, Hop
+from shapetrace.diagnosis.votes import usual
+from shapetrace.lineage import End, Graph, Hop
 
 
 class Part(NamedTuple):
@@ -26,7 +26,8 @@ def parts(graph: Graph, hop: Hop, wanted: int) -> list[Part]:
     sources = graph.source_ids(hop.call, hop.origin)
     sizes = [graph.size(*source) for source in sources]
     total = graph.size(hop.tensor, hop.dim)
-    makers = [_maker(graph, source) for source in sources]
+    ends = [graph.trail(*source).end for source in sources]
+    makers = [_maker(graph, end) for end in ends]
     found: list[Part] = []
     for at, (source, size, name) in enumerate(zip(sources, sizes, makers)):
         if name is not None and name in makers[:at]:
@@ -39,13 +40,13 @@ def parts(graph: Graph, hop: Hop, wanted: int) -> list[Part]:
         fits, rest = divmod(wanted - (total - count * size), count)
         if rest or fits < 1 or fits == size:
             continue
-        told = "" if name is None else unlike(graph, name, size, fits)
-        found.append(Part(source, size, fits, told))
+        told = None if name is None else usual(graph, ends[at].tensor, ends[at].dim)
+        evidence = told[1] if told is not None and told[0] == fits else ""
+        found.append(Part(source, size, fits, evidence))
     found.sort(key=lambda part: (not part.evidence, part.wanted not in sizes))
     return found
 
 
-def _maker(graph: Graph, source: tuple[int, int]) -> str | None:
+def _maker(graph: Graph, end: End) -> str | None:
     """The layer whose width a part is."""
-    end = graph.trail(*source).end
     return owner(graph, end.tensor) if end.kind == "parameter" else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from shapetrace.diagnosis.likeness import beside, likes_of
+from shapetrace.diagnosis.ahead import waiting
+from shapetrace.diagnosis.likeness import beside, stacks
 from shapetrace.diagnosis.problem import Spot
-from shapetrace.diagnosis.suspects import Leaf, owner
+from shapetrace.diagnosis.suspects import Leaf, Place, owner
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo
 
@@ -22,46 +22,118 @@ def elect(
     wants `right.size` (False), with the evidence; None when nobody votes, or both.
 
     Voters: like modules of the same stack, normalisations between the two that took
-    the size, and the layers that stand next to the consumer.
+    the size, the layer behind a normalisation, and where both sizes occur as widths.
     """
     producer = _producer(graph, found)
     votes: list[tuple[int, str]] = []
-    for name, odd in ((producer, True), (consumer, False)):
-        if name is None:
+    end: Place = found[0].end if producer is not None else right
+    held = right if right.tensor is not None else _own_width(graph, consumer, right)
+    for name, place, odd in ((producer, end, True), (consumer, held, False)):
+        if name is None or place.tensor is None or place.dim is None:
             continue
-        own = left.size if odd else right.size
         other = right.size if odd else left.size
-        told = unlike(graph, name, own, other)
-        if told:
-            votes.append((2 if odd else -2, told))
-    alike = _agrees(graph, producer), _agrees(graph, consumer)
-    if producer is not None and alike == (False, True):
-        votes.append((1, f"`{consumer}` is as in the other blocks"))
-    elif alike == (True, False):
-        votes.append((-1, f"`{producer}` is as in the other blocks"))
+        sign = 1 if odd else -1
+        likes = unlike(graph, place.tensor, place.dim, other)
+        if likes:
+            weight = sign * min(len(likes), 2)
+            votes.append(
+                (weight, f"{few(likes)}, its like, {_have(likes)} {other} instead")
+            )
+        same = equals(graph, place.tensor, place.dim)
+        if same:
+            own = left.size if odd else right.size
+            votes.append((-sign, f"`{name}` has {own} as its like have, {few(same)}"))
+    around = _around(graph, consumer, left)
     for name, size in _next_widths(graph, consumer, (left.size, right.size)):
-        if size == right.size and _is_norm(graph, consumer):
-            votes.append((1, f"`{name}` behind it wants {size} too"))
-        elif size == left.size and _is_norm(graph, consumer):
-            votes.append((-1, f"`{name}` behind it wants {size}"))
-        elif _beside(graph, name, consumer):
-            weight = 1 if size == right.size else -1
-            votes.append((weight, f"`{name}` beside it takes {size}"))
-    wide = widths(graph, {consumer, producer}, left.size)
-    fit = widths(graph, {consumer, producer}, right.size)
-    if len(fit) > 1 and not wide:
-        votes.append((1, f"{_few(fit)} take {right.size} too, none takes {left.size}"))
-    elif len(wide) > 1 and not fit:
-        votes.append((-1, f"{_few(wide)} take {left.size}, none takes {right.size}"))
+        if size not in around and _is_norm(graph, consumer):
+            sign = 1 if size == right.size else -1
+            votes.append((sign, f"`{name}`, defined after it, takes {size}"))
+        elif size not in around and _beside(graph, name, consumer):
+            sign = 1 if size == right.size else -1
+            votes.append((sign, f"`{name}` beside it takes {size}"))
+    votes += _spread(graph, consumer, producer, left.size, right.size)
     took = list(dict.fromkeys(_takers(graph, found, consumer, left.size)))
-    took = [name for name in took if name != producer]
     if took:
-        votes.append((-1, f"{_few(took)} took {left.size} before it"))
-    total = sum(weight for weight, _ in votes)
+        votes.append((-2, f"{few(took)} took {left.size} before it"))
+    total, evidence = _counted(votes)
     if total == 0 or total > 0 and producer is None:
         return None
-    evidence = next(text for weight, text in votes if (weight > 0) == (total > 0))
     return total > 0, evidence
+
+
+def _counted(votes: list[tuple[int, str]]) -> tuple[int, str]:
+    """The sum of the votes, and the weightiest of those that agree with it."""
+    total = sum(weight for weight, _ in votes)
+    sign = 1 if total > 0 else -1
+    agreed = [vote for vote in votes if total and vote[0] * sign > 0]
+    return total, max(agreed, key=lambda vote: vote[0] * sign)[1] if agreed else ""
+
+
+def _own_width(graph: Graph, consumer: str, right: Spot) -> Spot:
+    """The weight of a normalisation, where the clash is with a number among the
+    arguments (`normalized_shape`) that the weight's size is."""
+    info = graph.rec.modules.get(consumer)
+    for ref in info.parameters if info is not None else ():
+        if ref.shape == (right.size,):
+            return Spot(ref.id, 0, right.size)
+    return right
+
+
+def _spread(
+    graph: Graph, consumer: str, producer: str | None, left: int, right: int
+) -> list[tuple[int, str]]:
+    """One of the two sizes is a width elsewhere in the model and the other is none."""
+    if producer is None:
+        wide = widths(graph, {consumer}, left)
+        fit = widths(graph, {consumer}, right)
+        if len(wide) > 1 and not fit:
+            text = f"{few(wide)} {_take(wide)} {left}, none takes {right}"
+            return [(-1, text)]
+        return []
+    wide = _having(graph, left, {producer: 0, consumer: 1})
+    fit = _having(graph, right, {producer: 0, consumer: 1})
+    if fit and not wide:
+        text = f"{right} is a width of {few(fit)} too, {left} of no other layer"
+        return [(1, text)]
+    if wide and not fit:
+        text = f"{left} is a width of {few(wide)} too, {right} of no other layer"
+        return [(-1, text)]
+    return []
+
+
+def _having(graph: Graph, size: int, but: dict[str, int]) -> list[str]:
+    """The layers that take or give `size`; of those at odds, one dimension of the
+    weight is what is asked about and does not count."""
+    found = []
+    modules = graph.rec.modules
+    tied = {
+        ref.id
+        for call in graph.rec.functions
+        if (layer := graph.layer_of(call)) is not None and layer.name in but
+        for ref in call.inputs
+        if graph.is_parameter(ref.id)
+    }
+    for name, info in modules.items():
+        weight = next((p for p in info.parameters if p.path == "weight"), None)
+        if weight is None or not weight.shape:
+            continue
+        shape = list(weight.shape[:2])
+        at = but.get(name)
+        if at is None and weight.id in tied:
+            continue  # the weight of one of the two, held here too
+        if at is not None and len(shape) == 2:
+            if info.type.startswith(("ConvTranspose", "Embedding")):
+                at = 1 - at  # the weight has them the other way round
+            if info.attributes.get("groups", 1) != 1:
+                continue
+            del shape[at]
+        elif at is not None:
+            continue
+        if info.type.startswith("Embedding"):
+            shape = shape[-1:] if at is None else []
+        if size in shape:
+            found.append(name)
+    return found
 
 
 def _producer(graph: Graph, found: tuple[Leaf, ...]) -> str | None:
@@ -71,91 +143,87 @@ def _producer(graph: Graph, found: tuple[Leaf, ...]) -> str | None:
     return owner(graph, found[0].end.tensor)
 
 
-def usual_width(graph: Graph, name: str, own: int) -> tuple[int, str] | None:
-    """The width that the like of a module have, which has `own`, and what tells so."""
-    for theirs in (*likes_of(graph, name), *beside(graph, name)):
-        for size in {size for ref in theirs.parameters for size in ref.shape}:
-            told = unlike(graph, name, own, size)
-            if told:
-                return size, told
+def unlike(graph: Graph, tensor: int, dim: int, other: int) -> list[str]:
+    """The modules like the holder of a parameter, all of which have `other` where it
+    has another size."""
+    best: list[str] = []
+    for group in _peers(graph, tensor, dim):
+        if set(group.values()) == {other}:
+            best = max(best, list(group), key=len)
+    return best
+
+
+def usual(graph: Graph, tensor: int, dim: int) -> tuple[int, str] | None:
+    """The size that all like the holder of a parameter have where it has another, and
+    what tells so."""
+    own = graph.size(tensor, dim)
+    for group in _peers(graph, tensor, dim):
+        sizes = set(group.values())
+        if len(sizes) == 1 and own not in sizes:
+            likes, size = list(group), sizes.pop()
+            return size, f"{few(likes)}, its like, {_have(likes)} {size}, not {own}"
     return None
 
 
-def unlike(graph: Graph, name: str, own: int, other: int) -> str:
-    """What tells that a module should have `other` where it has `own`: those in the
-    same place of the other blocks do, or at least two beside it (query, key, value),
-    and are like it in all else. "" where nothing tells."""
-    info = graph.rec.modules.get(name)
-    if info is None:
-        return ""
-    for likes, least in ((likes_of(graph, name), 1), (beside(graph, name), 2)):
-        if any(_is_equal(info, theirs) for theirs in likes):
-            return ""
-        found = [theirs.name for theirs in likes if _differs(info, theirs, own, other)]
-        if len(found) >= least:
-            verb = "has" if len(found) == 1 else "have"
-            return f"{_few(found)}, its like, {verb} {other} instead"
-        for width in (gives, takes):
-            if len(likes) > 1 and width(info) == own:
-                if all(width(theirs) == other for theirs in likes):
-                    names = [theirs.name for theirs in likes]
-                    return f"{_few(names)}, its like, all have {other} instead"
-    return ""
+def equals(graph: Graph, tensor: int, dim: int) -> list[str]:
+    """The modules like the holder of a parameter, where all have its size."""
+    return unlike(graph, tensor, dim, graph.size(tensor, dim))
 
 
-class Width(NamedTuple):
-    """A layer's width, and what it would be if the size that meets another fitted."""
-
-    name: str
-    own: int
-    other: int
-
-
-def odd_of_two(
-    graph: Graph, one: Width | None, two: Width | None
-) -> tuple[bool, str] | None:
-    """Of two layers whose widths meet, whether the first is the odd one, and what
-    tells so."""
-    first = "" if one is None else unlike(graph, *one)
-    second = "" if two is None else unlike(graph, *two)
-    if bool(first) == bool(second):
-        return None
-    return bool(first), first or second
-
-
-def _is_equal(one: ModuleInfo, two: ModuleInfo) -> bool:
-    return [p.shape for p in one.parameters] == [p.shape for p in two.parameters]
-
-
-def _differs(mine: ModuleInfo, theirs: ModuleInfo, own: int, other: int) -> bool:
-    """Whether two modules are alike but for one number: what goes in, or what comes
-    out. Those that differ in both belong to blocks of another width."""
-    own_shapes = {ref.path: ref.shape for ref in mine.parameters}
-    dims = set()
-    for ref in theirs.parameters:
-        shape = own_shapes.get(ref.path, ())
-        if len(shape) != len(ref.shape):
-            return False
-        for dim, (a, b) in enumerate(zip(shape, ref.shape)):
-            if a != b:
-                if (a, b) != (own, other):
-                    return False
-                dims.add((len(shape) > 1, dim))
-    wide = {dim for many, dim in dims if many}
-    return bool(dims) and len(wide) < 2
+def _peers(graph: Graph, tensor: int, dim: int) -> list[dict[str, int]]:
+    """The size of the same dimension of the same parameter, in the modules of each
+    stack that its holder is of; and in those beside it (query, key and value) that
+    differ in nothing else, if there are two."""
+    origin = graph.origin(tensor)
+    if origin is None or origin.kind not in ("parameter", "buffer"):
+        return []
+    holder, _, path = origin.name.rpartition(".")
+    own = graph.tensors[tensor].shape
+    groups = [_shapes(graph, names, path) for names in stacks(graph, holder)]
+    near = {
+        name: shape
+        for name, shape in _shapes(graph, beside(graph, holder), path).items()
+        if len(shape) == len(own) > 1
+        and all(a == b for at, (a, b) in enumerate(zip(shape, own)) if at != dim)
+    }
+    if len(near) > 1:
+        groups.append(near)
+    return [
+        sizes
+        for group in groups
+        if (sizes := {n: shape[dim] for n, shape in group.items() if dim < len(shape)})
+    ]
 
 
-def _agrees(graph: Graph, name: str | None) -> bool:
-    """Whether a module is just as one in the same place of another block."""
-    info = graph.rec.modules.get(name or "")
-    return info is not None and any(
-        _is_equal(info, theirs) for theirs in likes_of(graph, info.name)
-    )
+def _shapes(
+    graph: Graph, names: list[str], path: str
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of one parameter or buffer, by the modules that have it."""
+    modules = graph.rec.modules
+    return {
+        name: ref.shape
+        for name in names
+        for ref in (*modules[name].parameters, *modules[name].buffers)
+        if ref.path == path
+    }
 
 
 def _is_norm(graph: Graph, name: str) -> bool:
     info = graph.rec.modules.get(name)
     return info is not None and info.type.startswith(_NORMS)
+
+
+def _around(graph: Graph, consumer: str, left: Spot) -> set[int]:
+    """All other sizes that came into the modules around a layer: what is defined after
+    it may well take one of those."""
+    found: set[int] = set()
+    for call in graph.rec.calls:
+        inside = f"{call.name}." if call.name else ""
+        if call.outputs is None and consumer.startswith(inside):
+            for ref in call.inputs:
+                own = left.dim if ref.id == left.tensor else None
+                found |= {n for dim, n in enumerate(ref.shape) if dim != own}
+    return found
 
 
 def _next_widths(
@@ -208,6 +276,48 @@ def takes(info: ModuleInfo) -> int | None:
     return weight.shape[1] if len(weight.shape) > 1 else weight.shape[0]
 
 
+def odd_one(graph: Graph, a: Place, b: Place) -> tuple[int, str]:
+    """Which of two operands has a size that its layer alone has: below 0 the first,
+    above 0 the second, 0 where that cannot be told; with the evidence."""
+    assert a.tensor is not None and a.dim is not None
+    assert b.tensor is not None and b.dim is not None
+    sizes = graph.size(a.tensor, a.dim), graph.size(b.tensor, b.dim)
+    votes: list[tuple[int, str]] = []
+    for place, sign in ((a, -1), (b, 1)):
+        assert place.tensor is not None and place.dim is not None
+        end = _width(graph, place.tensor, place.dim)
+        if end is None:
+            continue
+        # the width itself may have been split: its like tell of the whole
+        own = graph.size(*end)
+        for other in {n for group in _peers(graph, *end) for n in group.values()}:
+            likes = unlike(graph, *end, other) if other != own else []
+            if likes:
+                text = f"{few(likes)}, its like, {_have(likes)} {other}, not {own}"
+                votes.append((2 * sign, text))
+        same = equals(graph, *end)
+        if same:
+            votes.append((-sign, f"the other has {own} as {few(same)}"))
+    takes = set(waiting(graph).values())
+    if (sizes[0] in takes) != (sizes[1] in takes):
+        size = sizes[0] if sizes[0] in takes else sizes[1]
+        sign = 1 if size == sizes[0] else -1
+        name = next(name for name, n in waiting(graph).items() if n == size)
+        votes.append((sign, f"`{name}`, not reached yet, takes {size}"))
+    return _counted(votes)
+
+
+def _width(graph: Graph, tensor: int, dim: int) -> tuple[int, int] | None:
+    """The dimension of the parameter that a size, or the one factor of it that is not
+    batch or time, comes from."""
+    ends = [end for end in graph.ends(tensor, dim) if end.kind == "parameter"]
+    if not ends:
+        for at in range(len(graph.tensors[tensor].shape)):
+            ends += [e for e in graph.ends(tensor, at) if e.kind == "parameter"]
+    places = {(end.tensor, end.dim) for end in ends}
+    return places.pop() if len(places) == 1 else None
+
+
 def prefer(graph: Graph, a: int, b: int) -> int:
     """Which of two sizes the layers of the model take: 1 for the first, -1 for the
     second, 0 where it is not at least two to one."""
@@ -242,6 +352,14 @@ def _takers(
                     yield layer.name
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:2])
     return shown + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+
+
+def _have(names: list[str]) -> str:
+    return "has" if len(names) == 1 else "have"
+
+
+def _take(names: list[str]) -> str:
+    return "takes" if len(names) == 1 else "take"
