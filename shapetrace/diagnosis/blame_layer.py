@@ -7,7 +7,13 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.earlier import changed_part, taken_before
-from shapetrace.diagnosis.makers import holds, producers, spelled
+from shapetrace.diagnosis.makers import (
+    holds,
+    part_of_sum,
+    producers,
+    spelled,
+)
+from shapetrace.diagnosis.misfit import misfit
 from shapetrace.diagnosis.order import pooled_away
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
@@ -52,7 +58,10 @@ def blame_layer(
         other = _second_operand(graph, problem, left, right)
         both = f"is given {left.size} and {right.size} for one dimension"
         wants = replace(wants, expected=None, reason=both)
-        if graph.from_model(right.tensor):
+        swapped = problem.layer is not None and any(
+            culprit.name == problem.layer.name for culprit in other
+        )
+        if graph.from_model(right.tensor) and not swapped:
             return [wants, *other]
         return [*other, wants]
     batch = _unbatched(graph, left.tensor)
@@ -80,6 +89,15 @@ def blame_layer(
             wants, reason=f"{wants.reason}; it took {right.size} in an earlier call"
         )
         return [*changed_part(graph, left, earlier), *made_by, wants]
+    odd = misfit(graph, problem, left, right.size) if not first else None
+    if odd is not None:
+        window, sure = odd
+        return [window, wants, *made_by] if sure else [wants, window, *made_by]
+    end = found[0].end if len(found) == 1 and not first else None
+    if end is not None and end.kind == "branch" and end.call and end.origin:
+        part, told = part_of_sum(graph, end.call, end.origin, right)
+        if told:
+            return [part[0], wants, *made_by]
     if consumer.kind == "module" and not first:
         elected = elect(graph, consumer.name, left, right, found)
         if elected is not None:
@@ -338,55 +356,8 @@ def _swapped(
     info = graph.rec.modules.get(problem.layer.name)
     if info is None or info.attributes.get("batch_first") is not False:
         return False
-    return len(a) >= 3 and len(b) >= 2 and a[0] != a[1] and b[:2] == a[:2]
-
-
-def blame_argument(
-    graph: Graph, problem: Problem, left: Spot, right: Spot
-) -> Iterable[Culprit]:
-    """A number among the arguments (`expand(-1, 40)`) against a tensor: a table that a
-    module holds and that is too short, else the function that asks for it."""
-    asks = of_call(
-        graph,
-        problem.call,
-        dim=left.dim,
-        size=left.size,
-        expected=right.size,
-        reason=f"asks for {right.size}",
-    )
-    if left.tensor is None or left.dim is None:
-        return [asks]
-    table = next(
-        (
-            ref
-            for ref in problem.call.inputs
-            if graph.is_parameter(ref.id) and ref.shape == (right.size,)
-        ),
-        None,
-    )
-    if table is not None:
-        # the number is the size of a weight: a normalisation's own
-        held = Spot(table.id, 0, right.size, right.role)
-        return blame_layer(graph, problem, left, held)
-    end = graph.trail(left.tensor, left.dim).end
-    holder = owner(graph, end.tensor) if end.kind == "parameter" else None
-    if holder is None:
-        found = leaves(graph, left.tensor, left.dim)
-        return [asks, *producers(graph, found, left, right)]
-    short = Culprit(
-        "module",
-        holder,
-        left.dim,
-        left.size,
-        right.size,
-        problem.call.source,
-        f"holds a table of {left.size}, {right.size} are asked for",
-    )
-    given = [
-        of_data(graph, ref.id, dim=dim, size=size, reason=f"has {size} there")
-        for root in graph.rec.calls[:1]
-        for ref in root.inputs
-        for dim, size in enumerate(ref.shape)
-        if size == right.size and not graph.from_model(ref.id)
-    ]
-    return [short, *given[:1], asks]
+    if len(a) < 3 or len(b) < 2 or a[0] == a[1]:
+        return False
+    if info.type in ("LSTM", "GRU", "RNN"):
+        return len(b) == 3 and b[1] == a[0]  # a state has the batch in dim 1
+    return b[:2] == a[:2]

@@ -10,7 +10,13 @@ from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.joins import JOINS
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.makers import enclosing, holds, producers
-from shapetrace.diagnosis.order import blame_order, disordered, misaligned
+from shapetrace.diagnosis.misfit import misfit
+from shapetrace.diagnosis.order import (
+    blame_order,
+    disordered,
+    misaligned,
+    steps_first,
+)
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     changers,
@@ -52,6 +58,10 @@ def blame_operands(
     apart = misaligned(graph, problem.call, left.tensor, right.tensor)
     if apart:
         return [*apart, of_call(graph, problem.call, reason="takes both")]
+    for spot in (left, right):
+        steps = steps_first(graph, spot) if spot.dim == 0 else None
+        if steps is not None:
+            return [steps, of_call(graph, problem.call, reason="takes both")]
     weights = [_parameter_end(graph, spot) for spot in (left, right)]
     if sorted(a) == sorted(b) and a != b:
         layouts = _layouts(graph, problem, left, right)
@@ -62,6 +72,11 @@ def blame_operands(
         if joined is not None:
             return [joined, *parted(graph, left, right)]
     branches = parted(graph, left, right)
+    for spot in (left, right):
+        window = misfit(graph, problem, spot)
+        if window is not None and window[1]:
+            both = of_call(graph, problem.call, reason="takes both")
+            return [window[0], *branches, both]
     if branches:
         end = graph.trail(left.tensor, left.dim or 0).end
         data = (

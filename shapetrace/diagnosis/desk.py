@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import linecache
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
 
 from shapetrace.diagnosis.construct import changed, constructor
 from shapetrace.diagnosis.definition import definition
@@ -217,8 +220,15 @@ class Desk:
                         text = line.text(line.tree.func)
                 break
         inner = name[len(root) + 1 :] if root else name
+        above = name[: len(name) - len(inner)].rstrip(".")
         for part in inner.split("."):
-            text += f"[{part}]" if part.isdigit() else f".{part}"
+            if not part.isdigit():
+                text += f".{part}"
+            elif _by_key(self.graph.rec.modules.get(above)):
+                text += f'["{part}"]'
+            else:
+                text += f"[{part}]"
+            above = f"{above}.{part}" if above else part
         return text
 
     # -- a function's call ------------------------------------------------------------
@@ -261,6 +271,13 @@ class Desk:
         repair = Repair(calls={call.index: new})
         about = f"function:{call.name}"
         return Candidate(line.around(text), words, line.source, repair, about)
+
+
+def _by_key(info: ModuleInfo | None) -> bool:
+    """Whether a module is an nn.ModuleDict: its entries have names, not numbers."""
+    home, _, name = info.qualname.rpartition(".") if info is not None else ("", "", "")
+    kind = getattr(sys.modules.get(home), name, None)
+    return isinstance(kind, type) and issubclass(kind, torch.nn.ModuleDict)
 
 
 def _named(text: str, source: Source) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from shapetrace.diagnosis.problem import Spot
 from shapetrace.diagnosis.suspects import (
@@ -18,8 +19,10 @@ from shapetrace.diagnosis.suspects import (
     source_size,
     takes_shape,
 )
-from shapetrace.lineage import Graph, Hop
+from shapetrace.diagnosis.votes import odd_part
+from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall
+from shapetrace.signatures import DimOrigin
 
 
 def producers(
@@ -65,7 +68,7 @@ def producers(
                 )
             )
             if how == "sum":
-                culprits += _part_of_sum(graph, hop, right)
+                culprits += part_of_sum(graph, hop.call, hop.origin, right)[0]
         if leaf.end.kind == "data":
             data.append(
                 of_data(
@@ -109,20 +112,45 @@ def _of_like(graph: Graph, leaf: Leaf) -> list[Culprit]:
     return []
 
 
-def _part_of_sum(graph: Graph, hop: Hop, right: Spot) -> list[Culprit]:
-    """The one operand of a `cat` that could have another size so that the sum fits."""
-    total = graph.size(hop.tensor, hop.dim)
-    could = []
-    for source in graph.source_ids(hop.call, hop.origin):
-        size = graph.size(*source)
-        wanted = right.size - (total - size)
-        if wanted > 0 and wanted != size:
-            could.append((source, size, wanted))
-    if len(could) != 1:
-        return []
-    source, size, wanted = could[0]
-    spot = Spot(source[0], source[1], size)
-    return producers(graph, leaves(graph, *source), spot, Spot(None, None, wanted))
+def part_of_sum(
+    graph: Graph, call: Call, origin: DimOrigin, right: Spot
+) -> tuple[list[Culprit], bool]:
+    """Who made the one operand of a `cat` that should have another size so that the sum
+    fits, and whether there is evidence for it beyond the sum."""
+    parts = _parts(graph, graph.source_ids(call, origin))
+    total = sum(graph.size(*part) for part in parts)
+    odd = odd_part(graph, parts, right.size)
+    if odd is not None:
+        part, wanted, evidence = odd
+    else:
+        could = [
+            part
+            for part in parts
+            if 0 < right.size - (total - graph.size(*part)) != graph.size(*part)
+        ]
+        if len(could) != 1:
+            return [], False
+        part, evidence = could[0], ""
+        wanted = right.size - (total - graph.size(*part))
+    spot = Spot(*part, graph.size(*part))
+    made = producers(graph, leaves(graph, *part), spot, Spot(None, None, wanted))
+    if made and evidence:
+        made[0] = replace(made[0], reason=f"{made[0].reason}; {evidence}")
+    return made, bool(evidence)
+
+
+def _parts(
+    graph: Graph, sources: tuple[tuple[int, int], ...]
+) -> list[tuple[int, int]]:
+    """The sizes of a sum; where one is itself a sum, those that it is of."""
+    found = []
+    for source in sources:
+        end = graph.trail(*source).end
+        if end.kind == "branch" and end.origin is not None and end.origin.how == "sum":
+            found += _parts(graph, end.sources)
+        else:
+            found.append(source)
+    return found
 
 
 def enclosing(graph: Graph, call: FunctionCall, reason: str) -> Iterable[Culprit]:

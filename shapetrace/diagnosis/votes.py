@@ -187,8 +187,11 @@ def _around(graph: Graph, consumer: str, left: Spot) -> set[int]:
         inside = f"{call.name}." if call.name else ""
         if call.outputs is None and consumer.startswith(inside):
             for ref in call.inputs:
-                own = left.dim if ref.id == left.tensor else None
-                found |= {n for dim, n in enumerate(ref.shape) if dim != own}
+                own = ref.id == left.tensor
+                # another tensor's features, or what else this one has
+                found |= {
+                    n for dim, n in enumerate(ref.shape) if (dim == left.dim) != own
+                }
     return found
 
 
@@ -256,6 +259,35 @@ def _width(graph: Graph, tensor: int, dim: int) -> tuple[int, int] | None:
             ends += [e for e in graph.ends(tensor, at) if e.kind == "parameter"]
     places = {(end.tensor, end.dim) for end in ends}
     return places.pop() if len(places) == 1 else None
+
+
+def odd_part(
+    graph: Graph, parts: list[tuple[int, int]], wanted: int
+) -> tuple[tuple[int, int], int, str] | None:
+    """Of sizes that are joined to more or less than `wanted`, the one to change: whose
+    like have what would fit, or which alone is no width elsewhere. With the size that
+    it should have, and the evidence."""
+    total = sum(graph.size(*part) for part in parts)
+    alike, spread = [], []
+    for part in parts:
+        size = graph.size(*part)
+        should = wanted - (total - size)
+        end = graph.trail(*part).end
+        name = owner(graph, end.tensor) if end.kind == "parameter" else None
+        if should < 1 or name is None or graph.size(end.tensor, end.dim) != size:
+            continue
+        likes = unlike(graph, end.tensor, end.dim, should)
+        if likes:
+            text = f"{few(likes)}, its like, {_have(likes)} {should} instead"
+            alike.append((part, should, text))
+        fit = _having(graph, should, {name: 0})
+        if fit and not _having(graph, size, {name: 0}):
+            text = f"{should} is a width of {few(fit)}, {size} of no other layer"
+            spread.append((part, should, text))
+    for found in (alike, spread):
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def prefer(graph: Graph, a: int, b: int) -> int:
