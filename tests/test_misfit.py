@@ -128,3 +128,28 @@ def test_the_line_for_an_entry_of_a_module_dict_can_be_run():
     lines = [fix.line for fix in failure(model, x).fixes if "Lazy" not in fix.line]
     exec(lines[0], {"model": model, "nn": nn})
     model(x)
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_a_flatten_from_the_wrong_dimension_is_named_and_the_layer_left_alone(start):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(2))
+    model.append(nn.Flatten(start)).append(nn.Linear(32, 4))
+    found = failure(model, torch.randn(2, 3, 12, 12))
+    assert found.culprits[0].name == "2"
+    assert not [fix for fix in found.fixes if "nn.Linear(" in fix.line]
+
+
+def test_images_with_their_channels_last_are_no_reason_to_rebuild_a_layer():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    found = failure(model, torch.randn(2, 16, 16, 3))
+    assert found.culprits[0].kind == "input"
+    assert found.fixes and not [fix for fix in found.fixes if "Conv2d" in fix.line]
+
+
+def test_a_norm_made_to_fit_is_not_verified_while_all_behind_it_want_the_old_width():
+    norms = [nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8)) for _ in range(3)]
+    model = nn.Sequential(nn.Linear(5, 12), *norms)
+    found = failure(model, torch.randn(4, 5))
+    assert found.culprits[0].name == "0"
+    status = {fix.line: fix.status for fix in found.fixes if "LayerNorm" in fix.line}
+    assert "verified" not in status.values()

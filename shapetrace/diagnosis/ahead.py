@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from shapetrace.diagnosis.problem import Problem
 from shapetrace.lineage import Graph
@@ -50,7 +51,10 @@ def ahead(graph: Graph, problem: Problem, call: FunctionCall) -> str:
     return ""
 
 
-_GIVES = ("out_features", "out_channels", "num_features", "embedding_dim")
+_GIVES = (
+    *("out_features", "out_channels", "num_features", "embedding_dim"),
+    "normalized_shape",
+)
 _TAKES = ("in_features", "in_channels", "num_features", "input_size")
 
 
@@ -72,10 +76,18 @@ def doubt(graph: Graph, modules: Mapping[str, ModuleInfo]) -> str:
     for name, new in modules.items():
         old = graph.rec.modules[name]
         for key in _GIVES:
-            before, after = old.attributes.get(key), new.attributes.get(key)
+            before = _number(old.attributes.get(key))
+            after = _number(new.attributes.get(key))
             if before == after or after in unreached.values():
                 continue
             for other, takes in unreached.items():
                 if takes == before:
                     return f"{other}, not reached yet, takes {before}"
     return ""
+
+
+def _number(value: Any) -> Any:
+    """The one number of a `normalized_shape` over one dimension."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        return value[0]
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 
 from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.earlier import changed_part, taken_before
@@ -70,6 +71,9 @@ def blame_layer(
     regrouped = _regrouped(graph, found, left, right)
     if regrouped is not None:
         first.append(regrouped)
+    little = _flat_too_late(graph, left, right)
+    if little is not None:
+        first.append(little)
     joined = _joined_elsewhere(graph, left, right)
     if joined is not None:
         first.append(joined)
@@ -129,7 +133,7 @@ def blame_layer(
             label == "in_channels"
             and _is_image_like(left.size)
             and not _is_image_like(right.size)
-            and right.size not in shape
+            and (right.size not in shape or len(shape) > 3)
         ):
             reason = f"{wants.reason}; images seldom have {right.size} channels"
             return [*first, replace(wants, reason=reason), *prepared[:1], data]
@@ -265,6 +269,22 @@ def _regrouped(
                 )
             return None
     return None
+
+
+def _flat_too_late(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
+    """A flatten that left a dimension which with the others makes the wanted size."""
+    assert left.tensor is not None
+    shape = graph.tensors[left.tensor].shape
+    call = graph.producer(left.tensor)
+    if len(shape) < 3 or prod(shape[1:]) != right.size or call is None:
+        return None
+    if not call.inputs or len(call.inputs[0].shape) <= len(shape):
+        return None
+    before = spelled(call.inputs[0].shape)
+    reason = f"makes {spelled(shape)} of {before}; from dim 1 on it is {right.size}"
+    return of_call(
+        graph, call, dim=left.dim, size=left.size, expected=right.size, reason=reason
+    )
 
 
 def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
