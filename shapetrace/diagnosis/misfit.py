@@ -105,9 +105,16 @@ def _usual(
         if other is not window and other.info.type == window.info.type
     ]
     for key in _SETTINGS:
-        values = {_whole(info.attributes.get(key)) for info in others}
+        rest = [other for other in _SETTINGS if other != key]
+        # a padding is right for one kernel: the others must be alike but for `key`
+        alike = [
+            info
+            for info in others
+            if all(_whole(info.attributes.get(k)) == _whole(own.get(k)) for k in rest)
+        ]
+        values = {_whole(info.attributes.get(key)) for info in alike}
         if len(values) == 1 and values != {_whole(own.get(key))}:
-            yield key, values.pop(), f", as `{others[0].name}` has,"
+            yield key, values.pop(), f", as `{alike[0].name}` has,"
     kernel, stride, padding = (_whole(own.get(key)) for key in _SETTINGS)
     if not isinstance(kernel, tuple) or not isinstance(padding, tuple):
         if stride != kernel and not isinstance(kernel, tuple):
