@@ -17,6 +17,8 @@ from shapetrace.records import Culprit, ModuleCall, ModuleInfo
 
 #: tries for one failure, the newest windows first
 _MOST = 24
+#: re-walked calls in all of them: one more cause is looked for, not a fix
+_WALKED = 300
 _SETTINGS = ("kernel_size", "stride", "padding")
 
 
@@ -43,7 +45,7 @@ def misfit(
         for setting in _usual(window, windows, times)
     ]
     tries.sort(key=lambda entry: not entry[3])  # stable: the newest windows first
-    trial = Trial(graph, problem)
+    trial = Trial(graph, problem, _WALKED)
     for window, key, value, why in tries[:_MOST]:
         new = changed(window.info, **{key: value})
         if new is None:
