@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from shapetrace.diagnosis.problem import Problem
 from shapetrace.lineage import Graph
@@ -50,7 +51,10 @@ def ahead(graph: Graph, problem: Problem, call: FunctionCall) -> str:
     return ""
 
 
-_GIVES = ("out_features", "out_channels", "num_features", "embedding_dim")
+_GIVES = (
+    *("out_features", "out_channels", "num_features", "embedding_dim"),
+    "normalized_shape",
+)
 _TAKES = ("in_features", "in_channels", "num_features", "input_size")
 
 
@@ -75,7 +79,8 @@ def doubt(graph: Graph, modules: Mapping[str, ModuleInfo]) -> str:
         old = graph.rec.modules[name]
         behind = [one for one in names[names.index(name) :] if one in unreached][:1]
         for key in (*_GIVES, *_TAKES):
-            before, after = old.attributes.get(key), new.attributes.get(key)
+            before = _number(old.attributes.get(key))
+            after = _number(new.attributes.get(key))
             if before == after:
                 continue
             asked = behind
@@ -85,3 +90,10 @@ def doubt(graph: Graph, modules: Mapping[str, ModuleInfo]) -> str:
                 if unreached[other] == before:
                     return f"{other}, not reached yet, takes {before}"
     return ""
+
+
+def _number(value: Any) -> Any:
+    """The one number of a `normalized_shape` over one dimension."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        return value[0]
+    return value

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shapetrace.diagnosis.blame_layer import blame_argument, blame_layer
+from shapetrace.diagnosis.blame_argument import blame_argument
+from shapetrace.diagnosis.blame_layer import blame_layer
 from shapetrace.diagnosis.blame_loss import blame_loss
 from shapetrace.diagnosis.blame_operands import blame_operands, untransposed
 from shapetrace.diagnosis.blame_other import (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 
 from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.earlier import changed_part, taken_before
 from shapetrace.diagnosis.makers import holds, of_part, producers, spelled
-from shapetrace.diagnosis.parts import Part, parts
+from shapetrace.diagnosis.misfit import misfit
 from shapetrace.diagnosis.order import pooled_away, turned_axes
+from shapetrace.diagnosis.parts import Part, parts
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.ranks import unbatched
 from shapetrace.diagnosis.suspects import (
@@ -57,7 +59,10 @@ def blame_layer(
         other = _second_operand(graph, problem, left, right)
         both = f"is given {left.size} and {right.size} for one dimension"
         wants = replace(wants, expected=None, reason=both)
-        if graph.from_model(right.tensor):
+        swapped = problem.layer is not None and any(
+            culprit.name == problem.layer.name for culprit in other
+        )
+        if graph.from_model(right.tensor) and not swapped:
             return [wants, *other]
         return [*other, wants]
     batch = unbatched(graph, problem.call) or _unbatched(graph, left.tensor)
@@ -69,6 +74,9 @@ def blame_layer(
     mixed = None if first else _batch_joined(graph, left, right)
     if mixed is not None:
         first.append(mixed)
+    little = _flat_too_late(graph, left, right)
+    if little is not None:
+        first.append(little)
     joined = _joined_elsewhere(graph, left, right)
     if joined is not None:
         first.append(joined)
@@ -88,6 +96,10 @@ def blame_layer(
             wants, reason=f"{wants.reason}; it took {right.size} in an earlier call"
         )
         return [*changed_part(graph, left, earlier), *made_by, wants]
+    odd = misfit(graph, problem, left, right.size) if not first else None
+    if odd is not None:
+        window, sure = odd
+        return [window, wants, *made_by] if sure else [wants, window, *made_by]
     if consumer.kind == "module" and not first:
         part = _odd_part(graph, found, right)
         if part is not None:
@@ -122,7 +134,7 @@ def blame_layer(
             label == "in_channels"
             and _is_image_like(left.size)
             and not _is_image_like(right.size)
-            and right.size not in shape
+            and (right.size not in shape or len(shape) > 3)
         ):
             reason = f"{wants.reason}; images seldom have {right.size} channels"
             return [*first, replace(wants, reason=reason), *prepared[:1], data]
@@ -269,31 +281,6 @@ def _regrouped(
     return None
 
 
-def _first_regrouped(
-    graph: Graph, found: tuple[Leaf, ...], wanted: int
-) -> Culprit | None:
-    """A view of the user's that made another first dimension of one of `wanted`."""
-    for leaf in found:
-        for hop in changers(graph, leaf.hops):
-            call = hop.call
-            if not isinstance(call, FunctionCall) or not call.inputs or hop.dim != 0:
-                continue
-            old, new = call.inputs[0].shape, graph.tensors[hop.tensor].shape
-            if call.direct and old[:1] == (wanted,) != new[:1]:
-                return of_call(
-                    graph,
-                    call,
-                    dim=0,
-                    size=new[0],
-                    expected=wanted,
-                    reason=(
-                        f"makes {spelled(new)} of {spelled(old)}: it regroups the first"
-                        " dimension"
-                    ),
-                )
-    return None
-
-
 def _batch_joined(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
     """A flatten that took the batch among the features, which would fit without it."""
     assert left.tensor is not None and left.dim is not None
@@ -315,6 +302,22 @@ def _batch_joined(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
                     graph, trail.end.call, dim=trail.end.dim, size=size, reason=reason
                 )
     return None
+
+
+def _flat_too_late(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
+    """A flatten that left a dimension which with the others makes the wanted size."""
+    assert left.tensor is not None
+    shape = graph.tensors[left.tensor].shape
+    call = graph.producer(left.tensor)
+    if len(shape) < 3 or prod(shape[1:]) != right.size or call is None:
+        return None
+    if not call.inputs or len(call.inputs[0].shape) <= len(shape):
+        return None
+    before = spelled(call.inputs[0].shape)
+    reason = f"makes {spelled(shape)} of {before}; from dim 1 on it is {right.size}"
+    return of_call(
+        graph, call, dim=left.dim, size=left.size, expected=right.size, reason=reason
+    )
 
 
 def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
@@ -382,55 +385,17 @@ def _second_operand(
     return [data]
 
 
-def blame_argument(
-    graph: Graph, problem: Problem, left: Spot, right: Spot
-) -> Iterable[Culprit]:
-    """A number among the arguments (`expand(-1, 40)`) against a tensor: a table that a
-    module holds and that is too short, else the function that asks for it."""
-    asks = of_call(
-        graph,
-        problem.call,
-        dim=left.dim,
-        size=left.size,
-        expected=right.size,
-        reason=f"asks for {right.size}",
-    )
-    if left.tensor is None or left.dim is None:
-        return [asks]
-    table = next(
-        (
-            ref
-            for ref in problem.call.inputs
-            if graph.is_parameter(ref.id) and ref.shape == (right.size,)
-        ),
-        None,
-    )
-    if table is not None:
-        # the number is the size of a weight: a normalisation's own
-        held = Spot(table.id, 0, right.size, right.role)
-        return blame_layer(graph, problem, left, held)
-    found = leaves(graph, left.tensor, left.dim)
-    grouped = _first_regrouped(graph, found, right.size)
-    if grouped is not None:
-        return [grouped, asks, *producers(graph, found, left, right)]
-    end = graph.trail(left.tensor, left.dim).end
-    holder = owner(graph, end.tensor) if end.kind == "parameter" else None
-    if holder is None:
-        return [asks, *producers(graph, found, left, right)]
-    short = Culprit(
-        "module",
-        holder,
-        left.dim,
-        left.size,
-        right.size,
-        problem.call.source,
-        f"holds a table of {left.size}, {right.size} are asked for",
-    )
-    given = [
-        of_data(graph, ref.id, dim=dim, size=size, reason=f"has {size} there")
-        for root in graph.rec.calls[:1]
-        for ref in root.inputs
-        for dim, size in enumerate(ref.shape)
-        if size == right.size and not graph.from_model(ref.id)
-    ]
-    return [short, *given[:1], asks]
+def _swapped(
+    graph: Graph, problem: Problem, a: tuple[int, ...], b: tuple[int, ...]
+) -> bool:
+    """A sequence layer with batch_first=False whose second operand fits its first
+    once batch and time change places."""
+    assert problem.layer is not None
+    info = graph.rec.modules.get(problem.layer.name)
+    if info is None or info.attributes.get("batch_first") is not False:
+        return False
+    if len(a) < 3 or len(b) < 2 or a[0] == a[1]:
+        return False
+    if info.type in ("LSTM", "GRU", "RNN"):
+        return len(b) == 3 and b[1] == a[0]  # a state has the batch in dim 1
+    return b[:2] == a[:2]

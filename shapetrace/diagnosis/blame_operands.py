@@ -12,11 +12,13 @@ from shapetrace.diagnosis.blame_other import blame_unknown
 from shapetrace.diagnosis.joins import JOINS
 from shapetrace.diagnosis.letters import relettered
 from shapetrace.diagnosis.makers import enclosing, holds, producers
+from shapetrace.diagnosis.misfit import misfit
 from shapetrace.diagnosis.order import (
     blame_order,
     disordered,
     misaligned,
     misplaced,
+    steps_first,
 )
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.ranks import unbatched
@@ -63,6 +65,10 @@ def blame_operands(
     apart = misaligned(graph, problem.call, left.tensor, right.tensor)
     if apart:
         return [*apart, of_call(graph, problem.call, reason="takes both")]
+    for spot in (left, right):
+        steps = steps_first(graph, spot) if spot.dim == 0 else None
+        if steps is not None:
+            return [steps, of_call(graph, problem.call, reason="takes both")]
     elsewhere = misplaced(graph, left.tensor, right.tensor)
     if elsewhere:
         return [*elsewhere, of_call(graph, problem.call, reason="takes both")]
@@ -80,6 +86,11 @@ def blame_operands(
         if joined is not None:
             return [joined, *parted(graph, left, right)]
     branches = parted(graph, left, right)
+    for spot in (left, right):
+        window = misfit(graph, problem, spot)
+        if window is not None and window[1]:
+            both = of_call(graph, problem.call, reason="takes both")
+            return [window[0], *branches, both]
     if branches:
         end = graph.trail(left.tensor, left.dim or 0).end
         data = (

@@ -188,7 +188,7 @@ def changed(info: ModuleInfo, **changes: Any) -> ModuleInfo | None:
         ):
             sizes = [value] if isinstance(value, int) else list(value)
             shapes = {path: sizes if shape else shape for path, shape in shapes.items()}
-        elif name not in _PLAIN:
+        elif info.parameters and name not in _PLAIN:
             return None
     return replace(
         info,

@@ -144,6 +144,10 @@ def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
             return  # the features are there, in other dimensions than the last
     if wanted == 1 and info.type.startswith("Conv") and _unbatched(info, ref):
         return  # what stands for the channels is the batch
+    if desk.blames("input") and _wanted(desk, info) in ref.shape[1:]:
+        return  # another layout: the wrong dimension would stand for channels
+    if not _keeps_batch(desk, ref):
+        return
     name, size = taken
     if info.attributes.get(name) in (size, (size,)):
         return
@@ -174,6 +178,18 @@ def _lacks_batch(desk: Desk, info: ModuleInfo) -> bool:
     data = desk.model_input()
     single = data is not None and len(data.shape) == 3
     return info.type == "Linear" and single and desk.blames("input")
+
+
+def _keeps_batch(desk: Desk, ref: TensorRef) -> bool:
+    """Not so where a flatten took the batch too, or left a dimension of its own."""
+    made = desk.graph.producer(ref.id)
+    layer = desk.graph.layer_of(made) if made is not None else None
+    if made is None or not desk.culprits or not made.inputs:
+        return True
+    name = layer.name if layer is not None else made.name
+    before, first = made.inputs[0].shape, desk.culprits[0]
+    reshaped = len(before) > len(ref.shape) and first.name == name
+    return not (reshaped and (ref.shape[0] != before[0] or len(ref.shape) > 2))
 
 
 def _channels(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Candidate | None:

@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 
 from shapetrace.diagnosis.edits import Edit, permute, transpose
 from shapetrace.diagnosis.problem import Problem
-from shapetrace.diagnosis.suspects import of_call, of_data, of_module
+from shapetrace.diagnosis.suspects import Place, of_call, of_data, of_module
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
@@ -194,3 +194,26 @@ def wanted_order(problem: Problem) -> tuple[int, tuple[int, ...]] | None:
             return None
         shape[clash.right.dim] = clash.left.size
     return right.input, tuple(shape)
+
+
+def steps_first(graph: Graph, place: Place) -> Culprit | None:
+    """The recurrent layer without `batch_first` that made a batch of what is the second
+    dimension of the data."""
+    if place.tensor is None or place.dim is None:
+        return None
+    trail = graph.trail(place.tensor, place.dim)
+    if trail.end.kind != "data" or trail.end.dim != 1:
+        return None
+    for hop in trail.hops:
+        layer = graph.layer_of(hop.call)
+        info = graph.rec.modules.get(layer.name) if layer is not None else None
+        if layer is None or info is None or info.type not in ("LSTM", "GRU", "RNN"):
+            continue
+        if info.attributes.get("batch_first") is False:
+            size = graph.size(hop.tensor, hop.dim)
+            reason = (
+                f"takes dimension 1 of its input, {size}, as the batch "
+                "(batch_first=False)"
+            )
+            return of_module(layer, dim=hop.dim, size=size, reason=reason)
+    return None

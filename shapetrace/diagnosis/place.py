@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import sys
+
+import torch
 
 from shapetrace.diagnosis.definition import definition
-from shapetrace.diagnosis.paths import reached
 from shapetrace.diagnosis.rewrite import find
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, Source
@@ -39,4 +41,21 @@ def module_path(graph: Graph, name: str) -> str:
                     text = line.text(line.tree.func)
             break
     inner = name[len(root) + 1 :] if root else name
-    return reached(text, inner)
+    above = root
+    for part in inner.split(".") if inner else ():
+        info = graph.rec.modules.get(above)
+        if part.isdigit() and not _by_key(info):
+            text += f"[{part}]"
+        elif part.isidentifier():
+            text += f".{part}"
+        else:  # named by add_module() or a key: no attribute that can be written out
+            text += f'["{part}"]' if _by_key(info) else f'._modules["{part}"]'
+        above = f"{above}.{part}" if above else part
+    return text
+
+
+def _by_key(info: ModuleInfo | None) -> bool:
+    """Whether a module is an nn.ModuleDict: its entries have names, not numbers."""
+    home, _, name = info.qualname.rpartition(".") if info is not None else ("", "", "")
+    kind = getattr(sys.modules.get(home), name, None)
+    return isinstance(kind, type) and issubclass(kind, torch.nn.ModuleDict)

@@ -75,10 +75,10 @@ class _Fails(Exception):
 class Trial:
     """All repairs of one failure are tried against it."""
 
-    def __init__(self, graph: Graph, problem: Problem) -> None:
+    def __init__(self, graph: Graph, problem: Problem, most: int = _MOST) -> None:
         self.graph = graph
         self.problem = problem
-        self._left = _MOST
+        self._left = most
         self._raises: bool | None = None
 
     def run(self, repair: Repair) -> Outcome | None:

@@ -90,8 +90,8 @@ def _spread(
             text = f"{few(wide)} {_take(wide)} {left}, none takes {right}"
             return [(-1, text)]
         return []
-    wide = _having(graph, left, {producer: 0, consumer: 1})
-    fit = _having(graph, right, {producer: 0, consumer: 1})
+    wide = having(graph, left, {producer: 0, consumer: 1})
+    fit = having(graph, right, {producer: 0, consumer: 1})
     if fit and not wide:
         text = f"{right} is a width of {few(fit)} too, {left} of no other layer"
         return [(1, text)]
@@ -101,7 +101,7 @@ def _spread(
     return []
 
 
-def _having(graph: Graph, size: int, but: dict[str, int]) -> list[str]:
+def having(graph: Graph, size: int, but: dict[str, int]) -> list[str]:
     """The layers that take or give `size`; of those at odds, one dimension of the
     weight is what is asked about and does not count."""
     found = []
@@ -221,8 +221,11 @@ def _around(graph: Graph, consumer: str, left: Spot) -> set[int]:
         inside = f"{call.name}." if call.name else ""
         if call.outputs is None and consumer.startswith(inside):
             for ref in call.inputs:
-                own = left.dim if ref.id == left.tensor else None
-                found |= {n for dim, n in enumerate(ref.shape) if dim != own}
+                own = ref.id == left.tensor
+                # another tensor's features, or what else this one has
+                found |= {
+                    n for dim, n in enumerate(ref.shape) if (dim == left.dim) != own
+                }
     return found
 
 
