@@ -55,6 +55,8 @@ def trace(
         memory: keep account of the bytes of activations.
         backward: time the backward pass of each module.
         checks: look for what PyTorch does not tell; False: none; a set of codes: those.
+            With False no tensor's values are read either; otherwise the smallest and
+            largest class index of a loss's target are.
         max_calls: keep about that many module calls, the newest ones, for long runs;
             whole calls of the outermost modules are dropped, and the report says so.
 

@@ -196,6 +196,12 @@ def test_a_tensor_that_goes_to_another_device_and_back_in_forward_is_found():
     assert [one.code for one in found] == ["device-transfer"]
 
 
+@pytest.mark.parametrize("codes", [3, None, "class-dim", {"class"}, ["class-dim", 1]])
+def test_codes_that_are_none_are_said_to_be_wrong(codes):
+    with pytest.raises(shapetrace.UsageError, match="checks="):
+        shapetrace.trace(checks=codes)
+
+
 def test_every_check_says_in_one_line_what_it_is_for():
     assert all(check.summary and "\n" not in check.summary for check in CHECKS.values())
 

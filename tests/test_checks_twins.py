@@ -78,6 +78,39 @@ def two_layers_that_take_time_first(broken):
     F.cross_entropy(outer(x.flatten(1)), torch.arange(5) % 3).backward()
 
 
+def attention_over_the_queries(broken):
+    x = words(torch.randint(0, 30, (4, 7)))
+    scores = torch.einsum("bid,bjd->bij", five(x), five(x)) / 5**0.5
+    weights = scores.softmax(1 if broken else 2)
+    torch.einsum("bij,bjd->bid", F.dropout(weights), x).square().mean().backward()
+
+
+def attention_over_the_heads(broken):
+    heads = wide(words(torch.randint(0, 30, (4, 7)))).view(4, 7, 3, 4).transpose(1, 2)
+    weights = (heads @ heads.mT).masked_fill(torch.ones(7, 7).triu(1) > 0, -1e9)
+    weights = weights.softmax(1 if broken else 3)
+    (weights @ heads).transpose(1, 2).reshape(4, 7, 12).square().mean().backward()
+
+
+def a_weight_of_each_sample_along_the_features(broken):
+    x = torch.randn(5, 6)
+    weight = x.norm(dim=1)
+    error = F.l1_loss(five(x), torch.randn(5, 5), reduction="none")
+    (error * (weight if broken else weight[:, None])).mean().backward()
+
+
+def rows_divided_by_their_sums(broken):
+    out = five(torch.randn(5, 6)).exp()
+    share = out / out.sum(1, keepdim=not broken)
+    (share - torch.rand(5, 5)).abs().mean().backward()
+
+
+def a_loss_told_to_require_a_gradient(broken):
+    with torch.set_grad_enabled(not broken):
+        out = five(X)
+    F.mse_loss(out, Y).requires_grad_().backward()
+
+
 TWINS = {
     a_likelihood_with_a_column_of_variances: "silent-broadcast",
     one_column_against_two_rows: "silent-broadcast",
@@ -88,6 +121,11 @@ TWINS = {
     one_hot_of_a_square_map_by_pixel: "class-dim",
     a_prediction_through_numpy: "dead-loss",
     two_layers_that_take_time_first: "batch-dim",
+    attention_over_the_queries: "attention-dim",
+    attention_over_the_heads: "attention-dim",
+    a_weight_of_each_sample_along_the_features: "silent-broadcast",
+    rows_divided_by_their_sums: "silent-broadcast",
+    a_loss_told_to_require_a_gradient: "dead-loss",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import pytest
@@ -206,6 +207,16 @@ def test_stretches_are_told_for_elementwise_functions_and_losses() -> None:
     assert set(broadcasts(column)) == {(1, 0, 5), (0, 1, 5)}
     assert broadcasts(record(torch.mul, R(5, 3), R(5, 3))) == ()
     assert broadcasts(record(torch.matmul, R(5, 2, 3), R(3, 4))) == ()
+    distance = record(F.pairwise_distance, R(4, 3), R(1, 3))
+    assert broadcasts(distance) == ((1, 0, 4),)
+
+
+def test_a_value_that_an_assignment_stretches_is_told() -> None:
+    assigned = record(operator.setitem, R(4, 4), slice(None), R(4))
+    assert broadcasts(assigned) == ((1, 0, 4),)
+    one = record(operator.setitem, R(4, 3), (slice(None), slice(0, 2)), R(4, 1))
+    assert broadcasts(one) == ((1, 1, 2),)
+    assert broadcasts(record(operator.setitem, R(4, 3), 0, R(3))) == ()
 
 
 def test_losses_know_their_prediction_and_their_target() -> None:

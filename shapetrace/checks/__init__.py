@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     activations,
+    attention,
     batch,
     broadcasting,
     classes,
@@ -48,11 +49,14 @@ def chosen(codes: bool | Collection[str]) -> tuple[Check, ...]:
         raise UsageError(
             f"checks={codes!r}: give a set of codes, checks={{{codes!r}}}, or False."
         )
-    unknown = sorted(set(codes) - set(CHECKS))
+    if not isinstance(codes, Collection):
+        raise UsageError(f"checks={codes!r}: give True, False or a set of codes.")
+    unknown = [code for code in codes if code not in CHECKS]
     if unknown:
+        names = ", ".join(sorted(map(repr, unknown)))
         raise UsageError(
-            f"checks= was given {', '.join(map(repr, unknown))}, which no check is "
-            f"called. The codes are: {', '.join(sorted(CHECKS))}."
+            f"checks= was given {names}, which no check is called. The codes are: "
+            f"{', '.join(sorted(CHECKS))}."
         )
     return tuple(check for code, check in CHECKS.items() if code in codes)
 

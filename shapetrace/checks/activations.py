@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shapetrace.checks.lines import built, instead, operand, renamed
 from shapetrace.checks.registry import Check, check
-from shapetrace.checks.report import attribute, culprit, finding
+from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.records import Diagnosis, FunctionCall
+from shapetrace.records import Diagnosis, Fix, FunctionCall
 from shapetrace.signatures.binding import ALIASES
 
 #: calls whose results are scores of any size, certainly no (log-)probabilities
@@ -71,12 +72,10 @@ def _twice(
     scene: Scene, rule: Check, call: FunctionCall, made: FunctionCall, given: int
 ) -> Diagnosis:
     ref = next(ref for ref in call.inputs if ref.id == given)
-    layer = scene.layer(made)
-    path = attribute(scene, layer.name) if layer is not None else None
-    if path is not None:
-        fix = f"{path} = nn.Identity()  # {call.name} takes logits"
-    else:
-        fix = f"F.{call.name}(logits, ...)  # logits: what goes into {made.name}()"
+    note = f"{call.name} takes logits"
+    fix = _without(scene, made, note) or (
+        f"F.{call.name}(logits, ...)  # logits: what goes into {made.name}()"
+    )
     name = plain(made.name)
     again = " again" if name in _SOFTMAX else ""
     return finding(
@@ -92,6 +91,28 @@ def _twice(
     )
 
 
+def _without(scene: Scene, made: FunctionCall, note: str) -> Fix | None:
+    """The line without the softmax or sigmoid in it."""
+    layer = scene.layer(made)
+    if layer is not None:
+        return built(scene, layer.name, "nn.Identity()", note)
+    return instead(made, "{}", note=note) if made.direct else None
+
+
+def _in_logarithms(scene: Scene, made: FunctionCall) -> Fix | None:
+    """The line with the logarithm of the softmax or sigmoid in its place."""
+    layer = scene.layer(made)
+    logs = {"softmax": "log_softmax", "sigmoid": "logsigmoid"}
+    if layer is None:
+        short = made.direct and made.name == "softmax"
+        return renamed(made, logs[made.name]) if short else None
+    if layer.type not in ("Softmax", "Sigmoid"):
+        return None
+    dim = f"dim={softmax_dim(made)}" if layer.type == "Softmax" else ""
+    name = "LogSoftmax" if layer.type == "Softmax" else "LogSigmoid"
+    return built(scene, layer.name, f"nn.{name}({dim})")
+
+
 @check(
     "log-softmax-missing-before-nll",
     "warning",
@@ -100,8 +121,7 @@ def _twice(
 )
 def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for loss in scene.calls("nll_loss"):
-        fixes = ("F.cross_entropy(logits, target)",)
-        yield from _not_logs(scene, rule, loss, *fixes, dim=1)
+        yield from _not_logs(scene, rule, loss, dim=1)
     for loss in scene.calls("ctc_loss"):
         yield from _not_logs(scene, rule, loss, dim=-1)
 
@@ -118,7 +138,7 @@ def log_softmax_missing_kl(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 
 
 def _not_logs(
-    scene: Scene, rule: Check, loss: FunctionCall, *fixes: str, dim: int
+    scene: Scene, rule: Check, loss: FunctionCall, dim: int
 ) -> Iterator[Diagnosis]:
     """`dim` is the classes', where no softmax tells which they are."""
     if loss.index not in scene.sides:
@@ -126,14 +146,23 @@ def _not_logs(
     given, _ = scene.sides[loss.index]
     for made in scene.sources_of_values(given.id):
         name = plain(made.name)
-        line = f"F.{loss.name}(logits.log_softmax({dim}), ...)"
+        fixes: list[Fix | str | None] = []
         if name in _SOFTMAX or name == "sigmoid":
             what = f"probabilities ({_how(scene, made)})"
             over = f", dim={softmax_dim(made)}" if name in _SOFTMAX else ""
             new = "log_softmax" if name in _SOFTMAX else "logsigmoid"
-            line = f"F.{new}(logits{over})  # instead of {name}"
+            fixes.append(
+                _in_logarithms(scene, made)
+                or f"F.{new}(logits{over})  # instead of {name}"
+            )
         elif name in _RAW and not _computed_table(scene, made):
             what = f"raw scores (logits of {_how(scene, made)}), with no log_softmax"
+            if loss.name == "nll_loss":
+                fixes.append(
+                    renamed(loss, "cross_entropy") or "F.cross_entropy(logits, target)"
+                )
+            ref = next(ref for ref in loss.inputs if ref.id == given.id)
+            fixes.append(operand(loss, ref, f"{{}}.log_softmax({dim})", "logits"))
         else:
             continue
         yield finding(
@@ -142,7 +171,7 @@ def _not_logs(
             loss,
             f"{loss.name} takes log-probabilities and is given {what}.",
             culprits=[culprit(scene, made, "gives no log-probabilities")],
-            fixes=[*fixes, line],
+            fixes=fixes,
             shapes=[("input", given, None)],
             way=(given.id, None),
         )
@@ -173,12 +202,9 @@ def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         for made in scene.sources_of_values(given.id):
             name = plain(made.name)
             if name in _SOFTMAX or name == "sigmoid":
-                layer = scene.layer(made)
-                fix = "F.binary_cross_entropy(probabilities, target)"
-                drop = "return the logits, without the sigmoid"
-                path = attribute(scene, layer.name) if layer is not None else None
-                if path is not None:
-                    drop = f"{path} = nn.Identity()"
+                drop = _without(scene, made, f"{loss.name} takes logits")
+                short = loss.name == "binary_cross_entropy_with_logits"
+                other = renamed(loss, "binary_cross_entropy") if short else None
                 again = " again" if name == "sigmoid" else ""
                 yield finding(
                     scene,
@@ -187,7 +213,7 @@ def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                     f"{loss.name} is given probabilities: {_how(scene, made)} has "
                     f"applied {name} already, and {loss.name} applies sigmoid{again}.",
                     culprits=[culprit(scene, made, "gives probabilities, not logits")],
-                    fixes=[drop, fix],
+                    fixes=[drop or "return the logits, without the sigmoid", other],
                     shapes=[("input", given, None)],
                     way=(given.id, None),
                 )
@@ -213,7 +239,10 @@ def sigmoid_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                     "binary_cross_entropy takes probabilities and is given raw scores "
                     f"of {_how(scene, made)}, with no sigmoid.",
                     culprits=[culprit(scene, made, "gives no probabilities")],
-                    fixes=["F.binary_cross_entropy_with_logits(logits, target)"],
+                    fixes=[
+                        renamed(loss, "binary_cross_entropy_with_logits")
+                        or "F.binary_cross_entropy_with_logits(logits, target)"
+                    ],
                     shapes=[("input", given, None)],
                     way=(given.id, None),
                 )

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 from shapetrace.checks.axes import DATA
 from shapetrace.checks.factors import Root
+from shapetrace.checks.lines import built, indexed, instead, summed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 
 _SEQUENCES = ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward")
+#: layers whose constructor is known in full from what they hold
+_REBUILT = ("RNN", "LSTM", "GRU", "MultiheadAttention")
 _IMAGES = (
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d batch_norm"
 ).split()
@@ -165,13 +168,17 @@ def _runs_over_batch(
     name = call.name if layer is None else layer.name or layer.type
     other = "(time, batch, features)" if sequence == 0 else "(batch, time, features)"
     owner = _outer(scene, call)
+    first = sequence == 0
     kind = f"nn.{_type(scene, owner)}" if layer is not None else "the layer"
-    fix = f"{kind}(..., batch_first=True)"
+    fixes = [Fix(f"{kind}(..., batch_first={first})")]
+    if _type(scene, owner) in _REBUILT:
+        fixes = [built(scene, owner.name, batch_first=first) or fixes[0]]
+    if fixes[0].where is None:
+        fixes.append(Fix("x.transpose(0, 1)", detail="before and after the layer"))
     if sequence == 1:
-        fix = f"{kind}(..., batch_first=False)"
         step = _step_of_first(scene, call)
         if step is not None:
-            fix = f"out[:, {step}]  # a step of every sample: out[{step}] is a sample"
+            fixes = [step]
     yield finding(
         scene,
         rule,
@@ -179,24 +186,29 @@ def _runs_over_batch(
         f"{name} takes {given.shape} as {other}: it runs over dimension {sequence}, "
         f"and {proof}.",
         culprits=[owner, culprit(scene, call)],
-        fixes=[fix, "x.transpose(0, 1)  # before and after the layer"],
+        fixes=fixes,
         shapes=[("input", given, sequence)],
         way=(given.id, sequence),
     )
 
 
-def _step_of_first(scene: Scene, call: FunctionCall) -> int | None:
-    """The number by which dimension 0 of a layer's output is indexed, if it is."""
+def _step_of_first(scene: Scene, call: FunctionCall) -> Fix | None:
+    """Where dimension 0 of a layer's output is indexed by a number, the line that does
+    so with dimension 1."""
     for user, _ in scene.follow((call.outputs or ())[0].id):
         index = user.args[1] if user.name == "getitem" and len(user.args) > 1 else None
         if isinstance(index, int) and not isinstance(index, bool):
-            return index
+            note = f"a step of every sample: [{index}] is a sample"
+            return indexed(user, f":, {index}", note)
     return None
 
 
 def _type(scene: Scene, owner: Culprit) -> str:
+    """The class that takes batch_first: a stack of layers was given its layer."""
     info = scene.graph.rec.modules.get(owner.name)
-    return info.type if info is not None else "Module"
+    found = info.type if info is not None else "Module"
+    stacks = ("TransformerEncoder", "TransformerDecoder")
+    return f"{found}Layer" if found in stacks else found
 
 
 def _outer(scene: Scene, call: FunctionCall) -> Culprit:
@@ -285,12 +297,15 @@ def _positions_of_batch(
     lookup = _looked_up(scene, rows)
     if lookup is not None:
         who: Culprit | None = culprit(scene, lookup, "gives each sample a position")
-        fix = "positions = torch.arange(x.size(1))[None]  # for (batch, time, features)"
+        note = "for (batch, time, features)"
+        fix = Fix("positions = torch.arange(x.size(1))[None]", detail=note)
     else:
         tables = [tensor for _, tensor, _ in scene.axes.roots(rows.id, 0)]
         owner = scene.owner(tables[0])
         who = Culprit("module", owner, source=call.source) if owner else None
-        fix = "x + self.pe[: x.size(1)].transpose(0, 1)"
+        line = "{} + {}[: {}.size(1)].transpose(0, 1)"
+        general = Fix(line.format("x", "self.pe", "x"))
+        fix = summed(call, data, rows, line) or general
     yield finding(
         scene,
         rule,
@@ -333,7 +348,7 @@ def squeeze_drops_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"squeeze() makes {made.shape} of {given.shape}: with a batch of one it "
             "drops the batch dimension too.",
             culprits=[culprit(scene, call, "drops every dimension of 1", 0, 1)],
-            fixes=[f"x.squeeze({odd[-1]})"] if odd else ["x  # without squeeze()"],
+            fixes=[instead(call, f"{{}}.squeeze({odd[-1]})" if odd else "{}", "x")],
             shapes=[("input", given, 0), ("output", made, None)],
             way=(given.id, 0),
             severity="warning" if hurt else "note",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from shapetrace.checks.alignment import misaligned
 from shapetrace.checks.axes import DATA, PARAMETER
 from shapetrace.checks.factors import Root
+from shapetrace.checks.fitting import label, to_one_shape, without
 from shapetrace.checks.pairs import all_pairs, is_weight, meets_matrix, one_for_all
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding, size_culprit
@@ -121,11 +123,11 @@ def _report(
         f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
         f"dimension {dim} is stretched from 1 to {size}.",
         culprits=_blame(scene, call, ref, other, dim),
-        fixes=_fixes(scene, call, ref, other),
+        fixes=to_one_shape(scene, call, ref, other),
         shapes=[
-            (_label(scene, call, ref, other), ref, own if own >= 0 else None),
+            (label(scene, call, ref, other), ref, own if own >= 0 else None),
             (
-                _label(scene, call, other, ref),
+                label(scene, call, other, ref),
                 other,
                 dim - rank + len(other.shape),
             ),
@@ -138,52 +140,6 @@ def _common(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
     rank = max(len(one), len(two))
     one, two = (1,) * (rank - len(one)) + one, (1,) * (rank - len(two)) + two
     return tuple(max(a, b) if 0 not in (a, b) else 0 for a, b in zip(one, two))
-
-
-def _label(
-    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef
-) -> str:
-    """What one operand is called beside the other."""
-    raw = scene.is_raw_data(ref.id)
-    if raw != scene.is_raw_data(other.id):
-        return "target" if raw else "prediction"
-    first = next(one.id for one in call.inputs if one.id in (ref.id, other.id))
-    if call.index in scene.sides:
-        return "input" if ref.id == first else "target"
-    return "first" if ref.id == first else "second"
-
-
-def _fixes(
-    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef
-) -> list[str]:
-    """How to bring both to one shape."""
-    target, given = ref, other
-    if scene.is_raw_data(other.id) and not scene.is_raw_data(ref.id):
-        target, given = other, ref
-    gap = len(given.shape) - len(target.shape)
-    if abs(gap) == 1:
-        more, fewer = (given, target) if gap > 0 else (target, given)
-        for dim, size in enumerate(more.shape):
-            if size == 1 and _without(more.shape, dim) == fewer.shape:
-                one = _label(scene, call, more, fewer)
-                two = _label(scene, call, fewer, more)
-                return [f"{one}.squeeze({dim})", f"{two}.unsqueeze({dim})"]
-    if len(given.shape) == len(target.shape):
-        for dim, (a, b) in enumerate(zip(given.shape, target.shape)):
-            if a != b and scene.axes.from_parameter(given.id, dim):
-                last = dim == len(given.shape) - 1
-                layer = "nn.Linear(..., {})" if last else "out_channels={}"
-                return [f"{layer.format(b)}  # the layer that makes dimension {dim}"]
-            if a != b:
-                low, high = (given, target) if a == 1 else (target, given)
-                to = _label(scene, call, high, low)
-                line = f"{_label(scene, call, low, high)}.expand_as({to})"
-                return [f"{line}  # if it is meant for all along dimension {dim}"]
-    return ["prediction.reshape(target.shape)"]
-
-
-def _without(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
-    return shape[:dim] + shape[dim + 1:]
 
 
 def _blame(
@@ -295,8 +251,9 @@ def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
     if len(tall.shape) == len(low.shape):
         return _narrow_prediction(scene, rule, call, one, two)
     lead = len(tall.shape) - len(low.shape)
-    if lead != 1 or not _outside(scene, call, tall, low):
-        return None
+    found = misaligned(scene, rule, call)
+    if found is not None or lead != 1 or not _outside(scene, call, tall, low):
+        return found
     # the tall one, (N, 1), is stretched where the low one, (N,), has its size, and
     # the low one along the dimension that it lacks
     stretched = [
@@ -306,7 +263,7 @@ def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
     ]
     if len(stretched) != 1 or tall.shape[0] == 1:
         return None
-    if _without(tall.shape, stretched[0] + 1) != low.shape:
+    if without(tall.shape, stretched[0] + 1) != low.shape:
         return None
     axes = scene.axes
     if not (axes.descends(tall.id, PARAMETER) or axes.descends(low.id, PARAMETER)):
@@ -367,7 +324,7 @@ def _narrow_prediction(
         if not scene.is_raw_data(target.id) or scene.is_raw_data(given.id):
             continue
         at = len(given.shape) - 1
-        if _without(given.shape, at) != _without(target.shape, at):
+        if without(given.shape, at) != without(target.shape, at):
             continue
         if given.shape[at] != 1 or not axes.from_parameter(given.id, at):
             continue

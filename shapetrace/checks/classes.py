@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import softmax_dim
+from shapetrace.checks.batch import Batches
+from shapetrace.checks.lines import along, built, operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import (
-    attribute,
     culprit,
     data_culprit,
     finding,
     size_culprit,
 )
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 
 _WITH_CLASSES = ("cross_entropy", "nll_loss")
 
@@ -91,7 +92,7 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                         reason="returns the classes in another dimension",
                     ),
                 ],
-                fixes=[f"{loss.name}(logits.permute({order}), target)"],
+                fixes=[operand(loss, given, f"{{}}.permute({order})", "logits")],
                 shapes=[("input", given, at), ("target", target, None)],
                 way=(given.id, at),
             )
@@ -194,7 +195,7 @@ def _one_hot_elsewhere(
                 data_culprit(scene, target.id, "has its classes in another dimension"),
                 culprit(scene, made, "puts the classes last"),
             ],
-            fixes=[f"target.permute({order})"],
+            fixes=[operand(loss, target, f"{{}}.permute({order})", "target")],
             shapes=[("input", given, at), ("target", target, where[0])],
             way=(target.id, where[0]),
         )
@@ -225,7 +226,7 @@ def _normalised_elsewhere(
                 f"nll_loss takes dimension {at} as the classes, but log_softmax has "
                 "made another dimension sum to 1.",
                 culprits=[culprit(scene, made, f"normalises dimension {dim}")],
-                fixes=["F.log_softmax(logits, dim=1)"],
+                fixes=[along(scene, made, at)],
                 shapes=[("input", given, at)],
                 way=(given.id, None),
             )
@@ -249,13 +250,24 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             given, _ = scene.sides[loss.index]
             if given.shape:
                 spots.append((loss, given, class_dim(given)))
+    spots = [
+        (call, ref, dim)
+        for call, ref, dim in spots
+        if ref.shape[dim] == 1 < max(ref.shape)
+        and axes.sure(ref.id, dim)
+        and axes.from_parameter(ref.id, dim)
+    ]
+    if not spots:
+        return
+    batches = Batches(scene)
     for call, ref, dim in spots:
-        if ref.shape[dim] != 1 or not axes.sure(ref.id, dim):
-            continue
-        if not axes.from_parameter(ref.id, dim) or max(ref.shape) == 1:
-            continue
-        wide = [d for d, size in enumerate(ref.shape) if size > 1 and d > 0]
-        fixes = [f"{call.name}(..., dim={d})" for d in wide[:1]]
+        wide = [
+            d
+            for d, size in enumerate(ref.shape)
+            if size > 1 and not axes.roots(ref.id, d) & batches.sure
+        ]
+        wide = sorted(wide, key=lambda d: d == 0)[:1]
+        fixes: list[Fix | str] = [along(scene, call, d) for d in wide]
         if call.name == "cross_entropy":
             fixes = ["F.binary_cross_entropy_with_logits(logits, target.float())"]
         elif not wide:
@@ -317,11 +329,9 @@ def class_count(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             who = size_culprit(
                 scene, given.id, 1, f"makes {given.shape[1]} classes", right
             )
-            line = f"nn.Linear(..., {right})"
+            line = None
             if who is not None and who.kind == "module":
-                path = attribute(scene, who.name)
-                if path is not None:
-                    line = f"{path} = nn.Linear({_in(scene, who)}, {right})"
+                line = built(scene, who.name, out_features=right)
             yield finding(
                 scene,
                 rule,
@@ -330,7 +340,7 @@ def class_count(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 f"on the same target has {right} classes, and the target spans only "
                 f"{span[0]}…{span[1]}.",
                 culprits=[who],
-                fixes=[line],
+                fixes=[line or f"nn.Linear(..., {right})"],
                 shapes=[("input", given, 1)],
                 way=(given.id, 1),
             )
@@ -338,9 +348,3 @@ def class_count(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 
 def _floating(ref: TensorRef) -> bool:
     return ref.dtype.is_floating_point
-
-
-def _in(scene: Scene, who: Culprit) -> str:
-    info = scene.graph.rec.modules.get(who.name)
-    found = info.attributes.get("in_features") if info is not None else None
-    return str(found) if found is not None else "..."

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.checks.axes import PARAMETER, TRAINABLE
+from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explain, finding
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import (
     Culprit,
     Diagnosis,
+    Fix,
     FunctionCall,
     ModuleCall,
     TensorRef,
@@ -55,6 +57,8 @@ def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         ref = call.inputs[0]
         if _rebuilt(scene, ref) or _round_trip(scene, ref):
             yield _dead(scene, rule, call, "what backward() is called on")
+        elif (off := _with_autograd_off(scene, ref)) is not None:
+            yield _unrecorded(scene, rule, call, off)
         elif axes.descends(ref.id, TRAINABLE) or ref.shape:
             if dead:
                 learning |= _terms(scene, ref)
@@ -134,6 +138,23 @@ def _round_trip(scene: Scene, total: TensorRef) -> bool:
     )
 
 
+def _with_autograd_off(scene: Scene, total: TensorRef) -> FunctionCall | None:
+    """The last call with a parameter, where a total was told that it requires a
+    gradient and autograd was off in every call that took one."""
+    made = [scene.made_by(tensor) for tensor in _terms(scene, total)]
+    if not any(one is not None and one.name == "requires_grad_" for one in made):
+        return None
+    takers = {
+        call.index: call
+        for tensor in scene.graph.ancestors(total.id)
+        if (call := scene.made_by(tensor)) is not None
+        and any(scene.graph.is_parameter(ref.id) for ref in call.inputs)
+    }
+    if not takers or any(call.grad for call in takers.values()):
+        return None
+    return takers[max(takers)]
+
+
 def _own_loss(scene: Scene) -> bool:
     """Whether a number that could be learned from is left over: a loss by hand."""
     return any(
@@ -172,10 +193,41 @@ def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis
         f"{what} descends from no parameter that could learn from it: no gradient "
         "passes.",
         culprits=[culprit(scene, cut, reason) if cut is not None else None],
-        fixes=["loss = criterion(model(x), target)  # no detach, no .data, no .item()"],
+        fixes=[
+            _uncut(cut)
+            or "loss = criterion(model(x), target)  # no detach, no .data, no .item()"
+        ],
         shapes=[("input", ref, None)],
         way=(ref.id, None),
     )
+
+
+def _unrecorded(
+    scene: Scene, rule: Check, call: FunctionCall, off: FunctionCall
+) -> Diagnosis:
+    ref = call.inputs[0]
+    module = scene.graph.module_of(off)
+    while module is not None and module.parent is not None:
+        module = scene.graph.rec.calls[module.parent]
+    who = culprit(scene, off, "ran with autograd off")
+    if module is not None:
+        who = Culprit("module", module.name, source=module.source, reason=who.reason)
+    return finding(
+        scene,
+        rule,
+        call,
+        "autograd was off in every layer that the loss descends from, and "
+        "requires_grad_() on the loss does not bring it back: no gradient passes.",
+        culprits=[who],
+        fixes=["out = model(x)  # outside of torch.no_grad()"],
+        shapes=[("input", ref, None)],
+        way=(ref.id, None),
+    )
+
+
+def _uncut(cut: FunctionCall | None) -> Fix | None:
+    """The line without its `detach()`."""
+    return instead(cut, "{}") if cut is not None and cut.name == "detach" else None
 
 
 @check(

@@ -54,19 +54,6 @@ def culprit(
     )
 
 
-def attribute(scene: Scene, name: str) -> str | None:
-    """A module's name as Python reaches it, `model.out[2]` for `out.2`; None for the
-    traced module itself."""
-    for root in scene.graph.rec.roots:
-        if root and (name == root or name.startswith(f"{root}.")):
-            name = name[len(root) + 1:]
-            break
-    if not name:
-        return None
-    parts = (f"[{part}]" if part.isdigit() else f".{part}" for part in name.split("."))
-    return "model" + "".join(parts)
-
-
 def data_culprit(
     scene: Scene,
     tensor: int,
@@ -118,7 +105,7 @@ def finding(
     message: str,
     *,
     culprits: Iterable[Culprit | None],
-    fixes: Sequence[str] = (),
+    fixes: Sequence[str | Fix | None] = (),
     shapes: Sequence[tuple[str, TensorRef, int | None]] = (),
     way: tuple[int, int | None] | None = None,
     severity: Severity | None = None,
@@ -139,7 +126,9 @@ def finding(
     module = scene.graph.module_of(call)
     place = where(scene, call)
     lines = tuple(
-        Fix(line, where=call.source) for line in fixes
+        fix if isinstance(fix, Fix) else Fix(fix, where=call.source)
+        for fix in fixes
+        if fix is not None
     )
     found = Diagnosis(
         code=rule.code,

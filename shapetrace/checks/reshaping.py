@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.axes import DATA, VIEWS, Scramble
+from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
@@ -54,7 +55,7 @@ def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"({sizes}) get the order ({', '.join(new)}), but {call.name} moves no "
             "element, so their contents are mixed; permute was meant.",
             culprits=[culprit(scene, call, "reorders sizes without moving elements")],
-            fixes=[_fix(scramble)],
+            fixes=[instead(call, _fix(scramble), "x")],
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
@@ -69,7 +70,7 @@ def _fix(scramble: Scramble) -> str:
     flat = [i for part in scramble.order for i in part]
     dims = [*range(len(before)), *(len(before) + i for i in flat)]
     dims += range(len(dims), len(shape))
-    line = "x" if call.inputs[0].shape == shape else f"x.reshape{shape}"
+    line = "{}" if call.inputs[0].shape == shape else f"{{}}.reshape{shape}"
     line += f".permute({', '.join(map(str, dims))})"
     if tuple(shape[d] for d in dims) != made:
         line += f".reshape{made}"

@@ -8,6 +8,7 @@ from functools import partial
 from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.factors import Root
 from shapetrace.checks.batch import Batches
+from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
@@ -24,6 +25,27 @@ _NEAR = 8
     "else is in the batch",
 )
 def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for call, dim in over_batch(scene):
+        given = call.inputs[0]
+        wide = [d for d, size in enumerate(given.shape) if d != dim and size > 1]
+        holds = "holds" if len(scene.axes.of(given.id, dim)) > 1 else "is"
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} normalises dimension {dim} of {given.shape}, which {holds} "
+            "the batch: the samples compete with each other.",
+            culprits=[culprit(scene, call, "runs over the batch", dim)],
+            fixes=[
+                along(scene, call, d) for d in dict.fromkeys((wide[-1], wide[0]))
+            ],
+            shapes=[("input", given, dim)],
+            way=(given.id, dim),
+        )
+
+
+def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
+    """The softmaxes over the batch, each with its dimension."""
     axes = scene.axes
     spots = [
         (call, dim)
@@ -33,9 +55,10 @@ def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         and any(r[::2] == ("data", 0) for r in axes.roots(call.inputs[0].id, dim))
     ]
     if not spots:
-        return
+        return []
     batches = Batches(scene)
     picked = {call.index for call, dim in spots if dim == 0 and _picked(scene, call)}
+    found = []
     for call, dim in spots:
         given = call.inputs[0]
         others = [d for d in range(len(given.shape)) if d != dim]
@@ -47,24 +70,9 @@ def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if any(has(d) for d in others):
             continue
         kept = any(root in batches.first and batches.kept(root, made) for root in over)
-        if not kept and call.index not in picked:
-            continue
-        wide = [d for d in others if given.shape[d] > 1]
-        yield finding(
-            scene,
-            rule,
-            call,
-            f"{call.name} normalises dimension {dim} of {given.shape}, which "
-            f"{'holds' if len(axes.of(given.id, dim)) > 1 else 'is'} the batch: the "
-            "samples compete with each other.",
-            culprits=[culprit(scene, call, "runs over the batch", dim)],
-            fixes=[
-                f"{call.name}(..., dim={d})"
-                for d in dict.fromkeys((wide[-1], wide[0]))
-            ],
-            shapes=[("input", given, dim)],
-            way=(given.id, dim),
-        )
+        if kept or call.index in picked:
+            found.append((call, dim))
+    return found
 
 
 def _shares(scene: Scene, ref: TensorRef, over: frozenset[Root], dim: int) -> bool:

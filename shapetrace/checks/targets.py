@@ -10,6 +10,7 @@ import torch
 from shapetrace.checks.activations import argument
 from shapetrace.checks.axes import PARAMETER
 from shapetrace.checks.classes import class_dim, last_layer
+from shapetrace.checks.lines import operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.scene import Scene, plain
@@ -87,7 +88,10 @@ def target_dtype(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"{loss.name} is given a target of {str(kind).removeprefix('torch.')}: "
             "distances between class indices mean nothing.",
             culprits=[data_culprit(scene, target.id, "is of an integer dtype")],
-            fixes=["target.float()", "F.cross_entropy(logits, target)"],
+            fixes=[
+                operand(loss, target, "{}.float()", "target"),
+                renamed(loss, "cross_entropy") or "F.cross_entropy(logits, target)",
+            ],
             shapes=[("input", given, None), ("target", target, None)],
             way=(target.id, None),
         )
@@ -124,7 +128,11 @@ def dtype_promotion(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 _wide(scene, wide[0]),
                 culprit(scene, call, "promotes to float64"),
             ],
-            fixes=["x.float()  # the float64 operand, where it is made"],
+            fixes=[
+                operand(
+                    call, wide[0], "{}.float()", "x", "better where it is made"
+                )
+            ],
             shapes=[("one", narrow[0], None), ("other", wide[0], None)],
             way=(wide[0].id, None),
         )

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shapetrace.diagnosis.construct import changed, constructor
-from shapetrace.diagnosis.definition import definition
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.place import module_path, placed
 from shapetrace.diagnosis.problem import Problem
 from shapetrace.diagnosis.rewrite import Line, find, is_own, suffixed
 from shapetrace.diagnosis.tryout import Repair
@@ -189,37 +189,11 @@ class Desk:
         """The line that puts `text` where the module is built."""
         repair = None if new is None else Repair(modules={info.name: new})
         about = f"module:{info.name}"
-        place = definition(self.graph, info.name)
-        line = find(place)
-        if line is not None and isinstance(line.tree, ast.Call):
-            own = line.text(line.tree.func)
-            made = text.partition("(")[0]
-            if own.endswith(info.type) and made == f"nn.{info.type}":
-                text = own + text[len(made) :]
-            elif own.endswith("." + info.type):
-                text = own.removesuffix(info.type) + text.removeprefix("nn.")
-            new_line = line.around(text)
-            return Candidate(new_line, words, line.source, repair, about)
-        path = self.path(info.name)
-        return Candidate(f"{path} = {text}", words, None, repair, about)
+        line, place = placed(self.graph, info, text)
+        return Candidate(line, words, place, repair, about)
 
     def path(self, name: str) -> str:
-        """`model.classifier[1]`, with the user's own name of the model if seen."""
-        root = next(
-            (r for r in self.graph.rec.roots if r and name.startswith(r + ".")), ""
-        )
-        text = "model"
-        for call in self.graph.rec.calls:
-            if call.name == root:
-                line = find(call.source)
-                if line is not None and isinstance(line.tree, ast.Call):
-                    if isinstance(line.tree.func, (ast.Name, ast.Attribute)):
-                        text = line.text(line.tree.func)
-                break
-        inner = name[len(root) + 1 :] if root else name
-        for part in inner.split("."):
-            text += f"[{part}]" if part.isdigit() else f".{part}"
-        return text
+        return module_path(self.graph, name)
 
     # -- a function's call ------------------------------------------------------------
 

@@ -201,8 +201,12 @@ def conflicts(call: FunctionCall) -> tuple[Conflict, ...]:
     return () if found is None else tuple(found.conflicts)
 
 
+#: what takes its operands element by element beside the elementwise functions
+_COMPARES = frozenset("setitem cosine_similarity pairwise_distance".split())
+
+
 def broadcasts(call: FunctionCall) -> tuple[tuple[int, int, int], ...]:
-    """The implicit expansions of an elementwise function or a loss.
+    """The implicit expansions of an elementwise function, an assignment or a loss.
 
     Each is (position of the input stretched, result dimension, size stretched to); a
     leading dimension that an operand lacks is stretched too.
@@ -219,7 +223,7 @@ def _expands(name: str) -> bool:
     entry = RULES.get(name)
     if entry is not None and entry.run is elementwise.broadcasting:
         return True
-    return losses.is_loss(name)
+    return name in _COMPARES or losses.is_loss(name)
 
 
 def predict(call: FunctionCall, shapes: tuple[Shape, ...]) -> tuple[Shape, ...] | None:

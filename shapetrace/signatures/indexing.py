@@ -208,12 +208,18 @@ def setitem(b: Bound) -> Answer:
         for d, size in enumerate(value.shape):
             at = d - lead
             origin, wanted = dims[at] if at >= 0 else (None, 1)
+            if size == 1 and wanted not in (None, 1):
+                answer.stretched.append((value.pos, at, wanted))
             if size == 1 or wanted in (None, size):
                 continue
             pos, dim = origin.sources[0] if origin and origin.sources else (None, None)
             left = Side(pos, dim, wanted or 0)
             right = Side(value.pos, d, size, "value")
             answer.conflicts.append(Conflict("size", "value", left, right))
+        for at in range(-lead):
+            wanted = dims[at][1]
+            if wanted not in (None, 1):
+                answer.stretched.append((value.pos, at, wanted))
     if not answer.conflicts:
         answer.outputs = [all_same(op.pos, op.shape)]
     return answer

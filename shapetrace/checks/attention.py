@@ -1,0 +1,144 @@
+"""Attention weights that are normalised over another dimension than they are summed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.checks.activations import softmax_dim
+from shapetrace.checks.factors import Root
+from shapetrace.checks.lines import along
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.softmax import over_batch
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+
+_PRODUCTS = ("matmul", "bmm", "einsum", "baddbmm")
+#: what scores go through before their softmax, each element for itself
+_SCALES = frozenset(
+    "mul div add sub masked_fill where float half to type_as clone contiguous view "
+    "reshape transpose permute clamp tanh".split()
+)
+#: what weights go through between their softmax and the product
+_KEEPS = frozenset(
+    "dropout float half to type type_as clone contiguous view reshape flatten "
+    "unflatten transpose permute t T mT swapaxes unsqueeze squeeze".split()
+)
+#: steps between the products and the softmax
+_NEAR = 12
+
+
+@check(
+    "attention-dim",
+    "warning",
+    "attention weights sum to 1 along another dimension than the one that the product "
+    "with the values sums over: the results are no weighted means",
+)
+def attention_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    spots = scene.calls("softmax")
+    if not spots or not scene.calls(*_PRODUCTS):
+        return
+    batch = {call.index for call, _ in over_batch(scene)}
+    for call in spots:
+        dim = softmax_dim(call)
+        given = call.inputs[0]
+        if dim is None or given.shape[dim] < 2 or call.index in batch:
+            continue
+        summed = _summed(scene, call)
+        if summed is None or summed == dim:
+            continue
+        keys = _of_data(scene, given, summed)
+        if not keys:
+            continue
+        if _of_data(scene, given, dim) == keys:
+            what = "the queries, of the same sequence"
+        elif _shared(scene, given, dim):
+            what = "which both operands of the product before it share"
+        else:
+            continue
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} normalises dimension {dim} of {given.shape} ({what}), but "
+            f"the product with the values sums over dimension {summed}, the keys: the "
+            "weights of one result do not sum to 1.",
+            culprits=[culprit(scene, call, f"normalises dimension {dim}", dim)],
+            fixes=[along(scene, call, summed)],
+            shapes=[("scores", given, dim)],
+            way=(given.id, dim),
+        )
+
+
+def _of_data(scene: Scene, ref: TensorRef, dim: int) -> frozenset[Root]:
+    """The dimensions of data that a dimension is made of; none where it is another."""
+    roots = scene.axes.roots(ref.id, dim)
+    sure = scene.axes.sure(ref.id, dim) and all(kind == "data" for kind, _, _ in roots)
+    return roots if sure else frozenset()
+
+
+def _summed(scene: Scene, call: FunctionCall) -> int | None:
+    """The dimension of the weights that the products after a softmax sum over; None
+    where they are used in any other way, or a sum is over two."""
+    weights = (call.outputs or ())[0]
+    found: set[int] = set()
+    start = tuple(frozenset((dim,)) for dim in range(len(weights.shape)))
+    todo = [(weights, start)]
+    for _ in range(_NEAR):
+        if not todo:
+            break
+        ref, places = todo.pop()
+        for user in scene.graph.users.get(ref.id, ()):
+            if not isinstance(user, FunctionCall) or not user.outputs:
+                continue
+            position = next(i for i, one in enumerate(user.inputs) if one.id == ref.id)
+            kept = _kept(scene, user, position)
+            if kept is None:
+                return None
+            if plain(user.name) in _PRODUCTS:
+                lost = set(range(len(ref.shape))) - {d for dims in kept for d in dims}
+                found |= {dim for at in lost for dim in places[at]}
+            elif plain(user.name) in _KEEPS and position == 0:
+                moved = tuple(
+                    frozenset().union(*(places[d] for d in dims)) for dims in kept
+                )
+                todo.append((user.outputs[0], moved))
+            else:
+                return None
+    return found.pop() if len(found) == 1 and not todo else None
+
+
+def _kept(
+    scene: Scene, call: FunctionCall, position: int
+) -> list[tuple[int, ...]] | None:
+    """For each dimension of a result the dimensions of one operand that are in it."""
+    relation = scene.graph.relation(call)
+    if not relation.outputs or not all(origin.sure for origin in relation.outputs[0]):
+        return None
+    return [
+        tuple(dim for at, dim in origin.sources if at == position)
+        for origin in relation.outputs[0]
+    ]
+
+
+def _shared(scene: Scene, ref: TensorRef, dim: int) -> bool:
+    """Whether a dimension of scores is one that both operands of the product that made
+    them have: its batch, or its heads."""
+    for _ in range(_NEAR):
+        call = scene.made_by(ref.id)
+        if call is None or not call.outputs:
+            return False
+        outputs = scene.graph.relation(call).outputs
+        if not outputs or dim >= len(outputs[0]):
+            return False
+        sources = outputs[0][dim].sources
+        if plain(call.name) in _PRODUCTS:
+            return {at for at, _ in sources} >= {0, 1}
+        if plain(call.name) not in _SCALES or outputs[0][dim].how == "product":
+            return False
+        sizes = [(at, d) for at, d in sources if call.inputs[at].shape == ref.shape]
+        sizes = sizes or list(sources)
+        if not sizes:
+            return False
+        ref, dim = call.inputs[sizes[0][0]], sizes[0][1]
+    return False

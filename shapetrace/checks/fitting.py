@@ -1,0 +1,95 @@
+"""Lines that bring the operands of a call to one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shapetrace.checks.lines import built, operand
+from shapetrace.checks.report import size_culprit
+from shapetrace.checks.scene import Scene
+from shapetrace.records import Culprit, Fix, FunctionCall, TensorRef
+
+#: calls after one that are looked at for what it meets
+_NEAR = 4
+
+
+def to_one_shape(
+    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef
+) -> Sequence[Fix | str]:
+    """How to bring both to one shape."""
+    target, given = ref, other
+    if scene.is_raw_data(other.id) and not scene.is_raw_data(ref.id):
+        target, given = other, ref
+    gap = len(given.shape) - len(target.shape)
+    if abs(gap) == 1:
+        more, fewer = (given, target) if gap > 0 else (target, given)
+        for dim, size in enumerate(more.shape):
+            if size == 1 and without(more.shape, dim) == fewer.shape:
+                one = label(scene, call, more, fewer)
+                two = label(scene, call, fewer, more)
+                lines = [
+                    operand(call, more, f"{{}}.squeeze({dim})", one),
+                    operand(call, fewer, f"{{}}.unsqueeze({dim})", two),
+                ]
+                return lines[::-1] if _meets(scene, call, more.shape) else lines
+    if len(given.shape) == len(target.shape):
+        for dim, (a, b) in enumerate(zip(given.shape, target.shape)):
+            if a != b and scene.axes.from_parameter(given.id, dim):
+                return [_wider(scene, given, dim, b)]
+            if a != b:
+                low, high = (given, target) if a == 1 else (target, given)
+                name = label(scene, call, low, high)
+                note = f"if it is meant for all along dimension {dim}"
+                return [operand(call, low, f"{{}}.expand{high.shape}", name, note)]
+    return [operand(call, given, f"{{}}.reshape{target.shape}", "prediction")]
+
+
+def _wider(scene: Scene, given: TensorRef, dim: int, size: int) -> Fix | str:
+    """The layer that makes a dimension, with another size."""
+    who = size_culprit(scene, given.id, dim, "")
+    last = dim == len(given.shape) - 1
+    key = "out_features" if last else "out_channels"
+    if who is not None and who.kind == "module" and _whole(scene, who, key, given, dim):
+        found = built(scene, who.name, None, "", **{key: size})
+        if found is not None:
+            return found
+    layer = "nn.Linear(..., {})" if last else "out_channels={}"
+    return f"{layer.format(size)}  # the layer that makes dimension {dim}"
+
+
+def _whole(
+    scene: Scene, who: Culprit, key: str, given: TensorRef, dim: int
+) -> bool:
+    """Whether a dimension is all that a layer makes, not one part of it, as a gate."""
+    info = scene.graph.rec.modules.get(who.name)
+    return info is not None and info.attributes.get(key) == given.shape[dim]
+
+
+def _meets(scene: Scene, call: FunctionCall, shape: tuple[int, ...]) -> bool:
+    """Whether what a call makes is soon put together with a tensor of that shape."""
+    todo = [(call.outputs or ())[0].id]
+    for _ in range(_NEAR):
+        for user, made in scene.follow(todo.pop(0)):
+            if any(ref.shape == shape for ref in user.inputs):
+                return True
+            todo.append(made.id)
+        if not todo:
+            break
+    return False
+
+
+def label(
+    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef
+) -> str:
+    """What one operand is called beside the other."""
+    raw = scene.is_raw_data(ref.id)
+    if raw != scene.is_raw_data(other.id):
+        return "target" if raw else "prediction"
+    first = next(one.id for one in call.inputs if one.id in (ref.id, other.id))
+    if call.index in scene.sides:
+        return "input" if ref.id == first else "target"
+    return "first" if ref.id == first else "second"
+
+
+def without(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
+    return shape[:dim] + shape[dim + 1:]

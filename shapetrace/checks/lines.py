@@ -1,0 +1,122 @@
+"""Lines to paste: the user's own line with the mistake mended in it, where it is known;
+otherwise the change in general words."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from shapetrace.checks.scene import Scene
+from shapetrace.diagnosis.construct import constructor
+from shapetrace.diagnosis.desk import is_method
+from shapetrace.diagnosis.place import placed
+from shapetrace.diagnosis.rewrite import Line, find, suffixed
+from shapetrace.records import Fix, FunctionCall, TensorRef
+from shapetrace.signatures import is_loss
+
+_SIMPLE = (ast.Name, ast.Attribute, ast.Call, ast.Subscript)
+
+
+def operand(
+    call: FunctionCall, ref: TensorRef, template: str, name: str, note: str = ""
+) -> Fix:
+    """A call with one of its tensors changed; `{}` in the template stands for it, and
+    `name` for it where the line is not known."""
+    line, node = _at(call, ref.path)
+    if line is None or node is None:
+        return Fix(template.replace("{}", name), detail=note, where=call.source)
+    text = suffixed(line.text(node), node, template)
+    return Fix(line.with_part(node, text), detail=note, where=line.source)
+
+
+def instead(
+    call: FunctionCall, template: str, name: str | None = None, note: str = ""
+) -> Fix | None:
+    """Something else in the place of a call; `{}` stands for its first tensor, and
+    `name` for that where the line is not known."""
+    line, node = _at(call, "args[0]")
+    if line is None or node is None or not isinstance(line.tree, ast.Call):
+        if name is None:
+            return None
+        return Fix(template.replace("{}", name), detail=note, where=call.source)
+    text = line.text(node)
+    if not isinstance(node, _SIMPLE):
+        text = f"({text})"
+    new = line.around(template.replace("{}", text))
+    return Fix(new, detail=note, where=line.source)
+
+
+def renamed(call: FunctionCall, new: str, note: str = "") -> Fix | None:
+    """Another function of the same module, with the same arguments."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Call):
+        return None
+    func = line.tree.func
+    if not isinstance(func, ast.Attribute) or func.attr != call.name:
+        return None
+    text = line.text(func).removesuffix(call.name) + new
+    return Fix(line.with_part(func, text), detail=note, where=line.source)
+
+
+def indexed(call: FunctionCall, index: str, note: str) -> Fix:
+    """An item taken by another index."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Subscript):
+        return Fix(f"x[{index}]", detail=note, where=call.source)
+    return Fix(line.with_part(line.tree.slice, index), detail=note, where=line.source)
+
+
+def summed(
+    call: FunctionCall, data: TensorRef, rows: TensorRef, template: str
+) -> Fix | None:
+    """A sum of data and the first rows of a table, with the table cut another way: the
+    template takes the data, the table and the data."""
+    line, one = _at(call, data.path)
+    _, other = _at(call, rows.path)
+    if line is None or not isinstance(line.tree, ast.BinOp):
+        return None
+    if not isinstance(one, _SIMPLE) or not isinstance(other, ast.Subscript):
+        return None
+    text, table = line.text(one), line.text(other.value)
+    return Fix(line.around(template.format(text, table, text)), where=line.source)
+
+
+def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
+    """A softmax over another dimension."""
+    layer = scene.layer(call)
+    if layer is not None and layer.type in ("Softmax", "LogSoftmax"):
+        found = built(scene, layer.name, dim=dim)
+        if found is not None:
+            return found
+    line = find(call.source)
+    if line is not None and isinstance(line.tree, ast.Call) and layer is None:
+        place = 0 if is_method(call) else 1
+        named = [kw.value for kw in line.tree.keywords if kw.arg == "dim"]
+        values = named or line.tree.args[place : place + 1]
+        if values and not isinstance(values[0], ast.Starred):
+            return Fix(line.with_part(values[0], str(dim)), where=line.source)
+        text = f"{line.code[:-1].rstrip()}, dim={dim})"
+        return Fix(line.around(text), where=line.source)
+    return Fix(f"{call.name}(..., dim={dim})", where=call.source)
+
+
+def built(
+    scene: Scene, name: str, text: str | None = None, note: str = "", **changes: Any
+) -> Fix | None:
+    """The line that builds a module, with other arguments or another module in it."""
+    info = scene.graph.rec.modules.get(name)
+    if info is None or not name:
+        return None
+    text = text or constructor(info, **changes)
+    if text is None:
+        return None
+    line, place = placed(scene.graph, info, text)
+    return Fix(line, detail=note, where=place)
+
+
+def _at(call: FunctionCall, path: str) -> tuple[Line | None, ast.expr | None]:
+    """The user's line of a call, and the expression of one of its tensors."""
+    line = find(call.source)
+    if line is None or not call.direct and not is_loss(call.name):
+        return None, None  # the line of a layer's call, not one of its functions
+    return line, line.argument(path, is_method(call))

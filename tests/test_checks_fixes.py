@@ -1,0 +1,160 @@
+"""The lines that findings propose are pasted where they say, and mend the program."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import re
+
+import pytest
+import torch
+
+import shapetrace
+
+HEAD = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        {made}
+
+    def forward(self, x):
+        {forward}
+
+
+def step(model):
+    {step}
+"""
+
+PROGRAMS = {
+    "a column against a row": (
+        "self.fc = nn.Linear(6, 1)",
+        "return self.fc(x)",
+        "return nn.MSELoss()(model(torch.randn(5, 6)), torch.randn(5))",
+    ),
+    "a column against a row, by hand": (
+        "self.fc = nn.Linear(6, 1)",
+        "return self.fc(x)",
+        "return ((model(torch.randn(5, 6)) - torch.randn(5)) ** 2).mean()",
+    ),
+    "one output for two targets": (
+        "self.fc = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1))",
+        "return self.fc(x)",
+        "return F.l1_loss(model(torch.randn(5, 6)), torch.randn(5, 2))",
+    ),
+    "weights of the samples along the features": (
+        "self.fc = nn.Linear(6, 5)",
+        "return self.fc(x) * x.norm(dim=1)",
+        "return model(torch.randn(5, 6)).square().mean()",
+    ),
+    "softmax as a layer": (
+        "self.fc = nn.Linear(6, 4)\n        self.act = nn.Softmax(dim=1)",
+        "return self.act(self.fc(x))",
+        "return F.cross_entropy(model(torch.randn(5, 6)), torch.arange(5) % 4)",
+    ),
+    "softmax as the last of a Sequential": (
+        "self.net = nn.Sequential(nn.Linear(6, 4), nn.Softmax(dim=1))",
+        "return self.net(x)",
+        "return F.cross_entropy(model(torch.randn(5, 6)), torch.arange(5) % 4)",
+    ),
+    "softmax as a function": (
+        "self.fc = nn.Linear(6, 4)",
+        "return F.softmax(self.fc(x), dim=1)",
+        "return F.cross_entropy(model(torch.randn(5, 6)), torch.arange(5) % 4)",
+    ),
+    "softmax of a sum": (
+        "self.fc = nn.Linear(6, 4)",
+        "return torch.softmax(self.fc(x) + self.fc(-x), dim=1)",
+        "return F.cross_entropy(model(torch.randn(5, 6)), torch.arange(5) % 4)",
+    ),
+    "no logarithm": (
+        "self.fc = nn.Linear(6, 4)",
+        "return self.fc(x)",
+        "return F.nll_loss(model(torch.randn(5, 6)), torch.arange(5) % 4)",
+    ),
+    "softmax instead of its logarithm": (
+        "self.fc = nn.Linear(6, 4)\n        self.act = nn.Softmax(dim=1)",
+        "return self.act(self.fc(x))",
+        "return F.nll_loss(model(torch.randn(5, 6)), torch.arange(5) % 4)",
+    ),
+    "sigmoid twice": (
+        "self.fc = nn.Linear(6, 4)",
+        "return self.fc(x).sigmoid()",
+        "return F.binary_cross_entropy_with_logits("
+        "model(torch.randn(5, 6)), torch.rand(5, 4))",
+    ),
+    "classes last": (
+        "self.fc = nn.Linear(6, 7)",
+        "return self.fc(x)",
+        "return F.cross_entropy(model(torch.randn(5, 7, 6)), torch.zeros(5, 7).long())",
+    ),
+    "one-hot classes last": (
+        "self.conv = nn.Conv2d(3, 7, 1)",
+        "return self.conv(x)",
+        "y = F.one_hot(torch.ones(2, 7, 7).long(), 7).float(); "
+        "return F.cross_entropy(model(torch.randn(2, 3, 7, 7)), y)",
+    ),
+    "time first": (
+        "self.rnn = nn.GRU(6, 4)\n        self.fc = nn.Linear(4, 3)",
+        "return self.fc(self.rnn(x)[0][:, -1])",
+        "return F.cross_entropy(model(torch.randn(5, 7, 6)), torch.arange(5) % 3)",
+    ),
+    "a view for a permute": (
+        "self.conv = nn.Conv2d(3, 4, 3)",
+        "return self.conv(x.view(2, 3, 8, 6)).mean((2, 3))",
+        "return F.mse_loss(model(torch.randn(2, 8, 6, 3)), torch.rand(2, 4))",
+    ),
+    "softmax over the batch": (
+        "self.score, self.fc = nn.Linear(6, 1), nn.Linear(6, 3)",
+        "return self.fc((self.score(x).softmax(0) * x).sum(1))",
+        "return F.cross_entropy(model(torch.randn(5, 7, 6)), torch.arange(5) % 3)",
+    ),
+    "softmax over the queries": (
+        "self.q, self.k = nn.Linear(6, 6), nn.Linear(6, 6)\n"
+        "        self.act = nn.Softmax(1)",
+        "return (self.act(self.q(x) @ self.k(x).mT) @ x).mean(1)",
+        "return F.mse_loss(model(torch.randn(5, 7, 6)), torch.rand(5, 6))",
+    ),
+    "a detached term": (
+        "self.fc = nn.Linear(6, 3)",
+        "return self.fc(x)",
+        "out = model(torch.randn(5, 6)); "
+        "return out.mean() + F.mse_loss(out.detach(), torch.rand(5, 3))",
+    ),
+}
+NUMBERS = itertools.count()
+
+
+def run(path):
+    """The alarms of a program, which is loaded anew."""
+    spec = importlib.util.spec_from_file_location(f"pasted{next(NUMBERS)}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    torch.manual_seed(0)
+    model = module.Model()
+    with shapetrace.trace(model) as t:
+        module.step(model).backward()
+    return [found for found in t.findings if found.severity != "note"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_proposed_line_mends_its_program(name, tmp_path):
+    made, forward, step = PROGRAMS[name]
+    code = HEAD.format(made=made, forward=forward, step=step).splitlines()
+    path = tmp_path / "program.py"
+    path.write_text("\n".join(code))
+    (found,) = run(path)
+    assert found.fixes
+    for number, fix in enumerate(found.fixes):
+        assert fix.where is not None and fix.where.file == str(path)
+        line = fix.where.line - 1
+        margin = re.match(" *", code[line])[0]
+        again = tmp_path / f"pasted{number}.py"
+        pasted = [*code[:line], margin + fix.line, *code[line + 1 :]]
+        again.write_text("\n".join(pasted))
+        assert run(again) == [], fix.line
