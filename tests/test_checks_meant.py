@@ -10,6 +10,7 @@ from torch import nn
 import shapetrace
 
 X, Y, CLASSES = torch.randn(8, 6), torch.randn(8, 5), torch.arange(8) % 5
+MASK = torch.zeros(8, 8, requires_grad=True)
 THRESHOLDS = torch.arange(8.0, requires_grad=True)
 five, one, three = nn.Linear(6, 5), nn.Linear(6, 1), nn.Linear(6, 3)
 anchors = nn.Conv2d(3, 3 * 4, 3, padding=1)
@@ -118,6 +119,45 @@ def identities_of_all_members():
     F.cross_entropy(five(lstm(x)[0][:, -1]), CLASSES).backward()
 
 
+def slots_that_compete_for_tokens():
+    x, slots = words(torch.randint(0, 30, (4, 9))), torch.randn(4, 3, 6)
+    shares = (slots @ x.mT).softmax(1)
+    update = shares / shares.sum(-1, keepdim=True) @ x
+    five(update).square().mean().backward()
+
+
+def nodes_assigned_to_clusters():
+    nodes = torch.randn(4, 9, 6)
+    pooled = three(nodes).softmax(-1).mT @ five(nodes)
+    pooled.square().mean().backward()
+
+
+def linear_attention():
+    x = words(torch.randint(0, 30, (4, 9)))
+    context = five(x).softmax(1).mT @ x
+    (five(x).softmax(2) @ context).square().mean().backward()
+
+
+def matches_normalised_both_ways():
+    a, b = five(torch.randn(4, 9, 6)), five(torch.randn(4, 7, 6))
+    scores = a @ b.mT
+    both = scores.softmax(1) * scores.softmax(2)
+    (both @ b).square().mean().backward()
+
+
+def the_margin_to_the_own_pair():
+    a, b = five(X), five(X + 1)
+    scores = a @ b.T
+    own = scores.diag()
+    (scores - own[:, None]).relu().mean().add((scores - own).relu().mean()).backward()
+
+
+def a_graph_with_normalised_edges():
+    edges = torch.rand(8, 8)
+    edges = edges / edges.sum(1)
+    F.cross_entropy(edges @ five(X), CLASSES).backward()
+
+
 def every_quantile_with_every_sample():
     quantiles, samples = five(X), five(X + 1).detach()
     gap = F.huber_loss(quantiles[:, :, None], samples[:, None, :], reduction="none")
@@ -169,49 +209,17 @@ def places_as_classes():
     F.cross_entropy(five(torch.rand(4, 7, 6)), hot).backward()
 
 
-def slots_that_compete_for_tokens():
-    x, slots = words(torch.randint(0, 30, (4, 9))), torch.randn(4, 3, 6)
-    shares = (slots @ x.mT).softmax(1)
-    update = shares / shares.sum(-1, keepdim=True) @ x
-    five(update).square().mean().backward()
-
-
-def nodes_assigned_to_clusters():
-    nodes = torch.randn(4, 9, 6)
-    pooled = three(nodes).softmax(-1).mT @ five(nodes)
-    pooled.square().mean().backward()
-
-
-def linear_attention():
-    x = words(torch.randint(0, 30, (4, 9)))
-    context = five(x).softmax(1).mT @ x
-    (five(x).softmax(2) @ context).square().mean().backward()
-
-
-def matches_normalised_both_ways():
-    a, b = five(torch.randn(4, 9, 6)), five(torch.randn(4, 7, 6))
-    scores = a @ b.mT
-    both = scores.softmax(1) * scores.softmax(2)
-    (both @ b).square().mean().backward()
-
-
-def the_margin_to_the_own_pair():
-    a, b = five(X), five(X + 1)
-    scores = a @ b.T
-    own = scores.diag()
-    (scores - own[:, None]).relu().mean().add((scores - own).relu().mean()).backward()
-
-
-def a_graph_with_normalised_edges():
+def a_masked_graph_with_normalised_edges():
     edges = torch.rand(8, 8)
-    edges = edges / edges.sum(1)
-    F.cross_entropy(edges @ five(X), CLASSES).backward()
+    edges = (edges + edges.T) * MASK.sigmoid()
+    scale = edges.sum(1).rsqrt()
+    F.cross_entropy((scale[:, None] * edges * scale) @ five(X), CLASSES).backward()
 
 
 CORRECT = [
     slots_that_compete_for_tokens, nodes_assigned_to_clusters, linear_attention,
     matches_normalised_both_ways, the_margin_to_the_own_pair,
-    a_graph_with_normalised_edges,
+    a_graph_with_normalised_edges, a_masked_graph_with_normalised_edges,
     distances_by_norms, cosines_by_norms, hard_examples, weights_of_a_detached_loss,
     a_logged_loss, a_temperature_made_in_the_step, a_latent_made_in_the_step,
     one_prior_for_all, an_ensemble_against_one_target, many_negatives,

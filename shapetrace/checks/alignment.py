@@ -66,6 +66,9 @@ def _other_dimension(
     if low.shape[dim] != tall.shape[at] or not scene.axes.sure(tall.id, at):
         return False
     roots = scene.axes.roots(tall.id, at)
+    root = scene.axes.sole(low.id, dim)
+    if root is not None and any(tensor == root[1] for _, tensor, _ in roots):
+        return False  # a square matrix of the data: rows and columns are the same nodes
     return all(
         kind == "parameter" or (kind == "data" and place != 0)
         for kind, _, place in roots
