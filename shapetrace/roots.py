@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, FunctionType
+from typing import Any
 
+import torch
 from torch import nn
 
 from shapetrace.errors import UsageError
@@ -83,6 +85,28 @@ def compiled(roots: list[nn.Module]) -> bool:
         for root in roots
         for module in root.modules()
     )
+
+
+def run_eagerly() -> Callable[[], None]:
+    """Let compiled code run eagerly, until what is returned is called.
+
+    Leaving torch's own context would bring back what a trace found that has ended
+    before: whichever ends last goes back to what none of them has set.
+    """
+    set_here: Any = torch.compiler.set_stance("force_eager")
+    mine = set_here.stance
+    mine.below, mine.over = set_here.prev, False
+
+    def end() -> None:
+        from torch._dynamo import eval_frame
+
+        mine.over = True
+        found: Any = eval_frame._stance
+        while getattr(found, "over", False):
+            found = found.below
+        eval_frame._set_stance(found)
+
+    return end
 
 
 def has_fast_path(roots: list[nn.Module]) -> bool:

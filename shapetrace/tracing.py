@@ -161,7 +161,7 @@ class Trace(Reports):
             if roots.compiled(self._roots):
                 # compiled code calls no modules and no modes; the stance leaves with
                 # the context, and the compiled code is used again as it is
-                self._release.enter_context(torch.compiler.set_stance("force_eager"))
+                self._release.callback(roots.run_eagerly())
                 if self._given:
                     self._notes.append(roots.RAN_EAGERLY)
             if recorder.has_mode and roots.has_fast_path(self._roots):

@@ -172,6 +172,19 @@ def test_a_compiled_call_is_put_back_by_whichever_trace_ends_last():
     assert (len(a.calls), len(b.calls)) == (0, 2)
 
 
+def test_compiled_code_runs_compiled_again_whichever_trace_ends_last():
+    model = torch.compile(nn.Linear(4, 3), backend="eager")
+    a, b = shapetrace.trace(model), shapetrace.trace(model)
+    a.__enter__()
+    b.__enter__()
+    a.__exit__(None, None, None)
+    model(torch.ones(2, 4))
+    assert torch._dynamo.eval_frame._stance.stance == "force_eager"
+    b.__exit__(None, None, None)
+    assert torch._dynamo.eval_frame._stance.stance == "default"
+    assert (len(a.calls), len(b.calls)) == (0, 2)
+
+
 @pytest.mark.parametrize("most", [0, -1, "many", 1.5, True])
 def test_a_limit_that_is_no_number_of_calls_is_refused(most):
     with pytest.raises(UsageError, match="max_calls="):
