@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import costs
@@ -38,9 +38,11 @@ PREFACE = """\
 Printed by `python benchmarks/overhead.py`: torch {torch}, Python {python}, {cpus} CPUs.
 
 Ratios of lower quartiles to the untraced forward, which takes turns with the traced
-one in the same process; no gradients. *forward* is the model's own call inside the open
-context; *with entry and exit* adds installing, removing and whatever the tool does at
-the end by itself. Tools that call the model themselves have the second figure only.
+one in the same process, on one thread, in that thread's processor time, which other
+work on the machine disturbs least; no gradients. *forward* is the model's own call
+inside the open context; *with entry and exit* adds installing, removing and whatever
+the tool does at the end by itself. Tools that call the model themselves have the second
+figure only.
 """
 
 
@@ -51,6 +53,7 @@ def measure(net: str, subject: str, repetitions: int, seconds: float) -> Result:
     """Times in milliseconds, and their ratios: `forward` inside the open context,
     `whole` with entering and leaving it."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     model, x = NETS[net]()
     model.eval()
     untraced: list[float] = []
@@ -66,9 +69,9 @@ def measure(net: str, subject: str, repetitions: int, seconds: float) -> Result:
             # untraced one's to pay for.
             gc.collect()
             model(x)
-            start = perf_counter()
+            start = thread_time()
             model(x)
-            untraced.append(perf_counter() - start)
+            untraced.append(thread_time() - start)
             inner, outer = once()
             whole.append(outer)
             if inner is not None:
@@ -91,17 +94,17 @@ def _once(
     """Runs the subject: seconds of the forward, where known, and of the whole."""
 
     def watched() -> tuple[float | None, float]:
-        start = perf_counter()
+        start = thread_time()
         with WATCH[subject](model):
-            entered = perf_counter()
+            entered = thread_time()
             model(x)
-            left = perf_counter()
-        return left - entered, perf_counter() - start
+            left = thread_time()
+        return left - entered, thread_time() - start
 
     def called() -> tuple[float | None, float]:
-        start = perf_counter()
+        start = thread_time()
         WHOLE[subject](model, x)
-        return None, perf_counter() - start
+        return None, thread_time() - start
 
     return watched if subject in WATCH else called
 
