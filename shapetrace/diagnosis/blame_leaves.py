@@ -64,10 +64,12 @@ def moved_batch(graph: Graph, mine: Leaf, other: Leaf) -> Culprit | None:
         return None
     for hop in mine.hops:
         call = hop.call
-        if not isinstance(call, FunctionCall) or not call.direct or not call.inputs:
-            continue
+        if hop.origin.how == "product":
+            return None  # joined with others, a batch of one among them
         source = graph.source_ids(call, hop.origin)
         if source and source[0][1] != hop.dim:
+            if not isinstance(call, FunctionCall) or not call.direct:
+                return None
             size = graph.size(hop.tensor, hop.dim)
             return of_call(
                 graph,

@@ -137,6 +137,9 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if "too small" in message or "greater than actual input" in message:
         yield from _too_small(graph, problem)
         return
+    if problem.loss and _is_about_target(message):
+        yield from blame_loss(graph, problem)
+        return
     around = graph.module_of(problem.layer or call)
     given = list(returned(graph, around, message))
     yield from given
@@ -151,11 +154,13 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
                     )
                 break
         return
-    if problem.loss:
-        yield from blame_loss(graph, problem)
-        return
     yield of_call(graph, call, reason="raised")
     yield from enclosing(graph, call, "encloses the call that raised")
+
+
+def _is_about_target(message: str) -> bool:
+    """Whether a message of PyTorch's that no rule reads speaks of the labels."""
+    return "target" in message.lower() or "label" in message.lower()
 
 
 def _too_small(graph: Graph, problem: Problem) -> Iterable[Culprit]:

@@ -12,6 +12,7 @@ from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.fixes_layer import other_images
+from shapetrace.diagnosis.fixes_target import one_hot_rows, reweighted, undone
 from shapetrace.diagnosis.order import arranger, reorder
 from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, shorter_before
 from shapetrace.diagnosis.rewrite import find
@@ -34,6 +35,10 @@ def for_loss(desk: Desk) -> Found:
         yield from _range(desk, prediction, target)
         return
     yield from _types(desk, prediction, target)
+    yield from undone(desk, prediction, target)
+    yield from reweighted(desk, prediction)
+    if desk.problem.call.name in _BY_CLASS:
+        yield from one_hot_rows(desk, prediction, target)
     for ref in (prediction, target):
         yield from kept_squeeze(desk, ref)
         yield from keep_batch(desk, ref)
@@ -180,12 +185,19 @@ def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
             continue  # predictions are not to be dropped
         if at == 1 and not indices and desk.blames("module"):
             continue
+        if dim == 0 and size % max(a[0], 1) == 0 and _is_product(desk, target):
+            continue  # several labels a sample, flattened: no surplus of samples
         if size > a[at]:
             about = desk.about_data(target.id, target=True)
             yield desk.edit(target, edits.cut(dim, a[at], len(b)), about)
         else:
             edit = edits.cut(at, size, len(a))
             yield desk.edit(prediction, edit, _maker(desk, prediction))
+
+
+def _is_product(desk: Desk, target: TensorRef) -> bool:
+    end = desk.graph.trail(target.id, 0).end
+    return end.origin is not None and end.origin.how == "product"
 
 
 def _range(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:

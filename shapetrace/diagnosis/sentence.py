@@ -58,7 +58,8 @@ def _clash(graph: Graph, problem: Problem) -> str:
 def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> str:
     spots = [s for s in (left, right) if s is not None and s.tensor is not None]
     shapes = [graph.tensors[s.tensor].shape for s in spots if s.tensor is not None]
-    if problem.loss and len(shapes) == 2 and right is not None:
+    third = any(operand(problem, spot).startswith("`") for spot in spots)
+    if problem.loss and len(shapes) == 2 and right is not None and not third:
         wanted = left.size if left.dim is None else right.size
         return (
             f"the prediction has shape {shapes[0]}, the target {shapes[1]}; "

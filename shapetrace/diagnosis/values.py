@@ -86,7 +86,7 @@ def _part(
         if made is None:
             return None
         new = replace(made, index=call.index)
-    access = re.sub(r"^\['(\w+)'\]", r".\1", rest)
+    access = rest.replace("'", '"')
     text = line.with_part(node, suffixed(line.text(node), node, "{}" + access))
     words = f"hands on {access.lstrip('.')} of it, a tensor {ref.shape}"
     about = "input"
