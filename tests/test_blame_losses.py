@@ -179,3 +179,67 @@ def test_a_transposition_inside_is_no_suspect_for_a_batch_of_one():
     ids = torch.randint(0, 9, (1, 8))
     found = failure(model, lambda: F.cross_entropy(model(ids).view(-1, 3), y))
     assert all(culprit.name != "transpose" for culprit in found.culprits)
+
+
+def test_heads_stacked_in_front_of_the_batch_are_named():
+    heads = nn.ModuleList(nn.Linear(4, 5) for _ in range(3))
+    x, y = torch.randn(8, 4), torch.zeros(8, 3, dtype=torch.long)
+    found = failure(
+        heads, lambda: F.cross_entropy(torch.stack([head(x) for head in heads]), y)
+    )
+    assert first(found) == ("function", "stack")
+    assert "the target has the 3 in dim 1" in found.culprits[0].reason
+
+
+def test_a_padding_that_a_convolution_takes_back_is_no_suspect():
+    model = nn.Sequential(
+        nn.Conv2d(1, 1, 4, 2, 1), nn.ZeroPad2d((1, 0, 1, 0)), nn.Conv2d(1, 1, 2)
+    )
+    y = torch.ones(2, 1, 8, 8)
+    found = failure(model, lambda: F.mse_loss(model(torch.randn(2, 1, 24, 24)), y))
+    assert found.culprits[0].kind == "target"
+
+
+def test_floats_as_class_indices_are_told_what_is_wanted():
+    model, y = nn.Linear(4, 3), torch.zeros(8, dtype=torch.float64)
+    found = failure(model, lambda: F.cross_entropy(model(torch.randn(8, 4)), y))
+    assert "the target is float64, class indices are int64" in found.message
+    assert "int64 is wanted" in found.culprits[0].reason
+    assert "float32" not in found.culprits[0].reason
+
+
+def test_a_label_below_zero_is_not_laid_to_the_number_of_classes():
+    model, y = nn.Linear(4, 3), torch.tensor([0, -1])
+    found = failure(model, lambda: F.cross_entropy(model(torch.randn(2, 4)), y))
+    assert [culprit.kind for culprit in found.culprits] == ["target"]
+    assert "would fit" not in str(found)
+
+
+def test_weights_of_a_loss_that_is_not_reduced_are_no_target():
+    model, w = nn.Linear(4, 3), torch.rand(8)
+
+    def step():
+        x, y = torch.randn(8, 4), torch.randn(8, 3)
+        return (F.mse_loss(model(x), y, reduction="none") * w).mean()
+
+    found = failure(model, step)
+    assert "target" not in {culprit.kind for culprit in found.culprits}
+
+
+def test_rows_picked_of_the_labels_are_picked_of_the_prediction_too():
+    model, y = nn.Linear(4, 3), torch.zeros(10, dtype=torch.long)
+    mask = torch.arange(10) % 3 == 0
+
+    def step():
+        out = model(torch.randn(10, 4))
+        return F.cross_entropy(out, y[mask])
+
+    fixes = failure(model, step).fixes
+    assert "cross_entropy(out[mask], y[mask])" in fixes[0].line
+    assert not any("cross_entropy(out, y)" in fix.line for fix in fixes)
+
+
+def test_no_fix_makes_two_columns_broadcast_silently():
+    model, y = nn.Linear(4, 1), torch.randn(5, 1)
+    found = failure(model, lambda: ((model(torch.randn(8, 4)) - y) ** 2).mean())
+    assert not any("squeeze" in fix.line for fix in found.fixes)

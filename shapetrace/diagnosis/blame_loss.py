@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from shapetrace.diagnosis.blame_leaves import moved_batch, odd_window, of_leaf
+from shapetrace.diagnosis.blame_leaves import moved_batch, odd_window, of_leaf, stacked
 from shapetrace.diagnosis.blame_third import blame_third
 from shapetrace.diagnosis.class_dim import class_dim, permuted
 from shapetrace.diagnosis.departed import BY_CLASS, departed, wanted_target
@@ -330,6 +330,8 @@ def _pair(
 ) -> list[Culprit]:
     """One factor against one factor."""
     moved = moved_batch(graph, mine, other)
+    if moved is None and left.dim == 0 and right.tensor is not None:
+        moved = stacked(graph, mine, graph.tensors[right.tensor], other.size)
     if moved is not None:
         return [moved, *wrong]
     makers = of_leaf(graph, mine, mine.size, other.size, target=False)

@@ -89,11 +89,12 @@ def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         left.tensor,
         target=problem.loss,
         size=size,
-        expected=limit,
         reason=reason,
     )
     if problem.loss:
         yield data
+        if span[0] < 0:
+            return  # no number of classes has a class below 0
         if right is not None and right.tensor is not None and right.dim is not None:
             found = leaves(graph, right.tensor, right.dim)
             yield from producers(graph, found, right, Spot(None, None, span[1] + 1))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.blame_leaves import of_leaf
 from shapetrace.diagnosis.problem import Spot
-from shapetrace.diagnosis.suspects import leaves, of_data
+from shapetrace.diagnosis.suspects import leaves, of_data, owner
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit
 
@@ -19,6 +19,15 @@ def blame_third(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
     for spot, other in ((right, left), (left, right)):
         if spot.tensor is None or spot.dim is None:
             continue
+        holder = owner(graph, spot.tensor)
+        if holder is not None:
+            origin = graph.origin(spot.tensor)
+            name = origin.name.rpartition(".")[2] if origin is not None else ""
+            reason = f"holds `{name}` of {spot.size}"
+            held = Culprit(
+                "module", holder, spot.dim, spot.size, other.size, reason=reason
+            )
+            found.append(held)
         for leaf in leaves(graph, spot.tensor, spot.dim):
             found += of_leaf(graph, leaf, spot.size, other.size, target=False)
         if not found and not graph.from_model(spot.tensor):

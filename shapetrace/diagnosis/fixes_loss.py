@@ -9,6 +9,7 @@ from math import prod
 import torch
 
 from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.departed import BY_CLASS
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.fixes_layer import other_images
@@ -46,7 +47,8 @@ def for_loss(desk: Desk) -> Found:
     yield from _orders(desk, prediction, target)
     yield from _widths(desk, prediction, target)
     yield from every_step(desk, prediction, target)
-    picked = _picked_too(desk, prediction, target)
+    picked = _picked_too(desk, prediction, target, "target")
+    picked = picked or _picked_too(desk, target, prediction, "prediction")
     if picked is not None:
         yield picked
     else:
@@ -57,24 +59,26 @@ def for_loss(desk: Desk) -> Found:
 
 
 def _picked_too(
-    desk: Desk, prediction: TensorRef, target: TensorRef
+    desk: Desk, picked: TensorRef, whole: TensorRef, about: str
 ) -> Candidate | None:
-    """The prediction's rows were picked by a mask or by indices: the same rows of the
-    target."""
-    call = desk.graph.producer(prediction.id)
+    """The rows of one side were picked by a mask or by indices: the same rows of the
+    other."""
+    call = desk.graph.producer(picked.id)
     if not isinstance(call, FunctionCall) or not call.direct or call.name != "getitem":
         return None
     index, line = call.args[1], find(call.source)
-    if not isinstance(index, TensorRef) or line is None or not target.shape:
+    if not isinstance(index, TensorRef) or line is None or not whole.shape:
         return None
-    if call.inputs[0].shape[:1] != target.shape[:1] or not prediction.shape:
+    if call.inputs[0].shape[:1] != whole.shape[:1] or not picked.shape:
         return None
     if not isinstance(line.tree, ast.Subscript):
         return None
-    shape = (*prediction.shape[:1], *target.shape[1:])
+    shape = (*picked.shape[:1], *whole.shape[1:])
     text = f"{{}}[{line.text(line.tree.slice)}]"
     edit = Edit(text, lambda t: t.new_empty(shape), "picks the same rows")
-    return desk.edit(target, edit, "target")
+    if about == "prediction":
+        about = "target"  # whose index it is that the other side lacks
+    return desk.edit(whole, edit, about)
 
 
 def _types(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
@@ -103,7 +107,9 @@ def _types(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
 def _ranks(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
     """Dimensions of size 1 dropped or added, several joined into one."""
     refs = [(target, True), (prediction, False)]
-    for ref, is_target in refs:
+    level = len(prediction.shape) == len(target.shape)
+    alike = level and desk.problem.call.name not in BY_CLASS
+    for ref, is_target in refs if not alike else ():  # or they would only broadcast
         about = desk.about_data(ref.id, target=is_target)
         for dim in reversed(range(len(ref.shape))):
             if ref.shape[dim] == 1 and (dim or desk.problem.kind != "rank"):
@@ -185,8 +191,9 @@ def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
             continue  # predictions are not to be dropped
         if at == 1 and not indices and desk.blames("module"):
             continue
-        if dim == 0 and size % max(a[0], 1) == 0 and _is_product(desk, target):
-            continue  # several labels a sample, flattened: no surplus of samples
+        longer = (target, dim) if size > a[at] else (prediction, at)
+        if _is_made(desk, *longer, at=dim):
+            continue  # features of a layer; several labels a sample, flattened
         if size > a[at]:
             about = desk.about_data(target.id, target=True)
             yield desk.edit(target, edits.cut(dim, a[at], len(b)), about)
@@ -195,9 +202,12 @@ def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
             yield desk.edit(prediction, edit, _maker(desk, prediction))
 
 
-def _is_product(desk: Desk, target: TensorRef) -> bool:
-    end = desk.graph.trail(target.id, 0).end
-    return end.origin is not None and end.origin.how == "product"
+def _is_made(desk: Desk, ref: TensorRef, dim: int, *, at: int) -> bool:
+    """Whether a size is a layer's width, or was joined by a view: a part of it means
+    nothing."""
+    end = desk.graph.trail(ref.id, dim).end
+    joined = end.origin is not None and end.origin.how == "product"
+    return joined or at > 0 and end.kind == "parameter"
 
 
 def _range(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:

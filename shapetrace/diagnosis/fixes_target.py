@@ -24,8 +24,9 @@ def undone(
     if call is None or line is None or not call.outputs:
         return
     node = line.argument("args[0]", is_method(call))
-    if node is None:
-        return
+    picks = call.name == "getitem" and isinstance(call.args[1], TensorRef)
+    if node is None or picks:
+        return  # rows picked by a mask are meant
     shape = call.inputs[0].shape
     repair = Repair(edits={call.outputs[0].id: Edit("", lambda t: t.new_empty(shape))})
     words = f"leaves `{call.name}` out: the target keeps its shape {shape}"

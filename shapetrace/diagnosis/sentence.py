@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shapetrace.diagnosis.class_dim import wants_indices
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.lineage import Graph
 from shapetrace.signatures import argument_name, is_loss, loss_input, loss_target
@@ -48,6 +49,9 @@ def _clash(graph: Graph, problem: Problem) -> str:
             f"{left.size} elements do not fit the asked shape, whose sizes multiply to "
             f"{right.size}"
         )
+    if kind == "dtype" and wants_indices(graph, problem.call):
+        given = _attribute(graph, right, kind)
+        return f"the target is {given}, class indices are int64"
     if kind in ("dtype", "device"):
         own, other = (_attribute(graph, spot, kind) for spot in (left, right))
         what = "element types" if kind == "dtype" else "devices"
