@@ -243,3 +243,15 @@ def test_no_fix_makes_two_columns_broadcast_silently():
     model, y = nn.Linear(4, 1), torch.randn(5, 1)
     found = failure(model, lambda: ((model(torch.randn(8, 4)) - y) ** 2).mean())
     assert not any("squeeze" in fix.line for fix in found.fixes)
+
+
+def test_a_short_last_batch_is_not_met_with_its_own_number():
+    model, ones = nn.Linear(4, 1), torch.ones(10, 1)
+
+    def step():
+        for n in (10, 10, 7):
+            F.binary_cross_entropy_with_logits(model(torch.randn(n, 4)), ones)
+
+    found = failure(model, step)
+    assert found.culprits[0].kind == "target"
+    assert not any("[:7]" in fix.line for fix in found.fixes)

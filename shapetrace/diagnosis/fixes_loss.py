@@ -187,7 +187,7 @@ def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
         if at >= len(a) or a[at] == size or a[:-1] == b:
             continue  # the last: classes that stand last are not to be cut
         blamed = desk.blames("target", "input") and size > a[at]
-        if dim == 0 and (joined or not blamed):
+        if dim == 0 and (joined or not blamed or _is_in_loop(desk)):
             continue  # predictions are not to be dropped
         if at == 1 and not indices and desk.blames("module"):
             continue
@@ -200,6 +200,16 @@ def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
         else:
             edit = edits.cut(at, size, len(a))
             yield desk.edit(prediction, edit, _maker(desk, prediction))
+
+
+def _is_in_loop(desk: Desk) -> bool:
+    """Whether an earlier batch went through the same line: a number that fits this one
+    would not have fitted that."""
+    call = desk.problem.call
+    return any(
+        other.source == call.source and other.name == call.name and other.outputs
+        for other in desk.graph.rec.functions
+    )
 
 
 def _is_made(desk: Desk, ref: TensorRef, dim: int, *, at: int) -> bool:
