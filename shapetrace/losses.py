@@ -84,6 +84,9 @@ def is_loss_like(graph: Graph, call: FunctionCall) -> bool:
     if not (is_elementwise(call.name) or call.name in _DISTANCES):
         return False  # joining, looking up and multiplying matrices compare nothing
     a, b = (graph.from_model(ref.id) for ref in call.inputs)
+    made = [graph.producer(ref.id) for ref in call.inputs]
+    if any(isinstance(one, FunctionCall) and is_loss(one.name) for one in made):
+        return False  # the weights of a loss that is not reduced
     return a != b
 
 

@@ -9,9 +9,10 @@ from shapetrace.diagnosis.suspects import (
     of_call,
     of_data,
     remark,
+    source_size,
 )
 from shapetrace.lineage import Graph, Hop
-from shapetrace.records import Culprit, FunctionCall
+from shapetrace.records import Culprit, FunctionCall, TensorRef
 
 
 def of_leaf(
@@ -64,10 +65,12 @@ def moved_batch(graph: Graph, mine: Leaf, other: Leaf) -> Culprit | None:
         return None
     for hop in mine.hops:
         call = hop.call
-        if not isinstance(call, FunctionCall) or not call.direct or not call.inputs:
-            continue
+        if hop.origin.how == "product":
+            return None  # joined with others, a batch of one among them
         source = graph.source_ids(call, hop.origin)
         if source and source[0][1] != hop.dim:
+            if not isinstance(call, FunctionCall) or not call.direct:
+                return None
             size = graph.size(hop.tensor, hop.dim)
             return of_call(
                 graph,
@@ -86,5 +89,37 @@ def moved_batch(graph: Graph, mine: Leaf, other: Leaf) -> Culprit | None:
 def odd_window(graph: Graph, windows: list[Hop]) -> Hop | None:
     """Of the convolutions and poolings behind a size, the oldest that did not scale by
     a whole number: an encoder and its decoder part there."""
-    uneven = [hop for hop in windows if is_uneven(graph, hop)]
+    before = [source_size(graph, hop) for hop in windows]
+    after = [graph.size(hop.tensor, hop.dim) for hop in windows]
+    undone: set[int] = set()
+    for newer, made in enumerate(after):
+        for older in range(newer + 1, len(before)):
+            if before[older] == made:  # padded, then cut back by a convolution
+                undone.update(range(newer, older + 1))
+    uneven = [
+        hop
+        for place, hop in enumerate(windows)
+        if place not in undone and is_uneven(graph, hop)
+    ]
     return uneven[-1] if uneven else None
+
+
+def stacked(
+    graph: Graph, mine: Leaf, target: TensorRef, wanted: int
+) -> Culprit | None:
+    """Tensors that the user stacked in front of the batch, which the target counts in
+    another dimension."""
+    for call in [hop.call for hop in mine.hops] + [mine.end.call]:
+        if not isinstance(call, FunctionCall) or call.name != "stack":
+            continue
+        if not call.direct or mine.size not in target.shape[1:]:
+            continue
+        at = target.shape.index(mine.size, 1)
+        reason = (
+            f"puts its {mine.size} tensors in dim 0, where the batch of {wanted} is"
+            f" wanted; the target has the {mine.size} in dim {at}"
+        )
+        return of_call(
+            graph, call, dim=0, size=mine.size, expected=wanted, reason=reason
+        )
+    return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from shapetrace.diagnosis.blame_leaves import moved_batch, odd_window, of_leaf
+from shapetrace.diagnosis.blame_leaves import moved_batch, odd_window, of_leaf, stacked
+from shapetrace.diagnosis.blame_third import blame_third
 from shapetrace.diagnosis.class_dim import class_dim, permuted
+from shapetrace.diagnosis.departed import BY_CLASS, departed, wanted_target
 from shapetrace.diagnosis.order import blame_order
 from shapetrace.diagnosis.rewrite import is_own
 from shapetrace.diagnosis.problem import Problem, Spot
@@ -24,9 +26,7 @@ from shapetrace.diagnosis.suspects import (
 from shapetrace.lineage import Graph, Trail
 from shapetrace.losses import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
-
-#: losses whose target holds class indices, with a dimension less than the prediction
-_BY_CLASS = ("cross_entropy", "nll_loss", "multi_margin_loss", "ctc_loss")
+from shapetrace.signatures import is_loss
 
 
 def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:
@@ -39,9 +39,13 @@ def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         return [_target(graph, target), *_last_layer(graph, prediction)]
     if left.tensor == target.id and right.tensor == prediction.id:
         left, right = right, left
-    if right.tensor not in (target.id, prediction.id):
-        return _third(graph, left, right)
-    by_class = problem.call.name in _BY_CLASS
+    own = (target.id, prediction.id)
+    if right.tensor not in own and (right.tensor or left.tensor not in own):
+        return blame_third(graph, left, right)
+    by_class = problem.call.name in BY_CLASS
+    changed = _reshaped(graph, problem, prediction, target)
+    if changed:
+        return changed
     other_rank = len(prediction.shape) != len(target.shape) and not by_class
     if problem.kind == "rank" or other_rank:
         ranked = _ranks(graph, problem, prediction, target, left, right)
@@ -62,6 +66,20 @@ def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         if arranged:
             return [*arranged, _target(graph, target)]
     return _sizes(graph, problem, prediction, target, left, right)
+
+
+def _reshaped(
+    graph: Graph, problem: Problem, prediction: TensorRef, target: TensorRef
+) -> list[Culprit]:
+    """A target that had the shape which is wanted, before a line of the user's."""
+    wanted = wanted_target(prediction, problem.call.name)
+    call = departed(graph, target.id, wanted)
+    if call is None or graph.from_model(target.id):
+        return []
+    reason = f"has shape {target.shape} since `{call.name}` at {call.source}"
+    reason += f"; before that it had {wanted}, which fits"
+    cause = of_call(graph, call, reason=f"makes {target.shape} of {wanted}")
+    return [_target(graph, target, reason=reason), cause]
 
 
 def _target(
@@ -94,24 +112,6 @@ def _last_layer(graph: Graph, prediction: TensorRef) -> list[Culprit]:
     return []
 
 
-def _third(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
-    """Neither is the target: class weights, a variance, a second embedding."""
-    found: list[Culprit] = []
-    for spot, other in ((right, left), (left, right)):
-        if spot.tensor is None or spot.dim is None:
-            continue
-        for leaf in leaves(graph, spot.tensor, spot.dim):
-            found += of_leaf(graph, leaf, spot.size, other.size, target=False)
-        if not found and not graph.from_model(spot.tensor):
-            found.append(of_data(graph, spot.tensor, dim=spot.dim, size=spot.size))
-    ids = [spot.tensor for spot in (right, left) if spot.tensor is not None]
-    shapes = [graph.tensors[tensor].shape for tensor in ids]
-    if found and len(shapes) == 2 and len(shapes[0]) > len(shapes[1]):
-        note = f"{shapes[0]} has a dimension of {right.size} that {shapes[1]} has not"
-        found[0] = replace(found[0], reason=f"{found[0].reason}; {note}")
-    return found
-
-
 def _ranks(
     graph: Graph,
     problem: Problem,
@@ -135,6 +135,14 @@ def _ranks(
                 f"{prediction.shape} has not"
             ),
         )
+        if graph.from_model(target.id):
+            makers = [
+                culprit
+                for leaf in leaves(graph, target.id, right.dim)
+                for culprit in of_leaf(graph, leaf, size, None, target=True)
+            ]
+            if makers:
+                return [*makers, *_last_layer(graph, prediction)]
         gone = removed(graph, prediction.id, size)
         if gone is not None and (size > 1 or right.dim == 0 and gone[0].direct):
             call, how = gone
@@ -154,7 +162,7 @@ def _ranks(
     if left.dim is None or left.dim >= len(prediction.shape):
         return []
     size = prediction.shape[left.dim]
-    makers: list[Culprit] = []
+    makers = []
     found = leaves(graph, prediction.id, left.dim)
     for leaf in found:
         makers += of_leaf(graph, leaf, size, None, target=False)
@@ -169,7 +177,8 @@ def _ranks(
     )
     width = all(leaf.end.kind == "parameter" for leaf in found)
     # a target that the model itself gave is no data to be believed
-    if size == 1 or width and not graph.from_model(target.id):
+    alone = left.dim == 0 and all(leaf.end.kind == "data" for leaf in found)
+    if size == 1 or (width or alone) and not graph.from_model(target.id):
         return [missing, *makers]
     return [*makers, missing]
 
@@ -259,7 +268,8 @@ def _sizes(
             for c in of_leaf(graph, leaf, left.size, None, target=False)
         ]
         return [*merged, *made, *wrong]
-    if len(own) == 1 and len(others) == 1:
+    if len(own) == len(others):
+        # where several differ (height and width), the first stands for all
         return _pair(graph, own[0], others[0], left, right, wrong)
     merged = _merger(graph, own, left, right)
     made = [
@@ -302,17 +312,37 @@ def _merger(graph: Graph, own: list[Leaf], left: Spot, right: Spot) -> list[Culp
     return []
 
 
+def _taken_before(graph: Graph, leaf: Leaf) -> FunctionCall | None:
+    """An earlier loss that took the same layer's output with labels."""
+    for call in graph.rec.functions:
+        prediction, target = sides(graph, call) if is_loss(call.name) else (None, None)
+        if call.outputs is None or prediction is None or target is None:
+            continue
+        for dim in range(len(prediction.shape)):
+            end = graph.trail(prediction.id, dim).end
+            if end.tensor == leaf.end.tensor and not graph.from_model(target.id):
+                return call
+    return None
+
+
 def _pair(
     graph: Graph, mine: Leaf, other: Leaf, left: Spot, right: Spot, wrong: list[Culprit]
 ) -> list[Culprit]:
     """One factor against one factor."""
     moved = moved_batch(graph, mine, other)
+    if moved is None and left.dim == 0 and right.tensor is not None:
+        moved = stacked(graph, mine, graph.tensors[right.tensor], other.size)
     if moved is not None:
         return [moved, *wrong]
     makers = of_leaf(graph, mine, mine.size, other.size, target=False)
     theirs = of_leaf(graph, other, other.size, mine.size, target=True)
     if mine.end.kind == "parameter":
         assert right.tensor is not None
+        taken = _taken_before(graph, mine)
+        if taken is not None and other.end.kind == "parameter" and theirs:
+            note = f"; {taken.name} at {taken.source} took the {mine.size}"
+            first = replace(theirs[0], reason=theirs[0].reason + note)
+            return [first, *makers, *theirs[1:]]
         if wrong and not graph.tensors[right.tensor].dtype.is_floating_point:
             # class numbers where the loss wants one value a prediction
             return [*wrong, *makers, *theirs]

@@ -42,11 +42,12 @@ def blame_range(graph: Graph, problem: Problem) -> Iterable[Culprit]:
         left.tensor,
         target=problem.loss,
         size=size,
-        expected=limit,
         reason=reason,
     )
     if problem.loss:
         yield data
+        if span[0] < 0:
+            return  # no number of classes has a class below 0
         if right is not None and right.tensor is not None and right.dim is not None:
             found = leaves(graph, right.tensor, right.dim)
             yield from producers(graph, found, right, Spot(None, None, span[1] + 1))
@@ -93,6 +94,9 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     if "more than 1 value per channel" in message and problem.layer is not None:
         yield from _one_value(graph, problem.layer, call.inputs[0])
         return
+    if problem.loss and _is_about_target(message):
+        yield from blame_loss(graph, problem)
+        return
     around = graph.module_of(problem.layer or call)
     given = list(returned(graph, around, message))
     yield from given
@@ -106,9 +110,6 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
                         graph, ref.id, reason=f"comes in as {spelled(ref.shape)}"
                     )
                 break
-        return
-    if problem.loss:
-        yield from blame_loss(graph, problem)
         return
     yield of_call(graph, call, reason="raised")
     yield from enclosing(graph, call, "encloses the call that raised")
@@ -136,6 +137,11 @@ def _one_value(
             size=graph.size(end.tensor, end.dim),
             reason="has a batch of 1 (drop_last=True leaves the last one out)",
         )
+
+
+def _is_about_target(message: str) -> bool:
+    """Whether a message of PyTorch's that no rule reads speaks of the labels."""
+    return "target" in message.lower() or "label" in message.lower()
 
 
 def _too_small(graph: Graph, problem: Problem) -> Iterable[Culprit]:

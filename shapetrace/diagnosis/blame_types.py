@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shapetrace.diagnosis.class_dim import wants_indices
 from shapetrace.diagnosis.clash import Problem, Spot
 from shapetrace.diagnosis.makers import enclosing
 from shapetrace.diagnosis.outliers import at_home
@@ -24,6 +25,8 @@ def blame_unlike(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     assert odd.tensor is not None
     own = _attribute(graph, odd, kind)
     wanted = _attribute(graph, against, kind) if against is not None else problem.name
+    if kind == "dtype" and wants_indices(graph, problem.call):
+        wanted = "int64"
     reason = f"is {own}, {wanted} is wanted"
     takes = problem.layer
     mine = ""

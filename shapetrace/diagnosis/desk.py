@@ -14,6 +14,7 @@ from shapetrace.diagnosis.problem import Problem
 from shapetrace.diagnosis.rewrite import Line, find, is_own, suffixed
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.lineage import Graph
+from shapetrace.losses import sides
 from shapetrace.records import (
     Culprit,
     FunctionCall,
@@ -157,14 +158,23 @@ class Desk:
             return Candidate(
                 line.with_part(node, text), edit.words, line.source, repair, about
             )
-        name = "target" if about == "target" else "x"
-        if self.problem.loss and about != "target":
-            name = "prediction"
+        name = self._role(ref)
         text = f"{name} = {suffixed(name, None, edit.text)}"
         words = edit.words
         if where is not None and is_own(where):
             words += f"; before {where}, by the name it has there"
         return Candidate(text, words, None, repair, about)
+
+    def _role(self, ref: TensorRef) -> str:
+        """What a tensor is called where the line that names it is not to be seen."""
+        if not self.problem.loss:
+            return "x"
+        prediction, target = sides(self.graph, self.problem.call)
+        if target is not None and target.id == ref.id:
+            return "target"
+        if prediction is not None and prediction.id == ref.id:
+            return "prediction"
+        return _name(self.problem.call, ref) or "x"
 
     # -- a module, where it is built -------------------------------------------------
 

@@ -9,9 +9,11 @@ from math import prod
 import torch
 
 from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.departed import BY_CLASS
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.fixes_layer import other_images
+from shapetrace.diagnosis.fixes_target import one_hot_rows, reweighted, undone
 from shapetrace.diagnosis.order import arranger, reorder
 from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, shorter_before
 from shapetrace.diagnosis.rewrite import find
@@ -34,6 +36,10 @@ def for_loss(desk: Desk) -> Found:
         yield from _range(desk, prediction, target)
         return
     yield from _types(desk, prediction, target)
+    yield from undone(desk, prediction, target)
+    yield from reweighted(desk, prediction)
+    if desk.problem.call.name in _BY_CLASS:
+        yield from one_hot_rows(desk, prediction, target)
     for ref in (prediction, target):
         yield from kept_squeeze(desk, ref)
         yield from keep_batch(desk, ref)
@@ -41,7 +47,8 @@ def for_loss(desk: Desk) -> Found:
     yield from _orders(desk, prediction, target)
     yield from _widths(desk, prediction, target)
     yield from every_step(desk, prediction, target)
-    picked = _picked_too(desk, prediction, target)
+    picked = _picked_too(desk, prediction, target, "target")
+    picked = picked or _picked_too(desk, target, prediction, "prediction")
     if picked is not None:
         yield picked
     else:
@@ -52,24 +59,26 @@ def for_loss(desk: Desk) -> Found:
 
 
 def _picked_too(
-    desk: Desk, prediction: TensorRef, target: TensorRef
+    desk: Desk, picked: TensorRef, whole: TensorRef, about: str
 ) -> Candidate | None:
-    """The prediction's rows were picked by a mask or by indices: the same rows of the
-    target."""
-    call = desk.graph.producer(prediction.id)
+    """The rows of one side were picked by a mask or by indices: the same rows of the
+    other."""
+    call = desk.graph.producer(picked.id)
     if not isinstance(call, FunctionCall) or not call.direct or call.name != "getitem":
         return None
     index, line = call.args[1], find(call.source)
-    if not isinstance(index, TensorRef) or line is None or not target.shape:
+    if not isinstance(index, TensorRef) or line is None or not whole.shape:
         return None
-    if call.inputs[0].shape[:1] != target.shape[:1] or not prediction.shape:
+    if call.inputs[0].shape[:1] != whole.shape[:1] or not picked.shape:
         return None
     if not isinstance(line.tree, ast.Subscript):
         return None
-    shape = (*prediction.shape[:1], *target.shape[1:])
+    shape = (*picked.shape[:1], *whole.shape[1:])
     text = f"{{}}[{line.text(line.tree.slice)}]"
     edit = Edit(text, lambda t: t.new_empty(shape), "picks the same rows")
-    return desk.edit(target, edit, "target")
+    if about == "prediction":
+        about = "target"  # whose index it is that the other side lacks
+    return desk.edit(whole, edit, about)
 
 
 def _types(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
@@ -98,7 +107,9 @@ def _types(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
 def _ranks(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
     """Dimensions of size 1 dropped or added, several joined into one."""
     refs = [(target, True), (prediction, False)]
-    for ref, is_target in refs:
+    level = len(prediction.shape) == len(target.shape)
+    alike = level and desk.problem.call.name not in BY_CLASS
+    for ref, is_target in refs if not alike else ():  # or they would only broadcast
         about = desk.about_data(ref.id, target=is_target)
         for dim in reversed(range(len(ref.shape))):
             if ref.shape[dim] == 1 and (dim or desk.problem.kind != "rank"):
@@ -176,16 +187,37 @@ def _lengths(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:
         if at >= len(a) or a[at] == size or a[:-1] == b:
             continue  # the last: classes that stand last are not to be cut
         blamed = desk.blames("target", "input") and size > a[at]
-        if dim == 0 and (joined or not blamed):
+        if dim == 0 and (joined or not blamed or _is_in_loop(desk)):
             continue  # predictions are not to be dropped
         if at == 1 and not indices and desk.blames("module"):
             continue
+        longer = (target, dim) if size > a[at] else (prediction, at)
+        if _is_made(desk, *longer, at=dim):
+            continue  # features of a layer; several labels a sample, flattened
         if size > a[at]:
             about = desk.about_data(target.id, target=True)
             yield desk.edit(target, edits.cut(dim, a[at], len(b)), about)
         else:
             edit = edits.cut(at, size, len(a))
             yield desk.edit(prediction, edit, _maker(desk, prediction))
+
+
+def _is_in_loop(desk: Desk) -> bool:
+    """Whether an earlier batch went through the same line: a number that fits this one
+    would not have fitted that."""
+    call = desk.problem.call
+    return any(
+        other.source == call.source and other.name == call.name and other.outputs
+        for other in desk.graph.rec.functions
+    )
+
+
+def _is_made(desk: Desk, ref: TensorRef, dim: int, *, at: int) -> bool:
+    """Whether a size is a layer's width, or was joined by a view: a part of it means
+    nothing."""
+    end = desk.graph.trail(ref.id, dim).end
+    joined = end.origin is not None and end.origin.how == "product"
+    return joined or at > 0 and end.kind == "parameter"
 
 
 def _range(desk: Desk, prediction: TensorRef, target: TensorRef) -> Found:

@@ -31,7 +31,7 @@ def find_problem(graph: Graph, call: FunctionCall) -> Problem:
         if first.kind in ("numel", "divisible"):
             kind = "numel"
         left, right = _spot(call, first.left), _spot(call, first.right)
-        if loss and kind == "rank":
+        if loss and kind == "rank" and not _is_third(graph, call, left, right):
             return _loss_rank(graph, call, layer, found)
         return Problem(kind, call, layer, left, right, first.name, loss, found)
     told = _RANK.search(message)
@@ -111,6 +111,13 @@ def from_module(graph: Graph, module: ModuleCall) -> FunctionCall | None:
 def _spot(call: FunctionCall, side: Side) -> Spot:
     tensor = None if side.input is None else call.inputs[side.input].id
     return Spot(tensor, side.dim, side.size, side.name, side.input)
+
+
+def _is_third(graph: Graph, call: FunctionCall, *spots: Spot) -> bool:
+    """Whether neither prediction nor target has the wrong number of dimensions."""
+    own = [ref.id for ref in sides(graph, call) if ref is not None]
+    odd = [spot.tensor for spot in spots if spot.tensor is not None]
+    return any(tensor not in own for tensor in odd)
 
 
 def _loss_rank(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shapetrace.diagnosis.class_dim import wants_indices
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.lineage import Graph
 from shapetrace.signatures import argument_name, is_loss, loss_input, loss_target
@@ -47,6 +48,9 @@ def _clash(graph: Graph, problem: Problem) -> str:
         return ", ".join(sides)
     if kind == "numel":
         return _elements(graph, left, right)
+    if kind == "dtype" and wants_indices(graph, problem.call):
+        given = _attribute(graph, right, kind)
+        return f"the target is {given}, class indices are int64"
     if kind in ("dtype", "device"):
         own, other = (_attribute(graph, spot, kind) for spot in (left, right))
         what = "element types" if kind == "dtype" else "devices"
@@ -75,7 +79,8 @@ def _elements(graph: Graph, left: Spot, right: Spot) -> str:
 def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> str:
     spots = [s for s in (left, right) if s is not None and s.tensor is not None]
     shapes = [graph.tensors[s.tensor].shape for s in spots if s.tensor is not None]
-    if problem.loss and len(shapes) == 2 and right is not None:
+    third = any(operand(problem, spot).startswith("`") for spot in spots)
+    if problem.loss and len(shapes) == 2 and right is not None and not third:
         wanted = left.size if left.dim is None else right.size
         return (
             f"the prediction has shape {shapes[0]}, the target {shapes[1]}; "

@@ -87,9 +87,9 @@ def _part(
         if made is None:
             return None
         new = replace(made, index=call.index)
-    access = rest
+    access = rest.replace("'", '"')
     if layer is None or not _is_dict(desk, layer):
-        access = re.sub(r"^\['(\w+)'\]", r".\1", rest)
+        access = re.sub(r'^\["(\w+)"\]', r".\1", access)
     text = line.with_part(node, suffixed(line.text(node), node, "{}" + access))
     words = f"hands on {access.lstrip('.')} of it, a tensor {ref.shape}"
     about = "input"

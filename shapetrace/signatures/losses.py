@@ -18,7 +18,10 @@ _CE = "input, target, weight, size_average, ignore_index, reduce, reduction"
 _TARGETS = ("target", "targets")
 _PREDICTIONS = ("input", "log_probs", "input1", "anchor")
 #: losses whose rule is in Python
-_RULED = ("cross_entropy", "gaussian_nll_loss", "triplet_margin_loss")
+_RULED = (
+    *("cross_entropy", "gaussian_nll_loss", "triplet_margin_loss"),
+    "margin_ranking_loss",
+)
 
 
 @functools.cache
@@ -130,6 +133,25 @@ def triplet(b: Bound) -> Answer:
     return answer
 
 
+@rule(
+    "margin_ranking_loss",
+    "input1 input2 target margin size_average reduce reduction",
+)
+def margin_ranking(b: Bound) -> Answer:
+    """Three tensors of one number of dimensions, that broadcast."""
+    operands = [b.need(name) for name in ("input1", "input2", "target")]
+    first = operands[0]
+    left = Side(first.pos, None, len(first.shape), "input1")
+    wrong = [
+        Conflict("rank", name, left, Side(op.pos, None, len(op.shape), name))
+        for op, name in zip(operands[1:], ("input2", "target"))
+        if len(op.shape) != len(first.shape)
+    ]
+    if wrong:
+        return Answer(conflicts=wrong)
+    return _scalar_unless_none(b, spread(b, operands))
+
+
 @functools.cache
 def loss_names() -> frozenset[str]:
     """Every function that is a loss."""
@@ -148,6 +170,8 @@ def _params(name: str) -> dict[str, int]:
         return {param: i for i, param in enumerate(_CE.split(", "))}
     if name == "gaussian_nll_loss":
         return {"input": 0, "target": 1}
+    if name == "margin_ranking_loss":
+        return {"input1": 0, "target": 2}
     if name == "triplet_margin_loss":
         return {"anchor": 0}
     return signatures(name)[0].params
