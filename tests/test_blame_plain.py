@@ -157,5 +157,5 @@ def pooled_dict(self, x):
 def test_a_value_of_a_dict_is_taken_by_its_key():
     model = Runs(pooled_dict, inner=Named(), pool=nn.AdaptiveAvgPool1d(1))
     found = failure(model, torch.randn(2, 3, 4))
-    assert found.fixes[0].line == "return self.pool(self.inner(x)['out'])"
+    assert found.fixes[0].line == 'return self.pool(self.inner(x)["out"])'
     assert found.fixes[0].status == "verified"

@@ -9,10 +9,9 @@ from typing import Any
 
 from shapetrace.diagnosis.desk import Candidate, Desk, names_its_input
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.returned import handed_on
 from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.tryout import Repair
-from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import module_function
 
 Found = Iterator[Candidate | None]
@@ -88,7 +87,7 @@ def _part(
             return None
         new = replace(made, index=call.index)
     access = rest.replace("'", '"')
-    if layer is None or not _is_dict(desk, layer):
+    if not _is_dict(desk, ref.id):
         access = re.sub(r'^\["(\w+)"\]', r".\1", access)
     text = line.with_part(node, suffixed(line.text(node), node, "{}" + access))
     words = f"hands on {access.lstrip('.')} of it, a tensor {ref.shape}"
@@ -98,11 +97,15 @@ def _part(
     return Candidate(text, words, line.source, Repair(calls={call.index: new}), about)
 
 
-def _is_dict(desk: Desk, layer: ModuleCall) -> bool:
-    """Whether a container is a dict of Python's, whose values are no attributes."""
-    made = handed_on(desk.graph, layer)
-    kind = made.output_type.partition("(")[0] if made is not None else ""
-    return kind in ("dict", "OrderedDict", "defaultdict")
+def _is_dict(desk: Desk, tensor: int) -> bool:
+    """Whether the container that a module handed on with a tensor in it is a dict of
+    Python's, whose values are no attributes."""
+    kinds = [
+        call.output_type.partition("(")[0]
+        for call in desk.graph.rec.calls
+        if any(ref.id == tensor for ref in call.outputs or ())
+    ]
+    return any(kind in ("dict", "OrderedDict", "defaultdict") for kind in kinds)
 
 
 def _single(
