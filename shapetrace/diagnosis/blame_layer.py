@@ -154,7 +154,7 @@ def _odd_part(graph: Graph, found: tuple[Leaf, ...], right: Spot) -> Part | None
         return None
     hops = [hop for hop in changers(graph, found[0].hops) if hop.origin.how == "sum"]
     ranked = parts(graph, hops[0], right.size) if len(hops) == 1 else []
-    return ranked[0] if ranked and ranked[0].evidence else None
+    return ranked[0] if ranked and ranked[0].firm else None
 
 
 def _is_image_like(channels: int) -> bool:

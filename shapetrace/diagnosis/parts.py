@@ -17,6 +17,8 @@ class Part(NamedTuple):
     wanted: int
     #: what tells that this is the one
     evidence: str = ""
+    #: whether that is the like of its layer, not the widths of the model alone
+    firm: bool = False
 
 
 def parts(graph: Graph, hop: Hop, wanted: int) -> list[Part]:
@@ -42,7 +44,7 @@ def parts(graph: Graph, hop: Hop, wanted: int) -> list[Part]:
             continue
         told = None if name is None else usual(graph, ends[at].tensor, ends[at].dim)
         evidence = told[1] if told is not None and told[0] == fits else ""
-        found.append(Part(source, size, fits, evidence))
+        found.append(Part(source, size, fits, evidence, bool(evidence)))
     lone = [part for part in found if not part.evidence and _is_lone(graph, part)]
     if len(lone) == 1 and not any(part.evidence for part in found):
         at = found.index(lone[0])
