@@ -242,3 +242,48 @@ def test_of_samples_that_are_stacked_the_odd_one_is_named():
     found = failure(nn.Identity(), items, then=torch.stack)
     assert first(found)[0] in ("input", "target")
     assert found.culprits[0].size == 2
+
+
+class Remembers(nn.Module):
+    """Carries the state of one batch on to the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 8, batch_first=True)
+        self.state = None
+
+    def forward(self, x):
+        out, state = self.lstm(x, self.state)
+        self.state = tuple(part.detach() for part in state)
+        return out
+
+
+def test_a_state_kept_from_an_earlier_batch_is_called_so():
+    model = Remembers()
+    with pytest.raises(RuntimeError):
+        with shapetrace.trace(model) as t:
+            model(torch.ones(16, 3, 4))
+            model(torch.ones(5, 3, 4))
+    found = t.failure.culprits[0]
+    assert (found.kind, found.name) == ("module", "lstm")
+    assert "the 16 is kept from an earlier batch (test_blame.py:" in found.reason
+
+
+class Flat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 16, 5)
+        self.head = nn.Linear(400, 10)
+
+    def forward(self, x):
+        return self.head(self.conv(x).view(-1, 400))
+
+
+def test_no_layer_is_made_as_wide_as_the_batch():
+    found = failure(
+        Flat(),
+        torch.ones(25, 1, 8, 8),
+        then=lambda out: F.cross_entropy(out, torch.zeros(25, dtype=torch.long)),
+    )
+    assert first(found) == ("function", "view")
+    assert not [fix for fix in found.fixes if "25" in fix.line]

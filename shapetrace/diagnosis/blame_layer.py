@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from math import prod
 
 from shapetrace.diagnosis.blame_other import blame_unknown
-from shapetrace.diagnosis.earlier import changed_part, taken_before
+from shapetrace.diagnosis.earlier import changed_part, kept_from, taken_before
+from shapetrace.diagnosis.flattened import batch_joined, flat_too_late, regrouped_in
 from shapetrace.diagnosis.makers import holds, of_part, producers, spelled
 from shapetrace.diagnosis.misfit import misfit
 from shapetrace.diagnosis.order import pooled_away, turned_axes
@@ -58,6 +58,9 @@ def blame_layer(
     if right.tensor is not None and not holds(graph, right):
         other = _second_operand(graph, problem, left, right)
         both = f"is given {left.size} and {right.size} for one dimension"
+        kept = kept_from(graph, problem, right.tensor)
+        if kept is not None:
+            both += f": the {right.size} is kept from an earlier batch ({kept})"
         wants = replace(wants, expected=None, reason=both)
         swapped = problem.layer is not None and any(
             culprit.name == problem.layer.name for culprit in other
@@ -68,13 +71,13 @@ def blame_layer(
     batch = unbatched(graph, problem.call) or _unbatched(graph, left.tensor)
     if batch is not None:
         first.append(batch)
-    regrouped = _regrouped(graph, found, left, right)
+    regrouped = regrouped_in(graph, found, left, right)
     if regrouped is not None:
         first.append(regrouped)
-    mixed = None if first else _batch_joined(graph, left, right)
+    mixed = None if first else batch_joined(graph, left, right)
     if mixed is not None:
         first.append(mixed)
-    little = _flat_too_late(graph, left, right)
+    little = flat_too_late(graph, left, right)
     if little is not None:
         first.append(little)
     joined = _joined_elsewhere(graph, left, right)
@@ -231,93 +234,6 @@ def _unbatched(graph: Graph, tensor: int) -> Culprit | None:
                 ),
             )
     return None
-
-
-def _regrouped(
-    graph: Graph, found: tuple[Leaf, ...], left: Spot, right: Spot
-) -> Culprit | None:
-    """A view that took part of the batch (or of another dimension) into this one."""
-    for leaf in found:
-        for hop in changers(graph, leaf.hops):
-            if hop.origin.how not in ("product", "split", "argument"):
-                continue
-            call = hop.call
-            if not isinstance(call, FunctionCall) or not call.inputs:
-                continue
-            taken = [dim for _, dim in graph.source_ids(call, hop.origin)]
-            size = graph.size(hop.tensor, hop.dim)
-            if (
-                0 in taken
-                and len(taken) > 1
-                and size == call.inputs[0].shape[0] * right.size
-            ):
-                return of_call(
-                    graph,
-                    call,
-                    dim=hop.dim,
-                    size=size,
-                    expected=right.size,
-                    reason=(
-                        f"flattens the batch of {call.inputs[0].shape[0]} too; without"
-                        f" it {right.size} would be left"
-                    ),
-                )
-            if not call.direct:
-                continue
-            old, new = call.inputs[0].shape, graph.tensors[hop.tensor].shape
-            if hop.dim > 0 and old and new and old[0] != new[0] and old[0] > 1:
-                return of_call(
-                    graph,
-                    call,
-                    dim=hop.dim,
-                    size=graph.size(hop.tensor, hop.dim),
-                    expected=right.size,
-                    reason=(
-                        f"makes {spelled(new)} of {spelled(old)}: it regroups the first"
-                        " dimension"
-                    ),
-                )
-            return None
-    return None
-
-
-def _batch_joined(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
-    """A flatten that took the batch among the features, which would fit without it."""
-    assert left.tensor is not None and left.dim is not None
-    todo = [(left.tensor, left.dim)]
-    while todo:
-        trail = graph.trail(*todo.pop())
-        origin = trail.end.origin
-        if trail.end.kind != "branch" or origin is None or trail.end.call is None:
-            continue
-        if origin.how == "sum":
-            todo += trail.end.sources
-            continue
-        for source in trail.end.sources:
-            fits = graph.size(*source) * right.size == left.size
-            if fits and source[1] == 0 and graph.trail(*source).end.kind == "data":
-                size = graph.size(trail.end.tensor, trail.end.dim)
-                reason = f"takes the batch of {graph.size(*source)} into the {size}"
-                return of_call(
-                    graph, trail.end.call, dim=trail.end.dim, size=size, reason=reason
-                )
-    return None
-
-
-def _flat_too_late(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
-    """A flatten that left a dimension which with the others makes the wanted size."""
-    assert left.tensor is not None
-    shape = graph.tensors[left.tensor].shape
-    call = graph.producer(left.tensor)
-    if len(shape) < 3 or prod(shape[1:]) != right.size or call is None:
-        return None
-    if not call.inputs or len(call.inputs[0].shape) <= len(shape):
-        return None
-    before = spelled(call.inputs[0].shape)
-    reason = f"makes {spelled(shape)} of {before}; from dim 1 on it is {right.size}"
-    return of_call(
-        graph, call, dim=left.dim, size=left.size, expected=right.size, reason=reason
-    )
 
 
 def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:

@@ -6,7 +6,7 @@ from shapetrace.diagnosis.makers import holds, producers
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import leaves
 from shapetrace.lineage import Graph
-from shapetrace.records import Culprit
+from shapetrace.records import Culprit, Source
 
 
 def taken_before(
@@ -47,3 +47,14 @@ def changed_part(
     source, size, before = pairs[0]
     spot, wanted = Spot(*source, size), Spot(None, None, before)
     return producers(graph, leaves(graph, *source), spot, wanted)[:1]
+
+
+def kept_from(graph: Graph, problem: Problem, tensor: int) -> Source | None:
+    """Where a tensor was made in an earlier call of the model and kept since, as the
+    state of a recurrent layer is; None for what this call made or was given."""
+    made, top = graph.producer(tensor), problem.layer
+    if made is None or made.parent is None or top is None:
+        return None
+    while top.parent is not None:
+        top = graph.rec.calls[top.parent]
+    return made.source if made.order < top.order else None

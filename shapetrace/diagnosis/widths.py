@@ -58,10 +58,15 @@ def producers(desk: Desk, spot: Spot, wanted: int) -> Iterator[Candidate | None]
     if spot.tensor is None or spot.dim is None or wanted < 1:
         return
     size = graph.size(spot.tensor, spot.dim)
-    for leaf in leaves(graph, spot.tensor, spot.dim):
+    found = leaves(graph, spot.tensor, spot.dim)
+    # with samples among the factors, no width of a layer is to be the number of samples
+    mixed = len(found) > 1 and any(
+        leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in found
+    )
+    for leaf in found:
         if not leaf.size:
             continue
-        if leaf.end.kind == "parameter":
+        if leaf.end.kind == "parameter" and not mixed:
             name = owner(graph, leaf.end.tensor)
             info = graph.rec.modules.get(name or "")
             other = size // leaf.size
