@@ -287,3 +287,22 @@ def test_no_layer_is_made_as_wide_as_the_batch():
     )
     assert first(found) == ("function", "view")
     assert not [fix for fix in found.fixes if "25" in fix.line]
+
+
+class Spectrum(nn.Module):
+    """The frequencies of a transform stand before its frames."""
+
+    def __init__(self):
+        super().__init__()
+        self.mel = nn.Linear(33, 8)
+
+    def forward(self, wave):
+        window = torch.ones(64)
+        return self.mel(torch.stft(wave, 64, window=window, return_complex=True).abs())
+
+
+def test_an_input_in_another_layout_is_told_so_and_turned():
+    found = failure(Spectrum(), torch.ones(2, 400))
+    assert "the input has its 33 in dim 1, not in dim 2" in found.culprits[0].reason
+    assert ".abs().transpose(1, 2)" in found.fixes[0].line
+    assert found.fixes[0].status == "verified"

@@ -151,10 +151,8 @@ def _counts(call: FunctionCall, need: Need | None) -> Counts:
         func = _resolve(call.qualname)
         if func is not None:
             return _repeat(func, call, need)
-    # Not to be had on the meta device (its result depends on values), or an argument
-    # was not kept: then only torch's list of formulas can tell.
-    except Exception:
-        pass
+    except Exception:  # its result depends on values, or an argument was not kept
+        pass  # then only torch's list of formulas can tell
     if _is_free(call.name):
         return _NONE, _NONE
     return _UNKNOWN, _UNKNOWN if need else _NONE

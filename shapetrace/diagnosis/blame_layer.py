@@ -148,6 +148,10 @@ def blame_layer(
         ):
             return [*first, *prepared[:1], data, wants]
         return [*first, wants, *prepared[:1], data]
+    if not first and not graph.from_model(left.tensor):
+        layout = _layout((0, *shape[1:]), left, right)
+        if layout:
+            wants = replace(wants, reason=f"{wants.reason}; the input {layout}")
     return [*first, wants, *made_by]
 
 
