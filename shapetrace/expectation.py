@@ -343,7 +343,7 @@ def _fixes(
     line = f"self.{name} = {built}" if name and not name.isdigit() else built
     direct = len(trail.hops) == 1 and isinstance(end.call, FunctionCall)
     tried = direct and _gives(graph, end.call, info, note, dim, found.expected)
-    where = definition(graph, info.name)
+    where = definition(graph.rec, info.name)
     return (Fix(line, "verified" if tried else "untried", where=where),)
 
 

@@ -110,7 +110,7 @@ def built(
     text = text or constructor(info, **changes)
     if text is None:
         return None
-    line, place = placed(scene.graph, info, text)
+    line, place = placed(scene.graph.rec, info, text)
     return Fix(line, detail=note, where=place)
 
 

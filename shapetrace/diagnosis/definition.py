@@ -9,42 +9,41 @@ import linecache
 import sys
 
 from shapetrace.diagnosis.rewrite import is_own
-from shapetrace.lineage import Graph
-from shapetrace.records import Source
+from shapetrace.records import Recording, Source
 
 
-def definition(graph: Graph, name: str) -> Source | None:
+def definition(rec: Recording, name: str) -> Source | None:
     """The place of the constructor's call that made module `name`; None if not sure:
     assigned twice, in a loop, by a helper, in an installed library's file, or on a line
     that builds several modules."""
     owner, _, attribute = name.rpartition(".")
-    info = graph.rec.modules.get(owner)
+    info = rec.modules.get(owner)
     if info is None or not name:
         return None
     holder = owner.rpartition(".")[0] if attribute.isdigit() else owner
-    if _shared(graph, holder):
+    if _shared(rec, holder):
         return None
     if attribute.isdigit():
         if info.type != "Sequential":
             return None
-        return _entry(graph, owner, int(attribute), info.qualname)
-    node, file = _assigned(graph, owner, attribute)
+        return _entry(rec, owner, int(attribute), info.qualname)
+    node, file = _assigned(rec, owner, attribute)
     return None if node is None else _source(node, file)
 
 
-def _shared(graph: Graph, owner: str) -> bool:
+def _shared(rec: Recording, owner: str) -> bool:
     """Whether the class of the owner has other instances: its line builds them all."""
-    modules = graph.rec.modules
+    modules = rec.modules
     kind = modules[owner].qualname if owner in modules else ""
     return sum(info.qualname == kind for info in modules.values()) > 1
 
 
-def _entry(graph: Graph, owner: str, position: int, qualname: str) -> Source | None:
+def _entry(rec: Recording, owner: str, position: int, qualname: str) -> Source | None:
     """One entry of `self.features = nn.Sequential(a, b, c)`."""
     above, _, attribute = owner.rpartition(".")
     if not owner or attribute.isdigit() or qualname != _SEQUENTIAL:
         return None
-    node, file = _assigned(graph, above, attribute)
+    node, file = _assigned(rec, above, attribute)
     if not isinstance(node, ast.Call) or not _is_sequential(node.func):
         return None
     if position >= len(node.args):
@@ -63,9 +62,9 @@ def _is_sequential(func: ast.expr) -> bool:
     return name == "Sequential"
 
 
-def _assigned(graph: Graph, owner: str, attribute: str) -> tuple[ast.expr | None, str]:
+def _assigned(rec: Recording, owner: str, attribute: str) -> tuple[ast.expr | None, str]:
     """The value of the one assignment `self.<attribute> = …` in the owner's class."""
-    info = graph.rec.modules.get(owner)
+    info = rec.modules.get(owner)
     if info is None:
         return None, ""
     home, _, name = info.qualname.rpartition(".")
@@ -76,7 +75,7 @@ def _assigned(graph: Graph, owner: str, attribute: str) -> tuple[ast.expr | None
     if isinstance(kind, type):
         file, tree = _class_source(kind)
     else:
-        file, tree = _by_name(graph, owner, name)
+        file, tree = _by_name(rec, owner, name)
     if tree is None:
         return None, ""
     found = [
@@ -115,19 +114,20 @@ def _class_source(kind: type) -> tuple[str, ast.ClassDef | None]:
     return file, _class_node(file, kind.__qualname__, code and code.co_firstlineno)
 
 
-def _by_name(graph: Graph, owner: str, name: str) -> tuple[str, ast.ClassDef | None]:
+def _by_name(rec: Recording, owner: str, name: str) -> tuple[str, ast.ClassDef | None]:
     """A class defined inside a function cannot be reached: the file of a call that its
     forward made is asked for a class of that name."""
-    for call in graph.rec.functions:
-        module = graph.module_of(call)
-        if module is None or module.name != owner or not call.direct:
+    for call in rec.functions:
+        if call.parent is None or not call.direct:
+            continue
+        if rec.calls[call.parent].name != owner:
             continue
         if call.source is not None:
             file = call.source.file
             return file, _class_node(file, name, call.source.line)
-    for child in graph.rec.calls:
+    for child in rec.calls:
         if child.parent is not None and child.source is not None:
-            if graph.rec.calls[child.parent].name == owner:
+            if rec.calls[child.parent].name == owner:
                 return child.source.file, _class_node(
                     child.source.file, name, child.source.line
                 )

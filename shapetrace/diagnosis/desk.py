@@ -199,11 +199,11 @@ class Desk:
         """The line that puts `text` where the module is built."""
         repair = None if new is None else Repair(modules={info.name: new})
         about = f"module:{info.name}"
-        line, place = placed(self.graph, info, text)
+        line, place = placed(self.graph.rec, info, text)
         return Candidate(line, words, place, repair, about)
 
     def path(self, name: str) -> str:
-        return module_path(self.graph, name)
+        return module_path(self.graph.rec, name)
 
     # -- a function's call ------------------------------------------------------------
 

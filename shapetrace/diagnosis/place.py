@@ -9,17 +9,16 @@ import torch
 
 from shapetrace.diagnosis.definition import definition
 from shapetrace.diagnosis.rewrite import find
-from shapetrace.lineage import Graph
-from shapetrace.records import ModuleInfo, Source
+from shapetrace.records import ModuleInfo, Recording, Source
 
 
-def placed(graph: Graph, info: ModuleInfo, text: str) -> tuple[str, Source | None]:
+def placed(rec: Recording, info: ModuleInfo, text: str) -> tuple[str, Source | None]:
     """The user's line with `text` in place of the constructor of a module, spelled as
     it was there, and where it is; an assignment by the module's path where the line is
     not known."""
-    line = find(definition(graph, info.name))
+    line = find(definition(rec, info.name))
     if line is None or not isinstance(line.tree, ast.Call):
-        return f"{module_path(graph, info.name)} = {text}", None
+        return f"{module_path(rec, info.name)} = {text}", None
     own = line.text(line.tree.func)
     made = text.partition("(")[0]
     if own.endswith(info.type) and made == f"nn.{info.type}":
@@ -29,11 +28,11 @@ def placed(graph: Graph, info: ModuleInfo, text: str) -> tuple[str, Source | Non
     return line.around(text), line.source
 
 
-def module_path(graph: Graph, name: str) -> str:
+def module_path(rec: Recording, name: str) -> str:
     """`model.classifier[1]`, with the user's own name of the model if seen."""
-    root = next((r for r in graph.rec.roots if r and name.startswith(r + ".")), "")
+    root = next((r for r in rec.roots if r and name.startswith(r + ".")), "")
     text = "model"
-    for call in graph.rec.calls:
+    for call in rec.calls:
         if call.name == root:
             line = find(call.source)
             if line is not None and isinstance(line.tree, ast.Call):
@@ -43,7 +42,7 @@ def module_path(graph: Graph, name: str) -> str:
     inner = name[len(root) + 1 :] if root else name
     above = root
     for part in inner.split(".") if inner else ():
-        info = graph.rec.modules.get(above)
+        info = rec.modules.get(above)
         if part.isdigit() and not _by_key(info):
             text += f"[{part}]"
         elif part.isidentifier():

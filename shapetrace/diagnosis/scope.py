@@ -4,11 +4,11 @@ has the first size of the forward's argument `x`."""
 from __future__ import annotations
 
 import ast
-import linecache
 
+from shapetrace.diagnosis.arguments import arguments
 from shapetrace.diagnosis.rewrite import find
 from shapetrace.lineage import End, Graph
-from shapetrace.records import FunctionCall, Source
+from shapetrace.records import FunctionCall
 
 
 def sized_from(graph: Graph, end: End) -> tuple[int, int] | None:
@@ -50,24 +50,3 @@ def _name_and_dim(node: ast.expr | None) -> tuple[str, int] | None:
         return None
     number = dim.value
     return (whole.value.id, number) if type(number) is int and number >= 0 else None
-
-
-def arguments(made: FunctionCall) -> list[str]:
-    """The arguments of the function in which a call stands, `self` left out."""
-    return arguments_at(made.source)
-
-
-def arguments_at(source: Source | None) -> list[str]:
-    """The same for a place in the user's code."""
-    if source is None:
-        return []
-    try:
-        tree = ast.parse("".join(linecache.getlines(source.file)))
-    except SyntaxError:  # a notebook's cell with magic commands
-        return []
-    found: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            if node.lineno <= source.line <= (node.end_lineno or node.lineno):
-                found = [arg.arg for arg in node.args.args if arg.arg != "self"]
-    return found

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from shapetrace.diagnosis.returned import children
-from shapetrace.diagnosis.scope import arguments_at
+from shapetrace.diagnosis.arguments import arguments_at
 from shapetrace.lineage import Graph
 from shapetrace.records import CallError, ModuleCall, Source
 
