@@ -20,7 +20,7 @@ import torch
 from tabulate import tabulate
 from torch.overrides import TorchFunctionMode
 
-from shapetrace.calibration import calibrate
+from shapetrace.recording.overhead import calibrate
 
 _NUMBER, _REPEAT = 20_000, 7
 

@@ -26,7 +26,7 @@ from shapetrace.records import (
     ModuleCall,
     TensorRef,
 )
-from shapetrace.tracing import Trace, load, trace
+from shapetrace.trace import Trace, load, trace
 
 if TYPE_CHECKING:
     from shapetrace.comparison import Comparison, compare

@@ -58,7 +58,7 @@ class Analyses(ABC):
     def losses(self) -> tuple[FunctionCall, ...]:
         """The loss calls, and the calls that made a custom loss `.backward()` was
         called on."""
-        from shapetrace.losses import losses
+        from shapetrace.lineage.loss_calls import losses
 
         return self._once("losses", lambda _: losses(self._graph))
 
@@ -84,7 +84,7 @@ class Analyses(ABC):
     @property
     def broadcasts(self) -> tuple[Broadcast, ...]:
         """Every implicit expansion of the batch."""
-        from shapetrace.losses import broadcast_ledger
+        from shapetrace.lineage.loss_calls import broadcast_ledger
 
         return self._once("broadcasts", lambda _: broadcast_ledger(self._graph))
 

@@ -16,7 +16,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import NoReturn
 
 from shapetrace.errors import ReportError
-from shapetrace.tracing import Trace, load, trace
+from shapetrace.trace import Trace, load, trace
 
 #: where our own frames come from
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep

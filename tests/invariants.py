@@ -17,9 +17,9 @@ def check_invariants(rec: Recording) -> None:
             made[ref.id] = function.order
     for function in rec.functions:
         for ref in function.inputs:
-            assert ref.id in rec.origins or made[ref.id] < function.order, (
-                f"{function.name} uses {ref}, which nothing made"
-            )
+            assert (
+                ref.id in rec.origins or made[ref.id] < function.order
+            ), f"{function.name} uses {ref}, which nothing made"
         if function.parent is not None:
             parent = rec.calls[function.parent]
             assert parent.order < function.order < parent.end_order

@@ -112,9 +112,7 @@ class Builder:
             above = self.calls[call.parent]
             self.calls[call.parent] = replace(above, self_ns=above.self_ns - total)
 
-    def call(
-        self, name: str, given: Shape, made: Shape, own_ns: int = 100_000
-    ) -> int:
+    def call(self, name: str, given: Shape, made: Shape, own_ns: int = 100_000) -> int:
         index = self.enter(name, given)
         self.leave(made, own_ns=own_ns)
         return index

@@ -14,11 +14,9 @@ PACKAGE = Path(__file__).parents[1] / "shapetrace"
 
 #: from the first to the last: each may import those before it, and its own files
 LAYERS = """
-    errors records source tensors clocks extensions device memory backward
-    events tape module_calls function_calls recorder names snapshot replay limit extras
-    calibration roots signatures lineage
-    losses diagnosis expectation checks costs views comparison analyses reports tracing
-    distributed cli ipython pytest_plugin __main__ __init__
+    errors records source recording signatures lineage diagnosis checks costs views
+    comparison analyses reports trace
+    callbacks distributed cli ipython pytest_plugin __main__ __init__
 """.split()
 
 HEAVY = {"pandas", "tabulate", "matplotlib"}
@@ -102,10 +100,10 @@ def test_heavy_packages_are_imported_only_where_they_are_used(path):
 @pytest.mark.parametrize(
     "line",
     [
-        "import shapetrace.tracing",
-        "from shapetrace.tracing import Trace",
-        "from shapetrace import tracing",
-        "from shapetrace import trace",
+        "import shapetrace.trace",
+        "from shapetrace.trace import Trace",
+        "from shapetrace import analyses",
+        "from shapetrace import Trace",
         "from . import cli",
         "from .cli import main",
         "def f():\n    from shapetrace.views.text import table",

@@ -26,9 +26,7 @@ from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import DimOrigin
 
-VIEWS = frozenset(
-    "view reshape flatten unflatten view_as reshape_as ravel".split()
-)
+VIEWS = frozenset("view reshape flatten unflatten view_as reshape_as ravel".split())
 #: factories whose size is a count that the code states, not data's
 _COUNTERS = frozenset("arange linspace logspace eye tril_indices meshgrid".split())
 _DETACHED = frozenset("detach detach_ data".split())
@@ -150,9 +148,11 @@ class Axes:
                 if position < len(relation.outputs):
                     origins = relation.outputs[position]
                 self._dims[ref.id] = tuple(
-                    self._dim(call, ref, dim, origins[dim])
-                    if dim < len(origins)
-                    else _unknown(ref, dim)
+                    (
+                        self._dim(call, ref, dim, origins[dim])
+                        if dim < len(origins)
+                        else _unknown(ref, dim)
+                    )
                     for dim in range(len(ref.shape))
                 )
 
@@ -244,7 +244,8 @@ class Axes:
         if prod(a.size for a in atoms) != prod(ref.shape):  # view(dtype)
             return tuple(_unknown(ref, dim) for dim in range(len(ref.shape)))
         ones = [
-            axes for dim, axes in enumerate(self._dims[source.id])
+            axes
+            for dim, axes in enumerate(self._dims[source.id])
             if source.shape[dim] == 1
         ]
         result: list[tuple[Axis, ...]] = []

@@ -21,7 +21,7 @@ from shapetrace.records import (
     TensorRef,
 )
 from shapetrace.signatures import is_loss
-from shapetrace.source import text
+from shapetrace.source.place import text
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
 _MISFITS = frozenset(("sub", "rsub"))
@@ -276,9 +276,7 @@ def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
     return _report(scene, rule, call, tall, low, dim, low.shape[stretched[0]])
 
 
-def _outside(
-    scene: Scene, call: FunctionCall, tall: TensorRef, low: TensorRef
-) -> bool:
+def _outside(scene: Scene, call: FunctionCall, tall: TensorRef, low: TensorRef) -> bool:
     """Between the modules; or inside of one, where data meets a prediction."""
     if call.parent is None:
         return True

@@ -287,9 +287,11 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             call,
             message,
             culprits=[
-                culprit(scene, call, f"runs over dimension {dim} of size 1", dim, 1)
-                if call.name != "cross_entropy"
-                else None,
+                (
+                    culprit(scene, call, f"runs over dimension {dim} of size 1", dim, 1)
+                    if call.name != "cross_entropy"
+                    else None
+                ),
                 size_culprit(scene, ref.id, dim, "makes one feature"),
             ],
             fixes=fixes,

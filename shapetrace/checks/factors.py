@@ -84,7 +84,7 @@ def vague(group: list[Axis], order: tuple[tuple[int, ...], ...]) -> bool:
     anywhere, but for the layers and directions of a recurrent layer's states."""
     flat = [i for part in order for i in part]
     for place, i in enumerate(flat):
-        for j in flat[place + 1:]:
+        for j in flat[place + 1 :]:
             for factor in (group[i], group[j]):
                 if j < i and factor.size == 2:
                     if any(kind != "states" for kind, _, _ in factor.roots):

@@ -57,9 +57,7 @@ def _wider(scene: Scene, given: TensorRef, dim: int, size: int) -> Fix | str:
     return f"{layer.format(size)}  # the layer that makes dimension {dim}"
 
 
-def _whole(
-    scene: Scene, who: Culprit, key: str, given: TensorRef, dim: int
-) -> bool:
+def _whole(scene: Scene, who: Culprit, key: str, given: TensorRef, dim: int) -> bool:
     """Whether a dimension is all that a layer makes, not one part of it, as a gate."""
     info = scene.graph.rec.modules.get(who.name)
     return info is not None and info.attributes.get(key) == given.shape[dim]
@@ -78,9 +76,7 @@ def _meets(scene: Scene, call: FunctionCall, shape: tuple[int, ...]) -> bool:
     return False
 
 
-def label(
-    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef
-) -> str:
+def label(scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef) -> str:
     """What one operand is called beside the other."""
     raw = scene.is_raw_data(ref.id)
     if raw != scene.is_raw_data(other.id):
@@ -92,4 +88,4 @@ def label(
 
 
 def without(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
-    return shape[:dim] + shape[dim + 1:]
+    return shape[:dim] + shape[dim + 1 :]

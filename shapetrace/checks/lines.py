@@ -7,12 +7,12 @@ import ast
 from typing import Any
 
 from shapetrace.checks.scene import Scene
-from shapetrace.diagnosis.construct import constructor
 from shapetrace.diagnosis.desk import is_method
-from shapetrace.diagnosis.place import placed
-from shapetrace.diagnosis.rewrite import Line, find, suffixed
 from shapetrace.records import Fix, FunctionCall, TensorRef
 from shapetrace.signatures import is_loss
+from shapetrace.source.build_line import placed
+from shapetrace.source.constructor import constructor
+from shapetrace.source.line import Line, find, suffixed
 
 _SIMPLE = (ast.Name, ast.Attribute, ast.Call, ast.Subscript)
 

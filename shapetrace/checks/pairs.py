@@ -77,7 +77,7 @@ def one_for_all(loss: FunctionCall, ref: TensorRef, other: TensorRef) -> bool:
     core = ref.shape
     while core and core[0] == 1:
         core = core[1:]
-    if not core or other.shape[len(other.shape) - len(core):] != core:
+    if not core or other.shape[len(other.shape) - len(core) :] != core:
         return False
     # a batch of as many samples as there are classes may be either, but the target of
     # kl_div is a distribution
@@ -110,8 +110,7 @@ def _stretched_ones(one: TensorRef, two: TensorRef) -> list[int]:
 def _put_there(scene: Scene, ref: TensorRef, dim: int) -> bool:
     end = scene.graph.trail(ref.id, dim).end
     return (
-        end.kind == "new" and end.call is not None
-        and plain(end.call.name) in _PUTS_ONE
+        end.kind == "new" and end.call is not None and plain(end.call.name) in _PUTS_ONE
     )
 
 

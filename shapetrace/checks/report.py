@@ -159,4 +159,4 @@ def explain(
         for label, ref, odd in shapes
     ]
     silence = f"Where it is meant: # shapetrace: ignore[{found.code}]"
-    return "\n".join((head, *rows, *text[len(head):].splitlines()[1:], silence))
+    return "\n".join((head, *rows, *text[len(head) :].splitlines()[1:], silence))

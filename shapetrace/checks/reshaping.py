@@ -65,7 +65,7 @@ def _fix(scramble: Scramble) -> str:
     """The permute that gives the dimensions that order."""
     call = scramble.call
     made = (call.outputs or ())[0].shape
-    before, after = made[:scramble.dims[0]], made[scramble.dims[-1] + 1:]
+    before, after = made[: scramble.dims[0]], made[scramble.dims[-1] + 1 :]
     shape = (*before, *scramble.sizes, *after)
     flat = [i for part in scramble.order for i in part]
     dims = [*range(len(before)), *(len(before) + i for i in flat)]

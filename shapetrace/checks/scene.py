@@ -7,7 +7,7 @@ from functools import cached_property
 
 from shapetrace.checks.axes import DATA, PARAMETER, Axes
 from shapetrace.lineage import Graph
-from shapetrace.losses import prediction, target
+from shapetrace.lineage.loss_calls import prediction, target
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from shapetrace.checks.activations import argument, softmax_dim
-from shapetrace.checks.factors import Root
 from shapetrace.checks.batch import Batches
+from shapetrace.checks.factors import Root
 from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -36,9 +36,7 @@ def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"{call.name} normalises dimension {dim} of {given.shape}, which {holds} "
             "the batch: the samples compete with each other.",
             culprits=[culprit(scene, call, "runs over the batch", dim)],
-            fixes=[
-                along(scene, call, d) for d in dict.fromkeys((wide[-1], wide[0]))
-            ],
+            fixes=[along(scene, call, d) for d in dict.fromkeys((wide[-1], wide[0]))],
             shapes=[("input", given, dim)],
             way=(given.id, dim),
         )

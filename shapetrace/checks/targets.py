@@ -129,9 +129,7 @@ def dtype_promotion(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 culprit(scene, call, "promotes to float64"),
             ],
             fixes=[
-                operand(
-                    call, wide[0], "{}.float()", "x", "better where it is made"
-                )
+                operand(call, wide[0], "{}.float()", "x", "better where it is made")
             ],
             shapes=[("one", narrow[0], None), ("other", wide[0], None)],
             way=(wide[0].id, None),

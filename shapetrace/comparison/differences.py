@@ -242,9 +242,7 @@ def _of_pair(
         told.add((left.id, right.id))
         yield from _of_tensors(graphs, pair, left, right)
     if ended and (a.error is None) != (b.error is None):
-        old, new = (
-            call.error.type if call.error else "went well" for call in (a, b)
-        )
+        old, new = (call.error.type if call.error else "went well" for call in (a, b))
         yield _difference(graphs, pair, "error", old, new)
 
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from shapetrace.calibration import CACHE_BYTES
 from shapetrace.costs.flops import FlopCounter
 from shapetrace.costs.gradients import Need, backwards, tracked
+from shapetrace.recording.overhead import CACHE_BYTES
 from shapetrace.records import FunctionCall, ModuleCall, Recording, TensorRef
 
 Shapes = tuple[tuple[int, ...], ...]

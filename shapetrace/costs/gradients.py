@@ -51,9 +51,7 @@ def backwards(rec: Recording) -> Iterator[Needs]:
             given = [*call.args, *call.kwargs.values()]
             if len(given) >= 2:
                 towards = {ref.id for ref in _refs(given[1])}
-                yield _needed(
-                    producers, call, _refs(given[0]), tracked(rec, towards)
-                )
+                yield _needed(producers, call, _refs(given[0]), tracked(rec, towards))
 
 
 def _refs(value: Any) -> tuple[TensorRef, ...]:

@@ -25,7 +25,7 @@ from shapetrace.diagnosis.order import disordered
 from shapetrace.diagnosis.problem import Problem
 from shapetrace.diagnosis.ranks import blame_rank
 from shapetrace.lineage import Graph
-from shapetrace.losses import sides
+from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, ModuleCall
 
 _MOST = 3

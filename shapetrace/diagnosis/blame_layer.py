@@ -169,9 +169,7 @@ def _is_image_like(channels: int) -> bool:
     return channels in (1, 3, 4)
 
 
-def _demand(
-    graph: Graph, problem: Problem, label: str, left: Spot, right: Spot
-) -> str:
+def _demand(graph: Graph, problem: Problem, label: str, left: Spot, right: Spot) -> str:
     """What the consumer wants, by the signature's name, else by its table's."""
     origin = graph.origin(right.tensor) if right.tensor is not None else None
     if problem.layer is not None and tied(graph, problem.layer, right):

@@ -104,9 +104,7 @@ def odd_window(graph: Graph, windows: list[Hop]) -> Hop | None:
     return uneven[-1] if uneven else None
 
 
-def stacked(
-    graph: Graph, mine: Leaf, target: TensorRef, wanted: int
-) -> Culprit | None:
+def stacked(graph: Graph, mine: Leaf, target: TensorRef, wanted: int) -> Culprit | None:
     """Tensors that the user stacked in front of the batch, which the target counts in
     another dimension."""
     for call in [hop.call for hop in mine.hops] + [mine.end.call]:

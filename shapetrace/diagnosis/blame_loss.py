@@ -10,7 +10,6 @@ from shapetrace.diagnosis.blame_third import blame_third
 from shapetrace.diagnosis.class_dim import class_dim, permuted
 from shapetrace.diagnosis.departed import BY_CLASS, departed, wanted_target
 from shapetrace.diagnosis.order import blame_order
-from shapetrace.diagnosis.rewrite import is_own
 from shapetrace.diagnosis.problem import Problem, Spot
 from shapetrace.diagnosis.suspects import (
     Leaf,
@@ -24,9 +23,10 @@ from shapetrace.diagnosis.suspects import (
     removed,
 )
 from shapetrace.lineage import Graph, Trail
-from shapetrace.losses import sides
+from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
 from shapetrace.signatures import is_loss
+from shapetrace.source.line import is_own
 
 
 def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:

@@ -150,9 +150,7 @@ def _outvoted(problem: Problem, left: Spot, right: Spot) -> bool:
     if problem.call.name not in (*JOINS, "stack"):
         return False
     sizes = [
-        ref.shape[left.dim]
-        for ref in problem.call.inputs
-        if left.dim < len(ref.shape)
+        ref.shape[left.dim] for ref in problem.call.inputs if left.dim < len(ref.shape)
     ]
     return sizes.count(right.size) > 1 and sizes.count(left.size) == 1
 
@@ -278,9 +276,7 @@ def _wanted_next(graph: Graph, problem: Problem, left: Spot, right: Spot) -> int
     the left, -1 for the right, 0 where both or none."""
     module = graph.module_of(problem.call)
     inside = f"{module.name}." if module is not None and module.name else ""
-    takes = {
-        size for name, size in waiting(graph).items() if name.startswith(inside)
-    }
+    takes = {size for name, size in waiting(graph).items() if name.startswith(inside)}
     return (left.size in takes) - (right.size in takes)
 
 

@@ -115,9 +115,7 @@ def blame_unknown(graph: Graph, problem: Problem) -> Iterable[Culprit]:
     yield from enclosing(graph, call, "encloses the call that raised")
 
 
-def _one_value(
-    graph: Graph, layer: ModuleCall, ref: TensorRef
-) -> Iterable[Culprit]:
+def _one_value(graph: Graph, layer: ModuleCall, ref: TensorRef) -> Iterable[Culprit]:
     """Nothing to normalise: one sample, of which a pooling left one number."""
     yield of_module(
         layer,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shapetrace.diagnosis.class_dim import wants_indices
 from shapetrace.diagnosis.clash import Problem, Spot
+from shapetrace.diagnosis.class_dim import wants_indices
 from shapetrace.diagnosis.makers import enclosing
 from shapetrace.diagnosis.outliers import at_home
 from shapetrace.diagnosis.suspects import of_call, of_data, of_module, owner

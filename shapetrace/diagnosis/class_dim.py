@@ -6,7 +6,7 @@ from shapetrace.diagnosis.blame_leaves import of_leaf
 from shapetrace.diagnosis.problem import Problem
 from shapetrace.diagnosis.suspects import leaves, of_call
 from shapetrace.lineage import Graph
-from shapetrace.losses import sides
+from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
 
 
@@ -38,9 +38,7 @@ def class_dim(
     last = len(shape) - 1
     added = _pushed(graph, prediction, last)
     if added is not None:
-        reason = (
-            f"puts the {shape[last]} classes last; {problem.call.name} takes dim 1"
-        )
+        reason = f"puts the {shape[last]} classes last; {problem.call.name} takes dim 1"
         return [
             of_call(
                 graph,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 
-
 #: losses whose target holds class indices, with a dimension less than the prediction
 BY_CLASS = ("cross_entropy", "nll_loss", "multi_margin_loss", "ctc_loss")
 

@@ -7,14 +7,11 @@ import linecache
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shapetrace.diagnosis.construct import changed, constructor
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.place import module_path, placed
 from shapetrace.diagnosis.problem import Problem
-from shapetrace.diagnosis.rewrite import Line, find, is_own, suffixed
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.lineage import Graph
-from shapetrace.losses import sides
+from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import (
     Culprit,
     FunctionCall,
@@ -24,6 +21,9 @@ from shapetrace.records import (
     TensorRef,
 )
 from shapetrace.signatures import argument_name
+from shapetrace.source.build_line import module_path, placed
+from shapetrace.source.constructor import changed, constructor
+from shapetrace.source.line import Line, find, is_own, suffixed
 
 
 @dataclass(frozen=True, slots=True)

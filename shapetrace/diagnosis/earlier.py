@@ -9,9 +9,7 @@ from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Source
 
 
-def taken_before(
-    graph: Graph, problem: Problem, right: Spot
-) -> tuple[int, int] | None:
+def taken_before(graph: Graph, problem: Problem, right: Spot) -> tuple[int, int] | None:
     """The input, and its dimension, with which the same layer went well before: what it
     takes is then no mistake of its own."""
     if problem.layer is None or not holds(graph, right):
@@ -28,9 +26,7 @@ def taken_before(
     return None
 
 
-def changed_part(
-    graph: Graph, left: Spot, earlier: tuple[int, int]
-) -> list[Culprit]:
+def changed_part(graph: Graph, left: Spot, earlier: tuple[int, int]) -> list[Culprit]:
     """Of what was joined to the input, the one part that had another size when the
     layer took it before."""
     assert left.tensor is not None and left.dim is not None

@@ -8,12 +8,12 @@ from shapetrace.diagnosis.blame import blame
 from shapetrace.diagnosis.fixes import propose
 from shapetrace.diagnosis.plain import behind_forward, handed_on, in_forward
 from shapetrace.diagnosis.problem import Problem, find_problem, from_module
-from shapetrace.diagnosis.suspects import of_call
 from shapetrace.diagnosis.sentence import sentence
+from shapetrace.diagnosis.suspects import of_call
 from shapetrace.diagnosis.text import render
 from shapetrace.diagnosis.unexplained import unexplained, where_of
-from shapetrace.lineage import Call, Graph, GoodBatch, last_good, make_step, steps
-from shapetrace.losses import sides
+from shapetrace.lineage import Call, GoodBatch, Graph, last_good, make_step, steps
+from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import (
     CallError,
     Culprit,

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.rewrite import find
-from shapetrace.diagnosis.arguments import arguments
 from shapetrace.diagnosis.suspects import made_in_model
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.records import FunctionCall, ModuleCall
+from shapetrace.source.line import find
+from shapetrace.source.scope import arguments
 
 _FACTORIES = ("zeros", "ones", "randn", "rand", "empty", "full")
 

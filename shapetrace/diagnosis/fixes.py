@@ -60,9 +60,7 @@ def propose(
         # modules that nobody blames
         last = max(found[0][0][1], len(order))
         found = [
-            (key, fix)
-            for key, fix in found
-            if fix.status != "moved" and key[1] <= last
+            (key, fix) for key, fix in found if fix.status != "moved" and key[1] <= last
         ]
     return tuple(fix for _, fix in found[:_MOST])
 

@@ -15,7 +15,6 @@ from shapetrace.diagnosis.factories import sized_by_input
 from shapetrace.diagnosis.fixes_layer import blamed_width, moved
 from shapetrace.diagnosis.joins import JOINS, other_dim
 from shapetrace.diagnosis.letters import relettered
-from shapetrace.diagnosis.outliers import at_home
 from shapetrace.diagnosis.order import (
     arranger,
     misplaced,
@@ -23,13 +22,14 @@ from shapetrace.diagnosis.order import (
     reorder,
     wanted_order,
 )
+from shapetrace.diagnosis.outliers import at_home
 from shapetrace.diagnosis.ranks import BY_INDEX
 from shapetrace.diagnosis.regroup import fuller, keep_batch, kept_squeeze, other_view
-from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.tryout import Repair, with_inputs
 from shapetrace.diagnosis.values import container
 from shapetrace.diagnosis.widths import is_width, producers
 from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.source.line import find, suffixed
 
 Found = Iterator[Candidate | None]
 _PRODUCTS = ("matmul", "mm", "bmm", "baddbmm")

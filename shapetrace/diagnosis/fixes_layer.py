@@ -10,19 +10,19 @@ from math import prod
 import torch
 
 from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.construct import constructor
 from shapetrace.diagnosis.desk import Candidate, Desk
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.factories import sized_by_input
-from shapetrace.diagnosis.joins import blamed_join
 from shapetrace.diagnosis.fixes_rank import for_rank
+from shapetrace.diagnosis.joins import blamed_join
 from shapetrace.diagnosis.order import pooled_away, turned_axes
 from shapetrace.diagnosis.regroup import flat_instead
-from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.suspects import leaves
 from shapetrace.diagnosis.values import container, table
 from shapetrace.diagnosis.widths import intake, producers, width_name
 from shapetrace.records import ModuleCall, ModuleInfo, TensorRef
+from shapetrace.source.constructor import constructor
+from shapetrace.source.line import find
 
 Found = Iterator[Candidate | None]
 #: usual sizes of images, small ones first

@@ -16,12 +16,12 @@ from shapetrace.diagnosis.fixes_layer import other_images
 from shapetrace.diagnosis.fixes_target import one_hot_rows, reweighted, undone
 from shapetrace.diagnosis.order import arranger, reorder
 from shapetrace.diagnosis.regroup import keep_batch, kept_squeeze, shorter_before
-from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.sequence import every_step
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.diagnosis.widths import producers
-from shapetrace.losses import sides
+from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.source.line import find
 
 Found = Iterator[Candidate | None]
 _BY_CLASS = ("cross_entropy", "nll_loss")

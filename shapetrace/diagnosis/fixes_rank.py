@@ -14,9 +14,7 @@ from shapetrace.records import ModuleInfo, TensorRef
 Found = Iterator[Candidate | None]
 
 
-def for_rank(
-    desk: Desk, info: ModuleInfo, ref: TensorRef, wanted: int | None
-) -> Found:
+def for_rank(desk: Desk, info: ModuleInfo, ref: TensorRef, wanted: int | None) -> Found:
     """`wanted`: how many channels the layer takes."""
     rank, about = len(ref.shape), desk.about_data(ref.id)
     like = sibling(info.type, rank)

@@ -8,10 +8,10 @@ from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.departed import departed, wanted_target
 from shapetrace.diagnosis.desk import Candidate, Desk, is_method, method
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.tryout import Repair
-from shapetrace.losses import sides
+from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.source.line import find
 
 
 def undone(

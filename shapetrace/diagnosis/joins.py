@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.ahead import waiting
 from shapetrace.diagnosis.desk import Candidate, Desk
-from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.source.line import find
 
 Found = Iterator[Candidate | None]
 JOINS = ("cat", "concat", "concatenate")

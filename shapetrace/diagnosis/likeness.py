@@ -88,8 +88,7 @@ def likes_of(graph: Graph, name: str) -> list[ModuleInfo]:
     return [
         theirs
         for other, theirs in graph.rec.modules.items()
-        if other != name
-        and theirs.type == info.type
+        if other != name and theirs.type == info.type
         # neighbours in one nn.Sequential are not alike
         and other.rpartition(".")[2] == name.rpartition(".")[2]
         and pattern(other) == form

@@ -9,11 +9,11 @@ from math import isqrt
 from typing import Any
 
 from shapetrace.diagnosis.clash import Problem
-from shapetrace.diagnosis.construct import changed
 from shapetrace.diagnosis.suspects import Place, of_call, remark
 from shapetrace.diagnosis.tryout import Repair, Trial
 from shapetrace.lineage import End, Graph, Hop
 from shapetrace.records import Culprit, ModuleCall, ModuleInfo
+from shapetrace.source.constructor import changed
 
 #: tries for one failure, the newest windows first
 _MOST = 24

@@ -68,9 +68,7 @@ def blame_order(graph: Graph, *tensors: int) -> list[Culprit]:
     return []
 
 
-def placements(
-    shape: tuple[int, ...], other: tuple[int, ...]
-) -> list[tuple[int, ...]]:
+def placements(shape: tuple[int, ...], other: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Where the dimensions of a shape could stand among the more of another, sizes
     and order kept, other than at its end; those that take in the last come first."""
     rank, more = len(shape), len(other)

@@ -10,7 +10,7 @@ import torch
 
 from shapetrace.diagnosis.clash import Problem, Spot
 from shapetrace.lineage import Graph
-from shapetrace.losses import is_loss_like, sides
+from shapetrace.lineage.loss_calls import is_loss_like, sides
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import argument_name
 

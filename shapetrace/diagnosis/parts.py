@@ -71,9 +71,7 @@ def _is_lone(graph: Graph, part: Part) -> str:
     return f"{part.wanted} is a width of {few(fit)}, {part.size} of no other layer"
 
 
-def _flat(
-    graph: Graph, sources: tuple[tuple[int, int], ...]
-) -> list[tuple[int, int]]:
+def _flat(graph: Graph, sources: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
     """The sizes of a sum; where one is itself a sum, those that it is of."""
     found = []
     for source in sources:

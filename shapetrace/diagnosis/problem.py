@@ -7,7 +7,7 @@ import re
 from shapetrace.diagnosis.clash import Kind, Problem, Spot, is_part
 from shapetrace.diagnosis.outliers import other_devices, other_types, out_of_range
 from shapetrace.lineage import Graph
-from shapetrace.losses import is_loss_like, sides
+from shapetrace.lineage.loss_calls import is_loss_like, sides
 from shapetrace.records import FunctionCall, ModuleCall
 from shapetrace.signatures import Conflict, Side, conflicts, inner_function
 

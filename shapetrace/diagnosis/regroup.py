@@ -8,12 +8,12 @@ from math import prod
 
 from shapetrace.diagnosis.blame_view import asked
 from shapetrace.diagnosis.clash import Spot
-from shapetrace.diagnosis.construct import constructor
 from shapetrace.diagnosis.desk import Candidate, Desk, method
 from shapetrace.diagnosis.tryout import Repair
-from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.widths import is_width, producers
 from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.source.constructor import constructor
+from shapetrace.source.line import find, suffixed
 
 Found = Iterator[Candidate | None]
 _VIEWS = ("view", "reshape", "flatten")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from shapetrace.diagnosis.clash import is_part
-from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.suspects import of_module
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Fix, ModuleCall
+from shapetrace.source.line import find, suffixed
 
 #: how Python and torch name the type that was no tensor
 _TYPES = re.compile(

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.desk import Candidate, Desk
-from shapetrace.diagnosis.rewrite import find
 from shapetrace.diagnosis.suspects import owner
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.source.line import find
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
 

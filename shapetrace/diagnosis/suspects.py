@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from shapetrace.diagnosis.factory_size import sized_from
 from shapetrace.diagnosis.likeness import is_apart, is_unlike, varies
-from shapetrace.diagnosis.scope import sized_from
 from shapetrace.lineage import Call, End, Graph, Hop, Trail, describe
 from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
 from shapetrace.signatures import DimOrigin

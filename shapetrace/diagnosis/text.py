@@ -11,7 +11,7 @@ from shapetrace.diagnosis.sentence import first_line, operand
 from shapetrace.diagnosis.suspects import data_name
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Diagnosis, Fix, Step
-from shapetrace.source import segment
+from shapetrace.source.place import segment
 
 _WIDTH = 100
 _STEPS = 8  # of a way back; what is between them is counted

@@ -23,7 +23,6 @@ import torch
 from shapetrace.diagnosis.ahead import ahead, clash_text, doubt
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.problem import Problem
-from shapetrace.diagnosis.rewrite import find
 from shapetrace.lineage import Graph, describe
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, Opaque, TensorRef
 from shapetrace.signatures import (
@@ -35,6 +34,7 @@ from shapetrace.signatures import (
     predict,
 )
 from shapetrace.signatures.probe import resolve
+from shapetrace.source.line import find
 
 #: elements in all inputs of a call that is really made
 _SMALL = 1 << 17

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 
 from shapetrace.diagnosis.returned import children
-from shapetrace.diagnosis.arguments import arguments_at
 from shapetrace.lineage import Graph
 from shapetrace.records import CallError, ModuleCall, Source
+from shapetrace.source.scope import arguments_at
 
 _MANY = re.compile(r"too many values to unpack \(expected (\d+)(?:, got (\d+))?\)")
 _FEW = re.compile(

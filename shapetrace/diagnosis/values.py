@@ -9,10 +9,10 @@ from typing import Any
 
 from shapetrace.diagnosis.desk import Candidate, Desk, names_its_input
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.rewrite import find, suffixed
 from shapetrace.diagnosis.tryout import Repair
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import module_function
+from shapetrace.source.line import find, suffixed
 
 Found = Iterator[Candidate | None]
 _HEAD = re.compile(r"(args\[\d+\]|kwargs\['\w+'\])(.+)")

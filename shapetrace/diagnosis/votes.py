@@ -195,9 +195,7 @@ def _peers(graph: Graph, tensor: int, dim: int) -> list[dict[str, int]]:
     ]
 
 
-def _shapes(
-    graph: Graph, names: list[str], path: str
-) -> dict[str, tuple[int, ...]]:
+def _shapes(graph: Graph, names: list[str], path: str) -> dict[str, tuple[int, ...]]:
     """The shapes of one parameter or buffer, by the modules that have it."""
     modules = graph.rec.modules
     return {

@@ -246,9 +246,7 @@ class Graph:
         first, last, rest = found
         return replace(origin, sources=origin.sources[slice(first, last + 1)]), rest
 
-    def _end(
-        self, tensor: int, dim: int, call: Call, origin: DimOrigin
-    ) -> End | None:
+    def _end(self, tensor: int, dim: int, call: Call, origin: DimOrigin) -> End | None:
         how = origin.how
         sources = self.source_ids(call, origin)
         if how == "parameter":

@@ -33,9 +33,7 @@ class End:
     `sources`) or "unknown". `call` is the call that begins it, if any.
     """
 
-    kind: Literal[
-        "parameter", "data", "argument", "new", "values", "branch", "unknown"
-    ]
+    kind: Literal["parameter", "data", "argument", "new", "values", "branch", "unknown"]
     tensor: int
     dim: int
     call: Call | None = None

@@ -11,7 +11,7 @@ from typing import Any
 from shapetrace.lineage.graph import Graph
 from shapetrace.lineage.hops import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
-from shapetrace.source import segment
+from shapetrace.source.place import segment
 
 
 @dataclass(frozen=True, slots=True)

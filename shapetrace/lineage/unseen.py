@@ -79,9 +79,7 @@ def bridge(call: FunctionCall) -> Relation:
     """The dimensions as a reshape would relate them, each of them a guess."""
     told = relate(replace(call, name="reshape", qualname="torch.Tensor.reshape"))
     return Relation(
-        tuple(
-            tuple(replace(dim, sure=False) for dim in dims) for dims in told.outputs
-        ),
+        tuple(tuple(replace(dim, sure=False) for dim in dims) for dims in told.outputs),
         {},
         guessed=True,
     )

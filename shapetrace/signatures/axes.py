@@ -281,9 +281,7 @@ def diag_embed(b: Bound) -> Answer:
     last = len(op.shape) - 1
     offset = b.integer("offset", 0)
     size = op.shape[last] + abs(offset)
-    square = (
-        of("window", op.pos, last, size) if offset else same(op.pos, last, size)
-    )
+    square = of("window", op.pos, last, size) if offset else same(op.pos, last, size)
     places = {wrap(b.integer("dim1", -2), rank), wrap(b.integer("dim2", -1), rank)}
     rest = iter(all_same(op.pos, op.shape)[:-1])
     return Answer([[square if d in places else next(rest) for d in range(rank)]])

@@ -121,7 +121,7 @@ class Bound:
 
     def rest(self, name: str) -> tuple[Any, ...]:
         """The arguments from that parameter on: `view(2, 3)` and `view((2, 3))`."""
-        found: Any = self.call.args[self.index[name]:]
+        found: Any = self.call.args[self.index[name] :]
         if not found:
             found = self.value(name, ())
         elif len(found) == 1:

@@ -69,8 +69,11 @@ def randint(b: Bound) -> Answer:
     return _told(b, b.call.kwargs.get("size", lists[0] if lists else None))
 
 
-@rule("randperm eye hann_window hamming_window blackman_window bartlett_window "
-      "kaiser_window", "n m")
+@rule(
+    "randperm eye hann_window hamming_window blackman_window bartlett_window "
+    "kaiser_window",
+    "n m",
+)
 def counted(b: Bound) -> Answer:
     """So many; `eye` is a matrix."""
     n = b.integer("n", b.call.kwargs.get("window_length"))
@@ -101,8 +104,11 @@ def linspace(b: Bound) -> Answer:
     return Answer([[made("argument", steps, f"steps={steps}")]])
 
 
-@rule("tensor as_tensor asarray from_numpy frombuffer scalar_tensor new_tensor "
-      "sparse_coo_tensor", "data")
+@rule(
+    "tensor as_tensor asarray from_numpy frombuffer scalar_tensor new_tensor "
+    "sparse_coo_tensor",
+    "data",
+)
 def from_data(b: Bound) -> Answer:
     """The shape of the data: as recorded."""
     outputs = b.call.outputs

@@ -323,7 +323,7 @@ def take_along_dim(b: Bound) -> Answer:
             dims.append(same(index.pos, d, index.shape[d]))
             continue
         parts = [
-            (o.pos, d, o.shape[d:d + 1], name)
+            (o.pos, d, o.shape[d : d + 1], name)
             for o, name in ((op, "input"), (index, "indices"))
         ]
         dims += broadcast(answer, parts)
@@ -359,7 +359,7 @@ def unique(b: Bound) -> Answer:
     inverse = all_same(op.pos, op.shape)
     if isinstance(dim, int):
         dim = wrap(dim, len(op.shape))
-        inverse = inverse[dim:dim + 1]
+        inverse = inverse[dim : dim + 1]
         first = all_same(op.pos, op.shape)
         first[dim] = many
     outputs = [first]

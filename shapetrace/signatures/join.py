@@ -134,9 +134,13 @@ def stacks(b: Bound) -> Answer:
     rank = {"hstack": 1, "dstack": 3}.get(name, 2)
     if name == "column_stack":
         lifted = [
-            Operand(op.pos, (*op.shape, 1) if len(op.shape) == 1 else op.shape, op.ref)
-            if op.shape
-            else Operand(op.pos, (1, 1), op.ref)
+            (
+                Operand(
+                    op.pos, (*op.shape, 1) if len(op.shape) == 1 else op.shape, op.ref
+                )
+                if op.shape
+                else Operand(op.pos, (1, 1), op.ref)
+            )
             for op in operands
         ]
         result = _cat(lifted, 1)
@@ -184,8 +188,10 @@ def _lowered(dim: Dim, shift: dict[int, int], ranks: dict[int, int]) -> Dim:
     return made("new", size, origin.note)
 
 
-@rule("split unsafe_split split_with_sizes unsafe_split_with_sizes",
-      "tensor split_size dim")
+@rule(
+    "split unsafe_split split_with_sizes unsafe_split_with_sizes",
+    "tensor split_size dim",
+)
 def split(b: Bound) -> Answer:
     """Parts of a given size, or of given sizes."""
     pos, shape, _ = b.first()

@@ -50,17 +50,13 @@ LAYERS: dict[str, _Layer] = {
     "Upsample": _Layer("interpolate", (), ("size", "scale_factor")),
     "UpsamplingNearest2d": _Layer("interpolate", (), ("size", "scale_factor")),
     "UpsamplingBilinear2d": _Layer("interpolate", (), ("size", "scale_factor")),
-    "Unfold": _Layer(
-        "unfold", (), ("kernel_size", "dilation", "padding", "stride")
-    ),
+    "Unfold": _Layer("unfold", (), ("kernel_size", "dilation", "padding", "stride")),
     "Fold": _Layer(
         "fold", (), ("output_size", "kernel_size", "dilation", "padding", "stride")
     ),
     "CosineSimilarity": _Layer("cosine_similarity", (), ("dim",)),
     "PairwiseDistance": _Layer("pairwise_distance", (), ("keepdim",)),
-    **{
-        f"Conv{n}d": _Layer(f"conv{n}d", _WB, _CONV) for n in (1, 2, 3)
-    },
+    **{f"Conv{n}d": _Layer(f"conv{n}d", _WB, _CONV) for n in (1, 2, 3)},
     **{
         f"ConvTranspose{n}d": _Layer(
             f"conv_transpose{n}d", _WB, (*_CONV, "output_padding")
@@ -280,13 +276,13 @@ def _recurrent(call: ModuleCall, info: ModuleInfo) -> FunctionCall | None:
     wanted = 2 if kind == "lstm" else 1
     made = (layers * (2 if both else 1), data.shape[0 if first else 1])
     widths = (known.get("proj_size") or known.get("hidden_size"), known["hidden_size"])
-    for width in widths[len(states):wanted]:
+    for width in widths[len(states) : wanted]:
         shape = (*made, int(width or 0))
         states.append(TensorRef("", 0, shape, torch.float32, data.device))
     inputs = (data, *states, *info.parameters)
     placed = tuple(_placed(ref, f"args[0][{i}]") for i, ref in enumerate(inputs))
-    weights = list(placed[1 + wanted:])
-    state: Any = placed[1:1 + wanted]
+    weights = list(placed[1 + wanted :])
+    state: Any = placed[1 : 1 + wanted]
     args = (
         placed[0],
         state,

@@ -140,7 +140,7 @@ def _bind(found: _Match, spec: OperandSpec, op: Operand, signature: Signature) -
             roles[op.pos, at] = dim.name
             _meet(found, dim.name, (op.pos, at, shape[at], spec.learned))
         elif kind == "ellipsis":
-            part = shape[at:at + width]
+            part = shape[at : at + width]
             label = "" if signature.name in ("matmul", "bmm") else spec.param
             found.parts.append((op.pos, at, part, label))
         elif kind in ("star", "optional"):

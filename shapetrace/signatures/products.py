@@ -196,8 +196,10 @@ def of_matrices(b: Bound) -> Answer:
     return Answer([dims, dims] if "slogdet" in b.name else [dims])
 
 
-@rule("linalg.inv inverse linalg.cholesky linalg.inv_ex linalg.matrix_exp "
-      "linalg.matrix_power")
+@rule(
+    "linalg.inv inverse linalg.cholesky linalg.inv_ex linalg.matrix_exp "
+    "linalg.matrix_power"
+)
 def square(b: Bound) -> Answer:
     """Square matrices to square matrices."""
     op = b.first()

@@ -36,9 +36,7 @@ def _bad_dim(op: Operand, named: Any) -> Answer | None:
     return None
 
 
-def _kept(
-    pos: int, shape: Shape, named: list[int] | None, keepdim: bool
-) -> list[Dim]:
+def _kept(pos: int, shape: Shape, named: list[int] | None, keepdim: bool) -> list[Dim]:
     """What a reduction over the named dimensions leaves; None: over all."""
     dims: list[Dim] = []
     for d, size in enumerate(shape):

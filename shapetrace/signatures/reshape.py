@@ -221,7 +221,7 @@ def flatten(b: Bound) -> Answer:
             return Answer(conflicts=[out_of_range("input", pos, dim, rank)])
     start, end = start % rank, end % rank
     dims = all_same(pos, old)
-    dims[start:end + 1] = [product(pos, list(range(start, end + 1)), old)]
+    dims[start : end + 1] = [product(pos, list(range(start, end + 1)), old)]
     return Answer([dims])
 
 
@@ -251,12 +251,12 @@ def unflatten(b: Bound) -> Answer:
         return Answer(conflicts=[Conflict(kind, "unflatten", left, first.right)])
     dims = all_same(pos, old)
     text = f"{old[dim]} = " + "·".join(str(size) for _, size in inner.outputs[0])
-    dims[dim:dim + 1] = [
-        same(pos, dim, old[dim])
-        if size == old[dim]
-        else made("new", 1)
-        if size == 1
-        else of("split", pos, dim, size, text)
+    dims[dim : dim + 1] = [
+        (
+            same(pos, dim, old[dim])
+            if size == old[dim]
+            else made("new", 1) if size == 1 else of("split", pos, dim, size, text)
+        )
         for _, size in inner.outputs[0]
     ]
     return Answer([dims])

@@ -26,8 +26,9 @@ from shapetrace.signatures.table import signatures
 from shapetrace.signatures.windows import resize
 
 
-@rule("interpolate upsample upsample_nearest upsample_bilinear",
-      "input size scale_factor")
+@rule(
+    "interpolate upsample upsample_nearest upsample_bilinear", "input size scale_factor"
+)
 def interpolate(b: Bound) -> Answer:
     """Every dimension after batch and channels is resized."""
     op = b.need("input")
@@ -138,9 +139,7 @@ def group_norm(b: Bound) -> Answer:
     return answer
 
 
-@rule(
-    "conv1d conv2d conv3d", "input weight bias stride padding dilation groups"
-)
+@rule("conv1d conv2d conv3d", "input weight bias stride padding dilation groups")
 def convolution(b: Bound) -> Answer:
     """As its signature says; the groups must divide the output channels."""
     answer = match_best(signatures(b.name), b)
@@ -198,8 +197,11 @@ def unfold(b: Bound) -> Answer:
     return Answer([dims])
 
 
-@rule("stft", "input n_fft hop_length win_length window center pad_mode normalized "
-      "onesided return_complex")
+@rule(
+    "stft",
+    "input n_fft hop_length win_length window center pad_mode normalized "
+    "onesided return_complex",
+)
 def stft(b: Bound) -> Answer:
     """Frequencies, and as many frames as windows fit into the signal."""
     op = b.need("input")
@@ -227,7 +229,7 @@ def _unfold_dimension(b: Bound) -> Answer:
     """x.unfold(dimension, size, step): windows counted, and a last dimension."""
     op = b.first()
     args = [*b.call.args[1:]]
-    for name in ("dimension", "size", "step")[len(args):]:
+    for name in ("dimension", "size", "step")[len(args) :]:
         args.append(b.call.kwargs.get(name))
     if not all(isinstance(arg, int) for arg in args) or not op.shape:
         raise Unknown

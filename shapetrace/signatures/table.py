@@ -13,9 +13,7 @@ from shapetrace.signatures.language import Signature, SignatureError, parse
 
 _CONV = "input, weight, bias, stride, padding, dilation, groups"
 _CONV_T = "input, weight, bias, stride, padding, output_padding, groups, dilation"
-_MAX_POOL = (
-    "input, kernel_size, stride, padding, dilation, ceil_mode, return_indices"
-)
+_MAX_POOL = "input, kernel_size, stride, padding, dilation, ceil_mode, return_indices"
 _AVG_POOL = "input, kernel_size, stride, padding, ceil_mode"
 _LP_POOL = "input, norm_type, kernel_size, stride, ceil_mode"
 _UNPOOL = "input, indices, kernel_size, stride, padding, output_size"

@@ -98,7 +98,7 @@ def unpool(b: Bound, i: int, size: int) -> tuple[How, int | None, str]:
     """The inverse of a max pooling."""
     wanted = b.value("output_size")
     if isinstance(wanted, (tuple, list)):
-        tail = wanted[i - _spatial(b):]
+        tail = wanted[i - _spatial(b) :]
         if not tail or not isinstance(tail[0], int):
             raise Unknown
         return "argument", tail[0], f"output_size={tail[0]}"

@@ -51,8 +51,7 @@ def make_plan(rec: Recording, marks: Marks) -> Plan:
     count = len(rec.calls)
     position = {call.index: at for at, call in enumerate(rec.calls)}
     parents: list[int | None] = [
-        None if call.parent is None else position.get(call.parent)
-        for call in rec.calls
+        None if call.parent is None else position.get(call.parent) for call in rec.calls
     ]
     children: dict[int, list[int]] = {}
     tops: list[int] = []

@@ -123,9 +123,7 @@ def not_writable(path: str | os.PathLike[str], error: OSError) -> ReportError:
     return ReportError(f"the report was not written to {where!r} ({reason}); {advice}")
 
 
-def _written(
-    column: Iterable[Any], write: Callable[[Any], str]
-) -> list[str | None]:
+def _written(column: Iterable[Any], write: Callable[[Any], str]) -> list[str | None]:
     """Each different value is written once: a trace repeats few of them often."""
     known: dict[Any, str | None] = {None: None}
     cells = []

@@ -161,9 +161,7 @@ def _culprit_call(
     return before[-1] if before else None
 
 
-def _show_failed_functions(
-    rec: Recording, marks: Marks, preferred: int | None
-) -> None:
+def _show_failed_functions(rec: Recording, marks: Marks, preferred: int | None) -> None:
     """A row for each failing function that no `torch.nn` layer's row stands for.
 
     One exception may pass through several functions (`mse_loss` calls

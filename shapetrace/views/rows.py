@@ -266,9 +266,7 @@ def _function_row(
     )
 
 
-def _more(
-    rec: Recording, plan: Plan, nodes: list[Node], parent: int | None
-) -> Row:
+def _more(rec: Recording, plan: Plan, nodes: list[Node], parent: int | None) -> Row:
     """One row for neighbours that the cap hides, with the time that they took."""
     count = len(rec.calls)
     # A pattern's members hold its whole rounds, so every call is counted once.

@@ -173,9 +173,11 @@ def _shape_column(title: str, rows: list[Row], tensors: Tensors) -> Column:
     """Short cells show one tensor; of a function all operands, which must fit."""
     cells = [words.shapes(tensors(row), 2) if row.type else "" for row in rows]
     short = [
-        words.shapes(tensors(row), 3 if row.kind == "function" else 1)
-        if row.type
-        else ""
+        (
+            words.shapes(tensors(row), 3 if row.kind == "function" else 1)
+            if row.type
+            else ""
+        )
         for row in rows
     ]
     return Column(title, cells, short=short, soft=22, floor=9)

@@ -1,0 +1,1 @@
+"""The batch is noted as raw events, which are built into records later."""

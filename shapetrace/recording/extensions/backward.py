@@ -1,0 +1,127 @@
+"""The time of each module's backward, by looking on while autograd works.
+
+Every node that a module's forward adds to autograd's graph gets a pre-hook that takes
+a stamp and changes nothing. A node's time runs until the next stamp of its thread, so
+that the accumulation of gradients after it is part of it. Outputs are not wrapped and
+tensors carry no hook: in-place operations and views work as ever. The hooks are on
+nodes and not on modules, since autograd goes by the graph's order, not by modules.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident as ident
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.autograd import Variable
+
+from shapetrace.recording.clocks import Clock
+from shapetrace.recording.extensions.base import Cell, Extension, Node, Tensors, add_up
+
+#: a node begins, a backward ends, checkpointing runs a forward again, and is done
+Kind = Literal["node", "end", "again", "done"]
+Mark = tuple[Kind, Any, int, int, Cell | None]
+
+_task = torch._C._current_graph_task_id
+
+
+class BackwardTimer(Extension):
+    """Fills `backward_ns` and `recompute_ns`: of a call and all calls inside it."""
+
+    nodes = True
+
+    def __init__(self, clock: Clock) -> None:
+        self._now = clock.now
+        self._resolve = clock.resolve
+        self._marks: list[Mark] = []
+        self._handles: list[Any] = []
+        self._hooks: dict[Cell | None, Callable[[Any], None]] = {}
+        self._tasks: set[int] = set()
+        self._again: list[Cell] = []
+        self._done = False
+
+    def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
+        if cell is None:
+            return
+        if cell not in self._hooks:
+            self._hooks[cell] = self._stamp_for(cell)
+        for node in nodes:
+            self._handles.append(node.register_prehook(self._hooks[cell]))
+
+    def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
+        if _task() != -1 and not self._again:
+            self._again.append(cell)
+            self._mark("again", None)
+
+    def leave(self, cell: Cell, outputs: Tensors) -> None:
+        if self._again and self._again[-1] is cell:
+            self._again.pop()
+            self._mark("done", None)
+
+    def finish(self, cells: Sequence[Cell]) -> None:
+        self._done = True
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._hooks.clear()
+        if self._tasks:
+            for cell in cells:
+                cell.fields.update(backward_ns=0, recompute_ns=0)
+            _share_out(self._marks, self._resolve([mark[1] for mark in self._marks]))
+            add_up(cells, "backward_ns")
+            add_up(cells, "recompute_ns")
+        self._marks.clear()
+
+    def _mark(self, kind: Kind, cell: Cell | None) -> None:
+        self._marks.append((kind, self._now(), ident(), _task(), cell))
+
+    def _stamp_for(self, cell: Cell) -> Callable[[Any], None]:
+        def stamp(gradients: Any) -> None:
+            task = _task()
+            if task not in self._tasks:
+                self._tasks.add(task)
+                engine = Variable._execution_engine
+                engine.queue_callback(lambda: self._end(task))
+            self._marks.append(("node", self._now(), ident(), task, cell))
+
+        return stamp
+
+    def _end(self, task: int) -> None:
+        if not self._done:
+            self._marks.append(("end", self._now(), ident(), task, None))
+
+
+def _share_out(marks: Sequence[Mark], times: Sequence[int]) -> None:
+    """Give each stretch of time between two stamps to whom it belongs. A backward
+    inside a backward (reentrant checkpointing) interrupts the node that began it."""
+    running: dict[int, list[tuple[int, Cell | None]]] = {}
+    last: dict[int, int] = {}
+    again: set[int] = set()
+
+    def pay(thread: int, until: int) -> None:
+        stack = running.get(thread)
+        if stack and stack[-1][1] is not None:
+            field = "recompute_ns" if thread in again else "backward_ns"
+            fields = stack[-1][1].fields
+            fields[field] = (fields.get(field) or 0) + until - last[thread]
+        last[thread] = until
+
+    for (kind, _, thread, task, cell), time in zip(marks, times, strict=True):
+        pay(thread, time)
+        stack = running.setdefault(thread, [])
+        if kind == "node":
+            if stack and stack[-1][0] == task:
+                stack.pop()
+            stack.append((task, cell))
+        elif kind == "again":
+            again.add(thread)
+        elif kind == "done":
+            again.discard(thread)
+        else:
+            # an accelerator's backward runs in threads of its own, the end in another
+            for other, open_ in running.items():
+                if any(number == task for number, _ in open_):
+                    pay(other, time)
+                    open_[:] = [one for one in open_ if one[0] != task]

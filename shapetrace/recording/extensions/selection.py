@@ -1,0 +1,148 @@
+"""Which extensions a trace takes along, and what becomes of their figures.
+
+Their files are imported where a trace asks for them: most do not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from shapetrace.recording.clocks import Clock, TorchEvents
+from shapetrace.recording.events import LIVE, NOTE
+from shapetrace.recording.recorder import Recorder
+
+if TYPE_CHECKING:
+    from shapetrace.recording.extensions.base import Cell, Companion, Extension
+    from shapetrace.recording.extensions.device import DeviceTimer
+    from shapetrace.recording.extensions.limit import CallLimit
+    from shapetrace.recording.extensions.memory import AllocatorWatch
+
+
+class Extras:
+    """The extensions of one trace. `companion` is None where there are none."""
+
+    def __init__(
+        self,
+        roots: list[nn.Module],
+        clock: Clock,
+        *,
+        timing: bool,
+        memory: bool,
+        backward: bool,
+        max_calls: int | None,
+    ) -> None:
+        self._recorder: Recorder | None = None
+        self._clock = clock
+        self._kinds = (memory, backward)
+        self._max_calls = max_calls
+        self._limit: CallLimit | None = None
+        self._allocator: AllocatorWatch | None = None
+        self._device: DeviceTimer | None = None
+        found: list[Extension] = []
+        if max_calls is not None:
+            from shapetrace.recording.extensions import limit
+
+            self._limit = limit.CallLimit(max_calls)
+            found.append(self._limit)
+        if memory:
+            from shapetrace.recording.extensions import memory as watching
+
+            found.append(watching.MemoryWatch(self._live))
+            if torch.accelerator.is_available():
+                allocator = watching.TorchAllocator()
+                self._allocator = watching.AllocatorWatch(allocator)
+                found.append(self._allocator)
+        if backward:
+            from shapetrace.recording.extensions.backward import BackwardTimer
+
+            found.append(BackwardTimer(clock))
+        if timing and torch.accelerator.is_available() and _on_accelerator(roots):
+            from shapetrace.recording.extensions import device
+
+            self._device = device.DeviceTimer(TorchEvents())
+            found.append(self._device)
+        self.companion = _companion(found)
+
+    def start(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        if self.companion is not None:
+            self.companion.emit = self._note
+        if self._limit is not None:
+            self._limit.recorder = recorder
+            self._limit.companion = self.companion
+
+    def again(self) -> Companion | None:
+        """Extensions of the same kinds, to measure what they cost on the processor."""
+        memory, backward = self._kinds
+        found: list[Extension] = []
+        if memory:
+            from shapetrace.recording.extensions.memory import MemoryWatch
+
+            found.append(MemoryWatch(lambda size: None))
+        if backward:
+            from shapetrace.recording.extensions.backward import BackwardTimer
+
+            found.append(BackwardTimer(self._clock))
+        return _companion(found)
+
+    def finish(self) -> None:
+        if self.companion is not None:
+            self.companion.finish()
+
+    @property
+    def dropped_calls(self) -> int:
+        return self._limit.dropped if self._limit else 0
+
+    @property
+    def allocated_peak(self) -> int | None:
+        return self._allocator.highest if self._allocator else None
+
+    def notes(self) -> list[str]:
+        """What a reader must know of the figures."""
+        said = []
+        if self.dropped_calls:
+            said.append(
+                f"max_calls={self._max_calls}: the first {self.dropped_calls} module "
+                "calls were dropped to bound the memory"
+            )
+        if self._device is not None and self._device.unmarked:
+            said.append(
+                f"{self._device.unmarked} calls were captured into a CUDA graph: they "
+                "have no device time, and the graph's replays are not recorded"
+            )
+        for name, fault in self.companion.faults if self.companion else ():
+            said.append(
+                f"{name} gave up ({type(fault).__name__}: {fault}): its figures are "
+                "missing from there on"
+            )
+        return said
+
+    def _note(self, cell: Cell, thread: int) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            number = 0 if thread == recorder.thread else thread
+            recorder.events += (NOTE, number, cell)
+
+    def _live(self, size: int) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.events += (LIVE, self._clock.now(), size)
+
+
+def _companion(extensions: list[Extension]) -> Companion | None:
+    if not extensions:
+        return None
+    from shapetrace.recording.extensions.base import Companion
+
+    return Companion(extensions)
+
+
+def _on_accelerator(roots: list[nn.Module]) -> bool:
+    """Whether calls may run on one; without given modules, any may."""
+    from shapetrace.recording.extensions.device import accelerators
+
+    devices = {one.device for root in roots for one in root.parameters()}
+    return not roots or bool(accelerators(devices))

@@ -1,0 +1,104 @@
+"""The user's place in the code: the nearest frame outside torch and shapetrace."""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import os
+import traceback
+from itertools import islice
+from types import CodeType, FrameType, TracebackType
+
+import torch
+
+from shapetrace.records import Source
+
+_INSIDE = tuple(
+    os.path.dirname(os.path.abspath(path)) + os.sep
+    for path in (torch.__file__ or "", os.path.dirname(__file__))
+)
+
+
+class Internal(dict[str, bool]):
+    """File name -> whether it belongs to torch, shapetrace or the interpreter.
+
+    A dict with `__missing__`: the recorder looks one up a call, and the names that
+    code objects carry are interned, so that a hit costs some 30 ns.
+    """
+
+    def __missing__(self, filename: str) -> bool:
+        inside = filename.startswith(_INSIDE) or filename.startswith("<frozen ")
+        self[filename] = inside
+        return inside
+
+
+#: a cache of a pure function of the name, never of anything in a trace
+INTERNAL = Internal()
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """The first frame at or above `frame` that is the user's."""
+    while frame is not None and INTERNAL[frame.f_code.co_filename]:
+        frame = frame.f_back
+    return frame
+
+
+def raised_at(tb: TracebackType | None) -> tuple[CodeType, int] | None:
+    """Code and instruction of the innermost user frame that a traceback passes."""
+    found = None
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        if not INTERNAL[code.co_filename]:
+            found = (code, tb.tb_lasti)
+        tb = tb.tb_next
+    return found
+
+
+def locate(code: CodeType, lasti: int) -> Source:
+    """The source position of one instruction, as exact as Python 3.11 knows it."""
+    start, end, column, end_column = _positions(code)[lasti // 2]
+    return Source(
+        file=code.co_filename,
+        line=start or code.co_firstlineno,
+        function=code.co_qualname,
+        end_line=end,
+        column=column,
+        end_column=end_column,
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _positions(
+    code: CodeType,
+) -> list[tuple[int | None, int | None, int | None, int | None]]:
+    return list(code.co_positions())
+
+
+def text(source: Source | None) -> str:
+    """The code of a source position, whole lines stripped, "" when it is not known."""
+    if source is None:
+        return ""
+    last = source.end_line or source.line
+    lines = [linecache.getline(source.file, n) for n in range(source.line, last + 1)]
+    return " ".join(line.strip() for line in lines).strip()
+
+
+def segment(source: Source | None) -> str:
+    """The expression itself, "" when its columns or its file are not known."""
+    if source is None or source.column is None or source.end_column is None:
+        return ""
+    last = source.end_line or source.line
+    lines = [linecache.getline(source.file, n) for n in range(source.line, last + 1)]
+    if not lines or not lines[0]:
+        return ""
+    # columns count bytes of UTF-8, not characters
+    raw = [line.encode() for line in lines]
+    raw[-1] = raw[-1][: source.end_column]
+    raw[0] = raw[0][source.column :]
+    return " ".join(part.decode(errors="replace").strip() for part in raw)
+
+
+def innermost(error: BaseException, limit: int = 50) -> list[str]:
+    """File and line of each frame of an error, outermost first; for messages."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return [f"{f.f_code.co_filename}:{n}" for f, n in islice(frames, limit)]

@@ -1,0 +1,52 @@
+"""Every check has a page, and its two examples do what the page says."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+import torch
+
+from shapetrace.checks import CHECKS
+
+FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "checks"
+#: what a machine without an accelerator does not show
+ON_DEVICES = ("device-transfer", "target-out-of-range")
+
+
+def run(code, which):
+    """The findings of the first (broken) or second (mended) example of a page."""
+    page = (FOLDER / f"{code}.md").read_text()
+    block = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[which]
+    torch.manual_seed(0)
+    space = {"__name__": "example"}
+    exec(compile(block, f"{code}.md", "exec"), space)
+    return [found.code for found in space["t"].findings]
+
+
+def test_every_check_has_a_page_and_every_page_a_check():
+    assert {page.stem for page in FOLDER.glob("*.md")} == set(CHECKS)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("code", [c for c in CHECKS if c not in ON_DEVICES])
+def test_the_broken_example_gives_the_finding(code):
+    assert run(code, 0) == [code]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("code", CHECKS)
+def test_the_mended_example_gives_none(code):
+    assert run(code, 1) == []
+
+
+def test_a_class_index_out_of_range_is_explained(capsys):
+    run("target-out-of-range", 0)
+    assert "4" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_that_leaves_the_device_and_comes_back_is_found():
+    assert run("device-transfer", 0) == ["device-transfer"]

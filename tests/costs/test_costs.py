@@ -1,0 +1,163 @@
+"""Bytes, corrected times and statistics follow the records; long traces are bounded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import shapetrace
+from shapetrace.costs import costs, statistics
+from shapetrace.recording.overhead import calibrate
+from shapetrace.records import (
+    FunctionCall,
+    ModuleCall,
+    Overhead,
+    Recording,
+    TensorRef,
+)
+
+
+def test_bytes_of_inputs_outputs_parameters_and_buffers():
+    model = nn.BatchNorm1d(3)
+    with shapetrace.trace(model) as t:
+        model(torch.randn(5, 3))
+    cost = t.costs.calls[0]
+    assert (cost.input_bytes, cost.output_bytes) == (60, 60)
+    assert (cost.parameter_bytes, cost.buffer_bytes) == (24, 32)
+
+
+def test_views_move_no_bytes():
+    model = nn.Flatten()
+    with shapetrace.trace(model) as t:
+        model(torch.randn(5, 3, 2))
+    assert t.costs.calls[0].moved_bytes == 0
+
+
+def call(index, parent, start, duration, own, **more):
+    return ModuleCall(
+        index,
+        parent,
+        0 if parent is None else 1,
+        f"m{index}",
+        "M",
+        (),
+        (),
+        start_ns=start,
+        duration_ns=duration,
+        self_ns=own,
+        **more,
+    )
+
+
+def test_the_tracers_own_cost_is_taken_off_the_parents():
+    children = [call(at, 0, 100 * at, 60, 60) for at in range(1, 11)]
+    cost = Overhead(module=50, module_inside=10, function=0, function_inside=0)
+    rec = Recording((call(0, None, 0, 1200, 600), *children), (), {}, {}, overhead=cost)
+    found = costs(rec)
+    assert found.calls[1].corrected_ns == 50
+    assert found.calls[0].corrected_ns == 1200 - 10 - 10 * 50
+    assert found.calls[0].corrected_self_ns == 600 - 10 - 10 * 40
+    assert found.distortion == pytest.approx(510 / 1200)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "outer", "inner"),
+    [("mul", 1 << 20, 890, 450), ("mul", 8, 930, 470), ("view", 1 << 20, 930, 470)],
+)
+def test_the_tracer_costs_more_around_a_kernel_that_empties_the_cache(
+    name, size, outer, inner
+):
+    def tensor(at):
+        return (TensorRef("", at, (size,), torch.float32, torch.device("cpu")),)
+
+    kernel = FunctionCall(0, 1, name, name, tensor(1), tensor(2), duration_ns=400)
+    cost = Overhead(
+        module=40, module_inside=10, function=20, function_inside=0,
+        module_cold=20, function_cold=20,
+    )  # fmt: skip
+    calls = (call(0, None, 0, 1000, 500), call(1, 0, 100, 500, 500))
+    found = costs(Recording(calls, (kernel,), {}, {}, overhead=cost))
+    assert found.calls[1].corrected_ns == inner
+    assert found.calls[0].corrected_ns == outer
+
+
+def test_calibration_leaves_no_hook_and_touches_no_random_state():
+    before = torch.get_rng_state()
+    found = calibrate()
+    assert found is not None and found.module >= found.module_inside > 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_calibration_does_not_run_under_the_users_global_hooks():
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, args, output: seen.append(module)
+    )
+    try:
+        assert calibrate() is None and not seen
+    finally:
+        handle.remove()
+
+
+def test_statistics_put_the_first_call_apart():
+    calls = [
+        replace(call(at, None, 0, time, time), name="")
+        for at, time in enumerate([900, 30, 10, 20])
+    ]
+    found = statistics(Recording(tuple(calls), (), {}, {}))[""]
+    assert (found.calls, found.first_ns, found.min_ns) == (4, 900, 10)
+    assert (found.median_ns, found.p95_ns, found.max_ns) == (20, 30, 30)
+
+
+def test_dimensions_that_vary_between_batches_are_listed():
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model) as t:
+        for batch in (32, 32, 7):
+            model(torch.randn(batch, 4))
+    assert statistics(t.recording)[""].varying == {"args[0] dim 0": (32, 7)}
+    frame = t.to_dataframe(by="module")
+    assert frame["varying"].tolist() == ["args[0] dim 0: 32, 7"]
+
+
+def test_max_calls_keeps_the_newest_and_says_what_was_dropped():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    with shapetrace.trace(model, max_calls=12) as t:
+        for batch in range(1, 41):
+            last = model(torch.randn(batch, 4))
+    assert 6 <= len(t.calls) <= 18
+    assert len(t.calls) + t.recording.dropped_calls == 120
+    assert t.calls[-3].inputs[0].shape == (40, 4)
+    assert any("dropped" in note for note in t.recording.notes)
+    assert t.lineage(last)[0].name == "1"
+
+
+def test_after_a_drop_parameters_are_still_known_as_such():
+    model = nn.Linear(2, 2)
+    with shapetrace.trace(model, max_calls=2) as t:
+        for _ in range(9):
+            model(torch.randn(1, 2))
+    names = {origin.name for origin in t.recording.origins.values()}
+    assert {"weight", "bias"} <= names
+
+
+def test_the_summary_fits_the_width_and_sorts_by_own_time():
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
+    with shapetrace.trace(model, memory=True, backward=True) as t:
+        for _ in range(3):
+            model(torch.randn(16, 64)).sum().backward()
+    text = t.summary(80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "without the tracer's own cost" in text and "FLOPs" in text
+
+
+def test_costs_survive_json(tmp_path):
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model, memory=True, backward=True) as t:
+        model(torch.randn(2, 4)).sum().backward()
+    t.to_json(tmp_path / "t.json")
+    again = shapetrace.load(tmp_path / "t.json")
+    assert again == t
+    assert again.costs == t.costs

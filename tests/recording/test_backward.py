@@ -1,0 +1,159 @@
+"""Backward times by module, with nothing of the backward changed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import shapetrace
+from shapetrace.recording.extensions.backward import BackwardTimer
+from shapetrace.recording.extensions.base import Companion
+
+
+class Steps:
+    """A clock that goes on by one with every look at it."""
+
+    def __init__(self):
+        self.time = 0
+
+    def now(self):
+        self.time += 1
+        return self.time
+
+    def resolve(self, stamps):
+        return list(stamps)
+
+
+def net():
+    return nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
+
+
+def test_every_call_has_the_time_of_its_own_nodes_and_those_inside():
+    model = net()
+    with shapetrace.trace(model, backward=True) as t:
+        model(torch.randn(3, 4)).sum().backward()
+    root, *children = t.calls
+    assert all(call.backward_ns > 0 for call in children)
+    assert root.backward_ns == sum(call.backward_ns for call in children)
+    assert root.recompute_ns == 0
+
+
+def test_each_node_counts_until_the_next_stamp():
+    clock = Steps()
+    timer = BackwardTimer(clock)
+    companion = Companion([timer])
+    model = nn.Sequential(nn.Sigmoid(), nn.Tanh())
+    handles = []
+    for one in model.modules():
+        before, after = companion.hooks(one)
+        handles.append(one.register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(one.register_forward_hook(after, with_kwargs=True))
+    model(torch.randn(3, requires_grad=True)).sum().backward()
+    companion.finish()
+    for handle in handles:
+        handle.remove()
+    root, first, second = companion.cells
+    assert first.fields["backward_ns"] == second.fields["backward_ns"] == 1
+    assert root.fields["backward_ns"] == 2
+
+
+def test_without_a_backward_the_time_is_unknown_and_not_zero():
+    model = net()
+    with shapetrace.trace(model, backward=True) as t:
+        model(torch.randn(3, 4))
+    assert [call.backward_ns for call in t.calls] == [None] * 4
+
+
+def test_gradients_are_the_same_bits():
+    def gradients(watched):
+        torch.manual_seed(0)
+        model, x = net(), torch.randn(3, 4, requires_grad=True)
+        with shapetrace.trace(model, backward=watched, memory=watched):
+            y = model(x)
+            y[:, 0].mul_(2)  # in place, through a view
+            y.square().sum().backward()
+        return [x.grad, *(one.grad for one in model.parameters())]
+
+    assert all(map(torch.equal, gradients(False), gradients(True)))
+
+
+def test_no_hook_stays_on_a_graph_that_outlives_the_trace():
+    model = net()
+    with shapetrace.trace(model, backward=True) as t:
+        loss = model(torch.randn(3, 4)).sum()
+        loss.backward(retain_graph=True)
+    times = [call.backward_ns for call in t.calls]
+    marks = t._extras.companion.extensions[0]._marks
+    loss.backward()
+    assert marks == []
+    assert [call.backward_ns for call in t.calls] == times
+
+
+def test_two_backwards_add_up():
+    def run(times):
+        model = nn.Linear(64, 64)
+        clock = Steps()
+        with shapetrace.Trace([model], clock, backward=True) as t:
+            loss = model(torch.randn(8, 64)).sum()
+            for _ in range(times):
+                loss.backward(retain_graph=True)
+        return t.calls[0].backward_ns
+
+    assert run(2) == 2 * run(1)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_recomputation_is_told_apart(reentrant):
+    block = nn.Sequential(nn.Linear(64, 64), nn.Tanh())
+    head = nn.Linear(64, 1)
+    model = nn.ModuleList([block, head])
+    x = torch.randn(16, 64, requires_grad=True)
+    with shapetrace.trace(model, backward=True, checks=False) as t:
+        y = checkpoint(block, x, use_reentrant=reentrant)
+        head(y).sum().backward()
+    assert any(call.recomputed for call in t.calls)
+    assert sum(call.recompute_ns for call in t.calls) > 0 or reentrant
+    ran = sum(call.backward_ns for call in t.calls if call.name.startswith("0"))
+    assert ran > 0
+
+
+def test_a_custom_function_belongs_to_the_module_that_applies_it():
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    class Layer(nn.Module):
+        def forward(self, x):
+            return Twice.apply(x)
+
+    model = nn.Sequential(Layer(), nn.Identity())
+    with shapetrace.trace(model, backward=True) as t:
+        model(torch.randn(3, requires_grad=True)).sum().backward()
+    assert t.calls[1].backward_ns > 0
+    assert t.calls[2].backward_ns == 0
+
+
+def test_double_backward_works():
+    model, x = nn.Sequential(nn.Linear(3, 3), nn.Tanh()), torch.randn(
+        2, 3, requires_grad=True
+    )
+    with shapetrace.trace(model, backward=True, memory=True):
+        (g,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        g.square().sum().backward()
+    watched = x.grad.clone()
+    x.grad = None
+    (g,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    g.square().sum().backward()
+    assert torch.equal(watched, x.grad)
+
+
+def test_backward_without_times_is_refused():
+    with pytest.raises(shapetrace.errors.UsageError, match="timing=False"):
+        shapetrace.trace(net(), backward=True, timing=False)

@@ -1,0 +1,160 @@
+"""Accelerator times: the logic under a fake accelerator, and the real one on a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import shapetrace
+from shapetrace.recording.clocks import CpuClock, NoClock, TorchEvents
+from shapetrace.recording.extensions.base import Cell, Companion
+from shapetrace.recording.extensions.device import DeviceTimer, accelerators
+
+FIRST, SECOND = torch.device("cuda:0"), torch.device("cuda:1")
+
+
+class FakeEvents:
+    """Marks are numbers that only a synchronisation makes readable."""
+
+    def __init__(self):
+        self.time = 0
+        self.capturing = False
+        self.synchronized = []
+
+    def mark(self, device):
+        if self.capturing:
+            return None
+        self.time += 10
+        return device, self.time
+
+    def elapsed_ns(self, start, end):
+        assert start[0] == end[0], "marks of two devices have no common time"
+        assert start[0] in self.synchronized, "read before the device was done"
+        return end[1] - start[1]
+
+    def synchronize(self, device):
+        self.synchronized.append(device)
+
+
+class On:
+    """As much of a tensor as the timer looks at: there is no accelerator here."""
+
+    def __init__(self, device):
+        self.device = device
+
+
+def timed(*calls, events=None):
+    """Fields of nested calls; a call is `(inputs' devices, outputs' devices)`."""
+    events = events or FakeEvents()
+    timer = DeviceTimer(events)
+    modules = [nn.Identity() for _ in calls]
+    cells = []
+    for module, (inputs, _) in zip(modules, calls, strict=True):
+        cells.append(Cell(id(module), cells[-1] if cells else None))
+        timer.enter(cells[-1], module, [On(one) for one in inputs])
+    for cell, (_, outputs) in reversed(list(zip(cells, calls, strict=True))):
+        timer.leave(cell, [On(one) for one in outputs])
+    assert events.synchronized == [], "nothing may wait inside the trace"
+    timer.finish(cells)
+    return [cell.fields.get("device_ns") for cell in cells], events, timer
+
+
+def test_a_call_lasts_from_its_entry_to_its_end_on_the_outputs_device():
+    times, events, _ = timed(([FIRST], [FIRST]), ([FIRST], [FIRST]))
+    assert times == [30, 10]
+    assert events.synchronized == [FIRST]
+
+
+def test_each_device_is_timed_on_its_own_and_waited_for_once():
+    times, events, _ = timed(
+        ([FIRST, SECOND], [SECOND]), ([FIRST], [FIRST]), ([SECOND], [SECOND])
+    )
+    assert None not in times
+    assert sorted(events.synchronized, key=str) == [FIRST, SECOND]
+
+
+def test_a_model_that_moves_its_input_itself_begins_with_its_first_part():
+    cpu = torch.device("cpu")
+    times, _, _ = timed(([cpu], [FIRST]), ([FIRST], [FIRST]))
+    assert times == [20, 10]
+
+
+def test_on_the_processor_there_is_no_device_time():
+    cpu = torch.device("cpu")
+    times, events, _ = timed(([cpu], [cpu]))
+    assert times == [None] and events.time == 0
+
+
+def test_while_a_graph_is_captured_no_time_is_claimed():
+    events = FakeEvents()
+    events.capturing = True
+    times, _, timer = timed(([FIRST], [FIRST]), events=events)
+    assert times == [None] and timer.unmarked == 1
+
+
+def test_a_call_that_raised_has_no_device_time():
+    assert timed(([FIRST], []))[0] == [None]
+
+
+def test_accelerators_are_neither_the_processor_nor_meta():
+    devices = {torch.device("cpu"), torch.device("meta"), SECOND, FIRST}
+    assert accelerators(devices) == [FIRST, SECOND]
+
+
+def test_an_extension_that_fails_is_left_out_and_the_report_says_so():
+    class Broken(FakeEvents):
+        def mark(self, device):
+            raise RuntimeError("no such event")
+
+    companion = Companion([DeviceTimer(Broken())])
+    model = nn.Identity()
+    model.register_buffer("elsewhere", None)
+    model._buffers["elsewhere"] = On(FIRST)
+    before, after = companion.hooks(model)
+    before(model, (), {})
+    after(model, (), {}, None)
+    assert companion.extensions == []
+    assert companion.faults[0][0] == "DeviceTimer"
+
+
+def test_the_processors_clock_goes_forward_and_no_clock_stands_still():
+    first, second = CpuClock.now(), CpuClock.now()
+    assert CpuClock().resolve([first, second]) == [first, second] and first <= second
+    assert NoClock().resolve([NoClock.now(), NoClock.now()]) == [0, 0]
+
+
+gpu = pytest.mark.skipif(
+    not torch.accelerator.is_available(), reason="needs an accelerator"
+)
+
+
+@pytest.mark.gpu
+@gpu
+def test_device_times_are_those_of_events_around_the_call():
+    device = torch.accelerator.current_accelerator()
+    model = nn.Sequential(*[nn.Linear(2048, 2048) for _ in range(8)]).to(device)
+    x = torch.randn(2048, 2048, device=device)
+    model(x)
+    events = TorchEvents()
+    start = events.mark(x.device)
+    model(x)
+    end = events.mark(x.device)
+    events.synchronize(x.device)
+    with shapetrace.trace(model) as t:
+        model(x)
+    expected = events.elapsed_ns(start, end)
+    assert t.calls[0].device_ns == pytest.approx(expected, rel=0.5)
+    assert sum(call.device_ns for call in t.calls[1:]) <= t.calls[0].device_ns
+
+
+@pytest.mark.gpu
+@gpu
+def test_the_traced_peak_is_the_allocators():
+    device = torch.accelerator.current_accelerator()
+    model = nn.Sequential(nn.Linear(512, 4096), nn.GELU(), nn.Linear(4096, 512))
+    model.to(device)
+    x = torch.randn(4096, 512, device=device)
+    with shapetrace.trace(model, memory=True) as t:
+        model(x).sum().backward()
+    assert t.recording.allocated_peak == torch.accelerator.max_memory_allocated()
