@@ -111,7 +111,7 @@ class Tape:
     def reference(self, tensor: torch.Tensor) -> Reference:
         """The reference of an input: a known one, or that of one from outside.
 
-        >>> from shapetrace.clocks import NoClock
+        >>> from shapetrace.recording.clocks import NoClock
         >>> tape = Tape(NoClock(), functions=True, read_values=True)
         >>> x = torch.ones(2)
         >>> tape.reference(x) is tape.reference(x)

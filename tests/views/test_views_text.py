@@ -236,8 +236,10 @@ def test_what_was_asked_for_has_its_columns_in_both_tables():
             model(torch.ones(2, 8)).sum().backward()
         tables += [str(t), t._repr_html_()]
     plain, plain_html, text, html = tables
+    # the line above the table is two where the batch was slow
+    header = next(line for line in text.splitlines() if line.startswith("module "))
     for label in ("saved", "bwd ms"):
         assert label not in plain and f">{label}<" not in plain_html
-        assert label in text.splitlines()[2] and f">{label}<" in html
+        assert label in header and f">{label}<" in html
     relu = next(line for line in text.splitlines() if "ReLU" in line)
     assert "  32 B  " in relu, relu  # its output of 2x4 float32 is what it saves
