@@ -201,7 +201,8 @@ class Culprit:
 
     `name` is the module's qualified name, the function's name, or `target`/`input`
     with the place where it was made. `dim` is the odd dimension, `size` what it is,
-    `expected` what would fit (None: unknown), `reason` the evidence in words.
+    `expected` what would fit (None: unknown), `reason` the evidence in words,
+    `probability` from 0 to 1 how likely it is the one to mend (0: not reckoned).
     """
 
     kind: Literal["module", "function", "target", "input"]
@@ -211,17 +212,20 @@ class Culprit:
     expected: int | None = None
     source: Source | None = None
     reason: str = ""
+    probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
     """A line to paste. `status`: verified, moved (the error then arises elsewhere,
-    `detail` says where) or untried; `where` is the line of code to change."""
+    `detail` says where) or untried; `where` is the line of code to change; `loses`
+    what is lost with it, empty where nothing is."""
 
     line: str
     status: Literal["verified", "moved", "untried"] = "untried"
     detail: str = ""
     where: Source | None = None
+    loses: str = ""
 
     def __str__(self) -> str:
         return self.line

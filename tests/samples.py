@@ -248,9 +248,11 @@ def failed_loss() -> tuple[Recording, Diagnosis]:
         message="mse_loss got predictions of shape (2, 73) and targets of (2, 33).",
         where="loss:mse_loss",
         source=where,
-        culprits=(Culprit("module", "fc2", 1, 73, 33, where, "its out_features"),),
+        culprits=(Culprit("module", "fc2", 1, 73, 33, where, "its out_features", 0.9),),
         lineage=(step,),
-        fixes=(Fix("self.fc2 = nn.Linear(50, 33)", "verified", where=where),),
+        fixes=(
+            Fix("self.fc2 = nn.Linear(50, 33)", "verified", "", where, "its weights"),
+        ),
         text="mse_loss got (2, 73) and (2, 33).\n\n  fc2  Linear  (2, <73>)\n",
         function=loss,
     )
