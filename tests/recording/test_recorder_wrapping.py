@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -291,7 +292,9 @@ def test_the_copies_that_data_parallel_makes_are_called_themselves(monkeypatch):
 
 
 @pytest.fixture
-def process_group(tmp_path) -> Iterator[None]:
+def process_group(tmp_path, monkeypatch) -> Iterator[None]:
+    # a group's hook, which prefixes tracebacks with the rank, outlives the group
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
     )
