@@ -30,6 +30,7 @@ from shapetrace.trace import Trace, load, trace
 
 if TYPE_CHECKING:
     from shapetrace.comparison import Comparison, compare
+    from shapetrace.views.csv import read_csv
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "UsageError",
     "compare",
     "load",
+    "read_csv",
     "trace",
 ]
 
@@ -58,4 +60,8 @@ def __getattr__(name: str) -> Any:
         from shapetrace import comparison
 
         return getattr(comparison, name)
+    if name == "read_csv":
+        from shapetrace.views.csv import read_csv
+
+        return read_csv
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import NoReturn
 
 from shapetrace.errors import ReportError
+from shapetrace.source.printable import printable
 from shapetrace.trace import Trace, load, trace
 
 #: where our own frames come from
@@ -113,7 +114,7 @@ def _show(options: argparse.Namespace) -> int:
     try:
         t = load(options.report)
     except ReportError as error:
-        _refuse(options, f"{options.report}: {error}")
+        _refuse(options, printable(str(error)))
     status = _report(t, reports)
     if t.failure is not None:
         _print(f"\n{t.failure}")
@@ -129,17 +130,18 @@ def _report(t: Trace, reports: dict[str, str]) -> int:
         try:
             write[name](path)
         except OSError as error:
-            print(f"shapetrace: {error}", file=sys.stderr)
+            print(f"shapetrace: {printable(str(error))}", file=sys.stderr)
             status = USAGE
         else:
-            print(f"shapetrace: wrote {os.path.relpath(path)}", file=sys.stderr)
+            written = printable(os.path.relpath(path), keep="")
+            print(f"shapetrace: wrote {written}", file=sys.stderr)
     _print(str(t))
     return status
 
 
 def _print(text: str) -> None:
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:
         # The reader has seen enough (`| head`). Python would complain once more when
         # it flushes at exit, so that the rest goes nowhere.

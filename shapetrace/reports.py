@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from shapetrace.analyses import Analyses
-from shapetrace.errors import ReportError
 
 if TYPE_CHECKING:
     import pandas
@@ -72,8 +71,9 @@ class Reports(Analyses):
             ReportError: if the file cannot be written.
         """
         from shapetrace.views.chrome import dumps
+        from shapetrace.views.files import write
 
-        _write(path, dumps(self.recording))
+        write(path, dumps(self.recording))
 
     def plot(self, kind: PlotKind = "time", ax: Axes | None = None) -> Axes:
         """Draw with matplotlib: `pip install shapetrace[plot]`.
@@ -106,10 +106,11 @@ class Reports(Analyses):
         Raises:
             ReportError: if the file cannot be written.
         """
+        from shapetrace.views.files import write
         from shapetrace.views.json import dumps
 
         self._calibrate()
-        _write(path, dumps(self.recording, self.findings))
+        write(path, dumps(self.recording, self.findings))
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """A page of its own that needs nothing from the network.
@@ -117,32 +118,7 @@ class Reports(Analyses):
         Raises:
             ReportError: if the file cannot be written.
         """
+        from shapetrace.views.files import write
         from shapetrace.views.html import page
 
-        _write(path, page(self.recording, self.findings, failure=self.failure))
-
-
-def _write(path: str | os.PathLike[str], text: str) -> None:
-    from shapetrace.views.frame import not_writable
-
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise not_writable(path, error) from error
-
-
-def read(path: str | os.PathLike[str]) -> str:
-    """The text of a report.
-
-    Raises:
-        ReportError: if there is none that can be read.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(
-            f"Cannot read {os.fspath(path)!r} ({error}): load() takes the path of a "
-            "report that t.to_json(path) wrote."
-        ) from error
+        write(path, page(self.recording, self.findings, failure=self.failure))

@@ -27,7 +27,7 @@ from shapetrace.records import (
     Recording,
     Step,
 )
-from shapetrace.reports import Reports, read
+from shapetrace.reports import Reports
 
 if TYPE_CHECKING:
     from shapetrace.recording.build import Replay
@@ -405,8 +405,8 @@ def load(path: str | os.PathLike[str]) -> Trace:
     Raises:
         ReportError: if the file is missing, damaged or something else.
     """
-    from shapetrace.views.json import loads
+    from shapetrace.views.json import load_file
 
     loaded = Trace.__new__(Trace)
-    loaded._restore(*loads(read(path)))
+    loaded._restore(*load_file(path))
     return loaded

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shapetrace.errors import ReportError, UsageError
+from shapetrace.errors import UsageError
 from shapetrace.records import (
     Broadcast,
     Diagnosis,
@@ -18,6 +18,8 @@ from shapetrace.records import (
     TensorRef,
 )
 from shapetrace.views import words
+from shapetrace.views.csv import guarded
+from shapetrace.views.files import write
 from shapetrace.views.marks import (
     FAILURE,
     Marks,
@@ -104,23 +106,10 @@ def csv(
             made[name] = _written(made[name], _shapes_text)
         elif name.endswith("dtypes"):
             made[name] = _written(made[name], ";".join)
-    try:
-        made.to_csv(path, index=False, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise not_writable(path, error) from error
-
-
-def not_writable(path: str | os.PathLike[str], error: OSError) -> ReportError:
-    """Why a report was not written, and what to type instead."""
-    where = os.fspath(path)
-    folder = os.path.dirname(where)
-    advice = "give a path that you may write to"
-    if os.path.isdir(where):
-        advice = f"{where!r} is a folder: name a file in it"
-    elif folder and not os.path.isdir(folder):
-        advice = f"make the folder first: os.makedirs({folder!r})"
-    reason = error.strerror or str(error)
-    return ReportError(f"the report was not written to {where!r} ({reason}); {advice}")
+    texts = made.columns[[kind.kind not in "iufb" for kind in made.dtypes]]
+    for name in texts:
+        made[name] = [guarded(value) for value in made[name]]
+    write(path, made.to_csv(index=False, lineterminator="\n"))
 
 
 def _written(column: Iterable[Any], write: Callable[[Any], str]) -> list[str | None]:

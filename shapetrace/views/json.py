@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from shapetrace import records
 from shapetrace.errors import ReportError
 from shapetrace.records import Diagnosis, Recording, Source, TensorRef
+from shapetrace.views.files import read
 
 #: raised whenever a reader of the older kind would misread the newer
 VERSION = 1
@@ -67,6 +69,17 @@ def dumps(rec: Recording, findings: Sequence[Diagnosis] = ()) -> str:
         "tensors": writer.kinds_written(),
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False)
+
+
+def load_file(
+    path: str | os.PathLike[str],
+) -> tuple[Recording, tuple[Diagnosis, ...]]:
+    """As `loads`, of a file; the error names it."""
+    text = read(path, written_by="t.to_json(path)", reader="load()")
+    try:
+        return loads(text)
+    except ReportError as error:
+        raise ReportError(f"{os.fspath(path)}: {error}") from error
 
 
 def loads(text: str) -> tuple[Recording, tuple[Diagnosis, ...]]:
