@@ -19,8 +19,9 @@ Severity = Literal["error", "warning", "note"]
 class Source:
     """A place in the user's code: the nearest frame outside torch and shapetrace.
 
-    `str()` gives `model.py:20`; `end_line`, `column` and `end_column` delimit the
-    call's own expression where Python knows it.
+    `str()` gives `model.py:20`, in a notebook `In [10]:20`; `end_line`, `column` and
+    `end_column` delimit the call's own expression where Python knows it. `cell` is the
+    execution count of a notebook's cell.
     """
 
     file: str
@@ -29,8 +30,11 @@ class Source:
     end_line: int | None = None
     column: int | None = None
     end_column: int | None = None
+    cell: int | None = None
 
     def __str__(self) -> str:
+        if self.cell is not None:
+            return f"In [{self.cell}]:{self.line}"
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
@@ -144,7 +148,8 @@ class ModuleInfo:
     """What is known of a module without the module: for fixes and for the table.
 
     `parameters` and `buffers` are its own (not its children's), as `TensorRef`s whose
-    path is the attribute's name; `attributes` its plain public attributes.
+    path is the attribute's name; `attributes` its plain public attributes. `inits` are
+    the places of the `__init__`s of its class and bases, torch's own left out.
     """
 
     name: str
@@ -154,6 +159,7 @@ class ModuleInfo:
     buffers: tuple[TensorRef, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
     training: bool = True
+    inits: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from shapetrace.lineage import Graph, Trail
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
 from shapetrace.signatures import is_loss
-from shapetrace.source.line import is_own
+from shapetrace.source.tree import is_own
 
 
 def blame_loss(graph: Graph, problem: Problem) -> Iterable[Culprit]:

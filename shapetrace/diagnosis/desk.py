@@ -23,7 +23,8 @@ from shapetrace.records import (
 from shapetrace.signatures import argument_name
 from shapetrace.source.build_line import module_path, placed
 from shapetrace.source.constructor import changed, constructor
-from shapetrace.source.line import Line, find, is_own, suffixed
+from shapetrace.source.line import Line, find, suffixed
+from shapetrace.source.tree import is_own
 
 
 @dataclass(frozen=True, slots=True)

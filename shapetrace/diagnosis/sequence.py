@@ -108,10 +108,7 @@ def _output(recurrent: ModuleCall, used: int) -> str | None:
     line = find(recurrent.source)
     if line is None:
         return None
-    try:
-        tree = ast.parse((line.before + "0" + line.after).strip()).body[0]
-    except SyntaxError:  # no statement of its own on that line
-        return None
+    tree = line.file.statement(line.node)
     if not isinstance(tree, ast.Assign) or not isinstance(tree.targets[0], ast.Tuple):
         return None
     bound = [n.id for n in ast.walk(tree.targets[0]) if isinstance(n, ast.Name)]

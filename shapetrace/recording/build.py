@@ -28,7 +28,7 @@ from shapetrace.records import (
     Source,
     TensorRef,
 )
-from shapetrace.source.place import locate
+from shapetrace.source.place import inits, locate
 
 if TYPE_CHECKING:
     from shapetrace.recording.extensions.base import Cell
@@ -86,6 +86,7 @@ class Replay:
         self._open: dict[int, list[_Open]] = {0: []}
         self._replayed: set[int] = set()
         self._places: dict[tuple[CodeType, int], Source] = {}
+        self._inits: dict[type, tuple[Source, ...]] = {}
         self._names: dict[int, tuple[str, str]] = {}
         self._refs: dict[tuple[int, str], TensorRef] = {}
         self._plain: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -489,7 +490,13 @@ class Replay:
             buffers=self._own(seen.buffers),
             attributes=seen.attributes,
             training=seen.training,
+            inits=self._inits_of(seen.kind),
         )
+
+    def _inits_of(self, kind: type) -> tuple[Source, ...]:
+        if kind not in self._inits:
+            self._inits[kind] = inits(kind)
+        return self._inits[kind]
 
     def _name_tensors(
         self,

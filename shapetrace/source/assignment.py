@@ -9,7 +9,7 @@ import linecache
 import sys
 
 from shapetrace.records import Recording, Source
-from shapetrace.source.line import is_own
+from shapetrace.source.tree import is_own
 
 
 def definition(rec: Recording, name: str) -> Source | None:

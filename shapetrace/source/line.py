@@ -1,61 +1,74 @@
-"""The user's line, with one of its expressions put in place of another."""
+"""One expression of the user's, and its statement with something else in its place."""
 
 from __future__ import annotations
 
 import ast
-import linecache
 import re
 from dataclasses import dataclass
 
 from shapetrace.records import Source
+from shapetrace.source.names import spelled
+from shapetrace.source.rewrite import Part, inserted, rewritten, span
+from shapetrace.source.tree import Tree, is_own, node_at
 
-_LIBRARIES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _STEP = re.compile(r"\[(\d+)\]|\['(\w+)'\]")
-
-
-def is_own(source: Source | None) -> bool:
-    """Whether a place is the user's own code: what can be edited, no installed
-    library's."""
-    return source is not None and not _LIBRARIES.search(source.file)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One expression in the user's code, and the code around it on its lines."""
+    """An expression in the user's code. Every method that returns text returns the
+    whole statement around it as it would read, to stand in the lines of `source`.
+
+    `tree` is the expression; of `x += y` it is `x + y`, of which the left side is not
+    to be replaced.
+    """
 
     source: Source
-    before: str
-    code: str
-    after: str
+    file: Tree
+    node: ast.expr | ast.stmt
     tree: ast.expr
+
+    @property
+    def code(self) -> str:
+        """The expression as it was written."""
+        return self.file.text(self.node)
 
     def text(self, node: ast.expr) -> str:
         """The code of a part of the expression."""
-        return ast.get_source_segment(f"({self.code})", node) or ast.unparse(node)
+        return self.file.text(node)
 
-    def with_part(self, node: ast.expr, new: str) -> str:
-        """The whole line with one part of the expression replaced."""
+    def with_part(self, node: ast.AST, new: str) -> str:
+        """One part of the expression replaced."""
         return self.with_parts([(node, new)])
 
-    def with_parts(self, parts: list[tuple[ast.expr, str]]) -> str:
-        raw = f"({self.code})".encode()
-        starts = [0]
-        for line in raw.split(b"\n"):
-            starts.append(starts[-1] + len(line) + 1)
-        spans = []
-        for node, new in parts:
-            assert node.end_lineno is not None and node.end_col_offset is not None
-            first = starts[node.lineno - 1] + node.col_offset
-            last = starts[node.end_lineno - 1] + node.end_col_offset
-            spans.append((first, last, new))
-        for first, last, new in sorted(spans, reverse=True):
-            raw = raw[:first] + new.encode() + raw[last:]
-        return self.around(raw.decode()[1:-1])
+    def with_parts(self, parts: list[Part]) -> str:
+        return rewritten(self.file, parts, self.node)[0]
 
     def around(self, new: str) -> str:
-        """The whole line with the expression replaced."""
-        joined = " ".join(part.strip() for part in new.split("\n"))
-        return (self.before + joined + self.after).strip()
+        """The expression replaced."""
+        return self.with_part(self.node, new)
+
+    def with_keyword(self, name: str, value: str) -> str | None:
+        """A call with one of its keywords set, added where it is not there."""
+        part = keyword(self.file, self.tree, name, value)
+        return None if part is None else self.with_parts([part])
+
+    def without_call(self) -> str | None:
+        """A call left out: its object, or its first argument, in its place."""
+        kept = self.argument("args[0]", method=True)
+        return None if kept is None else self.around(self.text(kept))
+
+    def swapped(self, a: ast.expr, b: ast.expr) -> str:
+        """Two parts in each other's place."""
+        return self.with_parts([(a, self.text(b)), (b, self.text(a))])
+
+    def inserted(self, code: str, *, after: bool = False) -> str:
+        """The statement as it is, with another one before or after it."""
+        return inserted(self.file, self.node, code, after=after)[0]
+
+    def spelled(self, code: str) -> str:
+        """Code with `nn`, `F` and `torch` as this file calls them."""
+        return spelled(code, self.file.file)
 
     def argument(self, path: str, method: bool = False) -> ast.expr | None:
         """The expression of one argument, by a tensor's path: `args[0]`, also in a
@@ -83,12 +96,12 @@ class Line:
         if not isinstance(tree, ast.Call):
             return None
         if head == "kwargs":
-            for keyword in tree.keywords:
-                if keyword.arg == key:
-                    return keyword.value
+            for found in tree.keywords:
+                if found.arg == key:
+                    return found.value
             return None
         values = [*self._object(method), *tree.args]
-        if any(isinstance(value, ast.Starred) for value in values):
+        if any(isinstance(value, ast.Starred) for value in values[: int(key) + 1]):
             return None
         return values[int(key)] if int(key) < len(values) else None
 
@@ -119,44 +132,45 @@ def _is_module(node: ast.expr) -> bool:
 
 def find(source: Source | None) -> Line | None:
     """The expression at a place of the user's own code; None where it is not known."""
-    if source is None or source.column is None or source.end_column is None:
-        return None
-    if not is_own(source):
-        return None
-    last = source.end_line or source.line
-    raw = [linecache.getline(source.file, n) for n in range(source.line, last + 1)]
-    if not raw or not all(raw):
-        return None
-    lines = [line.rstrip("\n").encode() for line in raw]
-    after = lines[-1][source.end_column :].decode(errors="replace")
-    before = lines[0][: source.column].decode(errors="replace")
-    lines[-1] = lines[-1][: source.end_column]
-    lines[0] = lines[0][source.column :]
-    code = "\n".join(line.decode(errors="replace") for line in lines)
-    if len(lines) > 1 and "#" in code:
-        return None  # a comment in the middle does not survive on one line
-    try:
-        tree = ast.parse(f"({code})", mode="eval").body
-    except SyntaxError:
-        added = _augmented(code)
-        return None if added is None else Line(source, before, code, after, added)
-    return Line(source, before, code, after, tree)
+    found = node_at(source) if is_own(source) else None
+    return None if found is None else line_of(*found)
 
 
-def _augmented(code: str) -> ast.BinOp | None:
-    """`x += y` on one line as `x + y`, of which the left side is not to be replaced."""
-    try:
-        statement = ast.parse(code).body[0]
-    except (SyntaxError, IndexError):  # another statement
+def line_of(tree: Tree, node: ast.expr | ast.stmt) -> Line:
+    """An expression of a file as a `Line`."""
+    _, place = rewritten(tree, [], node)
+    if isinstance(node, ast.AugAssign):
+        left = ast.Starred(node.target, ast.Load())
+        return Line(place, tree, node, ast.BinOp(left, node.op, node.value))
+    assert isinstance(node, ast.expr)
+    return Line(place, tree, node, node)
+
+
+def keyword(tree: Tree, call: ast.expr, name: str, value: str) -> Part | None:
+    """What sets a keyword of a call; None where that cannot be told."""
+    if not isinstance(call, ast.Call) or any(k.arg is None for k in call.keywords):
+        return None  # **kwargs may hold it
+    for given in call.keywords:
+        if given.arg == name:
+            return given.value, value
+    values = [*call.args, *call.keywords] or [call.func]
+    last = max(values, key=lambda node: span(node)[2:])
+    (line, column), end = span(last)[2:], span(call)[2:]
+    raw = tree.between((line, column), end)[:-1]
+    rest = raw.rstrip()
+    if isinstance(last, ast.GeneratorExp) or "#" in rest:
         return None
-    if not isinstance(statement, ast.AugAssign) or "\n" in code:
-        return None
-    for node in ast.walk(statement.value):  # as it would stand in parentheses
-        if isinstance(node, ast.expr) and node.end_col_offset is not None:
-            node.col_offset += 1
-            node.end_col_offset += 1
-    left = ast.Starred(statement.target, ast.Load())
-    return ast.BinOp(left, statement.op, statement.value)
+    line += rest.count("\n")
+    column = len(rest.rpartition("\n")[2].encode()) + column * ("\n" not in rest)
+    at = (line, column, line, column)
+    if last is call.func:
+        return at, f"{name}={value}"
+    if not rest.endswith(","):
+        return at, f", {name}={value}"
+    if "\n" not in raw[len(rest) :]:
+        return (line, column, end[0], end[1] - 1), f" {name}={value}"
+    above = tree.lines[span(last)[0] - 1]
+    return at, f"\n{above[: len(above) - len(above.lstrip())]}{name}={value},"
 
 
 def suffixed(text: str, node: ast.expr | None, template: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import linecache
 import os
+import re
+import sys
 import traceback
 from itertools import islice
 from types import CodeType, FrameType, TracebackType
@@ -64,7 +67,34 @@ def locate(code: CodeType, lasti: int) -> Source:
         end_line=end,
         column=column,
         end_column=end_column,
+        cell=cell(code.co_filename),
     )
+
+
+def cell(file: str) -> int | None:
+    """The execution count of the notebook's cell that a file name stands for, if any:
+    IPython compiles each cell under a name of its own and keeps the numbers."""
+    old = re.match(r"<ipython-input-(\d+)-", file)
+    if old is not None:
+        return int(old[1])
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    named = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    label = named(file) if named is not None else None
+    number = re.search(r"\d+", label[1]) if label is not None else None
+    return int(number[0]) if number is not None else None
+
+
+def inits(kind: type) -> tuple[Source, ...]:
+    """The places of the `__init__`s of a class and of its bases, torch's left out."""
+    found = []
+    for base in kind.__mro__:
+        init = inspect.unwrap(vars(base).get("__init__", object.__init__))
+        code = getattr(init, "__code__", None)
+        if isinstance(code, CodeType) and not INTERNAL[code.co_filename]:
+            place = cell(code.co_filename)
+            name, line = code.co_qualname, code.co_firstlineno
+            found.append(Source(code.co_filename, line, name, cell=place))
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=1024)

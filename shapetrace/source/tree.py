@@ -1,0 +1,184 @@
+"""The user's files as syntax trees: which node stands at a place, what is around."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import os
+import re
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shapetrace.records import Source
+from shapetrace.source.place import cell
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+Home = Function | ast.Module
+
+_LIBRARIES = re.compile(r"[/\\](site|dist)-packages[/\\]")
+_STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
+#: the names under which IPython compiles a notebook's cells: those of one kernel share
+#: all that stands before the last part
+_CELL = re.compile(r"(<ipython-input-|.*[/\\]ipykernel_\d+[/\\])")
+
+
+def is_own(source: Source | None) -> bool:
+    """Whether a place is the user's own code: what can be edited, no installed
+    library's."""
+    return source is not None and _is_own_file(source.file)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_own_file(file: str) -> bool:
+    return not (_LIBRARIES.search(file) or os.path.realpath(file).startswith(_STANDARD))
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """A parsed file. Nodes keep the positions that the file gives them."""
+
+    file: str
+    lines: tuple[str, ...]
+    module: ast.Module
+    parents: dict[ast.AST, ast.AST] = field(repr=False)
+
+    def around(self, node: ast.AST) -> Iterator[ast.AST]:
+        """The nodes around one, the innermost first."""
+        while node in self.parents:
+            node = self.parents[node]
+            yield node
+
+    def statement(self, node: ast.AST) -> ast.stmt:
+        """The innermost statement that a node is a part of, or is."""
+        while not isinstance(node, ast.stmt):
+            node = self.parents[node]
+        return node
+
+    def home(self, node: ast.AST) -> Home:
+        """The function in which a node stands, the module where in none. The defaults
+        and decorators of a function stand outside of it."""
+        inner = node
+        for outer in self.around(node):
+            if isinstance(outer, Function):
+                if inner in _inside(outer):
+                    return outer
+            inner = outer
+        return self.module
+
+    def text(self, node: ast.AST) -> str:
+        """The code of a node, as it was written."""
+        found = ast.get_source_segment("".join(self.lines), node)
+        return found if found is not None else ast.unparse(node)
+
+    def between(self, begin: tuple[int, int], end: tuple[int, int]) -> str:
+        """The code from one line and byte to another."""
+        raw = [line.encode() for line in self.lines[begin[0] - 1 : end[0]]]
+        raw[-1] = raw[-1][: end[1]]
+        raw[0] = raw[0][begin[1] :]
+        return b"".join(raw).decode(errors="replace")
+
+    def place(self, node: ast.expr | ast.stmt) -> Source:
+        """Where a node stands."""
+        return Source(
+            self.file,
+            node.lineno,
+            self.name(node),
+            node.end_lineno,
+            node.col_offset,
+            node.end_col_offset,
+            cell(self.file),
+        )
+
+    def name(self, node: ast.AST) -> str:
+        """The function around a node, as Python calls it: `Net.forward`."""
+        parts: list[str] = []
+        inner = node
+        for outer in self.around(node):
+            if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
+                if inner in _inside(outer):
+                    parts = [outer.name, "<locals>", *parts] if parts else [outer.name]
+            elif isinstance(outer, ast.ClassDef) and inner in outer.body:
+                parts = [outer.name, *parts]
+            inner = outer
+        return ".".join(parts) or "<module>"
+
+
+def _inside(function: Function) -> list[ast.AST]:
+    body = function.body
+    return [body] if isinstance(body, ast.expr) else list(body)
+
+
+def tree(file: str) -> Tree | None:
+    """The tree of a file, or of what stands for one in `linecache`: a notebook's cell,
+    code that was run by `exec`. None where there is none."""
+    lines = tuple(linecache.getlines(file))
+    return _parsed(file, lines) if lines else None
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(file: str, lines: tuple[str, ...]) -> Tree | None:
+    try:
+        module = ast.parse("".join(lines))
+    except (SyntaxError, ValueError):  # a template, a file that changed meanwhile
+        return None
+    parents = {
+        child: node for node in ast.walk(module) for child in ast.iter_child_nodes(node)
+    }
+    return Tree(file, lines, module, parents)
+
+
+def neighbours(file: str) -> list[Tree]:
+    """The files whose names a file's code sees: of a notebook all cells that were run,
+    the file itself first and then the newest; of every other file that file."""
+    files = [file]
+    kernel = _CELL.match(file)
+    if kernel is not None:
+        known = [name for name in linecache.cache if name.startswith(kernel[0])]
+        others = [name for name in known if name != file]
+        files += sorted(others, key=lambda name: cell(name) or 0, reverse=True)
+    return [found for name in files if (found := tree(name)) is not None]
+
+
+def node_at(source: Source | None) -> tuple[Tree, ast.expr | ast.stmt] | None:
+    """The expression that stands exactly at a place (of `x += y` the statement)."""
+    if source is None or source.column is None or source.end_column is None:
+        return None
+    found = tree(source.file)
+    if found is None:
+        return None
+    end = source.end_line or source.line, source.end_column
+    begin = source.line, source.column
+    chained = None
+    for node in ast.walk(found.module):
+        if not isinstance(node, ast.expr | ast.AugAssign):
+            continue
+        if (node.end_lineno, node.end_col_offset) != end:
+            continue
+        if (node.lineno, node.col_offset) == begin:
+            return found, node
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            # of a chain over several lines Python names the method's name, not where
+            # its object begins
+            name = node.func
+            assert name.end_col_offset is not None
+            start = name.end_col_offset - len(name.attr.encode())
+            if (name.end_lineno, start) == begin:
+                chained = node
+    return None if chained is None else (found, chained)
+
+
+def function_at(source: Source | None) -> tuple[Tree, Home] | None:
+    """The innermost function, else the module, around a place of which perhaps no more
+    is known than the line. A function's own line is inside it."""
+    found = tree(source.file) if source is not None else None
+    if found is None or source is None:
+        return None
+    best: Home = found.module
+    for node in ast.walk(found.module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if first <= source.line <= (node.end_lineno or node.lineno):
+                best = node  # walked from outside to inside
+    return found, best
