@@ -1,4 +1,4 @@
-"""`trace` and `Trace`: the context manager, and the facade over what it recorded."""
+"""`trace` and `Trace`: the context manager, and what is asked of it afterwards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,21 +15,31 @@ from torch import nn
 from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.recording import guards
 from shapetrace.recording.clocks import Clock, CpuClock, NoClock
-from shapetrace.recording.events import Failure, error_tuple
+from shapetrace.recording.events import error_tuple
 from shapetrace.recording.extensions.selection import Extras
+from shapetrace.recording.readout import Live, Readout, Stored
 from shapetrace.recording.recorder import Recorder
-from shapetrace.recording.snapshot import SeenModule, see_modules
+from shapetrace.recording.snapshot import see_modules
 from shapetrace.records import (
+    Broadcast,
     Diagnosis,
     FunctionCall,
     ModuleCall,
     Recording,
     Step,
 )
-from shapetrace.reports import Reports
+from shapetrace.views.analyses import Analyses
 
 if TYPE_CHECKING:
-    from shapetrace.recording.build import Replay
+    import pandas
+    from matplotlib.axes import Axes
+
+    from shapetrace.costs import Costs
+    from shapetrace.lineage import Graph
+
+By = Literal["call", "module", "function", "broadcast"]
+PlotKind = Literal["time", "memory", "roofline"]
+Path = str | os.PathLike[str]
 
 
 def trace(
@@ -90,7 +99,7 @@ def trace(
     )
 
 
-class Trace(Reports):
+class Trace:
     """What one traced batch did: read it during or after the `with` block.
 
     Made by `trace`, used once. It holds plain data only: no tensor and no module
@@ -113,22 +122,16 @@ class Trace(Reports):
         self._memory = memory
         self._backward = backward
         self._max_calls = max_calls
-        self._calibrated = False
         self._extras: Extras | None = None
         self._clock = clock
         self._functions = functions
         self._checks = checks
         self._state: Literal["new", "running", "done"] = "new"
         self._recorder: Recorder | None = None
-        self._seen: list[SeenModule] = []
-        self._error: Failure | None = None
         self._notes: list[str] = []
-        self._names: tuple[str, ...] = ()
-        self._replay: Replay | None = None
-        self._replayed = -1
-        self._complete = False
-        self._recording: Recording | None = None
-        self._analysed: dict[str, Any] = {}
+        self._readout: Readout = Stored(Recording((), (), {}, {}))
+        self._asked: Analyses | None = None
+        self._sizes: dict[str, Any] = {}
         self._release = ExitStack()
 
     # -- the context manager ---------------------------------------------------
@@ -156,7 +159,7 @@ class Trace(Reports):
         )
         extras.start(recorder)
         named = guards.name_roots(self._roots)
-        self._names = tuple(name for name, _ in named) or ("",)
+        names = tuple(name for name, _ in named) or ("",)
         try:
             if guards.compiled(self._roots):
                 # compiled code calls no modules and no modes; the stance leaves with
@@ -174,6 +177,9 @@ class Trace(Reports):
             raise
         self._recorder = recorder
         self._extras = extras
+        self._readout = Live(
+            recorder, extras, names, functions=self._functions, notes=self._notes
+        )
         self._roots = []
         self._state = "running"
         return self
@@ -184,18 +190,19 @@ class Trace(Reports):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> Literal[False]:
-        recorder = self._recorder
-        assert recorder is not None
+        recorder, live = self._recorder, self._readout
+        assert recorder is not None and isinstance(live, Live)
         try:
             self._release.close()
         finally:
             self._state = "done"
+            live.ended = True
         try:
-            self._seen = see_modules(recorder)
+            live.seen = see_modules(recorder)
             if not self._given and guards.compiled(list(recorder.modules.values())):
                 self._notes.append(guards.RAN_EAGERLY)
             if error is not None:
-                self._error = error_tuple(error)
+                live.error = error_tuple(error)
             self._say(error)
         except ShapeTraceWarning:
             raise  # the user's filters make warnings errors; the body has not raised
@@ -235,50 +242,7 @@ class Trace(Reports):
     @property
     def recording(self) -> Recording:
         """All records as one plain value, as far as the batch has got."""
-        recorder = self._recorder
-        if self._complete and self._recording is not None:
-            return self._recording
-        if recorder is None:
-            return Recording((), (), {}, {})
-        from shapetrace.recording.build import Replay
-
-        grown = len(recorder.events)
-        if self._extras is not None:
-            grown += self._extras.dropped_calls
-        if self._recording is None or self._replayed != grown:
-            self._replayed = grown
-            running = self._state == "running"
-            seen = see_modules(recorder) if running else self._seen
-            replay = self._replay = Replay(recorder, seen, self._error, running=running)
-            notes = list(self._notes)
-            if recorder.faults:
-                notes.append(f"{len(recorder.faults)} events could not be recorded")
-            extras = self._extras
-            notes += extras.notes() if extras else []
-            self._recording = Recording(
-                calls=replay.calls,
-                functions=replay.functions,
-                modules=replay.modules,
-                origins=replay.origins,
-                roots=self._names,
-                notes=tuple(notes),
-                duration_ns=replay.duration_ns,
-                has_functions=self._functions,
-                has_timing=not isinstance(self._clock, NoClock),
-                torch_version=torch.__version__,
-                value_ranges=replay.values,
-                error=replay.error,
-                live=replay.live,
-                allocated_peak=extras.allocated_peak if extras else None,
-                dropped_calls=extras.dropped_calls if extras else 0,
-            )
-            self._analysed = {}
-            if self._state == "done":
-                # the events have said what they had to say
-                recorder.events.clear()
-                replay.forget(recorder.forget_dead().values())
-                self._complete = True
-        return self._recording
+        return self._readout.recording
 
     @property
     def calls(self) -> tuple[ModuleCall, ...]:
@@ -290,20 +254,65 @@ class Trace(Reports):
         """Every torch function that Python code called, in the order of their ends."""
         return self.recording.functions
 
-    def _calibrate(self) -> None:
-        """Measure the tracer's own cost, once, when a figure needs it."""
-        rec = self.recording
-        if self._recorder is None or self._state != "done" or not rec.has_timing:
-            return
-        if not self._calibrated:
-            from shapetrace.recording.overhead import calibrate
+    @property
+    def losses(self) -> tuple[FunctionCall, ...]:
+        """The loss calls, and the calls that made a custom loss `.backward()` was
+        called on."""
+        return self._analyses.losses
 
-            self._calibrated = True
-            again = self._extras.again if self._extras else lambda: None
-            overhead = calibrate(self._functions, again)
-            self._recording = replace(rec, overhead=overhead)
+    @property
+    def failure(self) -> Diagnosis | None:
+        """The diagnosis of the call that raised, or None."""
+        return self._analyses.failure
+
+    @property
+    def findings(self) -> tuple[Diagnosis, ...]:
+        """Everything found wrong or suspicious, the failure first."""
+        return self._analyses.findings
+
+    @property
+    def broadcasts(self) -> tuple[Broadcast, ...]:
+        """Every implicit expansion of the batch."""
+        return self._analyses.broadcasts
+
+    @property
+    def costs(self) -> Costs:
+        """FLOPs, bytes and corrected times of every call; made when first read."""
+        return self._calibrated().costs
+
+    @property
+    def _analyses(self) -> Analyses:
+        recording = self.recording
+        if self._asked is None or self._asked.recording is not recording:
+            self._asked = Analyses(recording, self._checks)
+        return self._asked
+
+    @property
+    def _graph(self) -> Graph:
+        return self._analyses.graph
+
+    def _calibrated(self) -> Analyses:
+        """The analyses, of a recording that has the tracer's own cost. It is measured
+        once, and what was worked out before stays valid."""
+        asked = self._analyses
+        asked.recording = self._readout.calibrated()
+        return asked
 
     # -- questions -------------------------------------------------------------
+
+    def explain(self, x: Any = None) -> Diagnosis:
+        """Where it went wrong; with a tensor or a call, how that came about.
+
+        Args:
+            x: a tensor of the batch, a `FunctionCall` or `ModuleCall` of this trace;
+                None: the failure, else the first finding, else the last loss call.
+
+        Raises:
+            UsageError: if `x` is none of these or was not seen in this trace.
+        """
+        if x is not None and not isinstance(x, FunctionCall | ModuleCall):
+            x = self._id(x, "explain")
+        return self._analyses.explain(x)
 
     def lineage(self, tensor: Any, dim: int | None = None) -> tuple[Step, ...]:
         """The calls that made a tensor, or one dimension of it, newest first.
@@ -349,8 +358,7 @@ class Trace(Reports):
         """
         from shapetrace.diagnosis.expectation import check
 
-        sizes = self.__dict__.setdefault("_sizes", {})
-        check(self._graph, self._id(tensor, "expect"), shape, sizes)
+        check(self._graph, self._id(tensor, "expect"), shape, self._sizes)
 
     def _id(self, tensor: Any, asked: str) -> int:
         if not isinstance(tensor, torch.Tensor):
@@ -359,18 +367,119 @@ class Trace(Reports):
                 f"{type(tensor).__name__}: pass the output itself, for example "
                 f"t.{asked}(logits)."
             )
-        recorder = self._recorder
-        _ = self.recording
-        version = None
-        if recorder is not None and self._replay is not None:
-            version = self._replay.version(recorder.known().get(id(tensor)))
-        if version is None:
+        ident = self._readout.id_of(tensor)
+        if ident is None:
             raise UsageError(
                 f"{asked}() was given a tensor that this trace has not seen: it must "
                 "have gone through a traced call inside the `with` block, and still be "
                 "the same object."
             )
-        return version.id
+        return ident
+
+    # -- the views -------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        from shapetrace.views.text import summary_line
+
+        return summary_line(self.recording, self.findings, failure=self.failure)
+
+    def __str__(self) -> str:
+        from shapetrace.views.text import table
+
+        return table(self.recording, self.findings, failure=self.failure)
+
+    def _repr_html_(self) -> str:
+        from shapetrace.views.html import fragment
+
+        return fragment(self.recording, self.findings, failure=self.failure)
+
+    def summary(self, width: int | None = None) -> str:
+        """A text table by module, the slowest first, with what the tracer itself cost.
+
+        Columns for memory, backward and accelerator times appear where recorded.
+        """
+        from shapetrace.views.summary import by_module
+
+        return by_module(self.recording, self.costs, width)
+
+    def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:
+        """A pandas DataFrame: one row per module call, module, function or broadcast.
+
+        Args:
+            by: what a row is. By module, times are told over all its calls.
+            costs: columns for FLOPs, bytes, and times without the tracer's own cost.
+
+        Raises:
+            UsageError: if `by` is none of the four.
+        """
+        from shapetrace.views.frame import frame
+
+        return frame(
+            self.recording,
+            self.findings,
+            by=by,
+            broadcasts=self.broadcasts if by == "broadcast" else (),
+            costs=self.costs if costs else None,
+        )
+
+    def to_csv(self, path: Path) -> None:
+        """One line per module call; shapes as `2x73`, several tensors joined by `;`.
+
+        Raises:
+            ReportError: if the file cannot be written.
+        """
+        from shapetrace.views.frame import csv
+
+        csv(self.recording, self.findings, path)
+
+    def to_json(self, path: Path) -> None:
+        """The whole trace; `shapetrace.load(path)` reads it back.
+
+        Raises:
+            ReportError: if the file cannot be written.
+        """
+        from shapetrace.views.files import write
+        from shapetrace.views.json import dumps
+
+        write(path, dumps(self._calibrated().recording, self.findings))
+
+    def to_html(self, path: Path) -> None:
+        """A page of its own that needs nothing from the network.
+
+        Raises:
+            ReportError: if the file cannot be written.
+        """
+        from shapetrace.views.files import write
+        from shapetrace.views.html import page
+
+        write(path, page(self.recording, self.findings, failure=self.failure))
+
+    def to_chrome_trace(self, path: Path) -> None:
+        """Modules and functions on a time axis, for Perfetto and speedscope.
+
+        Raises:
+            UsageError: if the trace has no times.
+            ReportError: if the file cannot be written.
+        """
+        from shapetrace.views.chrome import dumps
+        from shapetrace.views.files import write
+
+        write(path, dumps(self.recording))
+
+    def plot(self, kind: PlotKind = "time", ax: Axes | None = None) -> Axes:
+        """Draw with matplotlib: `pip install shapetrace[plot]`.
+
+        Args:
+            kind: "time" by module, "memory" over time (needs `trace(memory=True)`),
+                "roofline": which modules memory bounds, and which arithmetic.
+            ax: the matplotlib Axes to draw on; None: new ones.
+
+        Raises:
+            UsageError: if matplotlib is missing, or the trace lacks what is drawn.
+        """
+        from shapetrace.views.plots import plot
+
+        return plot(self.recording, self.costs, kind, ax)
 
     # -- as a value ------------------------------------------------------------
 
@@ -390,13 +499,8 @@ class Trace(Reports):
     def _restore(self, recording: Recording, findings: tuple[Diagnosis, ...]) -> None:
         Trace.__init__(self, (), NoClock())
         self._state = "done"
-        self._complete = True
-        self._recording = recording
-        failures = [f for f in findings if f.code == "failure"]
-        self._analysed = {
-            "findings": findings,
-            "failure": failures[0] if failures else None,
-        }
+        self._readout = Stored(recording)
+        self._analyses.keep(findings)
 
 
 def load(path: str | os.PathLike[str]) -> Trace:

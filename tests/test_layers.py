@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "shapetrace"
 #: from the first to the last: each may import those before it, and its own files
 LAYERS = """
     errors records source recording signatures lineage diagnosis checks costs views
-    comparison analyses reports trace
+    comparison trace
     callbacks distributed cli ipython pytest_plugin __main__ __init__
 """.split()
 
@@ -102,7 +102,7 @@ def test_heavy_packages_are_imported_only_where_they_are_used(path):
     [
         "import shapetrace.trace",
         "from shapetrace.trace import Trace",
-        "from shapetrace import analyses",
+        "from shapetrace import comparison",
         "from shapetrace import Trace",
         "from . import cli",
         "from .cli import main",

@@ -1,0 +1,136 @@
+"""What a trace has recorded so far, as records: built when asked, whole at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from shapetrace.recording.clocks import NoClock
+from shapetrace.recording.events import Failure
+from shapetrace.recording.snapshot import SeenModule, see_modules
+from shapetrace.records import Recording
+
+if TYPE_CHECKING:
+    from shapetrace.recording.build import Replay
+    from shapetrace.recording.extensions.selection import Extras
+    from shapetrace.recording.recorder import Recorder
+
+
+class Readout(Protocol):
+    """Gives the recording of a trace that runs, has ended or was read from a file."""
+
+    @property
+    def recording(self) -> Recording:
+        """All records, as far as the batch has got; the same object while it stands."""
+
+    def calibrated(self) -> Recording:
+        """The recording with what the tracer itself costs, where that is known."""
+
+    def id_of(self, tensor: torch.Tensor) -> int | None:
+        """The id of the newest version of a live tensor; None for an unknown one."""
+
+
+class Stored:
+    """A recording that is whole: one read back, or that of a trace not yet begun."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+
+    def calibrated(self) -> Recording:
+        return self.recording
+
+    def id_of(self, tensor: torch.Tensor) -> int | None:
+        return None
+
+
+class Live:
+    """The recording that a recorder's events make.
+
+    Once `ended` is true no more events come. `seen` are the modules as they were then,
+    `error` is what left the block; both stand before the recording is asked for.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        extras: Extras,
+        names: tuple[str, ...],
+        *,
+        functions: bool,
+        notes: list[str],
+    ) -> None:
+        self._recorder = recorder
+        self._extras = extras
+        self._names = names
+        self._functions = functions
+        self._notes = notes
+        self._timed = not isinstance(recorder.clock, NoClock)
+        self.ended = False
+        self.seen: list[SeenModule] = []
+        self.error: Failure | None = None
+        self._replay: Replay | None = None
+        self._recording: Recording | None = None
+        self._events = 0  # as many had come when it was made
+        self._whole = False
+        self._calibrated = False
+
+    @property
+    def recording(self) -> Recording:
+        if self._recording is not None and self._whole:
+            return self._recording
+        events = len(self._recorder.events) + self._extras.dropped_calls
+        if self._recording is None or self.ended or self._events != events:
+            self._events, self._whole = events, self.ended
+            self._recording = self._build()
+        return self._recording
+
+    def _build(self) -> Recording:
+        from shapetrace.recording.build import Replay
+
+        recorder, extras, running = self._recorder, self._extras, not self.ended
+        seen = see_modules(recorder) if running else self.seen
+        replay = self._replay = Replay(recorder, seen, self.error, running=running)
+        notes = list(self._notes)
+        if recorder.faults:
+            notes.append(f"{len(recorder.faults)} events could not be recorded")
+        made = Recording(
+            calls=replay.calls,
+            functions=replay.functions,
+            modules=replay.modules,
+            origins=replay.origins,
+            roots=self._names,
+            notes=(*notes, *extras.notes()),
+            duration_ns=replay.duration_ns,
+            has_functions=self._functions,
+            has_timing=self._timed,
+            torch_version=torch.__version__,
+            value_ranges=replay.values,
+            error=replay.error,
+            live=replay.live,
+            allocated_peak=extras.allocated_peak,
+            dropped_calls=extras.dropped_calls,
+        )
+        if self.ended:
+            # the events have said what they had to say
+            recorder.events.clear()
+            replay.forget(recorder.forget_dead().values())
+        return made
+
+    def calibrated(self) -> Recording:
+        made = self.recording
+        if not self.ended or not self._timed or self._calibrated:
+            return made
+        from shapetrace.recording.overhead import calibrate
+
+        self._calibrated = True
+        overhead = calibrate(self._functions, self._extras.again)
+        self._recording = replace(made, overhead=overhead)
+        return self._recording
+
+    def id_of(self, tensor: torch.Tensor) -> int | None:
+        _ = self.recording
+        assert self._replay is not None
+        version = self._replay.version(self._recorder.known().get(id(tensor)))
+        return None if version is None else version.id

@@ -1,0 +1,91 @@
+"""What a recording says once it is asked: each analysis is made when first read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from shapetrace.records import (
+    Broadcast,
+    Diagnosis,
+    FunctionCall,
+    ModuleCall,
+    Recording,
+)
+
+if TYPE_CHECKING:
+    from shapetrace.costs import Costs
+    from shapetrace.lineage import Graph
+
+
+class Analyses:
+    """The analyses of one recording; of a recording that has grown, make new ones.
+
+    `checks` are those that look for findings: all, none, or a set of codes.
+    """
+
+    def __init__(
+        self, recording: Recording, checks: bool | Collection[str] = True
+    ) -> None:
+        self.recording = recording
+        self._checks = checks
+
+    def keep(self, findings: tuple[Diagnosis, ...]) -> None:
+        """Take these findings, from a file, in place of looking for them again."""
+        failures = [found for found in findings if found.code == "failure"]
+        self.findings = findings
+        self.failure = failures[0] if failures else None
+
+    @cached_property
+    def graph(self) -> Graph:
+        from shapetrace.lineage import Graph
+
+        return Graph(self.recording)
+
+    @cached_property
+    def losses(self) -> tuple[FunctionCall, ...]:
+        from shapetrace.lineage.loss_calls import losses
+
+        return losses(self.graph)
+
+    @cached_property
+    def failure(self) -> Diagnosis | None:
+        from shapetrace.diagnosis import diagnose_failure
+
+        return diagnose_failure(self.graph)
+
+    @cached_property
+    def findings(self) -> tuple[Diagnosis, ...]:
+        from shapetrace.checks import run_checks
+
+        failure = self.failure
+        found = run_checks(self.graph, self._checks)
+        return ((failure,) if failure else ()) + found
+
+    @cached_property
+    def broadcasts(self) -> tuple[Broadcast, ...]:
+        from shapetrace.lineage.loss_calls import broadcast_ledger
+
+        return broadcast_ledger(self.graph)
+
+    @cached_property
+    def costs(self) -> Costs:
+        from shapetrace.costs import costs
+
+        return costs(self.recording)
+
+    def explain(self, x: FunctionCall | ModuleCall | int | None) -> Diagnosis:
+        """Of a call or a tensor's id what it did; of None what is most wrong."""
+        from shapetrace.diagnosis import explain_call, explain_last, explain_tensor
+
+        if isinstance(x, int):
+            return explain_tensor(self.graph, x)
+        if x is None:
+            serious = [found for found in self.findings if found.severity != "note"]
+            return serious[0] if serious else explain_last(self.graph, self.losses)
+        for found in self.findings:
+            same = found.function if isinstance(x, FunctionCall) else found.call
+            if same == x.index:
+                return found
+        return explain_call(self.graph, x)
