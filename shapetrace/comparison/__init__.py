@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from shapetrace.comparison.differences import (
-    Comparison,
-    Difference,
-    ModuleChange,
-    Traced,
-    compare,
-)
+from shapetrace.comparison.compare import Comparison, Traced, compare
+from shapetrace.comparison.differences import Difference, ModuleChange
 
 __all__ = ["Comparison", "Difference", "ModuleChange", "Traced", "compare"]

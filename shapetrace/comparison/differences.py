@@ -1,13 +1,12 @@
-"""`compare`: what differs between two traces, of which one may have failed."""
+"""What differs between two recordings, of which one may have failed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Self
 
 from shapetrace.diagnosis.explain import failing
-from shapetrace.errors import UsageError
 from shapetrace.lineage import Call, GoodBatch, Graph, against
 from shapetrace.lineage.align import Aligned, align_functions, align_modules
 from shapetrace.records import (
@@ -19,17 +18,7 @@ from shapetrace.records import (
     TensorRef,
 )
 
-if TYPE_CHECKING:
-    import pandas
-
 What = Literal["shape", "dtype", "device", "error", "only in a", "only in b"]
-
-
-class Traced(Protocol):
-    """A `Trace`: what holds a recording."""
-
-    @property
-    def recording(self) -> Recording: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +68,8 @@ class ModuleChange:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What differs between two traces; `str()` and a notebook show it.
+class Differences:
+    """What differs between two recordings.
 
     `calls` and `functions` are the aligned calls in order, `differences` what differs
     in them in order of time (times themselves are no difference), `modules` what
@@ -117,78 +106,24 @@ class Comparison:
     def only_b(self) -> tuple[ModuleCall, ...]:
         return tuple(pair.b for pair in self.calls if pair.a is None and pair.b)
 
-    def __str__(self) -> str:
-        from shapetrace.comparison.shown import text
-
-        return text(self)
-
-    def __repr__(self) -> str:
-        count = len(self.differences)
-        return f"<Comparison: {count} difference{'' if count == 1 else 's'}>"
-
-    def _repr_html_(self) -> str:
-        from shapetrace.comparison.shown import html
-
-        return html(self)
-
-    def to_dataframe(self) -> pandas.DataFrame:
-        """One row per call, of modules and functions, in order of time."""
-        from shapetrace.comparison.shown import frame
-
-        return frame(self)
-
-
-def compare(a: Traced, b: Traced) -> Comparison:
-    """What differs between two traces: two batches, two commits, two ranks.
-
-    Calls of modules are aligned by name and occurrence, functions by their order
-    within them. One of the traces may have failed; put the good one first.
-
-    Raises:
-        UsageError: if either is no trace.
-
-    Example:
-        >>> import torch, shapetrace
-        >>> layer = torch.nn.Linear(4, 3)
-        >>> with shapetrace.trace(layer) as good:
-        ...     y = layer(torch.ones(64, 4))
-        >>> with shapetrace.trace(layer) as other:
-        ...     y = layer(torch.ones(10, 4))
-        >>> first = shapetrace.compare(good, other).first
-        >>> first.name, first.dim, first.a, first.b
-        ('ones', 0, 64, 10)
-    """
-    return compare_recordings(_recording(a), _recording(b))
-
-
-def _recording(trace: Traced) -> Recording:
-    rec = getattr(trace, "recording", None)
-    if not isinstance(rec, Recording):
-        raise UsageError(
-            f"compare() takes two traces, not {type(trace).__name__}: "
-            "write shapetrace.compare(good, failed), each from "
-            "`with shapetrace.trace(model) as good:` or shapetrace.load(path)."
+    @classmethod
+    def between(cls, a: Recording, b: Recording) -> Self:
+        """Align the calls of both and find what differs."""
+        calls = align_modules(a, b)
+        both = a.has_functions and b.has_functions
+        functions = align_functions(a, b, calls) if both else []
+        reason, failed, in_b = _reason(a, b, calls, functions)
+        return cls(
+            a=a,
+            b=b,
+            calls=tuple(calls),
+            functions=tuple(functions),
+            differences=tuple(_differences(a, b, calls, functions)),
+            modules=tuple(_module_changes(a.modules, b.modules)),
+            reason=reason,
+            failed=failed,
+            failed_b=in_b,
         )
-    return rec
-
-
-def compare_recordings(a: Recording, b: Recording) -> Comparison:
-    """As `compare`, of the data alone."""
-    calls = align_modules(a, b)
-    both = a.has_functions and b.has_functions
-    functions = align_functions(a, b, calls) if both else []
-    reason, failed, in_b = _reason(a, b, calls, functions)
-    return Comparison(
-        a=a,
-        b=b,
-        calls=tuple(calls),
-        functions=tuple(functions),
-        differences=tuple(_differences(a, b, calls, functions)),
-        modules=tuple(_module_changes(a.modules, b.modules)),
-        reason=reason,
-        failed=failed,
-        failed_b=in_b,
-    )
 
 
 # -- the differences ------------------------------------------------------------------

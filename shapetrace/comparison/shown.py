@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from shapetrace.comparison.differences import Differences
 from shapetrace.lineage.align import Aligned
 from shapetrace.records import FunctionCall, ModuleCall, Recording
 from shapetrace.views import words
@@ -15,8 +16,6 @@ from shapetrace.views.sentences import title
 if TYPE_CHECKING:
     import pandas
 
-    from shapetrace.comparison.differences import Comparison
-
 _WIDTH = 80
 _MOST = 12
 #: a change of time that is told: more than a millisecond and more than half as much
@@ -24,7 +23,7 @@ _TIME_NS = 1_000_000
 _TIMES = 1.5
 
 
-def text(made: Comparison) -> str:
+def text(made: Differences) -> str:
     """The whole comparison in a screen of 80 columns."""
     lines: list[str] = []
     for line in _sentences(made):
@@ -45,7 +44,7 @@ def text(made: Comparison) -> str:
     return "\n".join(lines)
 
 
-def html(made: Comparison) -> str:
+def html(made: Differences) -> str:
     said = "".join(f"<p>{escape(line)}</p>" for line in _sentences(made))
     rows = _rows(made)
     body = "".join(
@@ -57,7 +56,7 @@ def html(made: Comparison) -> str:
     return f'<div class="shapetrace">{said}{table}</div>'
 
 
-def frame(made: Comparison) -> pandas.DataFrame:
+def frame(made: Differences) -> pandas.DataFrame:
     """One row per call, of modules and functions, in order of time."""
     import pandas
 
@@ -112,7 +111,7 @@ def _columns(call: ModuleCall | FunctionCall | None, side: str) -> dict[str, Any
     }
 
 
-def _sentences(made: Comparison) -> Iterator[str]:
+def _sentences(made: Differences) -> Iterator[str]:
     yield f"a: {_summary(made.a)}; b: {_summary(made.b)}"
     if made.same:
         yield "No difference but in times."
@@ -147,7 +146,7 @@ def _summary(rec: Recording) -> str:
     return said
 
 
-def _times(made: Comparison) -> str:
+def _times(made: Differences) -> str:
     """The module calls whose own time differs most."""
     found = []
     for pair in made.calls:
@@ -165,7 +164,7 @@ def _times(made: Comparison) -> str:
     )
 
 
-def _rows(made: Comparison) -> list[list[str]]:
+def _rows(made: Differences) -> list[list[str]]:
     """The module calls in both whose shapes, types or devices differ."""
     rows = []
     for pair in made.calls:
