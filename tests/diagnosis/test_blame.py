@@ -5,23 +5,12 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from failures import failure, first
 from torch import nn
 
 import shapetrace
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")
-
-
-def failure(model, *inputs, then=lambda out: out):
-    """The diagnosis of a model's call, or of what is done with its output."""
-    with pytest.raises((RuntimeError, ValueError, AssertionError)):
-        with shapetrace.trace(model) as t:
-            then(model(*inputs))
-    return t.failure
-
-
-def first(found):
-    return found.culprits[0].kind, found.culprits[0].name
 
 
 class Residual(nn.Module):

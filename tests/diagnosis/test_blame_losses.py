@@ -5,23 +5,10 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from failures import failure_of, first
 from torch import nn
 
-import shapetrace
-
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")
-
-
-def failure(model, step):
-    """The diagnosis of a step that raises."""
-    t = shapetrace.trace(model)
-    with pytest.raises(Exception), t:
-        step()
-    return t.failure
-
-
-def first(found):
-    return found.culprits[0].kind, found.culprits[0].name
 
 
 def test_a_warning_made_an_error_is_not_blamed_on_the_target():
@@ -29,7 +16,7 @@ def test_a_warning_made_an_error_is_not_blamed_on_the_target():
     share = torch.full((2, 3), 1 / 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = failure(
+        found = failure_of(
             model,
             lambda: F.kl_div(F.log_softmax(model(torch.randn(2, 4)), -1), share),
         )
@@ -44,7 +31,7 @@ def test_a_target_that_had_the_wanted_shape_before_a_view_gets_it_back():
     def step():
         return F.binary_cross_entropy_with_logits(model(x), x.view(-1, 25))
 
-    found = failure(model, step)
+    found = failure_of(model, step)
     assert found.culprits[0].kind == "target"
     assert "before that it had (4, 1, 5, 5)" in found.culprits[0].reason
     assert found.culprits[1].name == "view"
@@ -55,7 +42,9 @@ def test_a_target_that_had_the_wanted_shape_before_a_view_gets_it_back():
 def test_labels_of_the_next_step_are_not_taken_for_a_wrong_slice():
     model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))
     y = torch.randint(0, 9, (2, 6))
-    found = failure(model, lambda: F.cross_entropy(model(y).transpose(1, 2), y[:, 1:]))
+    found = failure_of(
+        model, lambda: F.cross_entropy(model(y).transpose(1, 2), y[:, 1:])
+    )
     assert "before that" not in str(found)
 
 
@@ -63,7 +52,7 @@ def test_class_weights_with_a_dimension_too_many_are_named_not_the_target():
     model = nn.Linear(4, 3)
     criterion = nn.CrossEntropyLoss(weight=torch.ones(1, 3))
     y = torch.zeros(5, dtype=torch.long)
-    found = failure(model, lambda: criterion(model(torch.randn(5, 4)), y))
+    found = failure_of(model, lambda: criterion(model(torch.randn(5, 4)), y))
     assert found.message.startswith("`cross_entropy` failed: 2-D `weight` (1, 3)")
     assert [c.kind for c in found.culprits] == ["input"]
     assert found.fixes[0].line == "weight = weight.squeeze(0)"
@@ -78,7 +67,7 @@ def test_weights_by_channel_get_dimensions_behind_them():
         y = torch.ones_like(out)
         return F.binary_cross_entropy_with_logits(out, y, pos_weight=weight)
 
-    assert "pos_weight=weight[..., None, None]" in failure(model, step).fixes[0].line
+    assert "pos_weight=weight[..., None, None]" in failure_of(model, step).fixes[0].line
 
 
 def test_ranking_losses_want_one_number_of_dimensions():
@@ -89,7 +78,7 @@ def test_ranking_losses_want_one_number_of_dimensions():
         a, b = model(torch.randn(8, 4)), model(torch.randn(8, 4))
         return F.margin_ranking_loss(a, b, y)
 
-    assert failure(model, step).culprits[0].kind == "target"
+    assert failure_of(model, step).culprits[0].kind == "target"
 
 
 def test_of_two_models_the_one_is_believed_whose_output_an_earlier_loss_took():
@@ -102,7 +91,7 @@ def test_of_two_models_the_one_is_believed_whose_output_an_earlier_loss_took():
         soft = nets["teacher"](x).softmax(-1)
         return loss + F.kl_div(out.log_softmax(-1), soft, reduction="sum")
 
-    found = failure(nets, step)
+    found = failure_of(nets, step)
     assert first(found) == ("module", "teacher")
     assert "cross_entropy" in found.culprits[0].reason
 
@@ -118,7 +107,7 @@ def test_an_extra_dimension_of_a_target_that_a_model_gave_leads_to_the_model():
             best = nets["target"](x)
         return F.smooth_l1_loss(value, best + reward.unsqueeze(1))
 
-    assert first(failure(nets, step)) == ("module", "target")
+    assert first(failure_of(nets, step)) == ("module", "target")
 
 
 def test_height_and_width_of_flattened_maps_lead_to_the_pooling():
@@ -129,13 +118,13 @@ def test_height_and_width_of_flattened_maps_lead_to_the_pooling():
         out = model(torch.randn(2, 3, 9, 7)).permute(0, 2, 3, 1).reshape(-1, 5)
         return F.cross_entropy(out, y.view(-1))
 
-    assert first(failure(model, step)) == ("module", "1")
+    assert first(failure_of(model, step)) == ("module", "1")
 
 
 def test_flattened_one_hot_rows_become_class_indices_and_are_not_cut():
     model = nn.Linear(4, 3)
     y = torch.eye(3, dtype=torch.long)[[0, 2, 1, 1, 0]]
-    found = failure(
+    found = failure_of(
         model, lambda: F.cross_entropy(model(torch.randn(5, 4)), y.view(-1))
     )
     assert "y.argmax(1)" in found.fixes[0].line
@@ -159,7 +148,7 @@ def test_a_dict_is_read_by_its_key():
         out = model(x)
         return F.cross_entropy(out, y)
 
-    assert 'cross_entropy(out["out"], y)' in failure(model, step).fixes[0].line
+    assert 'cross_entropy(out["out"], y)' in failure_of(model, step).fixes[0].line
 
 
 class OneRow(nn.Module):
@@ -175,14 +164,14 @@ class OneRow(nn.Module):
 def test_a_transposition_inside_is_no_suspect_for_a_batch_of_one():
     model, y = OneRow(), torch.tensor([1])
     ids = torch.randint(0, 9, (1, 8))
-    found = failure(model, lambda: F.cross_entropy(model(ids).view(-1, 3), y))
+    found = failure_of(model, lambda: F.cross_entropy(model(ids).view(-1, 3), y))
     assert all(culprit.name != "transpose" for culprit in found.culprits)
 
 
 def test_heads_stacked_in_front_of_the_batch_are_named():
     heads = nn.ModuleList(nn.Linear(4, 5) for _ in range(3))
     x, y = torch.randn(8, 4), torch.zeros(8, 3, dtype=torch.long)
-    found = failure(
+    found = failure_of(
         heads, lambda: F.cross_entropy(torch.stack([head(x) for head in heads]), y)
     )
     assert first(found) == ("function", "stack")
@@ -194,13 +183,13 @@ def test_a_padding_that_a_convolution_takes_back_is_no_suspect():
         nn.Conv2d(1, 1, 4, 2, 1), nn.ZeroPad2d((1, 0, 1, 0)), nn.Conv2d(1, 1, 2)
     )
     y = torch.ones(2, 1, 8, 8)
-    found = failure(model, lambda: F.mse_loss(model(torch.randn(2, 1, 24, 24)), y))
+    found = failure_of(model, lambda: F.mse_loss(model(torch.randn(2, 1, 24, 24)), y))
     assert found.culprits[0].kind == "target"
 
 
 def test_floats_as_class_indices_are_told_what_is_wanted():
     model, y = nn.Linear(4, 3), torch.zeros(8, dtype=torch.float64)
-    found = failure(model, lambda: F.cross_entropy(model(torch.randn(8, 4)), y))
+    found = failure_of(model, lambda: F.cross_entropy(model(torch.randn(8, 4)), y))
     assert "the target is float64, class indices are int64" in found.message
     assert "int64 is wanted" in found.culprits[0].reason
     assert "float32" not in found.culprits[0].reason
@@ -208,7 +197,7 @@ def test_floats_as_class_indices_are_told_what_is_wanted():
 
 def test_a_label_below_zero_is_not_laid_to_the_number_of_classes():
     model, y = nn.Linear(4, 3), torch.tensor([0, -1])
-    found = failure(model, lambda: F.cross_entropy(model(torch.randn(2, 4)), y))
+    found = failure_of(model, lambda: F.cross_entropy(model(torch.randn(2, 4)), y))
     assert [culprit.kind for culprit in found.culprits] == ["target"]
     assert "would fit" not in str(found)
 
@@ -220,7 +209,7 @@ def test_weights_of_a_loss_that_is_not_reduced_are_no_target():
         x, y = torch.randn(8, 4), torch.randn(8, 3)
         return (F.mse_loss(model(x), y, reduction="none") * w).mean()
 
-    found = failure(model, step)
+    found = failure_of(model, step)
     assert "target" not in {culprit.kind for culprit in found.culprits}
 
 
@@ -232,14 +221,14 @@ def test_rows_picked_of_the_labels_are_picked_of_the_prediction_too():
         out = model(torch.randn(10, 4))
         return F.cross_entropy(out, y[mask])
 
-    fixes = failure(model, step).fixes
+    fixes = failure_of(model, step).fixes
     assert "cross_entropy(out[mask], y[mask])" in fixes[0].line
     assert not any("cross_entropy(out, y)" in fix.line for fix in fixes)
 
 
 def test_no_fix_makes_two_columns_broadcast_silently():
     model, y = nn.Linear(4, 1), torch.randn(5, 1)
-    found = failure(model, lambda: ((model(torch.randn(8, 4)) - y) ** 2).mean())
+    found = failure_of(model, lambda: ((model(torch.randn(8, 4)) - y) ** 2).mean())
     assert not any("squeeze" in fix.line for fix in found.fixes)
 
 
@@ -250,6 +239,6 @@ def test_a_short_last_batch_is_not_met_with_its_own_number():
         for n in (10, 10, 7):
             F.binary_cross_entropy_with_logits(model(torch.randn(n, 4)), ones)
 
-    found = failure(model, step)
+    found = failure_of(model, step)
     assert found.culprits[0].kind == "target"
     assert not any("[:7]" in fix.line for fix in found.fixes)

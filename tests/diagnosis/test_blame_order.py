@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from failures import failure, first
 from torch import nn
 
 import shapetrace
@@ -19,17 +20,6 @@ class Runs(nn.Module):
 
     def forward(self, *inputs):
         return self.run(self, *inputs)
-
-
-def failure(model, *inputs):
-    with pytest.raises((RuntimeError, ValueError)):
-        with shapetrace.trace(model) as t:
-            model(*inputs)
-    return t.failure
-
-
-def first(found):
-    return found.culprits[0].kind, found.culprits[0].name
 
 
 def with_state(self, x):

@@ -2,20 +2,8 @@
 
 import pytest
 import torch
+from failures import failure, first
 from torch import nn
-
-import shapetrace
-
-
-def failure(model, *inputs, then=lambda out: out):
-    with pytest.raises(Exception):
-        with shapetrace.trace(model) as t:
-            then(model(*inputs))
-    return t.failure
-
-
-def first(found):
-    return found.culprits[0].kind, found.culprits[0].name
 
 
 class Runs(nn.Module):

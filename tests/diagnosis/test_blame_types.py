@@ -1,22 +1,9 @@
 """Who is named where element types, devices or indices do not fit: on evidence of what
 the rest of the model is. The meta device stands for an accelerator."""
 
-import pytest
 import torch
+from failures import failure, first
 from torch import nn
-
-import shapetrace
-
-
-def failure(model, *inputs):
-    with pytest.raises((RuntimeError, IndexError)):
-        with shapetrace.trace(model) as t:
-            model(*inputs)
-    return t.failure
-
-
-def first(found):
-    return found.culprits[0].kind, found.culprits[0].name
 
 
 class Noisy(nn.Module):

@@ -3,16 +3,8 @@ the sizes tell which layer it is."""
 
 import pytest
 import torch
+from failures import failure
 from torch import nn
-
-import shapetrace
-
-
-def failure(model, *inputs):
-    with pytest.raises(RuntimeError):
-        with shapetrace.trace(model) as t:
-            model(*inputs)
-    return t.failure
 
 
 def said(model, *inputs):

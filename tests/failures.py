@@ -1,0 +1,34 @@
+"""What is said of a program that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import nn
+
+import shapetrace
+
+
+def failure_of(
+    model: nn.Module, step: Callable[[], Any]
+) -> shapetrace.Diagnosis | None:
+    """The diagnosis of a step that raises; None where what it raised is its own."""
+    with pytest.raises(Exception) as raised:
+        with shapetrace.trace(model) as t:
+            step()
+    assert not isinstance(raised.value, shapetrace.ShapeTraceError)
+    return t.failure
+
+
+def failure(
+    model: nn.Module, *inputs: Any, then: Callable[[Any], Any] = lambda out: out
+) -> shapetrace.Diagnosis | None:
+    """The diagnosis of a model's call, or of what is done with its output."""
+    return failure_of(model, lambda: then(model(*inputs)))
+
+
+def first(found: shapetrace.Diagnosis) -> tuple[str, str]:
+    """Kind and name of the likeliest culprit."""
+    return found.culprits[0].kind, found.culprits[0].name
