@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from shapetrace.errors import ShapeTraceWarning, UsageError
-from shapetrace.recording import guards
+from shapetrace.recording import guards, tracebacks
 from shapetrace.recording.clocks import Clock, CpuClock, NoClock
 from shapetrace.recording.events import error_tuple
 from shapetrace.recording.extensions.selection import Extras
@@ -203,6 +203,7 @@ class Trace:
                 self._notes.append(guards.RAN_EAGERLY)
             if error is not None:
                 live.error = error_tuple(error)
+                tracebacks.clean(error)
             self._say(error)
         except ShapeTraceWarning:
             raise  # the user's filters make warnings errors; the body has not raised

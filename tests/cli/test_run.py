@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pandas
@@ -252,3 +253,106 @@ def test_python_dash_m_is_the_same_command(script):
     )
     assert done.returncode == 7
     assert "Linear" in done.stdout
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert exit.value.code == 0
+    assert capsys.readouterr().out == f"shapetrace {shapetrace.__version__}\n"
+
+
+def test_a_module_runs_as_python_dash_m_runs_it(script, capsys):
+    Path("package").mkdir()
+    script("", "package/__init__.py")
+    script("WHO = 'neighbour'", "package/near.py")
+    text = "import sys\nfrom .near import WHO\nprint(__name__, __spec__.name, WHO)\n"
+    name = script(text + "print(sys.argv)" + GOOD, "package/train.py")
+    assert main(["run", "-m", "package.train", "--csv", "theirs"]) == 0
+    said = f"__main__ package.train neighbour\n['{os.path.abspath(name)}', '--csv', "
+    out = capsys.readouterr().out
+    assert out.startswith(said) and "Linear" in out
+    script(text, "package/__main__.py")
+    assert main(["run", "-m", "package"]) == 0
+    assert "__main__ package.__main__ neighbour" in capsys.readouterr().out
+
+
+def test_a_module_that_cannot_be_run_is_refused(script, capsys):
+    Path("bare").mkdir()
+    script("", "bare/__init__.py")
+    script("x = (", "broken.py")
+    assert "no such module" in refused(capsys, "run", "-m", "missing_module")
+    assert "without __main__" in refused(capsys, "run", "-m", "bare")
+    assert "never closed" in refused(capsys, "run", "-m", "broken")
+    assert "name the module" in refused(capsys, "run", "-m")
+
+
+SILENT = """
+import torch
+from torch import nn
+model = nn.Linear(10, 1)
+loss = ((model(torch.randn(6, 10)) - torch.randn(6)) ** 2).mean()
+"""
+
+
+def test_findings_are_explained_in_full_and_are_no_warnings(script, capsys):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert main(["run", "--json", "a.json", script(SILENT)]) == 0
+    assert warned == []
+    (finding,) = shapetrace.load("a.json").findings
+    assert finding.severity == "warning"
+    assert str(finding) in capsys.readouterr().out
+    assert main(["explain", "a.json"]) == 0
+    assert str(finding) in capsys.readouterr().out
+
+
+def test_a_report_in_which_all_is_well_is_explained_too(script, capsys):
+    text = GOOD + "nn.functional.mse_loss(model(torch.ones(2, 4)), torch.ones(2, 3))"
+    main(["run", "--json", "a.json", script(text)])
+    capsys.readouterr()
+    assert main(["explain", "a.json"]) == 0
+    assert "mse_loss" in capsys.readouterr().out
+
+
+def test_two_reports_are_compared(script, capsys):
+    main(["run", "--json", "a.json", script(GOOD)])
+    main(["run", "--json", "b.json", script(GOOD.replace("(2, 4)", "(5, 4)"))])
+    capsys.readouterr()
+    assert main(["compare", "a.json", "b.json"]) == 1
+    out = capsys.readouterr().out
+    assert "2" in out and "5" in out
+    assert main(["compare", "a.json", "a.json"]) == 0
+    capsys.readouterr()
+    assert "missing.json" in refused(capsys, "compare", "a.json", "missing.json")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
+def test_a_stream_that_cannot_encode_costs_nothing_of_the_script(script, encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "shapetrace", "run", script("print('mine')" + BROKEN)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        check=False,
+    )
+    out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
+    assert done.returncode == 1
+    assert out.startswith("mine") and "Linear" in out and "?" not in out
+    assert "Expected input batch_size (2)" in err and "UnicodeEncodeError" not in err
+
+
+@pytest.mark.parametrize("closing", ["sys.stdout.close()", "sys.stdout = None"])
+def test_a_script_that_closes_its_output_keeps_its_exit_status(script, closing):
+    name = script(GOOD + f"import sys\n{closing}\nsys.exit(5)")
+    command = [sys.executable, "-m", "shapetrace", "run", "--csv", "a.csv", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 5 and Path("a.csv").exists()
+    assert "Traceback" not in done.stderr
+
+
+def test_each_rank_has_its_file_and_its_label(script, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main(["run", "--json", "a.json", script(GOOD)]) == 0
+    assert "[rank 1]" in capsys.readouterr().out
+    assert Path("a.rank1.json").exists() and not Path("a.json").exists()

@@ -1,0 +1,67 @@
+"""What the command writes, to whatever standard output and error are.
+
+A stream may not know our characters, may be closed, or may lead nowhere any more: none
+of that may cost the script its exception or its exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TextIO
+
+from shapetrace.source.printable import printable
+from shapetrace.views.encoding import encodable
+
+#: the exit status for a command that cannot be carried out, as argparse has it
+USAGE = 2
+#: who waits longer than that many seconds is told for what
+PATIENCE = 2.0
+
+
+def show(text: str) -> None:
+    """Print to standard output."""
+    _write(sys.stdout or sys.__stdout__, text)
+
+
+def say(text: str) -> None:
+    """A remark on standard error, which is no part of the report."""
+    _write(sys.stderr or sys.__stderr__, f"shapetrace: {text}")
+
+
+def refuse(options: argparse.Namespace, reason: str) -> NoReturn:
+    """End the command before anything has run."""
+    parser: argparse.ArgumentParser = options.parser
+    parser.error(reason)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # a program without a console
+        return
+    try:
+        text = encodable(printable(text), stream.encoding)
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`). Python would complain once more when
+        # it flushes at exit, so that the rest goes nowhere.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError) as error:  # ValueError: the script has closed it
+        if stream is not sys.stderr:
+            say(f"standard output cannot be written to ({error})")
+
+
+@contextmanager
+def waiting(doing: str) -> Iterator[None]:
+    """Say what is being done, if it takes its time."""
+    timer = threading.Timer(PATIENCE, say, [f"{doing} …"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

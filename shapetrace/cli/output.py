@@ -1,0 +1,84 @@
+"""The files that a command writes, and the table and explanations that it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable
+
+from shapetrace.cli.console import USAGE, refuse, say, show, waiting
+from shapetrace.records import Diagnosis
+from shapetrace.source.printable import printable
+from shapetrace.trace import Trace
+from shapetrace.views.words import plural
+
+
+def paths(options: argparse.Namespace, *formats: str) -> dict[str, str]:
+    """The report files that were asked for, as paths that outlive an `os.chdir`."""
+    found = {}
+    program = getattr(options, "program", None) or [""]
+    for name in formats:
+        given = getattr(options, name)
+        if given is None:
+            continue
+        path = _for_rank(os.path.abspath(given))
+        folder = os.path.dirname(path)
+        if os.path.isdir(path):
+            refuse(options, f"--{name} {given}: that is a folder; name a file in it")
+        if not os.path.isdir(folder):
+            refuse(options, f"--{name} {given}: make the folder {folder} first")
+        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            refuse(options, f"--{name} {given}: no permission to write there")
+        if path == os.path.abspath(program[0]):
+            refuse(options, f"--{name} {given}: that is the script itself")
+        found[name] = path
+    return found
+
+
+def rank() -> int | None:
+    """The number of this process among those that torchrun started; None: it is the
+    only one."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    number = os.environ.get("RANK", "")
+    return int(number) if number.isdigit() else None
+
+
+def _for_rank(path: str) -> str:
+    """`report.rank1.csv`: ranks must not write over each other's files."""
+    number = rank()
+    if number is None:
+        return path
+    stem, extension = os.path.splitext(path)
+    return f"{stem}.rank{number}{extension}"
+
+
+def write(t: Trace, files: dict[str, str]) -> int:
+    """Write the files. One that cannot be written after all does not cost the others,
+    but the exit status."""
+    status = 0
+    writers = {"csv": t.to_csv, "json": t.to_json, "html": t.to_html}
+    for name, path in files.items():
+        try:
+            with waiting(f"writing {os.path.relpath(path)}"):
+                writers[name](path)
+        except OSError as error:
+            say(str(error))
+            status = USAGE
+        else:
+            say(f"wrote {printable(os.path.relpath(path), keep='')}")
+    return status
+
+
+def explain(findings: Iterable[Diagnosis]) -> None:
+    """Every explanation in full; of what is merely remarkable one line."""
+    findings = list(findings)
+    for finding in findings:
+        if finding.severity != "note":
+            show(f"\n{finding}")
+    notes = [finding for finding in findings if finding.severity == "note"]
+    if notes:
+        show(f"\n{plural(len(notes), 'note')}:")
+    for note in notes:
+        place = f" [{note.source}]" if note.source is not None else ""
+        show(f"  {note.code}: {note.message}{place}")

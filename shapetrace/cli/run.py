@@ -1,0 +1,133 @@
+"""`shapetrace run`: a script under a trace, and its report whatever becomes of it.
+
+The script runs as Python would run it: as `__main__`, with its own arguments, its
+directory first on `sys.path`, its exit status, and a traceback that starts in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from shapetrace.cli import output, program
+from shapetrace.cli.console import say, show, waiting
+from shapetrace.cli.processes import Processes
+from shapetrace.cli.training_steps import Steps
+from shapetrace.recording import tracebacks
+from shapetrace.recording.clocks import CpuClock
+from shapetrace.trace import Trace
+from shapetrace.views.words import plural
+
+#: what a shell reports of a program that Ctrl-C ended
+INTERRUPTED = 130
+#: module calls that are kept of a script of any length: the newest. The report of so
+#: many takes some seconds, and is some megabytes as JSON
+MOST_CALLS = 8_000
+#: `--memory` and `--backward` need every call, so that they end after so many steps
+FEW_STEPS = 10
+
+
+class ScriptTrace(Trace):
+    """A trace whose report explains every finding, so that none need be a warning."""
+
+    def _say(self, error: BaseException | None) -> None:
+        if error is not None:
+            super()._say(error)
+
+    def without_findings(self) -> Trace:
+        """What was recorded, for who does not want to wait for what it means."""
+        plain = Trace.__new__(Trace)
+        plain._restore(self.recording, ())
+        return plain
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the script, write the files, print the report; the script's exit status."""
+    found = program.find(options)
+    files = output.paths(options, "csv", "json", "html")
+    everything = options.memory or options.backward
+    count = options.steps or (FEW_STEPS if everything else None)
+    t = ScriptTrace(
+        (),
+        CpuClock(),
+        functions=options.functions,
+        checks=options.checks,
+        memory=options.memory,
+        backward=options.backward,
+        max_calls=MOST_CALLS if count is None else None,
+    )
+    steps = Steps(t, options.first or 1, count)
+    processes = Processes()
+    error: BaseException | None = None
+    with found.as_main() as module:
+        processes.watch()
+        try:
+            steps.begin()
+            exec(found.code, module.__dict__)
+        except BaseException as raised:  # whatever it is, the report comes first
+            error = raised
+        processes.ignore()
+        failed = None if isinstance(error, SystemExit) else error
+        try:
+            with waiting("reading what was recorded"):
+                steps.end(failed)
+        except KeyboardInterrupt:
+            pass  # what it means is asked again below, and told that it takes long
+        status = _report(t, files, failed)
+        _remark(steps, processes, options, failed)
+        if error is None:
+            return status
+        return _pass_on(error)
+
+
+def _report(t: ScriptTrace, files: dict[str, str], failed: BaseException | None) -> int:
+    """Files, table and explanations. Ctrl-C leaves out what takes so long, not all."""
+    made: Trace = t
+    try:
+        with waiting(f"explaining {plural(len(t.calls), 'module call')}; Ctrl-C skips"):
+            findings = t.findings
+    except KeyboardInterrupt:
+        say("interrupted: the report is without findings")
+        made, findings = t.without_findings(), ()
+    status = output.write(made, files)
+    number = output.rank()
+    show(str(made) if number is None else f"[rank {number}]\n{made}")
+    # an exception that leaves the script bears its explanation; one that it caught
+    # has taken the explanation along
+    said = {"failure"} if isinstance(failed, Exception) else set()
+    output.explain(one for one in findings if one.code not in said)
+    return status
+
+
+def _remark(
+    steps: Steps,
+    processes: Processes,
+    options: argparse.Namespace,
+    failed: BaseException | None,
+) -> None:
+    """What a reader must know of what is not in the report."""
+    taken = plural(steps.taken, "step")
+    if not steps.begun:
+        say(f"--from {options.first}: the script took {taken}, so nothing was traced")
+    elif steps.over and options.steps is None:
+        say(
+            f"--memory and --backward trace {FEW_STEPS} steps of {steps.taken}, unless "
+            "--steps says otherwise"
+        )
+    if steps.over and isinstance(failed, Exception):
+        say(f"the script failed after the traced steps: --from {steps.taken + 1}")
+    if processes.count:
+        many = "a process" if processes.count == 1 else f"{processes.count} processes"
+        say(
+            f"the script started {many}, data loaders' workers included: what runs "
+            "there is not in this report"
+        )
+
+
+def _pass_on(error: BaseException) -> int:
+    """Let the script's exception end the command as it would have ended the script."""
+    if isinstance(error, SystemExit):
+        raise error
+    tracebacks.clean(error)
+    sys.excepthook(type(error), error, error.__traceback__)
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1

@@ -1,0 +1,48 @@
+"""The commands that read a saved report: show it, explain it, compare two."""
+
+from __future__ import annotations
+
+import argparse
+
+from shapetrace.cli import output
+from shapetrace.cli.console import refuse
+from shapetrace.cli.console import show as print_text
+from shapetrace.errors import ReportError
+from shapetrace.source.printable import printable
+from shapetrace.trace import Trace, load
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the table and the explanations; write the files that are asked for."""
+    files = output.paths(options, "csv", "html")
+    t = _load(options, options.report)
+    status = output.write(t, files)
+    print_text(str(t))
+    output.explain(t.findings)
+    return status
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Print the explanations alone; of a run in which all is well, that of its loss."""
+    t = _load(options, options.report)
+    if t.findings:
+        output.explain(t.findings)
+    else:
+        print_text(f"\n{t.explain()}")
+    return 0
+
+
+def differ(options: argparse.Namespace) -> int:
+    """Print what differs between two reports."""
+    from shapetrace.comparison import compare
+
+    made = compare(_load(options, options.a), _load(options, options.b))
+    print_text(str(made))
+    return 0 if made.same else 1
+
+
+def _load(options: argparse.Namespace, path: str) -> Trace:
+    try:
+        return load(path)
+    except ReportError as error:
+        refuse(options, printable(str(error)))

@@ -1,0 +1,81 @@
+"""A traceback without the frames that tracing put into it.
+
+Under a function mode torch calls a function of its own that is written in Python twice:
+the call of the user's finds the mode and goes through `torch.overrides` to it, and the
+mode calls the function again. The traceback then tells each such call in four entries,
+where without a trace it has one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+
+import torch.overrides
+from torch import nn
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OVERRIDES = torch.overrides.__file__
+_MODULE = nn.modules.module.__file__
+#: where a module keeps the hooks for which torch's call of it takes a detour
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+def clean(error: BaseException) -> None:
+    """Take our frames out of the tracebacks of an exception, and of those behind it."""
+    todo: list[BaseException | None] = [error]
+    done: set[int] = set()
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in done:
+            continue
+        done.add(id(one))
+        one.__traceback__ = without_ours(one.__traceback__)
+        todo += [one.__cause__, one.__context__]
+
+
+def without_ours(first: TracebackType | None) -> TracebackType | None:
+    """The entries as they would be without a trace; all, where none would be left."""
+    entries = list(each(first))
+    codes = [entry.tb_frame.f_code for entry in entries]
+    drop: set[int] = set()
+    for at, code in enumerate(codes):
+        if code.co_filename.startswith(_PACKAGE):
+            drop.add(at)
+        elif _is_detour(entries[at].tb_frame):
+            drop.add(at)
+    for at in sorted(drop, reverse=True):
+        if at >= 2 and codes[at - 1].co_filename == _OVERRIDES:
+            drop.add(at - 1)
+            if at + 1 < len(codes) and codes[at - 2] is codes[at + 1]:
+                drop.add(at - 2)
+    kept = [entry for at, entry in enumerate(entries) if at not in drop]
+    if not kept:
+        return first
+    for entry, following in zip(kept, [*kept[1:], None], strict=True):
+        entry.tb_next = following
+    return kept[0]
+
+
+def each(first: TracebackType | None) -> Iterator[TracebackType]:
+    while first is not None:
+        yield first
+        first = first.tb_next
+
+
+def _is_detour(frame: FrameType) -> bool:
+    """Whether torch's call of a module goes through its code for hooks though the
+    module has none: then it does so for a trace's global ones."""
+    code = frame.f_code
+    if code.co_name != "inner" or code.co_filename != _MODULE:
+        return False
+    module = frame.f_locals.get("self")
+    return isinstance(module, nn.Module) and not any(
+        getattr(module, name, None) for name in _HOOKS
+    )

@@ -1,0 +1,140 @@
+"""A script of many steps: which are traced, what is kept, and what Ctrl-C leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import shapetrace
+from shapetrace.cli import console, main, run
+
+LOOP = """
+import torch
+from torch import nn
+model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+def step(batch):
+    model(torch.ones(batch, 4)).sum().backward()
+    optimizer.step()
+for i in range(1, 7):
+    step(i)
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str, name: str = "script.py") -> str:
+        Path(name).write_text(text)
+        return name
+
+    return write
+
+
+def batches(path="a.json"):
+    """The batch sizes that the outermost module was called with."""
+    calls = shapetrace.load(path).calls
+    return [call.inputs[0].shape[0] for call in calls if call.parent is None]
+
+
+@pytest.mark.parametrize(
+    ("asked", "traced"),
+    [
+        ([], [1, 2, 3, 4, 5, 6]),
+        (["--steps", "2"], [1, 2]),
+        (["--from", "3"], [3, 4, 5, 6]),
+        (["--from", "3", "--steps", "2"], [3, 4]),
+    ],
+)
+def test_the_steps_that_were_asked_for_are_traced(script, asked, traced):
+    assert main(["run", *asked, "--json", "a.json", script(LOOP)]) == 0
+    assert batches() == traced
+
+
+def test_the_script_goes_on_to_its_end_after_the_traced_steps(script, capsys):
+    main(["run", "--steps", "1", script(LOOP + "print('last', i)")])
+    assert "last 6" in capsys.readouterr().out
+
+
+def test_steps_that_the_script_does_not_take_are_said_to_be_missing(script, capsys):
+    assert main(["run", "--from", "9", script(LOOP)]) == 0
+    assert "the script took 6 steps, so nothing was traced" in capsys.readouterr().err
+
+
+def test_a_failure_after_the_traced_steps_tells_how_to_see_it(script, capsys):
+    broken = script(LOOP + "model(torch.ones(2, 5))")
+    assert main(["run", "--steps", "2", broken]) == 1
+    err = capsys.readouterr().err
+    assert "mat1 and mat2" in err and "--from 7" in err
+    assert main(["run", "--from", "7", broken]) == 1
+    assert "shapetrace:" in capsys.readouterr().err
+
+
+def test_the_newest_calls_of_a_long_script_are_kept(script, monkeypatch):
+    monkeypatch.setattr(run, "MOST_CALLS", 12)
+    assert main(["run", "--json", "a.json", script(LOOP)]) == 0
+    kept = batches()
+    assert kept == [1, 2, 3, 4, 5, 6][-len(kept) :] and 2 <= len(kept) <= 4
+
+
+def test_memory_and_backward_end_after_few_steps_and_say_so(
+    script, capsys, monkeypatch
+):
+    monkeypatch.setattr(run, "FEW_STEPS", 2)
+    main(["run", "--memory", "--backward", "--json", "a.json", script(LOOP)])
+    first = shapetrace.load("a.json").calls[0]
+    assert first.saved_bytes is not None and first.backward_ns is not None
+    assert batches() == [1, 2]
+    assert "trace 2 steps of 6" in capsys.readouterr().err
+
+
+def test_a_process_that_the_script_starts_is_said_to_be_untraced(script, capsys):
+    text = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''])"
+    main(["run", script(text)])
+    assert "the script started a process" in capsys.readouterr().err
+    main(["run", script("pass")])
+    assert "started" not in capsys.readouterr().err
+
+
+def test_who_waits_long_is_told_for_what(capsys, monkeypatch):
+    monkeypatch.setattr(console, "PATIENCE", 0.01)
+    with console.waiting("reading"):
+        time.sleep(0.2)
+    monkeypatch.setattr(console, "PATIENCE", 60)
+    with console.waiting("writing"):
+        pass
+    assert capsys.readouterr().err == "shapetrace: reading …\n"
+
+
+def test_ctrl_c_while_the_report_is_made_keeps_what_was_recorded(
+    script, capsys, monkeypatch
+):
+    def interrupted(t):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.ScriptTrace, "findings", property(interrupted))
+    assert main(["run", "--json", "a.json", script(LOOP)]) == 0
+    out, err = capsys.readouterr()
+    assert "Linear" in out and "interrupted" in err
+    assert batches() == [1, 2, 3, 4, 5, 6]
+
+
+def test_ctrl_c_in_a_running_script_keeps_its_report(script):
+    name = script(LOOP + "print('ready', flush=True)\nimport time\ntime.sleep(60)")
+    command = [sys.executable, "-m", "shapetrace", "run", "--json", "a.json", name]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout.readline() == "ready\n"
+    os.kill(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Linear" in out and err.rstrip().endswith("KeyboardInterrupt")
+    assert batches() == [1, 2, 3, 4, 5, 6]
