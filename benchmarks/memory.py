@@ -70,7 +70,7 @@ def measure(net: str) -> list[dict[str, object]]:
     base = statistics.median(times["untraced"])
     with trace(model, checks=False, memory=True) as t:
         output = model(x)
-    peak = max(sample.bytes for sample in t.recording.live)
+    peak = max(sample.activations for sample in t.recording.live)
     del output
     row: dict[str, object] = {"net": TITLES[net], "untraced ms": base * 1e3}
     row |= {name: statistics.median(times[name]) / base for name in OPTIONS}

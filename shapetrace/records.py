@@ -111,8 +111,13 @@ class ModuleCall:
     #: time between entry and end on the accelerator's own clock; None without one
     device_ns: int | None = None
     #: with `memory=True`: bytes that autograd saved for the backward, parameters
-    #: excepted, and by how much the accelerator's allocator grew; None: unknown
+    #: excepted; those of them that no other call saved or passed on, which running it
+    #: again in the backward would free; of what was made in it, the bytes that were
+    #: alive when the trace held most; None: unknown
     saved_bytes: int | None = None
+    exclusive_bytes: int | None = None
+    peak_bytes: int | None = None
+    #: by how much the accelerator's allocator grew
     allocated_bytes: int | None = None
 
 
@@ -306,12 +311,25 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True)
 class LiveBytes:
-    """The bytes of all activations alive from `time_ns` on. `call` is the innermost
-    module call that was running then, None between modules."""
+    """What is alive from `time_ns` on, in bytes by kind.
+
+    `activations` are what functions made and what autograd saved; `gradients` those
+    of parameters; `optimizer` its state and what it makes in a step; `backward` the
+    gradients on their way through a backward. Parameters, buffers and what came from
+    outside is not among them. `call` is the innermost module call that was running
+    then, None between modules.
+    """
 
     time_ns: int
-    bytes: int
+    activations: int
+    gradients: int = 0
+    optimizer: int = 0
+    backward: int = 0
     call: int | None = None
+
+    @property
+    def total(self) -> int:
+        return self.activations + self.gradients + self.optimizer + self.backward
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +358,10 @@ class Recording:
     overhead: Overhead | None = None
     #: with `memory=True`: one for each storage that came or went
     live: tuple[LiveBytes, ...] = ()
+    #: with `memory=True`: the most bytes of each parameter's gradient, and those of
+    #: its optimizer's state, by the parameter's qualified name
+    gradients: dict[str, int] = field(default_factory=dict)
+    optimizer_state: dict[str, int] = field(default_factory=dict)
     #: the most that the accelerator's allocator held, where the batch raised it
     allocated_peak: int | None = None
     #: module calls that `max_calls` made the trace drop, the oldest first

@@ -32,6 +32,7 @@ from shapetrace.source.place import inits, locate
 
 if TYPE_CHECKING:
     from shapetrace.recording.extensions.base import Cell
+    from shapetrace.recording.extensions.memory import Held
 
 #: checkpointing ends a recomputation by it, once it has what the backward needs
 _ENOUGH = "_StopRecomputationError"
@@ -96,7 +97,7 @@ class Replay:
         self._times: list[tuple[int, int]] = []
         self._cells: dict[int, Cell] = {}
         self._noted: list[dict[str, Any]] = []
-        self._live: list[tuple[int, int, int | None]] = []
+        self._live: list[tuple[int, Held, int | None]] = []
         self._grad = recorder.grad
         self._function_times: list[tuple[int, int]] = []
         self.origins: dict[int, Origin] = {}
@@ -174,9 +175,9 @@ class Replay:
         return at + 3
 
     def _note_live(self, at: int) -> int:
-        _, stamp, size = self._events[at : at + 3]
+        _, stamp, held = self._events[at : at + 3]
         call = self._open[0][-1].index if self._open[0] else None
-        self._live.append((self._stamp(stamp), size, call))
+        self._live.append((self._stamp(stamp), held, call))
         return at + 3
 
     def _enter(self, at: int) -> int:
@@ -473,7 +474,7 @@ class Replay:
             function.duration_ns = times[b] - times[a]
         self.functions = tuple(self._functions)
         self.live = tuple(
-            LiveBytes(times[at] - zero, size, call) for at, size, call in self._live
+            LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
         )
         self.duration_ns = times[last] - zero if times else 0
 

@@ -12,7 +12,7 @@
     REPLAYED, thread                  the next call is made by a running backward
     VALUES, ref, (smallest, largest)
     NOTE, thread, cell                what extensions note of the next module call
-    LIVE, stamp, bytes                activations alive from now on
+    LIVE, stamp, bytes by kind        alive from now on
 
 An input is plain data or the weak reference of a tensor defined before; `code` is None
 where the place in the user's code is that of the enclosing module call; `thread` is 0

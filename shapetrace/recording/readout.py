@@ -109,6 +109,8 @@ class Live:
             value_ranges=replay.values,
             error=replay.error,
             live=replay.live,
+            gradients=dict(extras.gradients),
+            optimizer_state=dict(extras.optimizer_state),
             allocated_peak=extras.allocated_peak,
             dropped_calls=extras.dropped_calls,
         )

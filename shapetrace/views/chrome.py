@@ -44,7 +44,7 @@ def events(rec: Recording) -> list[Event]:
     made += slices
     for sample in rec.live:
         counter = _event("C", "live activations", sample.time_ns, 0)
-        made.append(counter | {"args": {"bytes": sample.bytes}})
+        made.append(counter | {"args": {"bytes": sample.activations}})
     return made
 
 

@@ -118,7 +118,7 @@ def _time(rec: Recording, costs: Costs, ax: Axes) -> None:
 def _memory(rec: Recording, costs: Costs, ax: Axes) -> None:
     """Bytes of live activations over time, and the call at the peak."""
     times = [sample.time_ns / 1e6 for sample in rec.live]
-    sizes = [sample.bytes for sample in rec.live]
+    sizes = [sample.activations for sample in rec.live]
     ax.step([0.0, *times], [0, *sizes], where="post", color=_BLUE)
     ax.fill_between([0.0, *times], [0, *sizes], step="post", color=_BLUE, alpha=0.2)
     at = max(range(len(sizes)), key=sizes.__getitem__)

@@ -187,11 +187,11 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
             line += f", without what could not be counted: {names}"
         said.append(line + ".")
     if rec.live:
-        peak = max(rec.live, key=lambda sample: sample.bytes)
+        peak = max(rec.live, key=lambda sample: sample.activations)
         where = "between modules"
         if peak.call is not None:
             where = f"in {rec.calls[peak.call].name or '(root)'}"
-        held = words.scaled(peak.bytes, "B")
+        held = words.scaled(peak.activations, "B")
         said.append(f"Activations held at most {held}, {where}.")
     return [*said, *rec.notes]
 

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import shapetrace
+from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.extensions.backward import BackwardTimer
 from shapetrace.recording.extensions.base import Companion
 
@@ -41,9 +42,9 @@ def test_every_call_has_the_time_of_its_own_nodes_and_those_inside():
 
 
 def test_each_node_counts_until_the_next_stamp():
-    clock = Steps()
+    clock = PausingClock(Steps())
     timer = BackwardTimer(clock)
-    companion = Companion([timer])
+    companion = Companion([timer], clock)
     model = nn.Sequential(nn.Sigmoid(), nn.Tanh())
     handles = []
     for one in model.modules():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import shapetrace
-from shapetrace.recording.clocks import CpuClock, NoClock, TorchEvents
+from shapetrace.recording.clocks import CpuClock, NoClock, PausingClock, TorchEvents
 from shapetrace.recording.extensions.base import Cell, Companion
 from shapetrace.recording.extensions.device import DeviceTimer, accelerators
 
@@ -107,7 +107,7 @@ def test_an_extension_that_fails_is_left_out_and_the_report_says_so():
         def mark(self, device):
             raise RuntimeError("no such event")
 
-    companion = Companion([DeviceTimer(Broken())])
+    companion = Companion([DeviceTimer(Broken())], PausingClock(CpuClock()))
     model = nn.Identity()
     model.register_buffer("elsewhere", None)
     model._buffers["elsewhere"] = On(FIRST)

@@ -7,12 +7,14 @@ import weakref
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import shapetrace
+from shapetrace.recording.clocks import CpuClock, PausingClock
+from shapetrace.recording.extensions.allocator import AllocatorWatch
 from shapetrace.recording.extensions.base import Companion
-from shapetrace.recording.extensions.memory import AllocatorWatch
 
 
 def saved(model, x):
@@ -107,7 +109,7 @@ def test_live_bytes_rise_with_the_forward_and_fall_with_the_backward():
         loss = model(x).sum()
         loss.backward()
         del loss
-    sizes = [sample.bytes for sample in t.recording.live]
+    sizes = [sample.activations for sample in t.recording.live]
     # two saved outputs, and what the second linear layer gave, which goes then
     assert max(sizes) == 3 * 128
     assert sizes[0] == 128 and sizes[-1] == 0
@@ -121,7 +123,7 @@ def test_the_peak_names_the_call_that_ran_then():
     model = nn.Sequential(nn.Linear(4, 4), Wide(), nn.Linear(1, 1))
     with torch.no_grad(), shapetrace.trace(model, memory=True) as t:
         model(torch.randn(8, 4))
-    peak = max(t.recording.live, key=lambda sample: sample.bytes)
+    peak = max(t.recording.live, key=lambda sample: sample.activations)
     assert t.calls[peak.call].name == "1"
     assert "in 1." in t.summary(80)
 
@@ -145,7 +147,7 @@ def test_an_allocators_growth_is_told_by_call_and_its_peak_by_batch():
 
     allocator = Fake()
     watch = AllocatorWatch(allocator)
-    companion = Companion([watch])
+    companion = Companion([watch], PausingClock(CpuClock()))
     model = nn.Identity()
     before, after = companion.hooks(model)
     before(model, (), {})
@@ -199,6 +201,113 @@ def test_arguments_of_any_kind_harm_neither_the_batch_nor_the_figures():
 def test_an_extension_that_fails_leaves_the_batch_alone_and_is_reported():
     model = nn.Linear(4, 3)
     with shapetrace.trace(model, memory=True) as t:
-        t._extras.companion.extensions[0]._own = None
+        t._extras.companion.extensions[0]._watched = None
         assert model(torch.randn(2, 4)).shape == (2, 3)
     assert any("gave up" in note for note in t.recording.notes)
+
+
+def most(t, kind):
+    return max(getattr(sample, kind) for sample in t.recording.live)
+
+
+def test_what_autograd_keeps_is_alive_though_no_function_returned_it():
+    model, x = nn.LSTM(4, 8), torch.randn(5, 3, 4)
+    with shapetrace.trace(model, memory=True) as t:
+        output = model(x)
+    kept = t.calls[0].saved_bytes - x.nbytes  # which was there before
+    assert kept > output[0].nbytes
+    assert most(t, "activations") >= kept
+
+
+def test_cross_entropy_holds_the_logits_and_their_log_softmax():
+    scores = torch.randn(16, 500, requires_grad=True)
+    with shapetrace.trace(nn.Identity(), memory=True, checks=False) as t:
+        logits = scores.clone()
+        loss = F.cross_entropy(logits, torch.zeros(16, dtype=torch.long))
+    target, single, total_weight = 16 * 8, loss.nbytes, 4
+    assert most(t, "activations") == 2 * scores.nbytes + target + single + total_weight
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+def test_gradients_from_before_are_gradients_and_no_activations(to_none):
+    model = nn.Linear(10, 10)
+    optimizer = torch.optim.SGD(model.parameters(), foreach=True)
+    model(torch.randn(2, 10)).sum().backward()
+    with shapetrace.trace(model, memory=True) as t:
+        model.weight.grad.clone()
+        optimizer.zero_grad(set_to_none=to_none)
+    assert most(t, "gradients") == 440
+    assert most(t, "activations") == 400  # the clone
+    last = t.recording.live[-1]
+    assert (last.activations, last.gradients) == (0, 0 if to_none else 440)
+
+
+def test_a_training_step_ends_with_gradients_and_twice_as_much_state():
+    model = nn.Sequential(nn.Linear(10, 10, bias=False), nn.Linear(10, 1, bias=False))
+    optimizer = torch.optim.AdamW(model.parameters())
+    with shapetrace.trace(model, memory=True) as t:
+        model(torch.randn(2, 10)).sum().backward()
+        optimizer.step()
+    last = t.recording.live[-1]
+    assert (last.activations, last.backward, last.gradients) == (0, 0, 440)
+    assert last.optimizer == 2 * 440 + 2 * 4  # and the number of steps of each
+    assert t.recording.gradients == {"0.weight": 400, "1.weight": 40}
+    assert t.recording.optimizer_state == {"0.weight": 804, "1.weight": 84}
+
+
+def test_gradients_on_their_way_are_held_in_the_backward():
+    model = nn.Sequential(nn.Sigmoid(), nn.Sigmoid())
+    x = torch.randn(100, requires_grad=True)
+    with shapetrace.trace(model, memory=True) as t:
+        model(x).sum().backward()
+    assert most(t, "backward") >= 400
+    assert t.recording.live[-1].gradients == 400  # that of x
+
+
+def test_what_is_alive_at_the_peak_is_told_by_call():
+    class Wide(nn.Module):
+        def forward(self, x):
+            return x.repeat(1, 100).mul(2).sum(1, keepdim=True)
+
+    model = nn.Sequential(nn.Linear(4, 4), Wide())
+    with torch.no_grad(), shapetrace.trace(model, memory=True) as t:
+        model(torch.randn(8, 4))
+    wide = 8 * 400 * 4
+    assert [call.peak_bytes for call in t.calls] == [2 * wide + 128, 128, 2 * wide]
+
+
+def test_exclusive_is_what_only_the_call_saved_and_did_not_pass_on():
+    block = nn.Sequential(nn.Linear(10, 10), nn.Sigmoid(), nn.Linear(10, 10))
+    model = nn.Sequential(nn.Sigmoid(), block, nn.Sigmoid())
+    with shapetrace.trace(model, memory=True) as t:
+        model(torch.randn(5, 10, requires_grad=True)).sum().backward()
+    saved = {call.name: call.saved_bytes for call in t.calls}
+    exclusive = {call.name: call.exclusive_bytes for call in t.calls}
+    # its input, and what its sigmoid gave to itself and to the next layer
+    assert saved["1"] == 2 * 200
+    assert exclusive["1"] == 200
+
+
+def test_a_fault_of_ours_in_the_backward_leaves_the_backward_alone():
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model, memory=True) as t:
+        loss = model(torch.randn(2, 4)).sum()
+        t._extras.companion.extensions[0]._watched = None
+        loss.backward()
+    assert model.weight.grad is not None
+    assert any("gave up" in note for note in t.recording.notes)
+
+
+def test_no_hook_is_left_on_optimizers_or_leaves():
+    from torch.optim import optimizer
+
+    model = nn.Linear(4, 3)
+    y = model(torch.randn(2, 4))
+    leaf = y.grad_fn.next_functions[0][0]
+    with shapetrace.trace(model, memory=True):
+        model(torch.randn(2, 4)).sum().backward()
+    assert not optimizer._global_optimizer_pre_hooks
+    assert not optimizer._global_optimizer_post_hooks
+    handle = leaf.register_hook(lambda *_: None)
+    assert len(handle.hooks_dict_ref()) == 1
+    handle.remove()

@@ -44,7 +44,7 @@ def test_the_slowest_module_is_the_first_bar():
 def test_the_memory_plot_marks_the_peak():
     t = traced(memory=True)
     ax = t.plot("memory")
-    peak = max(sample.bytes for sample in t.recording.live)
+    peak = max(sample.activations for sample in t.recording.live)
     assert ax.lines[1].get_ydata()[0] == peak
     assert ax.texts[0].get_text().startswith("peak ")
 

@@ -61,18 +61,19 @@ class BackwardTimer(Extension):
             self._mark("done", None)
 
     def finish(self, cells: Sequence[Cell]) -> None:
-        self._done = True
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._hooks.clear()
         if self._tasks:
             for cell in cells:
                 cell.fields.update(backward_ns=0, recompute_ns=0)
             _share_out(self._marks, self._resolve([mark[1] for mark in self._marks]))
             add_up(cells, "backward_ns")
             add_up(cells, "recompute_ns")
-        self._marks.clear()
+
+    def release(self) -> None:
+        self._done = True
+        for handle in self._handles:
+            handle.remove()
+        for part in (self._handles, self._hooks, self._marks):
+            part.clear()
 
     def _mark(self, kind: Kind, cell: Cell | None) -> None:
         self._marks.append((kind, self._now(), ident(), _task(), cell))
@@ -83,10 +84,10 @@ class BackwardTimer(Extension):
             if task not in self._tasks:
                 self._tasks.add(task)
                 engine = Variable._execution_engine
-                engine.queue_callback(lambda: self._end(task))
+                engine.queue_callback(self.guarded(lambda: self._end(task)))
             self._marks.append(("node", self._now(), ident(), task, cell))
 
-        return stamp
+        return self.guarded(stamp)
 
     def _end(self, task: int) -> None:
         if not self._done:

@@ -2,20 +2,24 @@
 
 An extension notes figures of each module call in a `Cell`, which becomes part of the
 `ModuleCall`. The `Companion` calls the extensions, around the recorder's watching of
-a call and from a function mode on top of its mode, so that their cost is not in the
-times of the call they look at, and a trace without extensions has nothing of them.
+a call and from a function mode on top of its mode. Their clock stands still while
+they work, so that what they cost is in no recorded time, and a trace without
+extensions has nothing of them.
 """
 
 from __future__ import annotations
 
 from _thread import get_ident as ident
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.tensors import PLAIN, freeze
 
 _DISABLED = torch._C.DisableTorchFunction
@@ -24,6 +28,8 @@ _LEAF = 1 << 62
 
 Node = Any
 Tensors = list[torch.Tensor]
+Call = Callable[..., None]
+Guard = Callable[[Call], Call]
 
 
 class Cell:
@@ -46,6 +52,12 @@ class Extension:
     #: whether it must see every torch function, and every new node of autograd's graph
     functions = False
     nodes = False
+    #: what the extension has called later by others goes through this: a fault in it
+    #: ends the extension and not the user's batch, and the clock stands still
+    guarded: Guard
+
+    def begin(self) -> None:
+        """The trace begins."""
 
     def attach(self, module: nn.Module) -> None:
         """A module is watched from now on."""
@@ -56,27 +68,40 @@ class Extension:
     def leave(self, cell: Cell, outputs: Tensors) -> None:
         """It ends; `outputs` is empty when it raised."""
 
-    def made(self, cell: Cell | None, inputs: Tensors, outputs: Tensors) -> None:
+    def made(
+        self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
+    ) -> None:
         """A torch function was called."""
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         """These nodes of autograd's graph are new."""
 
+    def reached(self, leaf: Node) -> None:
+        """A new node leads to this one, which accumulates the gradient of a leaf."""
+
     def forget(self, cells: set[Cell]) -> None:
         """These calls are dropped."""
 
     def finish(self, cells: Sequence[Cell]) -> None:
-        """The trace ends: let go of everything, and fill the fields of the cells."""
+        """The trace ends: fill the fields of the cells."""
+
+    def release(self) -> None:
+        """Let go of everything, and leave no hook: also of one that gave up."""
 
 
 class Companion:
     """Drives the extensions. `emit(cell, thread)` puts the cell into the recording.
 
-    An extension that fails is left out from then on; `faults` says why.
+    An extension that fails is left out from then on; `faults` says why. `clock` is
+    that of the recorder.
     """
 
-    def __init__(self, extensions: Sequence[Extension]) -> None:
+    def __init__(self, extensions: Sequence[Extension], clock: PausingClock) -> None:
         self.extensions = list(extensions)
+        self._all = tuple(extensions)
+        self.clock = clock
+        for one in self.extensions:
+            one.guarded = partial(self._guarded, one)
         self.functions = any(one.functions for one in extensions)
         self.nodes = any(one.nodes for one in extensions)
         self.faults: list[tuple[str, BaseException]] = []
@@ -90,45 +115,51 @@ class Companion:
     def looks_at_functions(self) -> bool:
         return self.functions or self.nodes
 
+    def begin(self) -> None:
+        """The trace begins; `finish` must follow."""
+        self._each(lambda one: one.begin())
+
     def hooks(self, module: nn.Module) -> tuple[Any, Any]:
         """What to call before a call of the module, and what after it."""
         self._each(lambda one: one.attach(module))
+        return self._guarded(None, self._enter), self._guarded(None, self._leave)
 
-        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _guarded(self, one: Extension | None, call: Call) -> Call:
+        """The call, of one extension or of all: ours must not end the user's batch."""
+        clock = self.clock
+
+        def guarded(*args: Any) -> None:
+            mine = clock.pause()
             try:
-                self._enter(module, args, kwargs)
-            except Exception as fault:  # ours must not end the user's batch
-                self._fault(fault)
+                with _DISABLED():
+                    call(*args)
+            except Exception as fault:
+                self._fault(fault, one)
+            finally:
+                if mine:
+                    clock.go_on()
 
-        def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            try:
-                self._leave(module, output)
-            except Exception as fault:  # ours must not end the user's batch
-                self._fault(fault)
-
-        return before, after
+        return guarded
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         stack = self._stacks.setdefault(ident(), [])
         cell = Cell(id(module), stack[-1] if stack else None)
         stack.append(cell)
         self.cells.append(cell)
-        with _DISABLED():
-            inputs = tensors_in(args)
-            inputs += tensors_in(kwargs) if kwargs else []
-            self._each(lambda one: one.enter(cell, module, inputs))
+        inputs = tensors_in(args)
+        inputs += tensors_in(kwargs) if kwargs else []
+        self._each(lambda one: one.enter(cell, module, inputs))
         self.emit(cell, ident())
 
-    def _leave(self, module: nn.Module, output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         stack = self._stacks.get(ident(), [])
         if not any(cell.module == id(module) for cell in stack):
             return
         while (cell := stack.pop()).module != id(module):
             pass  # an interrupt ended it before its end was noted
-        with _DISABLED():
-            outputs = tensors_in(output)
-            self._grow(cell, outputs)
-            self._each(lambda one: one.leave(cell, outputs))
+        outputs = tensors_in(output)
+        self._grow(cell, outputs)
+        self._each(lambda one: one.leave(cell, outputs))
 
     def mode(self) -> TorchFunctionMode:
         """A function mode that shows the extensions what each function made."""
@@ -139,17 +170,13 @@ class Companion:
             ) -> Any:
                 output = func(*args, **(kwargs or {}))
                 if isinstance(output, (torch.Tensor, tuple, list, dict)):
-                    try:
-                        with _DISABLED():
-                            companion.saw(args, kwargs, output)
-                    except Exception as fault:  # ours must not end the user's batch
-                        companion._fault(fault)
+                    saw(func, args, kwargs, output)
                 return output
 
-        companion = self
+        saw = self._guarded(None, self._saw)
         return Mode()
 
-    def saw(self, args: Any, kwargs: Any, output: Any) -> None:
+    def _saw(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
         """A function was called."""
         made = tensors_in(output)
         if not made:
@@ -159,12 +186,14 @@ class Companion:
         if self.functions:
             taken = tensors_in(args)
             taken += tensors_in(kwargs) if kwargs else []
-            self._each(lambda one: one.made(cell, taken, made))
+            self._each(lambda one: one.made(cell, func, taken, made))
         self._grow(cell, made)
 
     def finish(self) -> None:
         """Let every extension read its figures and let go of what it holds."""
         self._each(lambda one: one.finish(self.cells))
+        for one in self._all:
+            self._guarded(one, one.release)()
         self._stacks.clear()
 
     def drop(self, count: int) -> None:
@@ -176,37 +205,49 @@ class Companion:
     def _grow(self, cell: Cell | None, outputs: Tensors) -> None:
         if not self.nodes:
             return
-        found = list(self._new_nodes(outputs))
+        found, leaves = self._new_nodes(outputs)
         if found:
             self._each(lambda one: one.grown(cell, found))
+        for leaf in leaves:
+            self._each(methodcaller("reached", leaf))
 
-    def _new_nodes(self, outputs: Tensors) -> Iterator[Node]:
-        """The nodes behind these tensors that were not there before. They are told by
-        their numbers: a reference to a node would keep its saved tensors alive."""
+    def _new_nodes(self, outputs: Tensors) -> tuple[list[Node], list[Node]]:
+        """The nodes behind these tensors that were not there before, and the leaves of
+        the graph that they lead to. They are told by their numbers: a reference to a
+        node would keep its saved tensors alive."""
+        found: list[Node] = []
+        leaves: list[Node] = []
         open_ = [one.grad_fn for one in outputs if one.requires_grad]
         while open_:
             node = open_.pop()
             if node is None:
                 continue
             number = node._sequence_nr()
-            if number >= _LEAF or number < self._start or number in self._known:
+            if number >= _LEAF:
+                leaves.append(node)
+                continue
+            if number < self._start or number in self._known:
                 continue
             self._known.add(number)
-            yield node
+            found.append(node)
             open_ += [following for following, _ in node.next_functions]
+        return found, leaves
 
-    def _fault(self, fault: Exception) -> None:
+    def _fault(self, fault: Exception, one: Extension | None = None) -> None:
         """One that is nobody's in particular ends them all: figures would be wrong."""
-        self.faults.append(("the recording of memory and times", fault))
-        self.extensions.clear()
+        if one is None:
+            self.faults.append(("the recording of memory and times", fault))
+            self.extensions.clear()
+        elif one in self.extensions:
+            self.faults.append((type(one).__name__, fault))
+            self.extensions.remove(one)
 
     def _each(self, call: Callable[[Extension], None]) -> None:
         for one in list(self.extensions):
             try:
                 call(one)
             except Exception as fault:  # ours must not end the user's batch
-                self.faults.append((type(one).__name__, fault))
-                self.extensions.remove(one)
+                self._fault(fault, one)
 
 
 def tensors_in(value: Any) -> Tensors:

@@ -60,6 +60,8 @@ class DeviceTimer(Extension):
             self._events.synchronize(device)
         for cell, _, start, end in self._spans:
             cell.fields["device_ns"] = self._events.elapsed_ns(start, end)
+
+    def release(self) -> None:
         self._spans.clear()
         self._starts.clear()
 

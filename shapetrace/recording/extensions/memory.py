@@ -1,4 +1,4 @@
-"""What the activations hold: bytes saved for the backward, and bytes alive over time.
+"""What a step holds: bytes by kind over time, and what autograd saved of each call.
 
 Nothing is altered. `torch.autograd.graph.saved_tensors_hooks` would be: under it
 autograd no longer notices that a saved tensor was changed in place. Instead each new
@@ -8,58 +8,119 @@ node of the graph is asked what it saved, and storages are watched by weak refer
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.autograd.function import BackwardCFunction
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
-from shapetrace.recording.extensions.base import Cell, Extension, Node, Tensors
+from shapetrace.recording.extensions.base import (
+    Call,
+    Cell,
+    Extension,
+    Node,
+    Tensors,
+    add_up,
+    tensors_in,
+)
 
-Storages = dict[int, int]
+#: what a storage holds; the first four are counted
+ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
+#: the bytes of each counted kind
+Held = tuple[int, int, int, int]
+
+
+class _Stored:
+    """A storage that is alive. `number` is its own, where addresses are used again."""
+
+    __slots__ = ("reference", "size", "kind", "cell", "number")
+
+    def __init__(self, size: int, kind: int, cell: Cell | None, number: int) -> None:
+        self.reference: Any = None
+        self.size = size
+        self.kind = kind
+        self.cell = cell
+        self.number = number
 
 
 class MemoryWatch(Extension):
-    """Fills `saved_bytes` of a call and all calls inside it, and reports through
-    `live` the bytes of all activations whenever one comes or goes.
+    """Fills `saved_bytes`, `exclusive_bytes` and `peak_bytes` of a call and all calls
+    inside it, and reports through `live` what is held whenever that changes.
 
-    Activations are what recorded functions make: parameters, buffers and what was
-    there before are not among them, nor are gradients.
+    Activations are what recorded functions make and what autograd saves. Gradients of
+    parameters are told apart from those on their way through a backward; what is made
+    inside `Optimizer.step` is the optimizer's.
     """
 
     functions = nodes = True
 
-    def __init__(self, live: Callable[[int], None]) -> None:
+    def __init__(self, live: Callable[[Held], None]) -> None:
         self._live = live
-        self._bytes = 0
-        self._watched: dict[int, weakref.ref[Any]] = {}
-        self._own: set[int] = set()
-        self._saved: dict[Cell | None, Storages] = {}
+        self._held = [0, 0, 0, 0]
+        self._count = 0
+        self._watched: dict[int, _Stored] = {}
+        #: each change: bytes in all; whose activations changed, and by how much
+        self._log: list[tuple[int, Cell | None, int]] = []
+        self._saved: dict[Cell | None, dict[int, int]] = {}
+        self._passed: dict[Cell, set[int]] = {}
         self._unknown: set[Cell | None] = set()
         self._packed = False
         self._names: dict[type, list[str]] = {}
+        self._stepping = False
+        self._handles: list[Any] = []
+        self._looks_at: Call = self._passing
+        self._accumulating: dict[int, Any] = {}
+        #: bytes by `id` of the parameter, the most that was seen
+        self.gradients: dict[int, int] = {}
+        self.states: dict[int, int] = {}
+
+    def begin(self) -> None:
+        self._handles += (
+            register_optimizer_step_pre_hook(self.guarded(self._before_step)),
+            register_optimizer_step_post_hook(self.guarded(self._after_step)),
+        )
+        self._looks_at = self.guarded(self._passing)
 
     def attach(self, module: nn.Module) -> None:
         for one in (*module._parameters.values(), *module._buffers.values()):
             if one is not None:
-                self._watch(one, counts=False, own=True)
+                self._watch(one, OWN)
+                if one.is_leaf and one.grad is not None:
+                    self._gradient(one)
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
+        if cell.parent is None:
+            self._stepping = False  # a step that raised has no end
         self.attach(module)  # a lazy module has made its parameters since
         for one in inputs:
-            self._watch(one, counts=False)
+            self._watch(one, OUTSIDE)
+        self._passed[cell] = set(self._numbers(inputs))
 
-    def made(self, cell: Cell | None, inputs: Tensors, outputs: Tensors) -> None:
+    def leave(self, cell: Cell, outputs: Tensors) -> None:
+        self._passed[cell].update(self._numbers(outputs))
+
+    def made(
+        self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
+    ) -> None:
         for one in inputs:
-            self._watch(one, counts=False)
-        before = self._bytes
+            self._watch(one, OUTSIDE)
+        kind = ACTIVATION
+        if _gives_gradients(func):
+            kind = GRADIENT
+        elif self._stepping and cell is None:
+            kind = OPTIMIZER
         for one in outputs:
-            self._watch(one, counts=True)
-        if self._bytes != before:
-            self._live(self._bytes)
+            self._watch(one, kind, cell)
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
+        self._handles += [node.register_prehook(self._looks_at) for node in nodes]
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
@@ -71,24 +132,68 @@ class MemoryWatch(Extension):
                 self._unknown.add(cell)
                 continue
             for tensor in self._saved_by(node):
-                storage = _storage(tensor)
-                if storage is None:
+                stored = self._watch(tensor, ACTIVATION, cell)
+                if stored is None:
                     self._unknown.add(cell)
-                elif storage._cdata not in self._own:
-                    saved[storage._cdata] = storage.nbytes()
+                elif stored.kind != OWN:
+                    saved[stored.number] = stored.size
+
+    def reached(self, leaf: Node) -> None:
+        variable = leaf.variable
+        known = self._accumulating.get(id(variable))
+        if known is not None and known.hooks_dict_ref() is not None:
+            return  # the same node as in an earlier graph
+        found = weakref.ref(variable)
+
+        def accumulated(_: Any, gradients: Any) -> None:
+            tensor = found()
+            if tensor is not None:
+                self._gradient(tensor)
+
+        hook = leaf.register_hook(self.guarded(accumulated))
+        self._accumulating[id(variable)] = hook
 
     def finish(self, cells: Sequence[Cell]) -> None:
-        self._watched.clear()
-        inside: dict[Cell | None, Storages] = {}
+        self._saved_by_call(cells)
+        for cell in cells:
+            cell.fields["peak_bytes"] = 0
+        for _, made_in, change in self._log[: _highest(self._log)]:
+            if made_in is not None:
+                fields = made_in.fields
+                fields["peak_bytes"] = (fields.get("peak_bytes") or 0) + change
+        add_up(cells, "peak_bytes")
+
+    def release(self) -> None:
+        for handle in (*self._handles, *self._accumulating.values()):
+            handle.remove()
+        self._handles, self._accumulating, self._watched = [], {}, {}
+        self._log, self._saved, self._passed = [], {}, {}
+
+    def _saved_by_call(self, cells: Sequence[Cell]) -> None:
+        """What the call and all inside it saved, and what would be free without it: no
+        other call saved it, and it is neither input nor output of the call."""
+        savers = Counter(number for one in self._saved.values() for number in one)
+        inside: dict[Cell | None, dict[int, int]] = {}
+        counts: dict[Cell | None, Counter[int]] = {}
         for cell in reversed(cells):
-            whole = inside.pop(cell, {}) | self._saved.get(cell, {})
+            own = self._saved.get(cell, {})
+            whole = inside.pop(cell, {}) | own
+            count = counts.pop(cell, Counter())
+            count.update(own.keys())
             if cell in self._unknown:
                 self._unknown.add(cell.parent)
-                cell.fields["saved_bytes"] = None
+                cell.fields["saved_bytes"] = cell.fields["exclusive_bytes"] = None
             else:
+                passed = self._passed.get(cell, set())
                 cell.fields["saved_bytes"] = sum(whole.values())
+                cell.fields["exclusive_bytes"] = sum(
+                    size
+                    for number, size in whole.items()
+                    if count[number] == savers[number] and number not in passed
+                )
             if cell.parent is not None:
                 inside.setdefault(cell.parent, {}).update(whole)
+                counts.setdefault(cell.parent, Counter()).update(count)
 
     def _saved_by(self, node: Node) -> Iterator[torch.Tensor]:
         """The tensors that a node has saved."""
@@ -107,63 +212,103 @@ class MemoryWatch(Extension):
                 if isinstance(one, torch.Tensor):
                     yield one
 
-    def _watch(self, tensor: torch.Tensor, *, counts: bool, own: bool = False) -> None:
+    # -- gradients and the optimizer -------------------------------------------------
+
+    def _passing(self, gradients: Any) -> None:
+        for one in gradients:
+            if one is not None:
+                self._watch(one, BACKWARD)
+
+    def _gradient(self, variable: torch.Tensor) -> None:
+        gradient = variable.grad
+        if gradient is not None:
+            stored = self._watch(gradient, GRADIENT)
+            if stored is not None:
+                most = max(stored.size, self.gradients.get(id(variable), 0))
+                self.gradients[id(variable)] = most
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._stepping = True
+        self._state_of(optimizer)
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._stepping = False
+        self._state_of(optimizer)
+
+    def _state_of(self, optimizer: Optimizer) -> None:
+        for parameter, state in optimizer.state.items():
+            stored = {
+                one.number: one.size
+                for tensor in tensors_in(state)
+                if (one := self._watch(tensor, OPTIMIZER)) is not None
+            }
+            self.states[id(parameter)] = sum(stored.values())
+
+    # -- storages -------------------------------------------------------------------
+
+    def _watch(
+        self, tensor: torch.Tensor, kind: int, cell: Cell | None = None
+    ) -> _Stored | None:
+        """The storage of a tensor, of this kind unless more is known of it."""
         storage = _storage(tensor)
-        if storage is None or storage._cdata in self._watched:
-            return
-        key, size = storage._cdata, storage.nbytes() if counts else 0
-        if own:
-            self._own.add(key)
+        if storage is None:
+            return None
+        key = storage._cdata
+        stored = self._watched.get(key)
+        if stored is not None:
+            if stored.kind not in (kind, OWN) and kind in (GRADIENT, OPTIMIZER, OWN):
+                self._change(stored, -1)
+                stored.kind = kind
+                self._change(stored, 1)
+            return stored
+        self._count += 1
+        stored = _Stored(storage.nbytes(), kind, cell, self._count)
 
         def gone(_: object) -> None:
-            self._own.discard(key)
-            if self._watched.pop(key, None) is not None and size:
-                self._bytes -= size
-                self._live(self._bytes)
+            known = self._watched.pop(key, None)
+            if known is not None:
+                self._change(known, -1)
 
-        self._bytes += size
-        self._watched[key] = weakref.ref(storage, gone)
+        stored.reference = weakref.ref(storage, self.guarded(gone))
+        self._watched[key] = stored
+        self._change(stored, 1)
+        return stored
+
+    def _change(self, stored: _Stored, sign: int) -> None:
+        """It came or went."""
+        if stored.kind in (OWN, OUTSIDE) or not stored.size:
+            return
+        change = sign * stored.size
+        self._held[stored.kind] += change
+        active = stored.cell if stored.kind == ACTIVATION else None
+        self._log.append((change, active, change))
+        a, b, c, d = self._held
+        self._live((a, b, c, d))
+
+    def _numbers(self, tensors: Iterable[torch.Tensor]) -> Iterator[int]:
+        for one in tensors:
+            storage = _storage(one)
+            stored = self._watched.get(storage._cdata) if storage is not None else None
+            if stored is not None:
+                yield stored.number
 
 
-class Allocator(Protocol):
-    """An accelerator's allocator: bytes in use now, and at most so far."""
-
-    def allocated(self) -> int: ...
-
-    def peak(self) -> int: ...
-
-
-class TorchAllocator:
-    """That of the current accelerator, through `torch.accelerator`."""
-
-    def allocated(self) -> int:
-        return torch.accelerator.memory_allocated()
-
-    def peak(self) -> int:
-        return torch.accelerator.max_memory_allocated()
+def _highest(log: Sequence[tuple[int, Cell | None, int]]) -> int:
+    """How many changes lead to the most bytes that were held."""
+    held = most = at = 0
+    for count, (change, _, _) in enumerate(log, 1):
+        held += change
+        if held > most:
+            most, at = held, count
+    return at
 
 
-class AllocatorWatch(Extension):
-    """Fills `allocated_bytes`; `highest` is the batch's peak, None where an earlier
-    one hides it. The allocator's own record of its peak is never reset."""
-
-    def __init__(self, allocator: Allocator) -> None:
-        self._allocator = allocator
-        self._before = allocator.peak()
-        self._begun: dict[Cell, int] = {}
-        self.highest: int | None = None
-
-    def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
-        self._begun[cell] = self._allocator.allocated()
-
-    def leave(self, cell: Cell, outputs: Tensors) -> None:
-        grown = self._allocator.allocated() - self._begun.pop(cell)
-        cell.fields["allocated_bytes"] = grown
-
-    def finish(self, cells: Sequence[Cell]) -> None:
-        peak = self._allocator.peak()
-        self.highest = peak if peak > self._before else None
-        self._begun.clear()
+def _gives_gradients(func: Any) -> bool:
+    """`tensor.grad` and `torch.autograd.grad`."""
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        return getattr(func.__self__, "__name__", "") == "grad"
+    return bool(name == "grad")
 
 
 def _storage(tensor: torch.Tensor) -> Any:

@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from shapetrace.recording.clocks import Clock, TorchEvents
+from shapetrace.recording.clocks import (
+    Clock,
+    CpuClock,
+    NoClock,
+    PausingClock,
+    TorchEvents,
+)
 from shapetrace.recording.events import LIVE, NOTE
 from shapetrace.recording.recorder import Recorder
 
 if TYPE_CHECKING:
+    from shapetrace.recording.extensions.allocator import AllocatorWatch
     from shapetrace.recording.extensions.base import Cell, Companion, Extension
     from shapetrace.recording.extensions.device import DeviceTimer
     from shapetrace.recording.extensions.limit import CallLimit
-    from shapetrace.recording.extensions.memory import AllocatorWatch
+    from shapetrace.recording.extensions.memory import Held, MemoryWatch
 
 
 class Extras:
@@ -35,13 +42,18 @@ class Extras:
         max_calls: int | None,
     ) -> None:
         self._recorder: Recorder | None = None
-        self._clock = clock
-        self._kinds = (memory, backward)
+        #: what the recorder takes its stamps from
+        self.clock: Clock = clock
         self._max_calls = max_calls
+        #: bytes by the parameter's qualified name
+        self.gradients: dict[str, int] = {}
+        self.optimizer_state: dict[str, int] = {}
         self._limit: CallLimit | None = None
+        self._memory: MemoryWatch | None = None
         self._allocator: AllocatorWatch | None = None
         self._device: DeviceTimer | None = None
         found: list[Extension] = []
+        pausing = PausingClock(clock)
         if max_calls is not None:
             from shapetrace.recording.extensions import limit
 
@@ -50,45 +62,55 @@ class Extras:
         if memory:
             from shapetrace.recording.extensions import memory as watching
 
-            found.append(watching.MemoryWatch(self._live))
+            self._memory = watching.MemoryWatch(self._live)
+            found.append(self._memory)
             if torch.accelerator.is_available():
-                allocator = watching.TorchAllocator()
-                self._allocator = watching.AllocatorWatch(allocator)
+                from shapetrace.recording.extensions import allocator
+
+                self._allocator = allocator.AllocatorWatch(allocator.TorchAllocator())
                 found.append(self._allocator)
         if backward:
             from shapetrace.recording.extensions.backward import BackwardTimer
 
-            found.append(BackwardTimer(clock))
+            found.append(BackwardTimer(pausing))
         if timing and torch.accelerator.is_available() and _on_accelerator(roots):
             from shapetrace.recording.extensions import device
 
             self._device = device.DeviceTimer(TorchEvents())
             found.append(self._device)
-        self.companion = _companion(found)
+        self.companion = _companion(found, pausing)
+        if self.companion is not None and not isinstance(clock, NoClock):
+            self.clock = pausing
 
     def start(self, recorder: Recorder) -> None:
+        """The trace begins; `finish` must follow."""
         self._recorder = recorder
-        if self.companion is not None:
-            self.companion.emit = self._note
         if self._limit is not None:
             self._limit.recorder = recorder
             self._limit.companion = self.companion
+        if self.companion is not None:
+            self.companion.emit = self._note
+            self.companion.begin()
 
     def again(self) -> Companion | None:
-        """Extensions of the same kinds, to measure what they cost on the processor."""
-        memory, backward = self._kinds
-        found: list[Extension] = []
-        if memory:
-            from shapetrace.recording.extensions.memory import MemoryWatch
+        """A companion that is called as often and whose extensions do nothing: what
+        the others cost while they work, their clock has left out."""
+        if self.companion is None:
+            return None
+        from shapetrace.recording.extensions.base import Extension
 
-            found.append(MemoryWatch(lambda size: None))
-        if backward:
-            from shapetrace.recording.extensions.backward import BackwardTimer
-
-            found.append(BackwardTimer(self._clock))
-        return _companion(found)
+        idle = Extension()
+        idle.functions = self.companion.looks_at_functions
+        return _companion([idle], PausingClock(CpuClock()))
 
     def finish(self) -> None:
+        if self._memory is not None and self._recorder is not None:
+            for parameter, origin in self._recorder.own_tensors():
+                key = id(parameter)
+                if key in self._memory.gradients:
+                    self.gradients[origin.name] = self._memory.gradients[key]
+                if key in self._memory.states:
+                    self.optimizer_state[origin.name] = self._memory.states[key]
         if self.companion is not None:
             self.companion.finish()
 
@@ -126,18 +148,18 @@ class Extras:
             number = 0 if thread == recorder.thread else thread
             recorder.events += (NOTE, number, cell)
 
-    def _live(self, size: int) -> None:
+    def _live(self, held: Held) -> None:
         recorder = self._recorder
         if recorder is not None:
-            recorder.events += (LIVE, self._clock.now(), size)
+            recorder.events += (LIVE, self.clock.now(), held)
 
 
-def _companion(extensions: list[Extension]) -> Companion | None:
+def _companion(extensions: list[Extension], clock: PausingClock) -> Companion | None:
     if not extensions:
         return None
     from shapetrace.recording.extensions.base import Companion
 
-    return Companion(extensions)
+    return Companion(extensions, clock)
 
 
 def _on_accelerator(roots: list[nn.Module]) -> bool:

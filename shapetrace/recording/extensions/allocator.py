@@ -1,0 +1,54 @@
+"""The memory of the accelerator, as its allocator tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from shapetrace.recording.extensions.base import Cell, Extension, Tensors
+
+
+class Allocator(Protocol):
+    """An accelerator's allocator: bytes in use now, and at most so far."""
+
+    def allocated(self) -> int: ...
+
+    def peak(self) -> int: ...
+
+
+class TorchAllocator:
+    """That of the current accelerator, through `torch.accelerator`."""
+
+    def allocated(self) -> int:
+        return torch.accelerator.memory_allocated()
+
+    def peak(self) -> int:
+        return torch.accelerator.max_memory_allocated()
+
+
+class AllocatorWatch(Extension):
+    """Fills `allocated_bytes`; `highest` is the batch's peak, None where an earlier
+    one hides it. The allocator's own record of its peak is never reset."""
+
+    def __init__(self, allocator: Allocator) -> None:
+        self._allocator = allocator
+        self._before = allocator.peak()
+        self._begun: dict[Cell, int] = {}
+        self.highest: int | None = None
+
+    def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
+        self._begun[cell] = self._allocator.allocated()
+
+    def leave(self, cell: Cell, outputs: Tensors) -> None:
+        grown = self._allocator.allocated() - self._begun.pop(cell)
+        cell.fields["allocated_bytes"] = grown
+
+    def finish(self, cells: Sequence[Cell]) -> None:
+        peak = self._allocator.peak()
+        self.highest = peak if peak > self._before else None
+
+    def release(self) -> None:
+        self._begun.clear()
