@@ -296,17 +296,21 @@ class Broadcast:
 class Overhead:
     """What recording itself costs, measured after the batch: nanoseconds a call.
 
-    `module` and `function` are what one call takes longer under the trace; `inside`
-    is the part of it that lies within the call's own recorded duration. `cold` is
-    what comes on top around a kernel that has emptied the processor's cache.
+    `module`, `function` (of torch's C++) and `python_function` (of torch's Python,
+    such as `torch.nn.functional.dropout`) are what one call takes longer under the
+    trace; `inside` is the part of it that lies within the call's own recorded
+    duration. `cold` is what comes on top around a kernel that has emptied the
+    processor's cache. `uncertainty` is by which part of them they may be off.
     """
 
     module: float
     module_inside: float
     function: float
     function_inside: float
+    python_function: float = 0.0
     module_cold: float = 0.0
     function_cold: float = 0.0
+    uncertainty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ class Trace:
             read_values=bool(self._checks),
             companion=extras.companion,
         )
+        extras.start(recorder)
         named = guards.name_roots(self._roots)
         names = tuple(name for name, _ in named) or ("",)
         try:
@@ -169,7 +170,6 @@ class Trace:
             if recorder.has_mode and guards.has_fast_path(self._roots):
                 self._notes.append(guards.LEFT_FAST_PATH)
             self._release.callback(extras.finish)
-            extras.start(recorder)
             recorder.install(named)
             self._release.callback(recorder.uninstall)
         except BaseException:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shapetrace.costs.flops import FlopCounter
-from shapetrace.costs.gradients import Need, backwards, tracked
-from shapetrace.recording.overhead import CACHE_BYTES
-from shapetrace.records import FunctionCall, ModuleCall, Recording, TensorRef
+from shapetrace.costs.counts import CallCounts, FunctionCounts
+from shapetrace.costs.repeat import size
+from shapetrace.costs.times import corrected
+from shapetrace.records import Recording, TensorRef
 
-Shapes = tuple[tuple[int, ...], ...]
-
-#: they hand out the same memory in another shape
-_VIEWS = {
-    *("view", "view_as", "reshape", "flatten", "unflatten", "transpose", "permute"),
-    *("t", "T", "mT", "squeeze", "unsqueeze", "expand", "expand_as", "chunk", "split"),
-    *("unbind", "narrow", "select", "detach", "contiguous", "swapaxes", "movedim"),
-    *("size", "dim", "numel", "requires_grad_", "backward", "grad", "item"),
-}
+#: more of the corrected time than this is too much to be uncertain of
+_UNSETTLED = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class CallCost:
     """What one module call and all inside it cost; None where it is unknown.
 
-    `moved_bytes` counts every operand and result of every function once: what must
-    be read and written at least where nothing is fused. `corrected_ns` is the
-    duration without the tracer's own cost.
+    `moved_bytes` is what the operations of all functions must read and write at least
+    where nothing is fused. `parameter_bytes` and `buffer_bytes` are those of the
+    module and of all modules in it, each tensor once. `corrected_ns` is the duration
+    without the tracer's own cost, which may be off by `uncertain_ns`.
     """
 
     index: int
@@ -41,10 +34,11 @@ class CallCost:
     moved_bytes: int | None = None
     corrected_ns: int | None = None
     corrected_self_ns: int | None = None
+    uncertain_ns: int | None = None
     #: what rates are worked out with: the accelerator's time where there is one, else
     #: the corrected one, else the recorded one; 0 when not timed
     time_ns: int = 0
-    #: the functions inside whose FLOPs could not be counted
+    #: what is inside and not in the FLOPs: functions, modules, gradients
     uncounted: tuple[str, ...] = ()
 
     @property
@@ -71,22 +65,33 @@ class CallCost:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The costs of a trace. `uncounted` names the functions without a figure; with
-    `complete` there is none, and the totals are those of `FlopCounterMode`."""
+    """The costs of a trace. `uncounted` names what is not in the FLOPs; with `complete`
+    that is nothing."""
 
     calls: tuple[CallCost, ...]
     function_flops: tuple[int | None, ...]
     function_backward_flops: tuple[int | None, ...]
+    function_moved_bytes: tuple[int, ...]
     flops: int | None
     backward_flops: int | None
     uncounted: tuple[str, ...]
     #: of the outermost calls, nanoseconds; corrected is None where it is unknown
     measured_ns: int
     corrected_ns: int | None
+    uncertain_ns: int | None
 
     @property
     def complete(self) -> bool:
         return self.flops is not None and not self.uncounted
+
+    @property
+    def settled(self) -> bool:
+        """Whether the corrected times are known well enough to go by: where the tracer
+        took much of the time, or its cost was measured on a busy machine, they are
+        not, and tables sort by what was measured."""
+        if self.corrected_ns is None or self.uncertain_ns is None:
+            return False
+        return self.uncertain_ns <= _UNSETTLED * self.corrected_ns
 
     @property
     def distortion(self) -> float | None:
@@ -98,45 +103,47 @@ class Costs:
 
 def costs(rec: Recording) -> Costs:
     """The costs of every call of a recording."""
-    forward, backward, short, ran = _counts(rec)
-    sums = _Sums(rec, forward, backward, short)
-    corrected = _corrected(rec)
-    seen = rec.has_functions
+    functions = FunctionCounts(rec)
+    counts = CallCounts(rec, functions)
+    times = corrected(rec, functions.moved)
+    held = _held(rec)
+    seen, ran = rec.has_functions, functions.ran
     made: list[CallCost] = []
     for call in rec.calls:
-        info, at = rec.modules.get(call.name), call.index
+        at, (parameters, buffers) = call.index, held.get(call.name, (0, 0))
+        time = times[at] if times else None
         made.append(
             CallCost(
                 index=at,
-                flops=sums.flops[at] if seen else None,
-                backward_flops=sums.backward[at] if ran else None,
-                input_bytes=_bytes(call.inputs),
-                output_bytes=_bytes(call.outputs),
-                parameter_bytes=_bytes(info.parameters if info else ()),
-                buffer_bytes=_bytes(info.buffers if info else ()),
-                moved_bytes=sums.moved[at] if seen else None,
-                corrected_ns=corrected[at][0] if corrected else None,
-                corrected_self_ns=corrected[at][1] if corrected else None,
-                time_ns=call.device_ns
-                or (corrected[at][0] if corrected else call.duration_ns),
-                uncounted=tuple(sorted(sums.missing[at])),
+                flops=counts.forward[at] if seen else None,
+                backward_flops=counts.backward[at] if ran else None,
+                input_bytes=size(call.inputs),
+                output_bytes=size(call.outputs or ()),
+                parameter_bytes=parameters,
+                buffer_bytes=buffers,
+                moved_bytes=counts.moved[at] if seen else None,
+                corrected_ns=time.total_ns if time else None,
+                corrected_self_ns=time.self_ns if time else None,
+                uncertain_ns=time.uncertain_ns if time else None,
+                time_ns=call.device_ns or (time.total_ns if time else call.duration_ns),
+                uncounted=tuple(sorted(counts.missing[at])),
             )
         )
     tops = [call.index for call in rec.calls if call.parent is None]
     again = [at for at in tops if rec.calls[at].recomputed]
-    missing = {rec.functions[at].name for at in short}
-    for at in again:
-        missing |= sums.missing[at]
     measured = [at for at in tops if at not in again]
+    forward = _sum(functions.forward) + sum(counts.forward[at] for at in again)
     return Costs(
         calls=tuple(made),
-        function_flops=tuple(forward),
-        function_backward_flops=tuple(backward),
-        flops=_sum(forward) + sum(sums.flops[at] for at in again) if seen else None,
-        backward_flops=_sum(backward) if ran else None,
-        uncounted=tuple(sorted(missing)),
+        function_flops=tuple(functions.forward),
+        function_backward_flops=tuple(functions.backward),
+        function_moved_bytes=tuple(functions.moved),
+        flops=forward if seen else None,
+        backward_flops=_sum(functions.backward) if ran else None,
+        uncounted=tuple(sorted(counts.missing_in_all)),
         measured_ns=sum(rec.calls[at].duration_ns for at in measured),
-        corrected_ns=sum(corrected[at][0] for at in measured) if corrected else None,
+        corrected_ns=sum(times[at].total_ns for at in measured) if times else None,
+        uncertain_ns=sum(times[at].uncertain_ns for at in measured) if times else None,
     )
 
 
@@ -144,146 +151,16 @@ def _sum(counts: Iterable[int | None]) -> int:
     return sum(count or 0 for count in counts)
 
 
-def _counts(
-    rec: Recording,
-) -> tuple[list[int | None], list[int | None], set[int], bool]:
-    """FLOPs of each function, forward and backward; the functions of which some are
-    not counted; whether a backward was seen."""
-    ran: dict[int, list[Need]] = {}
-    for needs in backwards(rec):
-        for index, one in needs.items():
-            ran.setdefault(index, []).append(one)
-    forward: list[int | None] = []
-    backward: list[int | None] = []
-    short: set[int] = set()
-    flowing = tracked(rec)
-    with FlopCounter() as counter:
-        for call in rec.functions:
-            counts = [counter.forward(call, flowing)]
-            counts += [counter.backward(call, need) for need in ran.get(call.index, ())]
-            forward.append(counts[0].flops)
-            known = [count.flops for count in counts[1:]]
-            backward.append(None if None in known else _sum(known))
-            if not all(count.whole for count in counts):
-                short.add(call.index)
-    return forward, backward, short, bool(ran)
-
-
-class _Sums:
-    """Of each module call: what the functions in it, and in the calls in it, cost."""
-
-    def __init__(
-        self,
-        rec: Recording,
-        forward: Sequence[int | None],
-        backward: Sequence[int | None],
-        short: Collection[int],
-    ) -> None:
-        count = len(rec.calls)
-        self.flops = [0] * count
-        self.backward = [0] * count
-        self.moved = [0] * count
-        self.missing: list[set[str]] = [set() for _ in rec.calls]
-        for function in rec.functions:
-            at, parent = function.index, function.parent
-            if parent is None:
-                continue
-            self.flops[parent] += forward[at] or 0
-            self.backward[parent] += backward[at] or 0
-            if function.name not in _VIEWS:
-                self.moved[parent] += _bytes(function.inputs) + _bytes(function.outputs)
-            if at in short:
-                self.missing[parent].add(function.name)
-        for call in reversed(rec.calls):  # what is inside a call comes after it
-            at, parent = call.index, call.parent
-            info = rec.modules.get(call.name)
-            if info is not None and info.qualname.startswith("torch.jit."):
-                self.missing[at].add(info.type)
-            if parent is not None and not call.recomputed:
-                self._add(at, parent)
-        self._recomputed(rec)
-
-    def _recomputed(self, rec: Recording) -> None:
-        """Checkpointing runs forwards again inside a backward, where no function is
-        seen: a call that came to its end costs what the same call did before."""
-        firsts: dict[tuple[str, Shapes], int] = {}
-        for call in rec.calls:
-            if not call.recomputed and call.outputs is not None:
-                firsts.setdefault((call.name, _shapes(call)), call.index)
-        inside: dict[int, list[int]] = {}
-        for call in rec.calls:
-            if call.recomputed and call.parent is not None:
-                inside.setdefault(call.parent, []).append(call.index)
-        for call in reversed(rec.calls):
-            if not call.recomputed:
-                continue
-            twin = firsts.get((call.name, _shapes(call)))
-            if twin is not None and call.outputs is not None:
-                self.flops[call.index] = self.flops[twin]
-                self.moved[call.index] = self.moved[twin]
-                self.missing[call.index] = set(self.missing[twin])
-                if self.flops[twin] and not self.backward[twin]:
-                    # reentrant: the backward ran through what nobody saw
-                    self.missing[call.index].add("backward of a recomputation")
-                continue
-            for child in inside.get(call.index, ()):
-                self._add(child, call.index)
-            self.missing[call.index].add("recomputation")
-
-    def _add(self, at: int, parent: int) -> None:
-        self.flops[parent] += self.flops[at]
-        self.backward[parent] += self.backward[at]
-        self.moved[parent] += self.moved[at]
-        self.missing[parent] |= self.missing[at]
-
-
-def _corrected(rec: Recording) -> list[tuple[int, int]]:
-    """Duration and own time of each call without the tracer's own cost."""
-    cost = rec.overhead
-    if cost is None or not rec.has_timing:
-        return []
-    whole = [cost.module_inside] * len(rec.calls)
-    own = [cost.module_inside] * len(rec.calls)
-    cold = [False] * len(rec.calls)
-    for function in rec.functions:
-        if function.parent is not None:
-            spent = cost.function
-            if _floods(function):
-                cold[function.parent] = True
-                spent += cost.function_cold
-            whole[function.parent] += spent
-            own[function.parent] += spent
-    found: list[tuple[int, int]] = []
-    for call in reversed(rec.calls):
-        at = call.index
-        found.append(
-            (
-                max(0, round(call.duration_ns - whole[at])),
-                max(0, round(call.self_ns - own[at])),
-            )
-        )
-        if call.parent is not None:
-            outside = cost.module - cost.module_inside
-            if cold[at]:
-                outside += cost.module_cold
-                cold[call.parent] = True
-            whole[call.parent] += whole[at] + outside
-            own[call.parent] += outside
-    return found[::-1]
-
-
-def _floods(function: FunctionCall) -> bool:
-    """Whether its kernel empties the cache: what follows then waits for memory."""
-    if function.name in _VIEWS:
-        return False
-    return _bytes((*function.inputs, *(function.outputs or ()))) >= CACHE_BYTES
-
-
-def _shapes(call: ModuleCall) -> Shapes:
-    return tuple(ref.shape for ref in call.inputs)
-
-
-def _bytes(tensors: Iterable[TensorRef] | None) -> int:
-    """Each tensor once, however often it is named."""
-    sizes = {ref.id: math.prod(ref.shape) * ref.dtype.itemsize for ref in tensors or ()}
-    return sum(sizes.values())
+def _held(rec: Recording) -> dict[str, tuple[int, int]]:
+    """Bytes of parameters and of buffers by module, those inside it included."""
+    held: dict[str, tuple[dict[int, TensorRef], dict[int, TensorRef]]] = {}
+    for name, info in rec.modules.items():
+        parts = name.split(".") if name else []
+        for depth in range(len(parts) + 1):
+            parameters, buffers = held.setdefault(".".join(parts[:depth]), ({}, {}))
+            parameters.update((ref.id, ref) for ref in info.parameters)
+            buffers.update((ref.id, ref) for ref in info.buffers)
+    return {
+        name: (size(tuple(parameters.values())), size(tuple(buffers.values())))
+        for name, (parameters, buffers) in held.items()
+    }

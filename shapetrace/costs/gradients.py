@@ -105,6 +105,8 @@ def tracked(rec: Recording, towards: set[int] | None = None) -> set[int]:
         if call.name == "requires_grad_" and towards is None:
             asks = call.kwargs.get("requires_grad", True)
             flows = call.args[1:2] != (False,) and asks
+        elif call.kwargs.get("requires_grad") is True and towards is None:
+            flows = True  # torch.randn(…, requires_grad=True)
         if flows:
             for ref in call.outputs or ():
                 if ref.dtype.is_floating_point or ref.dtype.is_complex:

@@ -8,24 +8,25 @@ device of the user's is in force and none of them sees its calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from threading import Thread
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 from torch.nn.modules import module as module_hooks
 
 from shapetrace.recording.build import Replay
 from shapetrace.recording.clocks import CpuClock
 from shapetrace.recording.extensions.base import Companion
 from shapetrace.recording.recorder import Recorder
-from shapetrace.records import FunctionCall, ModuleCall, Overhead
+from shapetrace.records import Overhead
 
 _CALLS = 40
-_ROUNDS = 5
-_COLD_ROUNDS = 15
+_ROUNDS = 12
+_COLD_ROUNDS = 16
 #: a kernel that moves as many bytes leaves little else in the cache of a core
 CACHE_BYTES = 2 << 20
 
@@ -70,9 +71,6 @@ def calibrate(
 
 def _measure(functions: bool, companion: Callable[[], Companion | None]) -> Overhead:
     module, x = _Empty(), torch.zeros(1, device="cpu", requires_grad=True)
-    costs: list[tuple[float, float]] = []
-    replay: Replay | None = None
-    extended = companion() is not None
 
     def modules() -> None:
         for _ in range(_CALLS):
@@ -82,38 +80,60 @@ def _measure(functions: bool, companion: Callable[[], Companion | None]) -> Over
         for _ in range(_CALLS):
             torch.add(x, x)
 
+    def dropouts() -> None:
+        for _ in range(_CALLS):
+            dropout(x, 0.0, False)
+
+    kinds = (modules, adds, dropouts)
+    bare: list[list[float]] = [[], [], []]
+    full: list[list[float]] = [[], [], []]
+    replay: Replay | None = None
     # extensions look at autograd's graph: only where there are some is one made
-    with torch.set_grad_enabled(extended):
+    with torch.set_grad_enabled(companion() is not None):
         for at in range(_ROUNDS):
-            bare_module, bare_add = _time(modules), _time(adds)
-            with_it = companion()
-            recorder = Recorder(CpuClock(), functions=functions, companion=with_it)
+            for run, times in zip(kinds, bare, strict=True):
+                times.append(_time(run))
+            recorder = Recorder(CpuClock(), functions=functions, companion=companion())
             recorder.install([("", module)])
             try:
-                full_module, full_add = _time(modules), _time(adds)
+                for run, times in zip(kinds, full, strict=True):
+                    times.append(_time(run))
             finally:
                 recorder.uninstall()
-                if with_it is not None:
-                    with_it.finish()
-            costs.append((full_module - bare_module, full_add - bare_add))
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
     assert replay is not None
+    costs, spreads = zip(*map(_cost, bare, full), strict=True)
+    module_cost, function_cost, python_cost = costs
     module_cold, function_cold = _cold(functions)
-    module_cost, function_cost = (median(column) for column in zip(*costs, strict=True))
-    inside = _middle(replay.calls)
-    function_inside = _middle(replay.functions) - bare_add
-    if not replay.functions:  # then a function mode of extensions is all there is
-        function_inside = 0.0
+    inside = _lower([call.duration_ns for call in replay.calls])
+    adds_inside = [call.duration_ns for call in replay.functions[:_CALLS]]
+    # without functions a mode of extensions is all there is
+    function_inside = _lower(adds_inside) - _lower(bare[1]) if adds_inside else 0.0
     return Overhead(
-        module=max(module_cost, 0.0),
+        module=module_cost,
         # of a forward of no work the recorded duration is all the recorder's
-        module_inside=min(max(inside, 0.0), max(module_cost, 0.0)),
-        function=max(function_cost, 0.0),
-        function_inside=min(max(function_inside, 0.0), max(function_cost, 0.0)),
-        module_cold=max(module_cold - max(module_cost, 0.0), 0.0),
-        function_cold=max(function_cold - max(function_cost, 0.0), 0.0),
+        module_inside=min(inside, module_cost),
+        function=function_cost,
+        function_inside=min(max(function_inside, 0.0), function_cost),
+        python_function=python_cost,
+        module_cold=max(module_cold - module_cost, 0.0),
+        function_cold=max(function_cold - function_cost, 0.0),
+        uncertainty=max(spreads),
     )
+
+
+def _cost(bare: list[float], full: list[float]) -> tuple[float, float]:
+    """What a call takes longer, and by which part of it that may be off. The lower
+    quartile, since whatever disturbs a measurement makes it longer."""
+    cost = max(_lower(full) - _lower(bare), 0.0)
+    spread = (median(full) - _lower(full)) + (median(bare) - _lower(bare))
+    return cost, min(1.0, spread / cost) if cost else 0.0
+
+
+def _lower(times: Sequence[float]) -> float:
+    """The lower quartile."""
+    return float(sorted(times)[len(times) // 4])
 
 
 def _cold(functions: bool) -> tuple[float, float]:
@@ -134,19 +154,18 @@ def _cold(functions: bool) -> tuple[float, float]:
     replay = Replay(recorder, [])
     if not functions:
         return 0.0, 0.0
-    around, inside = [], []
+    around: list[float] = []
+    inside: list[float] = []
     for took, call, kernel in zip(whole, replay.calls, replay.functions, strict=True):
         # of the call's own duration, what is not the kernel's is the function's cost
         inside.append(call.duration_ns - kernel.duration_ns)
         around.append(took - call.duration_ns)
-    return float(median(around)), float(median(inside))
+    return _lower(around), _lower(inside)
 
 
 def _time(run: Callable[[], None]) -> float:
-    start = perf_counter_ns()
+    """Nanoseconds a call of this thread's processor time: other work on the machine
+    is not in it."""
+    start = thread_time_ns()
     run()
-    return (perf_counter_ns() - start) / _CALLS
-
-
-def _middle(calls: tuple[ModuleCall, ...] | tuple[FunctionCall, ...]) -> float:
-    return float(median(call.duration_ns for call in calls)) if calls else 0.0
+    return (thread_time_ns() - start) / _CALLS

@@ -9,10 +9,12 @@ extensions has nothing of them.
 
 from __future__ import annotations
 
+import sys
 from _thread import get_ident as ident
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import methodcaller
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,6 +25,8 @@ from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.tensors import PLAIN, freeze
 
 _DISABLED = torch._C.DisableTorchFunction
+_RANGE_ENTER = torch.ops.profiler._record_function_enter_new
+_RANGE_EXIT = torch.ops.profiler._record_function_exit._RecordFunction
 #: the sequence number of nodes that accumulate a parameter's gradient lies above
 _LEAF = 1 << 62
 
@@ -56,9 +60,6 @@ class Extension:
     #: ends the extension and not the user's batch, and the clock stands still
     guarded: Guard
 
-    def begin(self) -> None:
-        """The trace begins."""
-
     def attach(self, module: nn.Module) -> None:
         """A module is watched from now on."""
 
@@ -72,6 +73,12 @@ class Extension:
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
     ) -> None:
         """A torch function was called."""
+
+    def entered(self, label: str, frame: FrameType) -> None:
+        """A range of `torch.profiler.record_function` begins, at this frame."""
+
+    def left(self, label: str, frame: FrameType) -> None:
+        """It ends."""
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         """These nodes of autograd's graph are new."""
@@ -108,16 +115,13 @@ class Companion:
         self.cells: list[Cell] = []
         self.emit: Callable[[Cell, int], None] = lambda cell, thread: None
         self._stacks: dict[int, list[Cell]] = {}
+        self._ranges: dict[int, list[str]] = {}
         self._known: set[int] = set()
         self._start = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
     @property
     def looks_at_functions(self) -> bool:
         return self.functions or self.nodes
-
-    def begin(self) -> None:
-        """The trace begins; `finish` must follow."""
-        self._each(lambda one: one.begin())
 
     def hooks(self, module: nn.Module) -> tuple[Any, Any]:
         """What to call before a call of the module, and what after it."""
@@ -171,9 +175,12 @@ class Companion:
                 output = func(*args, **(kwargs or {}))
                 if isinstance(output, (torch.Tensor, tuple, list, dict)):
                     saw(func, args, kwargs, output)
+                elif func is _RANGE_ENTER or func is _RANGE_EXIT:
+                    ranged(func, args, sys._getframe(1))
                 return output
 
         saw = self._guarded(None, self._saw)
+        ranged = self._guarded(None, self._ranged)
         return Mode()
 
     def _saw(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
@@ -188,6 +195,16 @@ class Companion:
             taken += tensors_in(kwargs) if kwargs else []
             self._each(lambda one: one.made(cell, func, taken, made))
         self._grow(cell, made)
+
+    def _ranged(self, func: Any, args: Any, frame: FrameType) -> None:
+        """A range of `record_function` begins or ends: optimizers make one a step."""
+        ranges = self._ranges.setdefault(ident(), [])
+        if func is _RANGE_ENTER:
+            ranges.append(str(args[0]))
+            self._each(lambda one: one.entered(ranges[-1], frame))
+        elif ranges:
+            label = ranges.pop()
+            self._each(lambda one: one.left(label, frame))
 
     def finish(self) -> None:
         """Let every extension read its figures and let go of what it holds."""

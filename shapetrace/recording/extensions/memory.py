@@ -10,16 +10,13 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.autograd.function import BackwardCFunction
 from torch.optim import Optimizer
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
 
 from shapetrace.recording.extensions.base import (
     Call,
@@ -35,6 +32,8 @@ from shapetrace.recording.extensions.base import (
 ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
 #: the bytes of each counted kind
 Held = tuple[int, int, int, int]
+#: what torch calls the range of an optimizer's step
+_STEP = "Optimizer.step#"
 
 
 class _Stored:
@@ -75,18 +74,11 @@ class MemoryWatch(Extension):
         self._names: dict[type, list[str]] = {}
         self._stepping = False
         self._handles: list[Any] = []
-        self._looks_at: Call = self._passing
+        self._looks_at: Call | None = None
         self._accumulating: dict[int, Any] = {}
         #: bytes by `id` of the parameter, the most that was seen
         self.gradients: dict[int, int] = {}
         self.states: dict[int, int] = {}
-
-    def begin(self) -> None:
-        self._handles += (
-            register_optimizer_step_pre_hook(self.guarded(self._before_step)),
-            register_optimizer_step_post_hook(self.guarded(self._after_step)),
-        )
-        self._looks_at = self.guarded(self._passing)
 
     def attach(self, module: nn.Module) -> None:
         for one in (*module._parameters.values(), *module._buffers.values()):
@@ -120,6 +112,8 @@ class MemoryWatch(Extension):
             self._watch(one, kind, cell)
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
+        if self._looks_at is None:
+            self._looks_at = self.guarded(self._passing)
         self._handles += [node.register_prehook(self._looks_at) for node in nodes]
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
@@ -227,15 +221,26 @@ class MemoryWatch(Extension):
                 most = max(stored.size, self.gradients.get(id(variable), 0))
                 self.gradients[id(variable)] = most
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._stepping = True
-        self._state_of(optimizer)
+    def entered(self, label: str, frame: FrameType) -> None:
+        if label.startswith(_STEP):
+            self._stepping = True
+            self._state_of(frame)
 
-    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._stepping = False
-        self._state_of(optimizer)
+    def left(self, label: str, frame: FrameType) -> None:
+        if label.startswith(_STEP):
+            self._stepping = False
+            self._state_of(frame)
 
-    def _state_of(self, optimizer: Optimizer) -> None:
+    def _state_of(self, frame: FrameType | None) -> None:
+        """Of the optimizer that a frame at or above this one is a method of. Its own
+        step hooks would do, but not where one of them ends the trace."""
+        while frame is not None:
+            optimizer = frame.f_locals.get("self")
+            if isinstance(optimizer, Optimizer):
+                break
+            frame = frame.f_back
+        else:
+            return
         for parameter, state in optimizer.state.items():
             stored = {
                 one.number: one.size

@@ -83,14 +83,12 @@ class Extras:
             self.clock = pausing
 
     def start(self, recorder: Recorder) -> None:
-        """The trace begins; `finish` must follow."""
         self._recorder = recorder
         if self._limit is not None:
             self._limit.recorder = recorder
             self._limit.companion = self.companion
         if self.companion is not None:
             self.companion.emit = self._note
-            self.companion.begin()
 
     def again(self) -> Companion | None:
         """A companion that is called as often and whose extensions do nothing: what

@@ -1,0 +1,132 @@
+"""FLOPs and bytes moved of each function call and module call, and what is missing."""
+
+from __future__ import annotations
+
+from shapetrace.costs.gradients import Need, backwards, tracked
+from shapetrace.costs.repeat import Repeater
+from shapetrace.records import ModuleCall, Recording
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class FunctionCounts:
+    """Of each function call, by its index. `ran` says whether a backward was seen."""
+
+    def __init__(self, rec: Recording) -> None:
+        needs: dict[int, list[Need]] = {}
+        for one in backwards(rec):
+            for index, need in one.items():
+                needs.setdefault(index, []).append(need)
+        self.ran = bool(needs)
+        self.forward: list[int | None] = []
+        self.backward: list[int | None] = []
+        self.moved: list[int] = []
+        #: the functions of which some FLOPs are not counted
+        self.short: set[int] = set()
+        flowing = tracked(rec)
+        with Repeater() as repeater:
+            for call in rec.functions:
+                made = repeater.forward(call, flowing)
+                ways = needs.get(call.index, ())
+                back = [repeater.backward(call, need) for need in ways]
+                known = [count.flops for count in back]
+                self.forward.append(made.forward.flops)
+                self.backward.append(
+                    None if None in known else sum(one or 0 for one in known)
+                )
+                self.moved.append(made.moved or 0)
+                if not all(count.whole for count in (made.forward, *back)):
+                    self.short.add(call.index)
+
+
+class CallCounts:
+    """Of each module call: what the functions in it, and in the calls in it, cost;
+    `missing` names what is not in the figures."""
+
+    def __init__(self, rec: Recording, functions: FunctionCounts) -> None:
+        count = len(rec.calls)
+        self.forward = [0] * count
+        self.backward = [0] * count
+        self.moved = [0] * count
+        self.missing: list[set[str]] = [set() for _ in rec.calls]
+        #: what is not in the figures of the whole trace
+        self.missing_in_all: set[str] = set()
+        for function in rec.functions:
+            at, parent = function.index, function.parent
+            names = {function.name} if at in functions.short else set()
+            names |= _unseen_inputs(rec, at)
+            if parent is None:
+                self.missing_in_all |= names
+                continue
+            self.forward[parent] += functions.forward[at] or 0
+            self.backward[parent] += functions.backward[at] or 0
+            self.moved[parent] += functions.moved[at]
+            self.missing[parent] |= names
+        for at, name in _made_unseen(rec).items():
+            self.missing[at].add(name)
+        for call in reversed(rec.calls):  # what is inside a call comes after it
+            if call.parent is not None and not call.recomputed:
+                self._add(call.index, call.parent)
+        self._recomputed(rec)
+        for call in rec.calls:
+            if call.parent is None:
+                self.missing_in_all |= self.missing[call.index]
+
+    def _recomputed(self, rec: Recording) -> None:
+        """Checkpointing runs forwards again inside a backward, where no function is
+        seen: a call that came to its end costs what the same call did before."""
+        firsts: dict[tuple[str, Shapes], int] = {}
+        for call in rec.calls:
+            if not call.recomputed and call.outputs is not None:
+                firsts.setdefault((call.name, _shapes(call)), call.index)
+        inside: dict[int, list[int]] = {}
+        for call in rec.calls:
+            if call.recomputed and call.parent is not None:
+                inside.setdefault(call.parent, []).append(call.index)
+        for call in reversed(rec.calls):
+            if not call.recomputed:
+                continue
+            twin = firsts.get((call.name, _shapes(call)))
+            if twin is not None and call.outputs is not None:
+                self.forward[call.index] = self.forward[twin]
+                self.moved[call.index] = self.moved[twin]
+                self.missing[call.index] = set(self.missing[twin])
+                if self.forward[twin] and not self.backward[twin]:
+                    # reentrant: the backward ran through what nobody saw
+                    self.missing[call.index].add("backward of a recomputation")
+                continue
+            for child in inside.get(call.index, ()):
+                self._add(child, call.index)
+            self.missing[call.index].add("recomputation")
+
+    def _add(self, at: int, parent: int) -> None:
+        self.forward[parent] += self.forward[at]
+        self.backward[parent] += self.backward[at]
+        self.moved[parent] += self.moved[at]
+        self.missing[parent] |= self.missing[at]
+
+
+def _shapes(call: ModuleCall) -> Shapes:
+    return tuple(ref.shape for ref in call.inputs)
+
+
+def _unseen_inputs(rec: Recording, at: int) -> set[str]:
+    """Tensors that something made in the block which nobody saw at work."""
+    origins = (rec.origins.get(ref.id) for ref in rec.functions[at].inputs)
+    return {one.name for one in origins if one is not None and one.kind == "unseen"}
+
+
+def _made_unseen(rec: Recording) -> dict[int, str]:
+    """The innermost module calls that gave a tensor which no recorded function made:
+    scripted code, extensions, calls in threads other than the traced one."""
+    seen = {ref.id for call in rec.functions for ref in call.outputs or ()}
+    seen.update(rec.origins)
+    found: dict[int, str] = {}
+    for call in reversed(rec.calls):
+        if not rec.has_functions or call.recomputed:
+            continue
+        for ref in call.outputs or ():
+            if ref.id not in seen:
+                seen.add(ref.id)
+                found[call.index] = call.type
+    return found

@@ -1,0 +1,239 @@
+"""Recorded function calls, repeated without data, to see what they were made of.
+
+A call is repeated on the meta device, where nothing is computed and nothing random
+drawn; calls alike are repeated once. A tensor lies in memory as the call that made it
+left it, so that copies are told from views. What attention is made of depends on the
+device: it is repeated as what the processor would run, whose fused kernel has the
+formula of those of accelerators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import cache
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from shapetrace.costs.flops import Count, Operations, is_free
+from shapetrace.costs.gradients import Need, differentiable
+from shapetrace.records import FunctionCall, Opaque, TensorRef
+from shapetrace.signatures.names import home_and_name
+
+Strides = tuple[int, ...]
+
+_HOMES = {
+    "torch": torch,
+    "torch.Tensor": torch.Tensor,
+    "torch.functional": torch.functional,
+    "torch.nn.functional": torch.nn.functional,
+    "torch._C._nn": torch._C._nn,
+    "torch._VF": torch._VF,
+    "torch.linalg": torch.linalg,
+    "torch.fft": torch.fft,
+    "torch.special": torch.special,
+}
+#: they make fused attention, if they may
+_ATTENTION = {"scaled_dot_product_attention", "multi_head_attention_forward"}
+#: run a graph or register something; they compute nothing that has a formula
+_NOTHING = {"backward", "grad", "requires_grad_", "retain_grad", "register_hook"}
+_NOTHING |= {"item", "tolist", "numpy", "numel", "size", "dim", "stride"}
+#: what Python itself asks of a tensor
+_NOTHING |= {"bool", "int", "float", "complex", "index", "len", "iter", "contains"}
+_NOTHING |= {"array", "format", "repr"}
+#: torch has them made of others, and what comes out hangs on the values
+_BY_VALUES = {"where", "unique"}
+
+
+class Made(NamedTuple):
+    """What one call is made of: FLOPs, the bytes it moves (None: unknown), and of each
+    output how it lies in memory, None where contiguous."""
+
+    forward: Count
+    backward: Count
+    moved: int | None
+    layouts: tuple[Strides | None, ...] = ()
+
+
+_NO_FLOPS = Count(0)
+_UNKNOWN = Count(None, whole=False)
+_NOTHING_MADE = Made(_NO_FLOPS, _NO_FLOPS, 0)
+
+
+class Repeater:
+    """Repeats recorded calls, in their order. Use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Made] = {}
+        self._strides: dict[int, Strides] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Repeater:
+        self._stack.enter_context(torch._C.DisableTorchFunction())
+        self._stack.enter_context(torch.inference_mode(False))
+        self._stack.enter_context(torch.enable_grad())
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def forward(self, call: FunctionCall, flowing: Collection[int]) -> Made:
+        """Of the call itself; `flowing` are the tensors that need a gradient."""
+        need = None
+        if call.name in _ATTENTION and call.grad:
+            # it is made of something else where the mask needs a gradient
+            need = Need(tuple(ref.id in flowing for ref in call.inputs), ())
+        made = self._made(call, need)
+        for ref, strides in zip(call.outputs or (), made.layouts, strict=False):
+            if strides is not None and len(strides) == len(ref.shape):
+                self._strides[ref.id] = strides
+        return made
+
+    def backward(self, call: FunctionCall, need: Need) -> Count:
+        """Of the backward through it; none but unknown ones where it is a backward
+        itself, whose way the records do not show."""
+        if not need.inputs:
+            return _UNKNOWN
+        return self._made(call, need).backward
+
+    def _made(self, call: FunctionCall, need: Need | None) -> Made:
+        if call.error is not None or call.outputs is None:
+            return _NOTHING_MADE  # it raised, and what it had done by then is unknown
+        if call.name in _NOTHING:
+            return _NOTHING_MADE
+        if not call.inputs:
+            filled = 0 if "empty" in call.name else size(call.outputs)
+            return Made(_NO_FLOPS, _NO_FLOPS, filled)
+        strides = [self._strides.get(ref.id) for ref in call.inputs]
+        key = _key((call.qualname, need, call.args, tuple(call.kwargs.items())))
+        key = (key, tuple(strides))
+        if key not in self._known:
+            self._known[key] = _repeated(call, need, strides)
+        return self._known[key]
+
+
+def size(tensors: Sequence[TensorRef]) -> int:
+    """Bytes, each tensor once, however often it is named."""
+    sizes = {ref.id: math.prod(ref.shape) * ref.dtype.itemsize for ref in tensors}
+    return sum(sizes.values())
+
+
+def _repeated(
+    call: FunctionCall, need: Need | None, strides: Sequence[Strides | None]
+) -> Made:
+    try:
+        func = _resolve(call.qualname)
+        if func is not None:
+            return _repeat(func, call, need, strides)
+    except Exception:  # its result depends on values, or an argument was not kept
+        pass  # then only torch's list of formulas can tell
+    moved = size((*call.inputs, *(call.outputs or ())))
+    if call.name in _BY_VALUES or is_free(call.name):
+        return Made(_NO_FLOPS, _NO_FLOPS, moved)
+    return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
+
+
+def _repeat(
+    func: Any,
+    call: FunctionCall,
+    need: Need | None,
+    strides: Sequence[Strides | None],
+) -> Made:
+    device = "meta"
+    mode: AbstractContextManager[Any] = nullcontext()
+    if call.name in _ATTENTION:
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        device, mode = "cpu", FakeTensorMode()
+    with mode:
+        leaves: list[Tensor] = []
+        given: dict[str, Tensor] = {}
+        for at, (ref, steps) in enumerate(zip(call.inputs, strides, strict=True)):
+            tensor = _empty(ref, steps, device)
+            if need and need.inputs[at] and differentiable(ref.dtype):
+                leaves.append(tensor.requires_grad_())
+                tensor = tensor.clone()  # a leaf may not be changed in place
+            given[ref.path] = tensor
+        args = [_thawed(arg, given, device) for arg in call.args]
+        kwargs = {key: _thawed(arg, given, device) for key, arg in call.kwargs.items()}
+        with Operations() as forward:
+            output = func(*args, **kwargs)
+        ends: list[Tensor] = []
+        _tensors(output if output is not None else args[0], ends)
+        layouts = tuple(
+            None if end.layout != torch.strided or end.is_contiguous() else end.stride()
+            for end in ends
+        )
+        if need and len(need.outputs) == len(ends):
+            ends = [end for end, met in zip(ends, need.outputs, strict=True) if met]
+        ends = [end for end in ends if end.requires_grad]
+        if not leaves or not ends:
+            return Made(forward.count, _NO_FLOPS, forward.moved, layouts)
+        with Operations() as backward:
+            torch.autograd.grad(
+                ends, leaves, [torch.ones_like(end) for end in ends], allow_unused=True
+            )
+        return Made(forward.count, backward.count, forward.moved, layouts)
+
+
+def _empty(ref: TensorRef, strides: Strides | None, device: str) -> Tensor:
+    if strides is None:
+        return torch.empty(ref.shape, dtype=ref.dtype, device=device)
+    return torch.empty_strided(ref.shape, strides, dtype=ref.dtype, device=device)
+
+
+def _resolve(qualname: str) -> Any:
+    """The function of that name, where it is one of torch's; the user's own code is
+    not run again."""
+    home, name = home_and_name(qualname)
+    if home == "torch._ops.aten" and name.startswith("aten::"):
+        return getattr(torch.ops.aten, name.removeprefix("aten::"), None)
+    func = getattr(_HOMES.get(home), name, None)
+    if func is not None and not callable(func):  # x.T, x.mT, x.real
+        return lambda tensor: getattr(tensor, name)
+    return func
+
+
+def _thawed(value: Any, given: dict[str, Tensor], device: str) -> Any:
+    if isinstance(value, TensorRef):
+        return given[value.path]
+    if isinstance(value, Opaque):
+        raise LookupError(value.type)
+    if isinstance(value, torch.device):
+        return torch.device(device)
+    if isinstance(value, list):
+        return [_thawed(part, given, device) for part in value]
+    if type(value) is tuple:
+        return tuple(_thawed(part, given, device) for part in value)
+    return value
+
+
+@cache
+def is_python(qualname: str) -> bool:
+    """Whether torch has written the function in Python."""
+    return isinstance(_resolve(qualname), FunctionType)
+
+
+def _tensors(value: Any, found: list[Tensor]) -> None:
+    if isinstance(value, Tensor):
+        found.append(value)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            _tensors(part, found)
+
+
+def _key(value: Any) -> Any:
+    """Equal for calls that cost the same: shapes and dtypes, not which tensors."""
+    if isinstance(value, TensorRef):
+        return (value.path, value.shape, value.dtype)
+    if isinstance(value, (tuple, list)):
+        return tuple(_key(part) for part in value)
+    if isinstance(value, dict):
+        return tuple((key, _key(part)) for key, part in value.items())
+    if isinstance(value, slice):
+        return ("slice", _key((value.start, value.stop, value.step)))
+    return (type(value), value)

@@ -1,0 +1,96 @@
+"""The bytes that an operation of torch must read and write at least.
+
+Operations are seen below functions, where a `reshape` is a view or a copy and a
+`dropout` out of training nothing at all. Nothing is fused: each reads its operands and
+writes its results once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+#: they hand out memory and leave it as it is
+_UNWRITTEN = {
+    *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
+    *("empty_permuted", "resize_", "set_"),
+}
+#: what the first operand held before does not matter to them
+_OVERWRITING = {
+    *("copy_", "fill_", "zero_", "normal_", "uniform_", "random_", "exponential_"),
+    *("bernoulli_", "geometric_", "cauchy_", "log_normal_", "eye_"),
+}
+#: they read of the first operand as many elements as they give
+_GATHERING = {
+    *("index", "index_select", "gather", "take", "embedding", "embedding_bag"),
+    *("_embedding_bag", "_embedding_bag_forward_only", "masked_select"),
+}
+#: they change as many elements of the first operand as the last tensor has
+_SCATTERING = {
+    *("index_put", "index_add", "index_copy", "index_reduce", "scatter"),
+    *("scatter_add", "scatter_reduce", "put", "masked_scatter", "_index_put_impl"),
+}
+
+
+def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> int:
+    """Bytes read and written by one call of an `OpOverload` on these arguments."""
+    name = func._overloadpacket.__name__
+    if func.is_view or name in _UNWRITTEN:
+        return 0
+    operands = _tensors([*args, *kwargs.values()])
+    results = _new(_tensors([output]), operands)
+    stem = name.removesuffix("_")
+    if stem in _GATHERING and operands:
+        return _bytes(operands[1:]) + 2 * _bytes(results)
+    if stem in _SCATTERING and operands:
+        changed = operands[-1].numel() * operands[0].element_size()
+        in_place = 2 * changed if name.endswith("_") else 0
+        copied = 0 if in_place else _bytes(operands[:1]) + _bytes(results)
+        return _bytes(operands[1:]) + in_place + copied
+    written = [
+        value
+        for argument, value in _arguments(func, args, kwargs)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    changed = _bytes(_tensors(written))
+    if name in _OVERWRITING:
+        return changed + _bytes(operands[1:])
+    return _bytes(operands) + changed + _bytes(results)
+
+
+def _arguments(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    schema = func._schema.arguments
+    by_name = {argument.name: argument for argument in schema}
+    found = list(zip(schema, args, strict=False))
+    found += [(by_name[key], value) for key, value in kwargs.items() if key in by_name]
+    return found
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            if not any(value is one for one in found):
+                found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += _tensors(value)
+    return found
+
+
+def _new(results: list[Tensor], operands: list[Tensor]) -> list[Tensor]:
+    """Those that are not what was passed in and changed in place."""
+    return [one for one in results if not any(one is other for other in operands)]
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(_elements(one) * one.element_size() for one in tensors)
+
+
+def _elements(tensor: Tensor) -> int:
+    """What an expanded dimension repeats lies in memory once."""
+    count = 1
+    for size, step in zip(tensor.shape, tensor.stride(), strict=True):
+        count *= size if step or not size else 1
+    return count
