@@ -42,6 +42,8 @@ _ATTENTION = {"scaled_dot_product_attention", "multi_head_attention_forward"}
 #: run a graph or register something; they compute nothing that has a formula
 _NOTHING = {"backward", "grad", "requires_grad_", "retain_grad", "register_hook"}
 _NOTHING |= {"item", "tolist", "numpy", "numel", "size", "dim", "stride"}
+#: they move a tensor to another device, or give it as it is
+_MOVING = {"to", "cpu", "cuda", "xpu"}
 #: what Python itself asks of a tensor
 _NOTHING |= {"bool", "int", "float", "complex", "index", "len", "iter", "contains"}
 _NOTHING |= {"array", "format", "repr"}
@@ -109,7 +111,11 @@ class Repeater:
             filled = 0 if "empty" in call.name else size(call.outputs)
             return Made(_NO_FLOPS, _NO_FLOPS, filled)
         strides = [self._strides.get(ref.id) for ref in call.inputs]
-        key = _key((call.qualname, need, call.args, tuple(call.kwargs.items())))
+        ids = [ref.id for ref in call.inputs]
+        same = tuple(map(ids.index, ids))  # q, k and v may be one tensor
+        key = _key((call.qualname, need, same, call.args, tuple(call.kwargs.items())))
+        if call.name in _MOVING:
+            key = (key, *(ref.device for ref in (*call.inputs, *call.outputs)))
         key = (key, tuple(strides))
         if key not in self._known:
             self._known[key] = _repeated(call, need, strides)
@@ -125,13 +131,19 @@ def size(tensors: Sequence[TensorRef]) -> int:
 def _repeated(
     call: FunctionCall, need: Need | None, strides: Sequence[Strides | None]
 ) -> Made:
+    moved = size((*call.inputs, *(call.outputs or ())))
+    if call.name in _MOVING and len(call.inputs) == 1 == len(call.outputs or ()):
+        there = [ref.device for ref in (*call.inputs, *(call.outputs or ()))]
+        if there[0] != there[1]:
+            return Made(_NO_FLOPS, _NO_FLOPS, moved)
+        if call.name != "to":
+            return _NOTHING_MADE
     try:
         func = _resolve(call.qualname)
         if func is not None:
             return _repeat(func, call, need, strides)
     except Exception:  # its result depends on values, or an argument was not kept
         pass  # then only torch's list of formulas can tell
-    moved = size((*call.inputs, *(call.outputs or ())))
     if call.name in _BY_VALUES or is_free(call.name):
         return Made(_NO_FLOPS, _NO_FLOPS, moved)
     return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
@@ -152,12 +164,16 @@ def _repeat(
     with mode:
         leaves: list[Tensor] = []
         given: dict[str, Tensor] = {}
+        known: dict[int, Tensor] = {}
         for at, (ref, steps) in enumerate(zip(call.inputs, strides, strict=True)):
+            if ref.id in known:
+                given[ref.path] = known[ref.id]
+                continue
             tensor = _empty(ref, steps, device)
             if need and need.inputs[at] and differentiable(ref.dtype):
                 leaves.append(tensor.requires_grad_())
                 tensor = tensor.clone()  # a leaf may not be changed in place
-            given[ref.path] = tensor
+            given[ref.path] = known[ref.id] = tensor
         args = [_thawed(arg, given, device) for arg in call.args]
         kwargs = {key: _thawed(arg, given, device) for key, arg in call.kwargs.items()}
         with Operations() as forward:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-#: they hand out memory and leave it as it is
+#: they hand out memory and leave it as it is; the last two are views in all but name
 _UNWRITTEN = {
     *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
-    *("empty_permuted", "resize_", "set_"),
+    *("empty_permuted", "resize_", "set_", "_unsafe_view", "_reshape_alias"),
 }
 #: what the first operand held before does not matter to them
 _OVERWRITING = {
@@ -29,15 +30,17 @@ _GATHERING = {
 }
 #: they change as many elements of the first operand as the last tensor has
 _SCATTERING = {
-    *("index_put", "index_add", "index_copy", "index_reduce", "scatter"),
-    *("scatter_add", "scatter_reduce", "put", "masked_scatter", "_index_put_impl"),
+    *("index_add", "index_copy", "index_reduce", "scatter", "scatter_add"),
+    *("scatter_reduce", "put", "masked_scatter"),
 }
+#: they overwrite what indices choose of the first operand
+_PLACING = {"index_put", "_index_put_impl", "_unsafe_index_put"}
 
 
 def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> int:
     """Bytes read and written by one call of an `OpOverload` on these arguments."""
     name = func._overloadpacket.__name__
-    if func.is_view or name in _UNWRITTEN:
+    if func.is_view or func.namespace == "prim" or name in _UNWRITTEN:
         return 0
     operands = _tensors([*args, *kwargs.values()])
     results = _new(_tensors([output]), operands)
@@ -46,15 +49,16 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
         return _bytes(operands[1:]) + 2 * _bytes(results)
     if stem in _SCATTERING and operands:
         changed = operands[-1].numel() * operands[0].element_size()
-        in_place = 2 * changed if name.endswith("_") else 0
-        copied = 0 if in_place else _bytes(operands[:1]) + _bytes(results)
-        return _bytes(operands[1:]) + in_place + copied
-    written = [
+        return _bytes(operands[1:]) + 2 * changed + 2 * _bytes(results)
+    if stem in _PLACING:
+        chosen = torch.ops.aten.index(args[0], args[1])  # values may be broadcast to it
+        return _bytes(operands[1:]) + _bytes([chosen]) + 2 * _bytes(results)
+    targets = [
         value
         for argument, value in _arguments(func, args, kwargs)
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
-    changed = _bytes(_tensors(written))
+    changed = _bytes(_tensors(targets))
     if name in _OVERWRITING:
         return changed + _bytes(operands[1:])
     return _bytes(operands) + changed + _bytes(results)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import shapetrace
@@ -162,3 +163,85 @@ def test_costs_survive_json(tmp_path):
     again = shapetrace.load(tmp_path / "t.json")
     assert again == t
     assert again.costs == t.costs
+
+
+def moved(run):
+    with shapetrace.trace(nn.Identity(), checks=False) as t:
+        run()
+    return sum(t.costs.function_moved_bytes)
+
+
+X = torch.zeros(100, 50)
+Q = torch.zeros(1, 2, 64, 8)
+TABLE, ROWS = torch.zeros(10_000, 8), torch.zeros(4, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("run", "wanted"),
+    [
+        (lambda: X.view(50, 100), 0),
+        (lambda: X.contiguous(), 0),
+        (lambda: X.t().contiguous(), 2 * 20_000),
+        (lambda: X.reshape(-1), 0),
+        (lambda: X.t().reshape(-1), 2 * 20_000),
+        (lambda: X.t().flatten(), 2 * 20_000),
+        (lambda: X.to(torch.float32), 0),
+        (lambda: X.cpu(), 0),
+        (lambda: X.to(torch.float64), 20_000 + 40_000),
+        (lambda: F.dropout(X, 0.5, training=False), 0),
+        (lambda: X + X, 2 * 20_000),
+        (lambda: X.clone().mul_(2), 4 * 20_000),
+        # 4 indices of 8 bytes; 4 rows of 8 numbers are read and written
+        (lambda: F.embedding(ROWS, TABLE), 32 + 2 * 128),
+        (lambda: TABLE[ROWS], 32 + 2 * 128),
+        (lambda: TABLE[3], 0),
+        # one row is written, from one number of 8 bytes
+        (lambda: X.__setitem__(0, 0), 200 + 8),
+        (lambda: TABLE.__setitem__(ROWS, 0), 32 + 128 + 8),
+        (lambda: X[:, :1].expand(100, 50) + 1, 400 + 20_000),
+        (lambda: torch.cat([X, X[:50]]), 2 * 30_000),
+        # scores of 64 x 64 in 2 heads: written, read, written, read
+        (
+            lambda: (Q @ Q.transpose(-1, -2)).softmax(-1) @ Q,
+            4 * 32_768 + (4096 + 4096) + (4096 + 4096),
+        ),
+        # the fused kernel reads the three, writes the result and a sum for each row
+        (lambda: F.scaled_dot_product_attention(Q, Q, Q), 2 * 4096 + 512),
+        (lambda: torch.empty(100), 0),
+        (lambda: torch.zeros(100), 400),
+    ],
+)
+def test_bytes_moved_are_what_must_be_read_and_written(run, wanted):
+    assert moved(run) == wanted
+
+
+def test_a_module_holds_the_parameters_of_all_modules_in_it_once():
+    shared = nn.Linear(4, 4, bias=False)
+    model = nn.Sequential(shared, nn.BatchNorm1d(4), shared)
+    with shapetrace.trace(model) as t:
+        model(torch.randn(3, 4))
+    assert t.costs.calls[0].parameter_bytes == 64 + 32
+    assert t.costs.calls[0].buffer_bytes == 2 * 16 + 8
+    assert [cost.parameter_bytes for cost in t.costs.calls[1:]] == [64, 32, 64]
+
+
+def test_parts_never_exceed_the_whole_and_never_fall_below_their_functions():
+    x = (TensorRef("", 1, (1,), torch.float32, torch.device("cpu")),)
+    kernel = FunctionCall(0, 1, "abs", "torch.abs", x, x, args=x, duration_ns=300)
+    cost = Overhead(module=5000, module_inside=2000, function=4000, function_inside=10)
+    calls = (call(0, None, 0, 1000, 500), call(1, 0, 100, 500, 500))
+    found = costs(Recording(calls, (kernel,), {}, {}, overhead=cost))
+    assert found.calls[1].corrected_ns == found.calls[1].corrected_self_ns == 290
+    assert found.calls[0].corrected_ns == 290  # its own is all the tracer's
+
+
+def test_a_correction_that_is_not_sure_is_said_not_to_be():
+    cost = Overhead(
+        module=600, module_inside=600, function=0, function_inside=0, uncertainty=0.5
+    )
+    found = costs(Recording((call(0, None, 0, 1000, 1000),), (), {}, {}, overhead=cost))
+    assert (found.corrected_ns, found.uncertain_ns) == (400, 300)
+    assert not found.settled
+    sure = replace(cost, uncertainty=0.05)
+    found = costs(Recording((call(0, None, 0, 1000, 1000),), (), {}, {}, overhead=sure))
+    assert found.settled

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -317,3 +320,46 @@ def test_counting_leaves_the_random_state_and_the_grad_mode_alone():
         assert t.costs.backward_flops == 36
         assert not torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_scripted_part_is_named():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates it
+        model[0] = torch.jit.script(model[0])
+    with shapetrace.trace(model, checks=False) as t:
+        model(torch.randn(5, 4)).sum().backward()
+    assert not t.costs.complete
+    assert t.costs.uncounted == t.costs.calls[0].uncounted == ("RecursiveScriptModule",)
+
+
+def test_calls_in_other_threads_are_named():
+    model, x, made = nn.Linear(4, 3), torch.randn(5, 4), []
+    with shapetrace.trace(model, checks=False) as t:
+        thread = threading.Thread(target=lambda: made.append(model(x)))
+        thread.start()
+        thread.join()
+    assert not t.costs.complete and "Linear" in t.costs.uncounted
+
+
+def test_a_factory_may_ask_for_a_gradient():
+    model = nn.Linear(4, 3).requires_grad_(False)
+    with shapetrace.trace(model, checks=False) as t:
+        model(torch.randn(5, 4, requires_grad=True)).sum().backward()
+    assert t.costs.complete
+    assert t.costs.backward_flops == t.costs.flops == 2 * 5 * 4 * 3
+
+
+def test_a_layer_that_hands_on_its_input_or_a_parameter_is_complete():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Parameter(torch.zeros(3))
+
+        def forward(self, x):
+            return x, self.table
+
+    model = nn.Sequential(Odd())
+    with shapetrace.trace(model, checks=False) as t:
+        model(torch.randn(3))
+    assert t.costs.complete
