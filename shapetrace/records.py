@@ -314,6 +314,18 @@ class Overhead:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """What ran inside one `torch.profiler.record_function(name)`, in the order of the
+    ends. Torch makes one itself for each batch that a `DataLoader` gives and each step
+    of an optimizer."""
+
+    name: str
+    start_ns: int
+    duration_ns: int
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LiveBytes:
     """What is alive from `time_ns` on, in bytes by kind.
 
@@ -360,6 +372,7 @@ class Recording:
     error: CallError | None = None
     #: None where it was not measured
     overhead: Overhead | None = None
+    ranges: tuple[Range, ...] = ()
     #: with `memory=True`: one for each storage that came or went
     live: tuple[LiveBytes, ...] = ()
     #: with `memory=True`: the most bytes of each parameter's gradient, and those of

@@ -6,6 +6,8 @@ All of it is worked out from the records, after the batch.
 from __future__ import annotations
 
 from shapetrace.costs.account import CallCost, Costs, costs
+from shapetrace.costs.lines import LineCost, by_line
+from shapetrace.costs.phases import PHASES, Steps, TrainingStep, steps
 from shapetrace.costs.statistics import ModuleStatistics, statistics
 
 __all__ = ["CallCost", "Costs", "ModuleStatistics", "costs", "statistics"]

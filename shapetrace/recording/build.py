@@ -25,6 +25,7 @@ from shapetrace.records import (
     ModuleInfo,
     Opaque,
     Origin,
+    Range,
     Source,
     TensorRef,
 )
@@ -98,6 +99,8 @@ class Replay:
         self._cells: dict[int, Cell] = {}
         self._noted: list[dict[str, Any]] = []
         self._live: list[tuple[int, Held, int | None]] = []
+        self._ranges: list[tuple[str, int, int, Source | None]] = []
+        self._ranges_open: list[tuple[str, int, CodeType | None, int]] = []
         self._grad = recorder.grad
         self._function_times: list[tuple[int, int]] = []
         self.origins: dict[int, Origin] = {}
@@ -321,6 +324,10 @@ class Replay:
         if name.startswith("_") and not inputs and not outputs and error is None:
             if name == "_set_grad_enabled" and thawed:
                 self._grad = bool(thawed[0])
+            elif name == "_record_function_enter_new":
+                self._ranges_open.append((str(thawed[0]), self._stamp(start), code, lasti))
+            elif name.startswith("_record_function_exit") and self._ranges_open:
+                self._close_range(self._stamp(end))
             return at  # torch's own bookkeeping: _set_grad_enabled, record_function
         parent = self._open[0][-1] if self._open[0] else None
         self._function_times.append((self._stamp(start), self._stamp(end)))
@@ -342,6 +349,12 @@ class Replay:
             )
         )
         return at
+
+    def _close_range(self, end: int) -> None:
+        label, start, code, lasti = self._ranges_open.pop()
+        parent = self._open[0][-1] if self._open[0] else None
+        place = self._place(code, lasti, parent)
+        self._ranges.append((label, start, end, place))
 
     # -- parts --------------------------------------------------------------------
 
@@ -473,6 +486,10 @@ class Replay:
             function.start_ns = times[a] - zero
             function.duration_ns = times[b] - times[a]
         self.functions = tuple(self._functions)
+        self.ranges = tuple(
+            Range(label, times[start] - zero, times[end] - times[start], source)
+            for label, start, end, source in self._ranges
+        )
         self.live = tuple(
             LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
         )

@@ -108,6 +108,7 @@ class Live:
             torch_version=torch.__version__,
             value_ranges=replay.values,
             error=replay.error,
+            ranges=replay.ranges,
             live=replay.live,
             gradients=dict(extras.gradients),
             optimizer_state=dict(extras.optimizer_state),

@@ -1,0 +1,276 @@
+"""Where a training step goes: data, forward, loss, backward, optimizer, and the rest.
+
+All of it comes from one recording. Torch makes ranges itself around each batch of a
+`DataLoader` and each step of an optimizer; calls of modules outside any other are the
+forward; functions between forward and backward are the loss; what none of them covers
+is the rest. Of what lies inside another the innermost counts: a closure that an
+optimizer calls has its own forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+
+from shapetrace.records import FunctionCall, ModuleCall, Range, Recording, Source
+
+#: in the order in which they come in a step
+PHASES = ("data", "forward", "loss", "backward", "optimizer", "rest")
+
+_LOADER, _OPTIMIZER = "enumerate(DataLoader)#", "Optimizer."
+_STEP = "Optimizer.step#"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """One step, in nanoseconds; `phases` has those of `PHASES` that the block has."""
+
+    index: int
+    start_ns: int
+    duration_ns: int
+    phases: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of a trace. The first stands apart: it warms up.
+
+    Without an optimizer's step in the block a step ends with its backward, without
+    that with its forward; `notes` say so, and what else a reader must know.
+    """
+
+    steps: tuple[TrainingStep, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[TrainingStep]:
+        return iter(self.steps)
+
+    def __getitem__(self, index: int) -> TrainingStep:
+        return self.steps[index]
+
+    @property
+    def warm(self) -> tuple[TrainingStep, ...]:
+        """All but the first, where there are several."""
+        return self.steps[1:] or self.steps
+
+    def median_ns(self, phase: str | None = None) -> int:
+        """Of the warm steps: of one phase, or of the whole step."""
+        return round(median(_times(self.warm, phase))) if self.steps else 0
+
+    def spread_ns(self, phase: str | None = None) -> tuple[int, int]:
+        """The quartiles of the warm steps."""
+        times = _times(self.warm, phase)
+        if len(times) < 2:
+            return (times[0], times[0]) if times else (0, 0)
+        low, _, high = quantiles(times, n=4, method="inclusive")
+        return round(low), round(high)
+
+    def __str__(self) -> str:
+        """`2 steps of 71.20 ms (70.90 to 71.50); the first took 90.10 ms`, and a line
+        for each phase."""
+        if not self.steps:
+            return "no step was recorded"
+        whole = self.median_ns()
+        count = f"{len(self)} steps of" if len(self) > 1 else "one step of"
+        head = f"{count} {_ms(whole)} ms"
+        if len(self.warm) > 1:
+            head += f" ({' to '.join(map(_ms, self.spread_ns()))})"
+        if len(self) > 1:
+            head += f"; the first took {_ms(self.steps[0].duration_ns)} ms"
+        lines = [head]
+        for phase in self.steps[0].phases:
+            time = self.median_ns(phase)
+            lines.append(f"  {phase:10}{_ms(time):>10} ms{time / (whole or 1):>8.1%}")
+            if len(self.warm) > 1:
+                low, high = map(_ms, self.spread_ns(phase))
+                lines[-1] += f"   {low} to {high}, first "
+                lines[-1] += _ms(self.steps[0].phases[phase])
+        return "\n".join([*lines, *(f"  ({note})" for note in self.notes)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    start: int
+    end: int
+    phase: str
+
+
+def steps(rec: Recording) -> Steps:
+    """The steps of a recording."""
+    tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
+    if not rec.has_timing or not (tops or rec.functions):
+        return Steps((), ("nothing was timed",))
+    backwards = [call for call in rec.functions if _is_backward(call)]
+    ranges = sorted(rec.ranges, key=lambda one: one.start_ns)
+    spans = [_Span(r.start_ns, _end(r), "data") for r in ranges if _loads(r)]
+    spans += [_Span(r.start_ns, _end(r), "optimizer") for r in ranges if _steps(r)]
+    spans += [_Span(b.start_ns, _end(b), "backward") for b in backwards]
+    first = tops[0].index if tops else -1
+    for call in tops:
+        loss = call.index != first and _is_scalar(call)
+        spans.append(_Span(call.start_ns, _end(call), "loss" if loss else "forward"))
+    spans += _losses(rec, spans, backwards)
+    ends = _ends(rec, ranges, backwards, tops)
+    seen = {span.phase for span in spans} | {"forward", "loss", "rest"}
+    made: list[TrainingStep] = []
+    begin = 0
+    for at, end in enumerate(ends):
+        inside = _exclusive([s for s in spans if begin <= s.start < end], begin, end)
+        phases = {name: inside.get(name, 0) for name in PHASES if name in seen}
+        made.append(TrainingStep(at, begin, end - begin, phases))
+        begin = end
+    return Steps(tuple(made), tuple(_notes(rec, seen, backwards)))
+
+
+def _ends(
+    rec: Recording,
+    ranges: Sequence[Range],
+    backwards: Sequence[FunctionCall],
+    tops: Sequence[ModuleCall],
+) -> list[int]:
+    """Where steps end: with the last optimizer's step of each, and what it clears
+    after that."""
+    optimizers = [one for one in ranges if one.name.startswith(_STEP)]
+    if not optimizers:
+        return _turns([(b.source, _end(b)) for b in backwards]) or _turns(
+            [(call.name, _end(call)) for call in tops]
+        )
+    ends = _turns([(one.source, _end(one)) for one in optimizers])
+    work = [call.start_ns for call in tops] + [call.start_ns for call in backwards]
+    clears = [r for r in ranges if _steps(r) and not r.name.startswith(_STEP)]
+    work += [one.start_ns for one in ranges if one not in clears]
+    work.sort()
+    later = []
+    for end in ends:
+        until = next((start for start in work if start >= end), rec.duration_ns)
+        later.append(
+            max([end, *(_end(c) for c in clears if end <= c.start_ns < until)])
+        )
+    return later
+
+
+def _turns(marks: Sequence[tuple[Source | str | None, int]]) -> list[int]:
+    """A turn ends before a place in the code comes again."""
+    ends: list[int] = []
+    seen: set[Source | str | None] = set()
+    last = 0
+    for place, end in marks:
+        if place in seen:
+            ends.append(last)
+            seen.clear()
+        seen.add(place)
+        last = end
+    return [*ends, last] if marks else []
+
+
+def _losses(
+    rec: Recording, spans: Sequence[_Span], backwards: Sequence[FunctionCall]
+) -> list[_Span]:
+    """Functions between the end of a forward and the backward that follows it."""
+    forwards = sorted(s.end for s in spans if s.phase == "forward")
+    taken = sorted((s.start, s.end) for s in spans)
+    found: list[_Span] = []
+    begin = 0
+    for backward in backwards:
+        before = [end for end in forwards if begin <= end <= backward.start_ns]
+        begin = _end(backward)
+        if not before:
+            continue
+        free = [
+            call
+            for call in rec.functions
+            if call.parent is None
+            and before[-1] <= call.start_ns < backward.start_ns
+            and not any(a <= call.start_ns < b for a, b in taken)
+        ]
+        last: FunctionCall | None = None
+        for call in free:
+            start = call.start_ns
+            if last is not None and _helper(last, call, backward):
+                start = _end(last)
+            found.append(_Span(start, _end(call), "loss"))
+            last = call
+    return found
+
+
+def _helper(one: FunctionCall, other: FunctionCall, backward: FunctionCall) -> bool:
+    """Whether both were called by one function that computes the loss: what lies
+    between them is its own."""
+    places = [
+        (call.source.file, call.source.function) if call.source else None
+        for call in (one, other, backward)
+    ]
+    return places[0] == places[1] != places[2]
+
+
+def _ms(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1e6:,.2f}"
+
+
+def _exclusive(spans: list[_Span], begin: int, end: int) -> dict[str, int]:
+    """The time of each phase, that of the spans inside it taken off."""
+    found = {"rest": end - begin}
+    stack: list[_Span] = []
+    for span in sorted(spans, key=lambda one: (one.start, -one.end)):
+        stop = min(span.end, end)
+        while stack and stack[-1].end <= span.start:
+            stack.pop()
+        around = stack[-1].phase if stack else "rest"
+        if stack:
+            stop = min(stop, stack[-1].end)
+        found[around] -= stop - span.start
+        found[span.phase] = found.get(span.phase, 0) + stop - span.start
+        stack.append(_Span(span.start, stop, span.phase))
+    return found
+
+
+def _notes(
+    rec: Recording, seen: set[str], backwards: Sequence[FunctionCall]
+) -> Iterator[str]:
+    if not rec.has_functions:
+        yield "functions=False: loss, backward, optimizer and loader were not recorded"
+        return
+    if "data" not in seen:
+        yield "no DataLoader was read in the block: the time for data is not known"
+    if "optimizer" not in seen:
+        ends = "backward" if backwards else "forward"
+        yield f"no optimizer's step was in the block: a step ends with its {ends}"
+    tensors = [ref for call in rec.calls[:50] for ref in call.outputs or ()]
+    if any(ref.device.type not in ("cpu", "meta") for ref in tensors):
+        yield (
+            "an accelerator works on by itself: its time shows where the processor "
+            "waits for it"
+        )
+
+
+def _times(steps: Sequence[TrainingStep], phase: str | None) -> list[int]:
+    if phase is None:
+        return [step.duration_ns for step in steps]
+    return [step.phases.get(phase, 0) for step in steps]
+
+
+def _end(one: Range | FunctionCall | ModuleCall) -> int:
+    return one.start_ns + one.duration_ns
+
+
+def _loads(one: Range) -> bool:
+    return one.name.startswith(_LOADER)
+
+
+def _steps(one: Range) -> bool:
+    return one.name.startswith(_OPTIMIZER)
+
+
+def _is_backward(call: FunctionCall) -> bool:
+    if call.name == "grad":
+        return "autograd" in call.qualname
+    return call.name == "backward"
+
+
+def _is_scalar(call: ModuleCall) -> bool:
+    outputs = call.outputs or ()
+    return bool(outputs) and all(ref.shape == () for ref in outputs)

@@ -1,0 +1,113 @@
+"""Calls that make the processor wait for the accelerator, by line of code.
+
+To read a tensor's value, or to make a tensor whose size hangs on values, the processor
+must wait until the accelerator has done all that was queued. On the processor such a
+call waits for nothing; it is a candidate for the day when the model moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from shapetrace.records import FunctionCall, Recording, Source
+
+#: they read values
+_READING = {
+    *("item", "tolist", "numpy", "bool", "int", "float", "complex", "index"),
+    *("repr", "format", "str", "array", "contains", "equal", "allclose"),
+    *("is_nonzero", "cpu"),
+}
+#: the size of what they make hangs on values
+_SIZING = {
+    *("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"),
+    *("bincount", "combinations", "histogramdd"),
+}
+_INDEXING = {"getitem", "setitem", "index_put_", "index_put"}
+_MASKS = {torch.bool, torch.uint8}
+_HOST = {"cpu", "meta"}
+
+
+@dataclass(frozen=True, slots=True)
+class Synchronization:
+    """The waiting calls of one function at one line. `certain` where a tensor lay on
+    an accelerator; else they are candidates. Times in nanoseconds; on an accelerator
+    they contain the wait for what was queued before."""
+
+    source: Source | None
+    name: str
+    calls: int
+    time_ns: int
+    certain: bool
+    module: str | None = None
+
+    def __str__(self) -> str:
+        where = self.source if self.source is not None else "(no line)"
+        kind = "waits" if self.certain else "would wait on an accelerator"
+        return (
+            f"{where}: {self.name} {kind}, {self.calls}x, {self.time_ns / 1e6:.2f} ms"
+        )
+
+
+def synchronizations(rec: Recording) -> tuple[Synchronization, ...]:
+    """What waits, certain before candidates, most time first. Where a tensor lies on
+    an accelerator, those on the processor are no candidates; neither are those of
+    loaders and optimizers, which stay there."""
+    groups: dict[tuple[Source | None, str, bool], list[FunctionCall]] = {}
+    moved = any(map(_on_accelerator, rec.functions))
+    spans = [(one.start_ns, one.start_ns + one.duration_ns) for one in rec.ranges]
+    for call in rec.functions:
+        if call.error is not None or not _waits(call):
+            continue
+        certain = _on_accelerator(call)
+        inside = any(start <= call.start_ns < end for start, end in spans)
+        if certain or not moved and not inside:
+            groups.setdefault((call.source, call.name, certain), []).append(call)
+    found = [
+        Synchronization(
+            source=source,
+            name=name,
+            calls=len(calls),
+            time_ns=sum(call.duration_ns for call in calls),
+            certain=certain,
+            module=_module(rec, calls),
+        )
+        for (source, name, certain), calls in groups.items()
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.certain, -one.time_ns)))
+
+
+def _on_accelerator(call: FunctionCall) -> bool:
+    ends = (*call.inputs, *(call.outputs or ()))
+    return any(ref.device.type not in _HOST for ref in ends)
+
+
+def _module(rec: Recording, calls: Sequence[FunctionCall]) -> str | None:
+    parent = calls[0].parent
+    return None if parent is None else rec.calls[parent].name
+
+
+def _waits(call: FunctionCall) -> bool:
+    if not call.inputs:
+        return False
+    if call.name in _READING or call.name in _SIZING:
+        return True
+    if call.name == "where":
+        return len(call.inputs) == 1
+    if call.name == "repeat_interleave":
+        return len(call.inputs) > 1 and call.kwargs.get("output_size") is None
+    if call.name in _INDEXING:
+        masks = call.inputs[1:2] if call.name == "setitem" else call.inputs[1:]
+        return any(ref.dtype in _MASKS for ref in masks)
+    if call.name in ("to", "copy_", "cuda"):
+        return _moves(call)
+    return False
+
+
+def _moves(call: FunctionCall) -> bool:
+    """Between the processor and an accelerator, and not in the background."""
+    ends = [*call.inputs, *(call.outputs or ())]
+    kinds = {ref.device.type in _HOST for ref in ends}
+    return len(kinds) == 2 and call.kwargs.get("non_blocking") is not True

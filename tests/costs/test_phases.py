@@ -1,0 +1,216 @@
+"""Where steps go, by sleeps of known length; lines and waits of the same program."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+import shapetrace
+from shapetrace.costs.lines import by_line
+from shapetrace.costs.phases import steps
+from shapetrace.costs.waits import synchronizations
+from shapetrace.records import (
+    FunctionCall,
+    ModuleCall,
+    Range,
+    Recording,
+    Source,
+    TensorRef,
+)
+
+MS = 1_000_000
+
+
+class Slow(Dataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        time.sleep(0.01)
+        return torch.randn(4), torch.tensor(1)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        time.sleep(0.03)
+        y = self.layer(x)
+        y.register_hook(lambda gradient: time.sleep(0.04))
+        return y
+
+
+class Optimizer(torch.optim.SGD):
+    def step(self, closure=None):
+        time.sleep(0.015)
+        return super().step(closure)
+
+
+def criterion(output, target):
+    loss = F.cross_entropy(output, target)
+    time.sleep(0.025)
+    return loss + 0 * output.sum()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = Net()
+    optimizer = Optimizer(model.parameters(), lr=0.1)
+    with shapetrace.trace(model) as t:
+        for x, y in DataLoader(Slow(), batch_size=2):
+            loss = criterion(model(x), y)
+            loss.backward()
+            time.sleep(0.005)
+            optimizer.step()
+            optimizer.zero_grad()
+    return t.recording, t.costs
+
+
+SLEPT = {
+    "data": 20,
+    "forward": 30,
+    "loss": 25,
+    "backward": 40,
+    "optimizer": 15,
+    "rest": 5,
+}
+
+
+def test_every_phase_has_the_time_that_it_slept(trained):
+    found = steps(trained[0])
+    assert len(found) == 3 and list(found[0].phases) == list(SLEPT)
+    for step in found:
+        assert sum(step.phases.values()) == step.duration_ns
+    for phase, slept in SLEPT.items():
+        fastest = min(step.phases[phase] for step in found)
+        assert slept <= fastest / MS < slept + 8, phase
+
+
+def test_lines_have_the_time_that_was_spent_on_them(trained):
+    found = by_line(*trained)
+    by_name = {name: line for line in found for name in line.names}
+    assert by_name["Optimizer.step#Optimizer.step"].time_ns >= 3 * 15 * MS
+    assert by_name["backward"].time_ns >= 3 * 40 * MS
+    assert by_name["Net"].time_ns >= 3 * 30 * MS
+    assert by_name["stack"].time_ns >= 6 * 10 * MS
+    assert by_name["linear"].flops == 3 * 2 * 2 * 4 * 3
+    assert [line.time_ns for line in found] == sorted(
+        (line.time_ns for line in found), reverse=True
+    )
+
+
+def span(phase, start, end, source=None):
+    names = {"data": "enumerate(DataLoader)#X", "optimizer": "Optimizer.step#X.step"}
+    return Range(names.get(phase, phase), start, end - start, source)
+
+
+def forward(at, start, end):
+    return ModuleCall(at, None, 0, "", "M", (), (), start, end - start)
+
+
+def function(at, name, start, end, source=None, parent=None):
+    return FunctionCall(
+        at, parent, name, name, (), (), start, end - start, source=source
+    )
+
+
+LINE = Source("train.py", 10, "main")
+
+
+def test_two_optimizers_make_one_step():
+    other = Source("train.py", 20, "main")
+    ranges = tuple(
+        span("optimizer", begin, begin + 10, line)
+        for begin, line in [(50, LINE), (90, other), (150, LINE), (190, other)]
+    )
+    rec = Recording((forward(0, 0, 40),), (), {}, {}, ranges=ranges, duration_ns=200)
+    found = steps(rec)
+    assert [(one.start_ns, one.duration_ns) for one in found] == [(0, 100), (100, 100)]
+    assert found[0].phases == {"forward": 40, "loss": 0, "optimizer": 20, "rest": 40}
+
+
+def test_a_closure_that_the_optimizer_calls_keeps_its_own_phases():
+    backward = function(0, "backward", 40, 70, LINE)
+    rec = Recording(
+        (forward(0, 10, 40),), (backward,), {}, {},
+        ranges=(span("optimizer", 0, 100, LINE),), duration_ns=100,
+    )  # fmt: skip
+    phases = steps(rec)[0].phases
+    assert phases == {
+        "forward": 30, "loss": 0, "backward": 30, "optimizer": 40, "rest": 0
+    }  # fmt: skip
+
+
+def test_without_a_loop_it_is_said_what_is_not_known():
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model) as t:
+        for _ in range(3):
+            model(torch.randn(2, 4)).sum().backward()
+    found = steps(t.recording)
+    assert len(found) == 3
+    assert "data" not in found[0].phases and "optimizer" not in found[0].phases
+    assert any("DataLoader" in note for note in found.notes)
+    assert any("ends with its backward" in note for note in found.notes)
+    assert "3 steps of" in str(found) and "the first took" in str(found)
+
+
+def test_forwards_alone_are_steps_too():
+    model = nn.Linear(4, 3)
+    with torch.no_grad(), shapetrace.trace(model) as t:
+        for _ in range(4):
+            model(torch.randn(2, 4))
+    assert len(steps(t.recording)) == 4
+
+
+def test_waits_are_found_by_line_and_are_candidates_on_the_processor():
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model, checks=False) as t:
+        y = model(torch.randn(2, 4))
+        for _ in range(5):
+            y.sum().item()
+        y[y > 0], y.nonzero(), y.tolist(), bool(y.any()), repr(y)
+        y + 1, y.view(-1), y[0], y.shape
+    found = synchronizations(t.recording)
+    assert {one.name: one.calls for one in found} == {
+        "item": 5, "getitem": 1, "nonzero": 1, "tolist": 1, "bool": 1, "repr": 1
+    }  # fmt: skip
+    assert not any(one.certain for one in found)
+
+
+def on(device, at=1, dtype=torch.float32):
+    return TensorRef(f"args[{at - 1}]", at, (4,), dtype, torch.device(device))
+
+
+def test_on_an_accelerator_waits_are_certain_and_the_processors_are_none():
+    calls = (
+        FunctionCall(0, None, "item", "item", (on("cuda"),), (), 0, 70, LINE),
+        FunctionCall(1, None, "item", "item", (on("cpu"),), (), 80, 10, LINE),
+        FunctionCall(2, None, "to", "to", (on("cpu"),), (on("cuda"),), 90, 9, LINE),
+        FunctionCall(
+            3, None, "to", "to", (on("cpu"),), (on("cuda"),), 99, 9, LINE,
+            kwargs={"non_blocking": True},
+        ),
+        FunctionCall(4, None, "to", "to", (on("cuda"),), (on("cuda"),), 99, 9, LINE),
+    )  # fmt: skip
+    found = synchronizations(Recording((), calls, {}, {}))
+    assert [(one.name, one.calls, one.certain) for one in found] == [
+        ("item", 1, True),
+        ("to", 1, True),
+    ]
+
+
+def test_an_optimizers_own_reading_is_no_candidate():
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
+    with shapetrace.trace(model, checks=False) as t:
+        model(torch.randn(2, 4)).sum().backward()
+        optimizer.step()
+    assert "item" in {call.name for call in t.functions}
+    assert synchronizations(t.recording) == ()
