@@ -1,4 +1,4 @@
-"""What the calls of a trace cost: FLOPs, bytes, and times without the tracer's own.
+"""What the calls of a trace cost: FLOPs, bytes, memory, and times without the tracer's.
 
 All of it is worked out from the records, after the batch.
 """
@@ -6,8 +6,37 @@ All of it is worked out from the records, after the batch.
 from __future__ import annotations
 
 from shapetrace.costs.account import CallCost, Costs, costs
+from shapetrace.costs.checkpointing import CheckpointCandidate, checkpoint_candidates
+from shapetrace.costs.footprint import (
+    Memory,
+    MemoryEstimate,
+    ModuleMemory,
+    memory,
+    memory_for,
+)
 from shapetrace.costs.lines import LineCost, by_line
-from shapetrace.costs.phases import PHASES, Steps, TrainingStep, steps
+from shapetrace.costs.phases import Steps, TrainingStep, steps
 from shapetrace.costs.statistics import ModuleStatistics, statistics
+from shapetrace.costs.waits import Synchronization, synchronizations
 
-__all__ = ["CallCost", "Costs", "ModuleStatistics", "costs", "statistics"]
+__all__ = [
+    "CallCost",
+    "CheckpointCandidate",
+    "Costs",
+    "LineCost",
+    "Memory",
+    "MemoryEstimate",
+    "ModuleMemory",
+    "ModuleStatistics",
+    "Steps",
+    "Synchronization",
+    "TrainingStep",
+    "by_line",
+    "checkpoint_candidates",
+    "costs",
+    "memory",
+    "memory_for",
+    "statistics",
+    "steps",
+    "synchronizations",
+]

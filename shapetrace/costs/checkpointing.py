@@ -1,0 +1,110 @@
+"""Which block to run under `torch.utils.checkpoint`: bytes won against time to redo."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shapetrace.costs.account import Costs
+from shapetrace.errors import UsageError
+from shapetrace.records import ModuleCall, Recording
+
+#: what `checkpoint` takes by itself for one call, without the forward that it repeats
+_OWN_NS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointCandidate:
+    """One module as a candidate for `torch.utils.checkpoint`.
+
+    `freed_bytes` is what would not be kept between its forward and its backward;
+    `peak_bytes` by how much the most that is held would fall; `recompute_ns` the time
+    to run its forward again. `note` says what to mind.
+    """
+
+    name: str
+    type: str
+    calls: int
+    freed_bytes: int
+    peak_bytes: int
+    recompute_ns: int
+    note: str = ""
+
+    @property
+    def bytes_per_ms(self) -> float:
+        """What a millisecond buys."""
+        return self.peak_bytes / (self.recompute_ns / 1e6)
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.name} ({self.type}): {self.peak_bytes / 1e6:,.2f} MB less at the "
+            f"peak for {self.recompute_ns / 1e6:,.2f} ms"
+        )
+        return f"{said}; {self.note}" if self.note else said
+
+
+def checkpoint_candidates(
+    rec: Recording, costs: Costs
+) -> tuple[CheckpointCandidate, ...]:
+    """The modules with others in them, the best bargain first. Raises `UsageError`
+    where memory was not recorded."""
+    if not rec.live:
+        raise UsageError(
+            "checkpoint_candidates() needs what autograd saved: record it with "
+            "trace(model, memory=True)."
+        )
+    parents = {call.parent for call in rec.calls}
+    groups: dict[str, list[ModuleCall]] = {}
+    for call in rec.calls:
+        if call.parent is not None and call.index in parents and not call.recomputed:
+            groups.setdefault(call.name, []).append(call)
+    before = _most_before(rec)
+    most = before[-1][1]
+    found: list[CheckpointCandidate] = []
+    for name, calls in groups.items():
+        freed = [call.exclusive_bytes for call in calls]
+        if None in freed or not any(freed):
+            continue
+        freed_bytes = sum(one or 0 for one in freed)
+        ends = min(call.start_ns + call.duration_ns for call in calls)
+        found.append(
+            CheckpointCandidate(
+                name=name,
+                type=calls[0].type,
+                calls=len(calls),
+                freed_bytes=freed_bytes,
+                peak_bytes=max(0, min(freed_bytes, most - _at(before, ends))),
+                recompute_ns=_OWN_NS * len(calls)
+                + sum(costs.calls[call.index].time_ns for call in calls),
+                note=_note(rec, name),
+            )
+        )
+    found.sort(key=lambda one: (-one.bytes_per_ms, -one.freed_bytes))
+    return tuple(found)
+
+
+def _most_before(rec: Recording) -> list[tuple[int, int]]:
+    """At each moment the most that was held until then."""
+    most = 0
+    found = [(0, 0)]
+    for one in rec.live:
+        most = max(most, one.total)
+        found.append((one.time_ns, most))
+    return found
+
+
+def _at(before: Sequence[tuple[int, int]], time_ns: int) -> int:
+    return before[bisect_right(before, (time_ns, 1 << 62)) - 1][1]
+
+
+def _note(rec: Recording, name: str) -> str:
+    """What running it twice changes."""
+    inside = [
+        info
+        for key, info in rec.modules.items()
+        if (key == name or key.startswith(f"{name}.")) and info.training
+    ]
+    if any(info.attributes.get("track_running_stats") for info in inside):
+        return "its batch norms would update their running statistics twice"
+    return ""
