@@ -112,10 +112,12 @@ class ModuleCall:
     device_ns: int | None = None
     #: with `memory=True`: bytes that autograd saved for the backward, parameters
     #: excepted; those of them that no other call saved or passed on, which running it
-    #: again in the backward would free; of what was made in it, the bytes that were
-    #: alive when the trace held most; None: unknown
+    #: again in the backward would free; those of the latter that were alive when
+    #: forward or backward held most; of all that it made, what was alive then; None:
+    #: unknown
     saved_bytes: int | None = None
     exclusive_bytes: int | None = None
+    peak_exclusive_bytes: int | None = None
     peak_bytes: int | None = None
     #: by how much the accelerator's allocator grew
     allocated_bytes: int | None = None

@@ -67,6 +67,7 @@ def checkpoint_candidates(
         if None in freed or not any(freed):
             continue
         freed_bytes = sum(one or 0 for one in freed)
+        alive = sum(call.peak_exclusive_bytes or 0 for call in calls)
         ends = min(call.start_ns + call.duration_ns for call in calls)
         found.append(
             CheckpointCandidate(
@@ -74,7 +75,7 @@ def checkpoint_candidates(
                 type=calls[0].type,
                 calls=len(calls),
                 freed_bytes=freed_bytes,
-                peak_bytes=max(0, min(freed_bytes, most - _at(before, ends))),
+                peak_bytes=max(0, min(alive, most - _at(before, ends))),
                 recompute_ns=_OWN_NS * len(calls)
                 + sum(costs.calls[call.index].time_ns for call in calls),
                 note=_note(rec, name),
@@ -85,11 +86,11 @@ def checkpoint_candidates(
 
 
 def _most_before(rec: Recording) -> list[tuple[int, int]]:
-    """At each moment the most that was held until then."""
+    """At each moment the most that was held until then, but by the optimizer."""
     most = 0
     found = [(0, 0)]
     for one in rec.live:
-        most = max(most, one.total)
+        most = max(most, one.total - one.optimizer)
         found.append((one.time_ns, most))
     return found
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shapetrace.costs.repeat import size
 from shapetrace.errors import UsageError
-from shapetrace.records import LiveBytes, Recording, TensorRef
+from shapetrace.records import Recording, TensorRef
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleMemory:
     """What belongs to one module itself, without the modules inside it; bytes.
 
-    `activations` were made in its calls and were alive when the trace held most;
+    `activations` were made in its calls and alive when forward and backward held most;
     `saved` is what autograd saved of its calls and of all inside them (None: unknown).
     """
 
@@ -30,7 +31,9 @@ class ModuleMemory:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes by kind at the moment when the trace held most, and by module.
+    """Bytes by kind at the moment when a step holds most, and by module.
+
+    An optimizer's state counts as in every step but the first, which makes it.
 
     `backward` are gradients on their way; `call` is the index of the module call that
     ran then, None between modules.
@@ -88,12 +91,13 @@ def memory(rec: Recording) -> Memory:
     """What a recording held. Raises `UsageError` where memory was not recorded."""
     _check(rec, "memory")
     parameters, buffers = _whole(rec)
-    most = max(rec.live, key=lambda one: one.total)
+    state = sum(rec.optimizer_state.values())
+    most = max(rec.live, key=lambda one: one.total + max(0, state - one.optimizer))
     return Memory(
         parameters=parameters,
         buffers=buffers,
         gradients=most.gradients,
-        optimizer=most.optimizer,
+        optimizer=max(most.optimizer, state),
         activations=most.activations,
         backward=most.backward,
         call=most.call,
@@ -102,71 +106,69 @@ def memory(rec: Recording) -> Memory:
 
 
 def memory_for(batch_size: int, recordings: Sequence[Recording]) -> MemoryEstimate:
-    """What a batch of another size needs, from the outermost calls of recordings.
+    """What a batch of another size needs, from the batches of recordings.
 
-    From batches of one size alone it cannot be told which activations grow with it:
-    all of them, at most; those that the backward makes, perhaps. From two sizes it is
-    a line through both.
+    Each moment of the largest batch is stretched: activations grow with the batch,
+    parameters and what belongs to them do not. Gradients on their way may be of either
+    kind, which is the uncertainty of one size alone; where there are batches of
+    several sizes it is by how much the others differ from what is drawn for them.
     """
-    points: dict[int, list[tuple[int, int, int]]] = {}
+    turns: list[tuple[int, list[Moment]]] = []
     for rec in recordings:
         _check(rec, "memory_for")
-        for size_, point in _peaks(rec):
-            points.setdefault(size_, []).append(point)
-    if not points:
+        turns += _turns(rec)
+    if not turns:
         raise UsageError(
             "memory_for() found no batch: no module was given a tensor whose first "
             "dimension could be its size."
         )
-    sizes = sorted(points)
-    most = {size_: max(of, key=sum) for size_, of in points.items()}
-    if len(sizes) == 1:
-        fixed, growing, backward = most[sizes[0]]
-        factor = batch_size / sizes[0]
-        bounds = [fixed + growing * factor + backward, sum(most[sizes[0]])]
-        bounds[1] = round(fixed + (growing + backward) * factor)
-        low, high = sorted(map(round, bounds))
-        likely = high
-    else:
-        small, large = sizes[0], sizes[-1]
-        slope = (sum(most[large]) - sum(most[small])) / (large - small)
-        likely = round(sum(most[small]) + slope * (batch_size - small))
-        off = max(
-            abs(sum(most[one]) - sum(most[small]) - slope * (one - small))
-            for one in sizes
-        )
-        off = off + 0.02 * abs(likely)
-        low, high = round(likely - off), round(likely + off)
-    return MemoryEstimate(batch_size, low, likely, high, tuple(sizes))
+    largest = max(size_ for size_, _ in turns)
+    base = [
+        moment for size_, moments in turns if size_ == largest for moment in moments
+    ]
+    low = _stretched(base, batch_size / largest, 1.0)
+    high = _stretched(base, batch_size / largest, batch_size / largest)
+    low, high = sorted((low, high))
+    for size_, moments in turns:
+        factor = size_ / largest
+        true = _stretched(moments, 1.0, 1.0)
+        off = abs(_stretched(base, factor, factor) - true) / true
+        off *= abs(batch_size - largest) / max(1, abs(size_ - largest))
+        low, high = min(low, high * (1 - off)), max(high, high * (1 + off))
+    likely = _stretched(base, batch_size / largest, batch_size / largest)
+    sizes = tuple(sorted({size_ for size_, _ in turns}))
+    return MemoryEstimate(batch_size, round(low), round(likely), round(high), sizes)
 
 
-def _peaks(rec: Recording) -> Iterator[tuple[int, tuple[int, int, int]]]:
-    """Of each turn of the outermost modules, which begins with a call of the first of
-    them: the size of its batch, and what was held at most: what stays, activations,
-    and gradients on their way. An optimizer's state is there from its first step on,
-    and so in every step but the first."""
+#: what stays whatever the batch is, activations, and gradients on their way
+Moment = tuple[int, int, int]
+
+
+def _stretched(moments: Sequence[Moment], growing: float, backward: float) -> float:
+    return max(a + b * growing + c * backward for a, b, c in moments)
+
+
+def _turns(rec: Recording) -> Iterator[tuple[int, list[Moment]]]:
+    """The size of each batch, and what was held while it ran: a turn begins with a
+    call of the first of the outermost modules. An optimizer's state is there from its
+    first step on, and so in every step but the first."""
     state = sum(rec.optimizer_state.values())
     stays = sum(_whole(rec))
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
     turns = [call for call in tops if call.name == tops[0].name]
-    ends = [call.start_ns for call in turns[1:]] + [None]
-    for call, end in zip(turns, ends, strict=True):
+    times = [one.time_ns for one in rec.live]
+    starts = [bisect_left(times, call.start_ns) for call in turns]
+    for call, start, end in zip(turns, starts, [*starts[1:], len(times)], strict=True):
         batched = [ref for ref in call.inputs if ref.shape]
-        if not batched:
-            continue
-        held = [
-            one
-            for one in rec.live
-            if one.time_ns >= call.start_ns and (end is None or one.time_ns < end)
-        ]
-        if not held:
-            continue
-
-        def parts(one: LiveBytes, given: int = size(batched)) -> tuple[int, int, int]:
-            fixed = stays + one.gradients + max(state, one.optimizer)
-            return fixed, one.activations + given, one.backward
-
-        yield batched[0].shape[0], max(map(parts, held), key=sum)
+        if batched and start < end:
+            yield batched[0].shape[0], [
+                (
+                    stays + one.gradients + max(state, one.optimizer),
+                    one.activations + size(batched),
+                    one.backward,
+                )
+                for one in rec.live[start:end]
+            ]
 
 
 def _modules(rec: Recording) -> Iterator[ModuleMemory]:

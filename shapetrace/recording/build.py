@@ -325,7 +325,8 @@ class Replay:
             if name == "_set_grad_enabled" and thawed:
                 self._grad = bool(thawed[0])
             elif name == "_record_function_enter_new":
-                self._ranges_open.append((str(thawed[0]), self._stamp(start), code, lasti))
+                begun = (str(thawed[0]), self._stamp(start), code, lasti)
+                self._ranges_open.append(begun)
             elif name.startswith("_record_function_exit") and self._ranges_open:
                 self._close_range(self._stamp(end))
             return at  # torch's own bookkeeping: _set_grad_enabled, record_function

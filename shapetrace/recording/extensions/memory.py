@@ -36,6 +36,11 @@ Held = tuple[int, int, int, int]
 _STEP = "Optimizer.step#"
 
 
+#: by how many bytes what is held changed, with which storage, and whose activation it
+#: is (None: of another kind)
+Change = tuple[int, int, Cell | None]
+
+
 class _Stored:
     """A storage that is alive. `number` is its own, where addresses are used again."""
 
@@ -50,8 +55,9 @@ class _Stored:
 
 
 class MemoryWatch(Extension):
-    """Fills `saved_bytes`, `exclusive_bytes` and `peak_bytes` of a call and all calls
-    inside it, and reports through `live` what is held whenever that changes.
+    """Fills `saved_bytes`, `exclusive_bytes`, `peak_exclusive_bytes` and `peak_bytes`
+    of a call and all calls inside it, and reports through `live` whenever what is held
+    changes. The peak is that of forward and backward.
 
     Activations are what recorded functions make and what autograd saves. Gradients of
     parameters are told apart from those on their way through a backward; what is made
@@ -65,8 +71,7 @@ class MemoryWatch(Extension):
         self._held = [0, 0, 0, 0]
         self._count = 0
         self._watched: dict[int, _Stored] = {}
-        #: each change: bytes in all; whose activations changed, and by how much
-        self._log: list[tuple[int, Cell | None, int]] = []
+        self._log: list[Change] = []
         self._saved: dict[Cell | None, dict[int, int]] = {}
         self._passed: dict[Cell, set[int]] = {}
         self._unknown: set[Cell | None] = set()
@@ -148,14 +153,16 @@ class MemoryWatch(Extension):
         self._accumulating[id(variable)] = hook
 
     def finish(self, cells: Sequence[Cell]) -> None:
-        self._saved_by_call(cells)
+        alive: set[int] = set()
         for cell in cells:
             cell.fields["peak_bytes"] = 0
-        for _, made_in, change in self._log[: _highest(self._log)]:
+        for change, number, made_in in self._log[: _highest(self._log)]:
             if made_in is not None:
                 fields = made_in.fields
                 fields["peak_bytes"] = (fields.get("peak_bytes") or 0) + change
+                alive ^= {number}
         add_up(cells, "peak_bytes")
+        self._saved_by_call(cells, alive)
 
     def release(self) -> None:
         for handle in (*self._handles, *self._accumulating.values()):
@@ -163,7 +170,7 @@ class MemoryWatch(Extension):
         self._handles, self._accumulating, self._watched = [], {}, {}
         self._log, self._saved, self._passed = [], {}, {}
 
-    def _saved_by_call(self, cells: Sequence[Cell]) -> None:
+    def _saved_by_call(self, cells: Sequence[Cell], alive: set[int]) -> None:
         """What the call and all inside it saved, and what would be free without it: no
         other call saved it, and it is neither input nor output of the call."""
         savers = Counter(number for one in self._saved.values() for number in one)
@@ -176,14 +183,19 @@ class MemoryWatch(Extension):
             count.update(own.keys())
             if cell in self._unknown:
                 self._unknown.add(cell.parent)
-                cell.fields["saved_bytes"] = cell.fields["exclusive_bytes"] = None
+                for name in ("saved", "exclusive", "peak_exclusive"):
+                    cell.fields[f"{name}_bytes"] = None
             else:
                 passed = self._passed.get(cell, set())
-                cell.fields["saved_bytes"] = sum(whole.values())
-                cell.fields["exclusive_bytes"] = sum(
-                    size
+                exclusive = {
+                    number: size
                     for number, size in whole.items()
                     if count[number] == savers[number] and number not in passed
+                }
+                cell.fields["saved_bytes"] = sum(whole.values())
+                cell.fields["exclusive_bytes"] = sum(exclusive.values())
+                cell.fields["peak_exclusive_bytes"] = sum(
+                    size for number, size in exclusive.items() if number in alive
                 )
             if cell.parent is not None:
                 inside.setdefault(cell.parent, {}).update(whole)
@@ -286,7 +298,8 @@ class MemoryWatch(Extension):
         change = sign * stored.size
         self._held[stored.kind] += change
         active = stored.cell if stored.kind == ACTIVATION else None
-        self._log.append((change, active, change))
+        if stored.kind != OPTIMIZER:  # what a step makes is no matter of the model's
+            self._log.append((change, stored.number, active))
         a, b, c, d = self._held
         self._live((a, b, c, d))
 
@@ -298,7 +311,7 @@ class MemoryWatch(Extension):
                 yield stored.number
 
 
-def _highest(log: Sequence[tuple[int, Cell | None, int]]) -> int:
+def _highest(log: Sequence[Change]) -> int:
     """How many changes lead to the most bytes that were held."""
     held = most = at = 0
     for count, (change, _, _) in enumerate(log, 1):
