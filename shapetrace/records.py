@@ -112,9 +112,9 @@ class ModuleCall:
     device_ns: int | None = None
     #: with `memory=True`: bytes that autograd saved for the backward, parameters
     #: excepted; those of them that no other call saved or passed on, which running it
-    #: again in the backward would free; those of the latter that were alive when
-    #: forward or backward held most; of all that it made, what was alive then; None:
-    #: unknown
+    #: again in the backward would free; by how much the most that forward and backward
+    #: hold would fall then (of calls with others in them); of all that the call made,
+    #: what was alive when most was held; None: unknown
     saved_bytes: int | None = None
     exclusive_bytes: int | None = None
     peak_exclusive_bytes: int | None = None

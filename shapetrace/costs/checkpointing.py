@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shapetrace.costs.account import Costs
@@ -59,23 +57,19 @@ def checkpoint_candidates(
     for call in rec.calls:
         if call.parent is not None and call.index in parents and not call.recomputed:
             groups.setdefault(call.name, []).append(call)
-    before = _most_before(rec)
-    most = before[-1][1]
     found: list[CheckpointCandidate] = []
     for name, calls in groups.items():
         freed = [call.exclusive_bytes for call in calls]
         if None in freed or not any(freed):
             continue
         freed_bytes = sum(one or 0 for one in freed)
-        alive = sum(call.peak_exclusive_bytes or 0 for call in calls)
-        ends = min(call.start_ns + call.duration_ns for call in calls)
         found.append(
             CheckpointCandidate(
                 name=name,
                 type=calls[0].type,
                 calls=len(calls),
                 freed_bytes=freed_bytes,
-                peak_bytes=max(0, min(alive, most - _at(before, ends))),
+                peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in calls),
                 recompute_ns=_OWN_NS * len(calls)
                 + sum(costs.calls[call.index].time_ns for call in calls),
                 note=_note(rec, name),
@@ -83,20 +77,6 @@ def checkpoint_candidates(
         )
     found.sort(key=lambda one: (-one.bytes_per_ms, -one.freed_bytes))
     return tuple(found)
-
-
-def _most_before(rec: Recording) -> list[tuple[int, int]]:
-    """At each moment the most that was held until then, but by the optimizer."""
-    most = 0
-    found = [(0, 0)]
-    for one in rec.live:
-        most = max(most, one.total - one.optimizer)
-        found.append((one.time_ns, most))
-    return found
-
-
-def _at(before: Sequence[tuple[int, int]], time_ns: int) -> int:
-    return before[bisect_right(before, (time_ns, 1 << 62)) - 1][1]
 
 
 def _note(rec: Recording, name: str) -> str:

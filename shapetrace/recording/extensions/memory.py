@@ -10,6 +10,8 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate
 from types import FrameType
 from typing import Any
 
@@ -36,9 +38,8 @@ Held = tuple[int, int, int, int]
 _STEP = "Optimizer.step#"
 
 
-#: by how many bytes what is held changed, with which storage, and whose activation it
-#: is (None: of another kind)
-Change = tuple[int, int, Cell | None]
+#: by how many bytes what is held changed, and of which call's activations
+Change = tuple[int, Cell | None]
 
 
 class _Stored:
@@ -79,7 +80,11 @@ class MemoryWatch(Extension):
         self._names: dict[type, list[str]] = {}
         self._stepping = False
         self._handles: list[Any] = []
-        self._looks_at: Call | None = None
+        self._looks_at: dict[Cell | None, Call] = {}
+        #: of a call: how many changes there were at its end, and when the first of its
+        #: nodes was reached by a backward
+        self._ended: dict[Cell, int] = {}
+        self._reached: dict[Cell, int] = {}
         self._accumulating: dict[int, Any] = {}
         #: bytes by `id` of the parameter, the most that was seen
         self.gradients: dict[int, int] = {}
@@ -102,6 +107,7 @@ class MemoryWatch(Extension):
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
         self._passed[cell].update(self._numbers(outputs))
+        self._ended[cell] = len(self._log)
 
     def made(
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
@@ -117,9 +123,10 @@ class MemoryWatch(Extension):
             self._watch(one, kind, cell)
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
-        if self._looks_at is None:
-            self._looks_at = self.guarded(self._passing)
-        self._handles += [node.register_prehook(self._looks_at) for node in nodes]
+        if cell not in self._looks_at:
+            self._looks_at[cell] = self.guarded(partial(self._passing, cell))
+        look = self._looks_at[cell]
+        self._handles += [node.register_prehook(look) for node in nodes]
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
@@ -153,24 +160,25 @@ class MemoryWatch(Extension):
         self._accumulating[id(variable)] = hook
 
     def finish(self, cells: Sequence[Cell]) -> None:
-        alive: set[int] = set()
+        held = list(accumulate((change for change, _ in self._log), initial=0))
         for cell in cells:
             cell.fields["peak_bytes"] = 0
-        for change, number, made_in in self._log[: _highest(self._log)]:
+        for change, made_in in self._log[: held.index(max(held))]:
             if made_in is not None:
                 fields = made_in.fields
                 fields["peak_bytes"] = (fields.get("peak_bytes") or 0) + change
-                alive ^= {number}
         add_up(cells, "peak_bytes")
-        self._saved_by_call(cells, alive)
+        self._saved_by_call(cells)
+        self._won_by_call(cells, held)
 
     def release(self) -> None:
         for handle in (*self._handles, *self._accumulating.values()):
             handle.remove()
         self._handles, self._accumulating, self._watched = [], {}, {}
         self._log, self._saved, self._passed = [], {}, {}
+        self._looks_at, self._ended, self._reached = {}, {}, {}
 
-    def _saved_by_call(self, cells: Sequence[Cell], alive: set[int]) -> None:
+    def _saved_by_call(self, cells: Sequence[Cell]) -> None:
         """What the call and all inside it saved, and what would be free without it: no
         other call saved it, and it is neither input nor output of the call."""
         savers = Counter(number for one in self._saved.values() for number in one)
@@ -183,23 +191,33 @@ class MemoryWatch(Extension):
             count.update(own.keys())
             if cell in self._unknown:
                 self._unknown.add(cell.parent)
-                for name in ("saved", "exclusive", "peak_exclusive"):
-                    cell.fields[f"{name}_bytes"] = None
+                cell.fields["saved_bytes"] = cell.fields["exclusive_bytes"] = None
             else:
                 passed = self._passed.get(cell, set())
-                exclusive = {
-                    number: size
+                cell.fields["saved_bytes"] = sum(whole.values())
+                cell.fields["exclusive_bytes"] = sum(
+                    size
                     for number, size in whole.items()
                     if count[number] == savers[number] and number not in passed
-                }
-                cell.fields["saved_bytes"] = sum(whole.values())
-                cell.fields["exclusive_bytes"] = sum(exclusive.values())
-                cell.fields["peak_exclusive_bytes"] = sum(
-                    size for number, size in exclusive.items() if number in alive
                 )
             if cell.parent is not None:
                 inside.setdefault(cell.parent, {}).update(whole)
                 counts.setdefault(cell.parent, Counter()).update(count)
+
+    def _won_by_call(self, cells: Sequence[Cell], held: list[int]) -> None:
+        """By how much the most that is held would fall if the call were run again in
+        the backward: what only it saved would be gone from its end until then."""
+        before = list(accumulate(held, max))
+        after = list(accumulate(reversed(held), max))[::-1]
+        blocks = {cell.parent for cell in cells}
+        for cell in cells:
+            won = cell.fields["exclusive_bytes"]
+            if won and cell in blocks:
+                end = self._ended.get(cell, len(held) - 1)
+                back = max(end, self._reached.get(cell, len(held) - 1))
+                most = max(before[end], after[back], max(held[end : back + 1]) - won)
+                won = min(won, max(0, before[-1] - most))
+            cell.fields["peak_exclusive_bytes"] = won if cell in blocks else None
 
     def _saved_by(self, node: Node) -> Iterator[torch.Tensor]:
         """The tensors that a node has saved."""
@@ -220,7 +238,10 @@ class MemoryWatch(Extension):
 
     # -- gradients and the optimizer -------------------------------------------------
 
-    def _passing(self, gradients: Any) -> None:
+    def _passing(self, cell: Cell | None, gradients: Any) -> None:
+        while cell is not None and cell not in self._reached:
+            self._reached[cell] = len(self._log)
+            cell = cell.parent
         for one in gradients:
             if one is not None:
                 self._watch(one, BACKWARD)
@@ -299,7 +320,7 @@ class MemoryWatch(Extension):
         self._held[stored.kind] += change
         active = stored.cell if stored.kind == ACTIVATION else None
         if stored.kind != OPTIMIZER:  # what a step makes is no matter of the model's
-            self._log.append((change, stored.number, active))
+            self._log.append((change, active))
         a, b, c, d = self._held
         self._live((a, b, c, d))
 
@@ -309,16 +330,6 @@ class MemoryWatch(Extension):
             stored = self._watched.get(storage._cdata) if storage is not None else None
             if stored is not None:
                 yield stored.number
-
-
-def _highest(log: Sequence[Change]) -> int:
-    """How many changes lead to the most bytes that were held."""
-    held = most = at = 0
-    for count, (change, _, _) in enumerate(log, 1):
-        held += change
-        if held > most:
-            most, at = held, count
-    return at
 
 
 def _gives_gradients(func: Any) -> bool:
