@@ -34,11 +34,18 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-    from shapetrace.costs import Costs
+    from shapetrace.costs import (
+        CheckpointCandidate,
+        Costs,
+        Memory,
+        MemoryEstimate,
+        Steps,
+        Synchronization,
+    )
     from shapetrace.lineage import Graph
 
 By = Literal["call", "module", "function", "broadcast"]
-PlotKind = Literal["time", "memory", "roofline"]
+PlotKind = Literal["time", "steps", "memory", "roofline"]
 Path = str | os.PathLike[str]
 
 
@@ -467,12 +474,117 @@ class Trace:
 
         write(path, dumps(self.recording))
 
+    def steps(self) -> Steps:
+        """Where each training step went: data, forward, loss, backward, optimizer and
+        the rest, in nanoseconds; the first step apart, since it warms up.
+
+        The whole loop should be in the block; what it does not show is said in `notes`.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> model = torch.nn.Linear(4, 3)
+            >>> optimizer = torch.optim.SGD(model.parameters())
+            >>> with shapetrace.trace(model) as t:
+            ...     for _ in range(3):
+            ...         model(torch.ones(2, 4)).sum().backward()
+            ...         optimizer.step()
+            >>> len(t.steps()), list(t.steps()[0].phases)
+            (3, ['forward', 'loss', 'backward', 'optimizer', 'rest'])
+        """
+        from shapetrace.costs import steps
+
+        return steps(self.recording)
+
+    def synchronizations(self) -> tuple[Synchronization, ...]:
+        """The calls that make the processor wait for the accelerator, by line; on the
+        processor alone those that would.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> model = torch.nn.Linear(4, 3)
+            >>> with shapetrace.trace(model) as t:
+            ...     for _ in range(2):
+            ...         loss = model(torch.ones(2, 4)).sum().item()
+            >>> [(one.name, one.calls, one.certain) for one in t.synchronizations()]
+            [('item', 2, False)]
+        """
+        from shapetrace.costs import synchronizations
+
+        return synchronizations(self.recording)
+
+    def memory(self) -> Memory:
+        """Bytes by kind when a step holds most, and by module: parameters, buffers,
+        gradients, optimizer's state, activations, and gradients on their way.
+
+        Raises:
+            UsageError: without `trace(memory=True)`.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> model = torch.nn.Linear(4, 3)
+            >>> with shapetrace.trace(model, memory=True) as t:
+            ...     model(torch.ones(2, 4)).sum().backward()
+            >>> t.memory().parameters, t.memory().modules[0].gradients
+            (60, 60)
+        """
+        from shapetrace.costs import memory
+
+        return memory(self.recording)
+
+    def memory_for(self, batch_size: int, *others: Trace) -> MemoryEstimate:
+        """What a step with a batch of another size will hold at most, in bytes.
+
+        Args:
+            batch_size: the first dimension of the model's input.
+            others: traces of the same step with other batch sizes: they make the
+                estimate more certain.
+
+        Raises:
+            UsageError: without `trace(memory=True)`.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> model = torch.nn.Linear(4, 3)
+            >>> with shapetrace.trace(model, memory=True) as t:
+            ...     model(torch.ones(2, 4)).sum().backward()
+            >>> t.memory_for(64).fits(1e6)
+            True
+        """
+        from shapetrace.costs import memory_for
+
+        recordings = [self.recording, *(other.recording for other in others)]
+        return memory_for(batch_size, recordings)
+
+    def checkpoint_candidates(self) -> tuple[CheckpointCandidate, ...]:
+        """The modules to run under `torch.utils.checkpoint`, the best bargain first:
+        bytes less at the peak against the time to run their forward again.
+
+        Raises:
+            UsageError: without `trace(memory=True)`.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> block = lambda: torch.nn.Sequential(
+            ...     torch.nn.Linear(64, 64), torch.nn.Sigmoid(), torch.nn.Linear(64, 64)
+            ... )
+            >>> model = torch.nn.Sequential(block(), block(), block())
+            >>> with shapetrace.trace(model, memory=True) as t:
+            ...     model(torch.ones(256, 64)).sum().backward()
+            >>> {one.freed_bytes for one in t.checkpoint_candidates()}
+            {65536}
+        """
+        from shapetrace.costs import checkpoint_candidates
+
+        return checkpoint_candidates(self.recording, self.costs)
+
     def plot(self, kind: PlotKind = "time", ax: Axes | None = None) -> Axes:
         """Draw with matplotlib: `pip install shapetrace[plot]`.
 
         Args:
-            kind: "time" by module, "memory" over time (needs `trace(memory=True)`),
-                "roofline": which modules memory bounds, and which arithmetic.
+            kind: "time" by module, forward and backward (needs `trace(backward=True)`);
+                "steps" by phase; "memory" by kind over time (needs
+                `trace(memory=True)`); "roofline": which modules memory bounds, and
+                which arithmetic.
             ax: the matplotlib Axes to draw on; None: new ones.
 
         Raises:

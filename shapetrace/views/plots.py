@@ -1,12 +1,15 @@
-"""Plots with matplotlib: time by module, live memory over time, roofline."""
+"""Plots with matplotlib: steps by phase, time by module, memory by kind, roofline.
+
+The colours are Tol's bright and vibrant ones, told apart with any colour vision.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shapetrace.costs import CallCost, Costs
+from shapetrace.costs import Costs, memory, steps
 from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
 from shapetrace.views import words
@@ -16,7 +19,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_BARS = 20
-_BLUE, _ORANGE, _GREY = "#4477aa", "#ee7733", "#999999"
+_MOST_LABELS = 4
+_SIZE = (6.0, 4.0)
+_BLUE, _ORANGE, _GREY, _DARK = "#0077bb", "#ee7733", "#bbbbbb", "#555555"
+_TEAL, _RED, _MAGENTA, _CYAN = "#009988", "#cc3311", "#aa3377", "#33bbee"
+_PHASES = {
+    "data": _CYAN,
+    "forward": _BLUE,
+    "loss": _MAGENTA,
+    "backward": _ORANGE,
+    "optimizer": _TEAL,
+    "rest": _GREY,
+}
+_KINDS = {
+    "parameters": _GREY,
+    "optimizer": _TEAL,
+    "gradients": _MAGENTA,
+    "activations": _BLUE,
+    "backward": _ORANGE,
+}
+_MARKS = "osD^vPX*<>"
+_TYPES = (_BLUE, _ORANGE, _TEAL, _MAGENTA, _CYAN, _RED, _DARK)
 
 
 def plot(
@@ -26,6 +49,7 @@ def plot(
     or what is to be drawn is missing."""
     kinds: dict[str, Callable[[Recording, Costs, Any], None]] = {
         "time": _time,
+        "steps": _steps,
         "memory": _memory,
         "roofline": _roofline,
     }
@@ -34,8 +58,10 @@ def plot(
         raise UsageError(f"there is no plot {kind!r}: plot() takes one of {choices}")
     _check(rec, kind)
     if ax is None:
-        ax = _new_axes(kind, rec)
+        ax = _new_axes()
     kinds[kind](rec, costs, ax)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize="small")
     return ax
 
 
@@ -52,7 +78,7 @@ def _check(rec: Recording, kind: str) -> None:
         )
     if kind == "memory" and not rec.live:
         raise UsageError(
-            "plot('memory') needs the bytes of activations: record them with "
+            "plot('memory') needs the bytes that were held: record them with "
             "trace(model, memory=True)."
         )
     if kind == "roofline" and not rec.has_functions:
@@ -62,7 +88,7 @@ def _check(rec: Recording, kind: str) -> None:
         )
 
 
-def _new_axes(kind: str, rec: Recording) -> Axes:
+def _new_axes() -> Axes:
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -70,134 +96,257 @@ def _new_axes(kind: str, rec: Recording) -> Axes:
             "plot() draws with matplotlib, which is not installed: "
             "pip install shapetrace[plot]"
         ) from error
-    bars = min(_MOST_BARS, len({call.name for call in rec.calls}))
-    height = max(2.0, 0.9 + 0.27 * bars) if kind == "time" else 4.5
-    _, ax = pyplot.subplots(figsize=(8, height), layout="constrained")
+    _, ax = pyplot.subplots(figsize=_SIZE, layout="constrained")
     return ax
 
 
-def _label(call: ModuleCall, limit: int = 34) -> str:
-    return shorten(call.name or f"({call.type})", limit)
+def _label(call: ModuleCall, limit: int = 26) -> str:
+    return _end(call.name, limit) if call.name else f"({shorten(call.type, limit)})"
+
+
+def _end(name: str, limit: int) -> str:
+    """The end of a name tells modules apart."""
+    return name if len(name) <= limit else f"…{name[1 - limit:]}"
+
+
+def _legend(ax: Axes, columns: int) -> None:
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=columns,
+        frameon=False,
+        fontsize="small",
+        handlelength=1.0,
+        columnspacing=1.2,
+    )
+
+
+# -- time ----------------------------------------------------------------------------
 
 
 def _time(rec: Recording, costs: Costs, ax: Axes) -> None:
-    """The slowest modules by their own time, without the tracer's."""
-    own: dict[str, float] = {}
+    """The slowest modules by their own time, forward and backward."""
+    forward: dict[str, float] = {}
+    backward: dict[str, float] = {}
     labels: dict[str, str] = {}
-    corrected = costs.corrected_ns is not None
     for call in rec.calls:
         cost = costs.calls[call.index].corrected_self_ns
-        time = call.self_ns if cost is None else cost
-        own[call.name] = own.get(call.name, 0.0) + time / 1e6
-        label = f"{_label(call)}  {call.type}" if call.name else _label(call)
+        known = costs.settled and cost is not None
+        time = cost if known and cost is not None else call.self_ns
+        forward[call.name] = forward.get(call.name, 0.0) + time / 1e6
+        label = f"{_label(call)} {call.type}" if call.name else _label(call)
         labels.setdefault(call.name, label)
+        back = (call.backward_ns or 0) / 1e6
+        backward[call.name] = backward.get(call.name, 0.0) + back
+        if call.parent is not None:
+            backward[rec.calls[call.parent].name] -= back
+    own = {name: forward[name] + max(0.0, backward[name]) for name in forward}
     slowest = sorted(own, key=lambda name: -own[name])
     shown, rest = slowest[:_MOST_BARS], slowest[_MOST_BARS:]
-    whole = sum(own.values()) or 1.0
-    widths = [own[name] for name in shown]
-    ax.barh([labels[name] for name in shown], widths, color=_BLUE)
+    bars = [(labels[n], forward[n], max(0.0, backward[n])) for n in shown]
+    rows = range(len(bars))
+    ax.barh(rows, [one[1] for one in bars], color=_BLUE, label="forward")
+    if any(one[2] for one in bars):
+        starts = [one[1] for one in bars]
+        ax.barh(rows, [one[2] for one in bars], left=starts, color=_ORANGE,
+                label="backward")  # fmt: skip
+    size = 8.0 if len(bars) <= 14 else 6.5
+    ax.set_yticks(rows, [one[0] for one in bars])
     ax.invert_yaxis()
-    for at, name in enumerate(shown):
-        ax.annotate(
-            f"{own[name] / whole:.1%}",
-            (own[name], at),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize="small",
-        )
-    ax.margins(x=0.12)
-    ax.set_xlabel("own time, ms" + (", without the tracer's" if corrected else ""))
-    title = f"{whole:,.1f} ms in {len(own)} modules"
+    whole = sum(own.values()) or 1.0
+    for at, (_, there, back) in enumerate(bars):
+        share = f" {(there + back) / whole:.1%}"
+        ax.text(there + back, at, share, va="center", fontsize=size)
+    ax.margins(x=0.14, y=0.01)
+    corrected = ", without the tracer's" if costs.settled else ""
+    said = f"own time, ms{corrected}"
     if rest:
-        title += f"; {len(rest)} more take {sum(own[n] for n in rest) / whole:.1%}"
-    ax.set_title(title, fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
+        left = sum(own[name] for name in rest) / whole
+        said += f"; {words.plural(len(rest), 'more module')}: {left:.1%}"
+    ax.set_xlabel(said, fontsize="small")
+    _legend(ax, 2)
+    ax.tick_params("y", labelsize=size, length=0)
+    ax.yaxis.set_tick_params(labelsize=size)
+
+
+def _steps(rec: Recording, costs: Costs, ax: Axes) -> None:
+    """A bar for each step, by phase."""
+    found = steps(rec)
+    if not len(found):
+        raise UsageError("plot('steps'): no step was recorded in this trace.")
+    shown = found.steps[:_MOST_BARS]
+    rows = range(len(shown))
+    left = [0.0] * len(shown)
+    for phase, colour in _PHASES.items():
+        times = [step.phases.get(phase, 0) / 1e6 for step in shown]
+        if phase not in shown[0].phases:
+            continue
+        ax.barh(rows, times, left=left, color=colour, label=phase, height=0.8)
+        left = [a + b for a, b in zip(left, times, strict=True)]
+    ax.set_yticks(rows, [f"step {step.index + 1}" for step in shown])
+    ax.invert_yaxis()
+    if len(shown) < 3:
+        ax.set_ylim(2.0, -1.0)  # one bar does not fill the picture
+    more = len(found) - len(shown)
+    ax.set_xlabel("ms" + (f"; {more} more steps" if more else ""), fontsize="small")
+    _legend(ax, 6)
+
+
+# -- memory --------------------------------------------------------------------------
 
 
 def _memory(rec: Recording, costs: Costs, ax: Axes) -> None:
-    """Bytes of live activations over time, and the call at the peak."""
-    times = [sample.time_ns / 1e6 for sample in rec.live]
-    sizes = [sample.activations for sample in rec.live]
-    ax.step([0.0, *times], [0, *sizes], where="post", color=_BLUE)
-    ax.fill_between([0.0, *times], [0, *sizes], step="post", color=_BLUE, alpha=0.2)
-    at = max(range(len(sizes)), key=sizes.__getitem__)
-    call = rec.live[at].call
+    """What is held over time by kind, and the call where it is most."""
+    held = memory(rec)
+    times = [one.time_ns / 1e6 for one in rec.live]
+    fixed = held.parameters + held.buffers
+    layers = {"parameters": [fixed] * len(times)}
+    for kind in list(_KINDS)[1:]:
+        layers[kind] = [getattr(one, kind) for one in rec.live]
+    drawn = {kind: sizes for kind, sizes in layers.items() if any(sizes)}
+    edges = [*times, max(rec.duration_ns / 1e6, times[-1])]
+    base = [0] * len(edges)
+    for kind, sizes in drawn.items():
+        top = [a + b for a, b in zip(base, [*sizes, sizes[-1]], strict=True)]
+        name = "on its way back" if kind == "backward" else kind
+        ax.fill_between(edges, base, top, step="post", color=_KINDS[kind], label=name,
+                        linewidth=0)  # fmt: skip
+        base = top
+    most = max(range(len(times)), key=base.__getitem__)
+    call = rec.live[most].call
     where = "between modules" if call is None else f"in {_label(rec.calls[call])}"
-    ax.plot([times[at]], [sizes[at]], "o", color=_ORANGE)
-    late = times[at] > (times[-1] + times[0]) / 2
-    ax.annotate(
-        f"peak {words.scaled(sizes[at], 'B')} {where}",
-        (times[at], sizes[at]),
-        xytext=(-8 if late else 8, 4),
-        textcoords="offset points",
-        ha="right" if late else "left",
-    )
-    ax.margins(y=0.15)
+    ax.plot([times[most]], [base[most]], "v", color="black", clip_on=False)
+    said = f"▼ most: {words.scaled(base[most], 'B')}, {where}"
+    ax.set_xlabel(f"ms        {said}", fontsize="small")
+    ax.margins(x=0.01, y=0.06)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(lambda value, _: words.scaled(value, "B"))
-    ax.set_xlabel("ms")
-    ax.set_ylabel("live activations")
-    ax.spines[["top", "right"]].set_visible(False)
+    _legend(ax, 3 if len(drawn) > 3 else len(drawn))
+
+
+# -- roofline ------------------------------------------------------------------------
+
+
+class _Point(NamedTuple):
+    call: ModuleCall
+    operations: int
+    moved: int
+    time_ns: int
+    #: whether torch counts its FLOPs; else each element is one operation
+    counted: bool
+
+    @property
+    def x(self) -> float:
+        return self.operations / self.moved
+
+    @property
+    def y(self) -> float:
+        return self.operations / self.time_ns * 1e9
 
 
 def _roofline(rec: Recording, costs: Costs, ax: Axes) -> None:
-    """Innermost modules: FLOPs a byte against FLOP/s. The roof is the best that this
-    trace reached itself, since what the machine could reach is not known."""
+    """Innermost modules: operations a byte against operations a second. The roof is
+    the best that this trace reached itself, since what the machine could reach is not
+    known."""
     parents = {call.parent for call in rec.calls}
     inner = [call for call in rec.calls if call.index not in parents]
-    timed = [(call, costs.calls[call.index]) for call in inner]
-    points = [(call, cost) for call, cost in timed if cost.flops and cost.time_ns]
+    groups: dict[str, list[ModuleCall]] = {}
+    for call in inner:
+        groups.setdefault(call.name, []).append(call)
+    found = [_point(calls, costs) for calls in groups.values()]
+    points = [point for point in found if point is not None]
     if not points:
         raise UsageError(
-            "plot('roofline'): no module of this trace has FLOPs that torch counts "
-            "(matrix products and convolutions)."
+            "plot('roofline'): no module of this trace computes anything that takes "
+            "time and moves bytes."
         )
-    points.sort(key=lambda point: point[0].type)
-    for at, (kind, group) in enumerate(groupby(points, key=lambda p: p[0].type)):
-        found = [cost for _, cost in group]
-        ax.scatter(
-            [_known(cost.intensity) for cost in found],
-            [_known(cost.flops_per_second) for cost in found],
-            s=18,
-            alpha=0.7,
-            color=f"C{at % 10}",
-            label=kind,
-        )
-    moved = max(cost.bytes_per_second or 0.0 for _, cost in timed)
-    _roof([cost for _, cost in points], moved, ax)
-    longest = sorted(points, key=lambda point: -point[1].time_ns)[:3]
-    for call, cost in longest:
-        ax.annotate(
-            _label(call, 24),
-            (_known(cost.intensity), _known(cost.flops_per_second)),
-            xytext=(0, -11),
-            textcoords="offset points",
-            ha="center",
-            fontsize="x-small",
-        )
-    ax.set(xscale="log", yscale="log")
-    ax.set_xlabel("FLOPs a byte moved")
-    ax.set_ylabel("FLOP/s")
-    ax.yaxis.set_major_formatter(lambda value, _: words.scaled(value, ""))
-    ax.legend(frameon=False, fontsize="small", loc="lower right")
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _roof(found: list[CallCost], moved: float, ax: Axes) -> None:
-    """Left of the ridge memory bounds a module, right of it arithmetic."""
-    best = max(_known(cost.flops_per_second) for cost in found)
+    best = max(point.y for point in points)
+    moved = max(point.y / point.x for point in points)
     ridge = best / moved
-    left = min(_known(cost.intensity) for cost in found) / 2
-    right = max(ridge, *(_known(cost.intensity) for cost in found)) * 2
+    left = min(ridge, *(point.x for point in points)) / 2
+    right = max(ridge, *(point.x for point in points)) * 2
     ax.plot([left, ridge, right], [left * moved, best, best], color=_GREY, zorder=0)
-    ax.set_title(
-        f"Best of this trace: {words.scaled(best, 'FLOP/s')},"
-        f" {words.scaled(moved, 'B/s')}",
-        fontsize="medium",
+    by_type: dict[str, list[_Point]] = {}
+    for point in points:
+        by_type.setdefault(point.call.type, []).append(point)
+    order = sorted(by_type, key=lambda one: -sum(p.time_ns for p in by_type[one]))
+    for at, kind in enumerate(order[: len(_MARKS)]):
+        _dots(by_type[kind], kind, _TYPES[at % len(_TYPES)], _MARKS[at], ax)
+    ax.set(xscale="log", yscale="log")
+    _name(sorted(points, key=lambda point: -point.time_ns), ax)
+    ax.set_xlabel(
+        f"operations a byte moved (hollow: one an element)\nroof: the best of this "
+        f"trace, {words.scaled(best, 'FLOP/s')} and {words.scaled(moved, 'B/s')}",
+        fontsize="small",
+    )
+    ax.set_ylabel("operations a second", fontsize="small")
+    ax.yaxis.set_major_formatter(lambda value, _: words.scaled(value, ""))
+    _legend(ax, 4)
+
+
+def _dots(points: list[_Point], kind: str, colour: str, mark: str, ax: Axes) -> None:
+    counted = points[0].counted
+    ax.scatter(
+        [point.x for point in points],
+        [point.y for point in points],
+        s=22,
+        marker=mark,
+        facecolors=colour if counted else "none",
+        edgecolors=colour,
+        linewidths=1.0,
+        label=shorten(kind, 18),
     )
 
 
-def _known(value: float | None) -> float:
-    assert value is not None  # of calls with FLOPs and a time
-    return value
+def _point(calls: Sequence[ModuleCall], costs: Costs) -> _Point | None:
+    """One module, over all its calls."""
+    spent = [costs.calls[call.index] for call in calls]
+    moved = sum(cost.moved_bytes or 0 for cost in spent)
+    time = sum(cost.time_ns for cost in spent)
+    flops = sum(cost.flops or 0 for cost in spent)
+    elements = sum(math.prod(ref.shape) for call in calls for ref in call.outputs or ())
+    if not moved or not time or not (flops or elements):
+        return None
+    return _Point(calls[0], flops or elements, moved, time, bool(flops))
+
+
+def _name(points: Sequence[_Point], ax: Axes) -> None:
+    """Names of the longest ones, where they hide no other name."""
+    figure: Any = ax.get_figure()
+    figure.canvas.draw()
+    frame = ax.get_window_extent()
+    places = ax.transData.transform([(point.x, point.y) for point in points])
+    dots = [(x, y) for x, y in places]
+    taken: list[Any] = []
+    for point in points:
+        if len(taken) == _MOST_LABELS:
+            return
+        for x, y, side in _PLACES:
+            label = ax.annotate(
+                _label(point.call, 20),
+                (point.x, point.y),
+                xytext=(x, y),
+                textcoords="offset points",
+                ha=side,
+                fontsize="x-small",
+            )
+            box = label.get_window_extent()
+            inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
+            hidden = any(box.padded(2).contains(*dot) for dot in dots)
+            if inside and not hidden and not any(map(box.overlaps, taken)):
+                taken.append(box)
+                break
+            label.remove()
+
+
+#: where a name may stand beside its point
+_PLACES = (
+    (6, -3, "left"),
+    (-6, -3, "right"),
+    (0, -13, "center"),
+    (0, 7, "center"),
+    (6, -16, "left"),
+    (-6, -16, "right"),
+    (10, 14, "left"),
+    (-10, 14, "right"),
+)

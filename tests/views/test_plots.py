@@ -30,30 +30,92 @@ def traced(**options):
     return t
 
 
+def names(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
 def test_the_slowest_module_is_the_first_bar():
-    t = traced()
+    t = traced(backward=True)
     ax = t.plot()
-    labels = [label.get_text() for label in ax.get_yticklabels()]
-    widths = [bar.get_width() for bar in ax.patches]
-    own = {call.index: call.corrected_self_ns for call in t.costs.calls}
-    slowest = t.calls[max(own, key=own.get)]
-    assert labels[0].startswith(slowest.name or "(Sequential)")
-    assert widths == sorted(widths, reverse=True)
+    forward, backward = ax.containers
+    ends = [bar.get_x() + bar.get_width() for bar in backward]
+    assert ends == sorted(ends, reverse=True)
+    whole = sum(call.backward_ns for call in t.calls if call.parent is None)
+    assert sum(bar.get_width() for bar in backward) == pytest.approx(whole / 1e6)
+    own = sum(bar.get_width() for bar in forward)
+    times = [
+        cost.corrected_self_ns if t.costs.settled else call.self_ns
+        for call, cost in zip(t.calls, t.costs.calls, strict=True)
+    ]
+    assert own == pytest.approx(sum(times) / 1e6)
+    assert len(names(ax)) == 4
 
 
-def test_the_memory_plot_marks_the_peak():
+def test_many_modules_are_the_slowest_twenty_and_the_rest_in_words():
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(40)))
+    with shapetrace.trace(model) as t:
+        model(torch.randn(2, 4))
+    ax = t.plot()
+    assert len(ax.containers[0]) == 20
+    assert "21 more modules" in ax.get_xlabel()
+
+
+def test_a_step_is_a_bar_of_its_phases():
+    ax = traced().plot("steps")
+    labels = [bars.get_label() for bars in ax.containers]
+    assert labels == ["forward", "loss", "backward", "rest"]
+    assert names(ax) == ["step 1"]
+
+
+def test_the_memory_plot_stacks_kinds_and_names_the_most():
     t = traced(memory=True)
     ax = t.plot("memory")
-    peak = max(sample.activations for sample in t.recording.live)
-    assert ax.lines[1].get_ydata()[0] == peak
-    assert ax.texts[0].get_text().startswith("peak ")
+    parameters = 4 * (32 * 64 + 64 + 64 * 8 + 8)
+    most = parameters + max(sample.total for sample in t.recording.live)
+    assert ax.lines[0].get_ydata()[0] == most
+    drawn = [area.get_label() for area in ax.collections]
+    assert drawn[0] == "parameters" and "activations" in drawn
+    assert "most: " in ax.get_xlabel()
 
 
-def test_the_roofline_has_one_point_a_layer_with_flops():
+def test_the_roofline_has_a_point_for_each_layer_under_its_roof():
     ax = traced().plot("roofline")
     points = [xy for dots in ax.collections for xy in dots.get_offsets()]
-    assert len(points) == 2
+    assert len(points) == 3  # the sigmoid too, with one operation an element
     assert ax.get_xscale() == ax.get_yscale() == "log"
+    (left, ridge, right), (low, best, flat) = ax.lines[0].get_data()
+    assert left < ridge < right and low < best == flat
+    for x, y in points:
+        assert y <= min(best, x * best / ridge) * 1.0001
+
+
+def shown_ticks(axis):
+    low, high = sorted(axis.get_view_interval())
+    ticks = axis.get_major_ticks()
+    return [tick.label1 for tick in ticks if low <= tick.get_loc() <= high]
+
+
+@pytest.mark.parametrize("kind", ["time", "steps", "memory", "roofline"])
+def test_no_text_lies_on_another_at_six_by_four_inches(kind):
+    blocks = [
+        nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        for _ in range(8)
+    ]
+    model = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(8 * 36, 10))
+    with shapetrace.trace(model, memory=True, backward=True, checks=False) as t:
+        model(torch.randn(2, 8, 6, 6)).sum().backward()
+    ax = t.plot(kind)
+    figure = ax.get_figure()
+    figure.canvas.draw()
+    assert tuple(figure.get_size_inches()) == (6.0, 4.0)
+    texts = [*ax.texts, *shown_ticks(ax.xaxis), *shown_ticks(ax.yaxis)]
+    texts += [ax.xaxis.label, ax.yaxis.label, *ax.get_legend().get_texts()]
+    boxes = [text.get_window_extent() for text in texts if text.get_text().strip()]
+    frame = figure.bbox
+    inside = [box for box in boxes if frame.x0 <= box.x0 and box.y0 >= frame.y0 - 1]
+    assert len(inside) == len(boxes)
+    for at, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[at + 1 :])
 
 
 def test_it_draws_on_the_axes_it_is_given():
