@@ -21,7 +21,8 @@ from shapetrace.records import (
     TensorRef,
 )
 from shapetrace.signatures import argument_name
-from shapetrace.source.build_line import module_path, placed
+from shapetrace.source.build_line import placed
+from shapetrace.source.called import module_path
 from shapetrace.source.constructor import changed, constructor
 from shapetrace.source.line import Line, find, suffixed
 from shapetrace.source.tree import is_own

@@ -24,7 +24,7 @@ from shapetrace.records import (
     Step,
 )
 from shapetrace.signatures import predict
-from shapetrace.source.assignment import definition
+from shapetrace.source.build_line import placed
 from shapetrace.source.constructor import changed, constructor
 
 #: name -> size; "*name" -> the sizes of its dimensions
@@ -336,10 +336,11 @@ def _fixes(graph: Graph, tensor: int, dim: int, found: _Mismatch) -> tuple[Fix, 
     if built is None:
         return ()
     name = info.name.rpartition(".")[2]
-    line = f"self.{name} = {built}" if name and not name.isdigit() else built
+    line, where = placed(graph.rec, info, built)
+    if where is None:
+        line = f"self.{name} = {built}" if name and not name.isdigit() else built
     direct = len(trail.hops) == 1 and isinstance(end.call, FunctionCall)
     tried = direct and _gives(graph, end.call, info, note, dim, found.expected)
-    where = definition(graph.rec, info.name)
     return (Fix(line, "verified" if tried else "untried", where=where),)
 
 

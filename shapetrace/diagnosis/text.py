@@ -3,6 +3,7 @@ what failed and where, the two shapes, the way back, the culprits, the fixes."""
 
 from __future__ import annotations
 
+import linecache
 import textwrap
 from collections.abc import Sequence
 
@@ -210,5 +211,15 @@ def _fixes(fixes: Sequence[Fix]) -> list[str]:
             lines.append("To fix it, one of:" if len(fixes) > 1 else "To fix it:")
         note = fix.status + (f": {fix.detail}" if fix.detail else "")
         place = f" ({fix.where})" if fix.where is not None else ""
-        lines += _wrap(f"{fix.line}    # {note}{place}", "  ", 2)
+        lines += _wrap(f"{_changed(fix)}    # {note}{place}", "  ", 2)
     return lines
+
+
+def _changed(fix: Fix) -> str:
+    """Of a statement over several lines those that are new."""
+    if fix.where is None or "\n" not in fix.line:
+        return fix.line
+    last = fix.where.end_line or fix.where.line
+    numbers = range(fix.where.line, last + 1)
+    old = {linecache.getline(fix.where.file, n).strip() for n in numbers}
+    return " ".join(line for line in fix.line.split("\n") if line.strip() not in old)

@@ -21,7 +21,7 @@ _SKIPPED = ("device", "dtype", "self")
 
 
 @functools.lru_cache(maxsize=256)
-def _parameters(qualname: str) -> tuple[tuple[str, Any, bool], ...] | None:
+def parameters(qualname: str) -> tuple[tuple[str, Any, bool], ...] | None:
     """Name, default and whether it goes by position, of each argument of a class of
     torch's; None for the user's own classes, whose arguments are not attributes."""
     home, _, name = qualname.rpartition(".")
@@ -75,7 +75,7 @@ def constructor(info: ModuleInfo, **changes: Any) -> str | None:
     >>> constructor(info, in_features=400)
     'nn.Linear(400, 120, bias=False)'
     """
-    arguments = _parameters(info.qualname)
+    arguments = parameters(info.qualname)
     if arguments is None:
         return None
     own = {ref.path for ref in (*info.parameters, *info.buffers)}

@@ -1,11 +1,279 @@
-"""The arguments of the user's function around a place in the code."""
+"""What the names in the user's code stand for: the value that a name was given, in the
+function itself, by its caller, in the class or at the top of the file."""
 
 from __future__ import annotations
 
 import ast
-import linecache
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import CodeType
 
 from shapetrace.records import FunctionCall, Source
+from shapetrace.source.tree import Function, Home, Tree, function_at, neighbours, tree
+
+
+@dataclass(frozen=True, eq=False)
+class Expression:
+    """An expression, and what the names in it mean there. `repeated`: it stands in a
+    loop or comprehension. `known_as` are the names and attributes that it is kept
+    under, with the scopes in which it is."""
+
+    node: ast.expr
+    scope: Scope
+    repeated: bool = False
+    known_as: tuple[tuple[Scope, str], ...] = ()
+
+    @property
+    def code(self) -> str:
+        return self.scope.tree.text(self.node)
+
+    @property
+    def source(self) -> Source:
+        return self.scope.tree.place(self.node)
+
+    def at(self, node: ast.expr) -> Expression:
+        """A part of the expression."""
+        return Expression(node, self.scope, self.repeated)
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """The names of one function's body, or of a file. `given` are the arguments that
+    its caller passed; `owner` the module whose method it is."""
+
+    tree: Tree
+    home: Home
+    given: Mapping[str, Expression] = field(default_factory=dict, repr=False)
+    owner: str | None = None
+
+    def parameters(self) -> list[ast.arg]:
+        """The parameters of the function, `self` included."""
+        if isinstance(self.home, ast.Module):
+            return []
+        args = self.home.args
+        return [*args.posonlyargs, *args.args, *args.kwonlyargs]
+
+    def default(self, name: str) -> ast.expr | None:
+        """The default of a parameter."""
+        if isinstance(self.home, ast.Module):
+            return None
+        args = self.home.args
+        plain = [*args.posonlyargs, *args.args]
+        with_default = plain[len(plain) - len(args.defaults) :]
+        pairs = [
+            *zip(with_default, args.defaults, strict=True),
+            *zip(args.kwonlyargs, args.kw_defaults, strict=True),
+        ]
+        return next((value for arg, value in pairs if arg.arg == name), None)
+
+    def top(self) -> Scope:
+        """The scope of the file."""
+        return Scope(self.tree, self.tree.module)
+
+    def outer(self) -> Scope | None:
+        """Where a name is looked up that this scope does not have."""
+        if isinstance(self.home, ast.Module):
+            return None
+        home = self.tree.home(self.home)
+        return Scope(self.tree, home, owner=self.owner)
+
+    def self_name(self) -> str:
+        """What a method calls its module: `self`; "" in a plain function."""
+        inside = self.tree.parents.get(self.home)
+        names = self.parameters()
+        return names[0].arg if isinstance(inside, ast.ClassDef) and names else ""
+
+    def class_node(self) -> ast.ClassDef | None:
+        inside = self.tree.parents.get(self.home)
+        return inside if isinstance(inside, ast.ClassDef) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One way in which a name gets its value. `item` is its place where the value is
+    unpacked, counted from the end (negative) behind a star."""
+
+    value: ast.expr
+    item: int | None = None
+    repeated: bool = False
+    #: the value is what a loop runs over, or what `+=` adds
+    partial: bool = False
+
+
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
+
+
+def nodes(home: Home) -> Iterator[tuple[ast.AST, bool]]:
+    """Everything in a function's body, in the order of the file, without the bodies of
+    the functions and classes in it; with each whether it stands in a loop."""
+
+    def inside(node: ast.AST, repeated: bool) -> Iterator[tuple[ast.AST, bool]]:
+        yield node, repeated
+        if isinstance(node, Function | ast.ClassDef):
+            return
+        again = repeated or isinstance(node, _LOOPS + _COMPREHENSIONS)
+        for child in ast.iter_child_nodes(node):
+            yield from inside(child, again)
+
+    body = home.body
+    for statement in [body] if isinstance(body, ast.expr) else body:
+        yield from inside(statement, False)
+
+
+def bound(scope: Scope, name: str) -> list[Bound]:
+    """All that a name, or an attribute written `self.heads`, is assigned in a scope."""
+    found = []
+    for node, repeated in nodes(scope.home):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                found += _of_target(target, node.value, name, repeated)
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value:
+            found += _of_target(node.target, node.value, name, repeated)
+        elif isinstance(node, ast.AugAssign):
+            if _spelled(node.target) == name:
+                found.append(Bound(node.value, None, repeated, True))
+        elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+            for one in _of_target(node.target, node.iter, name, True):
+                found.append(Bound(one.value, one.item, True, True))
+        elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+            if _of_target(node.optional_vars, node.context_expr, name, repeated):
+                found.append(Bound(node.context_expr, None, repeated, True))
+    return found
+
+
+def _of_target(
+    target: ast.expr, value: ast.expr, name: str, repeated: bool
+) -> list[Bound]:
+    if isinstance(target, ast.Tuple | ast.List):
+        starred = [isinstance(each, ast.Starred) for each in target.elts]
+        found = []
+        for at, each in enumerate(target.elts):
+            if _spelled(each) != name:
+                continue
+            if isinstance(value, ast.Tuple | ast.List) and not any(starred):
+                if len(value.elts) == len(target.elts):
+                    found.append(Bound(value.elts[at], None, repeated))
+                    continue
+            behind = any(starred[:at])
+            found.append(
+                Bound(value, at - len(target.elts) if behind else at, repeated)
+            )
+        return found
+    return [Bound(value, None, repeated)] if _spelled(target) == name else []
+
+
+def _spelled(node: ast.expr) -> str:
+    """`self.heads`, `n`; "" for what is neither a name nor an attribute of names."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        inner = _spelled(node.value)
+        return f"{inner}.{node.attr}" if inner else ""
+    return ""
+
+
+def bind(
+    tree: Tree, home: Function, call: Expression, owner: str | None = None
+) -> Scope:
+    """The scope of a function's body when it is called by an expression."""
+    assert isinstance(call.node, ast.Call)
+    empty = Scope(tree, home, owner=owner)
+    names = [arg.arg for arg in empty.parameters()]
+    if empty.self_name() and not _is_static(home):
+        names = names[1:]
+    given: dict[str, Expression] = {}
+    values = call.node.args
+    stars = [n for n, value in enumerate(values) if isinstance(value, ast.Starred)]
+    for name, value in zip(names, values[: min(stars, default=None)], strict=False):
+        given[name] = call.at(value)
+    for pair in call.node.keywords:
+        if pair.arg is not None:
+            given[pair.arg] = call.at(pair.value)
+    return Scope(tree, home, given, owner)
+
+
+def from_only_call(scope: Scope, name: str) -> Expression | None:
+    """What a function's one call in the user's file gives for a parameter."""
+    home = scope.home
+    if not isinstance(home, ast.FunctionDef) or scope.self_name():
+        return None
+    calls = [
+        (each, node)
+        for each in neighbours(scope.tree.file)
+        for node in ast.walk(each.module)
+        if isinstance(node, ast.Call) and last_name(node.func) == home.name
+    ]
+    if len(calls) != 1:
+        return None
+    found, node = calls[0]
+    around = Expression(node, Scope(found, found.home(node)))
+    return bind(scope.tree, home, around).given.get(name)
+
+
+def _is_static(home: Function) -> bool:
+    decorators = getattr(home, "decorator_list", [])
+    return any(_spelled(each) == "staticmethod" for each in decorators)
+
+
+def last_name(node: ast.expr) -> str:
+    """`Linear` of `torch.nn.Linear`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def function_of(scope: Scope, called: ast.expr) -> tuple[Tree, Function] | None:
+    """The definition of a function of the user's that an expression calls: of the
+    file, of the class (`self.make_layer`), or imported from another of their files."""
+    if isinstance(called, ast.Attribute):
+        kind = scope.class_node()
+        if kind is None or _spelled(called.value) not in (scope.self_name(), kind.name):
+            return None
+        found = _defined(kind.body, called.attr)
+        return None if found is None else (scope.tree, found)
+    if not isinstance(called, ast.Name):
+        return None
+    for each in neighbours(scope.tree.file):
+        for node in ast.walk(each.module):
+            if isinstance(node, ast.FunctionDef) and node.name == called.id:
+                if not isinstance(each.parents.get(node), ast.ClassDef):
+                    return each, node
+    return _imported(scope.tree.file, called.id)
+
+
+def _defined(body: list[ast.stmt], name: str) -> ast.FunctionDef | None:
+    found = [
+        node for node in body if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    return found[-1] if found else None
+
+
+def _imported(file: str, name: str) -> tuple[Tree, Function] | None:
+    """A function of another file, as the running module of this file sees it."""
+    for module in list(sys.modules.values()):
+        names = getattr(module, "__dict__", {})
+        if names.get("__file__") == file:
+            code = getattr(names.get(name), "__code__", None)
+            if isinstance(code, CodeType):
+                return defined_at(
+                    Source(code.co_filename, code.co_firstlineno, code.co_qualname)
+                )
+    return None
+
+
+def defined_at(source: Source) -> tuple[Tree, Function] | None:
+    """The function whose definition, with its decorators, begins at a line."""
+    found = tree(source.file)
+    if found is None:
+        return None
+    for node in ast.walk(found.module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if first == source.line:
+                return found, node
+    return None
 
 
 def arguments(made: FunctionCall) -> list[str]:
@@ -15,15 +283,7 @@ def arguments(made: FunctionCall) -> list[str]:
 
 def arguments_at(source: Source | None) -> list[str]:
     """The same for a place in the user's code."""
-    if source is None:
+    found = function_at(source)
+    if found is None:
         return []
-    try:
-        tree = ast.parse("".join(linecache.getlines(source.file)))
-    except SyntaxError:  # a notebook's cell with magic commands
-        return []
-    found: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            if node.lineno <= source.line <= (node.end_lineno or node.lineno):
-                found = [arg.arg for arg in node.args.args if arg.arg != "self"]
-    return found
+    return [arg.arg for arg in Scope(*found).parameters() if arg.arg != "self"]

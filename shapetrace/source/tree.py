@@ -79,7 +79,7 @@ class Tree:
         raw[0] = raw[0][begin[1] :]
         return b"".join(raw).decode(errors="replace")
 
-    def place(self, node: ast.expr | ast.stmt) -> Source:
+    def place(self, node: ast.expr | ast.stmt | ast.arg) -> Source:
         """Where a node stands."""
         return Source(
             self.file,

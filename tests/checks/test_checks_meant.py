@@ -332,8 +332,17 @@ def test_the_mistake_beside_it_is_found(code, program):
         assert codes(program) == {code}
 
 
-def test_a_line_to_write_reaches_a_numbered_module_by_its_index(recwarn):
+def test_a_line_to_write_reaches_a_numbered_module_where_it_is_built(recwarn):
     model = nn.Sequential(nn.Sequential(nn.Linear(6, 5), nn.Softmax(dim=1)))
+    with shapetrace.trace(model) as t:
+        F.cross_entropy(model(X), CLASSES)
+    line = "model = nn.Sequential(nn.Sequential(nn.Linear(6, 5), nn.Identity()))"
+    assert t.findings[0].fixes[0].line == line
+
+
+def test_a_line_to_write_reaches_a_numbered_module_by_its_index(recwarn):
+    model = nn.Sequential()
+    getattr(model, "append")(nn.Sequential(nn.Linear(6, 5), nn.Softmax(dim=1)))
     with shapetrace.trace(model) as t:
         F.cross_entropy(model(X), CLASSES)
     assert t.findings[0].fixes[0].line.startswith("model[0][1] = nn.Identity()")

@@ -375,7 +375,7 @@ program(
 )
 program(
     "a layer in a Sequential",
-    "model[2] = nn.Linear(16, 3)",
+    "nn.ReLU(), nn.Linear(16, 3)]",
     "def build():\n    layers = [nn.Linear(4, 16), nn.ReLU(), nn.Linear(8, 3)]\n"
     "    return nn.Sequential(*layers)\n\n\n"
     + step("return model(torch.randn(2, 4)).sum()"),

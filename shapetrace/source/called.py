@@ -1,0 +1,68 @@
+"""What the user's script calls a module: `model.classifier[1]`, `agent.actor`."""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+import torch
+
+from shapetrace.records import ModuleInfo, Recording
+from shapetrace.source.frames import expression_of
+from shapetrace.source.scope import Expression, from_only_call
+
+_FORWARD = ("forward", "__call__")
+
+
+def root_name(rec: Recording, root: str = "") -> str | None:
+    """The expression by which the script calls a root: `model`, `self.net`; None where
+    no line shows it."""
+    found = root_expression(rec, root)
+    return found.code if found is not None else None
+
+
+def root_expression(rec: Recording, root: str) -> Expression | None:
+    """What stands for a root where it is called. Where a helper calls it by its
+    parameter, it is what the helper's only caller gives."""
+    for call in rec.calls:
+        if call.name != root or call.parent is not None:
+            continue
+        made = expression_of(rec, call)
+        if made is None or not isinstance(made.node, ast.Call):
+            continue
+        called = made.at(made.node.func)
+        if isinstance(called.node, ast.Attribute) and called.node.attr in _FORWARD:
+            called = called.at(called.node.value)
+        while isinstance(called.node, ast.Name):
+            given = from_only_call(called.scope, called.node.id)
+            if given is None or not isinstance(given.node, ast.Name | ast.Attribute):
+                break
+            called = given
+        if isinstance(called.node, ast.Name | ast.Attribute | ast.Subscript):
+            return called
+    return None
+
+
+def module_path(rec: Recording, name: str) -> str:
+    """`model.classifier[1]`, with the user's own name of the model if seen."""
+    root = next((r for r in rec.roots if r and f"{name}.".startswith(f"{r}.")), "")
+    text = root_name(rec, root) or root or "model"
+    inner = name[len(root) + 1 :] if root else name
+    above = root
+    for part in inner.split(".") if inner else ():
+        info = rec.modules.get(above)
+        if part.isdigit() and not _by_key(info):
+            text += f"[{part}]"
+        elif part.isidentifier():
+            text += f".{part}"
+        else:  # named by add_module() or a key: no attribute that can be written out
+            text += f'["{part}"]' if _by_key(info) else f'._modules["{part}"]'
+        above = f"{above}.{part}" if above else part
+    return text
+
+
+def _by_key(info: ModuleInfo | None) -> bool:
+    """Whether a module is an nn.ModuleDict: its entries have names, not numbers."""
+    home, _, name = info.qualname.rpartition(".") if info is not None else ("", "", "")
+    kind = getattr(sys.modules.get(home), name, None)
+    return isinstance(kind, type) and issubclass(kind, torch.nn.ModuleDict)

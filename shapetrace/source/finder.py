@@ -1,0 +1,390 @@
+"""Finds the calls in the user's code that built the modules of a recording."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from shapetrace.records import ModuleInfo, Recording
+from shapetrace.source.called import root_expression
+from shapetrace.source.construction import Construction
+from shapetrace.source.constructor import parameters
+from shapetrace.source.entries import CONTAINERS, Entry, entries, set_by_name
+from shapetrace.source.frames import own_scopes
+from shapetrace.source.integers import Stem, stem, value
+from shapetrace.source.scope import (
+    Expression,
+    Scope,
+    bind,
+    bound,
+    defined_at,
+    function_of,
+    last_name,
+    nodes,
+)
+from shapetrace.source.tree import is_own
+
+#: methods and functions that hand on the module that they are given
+_SAME = frozenset(
+    "to cuda cpu eval train half float double bfloat16 requires_grad_ apply compile "
+    "spectral_norm weight_norm orthogonal DataParallel DistributedDataParallel".split()
+)
+_DEEPEST = 12  # of names and helpers that stand for one another
+
+
+class Constructions:
+    """The constructor calls of a recording's modules, each looked up once."""
+
+    def __init__(self, rec: Recording) -> None:
+        self._rec = rec
+        self._known: dict[str, tuple[Expression, ...]] = {}
+        self._scopes: dict[str, list[Scope]] = {}
+        self._everywhere: list[Scope] | None = None
+
+    def of(self, name: str) -> Construction | None:
+        """The call that built module `name`; None where that is not sure, or not in
+        the user's own code."""
+        found = self.expressions(name)
+        places = {(one.scope.tree.file, id(one.node)) for one in found}
+        if len(places) != 1 or not isinstance(found[0].node, ast.Call):
+            return None
+        if not is_own(found[0].source):
+            return None
+        return Construction(self._rec.modules[name], found[0])
+
+    def built_by(self, made: Construction) -> tuple[str, ...]:
+        """All modules that the same call built, in a loop or by several instances."""
+        return tuple(
+            name
+            for name, info in self._rec.modules.items()
+            if info.type == made.info.type
+            and (other := self.of(name)) is not None
+            and other.call is made.call
+        )
+
+    def stem(self, made: Expression) -> Stem | None:
+        """What an integer in the user's code stems from; None where not sure."""
+        return stem(made, self.scopes)
+
+    # -- one module -----------------------------------------------------------------
+
+    def expressions(self, name: str) -> tuple[Expression, ...]:
+        """All calls that may have built a module."""
+        if name not in self._known:
+            self._known[name] = ()  # what asks for itself finds nothing
+            info = self._rec.modules.get(name)
+            if info is not None:
+                found = self._candidates(name)
+                fitting = [
+                    one
+                    for each in found
+                    for one in self._settled(each, 0)
+                    if self._fits(one, info)
+                ]
+                self._known[name] = tuple(fitting)
+        return self._known[name]
+
+    def _candidates(self, name: str) -> list[Expression]:
+        if name in self._rec.roots or not name:
+            return self._roots(name)
+        replaced = list(self._set_outside(name))
+        if replaced:
+            return replaced
+        owner, _, attribute = name.rpartition(".")
+        info = self._rec.modules.get(owner)
+        if info is None:
+            return []
+        found = self._in_class(owner, attribute) if info.inits else []
+        if not found and info.type in CONTAINERS:
+            for container in self.expressions(owner):
+                filled = entries(container, self._settle)
+                found += _chosen(filled, attribute)
+        return found
+
+    def scopes(self, name: str) -> list[Scope]:
+        """The scopes of the `__init__`s of a module's class and bases."""
+        if name in self._scopes:
+            return self._scopes[name]
+        self._scopes[name] = found = []
+        call: Expression | None = None
+        info = self._rec.modules.get(name)
+        made = self.expressions(name) if info is not None else ()
+        if len(made) == 1 and isinstance(made[0].node, ast.Call):
+            call = made[0]
+        for place in info.inits if info is not None else ():
+            defined = defined_at(place)
+            if defined is None:
+                break
+            tree, home = defined
+            plain = Scope(tree, home, owner=name)
+            found.append(plain if call is None else bind(tree, home, call, name))
+            call = _to_base(found[-1])
+        return found
+
+    def _in_class(self, owner: str, attribute: str) -> list[Expression]:
+        """What the class of the owner assigns to an attribute."""
+        for scope in self.scopes(owner):
+            found = []
+            for each in self._methods(scope):
+                name = each.self_name()
+                for one in bound(each, f"{name}.{attribute}"):
+                    if one.item is None and not one.partial:
+                        known = ((each, f"{name}.{attribute}"),)
+                        found.append(Expression(one.value, each, one.repeated, known))
+                for node, repeated in nodes(each.home):
+                    for key, made, _ in set_by_name(node, name):
+                        if key is not None and key.fullmatch(attribute):
+                            found.append(Expression(made, each, repeated))
+            base = _to_base(scope)
+            if not found and base is not None and attribute.isdigit():
+                found = _chosen(entries(base, self._settle), attribute)
+            if found:
+                return found
+        return []
+
+    def _methods(self, init: Scope) -> Iterator[Scope]:
+        """`__init__` and the methods that it calls on its own module."""
+        yield init
+        kind = init.class_node()
+        for node, repeated in nodes(init.home):
+            if not isinstance(node, ast.Call) or kind is None:
+                continue
+            if not isinstance(node.func, ast.Attribute):
+                continue
+            found = function_of(init, node.func)
+            if found is not None and found[1] is not init.home:
+                yield bind(*found, Expression(node, init, repeated), init.owner)
+
+    def _own_scopes(self) -> list[Scope]:
+        if self._everywhere is None:
+            self._everywhere = list(own_scopes(self._rec))
+        return self._everywhere
+
+    def _roots(self, name: str) -> list[Expression]:
+        """What the script assigns to the name by which it calls a root; where that is a
+        parameter, all that its files build of that class."""
+        found: list[Expression] = []
+        called = root_expression(self._rec, name)
+        if called is not None:
+            found = [one for one in self._settled(called, 0) if one.node != called.node]
+            found = found or self._of_object(called)
+            free = isinstance(called.node, ast.Name) and called.node.id in [
+                arg.arg for arg in called.scope.parameters()
+            ]
+            if found or not free:
+                return [one for one in found if self._children_fit(one, name)]
+        info = self._rec.modules[name]
+        for scope in self._own_scopes():
+            for node, repeated in nodes(scope.home):
+                if isinstance(node, ast.Call) and last_name(node.func) == info.type:
+                    made = Expression(node, scope, repeated)
+                    if info.inits or self._children_fit(made, name):
+                        found.append(made)
+        return found
+
+    def _of_object(self, called: Expression) -> list[Expression]:
+        """What the methods of an object that is no module assign to its attribute."""
+        node, kind = called.node, called.scope.class_node()
+        if kind is None or not isinstance(node, ast.Attribute):
+            return []
+        if ast.unparse(node.value) != called.scope.self_name():
+            return []
+        found = []
+        for method in kind.body:
+            if isinstance(method, ast.FunctionDef):
+                scope = Scope(called.scope.tree, method)
+                for one in bound(scope, f"{scope.self_name()}.{node.attr}"):
+                    if one.item is None and not one.partial:
+                        found.append(Expression(one.value, scope, one.repeated))
+        return found
+
+    def _children_fit(self, made: Expression, name: str) -> bool:
+        """Whether a container written there has the entries of a recorded one."""
+        if self._rec.modules[name].type not in CONTAINERS:
+            return True
+        inside = f"{name}." if name else ""
+        have = [
+            info.type
+            for path, info in self._rec.modules.items()
+            if path.startswith(inside) and path and "." not in path[len(inside) :]
+        ]
+        written = entries(made, self._settle)
+        if any(one.many for one in written):
+            return True
+        return len(written) == len(have) and all(
+            last_name(one.made.node.func) == kind
+            for one, kind in zip(written, have, strict=True)
+            if isinstance(one.made.node, ast.Call) and kind in CONTAINERS
+        )
+
+    def _set_outside(self, name: str) -> Iterator[Expression]:
+        """`model.fc = …` and `model.classifier[6] = …` after the model was built."""
+        root = next((r for r in self._rec.roots if r and name.startswith(r + ".")), "")
+        parts = name.removeprefix(f"{root}.").split(".") if root else name.split(".")
+        for scope in self._own_scopes():
+            own = scope.self_name()
+            for node, repeated in nodes(scope.home):
+                if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+                    continue
+                path = _path(node.targets[0])
+                if path[1:] == parts and path[0] != own:
+                    yield Expression(node.value, scope, repeated)
+                elif own and path[:1] == [own] and len(path) > 2:
+                    if parts[-len(path) + 1 :] == path[1:] and self._is_owner(
+                        scope, name, len(path) - 1
+                    ):
+                        yield Expression(node.value, scope, repeated)
+
+    def _is_owner(self, scope: Scope, name: str, depth: int) -> bool:
+        """Whether a method belongs to the module so many levels above another."""
+        owner = ".".join(name.split(".")[:-depth])
+        info, kind = self._rec.modules.get(owner), scope.class_node()
+        return info is not None and kind is not None and info.type == kind.name
+
+    # -- expressions ----------------------------------------------------------------
+
+    def _settle(self, made: Expression) -> list[Expression]:
+        return self._settled(made, 0)
+
+    def _settled(self, made: Expression, depth: int) -> list[Expression]:
+        """The calls and literals that an expression may stand for."""
+        node, scope = made.node, made.scope
+        if depth > _DEEPEST:
+            return []
+        inner: list[Expression] = []
+        if isinstance(node, ast.Name):
+            known = (*made.known_as, (scope, node.id))
+            given = scope.given.get(node.id)
+            for one in bound(scope, node.id):
+                if one.item is None and not one.partial:
+                    again = made.repeated or one.repeated
+                    inner.append(Expression(one.value, scope, again, known))
+            if not inner and given is not None:
+                inner = [given]
+            outer = scope.outer()
+            if not inner and outer is not None:
+                inner = [Expression(node, outer, made.repeated)]
+        elif isinstance(node, ast.IfExp):
+            inner = [made.at(node.body), made.at(node.orelse)]
+        elif isinstance(node, ast.BoolOp):
+            inner = [made.at(each) for each in node.values]
+        elif isinstance(node, ast.NamedExpr):
+            inner = [made.at(node.value)]
+        elif isinstance(node, ast.Attribute) and scope.owner is not None:
+            if isinstance(node.value, ast.Name) and node.value.id == scope.self_name():
+                inner = self._in_class(scope.owner, node.attr)
+        elif isinstance(node, ast.Call):
+            inner = self._called(made)
+            if not inner:
+                return [made]
+        else:
+            return [made]
+        return [found for one in inner for found in self._settled(one, depth + 1)]
+
+    def _called(self, made: Expression) -> list[Expression]:
+        """What a call of a helper of the user's returns, and what `.to(device)` and its
+        like hand on; nothing for the call of a class."""
+        node = made.node
+        assert isinstance(node, ast.Call)
+        if last_name(node.func) in _SAME:
+            if isinstance(node.func, ast.Attribute) and not node.args[1:]:
+                holder = ast.unparse(node.func.value)
+                if holder.rpartition(".")[2] not in (
+                    "nn",
+                    "torch",
+                    "utils",
+                    "parallel",
+                ):
+                    return [made.at(node.func.value)]
+            return [made.at(node.args[0])] if node.args else []
+        found = function_of(made.scope, node.func)
+        if found is None:
+            return []
+        inside = bind(*found, made, made.scope.owner)
+        return [
+            Expression(each.value, inside, made.repeated)
+            for each, _ in nodes(inside.home)
+            if isinstance(each, ast.Return) and each.value is not None
+        ]
+
+    def _fits(self, made: Expression, info: ModuleInfo) -> bool:
+        """Whether a call may have built a module: by the name of its class, and by the
+        numbers that are written out."""
+        if not isinstance(made.node, ast.Call):
+            return False
+        known = parameters(info.qualname)
+        if last_name(made.node.func) != info.type:
+            # another function of a library's builds a model; a layer of torch's has
+            # its own name, or one of the caller's for it: `norm(64)`
+            if known is not None and not _stands_for(made, info.type):
+                return False
+        if known is None:
+            return True
+        construction = Construction(info, made)
+        for name, _, _ in known:
+            given, is_now = construction.argument(name), info.attributes.get(name)
+            if given is not None and type(is_now) is int:
+                number = value(given, self.scopes)
+                if number is not None and number != is_now:
+                    return False
+        return True
+
+
+def _stands_for(made: Expression, kind: str) -> bool:
+    """Whether the name that is called may be the class: an argument, a variable."""
+    assert isinstance(made.node, ast.Call)
+    called, scope = made.node.func, made.scope
+    if not isinstance(called, ast.Name):
+        return isinstance(called, ast.Attribute) and called.attr.islower()
+    given = scope.given.get(called.id)
+    default = scope.default(called.id)
+    standing = [given.node] if given is not None else [default] if default else []
+    around: Scope | None = scope
+    while around is not None:
+        standing += [one.value for one in bound(around, called.id)]
+        around = around.outer()
+    return any(last_name(each) == kind for each in standing)
+
+
+def _to_base(scope: Scope) -> Expression | None:
+    """The call `super().__init__(…)` of an `__init__`."""
+    for node, repeated in nodes(scope.home):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr == "__init__":
+                return Expression(node, scope, repeated)
+    return None
+
+
+def _chosen(filled: list[Entry], key: str) -> list[Expression]:
+    """The entries that may have a key: the one of its number where all are counted."""
+    named = [one for one in filled if one.key is not None and one.key.fullmatch(key)]
+    if named:
+        return [_of_entry(one) for one in named]
+    counted = [one for one in filled if one.key is None]
+    if not key.isdigit():
+        return []
+    if any(one.many for one in counted[: int(key) + 1]):
+        first = next(n for n, one in enumerate(counted) if one.many)
+        if int(key) >= first:
+            return [_of_entry(one) for one in counted[first:]]
+    return [_of_entry(one) for one in counted[int(key) : int(key) + 1]]
+
+
+def _of_entry(one: Entry) -> Expression:
+    made = one.made
+    again = made.repeated or one.many
+    return Expression(made.node, made.scope, again, made.known_as)
+
+
+def _path(target: ast.expr) -> list[str]:
+    """`["model", "classifier", "6"]` of `model.classifier[6]`; [] for others."""
+    parts: list[str] = []
+    while isinstance(target, ast.Attribute | ast.Subscript):
+        if isinstance(target, ast.Attribute):
+            parts.insert(0, target.attr)
+        elif isinstance(target.slice, ast.Constant):
+            parts.insert(0, str(target.slice.value))
+        else:
+            return []
+        target = target.value
+    return [target.id, *parts] if isinstance(target, ast.Name) else []
