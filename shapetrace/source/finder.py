@@ -253,17 +253,14 @@ class Constructions:
             return []
         inner: list[Expression] = []
         if isinstance(node, ast.Name):
-            known = (*made.known_as, (scope, node.id))
-            given = scope.given.get(node.id)
-            for one in bound(scope, node.id):
+            holder = scope.holder(node.id) or scope
+            known = (*made.known_as, (holder, node.id))
+            for one in bound(holder, node.id):
                 if one.item is None and not one.partial:
                     again = made.repeated or one.repeated
-                    inner.append(Expression(one.value, scope, again, known))
-            if not inner and given is not None:
-                inner = [given]
-            outer = scope.outer()
-            if not inner and outer is not None:
-                inner = [Expression(node, outer, made.repeated)]
+                    inner.append(Expression(one.value, holder, again, known))
+            if not inner and node.id in holder.given:
+                inner = [holder.given[node.id]]
         elif isinstance(node, ast.IfExp):
             inner = [made.at(node.body), made.at(node.orelse)]
         elif isinstance(node, ast.BoolOp):
@@ -336,13 +333,10 @@ def _stands_for(made: Expression, kind: str) -> bool:
     called, scope = made.node.func, made.scope
     if not isinstance(called, ast.Name):
         return isinstance(called, ast.Attribute) and called.attr.islower()
-    given = scope.given.get(called.id)
-    default = scope.default(called.id)
+    holder = scope.holder(called.id) or scope
+    given, default = holder.given.get(called.id), holder.default(called.id)
     standing = [given.node] if given is not None else [default] if default else []
-    around: Scope | None = scope
-    while around is not None:
-        standing += [one.value for one in bound(around, called.id)]
-        around = around.outer()
+    standing += [one.value for one in bound(holder, called.id)]
     return any(last_name(each) == kind for each in standing)
 
 

@@ -114,6 +114,9 @@ class _Follower:
         if isinstance(node, ast.Attribute):
             found = self._attribute(made, node, depth + 1)
             return _named(found, made.code)
+        of = shape_item(node)
+        if of is not None:
+            return _of_shape(made.at(of[0]), made, of[1])
         if isinstance(node, ast.Subscript):
             return self._item(made, node, depth + 1)
         if isinstance(node, ast.Call):
@@ -146,22 +149,14 @@ class _Follower:
     # -- names ----------------------------------------------------------------------
 
     def _name(self, made: Expression, name: str, depth: int) -> Stem | None:
-        scope = made.scope
+        scope = made.scope.holder(name)
+        if scope is None:
+            return None
         ways = bound(scope, name)
         mine = [arg for arg in scope.parameters() if arg.arg == name]
         if ways:
             return None if mine else self._assigned(scope, ways, depth)
-        if mine:
-            return self._argument(made, mine[0], depth)
-        outer = scope.outer()
-        if outer is not None:
-            return self._name(Expression(made.node, outer), name, depth)
-        for other in neighbours(scope.tree.file)[1:]:  # another cell of a notebook
-            top = Scope(other, other.module)
-            ways = bound(top, name)
-            if ways:
-                return self._assigned(top, ways, depth)
-        return None
+        return self._argument(Expression(made.node, scope), mine[0], depth)
 
     def _assigned(self, scope: Scope, ways: list[Bound], depth: int) -> Stem | None:
         if len(ways) != 1 or ways[0].partial:
@@ -170,7 +165,7 @@ class _Follower:
         made = Expression(found.value, scope, found.repeated)
         if found.item is None:
             return self.follow(made, depth)
-        of = _shape_of(found.value)
+        of = shape_of(found.value)
         if of is not None:
             return _of_shape(made.at(of), made, found.item)
         if isinstance(found.value, ast.Tuple | ast.List):
@@ -189,7 +184,8 @@ class _Follower:
             return self.follow(given, depth)
         default = scope.default(name)
         if default is not None:
-            inner = self.follow(Expression(default, scope.outer() or scope), depth)
+            outside = Scope(scope.tree, scope.tree.home(scope.home))
+            inner = self.follow(Expression(default, outside), depth)
             if inner is None or inner.kind != "constant":
                 return inner
             return replace(inner, kind="default", names=(name,))
@@ -241,15 +237,14 @@ class _Follower:
         if depth > _DEEPEST:
             return None
         if isinstance(node, ast.Name):
-            given = scope.given.get(node.id)
-            ways = bound(scope, node.id)
-            if given is not None and not ways:
-                return self._built(given, depth + 1)
+            holder = scope.holder(node.id)
+            if holder is None:
+                return None
+            ways = bound(holder, node.id)
+            if node.id in holder.given and not ways:
+                return self._built(holder.given[node.id], depth + 1)
             if len(ways) == 1 and ways[0].item is None and not ways[0].partial:
-                return self._built(Expression(ways[0].value, scope), depth + 1)
-            outer = scope.outer()
-            if not ways and outer is not None:
-                return self._built(Expression(node, outer), depth + 1)
+                return self._built(Expression(ways[0].value, holder), depth + 1)
         elif isinstance(node, ast.Attribute) and scope.owner is not None:
             for init in self._inits(scope.owner):
                 ways = bound(init, f"{init.self_name()}.{node.attr}")
@@ -258,9 +253,6 @@ class _Follower:
         return None
 
     def _item(self, made: Expression, node: ast.Subscript, depth: int) -> Stem | None:
-        of, index = _shape_of(node.value), _integer(node.slice)
-        if of is not None and index is not None:
-            return _of_shape(made.at(of), made, index)
         if isinstance(node.slice, ast.Constant):  # `config["hidden"]`
             holder = made.at(node.value)
             if isinstance(holder.node, ast.Name):
@@ -277,10 +269,6 @@ class _Follower:
         name = last_name(node.func)
         if isinstance(node.func, ast.Attribute):
             holder = node.func.value
-            if name == "size" and len(node.args) == 1:
-                index = _integer(node.args[0])
-                if index is not None:
-                    return _of_shape(made.at(holder), made, index)
             if name in ("numel", "dim", "nelement"):
                 return _of_shape(made, made, None)
             if name in _READ:
@@ -289,8 +277,6 @@ class _Follower:
                     holder = holder.func.value
                 of = made.at(holder).code
                 return Stem("value", made.source, made, of=of)
-        if name == "len" and len(node.args) == 1:
-            return _of_shape(made.at(node.args[0]), made, 0)
         if name == "int" and len(node.args) == 1:
             return self.follow(made.at(node.args[0]), depth)
         return None
@@ -311,13 +297,27 @@ def _named(found: Stem | None, name: str) -> Stem | None:
     return replace(found, names=(name, *found.names))
 
 
-def _shape_of(node: ast.expr) -> ast.expr | None:
+def shape_of(node: ast.expr) -> ast.expr | None:
     """The `x` of `x.shape` and `x.size()`."""
     if isinstance(node, ast.Attribute) and node.attr == "shape":
         return node.value
     if isinstance(node, ast.Call) and not node.args and last_name(node.func) == "size":
         return node.func.value if isinstance(node.func, ast.Attribute) else None
     return None
+
+
+def shape_item(node: ast.expr) -> tuple[ast.expr, int] | None:
+    """The `x` and the dimension of `x.shape[1]`, `x.size(1)`, and `len(x)`."""
+    of, index = None, None
+    if isinstance(node, ast.Subscript):
+        of, index = shape_of(node.value), _integer(node.slice)
+    elif isinstance(node, ast.Call) and len(node.args) == 1:
+        name = last_name(node.func)
+        if name == "size" and isinstance(node.func, ast.Attribute):
+            of, index = node.func.value, _integer(node.args[0])
+        elif name == "len":
+            of, index = node.args[0], 0
+    return None if of is None or index is None else (of, index)
 
 
 def _of_shape(of: Expression, made: Expression, dim: int | None) -> Stem:

@@ -67,16 +67,23 @@ class Scope:
         ]
         return next((value for arg, value in pairs if arg.arg == name), None)
 
-    def top(self) -> Scope:
-        """The scope of the file."""
-        return Scope(self.tree, self.tree.module)
+    def enclosing(self) -> Iterator[Scope]:
+        """Where names are looked up, one after the other: this scope, the functions
+        around it, the file, and of a notebook the other cells."""
+        yield self
+        home = self.home
+        while not isinstance(home, ast.Module):
+            home = self.tree.home(home)
+            yield Scope(self.tree, home, owner=self.owner)
+        for other in neighbours(self.tree.file)[1:]:
+            yield Scope(other, other.module)
 
-    def outer(self) -> Scope | None:
-        """Where a name is looked up that this scope does not have."""
-        if isinstance(self.home, ast.Module):
-            return None
-        home = self.tree.home(self.home)
-        return Scope(self.tree, home, owner=self.owner)
+    def holder(self, name: str) -> Scope | None:
+        """The scope that has a name, as a parameter or by an assignment."""
+        for each in self.enclosing():
+            if bound(each, name) or name in [arg.arg for arg in each.parameters()]:
+                return each
+        return None
 
     def self_name(self) -> str:
         """What a method calls its module: `self`; "" in a plain function."""

@@ -1,0 +1,48 @@
+"""Code that no file holds: kept in `linecache`, as IPython and doctests do."""
+
+from __future__ import annotations
+
+import linecache
+
+import pytest
+import torch
+
+import shapetrace
+from shapetrace.source.finder import Constructions
+
+CODE = """import torch.nn as nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+    def forward(self, x):
+        return self.fc(x)
+model = Net()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("<ipython-input-7-0123abc>", "In [7]:5"), ("<generated>", "<generated>:5")],
+)
+def test_a_class_that_only_linecache_knows(name, place):
+    linecache.cache[name] = len(CODE), None, CODE.splitlines(True), name
+    names = {}
+    exec(compile(CODE, name, "exec"), names)
+    model = names["model"]
+    with shapetrace.trace(model) as t:
+        model(torch.ones(2, 4))
+    made = Constructions(t.recording).of("fc")
+    assert (str(made.source), made.made.code) == (place, "nn.Linear(4, 3)")
+    assert [str(init) for init in t.recording.modules[""].inits] == [
+        place.replace(":5", ":3")
+    ]
+    del linecache.cache[name]
+
+
+def test_a_class_whose_source_is_gone_is_traced_all_the_same():
+    names = {}
+    exec(compile(CODE, "<gone>", "exec"), names)
+    with shapetrace.trace(names["model"]) as t:
+        names["model"](torch.ones(2, 4))
+    assert Constructions(t.recording).of("fc") is None
