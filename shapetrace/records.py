@@ -231,17 +231,31 @@ class Culprit:
 @dataclass(frozen=True, slots=True)
 class Fix:
     """A line to paste. `status`: verified, moved (the error then arises elsewhere,
-    `detail` says where) or untried; `where` is the line of code to change; `loses`
-    what is lost with it, empty where nothing is."""
+    `detail` says where) or untried; `where` are the lines of code to change and `old`
+    is what stands there; `loses` is what is lost with it, empty where nothing is."""
 
     line: str
     status: Literal["verified", "moved", "untried"] = "untried"
     detail: str = ""
     where: Source | None = None
     loses: str = ""
+    old: str = ""
 
     def __str__(self) -> str:
         return self.line
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One tensor of the call that a diagnosis is about. `label` is its part in the
+    call, `dim` the dimension that is odd, `origin` says in words where it is from."""
+
+    label: str
+    shape: tuple[int, ...]
+    dtype: str
+    dim: int | None = None
+    origin: str = ""
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +263,8 @@ class Diagnosis:
     """What is wrong (or just: what is so), where, who caused it, and what to write.
 
     `message` is the first sentence; `text` the full explanation, which `str()` gives.
+    `excerpt` holds the lines of code at `source`, `operands` the tensors of the call,
+    `remarks` what else is to be said.
     """
 
     code: str
@@ -264,6 +280,9 @@ class Diagnosis:
     #: index of the function call and of the module call that it is about
     function: int | None = None
     call: int | None = None
+    excerpt: tuple[str, ...] = ()
+    operands: tuple[Operand, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text or self.message

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from shapetrace.checks.axes import PARAMETER, TRAINABLE
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
-from shapetrace.checks.report import culprit, explain, finding
+from shapetrace.checks.report import culprit, explained, finding
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import (
     Culprit,
@@ -317,4 +316,4 @@ def _unused(scene: Scene, rule: Check, call: ModuleCall) -> Diagnosis:
         call=call.index,
     )
     shapes = [("output", ref, None) for ref in call.outputs or ()]
-    return replace(found, text=explain(scene, found, shapes[:3]))
+    return explained(found, shapes[:3])

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 from shapetrace.checks.registry import Check
 from shapetrace.checks.scene import Scene
-from shapetrace.diagnosis.text import marked, render
+from shapetrace.diagnosis.operands import kind
+from shapetrace.diagnosis.text import told
 from shapetrace.lineage import steps
 from shapetrace.records import (
     Culprit,
     Diagnosis,
     Fix,
     FunctionCall,
+    Operand,
     Severity,
     Step,
     TensorRef,
@@ -143,20 +145,15 @@ def finding(
         function=call.index,
         call=None if module is None else module.index,
     )
-    return replace(found, text=explain(scene, found, shapes))
+    return explained(found, shapes)
 
 
-def explain(
-    scene: Scene, found: Diagnosis, shapes: Sequence[tuple[str, TensorRef, int | None]]
-) -> str:
-    """The text: what and where, the shapes, the way back, the culprits, the fixes."""
-    text = render(scene.graph, None, found)
-    head = render(scene.graph, None, replace(found, lineage=(), culprits=(), fixes=()))
-    wide = max((len(label) for label, _, _ in shapes), default=0)
-    rows = [
-        f"  {label:{wide}}  {marked(ref.shape, odd)} "
-        f"{str(ref.dtype).removeprefix('torch.')}"
-        for label, ref, odd in shapes
-    ]
+def explained(
+    found: Diagnosis, shapes: Sequence[tuple[str, TensorRef, int | None]]
+) -> Diagnosis:
+    """A finding with its text, which ends with how to silence it."""
+    operands = tuple(
+        Operand(label, ref.shape, kind(ref), odd) for label, ref, odd in shapes
+    )
     silence = f"Where it is meant: # shapetrace: ignore[{found.code}]"
-    return "\n".join((head, *rows, *text[len(head) :].splitlines()[1:], silence))
+    return told(replace(found, operands=operands, remarks=(silence,)))

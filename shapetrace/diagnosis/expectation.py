@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from shapetrace.diagnosis.blame_leaves import of_leaf
 from shapetrace.diagnosis.suspects import Leaf, leaves, of_call, of_data
-from shapetrace.diagnosis.text import render
+from shapetrace.diagnosis.text import told
 from shapetrace.diagnosis.unexplained import where_of
 from shapetrace.errors import ShapeError, UsageError
 from shapetrace.lineage import Call, Graph, steps
@@ -255,7 +255,7 @@ def _diagnose(graph: Graph, tensor: int, shape: str, found: _Mismatch) -> Diagno
         function=made.index if isinstance(made, FunctionCall) else None,
         call=module.index if module is not None else None,
     )
-    return replace(diagnosis, text=render(graph, None, diagnosis))
+    return told(diagnosis)
 
 
 def _culprits(

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.blame import blame
 from shapetrace.diagnosis.fixes import propose
+from shapetrace.diagnosis.operands import operands
 from shapetrace.diagnosis.plain import behind_forward, handed_on, in_forward
 from shapetrace.diagnosis.problem import Problem, find_problem, from_module
-from shapetrace.diagnosis.sentence import sentence
+from shapetrace.diagnosis.sentence import first_line, sentence
 from shapetrace.diagnosis.suspects import of_call
-from shapetrace.diagnosis.text import render
+from shapetrace.diagnosis.text import told
 from shapetrace.diagnosis.unexplained import unexplained, where_of
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good, make_step, steps
 from shapetrace.lineage.loss_calls import sides
@@ -35,7 +36,7 @@ def diagnose_failure(graph: Graph) -> Diagnosis | None:
     failed = call or module
     try:
         if failed is None:
-            return _rendered(graph, behind_forward(graph))
+            return _rendered(behind_forward(graph))
         return _explained(graph, call, module)
     except Exception as fault:  # a fault of ours costs the explanation, not the trace
         return unexplained(graph, failed, fault) if failed is not None else None
@@ -57,11 +58,11 @@ def _explained(
         whole = replace(problem, kind="container")
         fixes = _fixes(graph, whole, found.culprits)
         found = replace(found, fixes=fixes or found.fixes)
-    return _rendered(graph, found)
+    return _rendered(found)
 
 
-def _rendered(graph: Graph, found: Diagnosis | None) -> Diagnosis | None:
-    return found and replace(found, text=render(graph, None, found))
+def _rendered(found: Diagnosis | None) -> Diagnosis | None:
+    return found and told(found)
 
 
 def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:
@@ -145,10 +146,11 @@ def _of_function(
         culprits = _since(graph, good, culprits)
     enclosing = module or graph.module_of(call)
     where = f"module:{module.name}" if module is not None else where_of(graph, call)
+    message = sentence(graph, problem, where)
     diagnosis = Diagnosis(
         code="failure",
         severity="error",
-        message=sentence(graph, problem, where),
+        message=message,
         where=where,
         module=enclosing.name if enclosing is not None else None,
         source=call.source,
@@ -157,9 +159,23 @@ def _of_function(
         fixes=_fixes(graph, problem, culprits),
         function=call.index if call.index >= 0 else None,
         call=enclosing.index if enclosing is not None else None,
+        operands=operands(graph, problem),
+        remarks=_remarks(problem, message, good),
     )
-    text = render(graph, problem, diagnosis, str(good) if good is not None else "")
-    return replace(diagnosis, text=text)
+    return told(diagnosis)
+
+
+def _remarks(problem: Problem, message: str, good: GoodBatch | None) -> tuple[str, ...]:
+    """What else there is to say: of an earlier batch, and PyTorch's own words where
+    they are not said yet."""
+    found = []
+    if good is not None:
+        found.append(f"An earlier batch went through here. Since then: {good}.")
+    error = problem.call.error
+    said = first_line(error.message) if error is not None else ""
+    if error is not None and said and said not in message:
+        found.append(f"PyTorch said: {error.type}: {said}")
+    return tuple(found)
 
 
 def _since(
@@ -228,7 +244,7 @@ def explain_call(graph: Graph, call: Call) -> Diagnosis:
         function=call.index if isinstance(call, FunctionCall) else None,
         call=module.index if module is not None else None,
     )
-    return replace(diagnosis, text=render(graph, None, diagnosis))
+    return told(diagnosis)
 
 
 def _loss_facts(graph: Graph, call: FunctionCall) -> str:
@@ -309,4 +325,4 @@ def explain_tensor(graph: Graph, tensor: int) -> Diagnosis:
         culprits=(of_call(graph, producer, reason="made it"),) if producer else (),
         lineage=tuple(make_step(graph, hop) for hop in graph.chain(tensor)),
     )
-    return replace(diagnosis, text=render(graph, None, diagnosis))
+    return told(diagnosis)

@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
+import ast
+
 from shapetrace.records import ModuleInfo, Recording, Source
 from shapetrace.source.called import module_path
+from shapetrace.source.constructor import constructor, parameters
 from shapetrace.source.finder import Constructions
 from shapetrace.source.line import line_of
 from shapetrace.source.names import spelled
+from shapetrace.source.sizes import reworded
 
 
 def placed(rec: Recording, info: ModuleInfo, text: str) -> tuple[str, Source | None]:
-    """The user's statement with `text` in place of the constructor of a module, spelled
-    as it was there, and where it is; an assignment by the module's path where the line
-    is not known or builds others too."""
+    """The user's statement with `text` in place of the constructor of a module, and the
+    lines that it replaces; arguments that stay the same stay as they are written. An
+    assignment by the module's path where the line is not known or builds others too."""
     finder = Constructions(rec)
     made = finder.of(info.name)
     if made is None or len(finder.built_by(made)) > 1:
         path = module_path(rec, info.name)
         return f"{path} = {_known(rec, text)}", None
+    changes = _changes(info, text)
+    if changes is not None:
+        values = {}
+        for name, value in changes.items():
+            given = made.argument(name)
+            if given is not None and value.isdigit():
+                value = reworded(given, int(value), finder.scopes)
+            values[name] = value
+        changed = made.changed(**values)
+        if changed is not None:
+            return changed
     line = line_of(made.made.scope.tree, made.call)
     own = line.text(made.call.func)
     if own.rpartition(".")[2] == info.type and text.startswith(f"nn.{info.type}("):
         text = own + text.removeprefix(f"nn.{info.type}")
     return line.around(line.spelled(text)), line.source
+
+
+def _changes(info: ModuleInfo, text: str) -> dict[str, str] | None:
+    """The arguments that a constructor's text has otherwise than the module was built;
+    None for another class, and where one is left out."""
+    built = constructor(info)
+    if built is None or not text.startswith(f"nn.{info.type}("):
+        return None
+    now, then = _arguments(info, built), _arguments(info, text)
+    if not set(now) <= set(then):
+        return None
+    return {name: value for name, value in then.items() if now.get(name) != value}
+
+
+def _arguments(info: ModuleInfo, text: str) -> dict[str, str]:
+    call = ast.parse(text, mode="eval").body
+    assert isinstance(call, ast.Call)
+    names = [name for name, _, _ in parameters(info.qualname) or ()]
+    found = {n: ast.unparse(v) for n, v in zip(names, call.args, strict=False)}
+    return found | {k.arg: ast.unparse(k.value) for k in call.keywords if k.arg}
 
 
 def _known(rec: Recording, text: str) -> str:

@@ -37,12 +37,13 @@ def spelled(code: str, file: str) -> str:
     except SyntaxError:
         return code
     known = imported(file)
+    read = _read(file) | set(known)
     names = {whole: name for name, whole in reversed(known.items())}
     spans = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute):
             continue
-        whole = _dotted(node, known)
+        whole = _dotted(node, read)
         if whole is not None:
             have = [part for part in _prefixes(whole) if part in names]
             text = names[have[0]] + whole.removeprefix(have[0]) if have else whole
@@ -55,7 +56,17 @@ def spelled(code: str, file: str) -> str:
     return raw.decode()
 
 
-def _dotted(node: ast.expr, known: dict[str, str]) -> str | None:
+def _read(file: str) -> set[str]:
+    """Names that a file reads, and so has, from wherever: `from torch import *`."""
+    return {
+        node.id
+        for tree in neighbours(file)
+        for node in ast.walk(tree.module)
+        if isinstance(node, ast.Name)
+    }
+
+
+def _dotted(node: ast.expr, known: set[str]) -> str | None:
     """`torch.nn.Linear` of `nn.Linear` where `nn` is not known; None for others."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):

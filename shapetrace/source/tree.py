@@ -17,7 +17,7 @@ from shapetrace.source.place import cell
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Home = Function | ast.Module
 
-_LIBRARIES = re.compile(r"[/\\](site|dist)-packages[/\\]")
+_LIBRARIES = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
 _STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
 #: the names under which IPython compiles a notebook's cells: those of one kernel share
 #: all that stands before the last part
@@ -28,6 +28,12 @@ def is_own(source: Source | None) -> bool:
     """Whether a place is the user's own code: what can be edited, no installed
     library's."""
     return source is not None and _is_own_file(source.file)
+
+
+def package_of(source: Source) -> str:
+    """The library that a place belongs to; its file's name for the user's own."""
+    parts = re.split(r"[/\\]", _LIBRARIES.split(source.file)[-1])
+    return parts[0].removesuffix(".py") if _LIBRARIES.search(source.file) else parts[-1]
 
 
 @functools.lru_cache(maxsize=256)

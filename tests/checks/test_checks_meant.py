@@ -353,7 +353,9 @@ def test_two_predictions_are_not_called_a_target(recwarn):
         a, b = five(X), five(X + 1)
         (a.norm(dim=1, keepdim=True) - b.norm(dim=1)).relu().mean()
     found = t.findings[0]
-    assert "target" not in str(found)
+    assert "target" not in found.message
+    assert {c.kind for c in found.culprits} == {"function"}
+    assert [operand.label for operand in found.operands] == ["first", "second"]
     assert [fix.line for fix in found.fixes] == [
         "(a.norm(dim=1, keepdim=True).squeeze(1) - b.norm(dim=1)).relu().mean()",
         "(a.norm(dim=1, keepdim=True) - b.norm(dim=1).unsqueeze(1)).relu().mean()",

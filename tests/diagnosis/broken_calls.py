@@ -145,7 +145,7 @@ program(
 )
 program(
     "slices that a pooling keeps and a transposed convolution doubles",
-    "kernel_size=(1, 2, 2), stride=(1, 2, 2)",
+    "(4, 4, (1, 2, 2), stride=(1, 2, 2))",
     net(
         [
             "self.conv = nn.Conv3d(1, 4, 3, padding=1)",

@@ -170,7 +170,7 @@ program(
 )
 program(
     "in_channels, keeping stride and no bias",
-    "self.conv2 = nn.Conv2d(8, 16, kernel_size=3, stride=2, padding=1, bias=False)",
+    "self.conv2 = nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False)",
     net(
         [
             "self.conv1 = nn.Conv2d(3, 8, 3)",

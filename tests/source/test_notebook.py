@@ -58,7 +58,7 @@ def outputs():
 
 
 def test_a_cell_is_named_as_the_notebook_shows_it(outputs):
-    assert "[module:fc2 at In [2]:9]" in outputs[3]
+    assert "--> In [2]:9 in Net.forward" in outputs[3]
     assert "ipykernel" not in outputs[3]
 
 
