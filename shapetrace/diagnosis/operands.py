@@ -56,7 +56,7 @@ def _product(graph: Graph, spot: Spot) -> str:
     made = graph.size(end.tensor, end.dim)
     is_sum = end.origin.how == "sum"
     reckoned = sum(sizes) if is_sum else prod(sizes)
-    if reckoned != made or len(sizes) > 6:  # of a part of it, which is no equation
+    if not reckoned == made == spot.size or len(sizes) > 6:  # of a part, or behind it
         return ""
     return f"{made} = {(' + ' if is_sum else '·').join(map(str, sizes))}"
 
