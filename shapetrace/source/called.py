@@ -14,6 +14,19 @@ from shapetrace.source.scope import Expression, from_only_call
 _FORWARD = ("forward", "__call__")
 
 
+def root_of(rec: Recording, name: str) -> str:
+    """The root that a module belongs to, or is: of all that it stands within the
+    outermost. A trace of no module in particular names each root by its class."""
+    while name:
+        owner = name.rpartition(".")[0]
+        while owner and owner not in rec.modules:
+            owner = owner.rpartition(".")[0]
+        if owner not in rec.modules:
+            break
+        name = owner
+    return name
+
+
 def root_name(rec: Recording, root: str = "") -> str | None:
     """The expression by which the script calls a root: `model`, `self.net`; None where
     no line shows it."""
@@ -45,8 +58,8 @@ def root_expression(rec: Recording, root: str) -> Expression | None:
 
 def module_path(rec: Recording, name: str) -> str:
     """`model.classifier[1]`, with the user's own name of the model if seen."""
-    root = next((r for r in rec.roots if r and f"{name}.".startswith(f"{r}.")), "")
-    text = root_name(rec, root) or root or "model"
+    root = root_of(rec, name)
+    text = root_name(rec, root) or "model"
     inner = name[len(root) + 1 :] if root else name
     above = root
     for part in inner.split(".") if inner else ():

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.records import ModuleInfo, Recording
-from shapetrace.source.called import root_expression
+from shapetrace.source.called import root_expression, root_of
 from shapetrace.source.construction import Construction
 from shapetrace.source.constructor import parameters
 from shapetrace.source.entries import CONTAINERS, Entry, entries, set_by_name
@@ -85,7 +85,7 @@ class Constructions:
         return self._known[name]
 
     def _candidates(self, name: str) -> list[Expression]:
-        if name in self._rec.roots or not name:
+        if root_of(self._rec, name) == name:
             return self._roots(name)
         replaced = list(self._set_outside(name))
         if replaced:
@@ -167,7 +167,8 @@ class Constructions:
         called = root_expression(self._rec, name)
         if called is not None:
             found = [one for one in self._settled(called, 0) if one.node != called.node]
-            found = found or self._of_object(called)
+            if not found:
+                found = self._all_settled(self._of_object(called))
             free = isinstance(called.node, ast.Name) and called.node.id in [
                 arg.arg for arg in called.scope.parameters()
             ]
@@ -219,7 +220,7 @@ class Constructions:
 
     def _set_outside(self, name: str) -> Iterator[Expression]:
         """`model.fc = …` and `model.classifier[6] = …` after the model was built."""
-        root = next((r for r in self._rec.roots if r and name.startswith(r + ".")), "")
+        root = root_of(self._rec, name)
         parts = name.removeprefix(f"{root}.").split(".") if root else name.split(".")
         for scope in self._own_scopes():
             own = scope.self_name()
@@ -245,6 +246,9 @@ class Constructions:
 
     def _settle(self, made: Expression) -> list[Expression]:
         return self._settled(made, 0)
+
+    def _all_settled(self, found: list[Expression]) -> list[Expression]:
+        return [one for each in found for one in self._settled(each, 0)]
 
     def _settled(self, made: Expression, depth: int) -> list[Expression]:
         """The calls and literals that an expression may stand for."""

@@ -8,6 +8,7 @@ import types
 import pytest
 
 import shapetrace
+from shapetrace.source.called import module_path
 from shapetrace.source.finder import Constructions
 
 HEAD = "import torch\nfrom collections import OrderedDict\nfrom torch import nn\n"
@@ -354,3 +355,33 @@ def test_sizes_come_from_where_they_are_written(recorded):
     assert says("c", "out_features") == ("constant 6 at program.py:5", 6, ("WIDTH",))
     assert says("d", "in_features") == ("2 * WIDTH", 12, ())
     assert says("d", "out_features") == ("constant 5 at program.py:17", 5, ("deep",))
+
+
+def test_a_root_that_an_object_of_the_users_holds(recorded):
+    program = """
+        def make(n):
+            layers = []
+            for _ in range(2):
+                layers.append(nn.Linear(n, n))
+            return nn.Sequential(*layers, nn.Linear(4, 2))
+        class Trainer:
+            def __init__(self):
+                self.net = make(4)
+            def step(self, x):
+                return self.net(x)
+        trainer = Trainer()
+        model = trainer.net
+    """
+    rec = recorded(program, call="trainer.step(torch.ones(2, 4))")
+    assert found(rec, "2") == ("nn.Linear(4, 2)", False)
+    assert found(rec, "1") == ("nn.Linear(n, n)", True)
+
+
+def test_a_root_of_a_trace_without_modules_is_found_by_its_class(tmp_path):
+    code = HEAD + "net = nn.Sequential(nn.Linear(4, 3))\nnet(torch.ones(2, 4))\n"
+    path = tmp_path / "program.py"
+    path.write_text(code)
+    with shapetrace.trace() as t:
+        exec(compile(code, str(path), "exec"), {})
+    assert found(t.recording, "Sequential.0") == ("nn.Linear(4, 3)", False)
+    assert module_path(t.recording, "Sequential.0") == "net[0]"
