@@ -10,9 +10,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from corpora import CORPORA  # noqa: E402
-from corpora.case import Case, held_out  # noqa: E402
+from corpora.case import Case, held_out, place  # noqa: E402
 from corpora.files import constants, mended  # noqa: E402
+from corpora.injection import Slip  # noqa: E402
+from corpora.injection import slips as injected  # noqa: E402
 from corpora.judging import judge  # noqa: E402
+from corpora.slips import SCRIPTS, broken, sized, table  # noqa: E402
+from corpora.truth import examined, outcome  # noqa: E402
 
 HEAD = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n\n"
 WIDER = f"""{HEAD}
@@ -87,3 +91,78 @@ def test_families_are_split_whole_and_names_stand_for_themselves():
     assert held_out("resnet18") == held_out("resnet18")
     share = sum(held_out(f"family {n}") for n in range(300)) / 300
     assert 0.25 < share < 0.42
+
+
+SCRIPT = """import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+BATCH, WIDTH = 6, 10
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(WIDTH, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.out = nn.Linear(16, 1)
+
+    def forward(self, x):
+        return self.out(self.norm(self.fc1(x))).squeeze(1)
+
+
+def build():
+    return Net()
+
+
+def step(model):
+    x, y = torch.randn(BATCH, WIDTH), torch.randn(BATCH)
+    return F.mse_loss(model(x), y)
+
+
+EQUAL = dict(BATCH=8, WIDTH=8)
+"""
+
+
+def slip(kind, new):
+    found = [one for one in injected(SCRIPT) if (one.kind, one.new) == (kind, new)]
+    return examined("net", SCRIPT, found[0])
+
+
+def test_the_sizes_of_a_script_are_named_or_plain_or_all_equal():
+    assert "BATCH, WIDTH = 6, 10" in sized(SCRIPT, "distinct")
+    assert "nn.Linear(10, 16)" in sized(SCRIPT, "literal")
+    assert "WIDTH" not in sized(SCRIPT, "literal")
+    assert "BATCH, WIDTH = 8, 8" in sized(SCRIPT, "equal")
+    assert "BATCH, WIDTH = 1, 10" in sized(SCRIPT, "single")
+
+
+def test_a_width_that_two_layers_speak_against_is_that_layers_fault():
+    numbers = [s for s in injected(SCRIPT) if s.kind == "wrong number in a layer"]
+    first = next(s for s in numbers if SCRIPT[s.start - 7 : s.start] == "WIDTH, ")
+    row = examined("net", SCRIPT, first)
+    assert row["culprits"] == ["fc1"] and row["sizes"]["distinct"] == "layer"
+
+
+def test_who_should_have_squeezed_is_to_blame_for_a_squeeze_that_is_missing():
+    row = slip("forgotten squeeze", "self.out(self.norm(self.fc1(x)))")
+    assert row["sizes"] == {"distinct": "silent", "equal": "silent"}
+    assert row["culprits"] == ["", "out"]
+
+
+def test_a_slip_that_changes_nothing_is_none():
+    assert slip("last short batch", "BATCH - 1") is not None
+    trivial = Slip("forgotten view", SCRIPT.index("x, y"), SCRIPT.index("x, y"), "", "")
+    assert examined("net", SCRIPT, trivial) is None
+
+
+@pytest.mark.parametrize("script", sorted({row["script"] for row in table()}))
+def test_the_table_of_slips_is_that_of_the_scripts(script, tmp_path):
+    text = (SCRIPTS / f"{script}.py").read_text("utf-8")
+    rows = [row for row in table() if row["script"] == script]
+    assert all(row["culprits"] and broken(row, text) != text for row in rows)
+    row = min(rows, key=lambda row: place(row["kind"], row["new"]))
+    for sizes, category in row["sizes"].items():
+        end, _ = outcome(sized(broken(row, text), sizes), tmp_path / "bad.py")
+        assert end == ("ran" if category == "silent" else "raised")

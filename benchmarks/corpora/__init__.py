@@ -13,6 +13,7 @@ from pathlib import Path
 from .case import Case
 from .files import programs
 from .own import own
+from .slips import scripts, slips
 from .zoo import zoo
 
 CHECKOUT = Path(__file__).parents[2]
@@ -22,6 +23,8 @@ CORPORA: dict[str, Callable[[], Iterable[Case]]] = {
     # real reports, beside the checkout where there are any
     "reports": partial(programs, CHECKOUT.parent / "shared/cases/programs", "reports"),
     "zoo": zoo,
+    "slips": slips,
+    "scripts": scripts,
 }
 
 __all__ = ["CORPORA", "Case", "programs"]
