@@ -90,7 +90,8 @@ def sampled(cases: Iterable[Case], most: int | None, only: str) -> list[Case]:
     chosen = [case for case in cases if only in case.name]
     if most is None or len(chosen) <= most:
         return chosen
-    chosen.sort(key=lambda case: place(case.corpus, case.name))
+    # the same slip with other sizes is taken along
+    chosen.sort(key=lambda case: place(case.corpus, case.name.rpartition(" (")[0]))
     return sorted(chosen[:most], key=lambda case: case.name)
 
 
@@ -184,6 +185,29 @@ def kinds(rows: list[Row]) -> list[dict[str, object]]:
     ]
 
 
+def shuffled(rows: list[Row]) -> list[dict[str, object]]:
+    """The same slip with all sizes distinct and with all equal: the same culprit?"""
+    pairs: dict[str, dict[bool, Row]] = {}
+    for row in rows:
+        slip, _, sizes = row["name"].rpartition(" (")
+        if row["corpus"] == "slips" and row["category"] in ("layer", "loss"):
+            pairs.setdefault(slip, {})[sizes == "equal)"] = row
+    both = [
+        (pair[False], pair[True])
+        for pair in pairs.values()
+        if len(pair) == 2 and all(one.get("said") for one in pair.values())
+    ]
+    named = [[one["said"][0][:1] for one in pair] for pair in both]
+    line = {
+        "slips with both sizes": len(both),
+        "first with distinct": sum(one["first"] for one, _ in both),
+        "first with equal": sum(other["first"] for _, other in both),
+        "first with both": sum(one["first"] and other["first"] for one, other in both),
+        "the same first culprit": sum(one == other for one, other in named),
+    }
+    return [line] if both else []
+
+
 def show(row: Row) -> None:
     marks = " ".join(
         f"{key}={'y' if row[key] else 'N'}"
@@ -213,9 +237,9 @@ def report(rows: list[Row]) -> str:
     bins = calibration(rows)
     if bins:
         parts.append(tabulate(bins, headers="keys", tablefmt="github", floatfmt=".2f"))
-    slips = kinds(rows)
-    if slips:
-        parts.append(tabulate(slips, headers="keys", tablefmt="github"))
+    for table in (shuffled(rows), kinds(rows)):
+        if table:
+            parts.append(tabulate(table, headers="keys", tablefmt="github"))
     problems = [row for row in rows if row.get("problem")]
     if problems:
         parts.append(f"Not judged, for a fault of their own: {len(problems)}.")

@@ -148,7 +148,7 @@ def test_a_width_that_two_layers_speak_against_is_that_layers_fault():
 def test_who_should_have_squeezed_is_to_blame_for_a_squeeze_that_is_missing():
     row = slip("forgotten squeeze", "self.out(self.norm(self.fc1(x)))")
     assert row["sizes"] == {"distinct": "silent", "equal": "silent"}
-    assert row["culprits"] == ["", "out"]
+    assert row["culprits"] == ["", "out", "target"]
 
 
 def test_a_slip_that_changes_nothing_is_none():

@@ -19,7 +19,7 @@ from torch import nn
 
 from shapetrace import FunctionCall
 
-from .injection import Slip
+from .injection import LOSSES, Slip
 from .judging import fill, load, traced
 from .slips import OPEN, broken, sized
 
@@ -33,6 +33,8 @@ WIDTHS = {
     nn.LayerNorm: ("normalized_shape",),
     nn.Embedding: ("embedding_dim",),
 }
+#: one side of a comparison has a dimension of one that the other has not
+EITHER = ("a column of targets", "forgotten squeeze", "forgotten unsqueeze")
 #: a mistake even where nothing raises; elsewhere another number is another model
 SILENT = ("wrong dim", "swapped operands", "dropped keepdim", "a column")
 SILENT += ("softmax before", "sigmoid before", "dropped dim", "dropped batch_first")
@@ -90,6 +92,23 @@ def unbound(text: str, path: Path) -> set[str]:
     t, raised, _ = traced(text, path)
     if isinstance(raised, TypeError) and t.failure is not None:
         return {t.failure.module} if t.failure.module is not None else set()
+    return set()
+
+
+def compared(text: str, path: Path) -> set[str]:
+    """Where a loss was given (N, 1) and (N,), both sides are as likely."""
+    t, _, _ = traced(text, path)
+    made = {ref.id: one for one in t.functions for ref in one.outputs or ()}
+    for call in t.functions:
+        if call.name in LOSSES and len(call.inputs) > 1:
+            shapes = [ref.shape for ref in call.inputs[:2]]
+            if len(shapes[0]) == len(shapes[1]):
+                continue
+            producer = made.get(call.inputs[0].id)
+            vectors = min(map(len, shapes)) == 1
+            if producer is None or not producer.direct or not vectors:
+                return {"target"}
+            return {"target", "function:" + producer.name.rstrip("_")}
     return set()
 
 
@@ -191,9 +210,11 @@ def culprits(
     sound, program = load(good, folder / "good.py"), load(bad, folder / "bad.py")
     sound_model, model = sound.build(), program.build()
     found = built_otherwise(sound_model, model)
+    if slip.kind in EITHER:
+        found |= compared(bad, folder / "bad.py")
     if slip.kind.startswith(("forgotten", "squeeze")):
         if slip.kind.startswith("forgotten"):
-            return makers(good, slip.function, place, folder / "good.py")
+            return found | makers(good, slip.function, place, folder / "good.py")
         return {"function:squeeze"}
     if slip.kind == "another layer called":
         last = slip.new.rpartition(".")[2]
@@ -202,7 +223,7 @@ def culprits(
             if last in parts:
                 found |= {name, ".".join(parts[: parts.index(last)])}
         return found
-    if slip.function and not found:
+    if slip.function and (not found or slip.kind in EITHER):
         found.add("function:" + slip.function)
         found |= unbound(bad, folder / "bad.py")
         if slip.kind in OPEN:
