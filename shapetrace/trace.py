@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     )
     from shapetrace.lineage import Graph
 
-By = Literal["call", "module", "function", "broadcast"]
+By = Literal["call", "module", "function", "broadcast", "type", "block", "line"]
 PlotKind = Literal["time", "steps", "memory", "roofline"]
+#: what a frame by these cannot do without
+_PRICED = frozenset({"type", "block", "line"})
 Path = str | os.PathLike[str]
 
 
@@ -411,14 +413,28 @@ class Trace:
         return by_module(self.recording, self.costs, width)
 
     def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:
-        """A pandas DataFrame: one row per module call, module, function or broadcast.
+        """A pandas DataFrame: one row per module call, module, function, broadcast,
+        type of module, repeated block, or line of code.
 
         Args:
-            by: what a row is. By module, times are told over all its calls.
-            costs: columns for FLOPs, bytes, and times without the tracer's own cost.
+            by: what a row is. By module, times are told over all its calls. By type,
+                block and line, own times add up to the whole, and lines outside of
+                modules are among them (`optimizer.step()`, the loop over a loader).
+            costs: columns for FLOPs, bytes, and times without the tracer's own cost;
+                by type, block and line they are always there.
 
         Raises:
-            UsageError: if `by` is none of the four.
+            UsageError: if `by` is none of these.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> layers = torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)
+            >>> model = torch.nn.Sequential(*layers)
+            >>> with shapetrace.trace(model) as t:
+            ...     y = model(torch.ones(2, 4))
+            >>> frame = t.to_dataframe(by="type").set_index("name")
+            >>> frame.loc["Linear", ["modules", "calls", "flops"]].tolist()
+            [2, 2, 96]
         """
         from shapetrace.views.frame import frame
 
@@ -427,18 +443,27 @@ class Trace:
             self.findings,
             by=by,
             broadcasts=self.broadcasts if by == "broadcast" else (),
-            costs=self.costs if costs else None,
+            costs=self.costs if costs or by in _PRICED else None,
         )
 
-    def to_csv(self, path: Path) -> None:
-        """One line per module call; shapes as `2x73`, several tensors joined by `;`.
+    def to_csv(self, path: Path, by: By = "call", *, costs: bool = False) -> None:
+        """The rows and columns of `to_dataframe`; shapes as `2x73`, several tensors
+        joined by `;`.
 
         Raises:
             ReportError: if the file cannot be written.
+            UsageError: if `by` is none of those of `to_dataframe`.
         """
         from shapetrace.views.frame import csv
 
-        csv(self.recording, self.findings, path)
+        csv(
+            self.recording,
+            self.findings,
+            path,
+            by=by,
+            broadcasts=self.broadcasts if by == "broadcast" else (),
+            costs=self.costs if costs or by in _PRICED else None,
+        )
 
     def to_json(self, path: Path) -> None:
         """The whole trace; `shapetrace.load(path)` reads it back.

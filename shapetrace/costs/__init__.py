@@ -16,7 +16,8 @@ from shapetrace.costs.footprint import (
 )
 from shapetrace.costs.lines import LineCost, by_line
 from shapetrace.costs.phases import Steps, TrainingStep, steps
-from shapetrace.costs.statistics import ModuleStatistics, statistics
+from shapetrace.costs.statistics import ModuleStatistics, batches, statistics
+from shapetrace.costs.totals import Total, by_block, by_type
 from shapetrace.costs.waits import Synchronization, synchronizations
 
 __all__ = [
@@ -30,8 +31,12 @@ __all__ = [
     "ModuleStatistics",
     "Steps",
     "Synchronization",
+    "Total",
     "TrainingStep",
+    "batches",
+    "by_block",
     "by_line",
+    "by_type",
     "checkpoint_candidates",
     "costs",
     "memory",

@@ -12,16 +12,18 @@ from shapetrace.records import ModuleCall, Recording
 
 @dataclass(frozen=True, slots=True)
 class ModuleStatistics:
-    """One module over its calls; nanoseconds.
+    """One module over its calls; nanoseconds, corrected where the tracer's own cost
+    is settled.
 
-    The first call stands apart, since it warms up: caches, lazy initialisation, the
-    choice of kernels. With one call alone the figures are of that one. `varying` maps
-    the place of an input's dimension, `args[0] dim 0`, to the sizes it took.
+    `first_ns` is the mean of its calls in the first batch, which warms up: caches,
+    lazy initialisation, the choice of kernels; None where that batch was dropped. The
+    other figures leave that batch out, where there are several. `varying` maps the
+    place of an input's dimension, `args[0] dim 0`, to the sizes it took.
     """
 
     name: str
     calls: int
-    first_ns: int
+    first_ns: int | None
     min_ns: int
     median_ns: int
     p95_ns: int
@@ -29,24 +31,51 @@ class ModuleStatistics:
     varying: dict[str, tuple[int, ...]]
 
 
-def statistics(rec: Recording) -> dict[str, ModuleStatistics]:
+def statistics(
+    rec: Recording, times: Sequence[int] | None = None
+) -> dict[str, ModuleStatistics]:
     """Statistics by module name, in the order of the first calls. Calls that
-    checkpointing ran again count as calls; calls that raised do not."""
+    checkpointing ran again count as calls; calls that raised do not. `times` stand in
+    place of the recorded durations."""
     groups: dict[str, list[ModuleCall]] = {}
     for call in rec.calls:
         if call.error is None:
             groups.setdefault(call.name, []).append(call)
-    return {name: _of(name, calls, rec) for name, calls in groups.items()}
+    spent = [call.duration_ns for call in rec.calls] if times is None else times
+    turn = batches(rec)
+    return {name: _of(name, calls, spent, turn, rec) for name, calls in groups.items()}
 
 
-def _of(name: str, calls: Sequence[ModuleCall], rec: Recording) -> ModuleStatistics:
-    # where the oldest calls were dropped, the first of all is no longer here
-    warm = calls[1:] if len(calls) > 1 and not rec.dropped_calls else calls
-    times = sorted(call.duration_ns for call in warm)
+def batches(rec: Recording) -> list[int]:
+    """The number of the batch of each call: a new one begins where the first of the
+    outermost modules is called again."""
+    tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
+    first = tops[0].name if tops else ""
+    found: list[int] = []
+    number = -1
+    for call in rec.calls:
+        if call.parent is None and not call.recomputed and call.name == first:
+            number += 1
+        found.append(max(0, number) if call.parent is None else found[call.parent])
+    return found
+
+
+def _of(
+    name: str,
+    calls: Sequence[ModuleCall],
+    spent: Sequence[int],
+    turn: Sequence[int],
+    rec: Recording,
+) -> ModuleStatistics:
+    # where the oldest calls were dropped, the first batch of all is no longer here
+    first = [spent[call.index] for call in calls if turn[call.index] == 0]
+    later = [spent[call.index] for call in calls if turn[call.index] > 0]
+    whole = bool(rec.dropped_calls)
+    times = sorted(first + later if whole else later or first)
     return ModuleStatistics(
         name=name,
         calls=len(calls),
-        first_ns=calls[0].duration_ns,
+        first_ns=None if whole or not first else round(sum(first) / len(first)),
         min_ns=times[0],
         median_ns=_quantile(times, 0.5),
         p95_ns=_quantile(times, 0.95),
@@ -56,12 +85,16 @@ def _of(name: str, calls: Sequence[ModuleCall], rec: Recording) -> ModuleStatist
 
 
 def _quantile(ordered: Sequence[int], part: float) -> int:
-    """The smallest time that at least this part of all does not exceed.
+    """The time that this part of all does not exceed, between two of them where it
+    falls between.
 
-    >>> _quantile([1, 2, 3, 4], 0.5), _quantile(range(1, 101), 0.95)
-    (2, 95)
+    >>> _quantile([1, 2, 3, 4], 0.5), _quantile([0, 100], 0.95), _quantile([7], 0.95)
+    (2, 95, 7)
     """
-    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+    place = part * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return round(ordered[low] + (ordered[high] - ordered[low]) * (place - low))
 
 
 def _varying(calls: Sequence[ModuleCall]) -> dict[str, tuple[int, ...]]:

@@ -29,7 +29,12 @@ from shapetrace.views.marks import (
     failure_of,
     marks_of,
 )
-from shapetrace.views.measures import call_measures, module_measures
+from shapetrace.views.measures import (
+    call_measures,
+    line_measures,
+    module_measures,
+    total_measures,
+)
 from shapetrace.views.parameters import elements
 from shapetrace.views.rows import root_ns, status
 
@@ -51,17 +56,27 @@ def frame(
     broadcasts: Sequence[Broadcast] = (),
     costs: Costs | None = None,
 ) -> pandas.DataFrame:
-    """One row per module call, module, function call or implicit expansion.
+    """One row per module call, module, function call, implicit expansion, type of
+    module, repeated block or line of code.
 
     Shapes are tuples, times milliseconds; without timing there are no columns for
     it. What was found is in the column `finding`, and as text in `.attrs`. Columns of
     FLOPs, bytes and corrected times come with `costs`.
     """
+    from shapetrace.costs import by_block, by_line, by_type
+    from shapetrace.costs import costs as count
+
+    def known() -> Costs:
+        return costs if costs is not None else count(rec)
+
     makers: dict[str, Callable[[], Columns]] = {
         "call": lambda: _calls(rec, marks),
         "module": lambda: _modules(rec, marks),
         "function": lambda: _functions(rec, marks),
         "broadcast": lambda: _broadcasts(broadcasts),
+        "type": lambda: total_measures(rec, by_type(rec, known())),
+        "block": lambda: total_measures(rec, by_block(rec, known())),
+        "line": lambda: line_measures(rec, by_line(rec, known())),
     }
     if by not in makers:
         choices = ", ".join(map(repr, makers))
@@ -86,19 +101,22 @@ def csv(
     findings: Sequence[Diagnosis],
     path: str | os.PathLike[str],
     *,
+    by: str = "call",
     failure: Diagnosis | None = None,
+    broadcasts: Sequence[Broadcast] = (),
+    costs: Costs | None = None,
 ) -> None:
-    """Write the module calls, and after them the function that failed, if one did.
+    """Write a frame; after the module calls the function that failed, if one did.
 
     A shape reads `2x73`, several are separated by `;`, one of no dimensions is
     `scalar`. Raises `ReportError` when the file cannot be written.
     """
     import pandas
 
-    made = frame(rec, findings, failure=failure)
+    made = frame(rec, findings, by, failure=failure, broadcasts=broadcasts, costs=costs)
     marks = marks_of(rec, all_findings(findings, failure))
     shown = [rec.functions[at] for at in sorted(marks.shown)]
-    if shown:
+    if shown and by == "call":
         rows = _typed(_function_rows(rec, shown, sorted(marks.shown), marks))
         made = pandas.concat([made, rows]) if len(made) else rows
     for name in made.columns:
@@ -147,6 +165,7 @@ def _typed(columns: Columns) -> pandas.DataFrame:
 
 
 _WHOLE = {"call", "parent", "depth", "parameters", "calls", "index", "dim", "size"}
+_WHOLE |= {"modules"}
 
 
 def _attributes(

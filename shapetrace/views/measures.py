@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from shapetrace.records import ModuleCall, Recording
+from shapetrace.records import ModuleCall, Recording, Source
+from shapetrace.source.place import text
 from shapetrace.views import words
 
 if TYPE_CHECKING:
-    from shapetrace.costs import Costs, ModuleStatistics
+    from shapetrace.costs import Costs, LineCost, ModuleStatistics, Total
 
 Columns = dict[str, list[Any]]
 
@@ -37,23 +39,84 @@ def call_measures(rec: Recording, costs: Costs | None) -> Columns:
 def module_measures(rec: Recording, costs: Costs | None) -> Columns:
     """By module, in the order of the first calls; sums over its calls, and how their
     times spread where there are several."""
-    from shapetrace.costs import statistics
+    from shapetrace.costs import batches, statistics
 
     groups: dict[str, list[ModuleCall]] = {}
     for call in rec.calls:
         groups.setdefault(call.name, []).append(call)
     columns = _recorded(rec, list(groups.values()))
-    if any(len(group) > 1 for group in groups.values()):
-        spread = statistics(rec)
+    if max(batches(rec), default=0) > 0:
+        times = None
+        if costs is not None and costs.settled:
+            times = [cost.corrected_ns or 0 for cost in costs.calls]
+        spread = statistics(rec, times)
         found = [spread.get(name) for name in groups]
         if rec.has_timing:
             for part in ("first", "min", "median", "p95", "max"):
-                columns[f"{part}_ms"] = [
-                    one and getattr(one, f"{part}_ns") / 1e6 for one in found
-                ]
+                columns[f"{part}_ms"] = [_milliseconds(one, part) for one in found]
         columns["varying"] = [varying(one) for one in found]
     if costs is not None:
         columns.update(_costs(list(groups.values()), costs))
+    return columns
+
+
+def total_measures(rec: Recording, rows: Sequence[Total]) -> Columns:
+    """By type or by block; columns without a figure are left out."""
+    columns: Columns = {
+        "name": [one.name for one in rows],
+        "type": [one.type for one in rows],
+        "modules": [one.modules for one in rows],
+        "calls": [one.calls for one in rows],
+    }
+    if rec.has_timing:
+        columns["total_ms"] = [one.total_ns / 1e6 for one in rows]
+        columns["self_ms"] = [one.self_ns / 1e6 for one in rows]
+        whole = sum(one.self_ns for one in rows) or 1
+        columns["share"] = [one.self_ns / whole for one in rows]
+    return columns | _known(rows, _TOTALS)
+
+
+def line_measures(rec: Recording, rows: Sequence[LineCost]) -> Columns:
+    """By line of code; columns without a figure are left out."""
+    columns: Columns = {
+        "source": [words.place(one.source) or None for one in rows],
+        "code": [_first_line(one.source) for one in rows],
+        "calls": [one.calls for one in rows],
+        "names": [", ".join(one.names) for one in rows],
+    }
+    if rec.has_timing:
+        columns["total_ms"] = [one.time_ns / 1e6 for one in rows]
+        whole = sum(one.time_ns for one in rows) or 1
+        columns["share"] = [one.time_ns / whole for one in rows]
+    return columns | _known(rows, _LINES)
+
+
+_LINES = ("backward_ns", "saved_bytes", "moved_bytes", "flops", "backward_flops")
+_TOTALS = (*_LINES[:2], "parameter_bytes", *_LINES[2:])
+
+
+def _milliseconds(one: ModuleStatistics | None, part: str) -> float | None:
+    time: int | None = getattr(one, f"{part}_ns", None)
+    return None if time is None else time / 1e6
+
+
+def _first_line(source: Source | None) -> str | None:
+    """A loop's place is the whole loop, of which the first line tells enough."""
+    return text(replace(source, end_line=None)) or None if source else None
+
+
+def _known(
+    rows: Sequence[Total] | Sequence[LineCost], fields: Sequence[str]
+) -> Columns:
+    columns: Columns = {}
+    for field in fields:
+        values = [getattr(one, field) for one in rows]
+        if any(value is not None for value in values):
+            if field.endswith("_ns"):
+                name = f"{field.removesuffix('_ns')}_ms"
+                columns[name] = [None if one is None else one / 1e6 for one in values]
+            else:
+                columns[field] = values
     return columns
 
 
@@ -96,10 +159,29 @@ def _fields(rec: Recording) -> list[str]:
     ]
 
 
+def of_group(
+    field: str, group: Sequence[ModuleCall], turn: Sequence[int]
+) -> int | None:
+    """A field of several calls: times add up; of bytes it is the batch (`turn`) that
+    holds most, since what one batch holds is gone with the next. None where one call
+    is unknown."""
+    values = [getattr(call, field) for call in group]
+    if field in TIMES or None in values:
+        return total(values)
+    sums: dict[int, int] = {}
+    for call, value in zip(group, values, strict=True):
+        at = turn[call.index]
+        sums[at] = sums.get(at, 0) + value
+    return max(sums.values(), default=0)
+
+
 def _recorded(rec: Recording, groups: Sequence[Sequence[ModuleCall]]) -> Columns:
+    from shapetrace.costs import batches
+
     columns: Columns = {}
+    turn = batches(rec)
     for field in _fields(rec):
-        sums = [total(getattr(call, field) for call in group) for group in groups]
+        sums = [of_group(field, group, turn) for group in groups]
         if not any(sums) and field == "recompute_ns":
             continue
         if field.endswith("_ns"):

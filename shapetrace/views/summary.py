@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Callable
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from shapetrace.costs import CallCost, Costs
+from shapetrace.costs import CallCost, Costs, batches, memory, steps
 from shapetrace.records import ModuleCall, Recording
 from shapetrace.views import words
 from shapetrace.views.measures import (
     LABELS,
     module_measures,
+    of_group,
     recorded,
     total,
     written,
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 30
 _MOST_UNCOUNTED = 8
+_MOST_TYPES = 8
+#: a first batch that takes so many times as long as the others is told of
+_COLD = 1.2
 _SHORTEST_NAME = 22
 #: from the first to the last that goes where there is no room
 _SPARE = (
@@ -48,18 +53,35 @@ def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
     shown = order[:_MOST_ROWS]
     cells = _columns(rec, costs, {name: groups[name] for name in shown}, own)
     lines = [_draw(cells, width)]
-    if len(order) > len(shown):
-        rest = sum(own[name] for name in order[_MOST_ROWS:])
-        share = words.percent(rest, sum(own.values()))
-        more = words.plural(len(order) - len(shown), "more module")
-        taken = f" with {share} of the time" if share else ""
-        lines.append(f"… and {more}{taken}; t.to_dataframe(by='module') has all.")
+    lines += _rest(order[_MOST_ROWS:], groups, own)
     lines += _sentences(rec, costs)
-    return "\n".join([lines[0], "", *(_fill(line, width) for line in lines[1:])])
+    text = "\n".join([lines[0], "", *(_fill(line, width) for line in lines[1:])])
+    return f"{steps(rec)}\n\n{text}" if rec.has_timing else text
+
+
+def _rest(
+    names: list[str], groups: dict[str, list[ModuleCall]], own: dict[str, int]
+) -> list[str]:
+    """What has no row, by type."""
+    if not names:
+        return []
+    whole = sum(own.values())
+    by_type: dict[str, list[str]] = {}
+    for name in names:
+        by_type.setdefault(groups[name][0].type, []).append(name)
+    said = []
+    for kind in sorted(by_type, key=lambda one: -sum(own[n] for n in by_type[one])):
+        share = words.percent(sum(own[name] for name in by_type[kind]), whole)
+        said.append(f"{len(by_type[kind])} {kind}" + (f" ({share})" if share else ""))
+    more = words.plural(len(names), "more module")
+    few = ", ".join(said[:_MOST_TYPES]) + (", …" if len(said) > _MOST_TYPES else "")
+    return [f"… and {more}: {few}; t.to_dataframe(by='module') and by='type' have all."]
 
 
 def _own(group: list[ModuleCall], costs: Costs) -> int:
-    """Own time of a module, corrected where that can be."""
+    """Own time of a module, corrected where that is settled."""
+    if not costs.settled:
+        return sum(call.self_ns for call in group)
     times = [costs.calls[call.index].corrected_self_ns for call in group]
     known = total(times)
     return sum(call.self_ns for call in group) if known is None else known
@@ -81,14 +103,15 @@ def _columns(
     if rec.has_timing:
         whole = sum(own.values())
         times = [sum(call.duration_ns for call in group) for group in calls]
-        if costs.corrected_ns is not None:
+        if costs.settled:
             times = [sum(c.corrected_ns or 0 for c in group) for group in spent]
         cells["self ms"] = [words.milliseconds(own[name]) for name in groups]
         cells["self"] = [words.percent(own[name], whole) for name in groups]
         cells["total ms"] = [words.milliseconds(time) for time in times]
-        cells |= _spread(rec, groups)
+        cells |= _spread(rec, groups, costs)
+    turn = batches(rec)
     for field in recorded(rec):
-        sums = [total(getattr(call, field) for call in group) for group in calls]
+        sums = [of_group(field, group, turn) for group in calls]
         cells[LABELS[field]] = [written(field, one) for one in sums]
     if costs.flops is not None:
         cells["FLOPs"] = [_sum(group, lambda cost: cost.flops) for group in spent]
@@ -103,9 +126,9 @@ def _columns(
     return cells
 
 
-def _spread(rec: Recording, groups: dict[str, list[ModuleCall]]) -> Cells:
-    """Statistics where modules were called more than once."""
-    columns: dict[str, list[Any]] = module_measures(rec, None)
+def _spread(rec: Recording, groups: dict[str, list[ModuleCall]], costs: Costs) -> Cells:
+    """Statistics where there were several batches."""
+    columns: dict[str, list[Any]] = module_measures(rec, costs)
     if "median_ms" not in columns:
         return {}
     names = list(dict.fromkeys(call.name for call in rec.calls))
@@ -174,10 +197,15 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
         if costs.corrected_ns is not None and costs.distortion is not None:
             line += (
                 "; without the tracer's own cost"
-                f" {words.milliseconds(costs.corrected_ns)} ms"
+                f" {words.milliseconds(costs.corrected_ns)} ms, give or take"
+                f" {words.milliseconds(costs.uncertain_ns or 0)}"
                 f" (it took about {costs.distortion:.1%})"
             )
+            if not costs.settled:
+                line += "; that is too uncertain to go by: the table has what was"
+                line += " measured"
         said.append(line + ".")
+        said += _cold(rec)
     if costs.flops is not None:
         line = f"{words.scaled(costs.flops)} FLOPs forward"
         if costs.backward_flops is not None:
@@ -191,9 +219,30 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
         where = "between modules"
         if peak.call is not None:
             where = f"in {rec.calls[peak.call].name or '(root)'}"
-        held = words.scaled(peak.activations, "B")
-        said.append(f"Activations held at most {held}, {where}.")
+        line = f"Activations held at most {words.scaled(peak.activations, 'B')}, "
+        whole = words.scaled(memory(rec).total, "B")
+        said.append(f"{line}{where}; with parameters and all else {whole}.")
     return [*said, *rec.notes]
+
+
+def _cold(rec: Recording) -> list[str]:
+    """Whether the first batch was slower than the others."""
+    turn = batches(rec)
+    times: dict[int, int] = {}
+    for call in rec.calls:
+        if call.parent is None and not call.recomputed:
+            at = turn[call.index]
+            times[at] = times.get(at, 0) + call.duration_ns
+    later = [time for at, time in times.items() if at > 0]
+    if rec.dropped_calls or not later or times[0] < _COLD * median(later):
+        return []
+    first, usual = words.milliseconds(times[0]), words.milliseconds(
+        round(median(later))
+    )
+    return [
+        f"The first batch was cold: {first} ms against {usual} ms; one batch before"
+        " the block leaves it out."
+    ]
 
 
 def _fill(text: str, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -104,14 +105,76 @@ def test_calibration_does_not_run_under_the_users_global_hooks():
         handle.remove()
 
 
-def test_statistics_put_the_first_call_apart():
-    calls = [
-        replace(call(at, None, 0, time, time), name="")
-        for at, time in enumerate([900, 30, 10, 20])
-    ]
-    found = statistics(Recording(tuple(calls), (), {}, {}))[""]
+def timed(times, **more):
+    return Recording(
+        tuple(
+            replace(call(at, None, 0, time, time), name="")
+            for at, time in enumerate(times)
+        ),
+        (), {}, {}, **more,
+    )  # fmt: skip
+
+
+def test_statistics_put_the_first_batch_apart():
+    found = statistics(timed([900, 30, 10, 20]))[""]
     assert (found.calls, found.first_ns, found.min_ns) == (4, 900, 10)
-    assert (found.median_ns, found.p95_ns, found.max_ns) == (20, 30, 30)
+    assert (found.median_ns, found.p95_ns, found.max_ns) == (20, 29, 30)
+
+
+def test_the_first_of_those_that_were_kept_is_not_the_first():
+    found = statistics(timed([900, 30, 10], dropped_calls=5))[""]
+    assert found.first_ns is None and found.max_ns == 900
+
+
+def test_statistics_may_be_of_corrected_times():
+    found = statistics(timed([900, 30, 10, 20]), [800, 29, 9, 19])[""]
+    assert (found.first_ns, found.median_ns) == (800, 19)
+
+
+def test_a_module_that_one_batch_uses_twice_makes_no_batches():
+    layer = nn.Linear(4, 4)
+    model = nn.Sequential(layer, layer)
+    with shapetrace.trace(model, memory=True) as t:
+        model(torch.randn(2, 4))
+    assert "first_ms" not in t.to_dataframe(by="module")
+    assert "median ms" not in t.summary(160)
+    with shapetrace.trace(model, memory=True) as t:
+        model(torch.randn(2, 4))
+        model(torch.randn(2, 4))
+    assert "first_ms" in t.to_dataframe(by="module")
+
+
+def test_saved_bytes_are_those_of_one_batch():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sigmoid())
+
+    def saved(batches):
+        with shapetrace.trace(model, memory=True) as t:
+            for _ in range(batches):
+                model(torch.randn(8, 4)).sum().backward()
+        frame = t.to_dataframe(by="module").set_index("name")
+        return frame["saved_bytes"].tolist()
+
+    assert saved(3) == saved(1) == [256, 128, 128]
+
+
+def test_a_cold_first_batch_is_marked():
+    class Once(nn.Module):
+        cold = True
+
+        def forward(self, x):
+            time.sleep(0.03 if self.cold else 0.01)
+            self.cold = False
+            return x
+
+    model = Once()
+    with shapetrace.trace(model) as t:
+        for _ in range(3):
+            model(torch.randn(2))
+    assert "The first batch was cold: 3" in t.summary(160)
+    with shapetrace.trace(model) as t:
+        for _ in range(3):
+            model(torch.randn(2))
+    assert "cold" not in t.summary(160)
 
 
 def test_dimensions_that_vary_between_batches_are_listed():
