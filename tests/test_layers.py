@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "shapetrace"
 
 #: from the first to the last: each may import those before it, and its own files
 LAYERS = """
-    errors records source recording signatures lineage diagnosis checks costs views
+    errors records signatures source recording lineage diagnosis checks costs views
     comparison trace
     callbacks distributed cli ipython pytest_plugin __main__ __init__
 """.split()

@@ -9,15 +9,12 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Diagnosis, Fix, FunctionCall
+from shapetrace.signatures import gives
+from shapetrace.signatures import loss as facts_of
+from shapetrace.signatures import losses_that, named
 from shapetrace.signatures.binding import ALIASES
 
-#: calls whose results are scores of any size, certainly no (log-)probabilities
-_RAW = frozenset(
-    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d "
-    "bilinear batch_norm layer_norm group_norm instance_norm addmm embedding "
-    "relu gelu silu elu leaky_relu".split()
-)
-_SOFTMAX = frozenset(("softmax", "gumbel_softmax"))
+_SOFTMAX = named("softmax")
 
 
 def argument(call: FunctionCall, name: str, place: int) -> object:
@@ -55,12 +52,12 @@ def _how(scene: Scene, call: FunctionCall) -> str:
     "gradients are small and the loss cannot come near 0",
 )
 def softmax_before_cross_entropy(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls("cross_entropy"):
+    for loss in scene.calls(*losses_that(takes="logits", activation="softmax")):
         if loss.index not in scene.sides:
             continue
         given, _ = scene.sides[loss.index]
         for made in scene.sources_of_values(given.id):
-            if plain(made.name) in _SOFTMAX or plain(made.name) == "sigmoid":
+            if gives(made.name) == "probabilities":
                 yield _twice(scene, rule, loss, made, given.id)
     for loss in scene.calls("log_softmax"):
         for made in scene.sources_of_values(loss.inputs[0].id):
@@ -120,10 +117,10 @@ def _in_logarithms(scene: Scene, made: FunctionCall) -> Fix | None:
     "unbounded and train towards nonsense",
 )
 def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls("nll_loss"):
-        yield from _not_logs(scene, rule, loss, dim=1)
-    for loss in scene.calls("ctc_loss"):
-        yield from _not_logs(scene, rule, loss, dim=-1)
+    for loss in scene.calls(*losses_that(takes="log_probabilities")):
+        known = facts_of(loss.name)
+        if known is not None and known.class_dim is not None:
+            yield from _not_logs(scene, rule, loss, known.class_dim)
 
 
 @check(
@@ -133,7 +130,7 @@ def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "it is no divergence and may be negative",
 )
 def log_softmax_missing_kl(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls("kl_div"):
+    for loss in scene.calls(*losses_that(takes="log_probabilities", class_dim=None)):
         yield from _not_logs(scene, rule, loss, dim=-1)
 
 
@@ -147,7 +144,7 @@ def _not_logs(
     for made in scene.sources_of_values(given.id):
         name = plain(made.name)
         fixes: list[Fix | str | None] = []
-        if name in _SOFTMAX or name == "sigmoid":
+        if gives(name) == "probabilities":
             what = f"probabilities ({_how(scene, made)})"
             over = f", dim={softmax_dim(made)}" if name in _SOFTMAX else ""
             new = "log_softmax" if name in _SOFTMAX else "logsigmoid"
@@ -155,7 +152,7 @@ def _not_logs(
                 _in_logarithms(scene, made)
                 or f"F.{new}(logits{over})  # instead of {name}"
             )
-        elif name in _RAW and not _computed_table(scene, made):
+        elif gives(name) == "scores" and not _computed_table(scene, made):
             what = f"raw scores (logits of {_how(scene, made)}), with no log_softmax"
             if loss.name == "nll_loss":
                 fixes.append(
@@ -191,17 +188,13 @@ def _computed_table(scene: Scene, made: FunctionCall) -> bool:
     "probabilities lie between 0.5 and 0.73",
 )
 def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    names = (
-        "binary_cross_entropy_with_logits",
-        "multilabel_soft_margin_loss",
-    )
-    for loss in scene.calls(*names):
+    for loss in scene.calls(*losses_that(takes="logits", activation="sigmoid")):
         if loss.index not in scene.sides:
             continue
         given, _ = scene.sides[loss.index]
         for made in scene.sources_of_values(given.id):
             name = plain(made.name)
-            if name in _SOFTMAX or name == "sigmoid":
+            if gives(name) == "probabilities":
                 drop = _without(scene, made, f"{loss.name} takes logits")
                 short = loss.name == "binary_cross_entropy_with_logits"
                 other = renamed(loss, "binary_cross_entropy") if short else None
@@ -226,17 +219,17 @@ def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "below 0 or above 1, and is wrong until then",
 )
 def sigmoid_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls("binary_cross_entropy"):
+    for loss in scene.calls(*losses_that(takes="probabilities")):
         if loss.index not in scene.sides:
             continue
         given, _ = scene.sides[loss.index]
         for made in scene.sources_of_values(given.id):
-            if plain(made.name) in _RAW:
+            if gives(made.name) == "scores":
                 yield finding(
                     scene,
                     rule,
                     loss,
-                    "binary_cross_entropy takes probabilities and is given raw scores "
+                    f"{loss.name} takes probabilities and is given raw scores "
                     f"of {_how(scene, made)}, with no sigmoid.",
                     culprits=[culprit(scene, made, "gives no probabilities")],
                     fixes=[

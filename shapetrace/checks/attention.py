@@ -9,21 +9,16 @@ from shapetrace.checks.factors import Root
 from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.scene import Scene
 from shapetrace.checks.softmax import over_batch
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import kind
 
-_PRODUCTS = ("matmul", "bmm", "einsum", "baddbmm")
+_PRODUCTS = ("product", "batch_product")
 #: what scores go through before their softmax, each element for itself
-_SCALES = frozenset(
-    "mul div add sub masked_fill where float half to type_as clone contiguous view "
-    "reshape transpose permute clamp tanh".split()
-)
+_SCALES = ("scale", "sum", "mask", "cast", "copy", "view", "transpose", "pointwise")
 #: what weights go through between their softmax and the product
-_KEEPS = frozenset(
-    "dropout float half to type type_as clone contiguous view reshape flatten "
-    "unflatten transpose permute t T mT swapaxes unsqueeze squeeze".split()
-)
+_KEEPS = ("dropout", "cast", "copy", "view", "transpose", "unit")
 #: steps between the products and the softmax
 _NEAR = 12
 
@@ -36,7 +31,7 @@ _NEAR = 12
 )
 def attention_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     spots = scene.calls("softmax")
-    if not spots or not scene.calls(*_PRODUCTS):
+    if not spots or not scene.of_kind(*_PRODUCTS):
         return
     batch = {call.index for call, _ in over_batch(scene)}
     for call in spots:
@@ -95,10 +90,10 @@ def _summed(scene: Scene, call: FunctionCall) -> int | None:
             kept = _kept(scene, user, position)
             if kept is None:
                 return None
-            if plain(user.name) in _PRODUCTS:
+            if kind(user.name) in _PRODUCTS:
                 lost = set(range(len(ref.shape))) - {d for dims in kept for d in dims}
                 found |= {dim for at in lost for dim in places[at]}
-            elif plain(user.name) in _KEEPS and position == 0:
+            elif kind(user.name) in _KEEPS and position == 0:
                 moved = tuple(
                     frozenset().union(*(places[d] for d in dims)) for dims in kept
                 )
@@ -132,9 +127,9 @@ def _shared(scene: Scene, ref: TensorRef, dim: int) -> bool:
         if not outputs or dim >= len(outputs[0]):
             return False
         sources = outputs[0][dim].sources
-        if plain(call.name) in _PRODUCTS:
+        if kind(call.name) in _PRODUCTS:
             return {at for at, _ in sources} >= {0, 1}
-        if plain(call.name) not in _SCALES or outputs[0][dim].how == "product":
+        if kind(call.name) not in _SCALES or outputs[0][dim].how == "product":
             return False
         sizes = [(at, d) for at, d in sources if call.inputs[at].shape == ref.shape]
         sizes = sizes or list(sources)

@@ -24,13 +24,8 @@ from shapetrace.checks.factors import (
 )
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import DimOrigin
+from shapetrace.signatures import DimOrigin, kind
 
-VIEWS = frozenset("view reshape flatten unflatten view_as reshape_as ravel".split())
-#: factories whose size is a count that the code states, not data's
-_COUNTERS = frozenset("arange linspace logspace eye tril_indices meshgrid".split())
-_DETACHED = frozenset("detach detach_ data".split())
-_RECURRENT = frozenset("lstm gru rnn_tanh rnn_relu".split())
 #: elements picked along one dimension by an index of as many dimensions
 _PICKS = frozenset(("gather", "take_along_dim"))
 #: what a tensor descends from
@@ -93,7 +88,7 @@ class Axes:
         return root if root[0] == "data" else None
 
     def from_parameter(self, tensor: int, dim: int) -> bool:
-        return any(kind == "parameter" for kind, _, _ in self.roots(tensor, dim))
+        return any(root == "parameter" for root, _, _ in self.roots(tensor, dim))
 
     def descends(self, tensor: int, bit: int) -> bool:
         """Whether a tensor descends from a PARAMETER, from DATA, TRAINABLE: from a
@@ -104,19 +99,19 @@ class Axes:
 
     def _leaf(self, ref: TensorRef) -> None:
         origin = self._graph.rec.origins.get(ref.id)
-        kind, bits = "unknown", 0
+        root, bits = "unknown", 0
         if origin is not None and origin.kind in ("parameter", "buffer"):
-            kind = "parameter"
+            root = "parameter"
             bits = PARAMETER | TRAINABLE if origin.kind == "parameter" else 0
         elif origin is not None and origin.kind == "outside":
-            kind, bits = "data", DATA
+            root, bits = "data", DATA
             if origin.requires_grad:  # a weight of a module built in the trace
                 bits |= PARAMETER | TRAINABLE
         else:
             bits = DATA | PARAMETER | TRAINABLE
         self._descent[ref.id] = bits
         self._dims[ref.id] = tuple(
-            (Axis(size, frozenset(((kind, ref.id, dim),)), kind != "unknown"),)
+            (Axis(size, frozenset(((root, ref.id, dim),)), root != "unknown"),)
             for dim, size in enumerate(ref.shape)
         )
 
@@ -124,10 +119,10 @@ class Axes:
         bits = 0
         for ref in call.inputs:
             bits |= self._descent[ref.id]
-        if call.name in _DETACHED:
+        if kind(call.name) == "detach":
             bits &= ~TRAINABLE
         elif not call.inputs:
-            bits = 0 if call.name in _COUNTERS else DATA
+            bits = 0 if kind(call.name) == "count" else DATA
         if _is_to_learn(call):
             bits |= TRAINABLE
         relation = self._graph.relation(call) if call.inputs else None
@@ -136,12 +131,12 @@ class Axes:
                 continue
             self._descent[ref.id] = bits
             if relation is None:
-                kind = "made" if call.name in _COUNTERS else "data"
+                root = "made" if kind(call.name) == "count" else "data"
                 self._dims[ref.id] = tuple(
-                    (Axis(size, frozenset(((kind, ref.id, dim),))),)
+                    (Axis(size, frozenset(((root, ref.id, dim),))),)
                     for dim, size in enumerate(ref.shape)
                 )
-            elif call.name in VIEWS and 0 not in ref.shape:
+            elif kind(call.name) == "view" and 0 not in ref.shape:
                 self._dims[ref.id] = self._view(call, ref)
             else:
                 origins: tuple[DimOrigin, ...] = ()
@@ -174,8 +169,8 @@ class Axes:
         ]
         if not sources:
             if origin.how in ("argument", "new", "values"):
-                kind = "states" if call.name in _RECURRENT else "made"
-                return (Axis(size, frozenset(((kind, ref.id, dim),)), origin.sure),)
+                root = "states" if kind(call.name) == "recurrent" else "made"
+                return (Axis(size, frozenset(((root, ref.id, dim),)), origin.sure),)
             return _unknown(ref, dim)
         if origin.how == "same" or origin.how == "broadcast":
             tensor, d = sources[0] if len(sources) == 1 else self._main(sources)

@@ -11,13 +11,12 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
+from shapetrace.signatures import named
 
-_SEQUENCES = ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward")
+_SEQUENCES = ("recurrent", "attention")
 #: layers whose constructor is known in full from what they hold
 _REBUILT = ("RNN", "LSTM", "GRU", "MultiheadAttention")
-_IMAGES = (
-    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d batch_norm"
-).split()
+_IMAGES = (*named("convolution"), "batch_norm")
 
 
 class Batches:
@@ -52,11 +51,11 @@ class Batches:
                     self.images.add(root)
         taken = {
             root
-            for call in scene.calls(*_SEQUENCES)
+            for call in scene.of_kind(*_SEQUENCES)
             if (place := sequence_roles(scene, call)) is not None
             and (root := axes.sole(call.inputs[0].id, place[1])) is not None
         }
-        for call in scene.calls("bmm", "baddbmm"):
+        for call in scene.of_kind("batch_product"):
             roots = [axes.sole(ref.id, 0) for ref in call.inputs[-2:]]
             if all(root is not None and root[2] == 0 for root in roots):
                 taken |= {root for root in roots if root is not None}
@@ -122,7 +121,7 @@ def sequence_roles(scene: Scene, call: FunctionCall) -> tuple[int, int] | None:
 def batch_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     layers = [
         (call, place)
-        for call in scene.calls(*_SEQUENCES)
+        for call in scene.of_kind(*_SEQUENCES)
         if (place := sequence_roles(scene, call)) is not None
         and min(call.inputs[0].shape[:2]) > 1
     ]

@@ -21,26 +21,18 @@ from shapetrace.records import (
     TensorRef,
 )
 from shapetrace.signatures import is_loss
+from shapetrace.signatures import loss as facts_of
+from shapetrace.signatures import named
 from shapetrace.source.place import text
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
 _MISFITS = frozenset(("sub", "rsub"))
-#: torch's losses that stretch their operands
-_ELEMENTWISE = frozenset(
-    "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss "
-    "gaussian_nll_loss hinge_embedding_loss soft_margin_loss "
-    "multilabel_soft_margin_loss triplet_margin_loss cosine_embedding_loss".split()
-)
 #: what follows a difference in a hand-written loss
-_ERRORS = frozenset("pow square abs norm".split())
+_ERRORS = named("power") | {"norm"}
 #: calls that take one of several distances, or weigh them against each other
-_CHOOSES = frozenset(
-    "min amin argmin topk kthvalue sort softmin neg exp softmax".split()
-)
+_CHOOSES = named("choose", "softmin", "softmax") | {"neg", "exp"}
 #: calls that make a dimension of 1, or drop one, because the code says so
-_EXPLICIT = frozenset(
-    "getitem unsqueeze view reshape squeeze flatten ravel transpose t T".split()
-)
+_EXPLICIT = named("view", "unit", "transpose") | {"getitem"}
 
 
 @check(
@@ -65,13 +57,12 @@ def silent_broadcast(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 
 
 def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
-    if loss.name not in _ELEMENTWISE:
+    known = facts_of(loss.name)
+    if known is None or not (known.stretches or known.takes == "embeddings"):
         return None
     pair = [ref for ref in scene.sides.get(loss.index, ()) if ref is not None]
-    if loss.name == "triplet_margin_loss":
-        pair = list(loss.inputs[:3])
-    elif loss.name == "cosine_embedding_loss":
-        pair = list(loss.inputs[:2])
+    if known.takes == "embeddings":  # they are compared with each other
+        pair = [ref for ref in loss.inputs if ref is not scene.sides[loss.index][1]]
     if len(pair) < 2 or len({ref.shape for ref in pair}) < 2:
         return None
     for ref in pair:

@@ -16,13 +16,15 @@ from shapetrace.checks.report import (
 )
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
+from shapetrace.signatures import index_losses
+from shapetrace.signatures import loss as facts_of
 
-_WITH_CLASSES = ("cross_entropy", "nll_loss")
 
-
-def class_dim(ref: TensorRef) -> int:
-    """The dimension that cross_entropy and nll_loss take as classes."""
-    return 1 if len(ref.shape) > 1 else 0
+def class_dim(loss: FunctionCall, ref: TensorRef) -> int:
+    """The dimension of its prediction that a loss takes as the classes."""
+    known = facts_of(loss.name)
+    at = known.class_dim if known is not None else None
+    return (at or 0) % len(ref.shape) if len(ref.shape) > 1 else 0
 
 
 def last_layer(scene: Scene, tensor: int, dim: int) -> Culprit | None:
@@ -41,7 +43,7 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for loss in scene.losses:
         if loss.index not in scene.sides:
             continue
-        if loss.name not in _WITH_CLASSES:
+        if loss.name not in index_losses():
             features_at = _features(scene, loss)
             if features_at is not None:
                 yield from _one_hot_elsewhere(scene, rule, loss, features_at)
@@ -49,7 +51,7 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         given, target = scene.sides[loss.index]
         if target is None or not given.shape:
             continue
-        at = class_dim(given)
+        at = class_dim(loss, given)
         root = axes.sole(given.id, at)
         rank = len(given.shape)
         if _floating(target) and target.shape == given.shape:
@@ -179,7 +181,10 @@ def _one_hot_elsewhere(
         ]
         if len(where) != 1 or where[0] == at or not scene.axes.sure(target.id, at):
             continue
-        if loss.name not in _WITH_CLASSES and target.shape[where[0]] != given.shape[at]:
+        if (
+            loss.name not in index_losses()
+            and target.shape[where[0]] != given.shape[at]
+        ):
             continue  # one of the places, for each feature
         moved = [dim for dim in range(len(target.shape)) if dim != where[0]]
         moved.insert(at, where[0])
@@ -249,7 +254,7 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if loss.index in scene.sides:
             given, _ = scene.sides[loss.index]
             if given.shape:
-                spots.append((loss, given, class_dim(given)))
+                spots.append((loss, given, class_dim(loss, given)))
     spots = [
         (call, ref, dim)
         for call, ref, dim in spots

@@ -17,15 +17,12 @@ from shapetrace.records import (
     ModuleCall,
     TensorRef,
 )
-from shapetrace.signatures import is_loss
+from shapetrace.signatures import is_loss, kind, named
+from shapetrace.signatures.kinds import SAME_NUMBERS
 
 _MOVES = ("to", "cpu", "cuda")
-_CUTS = frozenset(("detach", "detach_", "data"))
 #: calls whose result is the sum of their operands, or of parts of one
-_ADDITIVE = frozenset(
-    "add sub neg mul div sum mean stack cat view reshape flatten squeeze unsqueeze "
-    "getitem masked_select where nan_to_num float double to clone".split()
-)
+_ADDITIVE = named(*SAME_NUMBERS, "sum", "scale", "total", "mask") | {"neg", "mean"}
 #: calls that are looked back over for an earlier move
 _FAR = 64
 
@@ -180,7 +177,7 @@ def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis
             made
             for _, made in scene.graph.chain(ref.id)
             if isinstance(made, FunctionCall)
-            and (made.name in _CUTS or not made.inputs)
+            and (kind(made.name) == "detach" or not made.inputs)
         ),
         None,
     )

@@ -5,19 +5,16 @@ from __future__ import annotations
 from shapetrace.checks.axes import DATA
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.signatures import losses_that, named
 
 #: calls that make a matrix of all pairs, of two batches or of one with itself
-_PRODUCTS = frozenset(
-    "matmul mm bmm einsum linear tensordot inner outer cdist eye addmm baddbmm".split()
-)
+_PRODUCTS = named("product", "batch_product", "linear") | {"cdist", "eye"}
 #: those of them that add to a matrix which is there
 _ADDING = ("addmm", "baddbmm")
 #: steps from a sum of norms to the matrix it belongs to
 _NEAR = 6
 #: calls by which the code puts a dimension of 1 where it wants one
 _PUTS_ONE = frozenset(("unsqueeze", "getitem"))
-#: losses of embeddings, whose operands have no features of their own to be missing
-_EMBEDDINGS = ("triplet_margin_loss", "cosine_embedding_loss")
 #: torch's losses that stretch their operands and say nothing
 _QUIET = frozenset(
     "kl_div poisson_nll_loss gaussian_nll_loss soft_margin_loss "
@@ -99,7 +96,7 @@ def all_pairs(
         for dim in dims
     ):
         return False
-    return all(ones) or loss.name in _EMBEDDINGS
+    return all(ones) or loss.name in losses_that(takes="embeddings")
 
 
 def _stretched_ones(one: TensorRef, two: TensorRef) -> list[int]:

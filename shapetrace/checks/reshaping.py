@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
-from shapetrace.checks.axes import DATA, VIEWS, Scramble
+from shapetrace.checks.axes import DATA, Scramble
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.scene import Scene
 from shapetrace.records import Diagnosis, FunctionCall
+from shapetrace.signatures import kind
 
 #: steps between two views that together shear a matrix, as relative positions do
 _NEAR = 4
-_BETWEEN = frozenset(
-    "getitem narrow contiguous clone pad add mul div sub masked_fill transpose".split()
-)
-_JOINS = frozenset(("cat", "concat", "concatenate"))
-#: calls that make a filling, of a row that is cut off again
-_FILLS = frozenset("zeros new_zeros zeros_like full new_full full_like ones".split())
-#: products of a batch of matrices
-_BATCHED = frozenset(("bmm", "baddbmm"))
+_BETWEEN = ("pick", "copy", "pad", "sum", "scale", "mask", "transpose")
 
 
 @check(
@@ -31,7 +25,7 @@ _BATCHED = frozenset(("bmm", "baddbmm"))
     "order they must be permuted, a view mixes their contents",
 )
 def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    if not scene.calls(*VIEWS):
+    if not scene.of_kind("view"):
         return
     scrambles = scene.axes.scrambles
     views = {scramble.call.index for scramble in scrambles}
@@ -81,7 +75,7 @@ def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
     """Whether the view is half of a shear: pad, view, cut, view back. Each row is
     shifted on purpose, as attention with relative positions does."""
     maker = scene.made_by(call.inputs[0].id)
-    if maker is not None and plain(maker.name) == "pad":
+    if maker is not None and kind(maker.name) == "pad":
         return True
     if maker is not None and _filled(scene, maker) and _cut(scene, call):
         return True
@@ -93,14 +87,14 @@ def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
                 continue
             if user.index in views or _put_back(call, user):
                 return True
-            if plain(user.name) in _BETWEEN:
+            if kind(user.name) in _BETWEEN:
                 todo += [(ref.id, steps + 1) for ref in user.outputs or ()]
     for _ in range(_NEAR):
         if maker is None or not maker.inputs:
             break
         if maker.index in views:
             return True
-        if plain(maker.name) not in _BETWEEN:
+        if kind(maker.name) not in _BETWEEN:
             break
         maker = scene.made_by(maker.inputs[0].id)
     return False
@@ -108,12 +102,12 @@ def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
 
 def _filled(scene: Scene, maker: FunctionCall) -> bool:
     """Whether a cat adds one row of a filling to data, as a pad does."""
-    if plain(maker.name) not in _JOINS:
+    if kind(maker.name) != "join":
         return False
     dim = argument(maker, "dim", 1)
     for ref in maker.inputs:
         fill = scene.made_by(ref.id)
-        if fill is not None and plain(fill.name) in _FILLS and isinstance(dim, int):
+        if fill is not None and kind(fill.name) == "fill" and isinstance(dim, int):
             return -len(ref.shape) <= dim < len(ref.shape) and ref.shape[dim] == 1
     return False
 
@@ -133,9 +127,9 @@ def _heads(scene: Scene, scramble: Scramble) -> bool:
     while todo:
         tensor, steps = todo.pop()
         for user, ref in scene.follow(tensor):
-            if plain(user.name) in _BATCHED and axes.roots(tensor, 0) == merged:
+            if kind(user.name) == "batch_product" and axes.roots(tensor, 0) == merged:
                 return scramble.dims[0] != 0
-            if plain(user.name) in _BETWEEN and steps < _NEAR:
+            if kind(user.name) in _BETWEEN and steps < _NEAR:
                 todo.append((ref.id, steps + 1))
     return False
 
@@ -143,7 +137,7 @@ def _heads(scene: Scene, scramble: Scramble) -> bool:
 def _put_back(view: FunctionCall, later: FunctionCall) -> bool:
     """Whether a later view gives the sizes before the first one again, but for one
     that a cut or a pad between them has changed."""
-    if later.name not in VIEWS or not later.outputs:
+    if kind(later.name) != "view" or not later.outputs:
         return False
     before, after = view.inputs[0].shape, later.outputs[0].shape
     if len(before) != len(after):

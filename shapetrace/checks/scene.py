@@ -9,22 +9,13 @@ from shapetrace.checks.axes import DATA, PARAMETER, Axes
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import prediction, target
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
-from shapetrace.signatures import is_loss
+from shapetrace.signatures import is_loss, kind, named
+from shapetrace.signatures.kinds import RESHAPING, SAME_NUMBERS
 
 #: calls that hand the same numbers on in another order, shape or type
-SAME_VALUES = frozenset(
-    "view reshape flatten unflatten view_as reshape_as ravel permute transpose t T mT "
-    "swapaxes swapdims movedim moveaxis contiguous clone squeeze unsqueeze getitem "
-    "narrow select split chunk unbind index_select gather take_along_dim masked_select "
-    "float double half bfloat16 to type type_as cpu cuda expand expand_as cat concat "
-    "concatenate stack hstack vstack detach data requires_grad".split()
-)
-#: those of them that change the shape and nothing else
-RESHAPES = frozenset(
-    "view reshape flatten unflatten view_as reshape_as ravel permute transpose t T mT "
-    "swapaxes swapdims movedim moveaxis contiguous clone squeeze unsqueeze getitem "
-    "detach data expand expand_as to float double".split()
-)
+SAME_VALUES = named(*SAME_NUMBERS)
+#: those of them after which each is still found at a place of its own
+RESHAPES = named(*RESHAPING, "cast") | {"getitem"}
 
 
 def plain(name: str) -> str:
@@ -55,6 +46,11 @@ class Scene:
             if call.outputs is not None
         ]
         return found if len(names) == 1 else sorted(found, key=lambda c: c.index)
+
+    def of_kind(self, *kinds: str) -> list[FunctionCall]:
+        """The calls of all functions of these kinds that ended well, in order."""
+        names = [name for name in self.by_name if kind(name) in kinds]
+        return self.calls(*names) if names else []
 
     @cached_property
     def losses(self) -> list[FunctionCall]:
@@ -97,7 +93,7 @@ class Scene:
             name = plain(call.name)
             if name not in SAME_VALUES:
                 found.setdefault(call.index, call)
-            elif name in ("cat", "concat", "concatenate", "stack", "hstack", "vstack"):
+            elif kind(name) == "join":
                 todo.extend(ref.id for ref in call.inputs)
             elif call.inputs:
                 todo.append(call.inputs[0].id)

@@ -15,9 +15,8 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import index_losses, kind, losses_that
 
-_REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-_CASTS = frozenset("double to type float64".split())
 _IGNORED = -100
 
 
@@ -28,7 +27,7 @@ _IGNORED = -100
     "assertion that ends the process's use of the device",
 )
 def target_out_of_range(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls("cross_entropy", "nll_loss"):
+    for loss in scene.calls(*index_losses()):
         given, target = scene.sides.get(loss.index, (None, None))
         if given is None or target is None or not given.shape:
             continue
@@ -37,7 +36,7 @@ def target_out_of_range(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             continue
         ignored = argument(loss, "ignore_index", 4)
         ignored = _IGNORED if ignored is None else ignored
-        at = class_dim(given)
+        at = class_dim(loss, given)
         classes = given.shape[at]
         odd = [v for v in span if v != ignored and not 0 <= v < classes]
         if odd:
@@ -74,7 +73,7 @@ def _range_fixes(span: tuple[int, int], classes: int, odd: int) -> list[str]:
     "belong into cross_entropy",
 )
 def target_dtype(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls(*_REGRESSION):
+    for loss in scene.calls(*losses_that(targets=("values",))):
         given, target = scene.sides.get(loss.index, (None, None))
         if given is None or target is None:
             continue
@@ -107,7 +106,7 @@ def dtype_promotion(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for call in scene.functions:
         if not call.outputs or call.outputs[0].dtype is not torch.float64:
             continue
-        if len(call.inputs) < 2 or plain(call.name) in _CASTS:
+        if len(call.inputs) < 2 or kind(call.name) == "cast":
             continue
         narrow = [
             ref
@@ -161,7 +160,7 @@ def _crept_in(scene: Scene, ref: TensorRef) -> bool:
         call = scene.made_by(tensor)
         if call is None:
             continue
-        if call.outputs and plain(call.name) in _CASTS:
+        if call.outputs and kind(call.name) == "cast":
             return False
         if not call.inputs and _asked_for(call):
             return False

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from shapetrace.records import FunctionCall, Recording, TensorRef
+from shapetrace.signatures import kind
 
 
 class Need(NamedTuple):
@@ -20,8 +21,6 @@ class Need(NamedTuple):
 
 #: by the function call's index
 Needs = dict[int, Need]
-
-_CUT = {"detach", "detach_", "data"}
 
 
 def backwards(rec: Recording) -> Iterator[Needs]:
@@ -98,7 +97,7 @@ def tracked(rec: Recording, towards: set[int] | None = None) -> set[int]:
     found = asked if towards is None else set(towards)
     for call in rec.functions:
         taken = any(ref.id in found for ref in call.inputs)
-        flows = taken and call.grad and call.name not in _CUT
+        flows = taken and call.grad and kind(call.name) != "detach"
         if not flows and call.name.endswith("_") and call.inputs:
             # changed in place without autograd, it still is what it was
             flows = call.inputs[0].id in found and call.name != "detach_"

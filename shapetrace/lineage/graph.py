@@ -16,7 +16,13 @@ from shapetrace.records import (
     Recording,
     TensorRef,
 )
-from shapetrace.signatures import DimOrigin, Relation, relate, relate_module
+from shapetrace.signatures import (
+    DimOrigin,
+    Relation,
+    relate,
+    relate_module,
+    takes_no_numbers,
+)
 
 #: a walk longer than this is cut: no explanation needs more, and it is linear
 _LONGEST = 200_000
@@ -165,7 +171,7 @@ class Graph:
                 calls.append(module)
         calls.extend(call for call in made.values() if call.index < 0)
         for call in sorted(calls, key=_ended):
-            if isinstance(call, FunctionCall) and _takes_no_values(call.name):
+            if isinstance(call, FunctionCall) and takes_no_numbers(call.name):
                 continue
             layer = isinstance(call, ModuleCall) and self._has_parameters(call)
             if layer or any(self._is_touched(ref.id, touched) for ref in call.inputs):
@@ -330,11 +336,6 @@ class Graph:
             if call is not None:
                 todo.extend(ref.id for ref in call.inputs)
         return seen
-
-
-def _takes_no_values(name: str) -> bool:
-    """`weight.new_zeros(…)` and `zeros_like(x)` make data, whatever was asked."""
-    return name == "new" or name.startswith("new_") or name.endswith("_like")
 
 
 def _ended(call: Call) -> int:

@@ -8,6 +8,7 @@ from shapetrace.signatures import (
     broadcasts,
     is_elementwise,
     is_loss,
+    kind,
     loss_input,
     loss_target,
 )
@@ -81,16 +82,13 @@ def is_loss_like(graph: Graph, call: FunctionCall) -> bool:
         return True
     if call.parent is not None or len(call.inputs) != 2:
         return False
-    if not (is_elementwise(call.name) or call.name in _DISTANCES):
+    if not (is_elementwise(call.name) or kind(call.name) == "distance"):
         return False  # joining, looking up and multiplying matrices compare nothing
     a, b = (graph.from_model(ref.id) for ref in call.inputs)
     made = [graph.producer(ref.id) for ref in call.inputs]
     if any(isinstance(one, FunctionCall) and is_loss(one.name) for one in made):
         return False  # the weights of a loss that is not reduced
     return a != b
-
-
-_DISTANCES = ("cdist", "dist", "pairwise_distance", "cosine_similarity")
 
 
 def sides(

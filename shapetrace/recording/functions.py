@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import weakref
 from types import CodeType, FunctionType, MethodWrapperType
@@ -19,12 +20,6 @@ _TENSOR = torch.Tensor
 _SETITEM = torch.Tensor.__setitem__
 _CPU = torch.device("cpu")
 _MOST_TUPLES = 1000
-#: the tensors that these take as class indices are worth a look at their values
-_INDEX_LOSSES = {
-    torch.nn.functional.cross_entropy,
-    torch.nn.functional.nll_loss,
-    torch.nn.functional.multi_margin_loss,
-}
 #: what these are given is data, not an argument
 _MAKERS = {torch.tensor, torch.as_tensor, torch.asarray}
 
@@ -39,6 +34,7 @@ def function_mode(tape: Tape) -> TorchFunctionMode:
     ref = weakref.ref
     open_sites = tape.open_sites
     modes_below = torch._C._len_torch_function_stack
+    by_index = _index_losses()
 
     class Mode(TorchFunctionMode):
         def __torch_function__(
@@ -55,8 +51,8 @@ def function_mode(tape: Tape) -> TorchFunctionMode:
                         if type(a) not in PLAIN:
                             kept = _named(tape, kwargs)
                             break
-                    if func in _INDEX_LOSSES:
-                        _read_target(tape, args, kwargs)
+                    if func in by_index:
+                        _read_target(tape, by_index[func], args, kwargs)
                 # one, two and three arguments are nearly all calls of small layers: a
                 # list for them costs as much as looking them up
                 if n == 2:
@@ -200,8 +196,19 @@ def _named(tape: Tape, kwargs: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _read_target(tape: Tape, args: Any, kwargs: dict[str, Any] | None) -> None:
-    target = args[1] if len(args) > 1 else (kwargs or {}).get("target")
+@functools.cache
+def _index_losses() -> dict[Any, int]:
+    """The losses whose class indices are worth a look at their values, and where each
+    takes them."""
+    from shapetrace.signatures.loss_facts import index_losses
+
+    home = torch.nn.functional
+    found = index_losses().items()
+    return {getattr(home, name): at for name, at in found if hasattr(home, name)}
+
+
+def _read_target(tape: Tape, at: int, args: Any, kwargs: dict[str, Any] | None) -> None:
+    target = args[at] if len(args) > at else (kwargs or {}).get("target")
     tape.read_range(target)
 
 

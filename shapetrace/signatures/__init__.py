@@ -11,8 +11,17 @@ from shapetrace.signatures.engine import (
     predict,
     relate,
 )
+from shapetrace.signatures.kinds import gives, kind, named, takes_no_numbers
 from shapetrace.signatures.layers import inner_function, module_function, relate_module
-from shapetrace.signatures.losses import is_loss, loss_input, loss_target
+from shapetrace.signatures.loss_facts import (
+    Loss,
+    index_losses,
+    is_loss,
+    loss,
+    loss_input,
+    loss_target,
+    losses_that,
+)
 from shapetrace.signatures.relation import Conflict, DimOrigin, How, Relation, Side
 
 __all__ = [
@@ -20,19 +29,27 @@ __all__ = [
     "Coverage",
     "DimOrigin",
     "How",
+    "Loss",
     "Relation",
     "Side",
     "argument_name",
     "broadcasts",
     "conflicts",
     "coverage",
+    "gives",
+    "index_losses",
     "inner_function",
     "is_elementwise",
     "is_loss",
+    "kind",
+    "loss",
     "loss_input",
     "loss_target",
+    "losses_that",
     "module_function",
+    "named",
     "predict",
     "relate",
     "relate_module",
+    "takes_no_numbers",
 ]

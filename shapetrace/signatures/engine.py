@@ -21,6 +21,7 @@ from shapetrace.signatures.answer import Answer, Dim, Unknown
 from shapetrace.signatures.binding import Bound, Shape
 from shapetrace.signatures.guess import guess
 from shapetrace.signatures.language import Signature
+from shapetrace.signatures.loss_facts import is_loss
 from shapetrace.signatures.match import match_best
 from shapetrace.signatures.names import home_and_name
 from shapetrace.signatures.probe import probe
@@ -223,7 +224,7 @@ def _expands(name: str) -> bool:
     entry = RULES.get(name)
     if entry is not None and entry.run is elementwise.broadcasting:
         return True
-    return name in _COMPARES or losses.is_loss(name)
+    return name in _COMPARES or is_loss(name)
 
 
 def predict(call: FunctionCall, shapes: tuple[Shape, ...]) -> tuple[Shape, ...] | None:

@@ -1,46 +1,20 @@
-"""Losses: what each demands of its target, and which tensor the target is."""
+"""The rules of losses that a line of the table cannot say."""
 
 from __future__ import annotations
 
-import functools
-
-from shapetrace.records import FunctionCall
 from shapetrace.signatures.answer import Answer, rank_conflict
 from shapetrace.signatures.binding import Bound, Operand
 from shapetrace.signatures.broadcasting import spread
-from shapetrace.signatures.language import Signature, parse
 from shapetrace.signatures.match import match_best
 from shapetrace.signatures.registry import rule
 from shapetrace.signatures.relation import Conflict, Side
-from shapetrace.signatures.table import lines, signatures
+from shapetrace.signatures.table import signatures
 
-_CE = "input, target, weight, size_average, ignore_index, reduce, reduction"
-_TARGETS = ("target", "targets")
-_PREDICTIONS = ("input", "log_probs", "input1", "anchor")
-#: losses whose rule is in Python
-_RULED = (
-    *("cross_entropy", "gaussian_nll_loss", "triplet_margin_loss"),
-    "margin_ranking_loss",
+
+@rule(
+    "cross_entropy cross_entropy_loss",
+    "input target weight size_average ignore_index reduce reduction",
 )
-
-
-@functools.cache
-def _variants() -> tuple[tuple[Signature, ...], tuple[Signature, ...]]:
-    """cross_entropy's signatures: for class indices, for class probabilities."""
-    indices = (
-        f"cross_entropy({_CE})  batch classes *space, batch *space, classes "
-        "=> batch *space",
-        f"cross_entropy({_CE})  classes, , classes =>",
-    )
-    shares = (
-        f"cross_entropy({_CE})  batch classes *space, batch classes *space, classes "
-        "=> batch *space",
-        f"cross_entropy({_CE})  classes, classes, classes =>",
-    )
-    return tuple(map(parse, indices)), tuple(map(parse, shares))
-
-
-@rule("cross_entropy cross_entropy_loss", _CE.replace(",", ""))
 def cross_entropy(b: Bound) -> Answer:
     """Class indices, or class probabilities where the target has the input's shape.
 
@@ -48,7 +22,8 @@ def cross_entropy(b: Bound) -> Answer:
     number of classes is read as probabilities all the same: they were meant.
     """
     logits, target = b.need("input"), b.need("target")
-    indices, shares = _variants()
+    known = signatures("cross_entropy")
+    indices, shares = known[:2], known[2:]
     if logits.shape == target.shape:
         return match_best(shares, b)
     meant = target.ref.dtype.is_floating_point and target.shape[1:2] != (1,)
@@ -150,53 +125,3 @@ def margin_ranking(b: Bound) -> Answer:
     if wrong:
         return Answer(conflicts=wrong)
     return _scalar_unless_none(b, spread(b, operands))
-
-
-@functools.cache
-def loss_names() -> frozenset[str]:
-    """Every function that is a loss."""
-    marked = [name for name, rows in lines().items() if any("=>" in r for r in rows)]
-    return frozenset((*marked, *_RULED))
-
-
-def is_loss(name: str) -> bool:
-    """Whether the function of that name (`mse_loss`) is a loss."""
-    return name in loss_names()
-
-
-def _params(name: str) -> dict[str, int]:
-    """The parameters of a loss and their places."""
-    if name == "cross_entropy":
-        return {param: i for i, param in enumerate(_CE.split(", "))}
-    if name == "gaussian_nll_loss":
-        return {"input": 0, "target": 1}
-    if name == "margin_ranking_loss":
-        return {"input1": 0, "target": 2}
-    if name == "triplet_margin_loss":
-        return {"anchor": 0}
-    return signatures(name)[0].params
-
-
-def _find(call: FunctionCall, names: tuple[str, ...]) -> int | None:
-    """The position among the inputs of the first parameter in `names`."""
-    if not is_loss(call.name):
-        return None
-    params = _params(call.name)
-    for name in names:
-        place = params.get(name)
-        if place is None:
-            continue
-        for pos, ref in enumerate(call.inputs):
-            if ref.path == f"args[{place}]" or ref.path == f"kwargs['{name}']":
-                return pos
-    return None
-
-
-def loss_target(call: FunctionCall) -> int | None:
-    """The position in `call.inputs` of the target; None where it has none."""
-    return _find(call, _TARGETS)
-
-
-def loss_input(call: FunctionCall) -> int | None:
-    """The position in `call.inputs` of the prediction; None for what is no loss."""
-    return _find(call, _PREDICTIONS)

@@ -19,6 +19,7 @@ _LP_POOL = "input, norm_type, kernel_size, stride, ceil_mode"
 _UNPOOL = "input, indices, kernel_size, stride, padding, output_size"
 _FRACTIONAL = "input, kernel_size, output_size, output_ratio, return_indices"
 _OLD = "size_average, reduce, reduction"
+_CE = "input, target, weight, size_average, ignore_index, reduce, reduction"
 
 TABLE = f"""
 # linear algebra
@@ -80,32 +81,39 @@ local_response_norm(input, size)  batch channels *space -> batch channels *space
 # embedding
 embedding(input, weight)  *index, num_embeddings embedding_dim -> *index embedding_dim
 # distances
-# losses
-l1_loss(input, target, {_OLD}, weight)  ..., ... => ...
-mse_loss(input, target, {_OLD}, weight)  ..., ... => ...
-smooth_l1_loss(input, target, {_OLD}, beta)  ..., ... => ...
-huber_loss(input, target, reduction, delta, weight)  ..., ... => ...
-kl_div(input, target, {_OLD})  ..., ... => ...
-poisson_nll_loss(input, target, log_input, full, size_average, eps, reduce, reduction)  ..., ... => ...
-hinge_embedding_loss(input, target, margin, {_OLD})  ..., ... => ...
-soft_margin_loss(input, target, {_OLD})  ..., ... => ...
-binary_cross_entropy(input, target, weight, {_OLD})  *shape, *shape => *shape
-binary_cross_entropy_with_logits(input, target, weight, {_OLD}, pos_weight)  *shape, *shape => *shape
-cosine_embedding_loss(input1, input2, target, margin, {_OLD})  features, features, =>
+# losses: behind the bar what the prediction is, how it is made, and what the target is
+l1_loss(input, target, {_OLD}, weight)  ..., ... => ...  | values | values
+mse_loss(input, target, {_OLD}, weight)  ..., ... => ...  | values | values
+smooth_l1_loss(input, target, {_OLD}, beta)  ..., ... => ...  | values | values
+huber_loss(input, target, reduction, delta, weight)  ..., ... => ...  | values | values
+kl_div(input, target, {_OLD})  ..., ... => ...  | log_probabilities log_softmax | probabilities
+poisson_nll_loss(input, target, log_input, full, size_average, eps, reduce, reduction)  ..., ... => ...  | values | counts
+gaussian_nll_loss(input, target, var, full, eps, reduction)  ..., ..., ... => ...  | values | values
+hinge_embedding_loss(input, target, margin, {_OLD})  ..., ... => ...  | values | signs
+soft_margin_loss(input, target, {_OLD})  ..., ... => ...  | values | signs
+binary_cross_entropy(input, target, weight, {_OLD})  *shape, *shape => *shape  | probabilities sigmoid | probabilities
+binary_cross_entropy_with_logits(input, target, weight, {_OLD}, pos_weight)  *shape, *shape => *shape  | logits sigmoid | probabilities
+cosine_embedding_loss(input1, input2, target, margin, {_OLD})  features, features, =>  | embeddings | signs
 cosine_embedding_loss(input1, input2, target, margin, {_OLD})  batch features, batch features, batch => batch
-multi_margin_loss(input, target, p, margin, weight, {_OLD})  batch classes, batch, _, _, classes => batch
+margin_ranking_loss(input1, input2, target, margin, {_OLD})  ..., ..., ... => ...  | values | signs
+multi_margin_loss(input, target, p, margin, weight, {_OLD})  batch classes, batch, _, _, classes => batch  | values | indices
 multi_margin_loss(input, target, p, margin, weight, {_OLD})  classes, , _, _, classes =>
 multi_margin_loss(input, target, p, margin, weight, {_OLD})  classes, 1, _, _, classes =>
-multilabel_margin_loss(input, target, {_OLD})  batch classes, batch classes => batch
+multilabel_margin_loss(input, target, {_OLD})  batch classes, batch classes => batch  | values | index_sets
 multilabel_margin_loss(input, target, {_OLD})  classes, classes =>
-multilabel_soft_margin_loss(input, target, weight, {_OLD})  ... classes, ... classes => ...
-triplet_margin_with_distance_loss(anchor, positive, negative)  ... features, ... features, ... features => ...
-nll_loss(input, target, weight, size_average, ignore_index, reduce, reduction)  batch classes *space, batch *space, classes => batch *space
-nll_loss(input, target, weight, size_average, ignore_index, reduce, reduction)  classes, , classes =>
-ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction)  time batch classes, batch target_length, batch, batch => batch
+multilabel_soft_margin_loss(input, target, weight, {_OLD})  ... classes, ... classes => ...  | logits sigmoid | probabilities
+triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, {_OLD})  ... features, ... features, ... features => ...  | embeddings
+triplet_margin_with_distance_loss(anchor, positive, negative)  ... features, ... features, ... features => ...  | embeddings
+cross_entropy({_CE}, label_smoothing)  batch classes *space, batch *space, classes => batch *space  | logits softmax | indices probabilities
+cross_entropy({_CE}, label_smoothing)  classes, , classes =>
+cross_entropy({_CE}, label_smoothing)  batch classes *space, batch classes *space, classes => batch *space
+cross_entropy({_CE}, label_smoothing)  classes, classes, classes =>
+nll_loss({_CE})  batch classes *space, batch *space, classes => batch *space  | log_probabilities log_softmax | indices
+nll_loss({_CE})  classes, , classes =>
+ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction)  time batch classes, batch target_length, batch, batch => batch  | log_probabilities log_softmax | index_sets
 ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction)  time batch classes, total_length, batch, batch => batch
 ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction)  time classes, target_length, , =>
-linear_cross_entropy(input, linear_weight, target, linear_bias, weight, reduction)  *batch in_features, classes in_features, *batch, classes, classes => *batch
+linear_cross_entropy(input, linear_weight, target, linear_bias, weight, reduction)  *batch in_features, classes in_features, *batch, classes, classes => *batch  | values | indices
 """  # noqa: E501 - a table: a line a function
 
 _NAME = re.compile(r"\s*([\w.]+)\s*\(")
@@ -121,8 +129,20 @@ def lines() -> dict[str, tuple[str, ...]]:
         head = _NAME.match(line)
         if head is None:
             raise SignatureError(f"{line!r} does not begin with name(parameters)")
-        found.setdefault(head[1], []).append(line)
+        found.setdefault(head[1], []).append(line.partition("|")[0])
     return {name: tuple(rows) for name, rows in found.items()}
+
+
+@functools.cache
+def facts() -> dict[str, tuple[tuple[str, ...], ...]]:
+    """What stands behind the bars of a function's first line, as words."""
+    found: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for line in TABLE.splitlines():
+        head = _NAME.match(line)
+        if head is not None and "|" in line:
+            parts = line.split("|")[1:]
+            found.setdefault(head[1], tuple(tuple(part.split()) for part in parts))
+    return found
 
 
 @functools.cache

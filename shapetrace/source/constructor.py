@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from shapetrace.records import ModuleInfo, TensorRef
+from shapetrace.signatures.sizes import sizes
 
 #: arguments that decide on presence alone, and the tensor that shows them
 _SHOWN_BY = {
@@ -132,62 +133,28 @@ def _text(value: Any) -> str:
 
 # -- the changed module ---------------------------------------------------------------
 
-_CONVOLUTION = {
-    "out_channels": (("weight", 0), ("bias", 0)),
-    "in_channels": (("weight", 1),),
-}
-_TRANSPOSED = {
-    "in_channels": (("weight", 0),),
-    "out_channels": (("weight", 1), ("bias", 0)),
-}
-#: which dimensions of which parameters follow from an argument
-_SIZES: dict[str, dict[str, tuple[tuple[str, int], ...]]] = {
-    "Linear": {
-        "out_features": (("weight", 0), ("bias", 0)),
-        "in_features": (("weight", 1),),
-    },
-    "Embedding": {
-        "num_embeddings": (("weight", 0),),
-        "embedding_dim": (("weight", 1),),
-    },
-    **{f"Conv{n}d": _CONVOLUTION for n in (1, 2, 3)},
-    **{f"ConvTranspose{n}d": _TRANSPOSED for n in (1, 2, 3)},
-}
 #: arguments that no parameter's shape depends on
 _PLAIN = ("padding", "stride", "dilation", "output_padding", "batch_first")
-_NORMS = frozenset(
-    "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm LayerNorm RMSNorm GroupNorm "
-    "InstanceNorm1d InstanceNorm2d InstanceNorm3d".split()
-)
 
 
 def changed(info: ModuleInfo, **changes: Any) -> ModuleInfo | None:
     """What would be recorded of the module, were it built with `changes`; None where
     its parameters' new shapes cannot be told."""
     shapes = {ref.path: list(ref.shape) for ref in (*info.parameters, *info.buffers)}
-    known = _SIZES.get(info.type, {})
-    groups = info.attributes.get("groups", 1)
+    known = sizes(info.type)
     for name, value in changes.items():
         if name in known:
-            for path, dim in known[name]:
-                if path in shapes:
-                    grouped = dim == 1 and info.type.startswith("Conv")
-                    shapes[path][dim] = value // groups if grouped else value
-        elif name == "input_size" and info.type in ("RNN", "LSTM", "GRU"):
-            for path in shapes:
-                if path.startswith("weight_ih_l0"):
-                    shapes[path][1] = value
+            for path, dim, over in known[name]:
+                if path not in shapes:
+                    continue
+                if dim is None:
+                    shapes[path] = [value] if isinstance(value, int) else [*value]
+                else:
+                    parts = 1 if over is None else info.attributes.get(over, 1)
+                    shapes[path][dim] = value // parts
         elif name == "kernel_size" and info.type.startswith("Conv"):
             rank = len(shapes["weight"]) - 2
-            sizes = [value] * rank if isinstance(value, int) else list(value)
-            shapes["weight"][2:] = sizes
-        elif info.type in _NORMS and name in (
-            "num_features",
-            "normalized_shape",
-            "num_channels",
-        ):
-            sizes = [value] if isinstance(value, int) else list(value)
-            shapes = {path: sizes if shape else shape for path, shape in shapes.items()}
+            shapes["weight"][2:] = [value] * rank if isinstance(value, int) else value
         elif info.parameters and name not in _PLAIN:
             return None
     return replace(
