@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shapetrace.checks.axes import DATA
-from shapetrace.checks.factors import Root
 from shapetrace.checks.lines import built, indexed, instead, summed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
+from shapetrace.lineage.dimensions import DATA
+from shapetrace.lineage.factors import Root
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import named
 
@@ -25,7 +25,6 @@ class Batches:
     def __init__(self, scene: Scene) -> None:
         axes = scene.axes
         self._scene = scene
-        self._behind: dict[int, set[int]] = {}
         #: first dimensions of predictions, with the losses that take them
         self.first: dict[Root, list[FunctionCall]] = {}
         #: data dimensions that a convolution or a normalisation takes as the batch
@@ -65,9 +64,11 @@ class Batches:
 
     def reached(self, root: Root, tensors: set[int]) -> list[FunctionCall]:
         """The losses that take `root` first and descend from one of the tensors."""
-        return [
-            loss for loss in self.first.get(root, ()) if tensors & self._ancestors(loss)
-        ]
+        losses = self.first.get(root, ())
+        if not losses:
+            return []
+        made, sides = self._scene.descendants(tensors), self._scene.sides
+        return [loss for loss in losses if sides[loss.index][0].id in made]
 
     def kept(self, root: Root, tensors: set[int]) -> bool:
         """Whether `root` stays a dimension all the way from one of the tensors to a
@@ -86,12 +87,6 @@ class Batches:
                     seen.add(made.id)
                     todo.append(made.id)
         return False
-
-    def _ancestors(self, loss: FunctionCall) -> set[int]:
-        given, _ = self._scene.sides[loss.index]
-        if given.id not in self._behind:
-            self._behind[given.id] = self._scene.graph.ancestors(given.id)
-        return self._behind[given.id]
 
 
 def _of_data(scene: Scene, ref: TensorRef, dim: int) -> bool:
@@ -233,11 +228,12 @@ def _flattened(
 ) -> FunctionCall | None:
     """A linear layer after it that has the supposed batch among its features."""
     axes = scene.axes
+    later = scene.descendants(made)
     for linear in scene.calls("linear"):
         ref = linear.inputs[0]
         if len(ref.shape) == 2 and axes.sole(ref.id, 0) == root:
             if len(axes.of(ref.id, 1)) > 1 and taken <= axes.roots(ref.id, 1):
-                if made & scene.graph.ancestors(ref.id):
+                if ref.id in later:
                     return linear
     return None
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.checks.alignment import misaligned
-from shapetrace.checks.axes import DATA, PARAMETER
-from shapetrace.checks.factors import Root
 from shapetrace.checks.fitting import label, to_one_shape, without
 from shapetrace.checks.pairs import all_pairs, is_weight, meets_matrix, one_for_all
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding, size_culprit
 from shapetrace.checks.scene import Scene, plain
+from shapetrace.lineage.dimensions import DATA, PARAMETER
+from shapetrace.lineage.factors import Root
 from shapetrace.records import (
     Culprit,
     Diagnosis,

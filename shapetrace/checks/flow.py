@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shapetrace.checks.axes import PARAMETER, TRAINABLE
+from shapetrace.checks.gradient import Behind, terms
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explained, finding
-from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.scene import Scene
+from shapetrace.lineage.dimensions import PARAMETER, TRAINABLE
 from shapetrace.records import (
     Culprit,
     Diagnosis,
@@ -17,12 +18,9 @@ from shapetrace.records import (
     ModuleCall,
     TensorRef,
 )
-from shapetrace.signatures import is_loss, kind, named
-from shapetrace.signatures.kinds import SAME_NUMBERS
+from shapetrace.signatures import kind
 
 _MOVES = ("to", "cpu", "cuda")
-#: calls whose result is the sum of their operands, or of parts of one
-_ADDITIVE = named(*SAME_NUMBERS, "sum", "scale", "total", "mask") | {"neg", "mean"}
 #: calls that are looked back over for an earlier move
 _FAR = 64
 
@@ -48,107 +46,22 @@ def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             for loss in dead:
                 yield _dead(scene, rule, loss, loss.name)
         return
-    learning: set[int] = set()
+    behind = Behind(scene)
+    totals: list[TensorRef] = []
     for call in started:
         ref = call.inputs[0]
-        if _rebuilt(scene, ref) or _round_trip(scene, ref):
+        if behind.rebuilt(ref) or behind.round_trip(ref):
             yield _dead(scene, rule, call, "what backward() is called on")
-        elif (off := _with_autograd_off(scene, ref)) is not None:
+        elif (off := behind.autograd_off(ref)) is not None:
             yield _unrecorded(scene, rule, call, off)
         elif axes.descends(ref.id, TRAINABLE) or ref.shape:
-            if dead:
-                learning |= _terms(scene, ref)
-        elif axes.descends(ref.id, PARAMETER) and _told_to(scene, call):
+            totals.append(ref)
+        elif axes.descends(ref.id, PARAMETER) and behind.told_to(call):
             yield _dead(scene, rule, call, "what backward() is called on")
+    learning = terms(scene, totals) if dead else set()
     for loss in dead:
         if any(ref.id in learning for ref in loss.outputs or ()):
             yield _dead(scene, rule, loss, f"{loss.name} is part of the loss and")
-
-
-def _terms(scene: Scene, total: TensorRef) -> set[int]:
-    """The tensors that a total is the sum of. What only weighs or picks others, as
-    hard examples are chosen, is not to be learned from."""
-    seen, todo = {total.id}, [total.id]
-    while todo:
-        call = scene.made_by(todo.pop())
-        if call is None or plain(call.name) not in _ADDITIVE:
-            continue
-        parts = [ref for ref in call.inputs if ref.dtype.is_floating_point]
-        if plain(call.name) in ("mul", "div"):
-            learns = [ref for ref in parts if scene.axes.descends(ref.id, TRAINABLE)]
-            parts = learns or parts
-        todo += [ref.id for ref in parts if ref.id not in seen]
-        seen.update(ref.id for ref in parts)
-    return seen
-
-
-def _told_to(scene: Scene, call: FunctionCall) -> bool:
-    """Whether backward() only ran because the total itself was told that it requires a
-    gradient, or did not run. Otherwise something on the way is learned, a latent."""
-    if call.outputs is None:
-        return True
-    made = [scene.made_by(tensor) for tensor in _terms(scene, call.inputs[0])]
-    names = [one.name for one in made if one is not None]
-    return any(name == "requires_grad_" or is_loss(name) for name in names)
-
-
-def _rebuilt(scene: Scene, total: TensorRef) -> bool:
-    """Whether a total is a new tensor, or a sum of new ones made of numbers that were
-    taken out of the losses with item(), while nothing else learns."""
-    made = scene.made_by(total.id)
-    if made is not None and not made.inputs:
-        return True
-    behind = scene.graph.ancestors(total.id)
-    makers = [scene.made_by(tensor) for tensor in behind]
-    if not all(one and (one.inputs or one.name == "tensor") for one in makers):
-        return False
-    axes = scene.axes
-    totals = (call.inputs[0].id for call in scene.calls("backward") if call.inputs)
-    return any(
-        axes.descends(call.inputs[0].id, TRAINABLE) for call in scene.calls("item")
-    ) and not any(axes.descends(tensor, PARAMETER) for tensor in totals)
-
-
-def _round_trip(scene: Scene, total: TensorRef) -> bool:
-    """Whether a total learns only for a new tensor of the shape of one that was taken
-    out to NumPy before: the prediction, cut off from what made it."""
-    axes = scene.axes
-    shapes = {
-        ref.shape
-        for call in scene.calls("numpy", "tolist")
-        for ref in call.inputs
-        if ref.shape and axes.descends(ref.id, PARAMETER)
-    }
-    if not shapes:
-        return False
-    leaves = []
-    for tensor in scene.graph.ancestors(total.id):
-        call = scene.made_by(tensor)
-        if call is None or not call.inputs:
-            if call is None and axes.descends(tensor, PARAMETER):
-                return False
-            if axes.descends(tensor, TRAINABLE):
-                leaves.append(tensor)
-    return bool(leaves) and all(
-        scene.graph.tensors[leaf].shape in shapes for leaf in leaves
-    )
-
-
-def _with_autograd_off(scene: Scene, total: TensorRef) -> FunctionCall | None:
-    """The last call with a parameter, where a total was told that it requires a
-    gradient and autograd was off in every call that took one."""
-    made = [scene.made_by(tensor) for tensor in _terms(scene, total)]
-    if not any(one is not None and one.name == "requires_grad_" for one in made):
-        return None
-    takers = {
-        call.index: call
-        for tensor in scene.graph.ancestors(total.id)
-        if (call := scene.made_by(tensor)) is not None
-        and any(scene.graph.is_parameter(ref.id) for ref in call.inputs)
-    }
-    if not takers or any(call.grad for call in takers.values()):
-        return None
-    return takers[max(takers)]
 
 
 def _own_loss(scene: Scene) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shapetrace.checks.axes import DATA
 from shapetrace.checks.scene import Scene, plain
+from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import losses_that, named
 

@@ -117,6 +117,10 @@ def finding(
     `shapes` are (label, tensor, odd dimension); `way` the tensor, and its dimension,
     whose way back is told.
     """
+    key = (rule.code, where(scene, call), call.source)
+    if call.source is not None and key in scene.reported:
+        return Diagnosis(rule.code, "note", message, where=key[1], source=call.source)
+    scene.reported.add(key)
     named: list[Culprit] = []
     for one in culprits:
         if one is not None and all(one.name != known.name for known in named):

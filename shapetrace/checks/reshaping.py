@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
-from shapetrace.checks.axes import DATA, Scramble
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.lineage.dimensions import DATA, Scramble
 from shapetrace.records import Diagnosis, FunctionCall
 from shapetrace.signatures import kind
 

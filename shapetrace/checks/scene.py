@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 
-from shapetrace.checks.axes import DATA, PARAMETER, Axes
 from shapetrace.lineage import Graph
+from shapetrace.lineage.dimensions import DATA, PARAMETER, Axes
 from shapetrace.lineage.loss_calls import prediction, target
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss, kind, named
@@ -18,20 +19,38 @@ SAME_VALUES = named(*SAME_NUMBERS)
 RESHAPES = named(*RESHAPING, "cast") | {"getitem"}
 
 
+#: calls of one line of one module, of the same shapes, that are looked at
+_ALIKE = 32
+
+
 def plain(name: str) -> str:
     """A function's name without the underscore of its in-place form."""
     return name.rstrip("_")
 
 
 class Scene:
-    """The graph, its axes and the calls by name."""
+    """The graph, its axes and the calls by name.
+
+    A training loop makes the same call in each step: the checks look at the first
+    steps, so that what they cost does not grow with the square of them.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.functions = graph.rec.functions
+        #: of calls that are alike in all that is asked of them, the first ones
         self.by_name: dict[str, list[FunctionCall]] = {}
+        alike: Counter[Hashable] = Counter()
+        modules = graph.rec.calls
         for call in self.functions:
-            self.by_name.setdefault(plain(call.name), []).append(call)
+            parent = None if call.parent is None else modules[call.parent].name
+            shapes = tuple([ref.shape for ref in call.inputs])
+            form = (call.name, call.source, parent, shapes, call.outputs is None)
+            alike[form] += 1
+            if alike[form] <= _ALIKE:
+                self.by_name.setdefault(plain(call.name), []).append(call)
+        #: what was found: a second finding of the same is not told in full
+        self.reported: set[Hashable] = set()
 
     @cached_property
     def axes(self) -> Axes:
@@ -113,6 +132,17 @@ class Scene:
             if isinstance(user, FunctionCall):
                 for ref in user.outputs or ():
                     yield user, ref
+
+    def descendants(self, tensors: Iterable[int]) -> set[int]:
+        """Everything that functions made of some tensors, these included."""
+        todo = list(tensors)
+        seen = set(todo)
+        while todo:
+            for _, made in self.follow(todo.pop()):
+                if made.id not in seen:
+                    seen.add(made.id)
+                    todo.append(made.id)
+        return seen
 
     def is_raw_data(self, tensor: int) -> bool:
         """Whether no parameter stands behind a tensor."""

@@ -7,11 +7,11 @@ from functools import partial
 
 from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.batch import Batches
-from shapetrace.checks.factors import Root
 from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 
 #: steps from a softmax to where each row picks its class

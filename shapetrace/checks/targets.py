@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 
 from shapetrace.checks.activations import argument
-from shapetrace.checks.axes import PARAMETER
 from shapetrace.checks.classes import class_dim, last_layer
 from shapetrace.checks.lines import operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.scene import Scene, plain
+from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind, losses_that
 

@@ -19,14 +19,15 @@ def losses(graph: Graph) -> tuple[FunctionCall, ...]:
     what `.backward()` was called on, where no such loss stands behind it."""
     functions = graph.rec.functions
     found = {call.index for call in functions if is_loss(call.name)}
-    known = {ref.id for index in found for ref in functions[index].outputs or ()}
+    behind: set[int] = set()  # what descends from a loss: calls stand in their order
     for call in functions:
         if call.name == "backward" and call.inputs:
             start = call.inputs[0].id
-            if not known & graph.ancestors(start):
-                made = graph.producer(start)
-                if isinstance(made, FunctionCall):
-                    found.add(made.index)
+            made = graph.producer(start)
+            if start not in behind and isinstance(made, FunctionCall):
+                found.add(made.index)
+        elif call.index in found or any(ref.id in behind for ref in call.inputs):
+            behind.update(ref.id for ref in call.outputs or ())
     return tuple(functions[index] for index in sorted(found))
 
 

@@ -19,6 +19,7 @@ _FRAME = sys._getframe
 _TENSOR = torch.Tensor
 _SETITEM = torch.Tensor.__setitem__
 _CPU = torch.device("cpu")
+_EMPTY = torch.empty
 _MOST_TUPLES = 1000
 #: what these are given is data, not an argument
 _MAKERS = {torch.tensor, torch.as_tensor, torch.asarray}
@@ -142,7 +143,10 @@ def function_mode(tape: Tape) -> TorchFunctionMode:
                                 MAKE, func, code, lasti, kept, n, *inputs,
                                 start, end, one, dtype, device, len(shape), *shape,
                             ]  # fmt: skip
-                        seen[id(output)] = one
+                        # into an empty one torch puts the storage that a worker
+                        # sends, by set_, which no mode sees: that is data from outside
+                        if func is not _EMPTY or 0 not in shape:
+                            seen[id(output)] = one
                         return output
                 if func is _SETITEM:
                     made = tape.define(args[0])

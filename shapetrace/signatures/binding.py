@@ -37,7 +37,7 @@ class Bound:
     `inplace` says that the name ended in an underscore.
     """
 
-    __slots__ = ("call", "shapes", "index", "name", "inplace")
+    __slots__ = ("call", "shapes", "index", "name", "inplace", "_places")
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Bound:
         self.index = index
         self.name = name
         self.inplace = inplace
+        self._places: dict[str, int] | None = None
 
     def value(self, name: str, default: Any = None) -> Any:
         """The argument, or `default` where it is absent or None."""
@@ -72,11 +73,13 @@ class Bound:
 
     def operand(self, ref: TensorRef) -> Operand:
         """Where in the inputs a tensor argument stands."""
-        path = ref.path
-        for pos, known in enumerate(self.call.inputs):
-            if known.path == path:
-                return Operand(pos, self.shapes[pos], known)
-        raise Unknown
+        if self._places is None:  # a cat may have thousands
+            inputs = enumerate(self.call.inputs)
+            self._places = {known.path: pos for pos, known in inputs}
+        pos = self._places.get(ref.path)
+        if pos is None:
+            raise Unknown
+        return Operand(pos, self.shapes[pos], self.call.inputs[pos])
 
     def tensor(self, name: str) -> Operand | None:
         """The tensor argument of that name; None where it is no tensor."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from shapetrace.checks.factors import (
+from shapetrace.lineage.factors import (
     Axis,
     Root,
     anchors,
@@ -22,14 +22,18 @@ from shapetrace.checks.factors import (
     reordered,
     vague,
 )
-from shapetrace.lineage import Graph
+from shapetrace.lineage.graph import Graph
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import DimOrigin, kind
+from shapetrace.signatures import DimOrigin, kind, takes_no_numbers
 
 #: elements picked along one dimension by an index of as many dimensions
-_PICKS = frozenset(("gather", "take_along_dim"))
-#: what a tensor descends from
-PARAMETER, DATA, TRAINABLE = 1, 2, 4
+_LOOKUPS = frozenset(("gather", "take_along_dim"))
+#: more roots than these in one dimension are not told apart: a cat of all steps
+_MOST = 64
+#: what a tensor descends from; TRAINABLE: from a parameter with no detach between,
+#: RECORDED: with autograd on all the way as well
+PARAMETER, DATA, TRAINABLE, RECORDED = 1, 2, 4, 8
+_LEARNED = TRAINABLE | RECORDED
 #: which of several operands a dimension is followed to, by what it descends from
 _RANKS = {0: 0, PARAMETER: 0, DATA: 1, DATA | PARAMETER: 2}
 
@@ -91,8 +95,7 @@ class Axes:
         return any(root == "parameter" for root, _, _ in self.roots(tensor, dim))
 
     def descends(self, tensor: int, bit: int) -> bool:
-        """Whether a tensor descends from a PARAMETER, from DATA, TRAINABLE: from a
-        parameter with no detach between."""
+        """Whether a tensor descends from a PARAMETER, from DATA, is TRAINABLE …"""
         return bool(self._descent.get(tensor, 0) & bit)
 
     # -- the pass ---------------------------------------------------------------------
@@ -102,13 +105,13 @@ class Axes:
         root, bits = "unknown", 0
         if origin is not None and origin.kind in ("parameter", "buffer"):
             root = "parameter"
-            bits = PARAMETER | TRAINABLE if origin.kind == "parameter" else 0
+            bits = PARAMETER | _LEARNED if origin.kind == "parameter" else 0
         elif origin is not None and origin.kind == "outside":
             root, bits = "data", DATA
             if origin.requires_grad:  # a weight of a module built in the trace
-                bits |= PARAMETER | TRAINABLE
+                bits |= PARAMETER | _LEARNED
         else:
-            bits = DATA | PARAMETER | TRAINABLE
+            bits = DATA | PARAMETER | _LEARNED
         self._descent[ref.id] = bits
         self._dims[ref.id] = tuple(
             (Axis(size, frozenset(((root, ref.id, dim),)), root != "unknown"),)
@@ -119,12 +122,19 @@ class Axes:
         bits = 0
         for ref in call.inputs:
             bits |= self._descent[ref.id]
-        if kind(call.name) == "detach":
-            bits &= ~TRAINABLE
+        if takes_no_numbers(call.name):
+            bits = DATA
         elif not call.inputs:
             bits = 0 if kind(call.name) == "count" else DATA
+        elif _in_place(call):  # what is written to stays a leaf where autograd is off
+            if not call.grad:
+                bits = bits & ~_LEARNED | self._descent[call.inputs[0].id] & _LEARNED
+        elif kind(call.name) == "detach":
+            bits &= ~_LEARNED
+        elif not call.grad:
+            bits &= ~RECORDED
         if _is_to_learn(call):
-            bits |= TRAINABLE
+            bits |= _LEARNED
         relation = self._graph.relation(call) if call.inputs else None
         for position, ref in enumerate(call.outputs or ()):
             if ref.id in self._dims:
@@ -155,7 +165,7 @@ class Axes:
         self, call: FunctionCall, ref: TensorRef, dim: int, origin: DimOrigin
     ) -> tuple[Axis, ...]:
         size = ref.shape[dim]
-        if call.name in _PICKS and dim != _along(call) % len(ref.shape):
+        if call.name in _LOOKUPS and dim != _along(call) % len(ref.shape):
             given, index = call.inputs[0], call.inputs[-1]
             if len(given.shape) == len(ref.shape) and given.shape[dim] == size:
                 found = self._of_source(given.id, dim)
@@ -170,6 +180,8 @@ class Axes:
         if not sources:
             if origin.how in ("argument", "new", "values"):
                 root = "states" if kind(call.name) == "recurrent" else "made"
+                if self._is_batch(call, ref) and (size > 1 or not _puts_one(call)):
+                    root = "data"
                 return (Axis(size, frozenset(((root, ref.id, dim),)), origin.sure),)
             return _unknown(ref, dim)
         if origin.how == "same" or origin.how == "broadcast":
@@ -189,10 +201,22 @@ class Axes:
                 return merged
         roots = frozenset[Root]().union(*(a.roots for axes in parts for a in axes))
         sure = origin.sure and all(a.sure for axes in parts for a in axes)
+        if len(roots) > 1 and origin.how == "sum" and self._is_batch(call, ref):
+            roots = frozenset((("data", ref.id, dim),))
+        elif len(roots) > _MOST:
+            of_kind = {root[0] for root in roots}
+            sure &= len(of_kind) == 1
+            roots = frozenset(((of_kind.pop() if sure else "unknown", ref.id, dim),))
         whole = Axis(size, roots, sure)
         if origin.how in ("sum", "repeat"):
             return self._times(call, ref, dim, origin, parts[0], whole)
         return (whole,)
+
+    def _is_batch(self, call: FunctionCall, ref: TensorRef) -> bool:
+        """Whether a new dimension counts samples: what no parameter has touched is
+        data, and who puts pieces of it together, or picks some, makes a batch."""
+        raw = self._descent[ref.id] & (DATA | PARAMETER) == DATA
+        return raw and kind(call.name) in ("join", "pick")
 
     def _times(
         self,
@@ -313,6 +337,14 @@ class Axes:
         return [(Axis(size, roots, sure),) for size in sizes]
 
 
+def _in_place(call: FunctionCall) -> bool:
+    """Whether a call writes to its first tensor: also `weight.data = other`."""
+    name = call.name
+    if name == "data":
+        return len(call.inputs) == 2
+    return name == "setitem" or name.endswith("_") and not name.startswith("requires")
+
+
 def _is_to_learn(call: FunctionCall) -> bool:
     """Whether a call makes a leaf that is learned, a temperature for example. Said of a
     number at the end, a loss, it only silences backward's error."""
@@ -337,3 +369,13 @@ def _along(call: FunctionCall) -> int:
     if found is None and len(call.args) > place:
         found = call.args[place]
     return found if isinstance(found, int) else 0
+
+
+def _puts_one(call: FunctionCall) -> bool:
+    """Whether a dimension of 1 is there because the code says `None`, and not because
+    a stack or a list of indices has one entry."""
+    return call.name == "getitem" and len(call.args) > 1 and _has_none(call.args[1])
+
+
+def _has_none(index: object) -> bool:
+    return index is None or isinstance(index, tuple) and any(i is None for i in index)
