@@ -58,7 +58,9 @@ def silent_broadcast(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 
 def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
     known = facts_of(loss.name)
-    if known is None or not (known.stretches or known.takes == "embeddings"):
+    if known is None or known.takes == "ranked":  # one against many is meant
+        return None
+    if not known.stretches and known.takes != "embeddings":
         return None
     pair = [ref for ref in scene.sides.get(loss.index, ()) if ref is not None]
     if known.takes == "embeddings":  # they are compared with each other
