@@ -15,11 +15,12 @@ class Loss(NamedTuple):
     """The facts of one loss.
 
     `takes` is what its prediction has to be: `logits` (it applies `activation` itself),
-    `probabilities` or `log_probabilities` (which `activation` makes), `embeddings`
-    and `ranked` values (compared with each other), or `values` of any kind. `targets` says what its target may be: `indices` of classes,
-    `index_sets`, `probabilities` and `values` of the prediction's shape, `counts`, or
-    `signs` of -1 and 1. `class_dim` is the dimension of the prediction that holds the
-    classes, None where every element is compared for itself.
+    `probabilities` or `log_probabilities` (which `activation` makes), `embeddings` and
+    `ranked` values (compared with each other), or `values` of any kind. `targets` says
+    what its target may be: `indices` of classes, `index_sets`, `probabilities` and
+    `values` of the prediction's shape, `counts`, or `signs` of -1 and 1. `class_dim` is
+    the dimension of the prediction that holds the classes, None where every element is
+    compared for itself.
     """
 
     name: str
