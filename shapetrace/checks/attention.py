@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import softmax_dim
+from shapetrace.checks.following import kept as kept_dims
 from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -87,7 +88,7 @@ def _summed(scene: Scene, call: FunctionCall) -> int | None:
             if not isinstance(user, FunctionCall) or not user.outputs:
                 continue
             position = next(i for i, one in enumerate(user.inputs) if one.id == ref.id)
-            kept = _kept(scene, user, position)
+            kept = kept_dims(scene, user, position)
             if kept is None:
                 return None
             if kind(user.name) in _PRODUCTS:
@@ -101,19 +102,6 @@ def _summed(scene: Scene, call: FunctionCall) -> int | None:
             else:
                 return None
     return found.pop() if len(found) == 1 and not todo else None
-
-
-def _kept(
-    scene: Scene, call: FunctionCall, position: int
-) -> list[tuple[int, ...]] | None:
-    """For each dimension of a result the dimensions of one operand that are in it."""
-    relation = scene.graph.relation(call)
-    if not relation.outputs or not all(origin.sure for origin in relation.outputs[0]):
-        return None
-    return [
-        tuple(dim for at, dim in origin.sources if at == position)
-        for origin in relation.outputs[0]
-    ]
 
 
 def _shared(scene: Scene, ref: TensorRef, dim: int) -> bool:

@@ -16,6 +16,7 @@ from shapetrace.records import (
     Fix,
     FunctionCall,
     ModuleCall,
+    Severity,
     TensorRef,
 )
 from shapetrace.signatures import kind
@@ -199,6 +200,18 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         and not _unwatched(call)
         and not any(ref.id in used for ref in call.outputs)
     }
+    siblings: dict[object, list[ModuleCall]] = {}
+    for call in rec.calls:
+        inputs = tuple([ref.id for ref in call.inputs])
+        prefix, _, number = call.name.rpartition(".")
+        if number.isdigit() and inputs:
+            key = (call.parent, prefix, call.type, inputs)
+            siblings.setdefault(key, []).append(call)
+    for same in siblings.values():
+        *lost, last = same
+        if lost and last.index not in unused and unused >= {c.index for c in lost}:
+            unused -= {call.index for call in lost}
+            yield _overwritten(scene, rule, lost, last)
     seen: set[str] = set()
     for index in sorted(unused):
         call = rec.calls[index]
@@ -213,11 +226,30 @@ def _unwatched(call: ModuleCall) -> bool:
     return call.recomputed or call.thread != 0
 
 
-def _unused(scene: Scene, rule: Check, call: ModuleCall) -> Diagnosis:
+def _overwritten(
+    scene: Scene, rule: Check, lost: list[ModuleCall], last: ModuleCall
+) -> Diagnosis:
+    """`for layer in layers: out = layer(x)`: each layer is given the first input."""
+    names = [call.name for call in lost]
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    found = _unused(scene, rule, lost[-1], "warning")
+    message = (
+        f"{shown} and {last.name} are all given the same input, and only what "
+        f"{last.name} makes of it is used: the work of the others is thrown away."
+    )
+    fix = "x = layer(x)  # in the loop: each layer takes what the one before made"
+    found = replace(found, message=message, fixes=(Fix(fix, where=last.source),))
+    shapes = [("input", ref, None) for ref in last.inputs[:1]]
+    return replace(found, text=explain(scene, found, shapes))
+
+
+def _unused(
+    scene: Scene, rule: Check, call: ModuleCall, severity: Severity | None = None
+) -> Diagnosis:
     message = f"no later call uses what {call.name} ({call.type}) returns."
     found = Diagnosis(
         code=rule.code,
-        severity=rule.severity,
+        severity=severity or rule.severity,
         message=message,
         where=f"module:{call.name}",
         module=call.name,

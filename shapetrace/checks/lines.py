@@ -81,6 +81,10 @@ def summed(
     return Fix(line.around(template.format(text, table, text)), where=line.source)
 
 
+#: where a function takes its `dim`, if not as the second argument
+_DIM_PLACE = {"normalize": 2, "cosine_similarity": 2}
+
+
 def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
     """A softmax over another dimension."""
     layer = scene.layer(call)
@@ -90,7 +94,7 @@ def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
             return found
     line = find(call.source)
     if line is not None and isinstance(line.tree, ast.Call) and layer is None:
-        place = 0 if is_method(call) else 1
+        place = _DIM_PLACE.get(call.name, 1) - is_method(call)
         named = [kw.value for kw in line.tree.keywords if kw.arg == "dim"]
         values = named or line.tree.args[place : place + 1]
         if values and not isinstance(values[0], ast.Starred):
@@ -98,6 +102,24 @@ def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
         text = f"{line.code[:-1].rstrip()}, dim={dim})"
         return Fix(line.around(text), where=line.source)
     return Fix(f"{call.name}(..., dim={dim})", where=call.source)
+
+
+def unreduced(scene: Scene, loss: FunctionCall) -> Fix:
+    """A loss that gives each sample's number."""
+    layer = scene.layer(loss)
+    if layer is not None:
+        found = built(scene, layer.name, reduction="none")
+        if found is not None:
+            return found
+    line = find(loss.source)
+    if line is not None and isinstance(line.tree, ast.Call) and layer is None:
+        for known in line.tree.keywords:
+            if known.arg == "reduction":
+                new = line.with_part(known.value, '"none"')
+                return Fix(new, where=line.source)
+        text = f'{line.code[:-1].rstrip()}, reduction="none")'
+        return Fix(line.around(text), where=line.source)
+    return Fix(f'F.{loss.name}(..., reduction="none")', where=loss.source)
 
 
 def built(

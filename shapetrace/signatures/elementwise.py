@@ -28,7 +28,7 @@ random_ exponential_ geometric_ cauchy_ log_normal_ zeros_like ones_like empty_l
 rand_like randn_like full_like randint_like index_fill index_put index_reduce
 masked_scatter select_scatter slice_scatter diagonal_scatter as_strided_scatter
 fill_diagonal_ put mtia cholesky cholesky_inverse as_subclass apply_ map_ map2_ erfcx
-entr log_ndtr
+entr log_ndtr poisson _standard_gamma _sample_dirichlet standard_gamma
 """
 
 #: values and their indices, mantissa and exponent
@@ -42,7 +42,7 @@ float_power floor_divide floordiv fmax fmin fmod gcd ge greater greater_equal gt
 heaviside hypot igamma igammac gammainc gammaincc isclose lcm ldexp le lerp less
 less_equal lshift lt logaddexp logaddexp2 logical_and logical_or logical_xor
 masked_fill copy_
-maximum minimum mod mul multiply ne nextafter not_equal or pow remainder
+binomial maximum minimum mod mul multiply ne nextafter not_equal or pow remainder
 rshift rsub sub subtract true_divide truediv where xlogy xlog1py xor zeta complex polar
 """
 
@@ -78,6 +78,16 @@ def along_dimension(b: Bound) -> Answer:
         return Answer(conflicts=[out_of_range("input", pos, dim, len(shape))])
     dims = all_same(pos, shape)
     return Answer([dims, dims] if b.name in _PAIRS else [dims])
+
+
+@rule("normal", "mean std size")
+def normal(b: Bound) -> Answer:
+    """A sample for each mean and deviation, where these are tensors."""
+    operands = [op for name in ("mean", "std") if (op := b.tensor(name)) is not None]
+    if not operands:
+        sizes = b.ints("size")
+        return Answer([[made("argument", size, "normal(size)") for size in sizes]])
+    return spread(b, operands)
 
 
 @rule(BROADCAST, "input other value")

@@ -1,0 +1,138 @@
+"""Masks that cannot do what they are there for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shapetrace.checks.activations import softmax_dim
+from shapetrace.checks.following import steps
+from shapetrace.checks.lines import operand
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene
+from shapetrace.lineage.dimensions import PARAMETER
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import kind
+
+#: calls between a mask, the softmax and the product with the values
+_NEAR = 8
+#: calls that leave every score at its place
+_IN_PLACE = ("sum", "scale", "mask", "cast", "copy", "pointwise", "dropout")
+
+
+@check(
+    "mask-without-effect",
+    "warning",
+    "a mask that is the same along the dimension of the softmax takes no key away: "
+    "what was to be hidden is attended to as before",
+)
+def mask_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for call in scene.of_kind("softmax"):
+        given, dim = call.inputs[0], softmax_dim(call)
+        if dim is None or given.shape[dim] < 2 or not _weighs(scene, call):
+            continue
+        found = _masks(scene, call)
+        if found and all(_size(mask, given, dim) == 1 for _, mask in found):
+            masked, mask = found[-1]
+            yield _constant(scene, rule, masked, mask, given, dim)
+    for call in scene.calls("scaled_dot_product_attention"):
+        masks = [ref for ref in call.inputs if ref.path in _MASK_PATHS]
+        keys = call.inputs[1].shape
+        if masks and len(keys) > 1 and keys[-2] > 1:
+            mask = masks[0]
+            if mask.shape[-1:] == (1,) and max(mask.shape) > 1:
+                scores = replace(mask, shape=(*keys[:-2], 1, keys[-2]))
+                yield _constant(scene, rule, call, mask, scores, len(keys) - 1)
+
+
+_MASK_PATHS = ("args[3]", "kwargs['attn_mask']")
+
+
+def _masks(scene: Scene, softmax: FunctionCall) -> list[tuple[FunctionCall, TensorRef]]:
+    """The masks that scores went through before their softmax, the last one first."""
+    found = []
+    ref = softmax.inputs[0]
+    for _ in range(_NEAR):
+        call = scene.made_by(ref.id)
+        if call is None or kind(call.name) not in _IN_PLACE:
+            break
+        scores = [one for one in call.inputs if one.shape == ref.shape]
+        scores = [one for one in scores if scene.axes.descends(one.id, PARAMETER)]
+        if len(scores) != 1:
+            break
+        for other in call.inputs:
+            if other is not scores[0] and _is_mask(scene, call, other):
+                found.append((call, other))
+        ref = scores[0]
+    return found
+
+
+def _is_mask(scene: Scene, call: FunctionCall, ref: TensorRef) -> bool:
+    """Whether an operand tells places apart by the data alone."""
+    if not ref.shape or max(ref.shape) < 2 or scene.axes.descends(ref.id, PARAMETER):
+        return False
+    return kind(call.name) == "mask" or kind(call.name) == "sum"
+
+
+def _size(mask: TensorRef, scores: TensorRef, dim: int) -> int:
+    """The size of a mask along a dimension of the scores."""
+    at = dim - len(scores.shape) + len(mask.shape)
+    return mask.shape[at] if at >= 0 else 1
+
+
+def _weighs(scene: Scene, softmax: FunctionCall) -> bool:
+    """Whether the result weighs values: attention, no choice of a class."""
+    todo = [(ref, 0) for ref in softmax.outputs or ()]
+    while todo:
+        ref, count = todo.pop()
+        for step in steps(scene, ref):
+            if kind(step.call.name) in ("product", "batch_product"):
+                return True
+            if kind(step.call.name) in _IN_PLACE and count < _NEAR:
+                todo.append((step.made, count + 1))
+    return False
+
+
+def _constant(
+    scene: Scene,
+    rule: Check,
+    call: FunctionCall,
+    mask: TensorRef,
+    scores: TensorRef,
+    dim: int,
+) -> Diagnosis:
+    at = dim - len(scores.shape) + len(mask.shape)
+    wide = [d for d, size in enumerate(mask.shape) if size > 1]
+    size = scores.shape[dim]
+    fixes = []
+    if at >= 0 and wide and mask.shape[wide[-1]] == size:
+        fixes.append(operand(call, mask, f"{{}}.transpose({wide[-1]}, {at})", "mask"))
+    return finding(
+        scene,
+        rule,
+        call,
+        f"the mask {mask.shape} is the same for all {size} keys, dimension {dim} of "
+        "the scores: softmax runs over that dimension, so no key is hidden from a "
+        "query.",
+        culprits=[
+            culprit(scene, call, "is given a mask of the queries", dim, 1, size),
+            _maker(scene, mask),
+        ],
+        fixes=fixes,
+        shapes=[("mask", mask, at if at >= 0 else None)],
+        way=(mask.id, None),
+    )
+
+
+def _maker(scene: Scene, mask: TensorRef) -> Culprit | None:
+    """Who has put the mask's dimension of 1 where it is."""
+    ref = mask
+    for _ in range(_NEAR):
+        made = scene.made_by(ref.id)
+        if made is None or not made.inputs:
+            return None
+        if kind(made.name) in ("unit", "view") or made.name == "getitem":
+            return culprit(scene, made, "puts the dimension of 1 there")
+        ref = made.inputs[0]
+    return None

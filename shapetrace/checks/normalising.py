@@ -1,0 +1,180 @@
+"""What is normalised over one dimension and compared over another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.checks.activations import argument, softmax_dim
+from shapetrace.checks.batch import Batches
+from shapetrace.checks.following import Places, Step, steps
+from shapetrace.checks.lines import along
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene
+from shapetrace.checks.softmax import over_batch
+from shapetrace.lineage.dimensions import DATA
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import kind
+
+#: calls between the normalisation and where it is used
+_NEAR = 16
+_PRODUCTS = ("product", "batch_product")
+
+
+@check(
+    "normalised-dim",
+    "warning",
+    "what is normalised over one dimension is compared or summed over another: its "
+    "vectors have no length of 1, its shares do not add up to 1",
+)
+def normalised_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    spots = scene.of_kind("unit_length", "softmax", "log_softmax")
+    if spots:
+        known = {call.index for call, _ in over_batch(scene)}
+        spots = [call for call in spots if call.index not in known]
+    for call in spots:
+        dim = _over(call)
+        given, made = call.inputs[0], (call.outputs or ())[0]
+        if dim is None or made.shape != given.shape or given.shape[dim] < 2:
+            continue
+        if not _is_data(scene, given, dim):
+            continue
+        features = [e for e in range(len(made.shape)) if _is_feature(scene, given, e)]
+        for used in features:
+            step = _compared(scene, call, dim, used)
+            if step is not None:
+                yield _wrong(scene, rule, call, dim, used, step)
+                break
+    yield from _cosines(scene, rule)
+
+
+def _over(call: FunctionCall) -> int | None:
+    """The one dimension that a call normalises."""
+    if kind(call.name) != "unit_length":
+        return softmax_dim(call)
+    rank = len(call.inputs[0].shape)
+    dim = argument(call, "dim", 2)
+    if call.name != "normalize" or not rank:
+        return None
+    dim = 1 if dim is None else dim
+    return dim if isinstance(dim, int) and 0 <= (dim := dim % rank) < rank else None
+
+
+def _is_data(scene: Scene, ref: TensorRef, dim: int) -> bool:
+    """Whether a dimension is for certain one of the data's: samples, time, space."""
+    roots = scene.axes.roots(ref.id, dim)
+    return scene.axes.sure(ref.id, dim) and all(one[0] == "data" for one in roots)
+
+
+def _is_feature(scene: Scene, ref: TensorRef, dim: int) -> bool:
+    sure = scene.axes.sure(ref.id, dim) and ref.shape[dim] > 1
+    roots = scene.axes.roots(ref.id, dim)
+    return sure and all(one[0] == "parameter" for one in roots)
+
+
+def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | None:
+    """The call that sums over `used` what was normalised over `dim`, which stays: a
+    product, or a sum of products whose results are averaged over `dim`."""
+    unit = kind(call.name) == "unit_length"
+    made = (call.outputs or ())[0]
+    todo: list[tuple[TensorRef, Places | None, Step | None, int]]
+    todo = [(made, None, None, 0)]
+    seen = {made.id}
+    while todo:
+        ref, places, summed, count = todo.pop()
+        for step in steps(scene, ref, places):
+            name = kind(step.call.name)
+            now = summed
+            if used in step.lost and dim not in step.lost and summed is None:
+                if name in _PRODUCTS and unit and _of_activations(scene, step.call):
+                    return step
+                if name != "total" or not _weighted(scene, step.given, call):
+                    continue
+                if unit:
+                    return step
+                now = step
+            elif dim in step.lost:
+                if summed is not None and step.call.name == "mean":
+                    return summed
+                continue
+            elif used in step.lost or name in _PRODUCTS or name == "linear":
+                continue
+            if step.made.id not in seen and count < _NEAR:
+                seen.add(step.made.id)
+                todo.append((step.made, step.places, now, count + 1))
+    return None
+
+
+def _of_activations(scene: Scene, call: FunctionCall) -> bool:
+    """Whether a product is one of two tensors with data in them, no layer."""
+    return all(scene.axes.descends(ref.id, DATA) for ref in call.inputs[-2:])
+
+
+def _weighted(scene: Scene, ref: TensorRef, start: FunctionCall) -> bool:
+    """Whether what is summed was multiplied by something before, since `start`."""
+    for _ in range(_NEAR):
+        made = scene.made_by(ref.id)
+        if made is None or made.index <= start.index or not made.inputs:
+            return False
+        if kind(made.name) == "scale" and len(made.inputs) == 2:
+            return all(len(one.shape) == len(ref.shape) for one in made.inputs)
+        ref = max(made.inputs, key=lambda one: len(one.shape))
+    return False
+
+
+def _wrong(
+    scene: Scene, rule: Check, call: FunctionCall, dim: int, used: int, step: Step
+) -> Diagnosis:
+    given = call.inputs[0]
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{call.name} normalises dimension {dim} of {given.shape}, the data's, but "
+        f"{step.call.name} at {step.call.source} sums over dimension {used}, the "
+        "features.",
+        culprits=[culprit(scene, call, f"normalises dimension {dim}", dim)],
+        fixes=[along(scene, call, used)],
+        shapes=[("input", given, dim)],
+        way=(given.id, dim),
+    )
+
+
+def _cosines(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    """cosine_similarity that compares the samples' values of one feature."""
+    spots = []
+    for call in scene.calls("cosine_similarity"):
+        one = call.inputs[0]
+        dim = argument(call, "dim", 2)
+        dim = 1 if dim is None else dim
+        if len({ref.shape for ref in call.inputs}) == 1 and isinstance(dim, int):
+            at = dim % len(one.shape) if one.shape else 0
+            features = [e for e in range(len(one.shape)) if _is_feature(scene, one, e)]
+            if features and at not in features:
+                spots.append((call, one, at, features[-1]))
+    batches = Batches(scene) if spots else None
+    for call, one, dim, used in spots:
+        root = scene.axes.sole(one.id, dim)
+        if root is None or root[2] != 0 or one.shape[dim] < 2:
+            continue
+        if batches is not None and root in batches.images or _all_reduced(scene, call):
+            yield finding(
+                scene,
+                rule,
+                call,
+                f"cosine_similarity compares along dimension {dim} of {one.shape}, "
+                f"the samples; the features are dimension {used}.",
+                culprits=[culprit(scene, call, f"runs over dimension {dim}", dim)],
+                fixes=[along(scene, call, used)],
+                shapes=[("input", one, dim)],
+                way=(one.id, dim),
+            )
+
+
+def _all_reduced(scene: Scene, call: FunctionCall) -> bool:
+    """Whether only the mean of the similarities is used: a loss."""
+    made = (call.outputs or ())[0]
+    names = [user.name for user, _ in scene.follow(made.id)]
+    return bool(names) and all(
+        name in ("mean", "neg", "rsub", "sub", "add") for name in names
+    )

@@ -1,0 +1,129 @@
+"""Losses that are one number already where each sample's was wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.checks.lines import unreduced
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import kind
+
+#: calls between a loss and where its number is used
+_NEAR = 8
+#: what leaves a number the same loss, but for a constant
+_SCALES = ("sum", "scale", "pointwise", "cast")
+
+
+@check(
+    "reduced-too-early",
+    "warning",
+    "the loss is the mean over the batch where the loss of each sample was wanted: "
+    "weights of samples, or a power for hard ones, then act on all alike",
+)
+def reduced_too_early(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for call in scene.calls("mul", "div"):
+        if len(call.inputs) != 2:
+            continue
+        one, two = call.inputs
+        for number, other in ((one, two), (two, one)):
+            if number.shape:
+                continue
+            loss = _reduced(scene, number)
+            if loss is None:
+                continue
+            samples = scene.sides[loss.index][0].shape[:1]
+            if other.shape and other.shape == samples != (1,):
+                if _of_samples(scene, other) and _is_reduced(scene, call):
+                    yield _weights(scene, rule, call, loss, other)
+                    break
+            if not other.shape and samples not in ((), (1,)):
+                if _grows_with(scene, other, loss):
+                    yield _power(scene, rule, call, loss)
+                    break
+
+
+def _reduced(scene: Scene, ref: TensorRef) -> FunctionCall | None:
+    """The loss whose one number a tensor is, scaled at most."""
+    for _ in range(_NEAR):
+        made = scene.made_by(ref.id)
+        if made is None:
+            return None
+        if made.index in scene.sides:
+            return made
+        parts = [one for one in made.inputs if not one.shape]
+        if plain(made.name) not in ("neg", "mul", "div", "mean") or len(parts) != 1:
+            return None
+        ref = parts[0]
+    return None
+
+
+def _of_samples(scene: Scene, ref: TensorRef) -> bool:
+    """Whether a tensor has one value for each sample of the data."""
+    root = scene.axes.sole(ref.id, 0)
+    return root is not None and root[2] == 0
+
+
+def _is_reduced(scene: Scene, call: FunctionCall) -> bool:
+    made = (call.outputs or ())[0]
+    return any(not ref.shape for _, ref in scene.follow(made.id))
+
+
+def _grows_with(scene: Scene, ref: TensorRef, loss: FunctionCall) -> bool:
+    """Whether a number is a power of `exp(-loss)`, as a focal weight is."""
+    powers = 0
+    for _ in range(_NEAR):
+        made = scene.made_by(ref.id)
+        if made is None:
+            return False
+        if made.index == loss.index:
+            return powers == 2
+        name = plain(made.name)
+        powers += name in ("exp", "pow")
+        parts = [one for one in made.inputs if not one.shape]
+        if len(parts) != 1 or not (name == "pow" or kind(name) in _SCALES):
+            return False
+        ref = parts[0]
+    return False
+
+
+def _weights(
+    scene: Scene, rule: Check, call: FunctionCall, loss: FunctionCall, other: TensorRef
+) -> Diagnosis:
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{loss.name} at {loss.source} is one number for the whole batch, and the "
+        f"{other.shape[0]} weights are one for each sample: every sample gets the mean "
+        "of them.",
+        culprits=[
+            culprit(scene, loss, "is reduced to one number"),
+            culprit(scene, call, "weighs what is reduced already"),
+        ],
+        fixes=[unreduced(scene, loss)],
+        shapes=[("loss", (loss.outputs or ())[0], None), ("weights", other, 0)],
+        way=(other.id, 0),
+    )
+
+
+def _power(
+    scene: Scene, rule: Check, call: FunctionCall, loss: FunctionCall
+) -> Diagnosis:
+    given = scene.sides[loss.index][0]
+    return finding(
+        scene,
+        rule,
+        call,
+        f"the weight is a power of {loss.name}'s mean over the batch, at "
+        f"{loss.source}: it tells no hard sample from an easy one.",
+        culprits=[
+            culprit(scene, loss, "is reduced to one number"),
+            culprit(scene, call, "weighs what is reduced already"),
+        ],
+        fixes=[unreduced(scene, loss)],
+        shapes=[("input", given, 0), ("loss", (loss.outputs or ())[0], None)],
+        way=(given.id, 0),
+    )
