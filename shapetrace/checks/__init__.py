@@ -18,8 +18,10 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     flow,
     masks,
     normalising,
+    pairing,
     reductions,
     reshaping,
+    shifting,
     softmax,
     targets,
 )

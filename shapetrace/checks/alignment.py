@@ -7,14 +7,19 @@ from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding, size_culprit
 from shapetrace.checks.scene import Scene
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import kind
+
+_REDUCES = ("reduce", "total", "choose")
 
 
 def misaligned(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
     """One value a sample, `(N,)`, spread along the features of `(N, C)` because C is
     the same number: both descend from one dimension of the data, and stand apart."""
     low, tall = sorted(call.inputs, key=lambda ref: len(ref.shape))
-    if scene.is_raw_data(tall.id):
-        return None  # a matrix that came so: the order of its dimensions is the user's
+    found = _own_reduction(scene, rule, call, low, tall)
+    found = found or _taken_apart(scene, rule, call, low, tall)
+    if found is not None or scene.is_raw_data(tall.id):
+        return found  # a matrix that came so: the order of its dimensions is the user's
     places = _places(scene, low, tall)
     lead = len(tall.shape) - len(low.shape)
     wrong = [dim for dim, place in enumerate(places) if place != dim + lead]
@@ -38,6 +43,100 @@ def misaligned(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | Non
         fixes=[operand(call, low, _spread(low, places, len(tall.shape)), "x")],
         shapes=[("first", low, dim), ("second", tall, at)],
         way=(low.id, dim),
+    )
+
+
+def _own_reduction(
+    scene: Scene, rule: Check, call: FunctionCall, low: TensorRef, tall: TensorRef
+) -> Diagnosis | None:
+    """`x - x.mean(1)` of a square: what is left of x meets its last dimension."""
+    made = scene.made_by(low.id)
+    if made is None or kind(made.name) not in _REDUCES or not made.outputs:
+        return None
+    if made.inputs[0].id != tall.id or made.outputs[0].id != low.id:
+        return None
+    if scene.is_raw_data(tall.id) and not _centred(scene, made, call):
+        return None
+    relation = scene.graph.relation(made)
+    lead = len(tall.shape) - len(low.shape)
+    if not relation.outputs or len(relation.outputs[0]) != len(low.shape):
+        return None
+    for dim, origin in enumerate(relation.outputs[0]):
+        at = dim + lead
+        places = [d for position, d in origin.sources if position == 0]
+        if not origin.sure or len(places) != 1 or places[0] == at:
+            continue
+        if scene.axes.roots(tall.id, places[0]) & scene.axes.roots(tall.id, at):
+            return None  # a matrix of all pairs of one batch is the same both ways
+        return finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} broadcasts {made.name}'s {low.shape} against the "
+            f"{tall.shape} that it was made of: dimension {places[0]} meets dimension "
+            f"{at}, which has {low.shape[dim]} by chance.",
+            culprits=[
+                culprit(scene, made, "drops the dimension", dim, low.shape[dim]),
+                culprit(scene, call, "aligns the last dimensions", at),
+            ],
+            fixes=[operand(call, low, f"{{}}.unsqueeze({lead + places[0]})", "x")],
+            shapes=[("first", low, dim), ("second", tall, at)],
+            way=(low.id, dim),
+        )
+    return None
+
+
+def _centred(scene: Scene, made: FunctionCall, call: FunctionCall) -> bool:
+    """Whether data is freed from its mean. A matrix that came so, of distances or of a
+    graph, may be the same both ways: its rows are divided by sums, its means taken off
+    in both directions."""
+    tall = made.inputs[0]
+    means = [u for u, _ in scene.follow(tall.id) if kind(u.name) in _REDUCES]
+    return made.name == "mean" and call.name == "sub" and len(means) == 1
+
+
+def _taken_apart(
+    scene: Scene, rule: Check, call: FunctionCall, low: TensorRef, tall: TensorRef
+) -> Diagnosis | None:
+    """A batch that meets a parameter's own dimension, whose parts are then taken for
+    different things: `(self.shift_and_scale + x).chunk(2, 1)` with two samples."""
+    owner = scene.graph.origin(scene.undressed(tall.id))
+    lead = len(tall.shape) - len(low.shape)
+    if owner is None or lead < 1 or not low.shape:
+        return None
+    if owner.kind != "parameter" and not owner.requires_grad:
+        return None
+    root, count = scene.axes.sole(low.id, 0), low.shape[0]
+    if root is None or root[2] != 0 or count < 2 or tall.shape[lead] != count:
+        return None
+    made = (call.outputs or ())[0]
+    users = [user for user, _ in scene.follow(made.id)]
+    if not any(_separates(user, made, lead) for user in users):
+        return None
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{call.name} broadcasts {low.shape} against a parameter of {tall.shape}: "
+        f"the batch of {count} is spread along dimension {lead}, whose "
+        f"{count} parts are taken apart after it.",
+        culprits=[
+            culprit(scene, call, "aligns the last dimensions", lead, count),
+            size_culprit(scene, low.id, 0, f"has a batch of {count}"),
+        ],
+        fixes=[operand(call, low, "{}.unsqueeze(1)", "x")],
+        shapes=[("batch", low, 0), ("parameter", tall, lead)],
+        way=(low.id, 0),
+    )
+
+
+def _separates(user: FunctionCall, made: TensorRef, dim: int) -> bool:
+    """Whether a call hands out every part of a dimension by itself."""
+    parts = user.outputs or ()
+    return (
+        kind(user.name) == "pick"
+        and len(parts) == made.shape[dim]
+        and all(len(p.shape) < len(made.shape) or p.shape[dim] == 1 for p in parts)
     )
 
 

@@ -31,7 +31,7 @@ def attribute_mismatch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             if odd is None or not isinstance(value, int):
                 continue
             ref, dim = odd
-            fix = built(scene, name, **{attribute: value})
+            fix = built(scene, name, None, "", **{attribute: value})
             reason = f"has {attribute} {value} and a {ref.path} of {ref.shape}"
             who = Culprit("module", name, dim, ref.shape[dim], value, reason=reason)
             found = Diagnosis(

@@ -1,0 +1,151 @@
+"""Labels of a language model that are its inputs, not shifted or shifted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from shapetrace.checks.activations import argument
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, data_culprit, finding
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import index_losses, kind
+
+
+class Part(NamedTuple):
+    """A stretch of a sequence: whose it is, and the first place of it."""
+
+    tensor: int
+    start: int
+
+
+@check(
+    "label-shift",
+    "warning",
+    "the labels of a causal language model are the tokens it was given, at the same "
+    "place or two places on: it learns to copy, or to leave one out",
+)
+def label_shift(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    inputs: dict[int, tuple[int, FunctionCall]] = {}
+    for call in scene.of_kind("embedding"):
+        for ref in call.inputs[:1]:
+            part = _part(scene, ref.id)
+            inputs.setdefault(part.tensor, (part.start, call))
+    shifts: dict[int, list[tuple[int, FunctionCall]]] = {}
+    for loss in scene.calls(*index_losses()) if inputs else ():
+        given, target = scene.sides.get(loss.index, (None, None))
+        if given is None or target is None:
+            continue
+        wanted = _part(scene, target.id)
+        if wanted.tensor in inputs and _same_places(scene, wanted.tensor, given):
+            start = inputs[wanted.tensor][0] + _part(scene, given.id).start
+            shifts.setdefault(wanted.tensor, []).append((wanted.start - start, loss))
+    for tensor, found in shifts.items():
+        if any(shift == 1 for shift, _ in found):
+            continue  # a head beside it may look further on
+        for shift, loss in found:
+            embedding = inputs[tensor][1]
+            if shift >= 0 and _is_causal(scene, embedding, loss):
+                yield _shifted(scene, rule, loss, embedding, shift)
+
+
+def _same_places(scene: Scene, tokens: int, given: TensorRef) -> bool:
+    """Whether the positions of a prediction are those of the tokens: an autoencoder
+    makes positions of its own."""
+    last = len(scene.graph.tensors[tokens].shape) - 1
+    time = scene.axes.roots(tokens, last)
+    return last >= 0 and any(
+        time & scene.axes.roots(given.id, dim) for dim in range(len(given.shape))
+    )
+
+
+def _shifted(
+    scene: Scene, rule: Check, loss: FunctionCall, embedding: FunctionCall, shift: int
+) -> Diagnosis:
+    given, target = scene.sides[loss.index]
+    assert target is not None
+    what = "the token itself" if shift == 0 else f"the token {shift} places on"
+    return finding(
+        scene,
+        rule,
+        loss,
+        f"the labels are the input of {embedding.name} at {embedding.source}, and each "
+        f"position is compared with {what}: a model that sees no later token is to "
+        "predict the next one.",
+        culprits=[
+            data_culprit(scene, target.id, f"is shifted by {shift}"),
+            culprit(scene, loss, "compares position by position"),
+        ],
+        fixes=["F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())"],
+        shapes=[("input", given, None), ("target", target, None)],
+        way=(target.id, None),
+    )
+
+
+def _part(scene: Scene, tensor: int) -> Part:
+    """The sequence that a tensor is a stretch of, told by where it was cut."""
+    start = 0
+    while True:
+        call = scene.made_by(tensor)
+        if call is None or not call.inputs:
+            return Part(tensor, start)
+        if call.name == "getitem":
+            cut = _cut(call)
+            if cut is None:
+                return Part(tensor, start)
+            start += cut
+        elif kind(call.name) not in ("view", "copy", "cast", "transpose", "detach"):
+            return Part(tensor, start)
+        tensor = call.inputs[0].id
+
+
+def _cut(call: FunctionCall) -> int | None:
+    """Where the last slice of an index begins; None for any other index."""
+    index = call.args[1] if len(call.args) > 1 else None
+    parts = index if isinstance(index, (tuple, list)) else (index,)
+    starts = []
+    for part in parts:
+        if part is Ellipsis or part == slice(None):
+            continue
+        if not isinstance(part, slice) or part.step not in (None, 1):
+            return None
+        starts.append(part.start or 0)
+    if len(starts) > 1 or any(not isinstance(s, int) or s < 0 for s in starts):
+        return None
+    return starts[0] if starts else 0
+
+
+def _is_causal(scene: Scene, first: FunctionCall, last: FunctionCall) -> bool:
+    """Whether what stands between looks at no later token: a recurrent layer that runs
+    one way, or attention under a triangle."""
+    behind = scene.graph.ancestors(scene.sides[last.index][0].id)
+    between = scene.descendants(ref.id for ref in first.outputs or ()) & behind
+    for call in scene.of_kind("recurrent", "attention", "mask", "sum"):
+        if not any(ref.id in between for ref in call.outputs or ()):
+            continue
+        if kind(call.name) == "recurrent":
+            both = argument(call, "bidirectional", 7)
+            if both is False or both is None and True not in call.args[3:]:
+                return True
+        elif call.kwargs.get("is_causal") is True or argument(call, "is_causal", 5):
+            return True
+        elif any(_triangle(scene, ref.id) for ref in call.inputs):
+            return True
+    return False
+
+
+def _triangle(scene: Scene, tensor: int) -> bool:
+    """Whether a mask was made by tril or triu."""
+    for _ in range(_NEAR):
+        call = scene.made_by(tensor)
+        if call is None or not call.inputs:
+            return False
+        if plain(call.name) in ("tril", "triu"):
+            return True
+        tensor = call.inputs[0].id
+    return False
+
+
+#: calls between a triangle and where it masks
+_NEAR = 8
