@@ -205,7 +205,7 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         inputs = tuple([ref.id for ref in call.inputs])
         prefix, _, number = call.name.rpartition(".")
         if number.isdigit() and inputs:
-            key = (call.parent, prefix, call.type, inputs)
+            key = (call.parent, prefix, inputs)
             siblings.setdefault(key, []).append(call)
     for same in siblings.values():
         *lost, last = same

@@ -19,6 +19,8 @@ from shapetrace.signatures import kind
 #: calls between the normalisation and where it is used
 _NEAR = 16
 _PRODUCTS = ("product", "batch_product")
+#: calls behind which the vectors are others
+_LAYERS = ("linear", "convolution", "recurrent", "attention")
 
 
 @check(
@@ -29,11 +31,12 @@ _PRODUCTS = ("product", "batch_product")
 )
 def normalised_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     spots = scene.of_kind("unit_length", "softmax", "log_softmax")
+    spots += [call for call in scene.calls("div") if _length(scene, call) is not None]
     if spots:
         known = {call.index for call, _ in over_batch(scene)}
         spots = [call for call in spots if call.index not in known]
     for call in spots:
-        dim = _over(call)
+        dim = _over(scene, call)
         given, made = call.inputs[0], (call.outputs or ())[0]
         if dim is None or made.shape != given.shape or given.shape[dim] < 2:
             continue
@@ -45,11 +48,40 @@ def normalised_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             if step is not None:
                 yield _wrong(scene, rule, call, dim, used, step)
                 break
+        else:
+            if features and _by_default(call) and not _summed(scene, made, dim):
+                yield _wrong(scene, rule, call, dim, features[-1], None)
     yield from _cosines(scene, rule)
 
 
-def _over(call: FunctionCall) -> int | None:
+def _by_default(call: FunctionCall) -> bool:
+    """Whether normalize was left to take dimension 1, of more than two."""
+    given = argument(call, "dim", 2) is not None
+    return call.name == "normalize" and not given and len(call.inputs[0].shape) == 3
+
+
+def _length(scene: Scene, call: FunctionCall) -> FunctionCall | None:
+    """The norm that a tensor is divided by, of its own vectors."""
+    if len(call.inputs) != 2:
+        return None
+    given, other = call.inputs
+    for _ in range(3):  # a clamp or a small number before the division
+        made = scene.made_by(other.id)
+        if made is None or not made.inputs or len(other.shape) != len(given.shape):
+            return None
+        if "norm" in made.name and kind(made.name) == "reduce":
+            return made if made.inputs[0].id == given.id else None
+        other = made.inputs[0]
+    return None
+
+
+def _over(scene: Scene, call: FunctionCall) -> int | None:
     """The one dimension that a call normalises."""
+    length = _length(scene, call) if call.name == "div" else None
+    if length is not None:
+        sizes = zip(call.inputs[0].shape, (length.outputs or ())[0].shape)
+        dims = [d for d, (size, one) in enumerate(sizes) if one == 1 < size]
+        return dims[0] if len(dims) == 1 else None
     if kind(call.name) != "unit_length":
         return softmax_dim(call)
     rank = len(call.inputs[0].shape)
@@ -75,7 +107,7 @@ def _is_feature(scene: Scene, ref: TensorRef, dim: int) -> bool:
 def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | None:
     """The call that sums over `used` what was normalised over `dim`, which stays: a
     product, or a sum of products whose results are averaged over `dim`."""
-    unit = kind(call.name) == "unit_length"
+    unit = kind(call.name) in ("unit_length", "scale")
     made = (call.outputs or ())[0]
     todo: list[tuple[TensorRef, Places | None, Step | None, int]]
     todo = [(made, None, None, 0)]
@@ -97,12 +129,31 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
                 if summed is not None and step.call.name == "mean":
                     return summed
                 continue
-            elif used in step.lost or name in _PRODUCTS or name == "linear":
+            elif used in step.lost or name in _PRODUCTS or name in _LAYERS:
                 continue
             if step.made.id not in seen and count < _NEAR:
                 seen.add(step.made.id)
                 todo.append((step.made, step.places, now, count + 1))
     return None
+
+
+def _summed(scene: Scene, made: TensorRef, dim: int) -> bool:
+    """Whether a product or a sum later runs over a dimension, as that of channels with
+    channels does over the places."""
+    todo: list[tuple[TensorRef, Places | None, int]] = [(made, None, 0)]
+    seen = {made.id}
+    while todo:
+        ref, places, count = todo.pop()
+        for step in steps(scene, ref, places):
+            if kind(step.call.name) in _LAYERS:
+                continue
+            if dim in step.lost:
+                if kind(step.call.name) in (*_PRODUCTS, "total"):
+                    return True
+            elif step.made.id not in seen and count < _NEAR:
+                seen.add(step.made.id)
+                todo.append((step.made, step.places, count + 1))
+    return False
 
 
 def _of_activations(scene: Scene, call: FunctionCall) -> bool:
@@ -123,18 +174,30 @@ def _weighted(scene: Scene, ref: TensorRef, start: FunctionCall) -> bool:
 
 
 def _wrong(
-    scene: Scene, rule: Check, call: FunctionCall, dim: int, used: int, step: Step
+    scene: Scene,
+    rule: Check,
+    call: FunctionCall,
+    dim: int,
+    used: int,
+    step: Step | None,
 ) -> Diagnosis:
     given = call.inputs[0]
+    uses = "its vectors are along"
+    if step is not None:
+        uses = f"{step.call.name} at {step.call.source} sums over"
+    length = _length(scene, call) if call.name == "div" else None
+    at = length or call
     return finding(
         scene,
         rule,
         call,
-        f"{call.name} normalises dimension {dim} of {given.shape}, the data's, but "
-        f"{step.call.name} at {step.call.source} sums over dimension {used}, the "
-        "features.",
-        culprits=[culprit(scene, call, f"normalises dimension {dim}", dim)],
-        fixes=[along(scene, call, used)],
+        f"{at.name} normalises dimension {dim} of {given.shape}, the data's, but "
+        f"{uses} dimension {used}, the features.",
+        culprits=[
+            culprit(scene, at, f"normalises dimension {dim}", dim),
+            culprit(scene, call) if length is not None else None,
+        ],
+        fixes=[along(scene, at, used)],
         shapes=[("input", given, dim)],
         way=(given.id, dim),
     )

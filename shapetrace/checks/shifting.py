@@ -95,6 +95,11 @@ def _part(scene: Scene, tensor: int) -> Part:
             if cut is None:
                 return Part(tensor, start)
             start += cut
+        elif call.name == "pad":
+            widths = argument(call, "pad", 1)
+            if not isinstance(widths, (tuple, list)) or len(widths) != 2:
+                return Part(tensor, start)
+            start -= widths[0] if isinstance(widths[0], int) else 0
         elif kind(call.name) not in ("view", "copy", "cast", "transpose", "detach"):
             return Part(tensor, start)
         tensor = call.inputs[0].id

@@ -288,3 +288,31 @@ def test_an_attribute_that_was_changed_alone(layer, name):
 
     assert findings(program, 5) == [("attribute-mismatch", type(layer).__name__)]
     assert silent(program, 8)
+
+
+def test_a_length_by_hand_over_the_tokens():
+    def program(dim):
+        z, classes = nn.Linear(8, 8)(torch.randn(8, 8, 8)), nn.Linear(8, 8)
+        z = z / z.norm(dim=dim, keepdim=True).clamp(min=1e-6)
+        (z @ classes(torch.randn(8, 8)).T).mean().backward()
+
+    assert findings(program, 1) == [("normalised-dim", "norm")]
+    assert silent(program, 2)
+
+
+def test_normalize_is_left_to_take_the_tokens():
+    def program(*options):
+        tokens = F.normalize(nn.Linear(8, 8)(torch.randn(8, 8, 8)), *options)
+        nn.TransformerEncoderLayer(8, 2, 8)(tokens).mean().backward()
+
+    assert findings(program) == [("normalised-dim", "normalize")]
+    assert silent(program, 2, 2)
+
+
+def test_channels_that_are_compared_over_the_tokens():
+    def program():
+        q, k = (F.normalize(nn.Linear(8, 8)(torch.randn(8, 8, 8))) for _ in "qk")
+        weights = (q.mT @ k).softmax(-1)
+        (torch.randn(8, 8, 8) @ weights).mean().backward()
+
+    assert silent(program)
