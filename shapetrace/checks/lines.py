@@ -104,6 +104,16 @@ def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
     return Fix(f"{call.name}(..., dim={dim})", where=call.source)
 
 
+def says(call: FunctionCall, name: str, place: int) -> bool | None:
+    """Whether the user's line gives an argument, which torch fills in otherwise; None
+    where the line is not known."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Call) or not call.direct:
+        return None
+    named = any(known.arg in (name, None) for known in line.tree.keywords)
+    return named or len(line.tree.args) > place - is_method(call)
+
+
 def unreduced(scene: Scene, loss: FunctionCall) -> Fix:
     """A loss that gives each sample's number."""
     layer = scene.layer(loss)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.batch import Batches
 from shapetrace.checks.following import Places, Step, steps
-from shapetrace.checks.lines import along
+from shapetrace.checks.lines import along, says
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
@@ -56,8 +56,9 @@ def normalised_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 
 def _by_default(call: FunctionCall) -> bool:
     """Whether normalize was left to take dimension 1, of more than two."""
-    given = argument(call, "dim", 2) is not None
-    return call.name == "normalize" and not given and len(call.inputs[0].shape) == 3
+    if call.name != "normalize" or len(call.inputs[0].shape) != 3:
+        return False
+    return says(call, "dim", 2) is False
 
 
 def _length(scene: Scene, call: FunctionCall) -> FunctionCall | None:
