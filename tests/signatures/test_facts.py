@@ -9,8 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shapetrace.records import FunctionCall, ModuleInfo, TensorRef
-from shapetrace.signatures import is_loss, kind, loss, loss_input, loss_target
+from shapetrace.checks import run_checks
+from shapetrace.lineage import Graph
+from shapetrace.lineage.loss_calls import broadcast_ledger, losses
+from shapetrace.lineage.loss_calls import sides as sides_of
+from shapetrace.records import FunctionCall, ModuleInfo, Origin, Recording, TensorRef
+from shapetrace.signatures import is_loss, kind, loss, loss_input, loss_target, table
 from shapetrace.signatures.kinds import KINDS
 from shapetrace.signatures.layers import LAYERS
 from shapetrace.signatures.loss_facts import index_losses
@@ -133,3 +137,29 @@ def test_what_a_layer_takes_and_makes():
 def test_normalising_layers_are_those_with_norm_in_their_name():
     named = {name for name in LAYERS if "Norm" in name}
     assert {n for n in LAYERS if normalises(n)} == named - {"LocalResponseNorm"}
+
+
+def test_a_new_loss_is_one_line(monkeypatch):
+    line = "wing_loss(input, target, width)  ..., ... => ...  | values | values\n"
+    monkeypatch.setattr(table, "TABLE", table.TABLE + line)
+    caches = (table.lines, table.facts, table.signatures, loss)
+    for cache in caches:
+        cache.cache_clear()
+    try:
+        given, target = (ref(f"args[{i}]", i, s) for i, s in enumerate([(8, 1), (8,)]))
+        sides, out = (given, target), (ref("output", 2, ()),)
+        call = FunctionCall(0, None, "wing_loss", "", sides, out, args=sides)
+        origins = {i: Origin("outside", "") for i in range(2)}
+        graph = Graph(Recording((), (call,), {}, origins))
+        assert sides_of(graph, call) == sides and losses(graph) == (call,)
+        assert [b.size for b in broadcast_ledger(graph)] == [8, 8]
+        (found,) = run_checks(graph)
+        assert (found.code, found.where) == ("silent-broadcast", "loss:wing_loss")
+    finally:
+        monkeypatch.undo()
+        for cache in caches:
+            cache.cache_clear()
+
+
+def ref(path, ident, shape):
+    return TensorRef(path, ident, shape, torch.float32, torch.device("cpu"))
