@@ -17,6 +17,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     classes,
     flow,
     masks,
+    modes,
     normalising,
     pairing,
     reductions,

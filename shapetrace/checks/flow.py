@@ -9,7 +9,7 @@ from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explained, finding
 from shapetrace.checks.scene import Scene
-from shapetrace.lineage.dimensions import PARAMETER, TRAINABLE
+from shapetrace.lineage.dimensions import PARAMETER, RECORDED, TRAINABLE
 from shapetrace.records import (
     Culprit,
     Diagnosis,
@@ -37,7 +37,10 @@ def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     dead = []
     for loss in scene.losses:
         sides = [ref for ref in loss.inputs if ref.dtype.is_floating_point]
-        if any(axes.descends(ref.id, TRAINABLE) for ref in sides):
+        # between backwards a loss without autograd on all the way learns nothing; with
+        # none, it may be an evaluation
+        bit = RECORDED if started and loss.grad else TRAINABLE
+        if any(axes.descends(ref.id, bit) for ref in sides):
             continue
         if any(axes.descends(ref.id, PARAMETER) for ref in sides):
             dead.append(loss)
@@ -62,7 +65,20 @@ def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     learning = terms(scene, totals) if dead else set()
     for loss in dead:
         if any(ref.id in learning for ref in loss.outputs or ()):
+            if (off := _untracked(scene, loss)) is not None:
+                yield _unrecorded(scene, rule, loss, off)
+                continue
             yield _dead(scene, rule, loss, f"{loss.name} is part of the loss and")
+
+
+def _untracked(scene: Scene, loss: FunctionCall) -> FunctionCall | None:
+    """The last call with a parameter, where nothing but autograd cuts a loss off."""
+    if not any(scene.axes.descends(ref.id, TRAINABLE) for ref in loss.inputs):
+        return None
+    for _, made in scene.graph.chain(loss.inputs[0].id):
+        if isinstance(made, FunctionCall) and not made.grad:
+            return made
+    return None
 
 
 def _own_loss(scene: Scene) -> bool:
@@ -126,8 +142,8 @@ def _unrecorded(
         scene,
         rule,
         call,
-        "autograd was off in every layer that the loss descends from, and "
-        "requires_grad_() on the loss does not bring it back: no gradient passes.",
+        "autograd was off in every layer that the loss descends from, and nothing "
+        "brings it back: no gradient passes.",
         culprits=[who],
         fixes=["out = model(x)  # outside of torch.no_grad()"],
         shapes=[("input", ref, None)],

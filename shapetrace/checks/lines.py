@@ -121,15 +121,21 @@ def unreduced(scene: Scene, loss: FunctionCall) -> Fix:
         found = built(scene, layer.name, reduction="none")
         if found is not None:
             return found
-    line = find(loss.source)
-    if line is not None and isinstance(line.tree, ast.Call) and layer is None:
-        for known in line.tree.keywords:
-            if known.arg == "reduction":
-                new = line.with_part(known.value, '"none"')
-                return Fix(new, where=line.source)
-        text = f'{line.code[:-1].rstrip()}, reduction="none")'
-        return Fix(line.around(text), where=line.source)
-    return Fix(f'F.{loss.name}(..., reduction="none")', where=loss.source)
+        return Fix(f'nn.{layer.type}(reduction="none")', where=loss.source)
+    return with_argument(loss, 'reduction="none"')
+
+
+def with_argument(call: FunctionCall, argument: str) -> Fix:
+    """A call with one more named argument, or with that one changed."""
+    name, _, value = argument.partition("=")
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Call):
+        return Fix(f"F.{call.name}(..., {argument})", where=call.source)
+    for known in line.tree.keywords:
+        if known.arg == name:
+            return Fix(line.with_part(known.value, value), where=line.source)
+    text = f"{line.code[:-1].rstrip()}, {argument})"
+    return Fix(line.around(text), where=line.source)
 
 
 def built(

@@ -1,0 +1,104 @@
+"""Autograd and evaluation: what does not learn, what still drops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.checks.test_checks_kinds import findings, silent
+
+
+class Net(nn.Module):
+    def __init__(self, drop):
+        super().__init__()
+        self.fc, self.drop = nn.Linear(8, 4), drop
+
+    def forward(self, x):
+        return self.fc(self.drop(self, x))
+
+
+def forgotten(module, x):
+    return F.dropout(x, 0.5)
+
+
+def told(module, x):
+    return F.dropout(x, 0.5, training=module.training)
+
+
+def sampled(module, x):
+    return F.dropout(x, p=0.5, training=True)
+
+
+def by_position(module, x):
+    return F.dropout(x, 0.5, module.training)
+
+
+def evaluate(drop):
+    with torch.no_grad():
+        logits = Net(drop).eval()(torch.randn(6, 8))
+        F.cross_entropy(logits, torch.arange(6) % 4)
+
+
+def train(drop):
+    Net(drop)(torch.randn(6, 8)).mean().backward()
+
+
+def test_a_function_that_drops_in_evaluation():
+    assert findings(evaluate, forgotten) == [("dropout-in-eval", "dropout")]
+
+
+@pytest.mark.parametrize("drop", [told, sampled, by_position])
+def test_dropout_that_knows_or_is_meant(drop):
+    assert silent(evaluate, drop)
+
+
+@pytest.mark.parametrize("drop", [forgotten, told, sampled])
+def test_dropout_in_training(drop):
+    assert silent(train, drop)
+
+
+def pair():
+    return nn.Linear(8, 4), nn.Linear(8, 4), torch.randn(6, 8), torch.arange(6) % 4
+
+
+def test_a_term_whose_layers_ran_without_autograd():
+    def program():
+        main, side, x, y = pair()
+        with torch.no_grad():
+            out = side(x)
+        (F.cross_entropy(main(x), y) + F.cross_entropy(out, y)).backward()
+
+    assert findings(program) == [("dead-loss", "Linear")]
+
+
+def test_a_teacher_runs_without_autograd():
+    def program():
+        main, side, x, y = pair()
+        with torch.no_grad():
+            out = side(x)
+        (F.cross_entropy(main(x), y) + F.mse_loss(main(x), out)).backward()
+
+    assert silent(program)
+
+
+def test_an_evaluation_beside_the_step():
+    def program():
+        main, side, x, y = pair()
+        F.cross_entropy(main(x), y).backward()
+        with torch.no_grad():
+            out = main(x)
+        return F.cross_entropy(out, y).item()
+
+    assert silent(program)
+
+
+def test_a_loss_that_weighs_another():
+    def program():
+        main, side, x, y = pair()
+        with torch.no_grad():
+            weight = F.cross_entropy(side(x), y)
+        (F.cross_entropy(main(x), y) * weight).backward()
+
+    assert silent(program)
