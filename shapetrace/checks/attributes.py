@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from shapetrace.checks.lines import built
 from shapetrace.checks.registry import Check, check
-from shapetrace.checks.report import explain
+from shapetrace.checks.report import explained
 from shapetrace.checks.scene import Scene
 from shapetrace.records import Culprit, Diagnosis, ModuleInfo, TensorRef
 from shapetrace.signatures.sizes import sizes
@@ -46,8 +45,7 @@ def attribute_mismatch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 fixes=(fix,) if fix is not None else (),
                 call=call.index,
             )
-            shapes = [(ref.path, ref, dim)]
-            yield replace(found, text=explain(scene, found, shapes))
+            yield explained(found, [(ref.path, ref, dim)])
 
 
 def _disagreeing(info: ModuleInfo, attribute: str) -> tuple[TensorRef, int] | None:

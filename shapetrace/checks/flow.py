@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from shapetrace.checks.gradient import Behind, terms
 from shapetrace.checks.lines import instead
@@ -255,8 +256,7 @@ def _overwritten(
     )
     fix = "x = layer(x)  # in the loop: each layer takes what the one before made"
     found = replace(found, message=message, fixes=(Fix(fix, where=last.source),))
-    shapes = [("input", ref, None) for ref in last.inputs[:1]]
-    return replace(found, text=explain(scene, found, shapes))
+    return explained(found, [("input", ref, None) for ref in last.inputs[:1]])
 
 
 def _unused(
