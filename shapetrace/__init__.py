@@ -54,6 +54,13 @@ __all__ = [
 ]
 
 
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext shapetrace` in a notebook: `%%shapetrace model` on a cell."""
+    from shapetrace.ipython import load_ipython_extension as load
+
+    load(ipython)
+
+
 def __getattr__(name: str) -> Any:
     """The analyses are imported when they are asked for, not by `import shapetrace`."""
     if name in ("Comparison", "compare"):

@@ -349,26 +349,38 @@ class Trace:
             )
         return steps(self._graph, ident, dim if dim is None else dim % rank)
 
-    def expect(self, tensor: torch.Tensor, shape: str) -> None:
+    def expect(
+        self, x: torch.Tensor | str | ModuleCall | FunctionCall, shape: str
+    ) -> None:
         """Assert a shape, in a jaxtyping-like string: names and numbers.
 
         A number must be equal; a name stands for any size, the same one wherever it
         recurs in this trace; `*name` for any number of dimensions, `_` and `...` for
         anything.
 
+        Args:
+            x: a tensor of the batch; a module's name or a call of this trace, for the
+                first tensor of its (newest) output.
+            shape: the dimensions with spaces between them; "" is a scalar.
+
         Raises:
             ShapeError: on a mismatch; its message is the explanation.
-            UsageError: if the string cannot be read.
+            UsageError: if the string cannot be read, or `x` was not seen or called.
 
         Example:
             >>> import torch, shapetrace
             >>> layer = torch.nn.Linear(4, 3)
             >>> with shapetrace.trace(layer) as t:
             ...     t.expect(layer(torch.ones(2, 4)), "batch 3")
+            >>> t.expect(t.calls[0], "2 3")
         """
-        from shapetrace.diagnosis.expectation import check
+        from shapetrace.diagnosis.expectation import check, output_of
 
-        check(self._graph, self._id(tensor, "expect"), shape, self._sizes)
+        if isinstance(x, str | FunctionCall | ModuleCall):
+            ident = output_of(self.recording, x)
+        else:
+            ident = self._id(x, "expect")
+        check(self._graph, ident, shape, self._sizes)
 
     def _id(self, tensor: Any, asked: str) -> int:
         if not isinstance(tensor, torch.Tensor):

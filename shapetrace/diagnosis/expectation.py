@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping, MutableMapping
@@ -21,6 +22,7 @@ from shapetrace.records import (
     Fix,
     FunctionCall,
     ModuleInfo,
+    Recording,
     Step,
 )
 from shapetrace.signatures import predict
@@ -72,6 +74,28 @@ def check(graph: Graph, tensor_id: int, shape: str, sizes: Sizes) -> None:
         diagnosis = _diagnose(graph, tensor_id, shape, found)
         raise ShapeError(str(diagnosis), diagnosis)
     sizes.update(bound)
+
+
+def output_of(rec: Recording, x: str | Call) -> int:
+    """The id of the first tensor that a call gave out; for a module's name, that of
+    its newest call which gave one out."""
+    if isinstance(x, str):
+        called = [call for call in rec.calls if call.name == x]
+        if not called:
+            names = dict.fromkeys(call.name for call in rec.calls)
+            near = difflib.get_close_matches(x, names, 3) or list(names)[:3]
+            raise UsageError(
+                f"expect() was given {x!r}, and no module of that name was called; "
+                f"there were {', '.join(map(repr, near)) or 'no calls at all'}."
+            )
+        calls: list[Call] = [call for call in called if call.outputs]
+    else:
+        calls = [x] if x.outputs else []
+    if not calls or not calls[-1].outputs:
+        raise UsageError(
+            f"expect() was given a call without a tensor to its output: {x}"
+        )
+    return calls[-1].outputs[0].id
 
 
 # -- the string ---------------------------------------------------------------------
