@@ -82,7 +82,7 @@ def trace(
         UsageError: if something other than modules is given, or options that do not
             go together.
 
-    Example:
+    Examples:
         >>> import torch, shapetrace
         >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
         >>> with shapetrace.trace(model) as t:
@@ -330,7 +330,7 @@ class Trace:
         Raises:
             UsageError: if the tensor was not seen in this trace, or has no such `dim`.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> layer = torch.nn.Linear(4, 3)
             >>> with shapetrace.trace(layer) as t:
@@ -367,7 +367,7 @@ class Trace:
             ShapeError: on a mismatch; its message is the explanation.
             UsageError: if the string cannot be read, or `x` was not seen or called.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> layer = torch.nn.Linear(4, 3)
             >>> with shapetrace.trace(layer) as t:

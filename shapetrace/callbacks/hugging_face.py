@@ -30,7 +30,7 @@ class TrainerCallback(transformers.TrainerCallback):
     Raises:
         UsageError: if the step or the path is none.
 
-    Example:
+    Examples:
         >>> from shapetrace.callbacks import TrainerCallback
         >>> TrainerCallback(step=3, path="step3.html").step
         3

@@ -25,7 +25,7 @@ class LightningCallback(Callback):
     Raises:
         UsageError: if the step or the path is none.
 
-    Example:
+    Examples:
         >>> from shapetrace.callbacks import LightningCallback
         >>> LightningCallback(step=3, path="step3.html").step
         3

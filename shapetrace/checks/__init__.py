@@ -46,7 +46,7 @@ def chosen(codes: bool | Collection[str]) -> tuple[Check, ...]:
     Raises:
         UsageError: if a code is unknown; the message lists those there are.
 
-    Example:
+    Examples:
         >>> [check.code for check in chosen({"class-dim"})]
         ['class-dim']
     """

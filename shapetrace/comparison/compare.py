@@ -49,7 +49,7 @@ def compare(a: Traced, b: Traced) -> Comparison:
     Raises:
         UsageError: if either is no trace.
 
-    Example:
+    Examples:
         >>> import torch, shapetrace
         >>> layer = torch.nn.Linear(4, 3)
         >>> with shapetrace.trace(layer) as good:

@@ -59,7 +59,7 @@ def read_csv(path: str | os.PathLike[str]) -> pandas.DataFrame:
     Raises:
         ReportError: if the file is missing, damaged or something else.
 
-    Example:
+    Examples:
         >>> import os, tempfile, torch, shapetrace
         >>> layer = torch.nn.Linear(4, 3)
         >>> with shapetrace.trace(layer) as t:
