@@ -126,6 +126,7 @@ def test_ctrl_c_while_the_report_is_made_keeps_what_was_recorded(
     assert batches() == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.zoo
 def test_ctrl_c_in_a_running_script_keeps_its_report(script):
     name = script(LOOP + "print('ready', flush=True)\nimport time\ntime.sleep(60)")
     command = [sys.executable, "-m", "shapetrace", "run", "--json", "a.json", name]

@@ -10,8 +10,11 @@ nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("IPython")
 
-# the kernel's own packages warn of their own future
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [
+    pytest.mark.zoo,
+    # the kernel's own packages warn of their own future
+    pytest.mark.filterwarnings("default"),
+]
 
 SETUP = """\
 %load_ext shapetrace
