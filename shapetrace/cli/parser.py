@@ -30,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def run_options(program: list[str]) -> argparse.Namespace:
+    """The options of `shapetrace run` with nothing but a program and its arguments."""
+    return _parser().parse_args(["run", *program])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="shapetrace",
@@ -101,6 +106,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         dest="checks",
         action="store_false",
         help="do not look for what is legal and probably not meant",
+    )
+    add(
+        "--try-fixes",
+        action="store_true",
+        help="run a copy of the script with each fix, up to the step that failed, and "
+        "say what came of it; what the script writes, it writes again",
     )
     add(
         "-m",

@@ -27,6 +27,13 @@ class Program:
     spec: ModuleSpec | None = None
 
     @property
+    def arguments(self) -> list[str]:
+        """What stands for it on a command line."""
+        if self.spec is None:
+            return [self.path, *self.argv[1:]]
+        return ["-m", self.spec.name, *self.argv[1:]]
+
+    @property
     def path(self) -> str:
         return self.code.co_filename
 

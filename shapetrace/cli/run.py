@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from typing import Self
 
 from shapetrace.cli import output, program
 from shapetrace.cli.console import say, show, waiting
@@ -23,12 +25,35 @@ INTERRUPTED = 130
 #: module calls that are kept of a script of any length: the newest. The report of so
 #: many takes some seconds, and is some megabytes as JSON
 MOST_CALLS = 8_000
+#: `--try-fixes` gives a fix as many seconds, and three times as long as the script took
+PATIENCE = 60
 #: `--memory` and `--backward` need every call, so that they end after so many steps
 FEW_STEPS = 10
 
 
 class ScriptTrace(Trace):
     """A trace whose report explains every finding, so that none need be a warning."""
+
+    @classmethod
+    def of_script(
+        cls,
+        functions: bool = True,
+        checks: bool = True,
+        memory: bool = False,
+        backward: bool = False,
+        everything: bool = False,
+    ) -> Self:
+        """Of all modules that a script calls; of the newest calls, if not of
+        `everything`."""
+        return cls(
+            (),
+            CpuClock(),
+            functions=functions,
+            checks=checks,
+            memory=memory,
+            backward=backward,
+            max_calls=None if everything else MOST_CALLS,
+        )
 
     def _say(self, error: BaseException | None) -> None:
         if error is not None:
@@ -47,20 +72,19 @@ def run(options: argparse.Namespace) -> int:
     files = output.paths(options, "csv", "json", "html")
     everything = options.memory or options.backward
     count = options.steps or (FEW_STEPS if everything else None)
-    t = ScriptTrace(
-        (),
-        CpuClock(),
-        functions=options.functions,
-        checks=options.checks,
-        memory=options.memory,
-        backward=options.backward,
-        max_calls=MOST_CALLS if count is None else None,
+    t = ScriptTrace.of_script(
+        options.functions,
+        options.checks,
+        options.memory,
+        options.backward,
+        everything=count is not None,
     )
     steps = Steps(t, options.first or 1, count)
     processes = Processes()
     error: BaseException | None = None
     with found.as_main() as module:
         processes.watch()
+        began = time.monotonic()
         try:
             steps.begin()
             exec(found.code, module.__dict__)
@@ -73,8 +97,11 @@ def run(options: argparse.Namespace) -> int:
                 steps.end(failed)
         except KeyboardInterrupt:
             pass  # what it means is asked again below, and told that it takes long
+        took = time.monotonic() - began
         status = _report(t, files, failed)
         _remark(steps, processes, options, failed)
+        if options.try_fixes:
+            _try_fixes(t, found, steps.taken, took)
         if error is None:
             return status
         return _pass_on(error)
@@ -122,6 +149,18 @@ def _remark(
             f"the script started {many}, data loaders' workers included: what runs "
             "there is not in this report"
         )
+
+
+def _try_fixes(t: Trace, found: program.Program, taken: int, took: float) -> None:
+    from shapetrace.cli.fix_trials import try_fixes
+
+    serious = [one for one in t.findings if one.severity != "note" and one.fixes]
+    if not serious:
+        say("--try-fixes: there is no fix to try")
+        return
+    show("\nTried on a copy of the script:")
+    for line in try_fixes(serious, found.arguments, taken, PATIENCE + 3 * took):
+        show(f"  {line}")
 
 
 def _pass_on(error: BaseException) -> int:
