@@ -20,10 +20,14 @@ from shapetrace.errors import (
     UsageError,
 )
 from shapetrace.records import (
+    Broadcast,
     Culprit,
     Diagnosis,
+    Fix,
     FunctionCall,
     ModuleCall,
+    Source,
+    Step,
     TensorRef,
 )
 from shapetrace.trace import Trace, load, trace
@@ -35,15 +39,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Broadcast",
     "Comparison",
     "Culprit",
     "Diagnosis",
+    "Fix",
     "FunctionCall",
     "ModuleCall",
     "ReportError",
     "ShapeError",
     "ShapeTraceError",
     "ShapeTraceWarning",
+    "Source",
+    "Step",
     "TensorRef",
     "Trace",
     "UsageError",
@@ -72,3 +80,7 @@ def __getattr__(name: str) -> Any:
 
         return read_csv
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

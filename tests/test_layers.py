@@ -134,3 +134,12 @@ def test_importing_shapetrace_loads_no_heavy_package():
     loaded = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     assert "shapetrace" in loaded.split()
     assert HEAVY.isdisjoint(loaded.split())
+
+
+def test_the_package_lists_what_it_offers_and_nothing_else():
+    import shapetrace
+
+    offered = [name for name in dir(shapetrace) if not name.startswith("_")]
+    assert offered == sorted(shapetrace.__all__)
+    assert {"compare", "Fix", "Step", "Source", "Broadcast"} <= set(offered)
+    assert all(getattr(shapetrace, name) is not None for name in offered)
