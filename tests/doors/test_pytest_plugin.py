@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -56,7 +58,10 @@ def run(pytester):
 
     def run(text, *options):
         pytester.makepyfile(test_it=text)
-        plugins = ["-p", "shapetrace.pytest_plugin", "-W", "default"]
+        # an installed package brings the plugin along by itself
+        there = entry_points(group="pytest11", name="shapetrace")
+        plugins = [] if there else ["-p", "shapetrace.pytest_plugin"]
+        plugins += ["-W", "default"]
         others = ["-p", "no:hypothesispytest", "-p", "no:anyio"]
         return pytester.runpytest_inprocess(*plugins, *others, *options)
 
