@@ -438,7 +438,7 @@ class Trace:
         Raises:
             UsageError: if `by` is none of these.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> layers = torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)
             >>> model = torch.nn.Sequential(*layers)
@@ -517,7 +517,7 @@ class Trace:
 
         The whole loop should be in the block; what it does not show is said in `notes`.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> model = torch.nn.Linear(4, 3)
             >>> optimizer = torch.optim.SGD(model.parameters())
@@ -536,7 +536,7 @@ class Trace:
         """The calls that make the processor wait for the accelerator, by line; on the
         processor alone those that would.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> model = torch.nn.Linear(4, 3)
             >>> with shapetrace.trace(model) as t:
@@ -556,7 +556,7 @@ class Trace:
         Raises:
             UsageError: without `trace(memory=True)`.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> model = torch.nn.Linear(4, 3)
             >>> with shapetrace.trace(model, memory=True) as t:
@@ -579,7 +579,7 @@ class Trace:
         Raises:
             UsageError: without `trace(memory=True)`.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> model = torch.nn.Linear(4, 3)
             >>> with shapetrace.trace(model, memory=True) as t:
@@ -599,7 +599,7 @@ class Trace:
         Raises:
             UsageError: without `trace(memory=True)`.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> block = lambda: torch.nn.Sequential(
             ...     torch.nn.Linear(64, 64), torch.nn.Sigmoid(), torch.nn.Linear(64, 64)
