@@ -184,6 +184,9 @@ def test_a_short_file_cannot_ask_for_many_rows() -> None:
     }
     with pytest.raises(ReportError, match="rows"):
         loads(stdlib.dumps(document))
+    many = {"size": 10**12, "keys": {"all": "x"}, "values": {"all": 0}}
+    with pytest.raises(ReportError, match="one name for many"):
+        loads(changed("Recording", "modules", many))
 
 
 def test_what_is_nested_too_deep_is_cut_when_written_and_refused_when_read() -> None:

@@ -179,7 +179,9 @@ class Mapping(Column):
 
     def _one(self, written: Any, rows: Rows) -> dict[Any, Any]:
         match written:
-            case {"size": int(size), "keys": list() | dict() as keys, "values": values}:
+            case {"size": int(size), "keys": keys, "values": values}:
+                if size > 1 and isinstance(keys, dict) and "all" in keys:
+                    raise Damage("one name for many")
                 read = self._keys.read(keys, size, rows)
                 made = dict(zip(read, self._values.read(values, size, rows)))
                 if len(made) == size:
