@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.errors import (
@@ -61,6 +62,12 @@ __all__ = [
     "trace",
 ]
 
+_LATER = {
+    "Comparison": "shapetrace.comparison",
+    "compare": "shapetrace.comparison",
+    "read_csv": "shapetrace.views.csv",
+}
+
 
 def load_ipython_extension(ipython: Any) -> None:
     """`%load_ext shapetrace` in a notebook: `%%shapetrace model` on a cell."""
@@ -71,14 +78,10 @@ def load_ipython_extension(ipython: Any) -> None:
 
 def __getattr__(name: str) -> Any:
     """The analyses are imported when they are asked for, not by `import shapetrace`."""
-    if name in ("Comparison", "compare"):
-        from shapetrace import comparison
-
-        return getattr(comparison, name)
-    if name == "read_csv":
-        from shapetrace.views.csv import read_csv
-
-        return read_csv
+    if name == "distributed":
+        return importlib.import_module(f"shapetrace.{name}")
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
+    from shapetrace.comparison import Ranks
     from shapetrace.costs import (
         CheckpointCandidate,
         Costs,
@@ -234,18 +235,29 @@ class Trace:
 
     def _say(self, error: BaseException | None) -> None:
         """The explanation on the user's exception; warnings where none was raised."""
-        if isinstance(error, Exception):
+        if error is not None:
             failure = self.failure
-            if failure is not None:
+            rank, others = self._deliver(error)
+            if failure is not None or others:
+                told = "\n\n".join(str(part) for part in (failure, others) if part)
                 # not every exception takes notes; t.explain() has it all the same
                 with suppress(Exception):
-                    error.add_note(f"\nshapetrace:\n{failure}")
+                    if isinstance(error, Exception):
+                        error.add_note(f"\nshapetrace{rank}:\n{told}")
             return
-        if error is None and self._checks and guards.has_loss(self._recorder):
+        if self._checks and guards.has_loss(self._recorder):
             from shapetrace.checks import warn
 
             # a failure that the user's code caught is no news to it
             warn(finding for finding in self.findings if finding.code != "failure")
+
+    def _deliver(self, error: BaseException) -> tuple[str, str]:
+        """Where this is one of several ranks, let the others know that it failed."""
+        if not guards.has_ranks() or isinstance(error, GeneratorExit):
+            return "", ""
+        from shapetrace.comparison.rank_exchange import deliver
+
+        return deliver(self.recording, self.findings, error)
 
     # -- the data --------------------------------------------------------------
 
@@ -487,6 +499,35 @@ class Trace:
         from shapetrace.views.json import dumps
 
         write(path, dumps(self._calibrated().recording, self.findings))
+
+    def gather(self, timeout: float = 60.0) -> Ranks | None:
+        """Bring the traces of all ranks together on rank 0; call it on every rank.
+
+        A rank whose block raised has handed its report over already, its explanation
+        included, and is not waited for. The others are, for `timeout` seconds: whose
+        report is not there then (it was killed, it hangs) is told as missing.
+
+        Returns:
+            On rank 0 the `Ranks`: print them. On other ranks None. Without a process
+            group the one rank that there is.
+
+        Raises:
+            UsageError: if a launcher started several processes and there is no process
+                group, not yet or no more.
+            ReportError: if the process that keeps the group's store has ended.
+
+        Example:
+            >>> import torch, shapetrace
+            >>> layer = torch.nn.Linear(4, 3)
+            >>> with shapetrace.trace(layer) as t:
+            ...     y = layer(torch.ones(2, 4))
+            >>> ranks = t.gather()
+            >>> len(ranks), ranks.missing, ranks.differences
+            (1, (), ())
+        """
+        from shapetrace.comparison.rank_exchange import gather
+
+        return gather(self._calibrated().recording, self.findings, timeout)
 
     def to_html(self, path: Path) -> None:
         """A page of its own that needs nothing from the network.

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterable
 
+from shapetrace.cli import torchrun
 from shapetrace.cli.console import USAGE, refuse, say, show, waiting
 from shapetrace.records import Diagnosis
 from shapetrace.source.printable import printable
@@ -21,7 +22,7 @@ def paths(options: argparse.Namespace, *formats: str) -> dict[str, str]:
         given = getattr(options, name)
         if given is None:
             continue
-        path = _for_rank(os.path.abspath(given))
+        path = torchrun.path_of_rank(os.path.abspath(given))
         folder = os.path.dirname(path)
         if os.path.isdir(path):
             refuse(options, f"--{name} {given}: that is a folder; name a file in it")
@@ -33,24 +34,6 @@ def paths(options: argparse.Namespace, *formats: str) -> dict[str, str]:
             refuse(options, f"--{name} {given}: that is the script itself")
         found[name] = path
     return found
-
-
-def rank() -> int | None:
-    """The number of this process among those that torchrun started; None: it is the
-    only one."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return None
-    number = os.environ.get("RANK", "")
-    return int(number) if number.isdigit() else None
-
-
-def _for_rank(path: str) -> str:
-    """`report.rank1.csv`: ranks must not write over each other's files."""
-    number = rank()
-    if number is None:
-        return path
-    stem, extension = os.path.splitext(path)
-    return f"{stem}.rank{number}{extension}"
 
 
 def write(t: Trace, files: dict[str, str]) -> int:
@@ -68,6 +51,14 @@ def write(t: Trace, files: dict[str, str]) -> int:
         else:
             say(f"wrote {printable(os.path.relpath(path), keep='')}")
     return status
+
+
+def merge(path: str) -> None:
+    """One JSON file of all ranks, where this is one of several."""
+    try:
+        torchrun.merge(path)
+    except OSError as error:
+        say(str(error))
 
 
 def explain(findings: Iterable[Diagnosis]) -> None:

@@ -7,11 +7,12 @@ directory first on `sys.path`, its exit status, and a traceback that starts in i
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from typing import Self
 
-from shapetrace.cli import output, program
+from shapetrace.cli import output, program, torchrun
 from shapetrace.cli.console import say, show, waiting
 from shapetrace.cli.processes import Processes
 from shapetrace.cli.training_steps import Steps
@@ -70,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the script, write the files, print the report; the script's exit status."""
     found = program.find(options)
     files = output.paths(options, "csv", "json", "html")
+    whole = os.path.abspath(options.json) if options.json else None
     everything = options.memory or options.backward
     count = options.steps or (FEW_STEPS if everything else None)
     t = ScriptTrace.of_script(
@@ -85,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
     with found.as_main() as module:
         processes.watch()
         began = time.monotonic()
+        torchrun.end_in_order()
         try:
             steps.begin()
             exec(found.code, module.__dict__)
@@ -99,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
             pass  # what it means is asked again below, and told that it takes long
         took = time.monotonic() - began
         status = _report(t, files, failed)
+        if whole is not None:
+            output.merge(whole)
         _remark(steps, processes, options, failed)
         if options.try_fixes:
             _try_fixes(t, found, steps.taken, took)
@@ -117,7 +122,7 @@ def _report(t: ScriptTrace, files: dict[str, str], failed: BaseException | None)
         say("interrupted: the report is without findings")
         made, findings = t.without_findings(), ()
     status = output.write(made, files)
-    number = output.rank()
+    number = torchrun.rank()
     show(str(made) if number is None else f"[rank {number}]\n{made}")
     # an exception that leaves the script bears its explanation; one that it caught
     # has taken the explanation along

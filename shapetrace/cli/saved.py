@@ -7,6 +7,7 @@ import argparse
 from shapetrace.cli import output
 from shapetrace.cli.console import refuse
 from shapetrace.cli.console import show as print_text
+from shapetrace.comparison import rank_file
 from shapetrace.errors import ReportError
 from shapetrace.source.printable import printable
 from shapetrace.trace import Trace, load
@@ -15,11 +16,24 @@ from shapetrace.trace import Trace, load
 def show(options: argparse.Namespace) -> int:
     """Print the table and the explanations; write the files that are asked for."""
     files = output.paths(options, "csv", "html")
+    if rank_file.holds_ranks(options.report):
+        return _show_ranks(options, files)
     t = _load(options, options.report)
     status = output.write(t, files)
     print_text(str(t))
     output.explain(t.findings)
     return status
+
+
+def _show_ranks(options: argparse.Namespace, files: dict[str, str]) -> int:
+    try:
+        made = rank_file.load(options.report)
+    except ReportError as error:
+        refuse(options, printable(str(error)))
+    if files:
+        refuse(options, f"{options.report} holds several ranks: show one rank's report")
+    print_text(str(made))
+    return 0
 
 
 def explain(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ import torch
 
 from shapetrace import Trace, compare, records
 from shapetrace.errors import ReportError
-from shapetrace.records import Diagnosis, Recording
+from shapetrace.records import Diagnosis, Recording, Step
 from shapetrace.views.json import dumps, loads
 from shapetrace.views.json.tables import COLUMNS, TYPES
 
@@ -80,6 +80,14 @@ def test_every_kind_of_record_and_field_has_a_column() -> None:
     assert stored == made - {"Broadcast"}  # worked out anew from the calls
     for kind, columns in COLUMNS.items():
         assert list(columns) == [field.name for field in dataclasses.fields(kind)]
+
+
+def test_findings_and_steps_that_are_alike_are_all_kept() -> None:
+    rec, finding = samples.failed_loss()
+    step = replace(finding.lineage[0]) if finding.lineage else Step("a", "b", (1,))
+    alike = replace(finding, lineage=(step, replace(step)))
+    again = replace(alike, lineage=(replace(step), replace(step)))
+    assert loads(dumps(rec, [alike, again])) == (rec, (alike, again))
 
 
 @pytest.mark.parametrize(

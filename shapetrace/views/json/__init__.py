@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from shapetrace.views.json.document import VERSION, dumps, load_file, loads
+from shapetrace.views.json.document import (
+    VERSION,
+    build,
+    dumps,
+    load_file,
+    loads,
+    parse,
+)
 
-__all__ = ["VERSION", "dumps", "load_file", "loads"]
+__all__ = ["VERSION", "build", "dumps", "load_file", "loads", "parse"]

@@ -18,7 +18,7 @@ import torch
 
 from shapetrace.views.json.nested import Damage, decode, encode
 
-__all__ = ["Column", "Damage", "column_of"]
+__all__ = ["Column", "Damage", "column_of", "picked"]
 
 #: what torch itself can count to
 _MOST = 2**63 - 1
@@ -88,7 +88,7 @@ class Recurring(Column):
                 return [self._read(value)] * count
             case {"values": list(values), "at": list(at), **more} if not more:
                 made = [self._read(value) for value in values]
-                return _picked(made, _counted(at, count))
+                return picked(made, _counted(at, count))
         raise Damage("no column")
 
 
@@ -108,9 +108,9 @@ class Record(Column):
         numbers = _counted(written, count)
         table = rows(self._made)
         if self._optional and None in numbers:
-            _picked(table, [at for at in numbers if at is not None])
+            picked(table, [at for at in numbers if at is not None])
             return [None if at is None else table[at] for at in numbers]
-        return _picked(table, numbers)
+        return picked(table, numbers)
 
 
 class Records(Column):
@@ -129,7 +129,7 @@ class Records(Column):
         allowed = {list, type(None)} if self._optional else {list}
         if not set(map(type, lists)) <= allowed:
             raise Damage("no list of records")
-        _picked(table, list(chain.from_iterable(filter(None, lists))))
+        picked(table, list(chain.from_iterable(filter(None, lists))))
         pick = table.__getitem__
         return [None if one is None else tuple(map(pick, one)) for one in lists]
 
@@ -240,7 +240,10 @@ def _counted(written: Any, count: int) -> list[Any]:
     raise Damage(f"no column of {count}")
 
 
-def _picked(table: list[Any], numbers: list[Any]) -> list[Any]:
+def picked(table: list[Any], numbers: Any) -> list[Any]:
+    """The rows of these numbers."""
+    if type(numbers) is not list:
+        raise Damage("no list of rows")
     if numbers:
         if set(map(type, numbers)) != {int}:
             raise Damage("a row that is no number")

@@ -19,7 +19,7 @@ from shapetrace.errors import ReportError
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.views.files import read
 from shapetrace.views.json.coherence import check_coherence
-from shapetrace.views.json.columns import Damage
+from shapetrace.views.json.columns import Damage, picked
 from shapetrace.views.json.tables import Reader, Writer
 
 #: raised whenever a reader of the older kind would misread the newer
@@ -31,11 +31,11 @@ _WRITE_AGAIN = "write it again with Trace.to_json(path)"
 def dumps(rec: Recording, findings: Sequence[Diagnosis] = ()) -> str:
     """The recording and what was found in it, as one line of JSON."""
     writer = Writer()
-    writer.numbers([rec, *findings])
     with _no_collection():
+        writer.number(rec)
         document = {
             "shapetrace": VERSION,
-            "findings": len(findings),
+            "findings": writer.numbers(list(findings)),
             "tables": writer.tables(),
         }
         return json.dumps(document, separators=(",", ":"), allow_nan=False)
@@ -58,34 +58,27 @@ def loads(text: str) -> tuple[Recording, tuple[Diagnosis, ...]]:
     Raises `ReportError` for every other text, and says what is wrong with it.
     """
     with _no_collection():
-        document = _document(text)
-        try:
-            reader = Reader(document.get("tables"), most_rows=len(text))
-            recordings, findings = reader.rows(Recording), reader.rows(Diagnosis)
-            if len(recordings) != 1:
-                raise Damage(f"{len(recordings)} recordings instead of one")
-            if document.get("findings") != len(findings):
-                raise Damage("findings are missing")
-            check_coherence(recordings[0], findings)
-        except Damage as damage:
-            raise ReportError(
-                f"the trace is damaged ({damage}); {_WRITE_AGAIN}"
-            ) from None
-    return recordings[0], tuple(findings)
+        return build(parse(text))
 
 
-def _document(text: str) -> dict[str, Any]:
+def parse(text: str) -> Any:
+    """JSON as data; a `ReportError` for what is none."""
     try:
-        document = json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ReportError(
             f"this is no complete JSON ({error}): the file is cut off, damaged or of"
             f" another kind; {_WRITE_AGAIN}"
         ) from error
+
+
+def build(document: Any) -> tuple[Recording, tuple[Diagnosis, ...]]:
+    """As `loads`, of what `parse` made of the text."""
     if not isinstance(document, dict) or "shapetrace" not in document:
         raise ReportError(
             "this JSON is no trace: it has no field 'shapetrace'. shapetrace.load reads"
-            " what Trace.to_json(path) wrote (to_chrome_trace writes another format)"
+            " what Trace.to_json(path) wrote (to_chrome_trace writes another format; a"
+            " file of several ranks is read by shapetrace.distributed.load)"
         )
     version = document["shapetrace"]
     if type(version) is not int or version != VERSION:
@@ -93,7 +86,16 @@ def _document(text: str) -> dict[str, Any]:
             f"the trace is of format {version!r:.40} and this shapetrace reads format"
             f" {VERSION}: pip install --upgrade shapetrace, or {_WRITE_AGAIN}"
         )
-    return document
+    try:
+        reader = Reader(document.get("tables"))
+        recordings = reader.rows(Recording)
+        if len(recordings) != 1:
+            raise Damage(f"{len(recordings)} recordings instead of one")
+        findings = picked(reader.rows(Diagnosis), document.get("findings"))
+        check_coherence(recordings[0], findings)
+    except Damage as damage:
+        raise ReportError(f"the trace is damaged ({damage}); {_WRITE_AGAIN}") from None
+    return recordings[0], tuple(findings)
 
 
 @contextmanager

@@ -8,12 +8,19 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
-from shapetrace import records
-from shapetrace.records import Diagnosis, Opaque, Recording, Source, TensorRef
+from shapetrace.records import (
+    Diagnosis,
+    FunctionCall,
+    ModuleCall,
+    ModuleInfo,
+    Opaque,
+    Recording,
+    TensorRef,
+)
 from shapetrace.views.json.columns import Column, Damage, column_of
 
-#: what is equal and stands in many records has one row
-_SHARED = frozenset({Source, TensorRef, Opaque, records.CallError})
+#: each of these is one of its own; of all others, those that are equal have one row
+_DISTINCT = frozenset({Recording, ModuleCall, FunctionCall, ModuleInfo})
 
 
 def _record_types() -> list[type]:
@@ -72,7 +79,7 @@ class Writer:
         made = type(record)
         rows = self._rows[made]
         number = len(rows)
-        if made in _SHARED:
+        if made not in _DISTINCT:
             number = self._shared.setdefault(record, number)
         if number == len(rows):
             rows.append(record)
@@ -99,13 +106,12 @@ class Writer:
 class Reader:
     """Builds records from tables; raises `Damage` where anything is not as written."""
 
-    def __init__(self, tables: Any, most_rows: int) -> None:
+    def __init__(self, tables: Any) -> None:
         if not isinstance(tables, dict):
             raise Damage("no tables")
         unknown = set(tables) - {made.__name__ for made in TYPES}
         if unknown:
             raise Damage(f"no table is called {min(unknown)!r:.40}")
-        self._most = most_rows
         self._rows: dict[type, list[Any]] = {}
         for made in TYPES:
             self._rows[made] = self._read(made, tables.get(made.__name__))
@@ -117,8 +123,9 @@ class Reader:
         if table is None:
             return []
         count, given = _parts(made, table)
-        # each row is named somewhere: a short text cannot ask for many
-        if not 0 <= count <= self._most:
+        # a short text cannot ask for many rows: no two are alike, so that some column
+        # is written out
+        if not 0 <= count <= max([1, *map(_length, given.values())]):
             raise Damage(f"{made.__name__}: {count} rows")
         values = []
         for field in dataclasses.fields(made):
@@ -142,6 +149,15 @@ def _parts(made: type, table: Any) -> tuple[int, dict[str, Any]]:
             if not more and type(count) is int:
                 return count, dict(given)
     raise Damage(f"{made.__name__} is no table")
+
+
+def _length(column: Any) -> int:
+    match column:
+        case list():
+            return len(column)
+        case {"at": list(at)}:
+            return len(at)
+    return 0
 
 
 def _defaults(made: type, field: dataclasses.Field[Any], count: int) -> list[Any]:

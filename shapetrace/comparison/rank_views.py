@@ -1,0 +1,181 @@
+"""Several ranks as text, as HTML and as a DataFrame."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterator
+from html import escape
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from shapetrace.comparison.across_ranks import Rank, RankDifference, Ranks
+from shapetrace.records import Recording
+from shapetrace.source.printable import printable
+from shapetrace.views import words
+
+if TYPE_CHECKING:
+    import pandas
+
+_WIDTH = 88
+_MOST_MODULES = 24
+_MOST_DIFFERENCES = 6
+
+
+def by_module(made: Ranks) -> pandas.DataFrame:
+    """One row per module: calls, times over the ranks, the slowest, what differs."""
+    import pandas
+
+    rows = list(_modules(made))
+    columns = ["module", "type", "calls", "min_ms", "median_ms", "max_ms", "slowest"]
+    return pandas.DataFrame(rows, columns=[*columns, "differs"])
+
+
+def _modules(made: Ranks) -> Iterator[list[Any]]:
+    present = made.present()
+    times: dict[str, dict[int, int]] = {}
+    counts: dict[str, dict[int, int]] = {}
+    types: dict[str, str] = {}
+    for rank, rec in present.items():
+        for call in rec.calls:
+            types.setdefault(call.name, call.type)
+            of = times.setdefault(call.name, dict.fromkeys(present, 0))
+            of[rank] += call.duration_ns
+            number = counts.setdefault(call.name, dict.fromkeys(present, 0))
+            number[rank] += 1
+    differs: dict[str, list[RankDifference]] = defaultdict(list)
+    for difference in made.differences:
+        differs[difference.module].append(difference)
+    for name, of in times.items():
+        spent = [of[rank] / 1e6 for rank in of if counts[name][rank]]
+        called = sorted(set(counts[name].values()))
+        yield [
+            name,
+            types[name],
+            str(called[0]) if len(called) == 1 else f"{called[0]}–{called[-1]}",
+            min(spent),
+            median(spent),
+            max(spent),
+            max(of, key=lambda rank: of[rank]),
+            "; ".join(map(_short, differs[name])),
+        ]
+
+
+def _short(difference: RankDifference) -> str:
+    ranks = ", ".join(map(str, difference.ranks))
+    return f"rank {ranks}: {difference.here} (else {difference.usual})"
+
+
+def by_rank(made: Ranks) -> pandas.DataFrame:
+    """One row per rank: how it ended, calls, time, FLOPs, memory."""
+    import pandas
+
+    columns = ["rank", "status", "calls", "functions", "total_ms", "flops"]
+    rows = [_of_rank(one) for one in made.ranks]
+    frame = pandas.DataFrame(rows, columns=[*columns, "peak_bytes"])
+    whole = ["calls", "functions", "flops", "peak_bytes"]
+    return frame.astype({name: "Int64" for name in whole})
+
+
+def _of_rank(one: Rank) -> list[Any]:
+    from shapetrace.costs import costs
+
+    rec = one.recording
+    if rec is None:
+        return [one.rank, "missing", None, None, None, None, None]
+    return [
+        one.rank,
+        "failed" if one.failure is not None or rec.error is not None else "ok",
+        len(rec.calls),
+        len(rec.functions),
+        rec.duration_ns / 1e6,
+        costs(rec).flops,
+        _peak(rec),
+    ]
+
+
+def _peak(rec: Recording) -> int | None:
+    """The most bytes of activations that were alive, where memory was recorded."""
+    return max((live.bytes for live in rec.live), default=None)
+
+
+def text(made: Ranks) -> str:
+    """The whole comparison in a screen."""
+    from tabulate import tabulate
+
+    lines: list[str] = []
+    for line in _sentences(made):
+        lines += textwrap.wrap(line, _WIDTH, subsequent_indent="    ")
+    ranks = [
+        [rank, status, calls, f"{ms:,.2f}", *_sizes(flops, peak)]
+        for rank, status, calls, _, ms, flops, peak in map(_of_rank, made.ranks)
+        if status != "missing"
+    ]
+    heads = ["rank", "status", "calls", "total ms", "FLOPs", "memory"]
+    lines += ["", tabulate(ranks, headers=heads, disable_numparse=True)]
+    modules = list(_modules(made))
+    shown = [
+        [
+            name or kind,
+            calls,
+            *(f"{ms:,.2f}" for ms in times),
+            slowest,
+            textwrap.shorten(differs, 40, placeholder=" …"),
+        ]
+        for name, kind, calls, *times, slowest, differs in modules[:_MOST_MODULES]
+    ]
+    if shown:
+        heads = ["module", "calls", "min ms", "median", "max ms", "slowest", "differs"]
+        lines += ["", tabulate(shown, headers=heads, disable_numparse=True)]
+    left = len(modules) - len(shown)
+    if left > 0:
+        lines.append(f"… and {words.plural(left, 'more module')} in .to_dataframe()")
+    for rank, failure in made.failures.items():
+        lines += ["", f"rank {rank} failed:", str(failure)]
+    return printable("\n".join(line.rstrip() for line in lines))
+
+
+def _sizes(flops: int | None, peak: int | None) -> list[str]:
+    pairs = ((flops, "FLOP"), (peak, "B"))
+    return ["" if value is None else words.scaled(value, unit) for value, unit in pairs]
+
+
+def _sentences(made: Ranks) -> Iterator[str]:
+    yield f"shapetrace: {words.plural(len(made), 'rank')}" + (
+        f", {words.plural(len(made.failures), 'failure')}" if made.failures else ""
+    )
+    for one in made.ranks:
+        if one.lost:
+            yield f"rank {one.rank}: {one.lost}"
+        if one.failure is not None:
+            yield f"rank {one.rank} failed: {words.headline(one.failure)}"
+        if one.waits:
+            yield f"rank {one.rank} waited in {one.waits}"
+    differences = made.differences
+    uneven = [d for d in differences if d.what in ("calls", "order")]
+    if uneven:
+        yield (
+            "the ranks do not make the same calls: where a collective belongs to a call"
+            " that one rank does not make, the others wait for it"
+        )
+    for difference in differences[:_MOST_DIFFERENCES]:
+        yield str(difference)
+    left = len(differences) - _MOST_DIFFERENCES
+    if left > 0:
+        yield f"… and {words.plural(left, 'more difference')} in .differences"
+    if len(made.present()) > 1 and not differences:
+        yield "all ranks make the same calls on the same shapes"
+
+
+def html(made: Ranks) -> str:
+    """For a notebook: the sentences, and both tables."""
+    said = "".join(f"<p>{escape(line)}</p>" for line in _sentences(made))
+    tables = "".join(
+        frame.to_html(index=False, na_rep="", float_format="{:,.2f}".format)
+        for frame in (by_rank(made), by_module(made).head(10 * _MOST_MODULES))
+    )
+    failures = "".join(
+        f"<h4>rank {rank}</h4>{failure._repr_html_()}"
+        for rank, failure in made.failures.items()
+    )
+    return f'<div class="shapetrace">{said}{tables}{failures}</div>'
