@@ -43,14 +43,24 @@ def left_on(module: nn.Module) -> list[str]:
     return found
 
 
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Who leaves out the zoo wants to be done soon: the slow tests are left out too."""
+    if "not zoo" in config.getoption("-m"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    made: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+    made: dict[int, weakref.ref[nn.Module]] = {}  # a module need not be hashable
 
     def note(module: nn.Module, name: str, value: Any) -> None:
-        made.add(module)
-        if isinstance(value, nn.Module):
-            made.add(value)
+        for one in (module, value):
+            if isinstance(one, nn.Module):
+                made[id(one)] = weakref.ref(one)
 
     handles = [
         torch_module.register_module_module_registration_hook(note),
@@ -62,7 +72,8 @@ def nothing_left_behind() -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-    left = {type(module).__name__: left_on(module) for module in made}
+    alive = [module for ref in made.values() if (module := ref()) is not None]
+    left = {type(module).__name__: left_on(module) for module in alive}
     assert not {name: hooks for name, hooks in left.items() if hooks}
     assert not [kind for kind in _GLOBAL if getattr(torch_module, kind)]
     assert nn.Module.__call__ is _CALL
