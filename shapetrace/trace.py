@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from shapetrace.errors import ShapeTraceWarning, UsageError
-from shapetrace.recording import guards, tracebacks
+from shapetrace.recording import guards, torch_internals, tracebacks
 from shapetrace.recording.clocks import Clock, CpuClock, NoClock
 from shapetrace.recording.events import error_tuple
 from shapetrace.recording.extensions.selection import Extras
@@ -253,7 +253,7 @@ class Trace:
 
     def _deliver(self, error: BaseException) -> tuple[str, str]:
         """Where this is one of several ranks, let the others know that it failed."""
-        if not guards.has_ranks() or isinstance(error, GeneratorExit):
+        if not torch_internals.has_ranks() or isinstance(error, GeneratorExit):
             return "", ""
         from shapetrace.comparison.rank_exchange import deliver
 

@@ -19,8 +19,7 @@ import torch.distributed as dist
 from shapetrace.comparison.across_ranks import Rank, Ranks
 from shapetrace.comparison.rank_file import read, written
 from shapetrace.errors import ReportError, UsageError
-from shapetrace.recording.guards import has_ranks
-from shapetrace.recording.torch_internals import default_store
+from shapetrace.recording.torch_internals import default_store, has_ranks
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.views.json import parse
 

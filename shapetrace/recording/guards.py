@@ -131,11 +131,3 @@ def has_loss(recorder: Recorder | None) -> bool:
         name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
         for name in (function.__name__ for function in called)
     )
-
-
-def has_ranks() -> bool:
-    """Whether several processes take part, and can be reached."""
-    ranks = torch.distributed
-    return (
-        ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1
-    )

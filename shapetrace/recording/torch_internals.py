@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 
 def default_store() -> Any:
     """The store through which the ranks of the default group found each other; None
@@ -17,3 +19,11 @@ def default_store() -> Any:
         return distributed_c10d._get_default_store()
     except AttributeError:
         return None
+
+
+def has_ranks() -> bool:
+    """Whether several processes take part, and can be reached."""
+    ranks = torch.distributed
+    if not (ranks.is_available() and ranks.is_initialized()):
+        return False
+    return ranks.get_world_size() > 1
