@@ -95,8 +95,15 @@ def _of_rank(one: Rank) -> list[Any]:
 
 
 def _peak(rec: Recording) -> int | None:
-    """The most bytes of activations that were alive, where memory was recorded."""
-    return max((live.bytes for live in rec.live), default=None)
+    """The most bytes that were alive beside what lasts, where memory was recorded."""
+    return (
+        max(
+            (one.activations + one.gradients + one.optimizer + one.backward)
+            for one in rec.live
+        )
+        if rec.live
+        else None
+    )
 
 
 def text(made: Ranks) -> str:
