@@ -43,16 +43,6 @@ def left_on(module: nn.Module) -> list[str]:
     return found
 
 
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Who leaves out the zoo wants to be done soon: the slow tests are left out too."""
-    if "not zoo" in config.getoption("-m"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
-
-
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     made: dict[int, weakref.ref[nn.Module]] = {}  # a module need not be hashable

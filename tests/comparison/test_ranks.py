@@ -71,7 +71,7 @@ def alone(kind: str, folder: Path) -> Run:
             process.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.zoo
 def test_ranks_that_do_the_same_are_one_table_without_differences(torchrun):
     ranks = torchrun.ranks("ddp")
     assert len(ranks) == 3
@@ -89,7 +89,7 @@ def test_ranks_that_do_the_same_are_one_table_without_differences(torchrun):
     assert shapetrace.compare(ranks[0], ranks[1]).same
 
 
-@pytest.mark.slow
+@pytest.mark.zoo
 def test_a_rank_with_another_batch_is_marked(torchrun):
     found = torchrun.ranks("shape").differences
     assert {difference.ranks for difference in found} == {(2,)}
@@ -99,7 +99,7 @@ def test_a_rank_with_another_batch_is_marked(torchrun):
     assert "5×8 instead of 3×8" in torchrun.text("shape")
 
 
-@pytest.mark.slow
+@pytest.mark.zoo
 def test_a_rank_that_makes_another_call_is_marked_as_what_others_wait_for(torchrun):
     one = torchrun.ranks("calls").differences[0]
     assert (one.what, one.module, one.ranks) == ("calls", "second", (2,))
@@ -107,19 +107,19 @@ def test_a_rank_that_makes_another_call_is_marked_as_what_others_wait_for(torchr
     assert "the others wait for it" in " ".join(torchrun.text("calls").split())
 
 
-@pytest.mark.slow
+@pytest.mark.zoo
 def test_a_slow_rank_is_the_slowest_where_it_is_slow(torchrun):
     rows = torchrun.ranks("slow").to_dataframe().set_index("module")
     assert rows.loc["second", "slowest"] == 2
     assert rows.loc["second", "max_ms"] > 300 > rows.loc["second", "median_ms"]
 
 
-@pytest.mark.slow
+@pytest.mark.zoo
 def test_memory_is_told_for_each_rank(torchrun):
     assert all(torchrun.ranks("memory").to_dataframe(by="rank")["peak_bytes"] > 0)
 
 
-@pytest.mark.slow
+@pytest.mark.zoo
 def test_a_rank_that_fails_delivers_its_explanation_and_holds_up_nobody(tmp_path):
     run = alone("fails", tmp_path)
     ranks = run.ranks("fails")
@@ -133,7 +133,7 @@ def test_a_rank_that_fails_delivers_its_explanation_and_holds_up_nobody(tmp_path
     assert "shapetrace on rank 0:" in notes and "rank 1 failed: " in notes
 
 
-@pytest.mark.slow
+@pytest.mark.zoo
 def test_a_rank_that_was_killed_is_told_as_missing_and_not_waited_for(tmp_path):
     run = alone("killed", tmp_path)
     assert run.ranks("killed").missing == (1,)
@@ -160,7 +160,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.zoo
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_command_under_torchrun_writes_a_report_a_rank_and_one_of_all(
     tmp_path, fails
