@@ -26,7 +26,6 @@ import json
 import multiprocessing
 import platform
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -268,10 +267,9 @@ def main() -> None:
     if options.show:
         for row in rows:
             show(row)
-    print(report(rows))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    sys.stdout.flush()
+    print(report(rows))
 
 
 if __name__ == "__main__":
