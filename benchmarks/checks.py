@@ -8,7 +8,7 @@
   the first fixes, how many silence the finding, and give the loss that was meant.
 - *alarms*: correct programs with a finding that is more than a note.
 - *time*: what the checks take at the end of the block, as a share of the traced step.
-- *growth*: the same for more and more training steps in one block.
+- *growth*: for each call, with more and more steps in one block (`growth.py`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 from time import thread_time
 from typing import Any
 
+import growth
 import torch
-import torch.nn.functional as F
 from explain import Row, judged, sampled, share
 from nets import NETS, TITLES
 from tabulate import tabulate
@@ -32,9 +32,6 @@ from torch import nn
 from corpora import CORPORA, Case
 from corpora.zoo import PROGRAMS
 from shapetrace import trace
-
-STEPS = (100, 200, 400, 800)
-WARM = 10  # imports and caches, not shown
 
 
 def recall(rows: list[Row]) -> str:
@@ -148,35 +145,6 @@ def shares(repetitions: int) -> list[dict[str, object]]:
     return lines
 
 
-def growth() -> list[dict[str, object]]:
-    """A small model trained for more and more steps within one block."""
-    lines: list[dict[str, object]] = []
-    for steps in (WARM, *STEPS):
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-        def train() -> None:
-            for _ in range(steps):
-                x, y = torch.randn(4, 8), torch.randint(0, 3, (4,))
-                optimizer.zero_grad()
-                F.cross_entropy(model(x), y).backward()
-                optimizer.step()
-
-        line: dict[str, object] = {"steps": steps}
-        for checks in (False, True):
-            inside, end = timed(train, model, checks)
-            line["traced s"] = inside
-            line["end with checks s" if checks else "end without s"] = end
-        if steps == WARM:
-            continue
-        if lines:
-            before = float(lines[-1]["end with checks s"])  # type: ignore[arg-type]
-            line["times the line before"] = end / before
-        lines.append(line)
-    return lines
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", choices=["recall", "alarms", "time", "growth"])
@@ -207,8 +175,7 @@ def main() -> None:
         table = tabulate(results["time"], "keys", tablefmt="github", floatfmt=".3f")
         print(table + "\n")
     if "growth" in wanted:
-        results["growth"] = growth()
-        print(tabulate(results["growth"], "keys", tablefmt="github", floatfmt=".2f"))
+        growth.main()
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 

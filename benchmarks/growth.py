@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import thread_time
 
 import torch
@@ -74,10 +74,9 @@ def seconds(run: Callable[[], object]) -> float:
     return thread_time() - start
 
 
-def main() -> None:
+def main(counts: Sequence[int] = (100, 200, 400, 800)) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    counts = [int(arg) for arg in sys.argv[1:]] or [100, 200, 400, 800]
     training(2).findings  # what is imported and cached once
     for program in (training, truncated, unrolled, growing):
         print(f"{program.__name__}: {(program.__doc__ or '').strip()}")
@@ -96,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main([int(arg) for arg in sys.argv[1:]] or (100, 200, 400, 800))
