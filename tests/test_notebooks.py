@@ -29,13 +29,11 @@ def test_the_notebooks_are_there():
 
 
 def words(text):
-    """The words in any order, without what differs from run to run: times, rates and
-    sizes with a unit, shares, versions, and rows that times put into another order."""
+    """The words, without what differs from run to run: figures and versions."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", "".join(text))
     text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", text, flags=re.S)
-    text = re.sub(r"0x[0-9a-f]+|ipykernel_\d+/\d+|torch \d\S+", "#", text)
-    text = re.sub(r"-?\d+\.\d+( ?[kMGT]?\w*/?s?\b|%)?|\b\d+ [kMGTnµm]\w*\b", "#", text)
-    return sorted(set(re.findall(r"[^\W_]\S*", text)))
+    text = re.sub(r"0x[0-9a-f]+|ipykernel_\d+/\d+|torch \d\S+|\d+\.\d+", " ", text)
+    return set(re.findall(r"[^\W_]\S*", text))
 
 
 def shown(cell):
@@ -45,11 +43,19 @@ def shown(cell):
         if output.output_type == "stream":
             found.append((output.name, words(output.text)))
         elif output.output_type == "error":
-            found.append(("error", [output.ename]))
+            found.append((output.ename, set()))
         else:
             for kind, data in sorted(output.data.items()):
-                found.append((kind, [] if "image" in kind else words(data)))
+                found.append((kind, set() if "image" in kind else words(data)))
     return found
+
+
+def assert_alike(old, new):
+    """The same kinds of output, and most of the words: the wording of an explanation
+    may change without the notebooks, what it is about may not."""
+    assert [kind for kind, _ in old] == [kind for kind, _ in new]
+    for (_, before), (_, after) in zip(old, new, strict=True):
+        assert len(before & after) >= 0.6 * len(before | after), before ^ after
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
@@ -71,4 +77,4 @@ def test_a_notebook_shows_what_it_showed(path, tmp_path):
         return
     for old, new in zip(before.cells, after.cells, strict=True):
         if old.cell_type == "code":
-            assert shown(old) == shown(new), old.source
+            assert_alike(shown(old), shown(new))
