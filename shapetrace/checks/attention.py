@@ -40,7 +40,7 @@ def attention_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         given = call.inputs[0]
         if dim is None or given.shape[dim] < 2 or call.index in batch:
             continue
-        summed = _summed(scene, call)
+        summed = summed_over(scene, call)
         if summed is None or summed == dim:
             continue
         keys = _of_data(scene, given, summed)
@@ -73,7 +73,7 @@ def _of_data(scene: Scene, ref: TensorRef, dim: int) -> frozenset[Root]:
     return roots if sure else frozenset()
 
 
-def _summed(scene: Scene, call: FunctionCall) -> int | None:
+def summed_over(scene: Scene, call: FunctionCall) -> int | None:
     """The dimension of the weights that the products after a softmax sum over; None
     where they are used in any other way, or a sum is over two."""
     weights = (call.outputs or ())[0]

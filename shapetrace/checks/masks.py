@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.checks.activations import softmax_dim
-from shapetrace.checks.following import steps
+from shapetrace.checks.attention import summed_over
 from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -30,8 +30,8 @@ _IN_PLACE = ("sum", "scale", "mask", "cast", "copy", "pointwise", "dropout")
 def mask_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for call in scene.of_kind("softmax"):
         given, dim = call.inputs[0], softmax_dim(call)
-        if dim is None or given.shape[dim] < 2 or not _weighs(scene, call):
-            continue
+        if dim is None or given.shape[dim] < 2 or summed_over(scene, call) != dim:
+            continue  # no attention, or one over a dimension that is wrong itself
         found = _masks(scene, call)
         if found and all(_size(mask, given, dim) == 1 for _, mask in found):
             masked, mask = found[-1]
@@ -79,19 +79,6 @@ def _size(mask: TensorRef, scores: TensorRef, dim: int) -> int:
     """The size of a mask along a dimension of the scores."""
     at = dim - len(scores.shape) + len(mask.shape)
     return mask.shape[at] if at >= 0 else 1
-
-
-def _weighs(scene: Scene, softmax: FunctionCall) -> bool:
-    """Whether the result weighs values: attention, no choice of a class."""
-    todo = [(ref, 0) for ref in softmax.outputs or ()]
-    while todo:
-        ref, count = todo.pop()
-        for step in steps(scene, ref):
-            if kind(step.call.name) in ("product", "batch_product"):
-                return True
-            if kind(step.call.name) in _IN_PLACE and count < _NEAR:
-                todo.append((step.made, count + 1))
-    return False
 
 
 def _constant(

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from shapetrace.checks import CHECKS
-from tests.checks.test_checks_docs import FOLDER, ON_DEVICES
+from tests.checks.test_checks_docs import FOLDER, ON_DEVICES, executed
 
 
 def collated(workers):
@@ -73,10 +73,7 @@ def run(code, which, way):
         block,
         flags=re.MULTILINE,
     )
-    torch.manual_seed(0)
-    space = {"__name__": "example", "bring": WAYS[way]}
-    exec(compile(block, f"{code}.md", "exec"), space)
-    return [found.code for found in space["t"].findings]
+    return executed(f"{code}, {way}.md", block, bring=WAYS[way])
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -20,11 +20,16 @@ def run(code, which):
     """The findings of the first (broken) or second (mended) example of a page."""
     page = (FOLDER / f"{code}.md").read_text()
     block = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[which]
+    return executed(f"{code}.md", block)
+
+
+def executed(name, block, **names):
+    """The findings of a program whose lines are known as a notebook's cell's are."""
     torch.manual_seed(0)
-    lines = block.splitlines(keepends=True)  # as a notebook's cell is known
-    linecache.cache[f"{code}.md"] = (len(block), None, lines, f"{code}.md")
-    space = {"__name__": "example"}
-    exec(compile(block, f"{code}.md", "exec"), space)
+    lines = block.splitlines(keepends=True)
+    linecache.cache[name] = (len(block), None, lines, name)
+    space = {"__name__": "example", **names}
+    exec(compile(block, name, "exec"), space)
     return [found.code for found in space["t"].findings]
 
 
