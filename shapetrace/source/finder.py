@@ -40,6 +40,8 @@ class Constructions:
         self._known: dict[str, tuple[Expression, ...]] = {}
         self._scopes: dict[str, list[Scope]] = {}
         self._everywhere: list[Scope] | None = None
+        self._replaced: dict[str, list[tuple[list[str], Expression]]] | None = None
+        self._filled: dict[str, list[list[Entry]]] = {}
 
     def of(self, name: str) -> Construction | None:
         """The call that built module `name`; None where that is not sure, or not in
@@ -96,8 +98,10 @@ class Constructions:
             return []
         found = self._in_class(owner, attribute) if info.inits else []
         if not found and info.type in CONTAINERS:
-            for container in self.expressions(owner):
-                filled = entries(container, self._settle)
+            if owner not in self._filled:
+                containers = self.expressions(owner)
+                self._filled[owner] = [entries(c, self._settle) for c in containers]
+            for filled in self._filled[owner]:
                 found += _chosen(filled, attribute)
         return found
 
@@ -222,19 +226,27 @@ class Constructions:
         """`model.fc = …` and `model.classifier[6] = …` after the model was built."""
         root = root_of(self._rec, name)
         parts = name.removeprefix(f"{root}.").split(".") if root else name.split(".")
-        for scope in self._own_scopes():
-            own = scope.self_name()
-            for node, repeated in nodes(scope.home):
-                if not isinstance(node, ast.Assign) or len(node.targets) != 1:
-                    continue
-                path = _path(node.targets[0])
-                if path[1:] == parts and path[0] != own:
-                    yield Expression(node.value, scope, repeated)
-                elif own and path[:1] == [own] and len(path) > 2:
-                    if parts[-len(path) + 1 :] == path[1:] and self._is_owner(
-                        scope, name, len(path) - 1
-                    ):
-                        yield Expression(node.value, scope, repeated)
+        for path, made in self._outside().get(parts[-1], ()):
+            own = made.scope.self_name()
+            if path[0] != own and path[1:] == parts:
+                yield made
+            elif own == path[0] and parts[-len(path) + 1 :] == path[1:]:
+                if self._is_owner(made.scope, name, len(path) - 1):
+                    yield made
+
+    def _outside(self) -> dict[str, list[tuple[list[str], Expression]]]:
+        """What the user's files assign to attributes of attributes, and to those of
+        objects other than `self`, by the last name."""
+        if self._replaced is None:
+            self._replaced = {}
+            for scope in self._own_scopes():
+                for node, repeated in nodes(scope.home):
+                    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+                        path = _path(node.targets[0])
+                        if len(path) > 1 + (path[:1] == [scope.self_name()]):
+                            made = Expression(node.value, scope, repeated)
+                            self._replaced.setdefault(path[-1], []).append((path, made))
+        return self._replaced
 
     def _is_owner(self, scope: Scope, name: str, depth: int) -> bool:
         """Whether a method belongs to the module so many levels above another."""

@@ -72,6 +72,4 @@ def own_scopes(rec: Recording) -> Iterator[Scope]:
             if tree.file not in seen:
                 seen.add(tree.file)
                 yield Scope(tree, tree.module)
-                for node in ast.walk(tree.module):
-                    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                        yield Scope(tree, node)
+                yield from (Scope(tree, home) for home in tree.functions)

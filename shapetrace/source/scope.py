@@ -4,9 +4,10 @@ function itself, by its caller, in the class or at the top of the file."""
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import CodeType
 
 from shapetrace.records import FunctionCall, Source
@@ -112,63 +113,71 @@ _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 
 
-def nodes(home: Home) -> Iterator[tuple[ast.AST, bool]]:
+@functools.lru_cache(maxsize=1024)
+def nodes(home: Home) -> tuple[tuple[ast.AST, bool], ...]:
     """Everything in a function's body, in the order of the file, without the bodies of
     the functions and classes in it; with each whether it stands in a loop."""
+    found: list[tuple[ast.AST, bool]] = []
 
-    def inside(node: ast.AST, repeated: bool) -> Iterator[tuple[ast.AST, bool]]:
-        yield node, repeated
+    def inside(node: ast.AST, repeated: bool) -> None:
+        found.append((node, repeated))
         if isinstance(node, Function | ast.ClassDef):
             return
         again = repeated or isinstance(node, _LOOPS + _COMPREHENSIONS)
         for child in ast.iter_child_nodes(node):
-            yield from inside(child, again)
+            inside(child, again)
 
     body = home.body
     for statement in [body] if isinstance(body, ast.expr) else body:
-        yield from inside(statement, False)
+        inside(statement, False)
+    return tuple(found)
 
 
 def bound(scope: Scope, name: str) -> list[Bound]:
     """All that a name, or an attribute written `self.heads`, is assigned in a scope."""
-    found = []
-    for node, repeated in nodes(scope.home):
+    return _bindings(scope.home).get(name, [])
+
+
+@functools.lru_cache(maxsize=1024)
+def _bindings(home: Home) -> dict[str, list[Bound]]:
+    found: dict[str, list[Bound]] = {}
+
+    def add(named: Iterator[tuple[str, Bound]], partial: bool = False) -> None:
+        for name, one in named:
+            if name:
+                one = replace(one, repeated=True, partial=True) if partial else one
+                found.setdefault(name, []).append(one)
+
+    for node, repeated in nodes(home):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                found += _of_target(target, node.value, name, repeated)
+                add(_of_target(target, node.value, repeated))
         elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value:
-            found += _of_target(node.target, node.value, name, repeated)
+            add(_of_target(node.target, node.value, repeated))
         elif isinstance(node, ast.AugAssign):
-            if _spelled(node.target) == name:
-                found.append(Bound(node.value, None, repeated, True))
+            add(iter([(_spelled(node.target), Bound(node.value))]), True)
         elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
-            for one in _of_target(node.target, node.iter, name, True):
-                found.append(Bound(one.value, one.item, True, True))
+            add(_of_target(node.target, node.iter, True), True)
         elif isinstance(node, ast.withitem) and node.optional_vars is not None:
-            if _of_target(node.optional_vars, node.context_expr, name, repeated):
-                found.append(Bound(node.context_expr, None, repeated, True))
+            add(_of_target(node.optional_vars, node.context_expr, repeated), True)
     return found
 
 
 def _of_target(
-    target: ast.expr, value: ast.expr, name: str, repeated: bool
-) -> list[Bound]:
-    if isinstance(target, ast.Tuple | ast.List):
-        starred = [isinstance(each, ast.Starred) for each in target.elts]
-        found = []
-        for at, each in enumerate(target.elts):
-            if _spelled(each) != name:
-                continue
-            if isinstance(value, ast.Tuple | ast.List) and not any(starred):
-                if len(value.elts) == len(target.elts):
-                    found.append(Bound(value.elts[at], None, repeated))
-                    continue
-            behind = any(starred[:at])
-            found.append(
-                Bound(value, at - len(target.elts) if behind else at, repeated)
-            )
-        return found
-    return [Bound(value, None, repeated)] if _spelled(target) == name else []
+    target: ast.expr, value: ast.expr, repeated: bool
+) -> Iterator[tuple[str, Bound]]:
+    """The names in a target, each with what it is given."""
+    if not isinstance(target, ast.Tuple | ast.List):
+        yield _spelled(target), Bound(value, None, repeated)
+        return
+    starred = [isinstance(each, ast.Starred) for each in target.elts]
+    same = isinstance(value, ast.Tuple | ast.List) and not any(starred)
+    for at, each in enumerate(target.elts):
+        if same and len(value.elts) == len(target.elts):  # type: ignore[attr-defined]
+            yield _spelled(each), Bound(value.elts[at], None, repeated)  # type: ignore
+            continue
+        item = at - len(target.elts) if any(starred[:at]) else at
+        yield _spelled(each), Bound(value, item, repeated)
 
 
 def _spelled(node: ast.expr) -> str:
@@ -243,8 +252,8 @@ def function_of(scope: Scope, called: ast.expr) -> tuple[Tree, Function] | None:
     if not isinstance(called, ast.Name):
         return None
     for each in neighbours(scope.tree.file):
-        for node in ast.walk(each.module):
-            if isinstance(node, ast.FunctionDef) and node.name == called.id:
+        for node in each.functions:
+            if node.name == called.id:
                 if not isinstance(each.parents.get(node), ast.ClassDef):
                     return each, node
     return _imported(scope.tree.file, called.id)
@@ -259,28 +268,27 @@ def _defined(body: list[ast.stmt], name: str) -> ast.FunctionDef | None:
 
 def _imported(file: str, name: str) -> tuple[Tree, Function] | None:
     """A function of another file, as the running module of this file sees it."""
-    for module in list(sys.modules.values()):
-        names = getattr(module, "__dict__", {})
-        if names.get("__file__") == file:
-            code = getattr(names.get(name), "__code__", None)
-            if isinstance(code, CodeType):
-                return defined_at(
-                    Source(code.co_filename, code.co_firstlineno, code.co_qualname)
-                )
-    return None
+    module = sys.modules.get(_module_of(file))
+    code = getattr(getattr(module, "__dict__", {}).get(name), "__code__", None)
+    if not isinstance(code, CodeType):
+        return None
+    return defined_at(Source(code.co_filename, code.co_firstlineno))
+
+
+@functools.lru_cache(maxsize=64)
+def _module_of(file: str) -> str:
+    """The name of the module that a file was run as."""
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__dict__", {}).get("__file__") == file:
+            return name
+    return ""
 
 
 def defined_at(source: Source) -> tuple[Tree, Function] | None:
-    """The function whose definition, with its decorators, begins at a line."""
+    """The function whose definition begins at a place."""
     found = tree(source.file)
-    if found is None:
-        return None
-    for node in ast.walk(found.module):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            if first == source.line:
-                return found, node
-    return None
+    home = found.defined_at(source.line) if found is not None else None
+    return None if found is None or home is None else (found, home)
 
 
 def arguments(made: FunctionCall) -> list[str]:

@@ -50,6 +50,29 @@ class Tree:
     module: ast.Module
     parents: dict[ast.AST, ast.AST] = field(repr=False)
 
+    @functools.cached_property
+    def functions(self) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+        """All functions of the file, the outer before those in them."""
+        return [
+            node
+            for node in ast.walk(self.module)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+
+    @functools.cached_property
+    def ends(self) -> dict[tuple[int, int], list[ast.expr | ast.AugAssign]]:
+        """The expressions by the line and the byte where they end."""
+        found: dict[tuple[int, int], list[ast.expr | ast.AugAssign]] = {}
+        for node in ast.walk(self.module):
+            if isinstance(node, ast.expr | ast.AugAssign):
+                end = node.end_lineno or 0, node.end_col_offset or 0
+                found.setdefault(end, []).append(node)
+        return found
+
+    def defined_at(self, line: int) -> Function | None:
+        """The function whose definition, with its decorators, begins at a line."""
+        return next((each for each in self.functions if _first(each) == line), None)
+
     def around(self, node: ast.AST) -> Iterator[ast.AST]:
         """The nodes around one, the innermost first."""
         while node in self.parents:
@@ -116,6 +139,11 @@ def _inside(function: Function) -> list[ast.AST]:
     return [body] if isinstance(body, ast.expr) else list(body)
 
 
+def _first(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The first line of a function, its decorators included."""
+    return min([node.lineno, *(each.lineno for each in node.decorator_list)])
+
+
 def tree(file: str) -> Tree | None:
     """The tree of a file, or of what stands for one in `linecache`: a notebook's cell,
     code that was run by `exec`. None where there is none."""
@@ -157,11 +185,7 @@ def node_at(source: Source | None) -> tuple[Tree, ast.expr | ast.stmt] | None:
     end = source.end_line or source.line, source.end_column
     begin = source.line, source.column
     chained = None
-    for node in ast.walk(found.module):
-        if not isinstance(node, ast.expr | ast.AugAssign):
-            continue
-        if (node.end_lineno, node.end_col_offset) != end:
-            continue
+    for node in found.ends.get(end, ()):
         if (node.lineno, node.col_offset) == begin:
             return found, node
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -182,9 +206,7 @@ def function_at(source: Source | None) -> tuple[Tree, Home] | None:
     if found is None or source is None:
         return None
     best: Home = found.module
-    for node in ast.walk(found.module):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            if first <= source.line <= (node.end_lineno or node.lineno):
-                best = node  # walked from outside to inside
+    for node in found.functions:
+        if _first(node) <= source.line <= (node.end_lineno or node.lineno):
+            best = node
     return found, best
