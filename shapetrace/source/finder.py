@@ -94,8 +94,8 @@ class Constructions:
             return replaced
         owner, _, attribute = name.rpartition(".")
         info = self._rec.modules.get(owner)
-        if info is None:
-            return []
+        if info is None or info.inits and not is_own(info.inits[0]):
+            return []  # what an installed package builds is no line of the user's
         found = self._in_class(owner, attribute) if info.inits else []
         if not found and info.type in CONTAINERS:
             if owner not in self._filled:

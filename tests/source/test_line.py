@@ -9,6 +9,8 @@ import pytest
 
 from shapetrace.records import Source
 from shapetrace.source.line import Line, find, suffixed
+from shapetrace.source.rewrite import rewritten
+from shapetrace.source.tree import tree
 
 
 @pytest.fixture
@@ -161,3 +163,13 @@ def test_a_method_of_a_chain_is_found_where_python_puts_it(tmp_path):
 def test_names_are_those_that_the_file_has(at, imports, spelled):
     line = at(f"{imports}\ny = g(x)", "g(x)")
     assert line.spelled("nn.Linear(2, F.x)") == spelled
+
+
+def test_several_statements_are_rewritten_as_one(tmp_path):
+    path = tmp_path / "two.py"
+    path.write_text("def f(x):\n    a = g(x)  # one\n    b = 1\n    c = g(a)\n")
+    found = tree(str(path))
+    first, second = (n for n in ast.walk(found.module) if isinstance(n, ast.Call))
+    text, place = rewritten(found, [(first, "h(x)"), (second, "h(a)")])
+    assert text == "a = h(x)\nb = 1\nc = h(a)"
+    assert (place.line, place.end_line) == (2, 4)

@@ -11,6 +11,7 @@ import shapetrace
 from shapetrace.source.called import module_path, root_name
 from shapetrace.source.finder import Constructions
 from shapetrace.source.frames import expression_of
+from shapetrace.source.integers import uses
 from shapetrace.source.sizes import reworded, sizes_at, spelled_size, variables_at
 
 HEAD = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
@@ -198,3 +199,21 @@ def test_a_root_is_called_what_the_script_calls_it(recorded, program, name, path
     rec = recorded(program)
     assert root_name(rec) == name
     assert module_path(rec, "0") == path
+
+
+def test_a_name_that_is_read_elsewhere_too_is_counted(recorded):
+    rec = recorded("""
+        class Net(nn.Module):
+            def __init__(self, hidden=8, out=3):
+                super().__init__()
+                self.a = nn.Linear(4, hidden)
+                self.b = nn.Linear(hidden, out)
+            def forward(self, x):
+                return self.b(self.a(x))
+        model = Net()
+        def step():
+            return model(torch.ones(2, 4))
+    """)
+    made = Constructions(rec)
+    assert uses(made.of("a").argument("out_features")) == 1
+    assert uses(made.of("b").argument("out_features")) == 0
