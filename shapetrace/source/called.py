@@ -9,7 +9,7 @@ import torch
 
 from shapetrace.records import ModuleInfo, Recording
 from shapetrace.source.frames import expression_of
-from shapetrace.source.scope import Expression, from_only_call
+from shapetrace.source.scope import Expression, bound, from_only_call
 
 _FORWARD = ("forward", "__call__")
 
@@ -47,13 +47,21 @@ def root_expression(rec: Recording, root: str) -> Expression | None:
         if isinstance(called.node, ast.Attribute) and called.node.attr in _FORWARD:
             called = called.at(called.node.value)
         while isinstance(called.node, ast.Name):
-            given = from_only_call(called.scope, called.node.id)
+            holder = called.scope.holder(called.node.id)
+            given = from_only_call(holder, called.node.id) if holder else None
             if given is None or not isinstance(given.node, ast.Name | ast.Attribute):
                 break
             called = given
         if isinstance(called.node, ast.Name | ast.Attribute | ast.Subscript):
             return called
     return None
+
+
+def is_parameter(made: Expression) -> bool:
+    """Whether a name is what some function around it was given."""
+    name = made.node.id if isinstance(made.node, ast.Name) else ""
+    holder = made.scope.holder(name)
+    return holder is not None and not bound(holder, name)
 
 
 def module_path(rec: Recording, name: str) -> str:

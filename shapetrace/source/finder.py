@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.records import ModuleInfo, Recording
-from shapetrace.source.called import root_expression, root_of
+from shapetrace.source.called import is_parameter, root_expression, root_of
 from shapetrace.source.construction import Construction
 from shapetrace.source.constructor import parameters
 from shapetrace.source.entries import CONTAINERS, Entry, entries, set_by_name
@@ -173,10 +173,7 @@ class Constructions:
             found = [one for one in self._settled(called, 0) if one.node != called.node]
             if not found:
                 found = self._all_settled(self._of_object(called))
-            free = isinstance(called.node, ast.Name) and called.node.id in [
-                arg.arg for arg in called.scope.parameters()
-            ]
-            if found or not free:
+            if found or not is_parameter(called):
                 return [one for one in found if self._children_fit(one, name)]
         info = self._rec.modules[name]
         for scope in self._own_scopes():
