@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Iterable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,7 +16,7 @@ from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.recording import guards, torch_internals, tracebacks
 from shapetrace.recording.clocks import Clock, CpuClock, NoClock
 from shapetrace.recording.events import error_tuple
-from shapetrace.recording.extensions.selection import Extras
+from shapetrace.recording.extensions.selection import Selection
 from shapetrace.recording.readout import Live, Readout, Stored
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import see_modules
@@ -76,8 +76,8 @@ def trace(
         checks: look for what PyTorch does not tell; False: none; a set of codes: those.
             With False no tensor's values are read either; otherwise the smallest and
             largest class index of a loss's target are.
-        max_calls: keep about that many module calls, the newest ones, for long runs;
-            whole calls of the outermost modules are dropped, and the report says so.
+        max_calls: keep at most that many module calls, the newest ones, for long runs,
+            and twenty times as many function calls; the report says what was dropped.
 
     Raises:
         UsageError: if something other than modules is given, or options that do not
@@ -128,21 +128,18 @@ class Trace:
         max_calls: int | None = None,
     ) -> None:
         self._roots: list[nn.Module] = list(modules)
-        self._given = bool(self._roots)
         self._memory = memory
         self._backward = backward
         self._max_calls = max_calls
-        self._extras: Extras | None = None
         self._clock = clock
         self._functions = functions
         self._checks = checks
         self._state: Literal["new", "running", "done"] = "new"
         self._recorder: Recorder | None = None
-        self._notes: list[str] = []
         self._readout: Readout = Stored(Recording((), (), {}, {}))
         self._asked: Analyses | None = None
         self._sizes: dict[str, Any] = {}
-        self._release = ExitStack()
+        self._hidden = guards.HiddenWarning()
 
     # -- the context manager ---------------------------------------------------
 
@@ -153,46 +150,45 @@ class Trace:
                 f"This trace {doing}: each `with` needs a trace of its own. Write "
                 "`with shapetrace.trace(model) as t:` again."
             )
-        extras = Extras(
+        try:
+            self._install()
+            return self
+        except BaseException:
+            self._take_off()
+            raise
+
+    def _install(self) -> None:
+        selection = Selection(
             self._roots,
             self._clock,
+            functions=self._functions,
             timing=not isinstance(self._clock, NoClock),
             memory=self._memory,
             backward=self._backward,
             max_calls=self._max_calls,
         )
-        recorder = Recorder(
-            extras.clock,
+        recorder = self._recorder = Recorder(
+            selection.clock,
             functions=self._functions,
             read_values=bool(self._checks),
-            companion=extras.companion,
+            extensions=selection.running,
         )
-        extras.start(recorder)
+        selection.start(recorder)
         named = guards.name_roots(self._roots)
         names = tuple(name for name, _ in named) or ("",)
-        try:
-            if guards.compiled(self._roots):
-                # compiled code calls no modules and no modes; the stance leaves with
-                # the context, and the compiled code is used again as it is
-                self._release.callback(guards.run_eagerly())
-                if self._given:
-                    self._notes.append(guards.RAN_EAGERLY)
-            if recorder.has_mode and guards.has_fast_path(self._roots):
-                self._notes.append(guards.LEFT_FAST_PATH)
-            self._release.callback(extras.finish)
-            recorder.install(named)
-            self._release.callback(recorder.uninstall)
-        except BaseException:
-            self._release.close()
-            raise
-        self._recorder = recorder
-        self._extras = extras
-        self._readout = Live(
-            recorder, extras, names, functions=self._functions, notes=self._notes
-        )
+        self._readout = Live(recorder, selection, names, functions=self._functions)
+        guards.EAGERLY.start(self)
+        self._hidden.start()
+        recorder.install(named)
         self._roots = []
         self._state = "running"
-        return self
+
+    def _take_off(self) -> None:
+        """Everything that the trace has put anywhere. Safe to call again."""
+        if self._recorder is not None:
+            self._recorder.uninstall()
+        self._hidden.end()
+        guards.EAGERLY.end(self)
 
     def __exit__(
         self,
@@ -200,17 +196,20 @@ class Trace:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> Literal[False]:
-        recorder, live = self._recorder, self._readout
-        assert recorder is not None and isinstance(live, Live)
         try:
-            self._release.close()
+            self._take_off()
+        except BaseException:  # a Ctrl-C in the middle of it
+            self._take_off()
+            raise
         finally:
             self._state = "done"
-            live.ended = True
+        recorder, live = self._recorder, self._readout
+        assert recorder is not None and isinstance(live, Live)
+        live.ended = True
         try:
+            recorder.stacks.close(error)
+            live.selection.finish()
             live.seen = see_modules(recorder)
-            if not self._given and guards.compiled(list(recorder.modules.values())):
-                self._notes.append(guards.RAN_EAGERLY)
             if error is not None:
                 live.error = error_tuple(error)
                 tracebacks.clean(error)
@@ -220,6 +219,7 @@ class Trace:
         except Exception as fault:  # ours must not replace the user's exception
             recorder.fault(fault)
         finally:
+            live.selection.release()
             recorder.release()
         if recorder.faults:
             # where the user's filters make warnings errors, the body's own comes first

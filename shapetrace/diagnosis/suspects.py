@@ -342,7 +342,3 @@ def takes_shape(call: Call) -> bool:
     other tensor's shape it has."""
     name = call.name if isinstance(call, FunctionCall) and call.direct else ""
     return name.endswith("_like") or name.startswith("new_")
-
-
-def name_of(graph: Graph, call: Call) -> str:
-    return describe(graph, call)[0]

@@ -16,6 +16,7 @@ from shapetrace.recording import events as raw
 from shapetrace.recording.function_names import function_names
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import SeenModule
+from shapetrace.recording.table import Site
 from shapetrace.recording.tensors import PLAIN, Nested, Reference, address, outline
 from shapetrace.records import (
     CallError,
@@ -48,21 +49,20 @@ class _Open:
     """A module call on its way."""
 
     __slots__ = (
-        *("index", "parent", "depth", "name", "inputs", "start", "source"),
-        *("thread", "recomputed", "order", "children"),
+        *("index", "parent", "depth", "site", "inputs", "start", "source"),
+        *("thread", "recomputed", "order"),
     )
 
     index: int
     parent: _Open | None
     depth: int
-    name: str
+    site: Site
     inputs: tuple[TensorRef, ...]
     start: int
     source: Source | None
     thread: int
     recomputed: bool
     order: int
-    children: list[tuple[int, int]]
 
 
 class Replay:
@@ -86,13 +86,16 @@ class Replay:
         self._next = 0
         self._order = 0
         self._open: dict[int, list[_Open]] = {0: []}
-        self._replayed: set[int] = set()
+        self._recomputed: set[int] = set()
+        self._thread = 0
+        self._seen = 0
+        self._entered: int | None = None
+        self._earlier: dict[int, TensorRef] = {}
         self._places: dict[tuple[CodeType, int], Source] = {}
         self._inits: dict[type, tuple[Source, ...]] = {}
         self._names: dict[int, tuple[str, str]] = {}
         self._refs: dict[tuple[int, str], TensorRef] = {}
         self._plain: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self._types = {seen.name: seen.kind.__name__ for seen in modules}
         self._calls: list[ModuleCall | None] = []
         self._functions: list[FunctionCall] = []
         self._times: list[tuple[int, int]] = []
@@ -119,8 +122,8 @@ class Replay:
         self._finish(clock.resolve(self._stamps), ends)
         self.modules = {seen.name: self._module(seen) for seen in modules}
         for seen in modules:
-            self._name_tensors(seen.name, "parameter", seen.parameters)
-            self._name_tensors(seen.name, "buffer", seen.buffers)
+            self._name_tensors(seen, "parameter", seen.parameters)
+            self._name_tensors(seen, "buffer", seen.buffers)
 
     def forget(self, known: Collection[Reference]) -> None:
         """Keep the records, and the versions of these tensors, and nothing else."""
@@ -128,7 +131,10 @@ class Replay:
         self._versions = {key: ref for key, ref in kept.items() if ref is not None}
         for part in (self._events, self._stamps, self._calls, self._functions):
             part.clear()
-        for table in (self._refs, self._plain, self._defined_at, self._first):
+        for table in (
+            *(self._refs, self._plain, self._defined_at, self._first),
+            self._earlier,
+        ):
             table.clear()
         for spans in (self._times, self._function_times, self._noted, self._live):
             spans.clear()
@@ -139,21 +145,27 @@ class Replay:
         events, end, position = self._events, len(self._events), 0
         readers: dict[int, Callable[[int], int]] = {
             raw.ENTER: self._enter,
-            raw.GIVEN: self._given,
-            raw.EXIT: self._exit,
-            raw.FAIL: self._fail,
+            raw.ENTER_INSIDE: self._enter_inside,
+            raw.LEAVE: self._leave,
+            raw.LEAVE_ONE: self._leave_one,
+            raw.FAIL: self._leave,
             raw.CALL: self._call,
             raw.MAKE: self._call,
             raw.RAISE: self._call,
             raw.DEFINE: self._define_event,
-            raw.REPLAYED: self._mark_replayed,
+            raw.THREAD: self._note_thread,
+            raw.RECOMPUTED: self._mark_recomputed,
+            raw.LEFT: self._left,
             raw.VALUES: self._note_values,
             raw.NOTE: self._note_cell,
             raw.LIVE: self._note_live,
         }
         while position < end:
             self._order += 1
-            position = readers[events[position]](position)
+            kind = events[position]
+            position = readers[kind](position)
+            if kind != raw.DEFINE:
+                self._seen = self._order
 
     def _define_event(self, at: int) -> int:
         _, ref, shape, dtype, device, origin = self._events[at : at + 6]
@@ -161,8 +173,12 @@ class Replay:
         self.origins[made.id] = origin
         return at + 6
 
-    def _mark_replayed(self, at: int) -> int:
-        self._replayed.add(self._events[at + 1])
+    def _mark_recomputed(self, at: int) -> int:
+        self._recomputed.add(self._events[at + 1])
+        return at + 2
+
+    def _note_thread(self, at: int) -> int:
+        self._thread = self._events[at + 1]
         return at + 2
 
     def _note_values(self, at: int) -> int:
@@ -184,50 +200,37 @@ class Replay:
         return at + 3
 
     def _enter(self, at: int) -> int:
-        _, site, stamp, thread, code, lasti, kwargs, n = self._events[at : at + 8]
-        args = self._events[at + 8 : at + 8 + n]
-        self._begin(site.name, stamp, thread, code, lasti, args, kwargs)
-        return at + 8 + int(n)
+        self._begin(*self._events[at + 1 : at + 6])
+        return at + 6
+
+    def _enter_inside(self, at: int) -> int:
+        self._begin(self._events[at + 1], self._events[at + 2], 0, None, 0)
+        return at + 3
 
     def _begin(
-        self,
-        name: str,
-        stamp: Any,
-        thread: int,
-        code: CodeType | None,
-        lasti: int,
-        args: list[Any],
-        kwargs: dict[str, Any] | None,
-    ) -> _Open:
+        self, site: Site, stamp: Any, thread: int, code: CodeType | None, lasti: int
+    ) -> None:
         stack = self._open.setdefault(thread, [])
-        parent = stack[-1] if stack else self._foreign_parent(name, thread)
+        parent = stack[-1] if stack else self._foreign_parent(site.name, thread)
         call = _Open()
         call.index = len(self._calls)
         call.parent = parent
         call.depth = parent.depth + 1 if parent else 0
-        call.name = name
-        call.inputs = self._inputs(args, kwargs)[2]
+        call.site = site
+        call.inputs = ()
         call.start = self._stamp(stamp)
         call.source = self._place(code, lasti, parent)
         call.thread = thread
-        call.recomputed = thread in self._replayed or bool(parent and parent.recomputed)
+        call.recomputed = thread in self._recomputed or bool(
+            parent and parent.recomputed
+        )
         call.order = self._order
-        call.children = []
-        self._replayed.discard(thread)
+        self._recomputed.discard(thread)
         cell = self._cells.pop(thread, None)
         self._noted.append({} if cell is None else cell.fields)
         self._calls.append(None)
         self._times.append((0, 0))
         stack.append(call)
-        return call
-
-    def _given(self, at: int) -> int:
-        _, site, thread, kwargs, n = self._events[at : at + 5]
-        stack = self._open.get(thread)
-        if stack and stack[-1].name == site.name:
-            args = self._events[at + 5 : at + 5 + n]
-            stack[-1].inputs = self._inputs(args, kwargs)[2]
-        return at + 5 + int(n)
 
     def _foreign_parent(self, name: str, thread: int) -> _Open | None:
         """A call in another thread belongs to the open call of a module above it in
@@ -235,38 +238,75 @@ class Replay:
         if thread == 0:
             return None
         for call in reversed(self._open[0]):
-            if call.name == "" or name.startswith(call.name + "."):
+            above = call.site.name
+            if name != above and (above == "" or name.startswith(above + ".")):
                 return call
         return None
 
-    def _exit(self, at: int) -> int:
-        _, site, stamp, thread, output = self._events[at : at + 5]
-        call = self._matching(site.name, thread)
+    def _leave(self, at: int) -> int:
+        kind, site, stamp, thread, kwargs, n = self._events[at : at + 6]
+        args = self._events[at + 6 : at + 6 + n]
+        at += 6 + n
+        self._end(kind, site, stamp, thread, args, kwargs, self._events[at])
+        return at + 1
+
+    def _leave_one(self, at: int) -> int:
+        _, site, stamp, given, output = self._events[at : at + 5]
+        self._end(raw.LEAVE, site, stamp, 0, [given], None, output)
+        return at + 5
+
+    def _end(
+        self,
+        kind: int,
+        site: Site,
+        stamp: Any,
+        thread: int,
+        args: list[Any],
+        kwargs: dict[str, Any] | None,
+        output: Any,
+    ) -> None:
+        call = self._matching(site, thread)
         if call is None:  # an interrupt came between its entry and the note of it
-            return at + 5
+            return
+        found: list[TensorRef] = []
+        self._entered = call.order
+        self._arguments(args, kwargs, found)
+        self._entered = None
+        if not site.pre_hooked:
+            found = [ref for ref in found if self._was_there(ref, call)]
+        call.inputs = tuple(found)
+        if kind == raw.FAIL:
+            error = None if output[0] == _ENOUGH else output
+            self._close(call, self._stamp(stamp), None, self._error(error))
+            return
         if not self._has_functions:
             self._renew(output, call)
         outputs = self._flat(output, "output")
         for ref in outputs:
-            if self._defined_at.get(ref.id, 0) > call.order and ref.id in self.origins:
-                del self.origins[ref.id]  # made inside, where no function is seen
+            # first met as what this call returns: made inside, where nothing is seen
+            if self._defined_at.get(ref.id, 0) > self._seen and not any(
+                ref.id == given.id for given in found
+            ):
+                self.origins.pop(ref.id, None)
         self._close(call, self._stamp(stamp), (outputs, outline(output)), None)
-        return at + 5
 
-    def _fail(self, at: int) -> int:
-        _, site, stamp, thread, error = self._events[at : at + 5]
-        call = self._matching(site.name, thread)
-        if call is not None:
-            if error[0] == _ENOUGH:
-                error = None
-            self._close(call, self._stamp(stamp), None, self._error(error))
-        return at + 5
+    def _was_there(self, ref: TensorRef, call: _Open) -> bool:
+        """Whether a tensor among the arguments, as they were at the end of a call, was
+        there when it began: a forward may put what it made into a list it was given."""
+        return self._defined_at[ref.id] <= call.order or ref.id in self.origins
 
-    def _matching(self, name: str, thread: int) -> _Open | None:
+    def _left(self, at: int) -> int:
+        _, thread, count = self._events[at : at + 3]
         stack = self._open.get(thread, [])
-        if not any(call.name == name for call in stack):
+        while len(stack) > count:
+            self._close(stack.pop(), len(self._stamps) - 1, None, _UNFINISHED)
+        return at + 3
+
+    def _matching(self, site: Site, thread: int) -> _Open | None:
+        stack = self._open.get(thread, [])
+        if not any(call.site is site for call in stack):
             return None
-        while stack[-1].name != name:  # an interrupt came before its end was noted
+        while stack[-1].site is not site:  # an interrupt came before its end was noted
             self._close(stack.pop(), len(self._stamps) - 1, None, _UNFINISHED)
         return stack.pop()
 
@@ -278,14 +318,12 @@ class Replay:
         error: CallError | None,
     ) -> None:
         self._times[call.index] = (call.start, end)
-        if call.parent is not None:
-            call.parent.children.append((call.start, end))
         self._calls[call.index] = ModuleCall(
             index=call.index,
             parent=call.parent.index if call.parent else None,
             depth=call.depth,
-            name=call.name,
-            type=self._types.get(call.name, "Module"),
+            name=call.site.name,
+            type=call.site.kind.__name__,
             inputs=call.inputs,
             outputs=made[0] if made else None,
             source=call.source,
@@ -322,6 +360,7 @@ class Replay:
                 outputs = self._flat(self._events[at], path)
             at += 1
         if name.startswith("_") and not inputs and not outputs and error is None:
+            self._thread = 0
             if name == "_set_grad_enabled" and thawed:
                 self._grad = bool(thawed[0])
             elif name == "_record_function_enter_new":
@@ -330,7 +369,9 @@ class Replay:
             elif name.startswith("_record_function_exit") and self._ranges_open:
                 self._close_range(self._stamp(end))
             return at  # torch's own bookkeeping: _set_grad_enabled, record_function
-        parent = self._open[0][-1] if self._open[0] else None
+        stack = self._open.get(self._thread)
+        self._thread = 0
+        parent = stack[-1] if stack else None
         self._function_times.append((self._stamp(start), self._stamp(end)))
         self._functions.append(
             FunctionCall(
@@ -384,6 +425,9 @@ class Replay:
         """The next version of a tensor."""
         self._next += 1
         made = TensorRef("", self._next, tuple(shape), dtype, device)
+        before = self._versions.get(id(ref))
+        if before is not None:
+            self._earlier[made.id] = before
         self._versions[id(ref)] = made
         self._first.setdefault(id(ref), made.id)
         self._defined_at[made.id] = self._order
@@ -404,6 +448,13 @@ class Replay:
         self, args: list[Any], kwargs: dict[str, Any] | None
     ) -> tuple[tuple[Any, ...], dict[str, Any], tuple[TensorRef, ...]]:
         found: list[TensorRef] = []
+        thawed, named = self._arguments(args, kwargs, found)
+        inputs = tuple(found)
+        return inputs if thawed == inputs else thawed, named, inputs
+
+    def _arguments(
+        self, args: list[Any], kwargs: dict[str, Any] | None, found: list[TensorRef]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         thaw = self._thaw
         thawed = []
         for i, arg in enumerate(args):
@@ -414,8 +465,7 @@ class Replay:
                 thawed.append(thaw(arg, path, found))
         # what is equal is kept once: a call must not cost more than a kilobyte
         named = self._named(kwargs, found) if kwargs else _NO_KWARGS
-        all_args, inputs = tuple(thawed), tuple(found)
-        return inputs if all_args == inputs else all_args, named, inputs
+        return tuple(thawed), named
 
     def _named(self, kwargs: dict[str, Any], found: list[TensorRef]) -> dict[str, Any]:
         key = tuple((name, type(arg), arg) for name, arg in kwargs.items())
@@ -448,7 +498,7 @@ class Replay:
         if type(frozen) is tuple:
             frozen = self._new(*frozen)
         elif isinstance(frozen, weakref.ref):
-            frozen = self._versions.get(id(frozen), Opaque("Tensor"))
+            frozen = self._version(frozen)
         if isinstance(frozen, TensorRef):
             ref = self._ref(frozen, path)
             found.append(ref)
@@ -466,6 +516,21 @@ class Replay:
                 return dict(zip(frozen.keys, parts, strict=True))
             return tuple(parts)
         return frozen
+
+    def _version(self, reference: Reference) -> TensorRef | Opaque:
+        """The newest version of a tensor. For the inputs of a module call, which are
+        noted at its end: the newest that was there when it was entered, or the first
+        of one that was not met before."""
+        found = self._versions.get(id(reference))
+        if found is None:
+            return Opaque("Tensor")
+        if self._entered is not None:
+            while self._defined_at[found.id] > self._entered:
+                before = self._earlier.get(found.id)
+                if before is None:
+                    break
+                found = before
+        return found
 
     def _finish(self, times: list[int], last: int) -> None:
         """Put the resolved times into the records."""
@@ -507,7 +572,7 @@ class Replay:
             qualname=f"{seen.kind.__module__}.{seen.kind.__qualname__}",
             parameters=self._own(seen.parameters),
             buffers=self._own(seen.buffers),
-            attributes=seen.attributes,
+            attributes=dict(reversed(seen.attributes.items())),
             training=seen.training,
             inits=self._inits_of(seen.kind),
         )
@@ -519,21 +584,23 @@ class Replay:
 
     def _name_tensors(
         self,
-        name: str,
+        seen: SeenModule,
         kind: Literal["parameter", "buffer"],
-        tensors: list[tuple[str, Reference]],
+        tensors: Sequence[tuple[str, Reference]],
     ) -> None:
-        """What a lazy module got in its first call was used before it had a name."""
+        """Parameters were used before it was asked what they are called."""
         for key, reference in tensors:
             first = self._first.get(id(reference), 0)
-            if first in self.origins and self.origins[first].kind == "outside":
-                full = f"{name}.{key}" if name else key
-                self.origins[first] = Origin(kind, full)
+            origin = self.origins.get(first)
+            if origin is not None and origin.kind in ("outside", "unseen"):
+                full = f"{seen.name}.{key}" if seen.name else key
+                named = Origin(kind, full, origin.requires_grad)
+                self.origins[first] = named
                 filled = self._versions.get(id(reference))
-                if filled is not None:  # as its initialisation left it
-                    self.origins.setdefault(filled.id, Origin(kind, full))
+                if seen.lazy and filled is not None:  # as its initialisation left it
+                    self.origins.setdefault(filled.id, named)
 
-    def _own(self, tensors: list[tuple[str, Reference]]) -> tuple[TensorRef, ...]:
+    def _own(self, tensors: Sequence[tuple[str, Reference]]) -> tuple[TensorRef, ...]:
         found = []
         for key, reference in tensors:
             version = self._versions.get(id(reference))

@@ -1,36 +1,56 @@
 """What the recorder writes: one flat list of raw events.
 
-    ENTER, site, stamp, thread, code, lasti, kwargs, n, *inputs
-    EXIT,  site, stamp, thread, output
-    FAIL,  site, stamp, thread, error
-    GIVEN, site, thread, kwargs, n, *inputs   what pre-hooks have made of the inputs
+    ENTER, site, stamp, thread, code, lasti
+    ENTER_INSIDE, site, stamp         from torch's own forward, in the tracing thread
+    LEAVE_ONE, site, stamp, input, output   in the tracing thread
+    LEAVE, site, stamp, thread, kwargs, n, *inputs, output
+    FAIL,  site, stamp, thread, kwargs, n, *inputs, error
     CALL,  func, code, lasti, kwargs, n, *inputs, start, end, output
     MAKE,  func, code, lasti, kwargs, n, *inputs, start, end, ref, dtype, device,
            rank, *shape
     RAISE, func, code, lasti, kwargs, n, *inputs, start, end, error
     DEFINE, ref, shape, dtype, device, origin
-    REPLAYED, thread                  the next call is made by a running backward
+    THREAD, thread                    the next function call is made in that thread
+    RECOMPUTED, thread                the next call is made by a running backward
+    LEFT, thread, count               only the outermost `count` calls are open still
     VALUES, ref, (smallest, largest)
     NOTE, thread, cell                what extensions note of the next module call
     LIVE, stamp, bytes by kind        alive from now on
 
 An input is plain data or the weak reference of a tensor defined before; `code` is None
 where the place in the user's code is that of the enclosing module call; `thread` is 0
-for the tracing thread. `replay.py` turns the events into records.
+for the tracing thread. `build.py` turns the events into records.
 """
 
 from __future__ import annotations
 
 from types import CodeType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from shapetrace.source.place import raised_at
 
-ENTER, EXIT, FAIL, CALL, MAKE, RAISE = range(6)
-DEFINE, REPLAYED, VALUES, NOTE, LIVE, GIVEN = range(6, 12)
+ENTER, LEAVE, FAIL, CALL, MAKE, RAISE = range(6)
+DEFINE, THREAD, RECOMPUTED, LEFT, VALUES, NOTE, LIVE = range(6, 13)
+ENTER_INSIDE, LEAVE_ONE = range(13, 15)
 
 #: an exception's type, message, identity and place
 Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
+
+_LENGTHS = {
+    **{ENTER: 6, DEFINE: 6, THREAD: 2, RECOMPUTED: 2},
+    **{LEFT: 3, VALUES: 3, NOTE: 3, LIVE: 3, ENTER_INSIDE: 3, LEAVE_ONE: 5},
+}
+
+
+def after(events: list[Any], at: int) -> int:
+    """Where the event after the one at `at` begins."""
+    kind = events[at]
+    if kind in _LENGTHS:
+        return at + _LENGTHS[kind]
+    end = at + 6 + int(events[at + 5])
+    if kind <= FAIL:
+        return end + 1
+    return end + 6 + int(events[end + 5]) if kind == MAKE else end + 3
 
 
 def error_tuple(error: BaseException) -> Failure:

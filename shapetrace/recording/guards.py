@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterable
-from types import BuiltinFunctionType, FunctionType
+import threading
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
 
 from shapetrace.errors import UsageError
-from shapetrace.recording.hooks import is_watched
 from shapetrace.recording.recorder import Recorder
+from shapetrace.recording.snapshot import SeenModule
+from shapetrace.records import ModuleCall
 
 RAN_EAGERLY = (
     "compiled code ran eagerly inside the trace: times are those of eager execution"
@@ -22,6 +26,7 @@ LEFT_FAST_PATH = (
     "under a function mode: their times, and the last bits of their outputs, "
     "differ from an untraced run"
 )
+JIT_TRACED = "what torch.jit.trace ran is not recorded: its graph would hold it"
 
 
 def check_modules(modules: Iterable[object]) -> None:
@@ -70,64 +75,104 @@ def name_roots(roots: list[nn.Module]) -> list[tuple[str, nn.Module]]:
     return named
 
 
-def compiled(roots: list[nn.Module]) -> bool:
-    """Whether compiled code may be called; without dynamo loaded there is none."""
-    if "torch._dynamo.eval_frame" not in sys.modules:
-        return False
-    if not roots:
-        return True
-    from torch._dynamo.eval_frame import OptimizedModule
+class Eagerly:
+    """Compiled code runs eagerly while any trace runs: it calls no modules and no
+    modes. What is compiled is used again afterwards as it is.
 
-    return any(
-        isinstance(module, OptimizedModule)
-        or (call := module._compiled_call_impl) is not None
-        and not is_watched(call)
-        for root in roots
-        for module in root.modules()
-    )
-
-
-def run_eagerly() -> Callable[[], None]:
-    """Let compiled code run eagerly, until what is returned is called.
-
-    Leaving torch's own context would bring back what a trace found that has ended
-    before: whichever ends last goes back to what none of them has set.
+    The stance is the process's; so are the traces that need it. The first to begin
+    sets it, whichever is the last to end sets what was before.
     """
-    set_here: Any = torch.compiler.set_stance("force_eager")
-    mine = set_here.stance
-    mine.below, mine.over = set_here.prev, False
 
-    def end() -> None:
-        from torch._dynamo import eval_frame
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._needed_by: set[object] = set()
+        self._stance: Any = None
 
-        mine.over = True
-        found: Any = eval_frame._stance
-        while getattr(found, "over", False):
-            found = found.below
-        eval_frame._set_stance(found)
+    def start(self, trace: object) -> None:
+        """Where Dynamo is not loaded there is no compiled code, and none is needed."""
+        if "torch._dynamo.eval_frame" not in sys.modules:
+            return
+        with self._lock:
+            self._needed_by.add(trace)
+            if self._stance is None:
+                self._stance = torch.compiler.set_stance("force_eager")
 
-    return end
+    def end(self, trace: object) -> None:
+        """Safe to call again, and without `start`."""
+        with self._lock:
+            self._needed_by.discard(trace)
+            stance = self._stance
+            if stance is None or self._needed_by:
+                return
+            from torch._dynamo import eval_frame
+
+            if eval_frame._stance is stance.stance:  # the user has not set another
+                stance.__exit__(None, None, None)
+            self._stance = None
 
 
-def has_fast_path(roots: list[nn.Module]) -> bool:
+EAGERLY = Eagerly()
+
+
+def notes(
+    recorder: Recorder, calls: Iterable[ModuleCall], seen: Iterable[SeenModule]
+) -> list[str]:
+    """What a reader must know of how the batch ran."""
+    said = []
+    if recorder.stacks.met_compiled:
+        said.append(RAN_EAGERLY)
+    if recorder.has_mode:
+        fast = {one.name for one in seen if has_fast_path(one.kind, one.training)}
+        if fast and any(call.name in fast for call in calls):
+            said.append(LEFT_FAST_PATH)
+    if recorder.jit_traced:
+        said.append(JIT_TRACED)
+    if recorder.faults:
+        said.append(f"{len(recorder.faults)} events could not be recorded")
+    return said
+
+
+def has_fast_path(kind: type[nn.Module], training: bool) -> bool:
     """Whether a fused kernel would have been taken: evaluation of these two layers."""
     layers = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
-    return any(
-        isinstance(module, layers) and not module.training
-        for root in roots
-        for module in root.modules()
-    )
+    return issubclass(kind, layers) and not training
 
 
 def has_loss(recorder: Recorder | None) -> bool:
     """Whether the block computed a loss or went backward. A forward pass alone is not
     judged when the block closes, which would cost ResNet-50 a tenth of its time; its
     findings are there when they are asked for."""
-    if recorder is None or not recorder.functions:
+    if recorder is None:
         return False
-    kinds = (FunctionType, BuiltinFunctionType)
-    called = {event for event in recorder.events if type(event) in kinds}
+    names = [function.__name__ for function in recorder.python_functions]
     return any(
         name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
-        for name in (function.__name__ for function in called)
+        for name in names
     )
+
+
+class HiddenWarning:
+    """Keeps one warning of torch's from the user: it says that there are global hooks,
+    which are the trace's own. Put among the filters without telling `warnings`, which
+    would then forget what it has shown already."""
+
+    def __init__(self) -> None:
+        message = re.compile("Using `torch.compile.* when there are global hooks")
+        self._filter = ("ignore", message, UserWarning, None, 0)
+
+    def start(self) -> None:
+        """The user's own hooks are warned of as ever."""
+        hooks = (
+            *torch_module._global_forward_pre_hooks.values(),
+            *torch_module._global_forward_hooks.values(),
+        )
+        package = __name__.partition(".")[0]
+        if all(getattr(one, "__module__", "").startswith(package) for one in hooks):
+            warnings.filters.insert(0, self._filter)  # type: ignore[attr-defined]
+
+    def end(self) -> None:
+        """Safe to call again, and without `start`."""
+        filters: Any = warnings.filters
+        for at in reversed(range(len(filters))):
+            if filters[at] is self._filter:
+                del filters[at]

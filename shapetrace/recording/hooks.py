@@ -1,16 +1,11 @@
-"""Watching the calls of modules.
+"""Watching the calls of modules: a pre-hook and a post-hook for all modules.
 
-A module's call is watched from the slot in which `Module.compile` puts compiled code.
-Forward hooks would do, and cost the dispatch-bound net of benchmarks/RESULTS.md another
-0.7 times its own time: with a hook of any kind torch takes the long way through a call.
-From the slot an exception of any kind is seen as well, also those of other hooks.
-
-Half a microsecond a call counts here: one flat list, since each tuple kept makes the
-garbage collector run more often, which cost more than all the rest; a dict hit and one
-identity test instead of reading a known tensor's shape; below a layer whose forward is
-torch's own no frame is looked at, since the user's line is that of the layer's call.
-Every event is added by one list operation, so that neither a KeyboardInterrupt nor
-another thread can cut one in two.
+They are torch's own global hooks: nothing is written to any module. Tenths of a
+microsecond count here. One flat list, since each tuple kept makes the garbage collector
+run more often; a dict hit and one identity test instead of reading a known tensor's
+shape; below a layer of torch's own no line is noted, since the user's is that of the
+layer's call. Every event is added by one list operation, so that neither a
+KeyboardInterrupt nor another thread can cut one in two.
 """
 
 from __future__ import annotations
@@ -18,263 +13,244 @@ from __future__ import annotations
 import sys
 from _thread import get_ident as ident
 from collections.abc import Callable
-from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
 
-from shapetrace.recording.events import ENTER, EXIT, FAIL, GIVEN, REPLAYED, error_tuple
-from shapetrace.recording.tape import Site, Tape
-from shapetrace.recording.tensors import freeze
+from shapetrace.recording.events import (
+    ENTER,
+    ENTER_INSIDE,
+    FAIL,
+    LEAVE,
+    LEAVE_ONE,
+    RECOMPUTED,
+    error_tuple,
+)
+from shapetrace.recording.stacks import Leaving, caller_of_module, frame_of_hook
+from shapetrace.recording.tensors import Reference, freeze
 from shapetrace.records import Opaque
 
 if TYPE_CHECKING:
-    from shapetrace.recording.extensions.base import Companion
+    from shapetrace.recording.recorder import Recorder
 
-#: where torch looks for what `Module.compile` made, before it calls a module itself
-SLOT = "_compiled_call_impl"
 _FRAME = sys._getframe
-_TENSOR = torch.Tensor
+#: between a hook and who called the module: `inner`, `_call_impl`, `_wrapped_call_impl`
+_CALLER = 4
+#: on an exception torch gives a hook no keyword arguments, and so one argument less
+_RAISED: Any = object()
+
+PreHook = Callable[[nn.Module, Any], None]
+PostHook = Callable[..., None]
 
 
-def watcher(
-    tape: Tape, depth: int
-) -> Callable[[Site, Callable[..., Any]], Callable[..., Any]]:
-    """Makes what stands in for the call of one module; `depth` frames above it calls
-    who called the module. The modules share all but two variables: a set for each
-    was 6 % of the dispatch-bound net, in cache misses and garbage collection."""
-    events = tape.events
-    now = tape.clock.now
-    known = tape.seen.get if tape.functions else tape.unchanged
-    reference = tape.reference
-    failed = tape.fault
-    main = tape.thread
-    open_sites = tape.open_sites
-    push = open_sites.append
-    pop = open_sites.pop
-    backward = torch._C._current_graph_task_id
-    functions = tape.functions
-    threaded = tape.threaded
+def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
+    """The pre-hook and the post-hook that record the calls of modules."""
+    slow = _Slow(recorder)
+    begin, end = slow.begin, slow.end
+    events = recorder.events
+    now = recorder.clock.now
+    references = recorder.references
+    look = None if references.functions else references.look
+    output_of = None if references.functions else references.output
+    known = references.seen.get
+    find = recorder.table.sites.get
+    failed = recorder.fault
+    main = recorder.stacks.thread
+    stack = recorder.stacks.main
+    others = recorder.stacks.others
+    push, pop = stack.append, stack.pop
+    all_backward_hooks = torch_module._global_backward_hooks
+    all_backward_pre_hooks = torch_module._global_backward_pre_hooks
+    compiling = torch.compiler.is_dynamo_compiling
 
-    def enter(site: Site, args: Any, kwargs: Any, frame: Any) -> None:
+    def enter(module: nn.Module, args: Any) -> None:
         nonlocal events
+        # Dynamo looks through hooks into what it compiles, as flex_attention does
+        if compiling():
+            return
         try:
-            named = {key: freeze(arg, reference) for key, arg in kwargs.items()}
-            inputs = [freeze(arg, reference) for arg in args]
-            code: CodeType | None
-            thread = ident()
-            if thread == main:
-                thread = 0
-                code, lasti = tape.place(frame)
-                if code is not None and backward() != -1:
-                    events += (REPLAYED, 0)
-                push(site)
-            else:
-                if not threaded:
-                    threaded.append(thread)
-                if backward() != -1:
-                    events += (REPLAYED, thread)
-                code, lasti = tape.place(frame)
-            head = (ENTER, site, now(), thread, code, lasti, named or None)
-            events += head + (len(inputs), *inputs)
-        except Exception as fault:  # ours must not end the user's batch
-            failed(fault)
-
-    def close(site: Site) -> int:
-        """No longer the innermost open call of its thread, whose number is given."""
-        thread = ident()
-        if thread != main:
-            return thread
-        if site in open_sites:
-            while pop() is not site:  # one that an interrupt left open
-                pass
-        return 0
-
-    def fail(site: Site, error: BaseException) -> None:
-        nonlocal events
-        try:
-            events += (FAIL, site, now(), close(site), error_tuple(error))
-        except Exception as fault:  # ours must not replace the user's exception
-            failed(fault)
-
-    def leave(site: Site, output: Any, stamp: Any) -> None:
-        nonlocal events
-        thread = close(site)
-        try:
-            one = known(id(output))
-            if one is not None and one() is output:
-                made: Any = one
-            elif functions or type(output) is not _TENSOR:
-                made = freeze(output, reference)
-            else:
-                made = tape.define(output)
-        except Exception as fault:  # ours must not end the user's batch
-            failed(fault)
-            made = Opaque(type(output).__qualname__)
-        events += (EXIT, site, stamp, thread, made)
-
-    def through_hooks(site: Site, call: Any, args: Any, kwargs: Any) -> Any:
-        """The call of a module that has pre-hooks. While they run, ours is the last of
-        them, and notes what they have left of the inputs to the forward."""
-        thread = ident()
-        if thread != main:
-            return call(*args, **kwargs)
-
-        def given(module: nn.Module, args: Any, kwargs: Any) -> None:
-            nonlocal events
-            if ident() != thread:
-                return
-            site.pre_hooks.pop(given, None)
-            site.with_kwargs.pop(given, None)
-            try:
-                named = {key: freeze(arg, reference) for key, arg in kwargs.items()}
-                inputs = [freeze(arg, reference) for arg in args]
-                events += (GIVEN, site, 0, named or None, len(inputs), *inputs)
-            except Exception as fault:  # ours must not end the user's batch
-                failed(fault)
-
-        site.pre_hooks[given] = given
-        site.with_kwargs[given] = True
-        try:
-            return call(*args, **kwargs)
-        finally:
-            site.pre_hooks.pop(given, None)
-            site.with_kwargs.pop(given, None)
-
-    def watch(site: Site, call: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            nonlocal events
-            try:
-                # the usual call: one known tensor, from the enclosing forward
-                if (
-                    len(args) == 1
-                    and not kwargs
-                    and open_sites
-                    and (one := known(id(args[0]))) is not None
-                    and one() is args[0]
-                    and (frame := _FRAME(depth)).f_code is (top := open_sites[-1]).code
-                    and ident() == main
-                ):
+            site = find(id(module))
+            if site is not None and ident() == main:
+                top = stack[-1]
+                frame = _FRAME(_CALLER)
+                # the usual call: from the forward of the innermost open module
+                if (code := frame.f_code) is top.code:
+                    if look is not None:
+                        look(args, not top.sealed)
                     push(site)
                     if top.internal:
-                        events += (ENTER, site, now(), 0, None, 0, None, 1, one)
+                        events += (ENTER_INSIDE, site, now())
                     else:
-                        at = frame.f_lasti
-                        events += (ENTER, site, now(), 0, top.code, at, None, 1, one)
-                else:
-                    enter(site, args, kwargs, _FRAME(depth))
-                if site.pre_hooks:
-                    output = through_hooks(site, call, args, kwargs)
-                else:
-                    output = call(*args, **kwargs)
-            except BaseException as error:
-                fail(site, error)
-                raise
-            stamp = now()
-            one = known(id(output))
-            if (
-                one is not None
-                and one() is output
-                and open_sites
-                and open_sites[-1] is site
-                and not threaded
-            ):
-                pop()
-                events += (EXIT, site, stamp, 0, one)
-            else:
-                leave(site, output, stamp)
-            return output
+                        events += (ENTER, site, now(), 0, code, frame.f_lasti)
+                    return
+        except ValueError:  # called by no Python code at all
+            pass
+        except Exception as fault:  # ours must not end the user's batch
+            failed(fault)
+            return
+        begin(module, args)
 
-        return watched
-
-    return watch
-
-
-def _code_of(names: str, outer: Callable[..., Any]) -> CodeType:
-    """The code of a function that is defined in another one."""
-    code = outer.__code__
-    for name in names.split("."):
-        consts = (one for one in code.co_consts if isinstance(one, CodeType))
-        code = next(one for one in consts if one.co_name == name)
-    return code
-
-
-_WATCHED = _code_of("watch.watched", watcher)
-_TORCHS_CALL = nn.Module._wrapped_call_impl.__code__
-
-
-def is_watched(call: Any) -> bool:
-    """Whether what stands in a module's call slot is a recorder's.
-
-    >>> is_watched(None)
-    False
-    """
-    return getattr(call, "__code__", None) in (_WATCHED, _ACCOMPANIED)
-
-
-def unwatch(module: nn.Module, site: Site) -> None:
-    """Take one recorder's watching out of a module's call slot, where that of a trace
-    which began later, and has not ended yet, may lie around it."""
-    around, call = None, module.__dict__.get(SLOT)
-    while is_watched(call) and _site(call) is not site:
-        around, call = call, _site(call).before
-    if not is_watched(call):
-        return  # compiled meanwhile
-    if around is not None:
-        _site(around).before = site.before
-        _cell("call", _inner(around)).cell_contents = _cell(
-            "call", _inner(call)
-        ).cell_contents
-    elif site.before is None:
-        del module.__dict__[SLOT]
-    else:
-        module.__dict__[SLOT] = site.before
-
-
-def _inner(call: Any) -> Any:
-    """What watches, without its companion."""
-    if call.__code__ is _ACCOMPANIED:
-        return _cell("watched", call).cell_contents
-    return call
-
-
-def _site(call: Any) -> Site:
-    site: Site = _cell("site", _inner(call)).cell_contents
-    return site
-
-
-def _cell(name: str, function: Any) -> Any:
-    """The cell of a variable that a function has from the one around it."""
-    return function.__closure__[function.__code__.co_freevars.index(name)]
-
-
-def accompany(
-    module: nn.Module, watched: Callable[..., Any], companion: Companion
-) -> Callable[..., Any]:
-    """The companion's hooks around a watched call, so that their cost is not in it."""
-    before, after = companion.hooks(module)
-
-    def accompanied(*args: Any, **kwargs: Any) -> Any:
-        before(module, args, kwargs)
-        output = None
+    def leave(module: nn.Module, args: Any, kwargs: Any, output: Any = _RAISED) -> None:
+        nonlocal events
+        if compiling():
+            return
+        stamp = now()
         try:
-            output = watched(*args, **kwargs)
-        finally:
-            after(module, args, kwargs, output)
-        return output
+            top = stack[-1]
+            # the usual call: of the innermost open module, given one known tensor
+            if (
+                top.key == id(module)
+                and len(args) == 1
+                and not kwargs
+                and not others
+                and (given := known(id(args[0]))) is not None
+                and given() is args[0]
+                and not top.pre_hooks
+                and not top.forward_hooks
+                and not top.backward_hooks
+                and not top.backward_pre_hooks
+                and not all_backward_hooks
+                and not all_backward_pre_hooks
+            ):
+                if output_of is not None:
+                    made = output_of(output, top.sealed)
+                else:
+                    made = known(id(output))
+                    if made is not None and made() is not output:
+                        made = None
+                if made is not None:
+                    pop()
+                    events += (LEAVE_ONE, top, stamp, given, made)
+                    return
+        except Exception as fault:  # ours must not end the user's batch
+            failed(fault)
+            return
+        end(module, args, kwargs, output, stamp)
 
-    return accompanied
+    return enter, leave
 
 
-_ACCOMPANIED = _code_of("accompanied", accompany)
+class _Slow:
+    """What the hooks do where a call is not the usual one."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._events = recorder.events
+        self._now = recorder.clock.now
+        self._stacks = stacks = recorder.stacks
+        self._references = recorder.references
+        self._functions = recorder.references.functions
+        stacks.describe, stacks.result = self.describe, self.result
+
+    def begin(self, module: nn.Module, args: Any) -> None:
+        try:
+            self._begin(module, args)
+        except Exception as fault:  # ours must not end the user's batch
+            self._recorder.fault(fault)
+
+    def end(
+        self, module: nn.Module, args: Any, kwargs: Any, output: Any, stamp: Any
+    ) -> None:
+        try:
+            self._end(module, args, kwargs, output, stamp, frame_of_hook(_FRAME(2)))
+        except Exception as fault:  # ours must not end the user's batch
+            self._recorder.fault(fault)
+
+    def _begin(self, module: nn.Module, args: Any) -> None:
+        recorder, stacks = self._recorder, self._stacks
+        if torch._C._get_tracing_state() is not None:
+            recorder.jit_traced = True  # it takes down all that is done, ours too
+            return
+        caller = caller_of_module(_FRAME(3))
+        open_, thread = stacks.here()
+        stacks.settle(open_, caller)
+        code, lasti = stacks.place(caller, open_)
+        site = recorder.table.sites.get(id(module))
+        if site is None:
+            site = recorder.meet(module, open_)
+            if site is None:
+                return
+        if not self._functions:
+            self._references.look(args, True)
+        if torch._C._current_graph_task_id() != -1:
+            self._events += (RECOMPUTED, thread)
+        open_.append(site)
+        self._events += (ENTER, site, self._now(), thread, code, lasti)
+
+    def _end(
+        self,
+        module: nn.Module,
+        args: Any,
+        kwargs: Any,
+        output: Any,
+        stamp: Any,
+        hook: Any,
+    ) -> None:
+        open_, thread = self._stacks.here()
+        error = None
+        if output is _RAISED:
+            error, output = sys.exc_info()[1], None
+            kwargs = hook.f_locals.get("kwargs")
+        elif output is None:
+            error = _raised_in(hook)
+        self._stacks.settle(open_, hook, error)
+        key = id(module)
+        if not any(site.key == key for site in open_):
+            return
+        while (site := open_[-1]).key != key:  # one that an interrupt left open
+            open_.pop()
+        if site.pre_hooks:
+            site.pre_hooked = True
+        inputs, named = self.describe(args, kwargs)
+        head = (LEAVE, site, stamp, thread, named, len(inputs), *inputs)
+        if error is not None:
+            open_.pop()
+            self._events += (FAIL, *head[1:], error_tuple(error))
+        elif (
+            site.forward_hooks
+            or site.backward_hooks
+            or site.backward_pre_hooks
+            or torch_module._global_backward_hooks
+            or torch_module._global_backward_pre_hooks
+        ):
+            # these run after ours, and may give the caller something else
+            open_.append(Leaving(site, hook, head))
+        else:
+            open_.pop()
+            self._events += (*head, self.result(output))
+
+    def describe(
+        self, args: Any, kwargs: Any
+    ) -> tuple[list[Any], dict[str, Any] | None]:
+        """The arguments of a call as data."""
+        met: Callable[[torch.Tensor], Reference] = self._references.met
+        if self._functions:
+            met = self._references.reference
+        try:
+            named = {key: freeze(arg, met) for key, arg in (kwargs or {}).items()}
+            return [freeze(arg, met) for arg in args], named or None
+        except Exception as fault:  # the call is recorded all the same
+            self._recorder.fault(fault)
+            return [], None
+
+    def result(self, output: Any) -> Any:
+        """What a call returned as data."""
+        try:
+            if self._functions or not isinstance(output, torch.Tensor):
+                return freeze(output, self._references.reference)
+            return self._references.lookup(output) or self._references.define(output)
+        except Exception as fault:  # the call is recorded all the same
+            self._recorder.fault(fault)
+            return Opaque(type(output).__qualname__)
 
 
-def called_itself(*args: Any, **kwargs: Any) -> Any:
-    """The call of the module that torch is calling: nn.DataParallel copies a module's
-    `__dict__`, and with it what stands there for the call of the module."""
-    frame: FrameType | None = _FRAME(1)
-    while frame is not None and frame.f_code is not _TORCHS_CALL:
-        frame = frame.f_back
-    assert frame is not None
-    return frame.f_locals["self"]._call_impl(*args, **kwargs)
+def _raised_in(frame: Any) -> BaseException | None:
+    """The exception that the call in this frame is handling: it was caught there, so
+    its traceback begins there. One that the user handles meanwhile began elsewhere."""
+    error = sys.exc_info()[1]
+    if error is not None and error.__traceback__ is not None:
+        if error.__traceback__.tb_frame is frame:
+            return error
+    return None

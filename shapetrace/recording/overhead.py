@@ -20,7 +20,7 @@ from torch.nn.modules import module as module_hooks
 
 from shapetrace.recording.build import Replay
 from shapetrace.recording.clocks import CpuClock
-from shapetrace.recording.extensions.base import Companion
+from shapetrace.recording.extensions.base import Extensions
 from shapetrace.recording.recorder import Recorder
 from shapetrace.records import Overhead
 
@@ -49,11 +49,11 @@ class _Flood(nn.Module):
 
 
 def calibrate(
-    functions: bool = True, companion: Callable[[], Companion | None] = lambda: None
+    functions: bool = True, extensions: Callable[[], Extensions | None] = lambda: None
 ) -> Overhead | None:
     """The cost of one recorded module call and function call, in some milliseconds.
 
-    `companion` makes extensions like those of the trace, whose cost is part of it.
+    `extensions` makes extensions like those of the trace, whose cost is part of it.
     None where it cannot be measured: global module hooks would see its calls.
     """
     if (
@@ -63,13 +63,13 @@ def calibrate(
     ):
         return None
     found: list[Overhead] = []
-    thread = Thread(target=lambda: found.append(_measure(functions, companion)))
+    thread = Thread(target=lambda: found.append(_measure(functions, extensions)))
     thread.start()
     thread.join()
     return found[0] if found else None
 
 
-def _measure(functions: bool, companion: Callable[[], Companion | None]) -> Overhead:
+def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Overhead:
     module, x = _Empty(), torch.zeros(1, device="cpu", requires_grad=True)
 
     def modules() -> None:
@@ -89,11 +89,13 @@ def _measure(functions: bool, companion: Callable[[], Companion | None]) -> Over
     full: list[list[float]] = [[], [], []]
     replay: Replay | None = None
     # extensions look at autograd's graph: only where there are some is one made
-    with torch.set_grad_enabled(companion() is not None):
+    with torch.set_grad_enabled(extensions() is not None):
         for at in range(_ROUNDS):
             for run, times in zip(kinds, bare, strict=True):
                 times.append(_time(run))
-            recorder = Recorder(CpuClock(), functions=functions, companion=companion())
+            recorder = Recorder(
+                CpuClock(), functions=functions, extensions=extensions()
+            )
             recorder.install([("", module)])
             try:
                 for run, times in zip(kinds, full, strict=True):

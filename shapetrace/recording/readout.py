@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from shapetrace.recording import guards
 from shapetrace.recording.clocks import NoClock
 from shapetrace.recording.events import Failure
 from shapetrace.recording.snapshot import SeenModule, see_modules
@@ -14,7 +15,7 @@ from shapetrace.records import Recording
 
 if TYPE_CHECKING:
     from shapetrace.recording.build import Replay
-    from shapetrace.recording.extensions.selection import Extras
+    from shapetrace.recording.extensions.selection import Selection
     from shapetrace.recording.recorder import Recorder
 
 
@@ -55,17 +56,15 @@ class Live:
     def __init__(
         self,
         recorder: Recorder,
-        extras: Extras,
+        selection: Selection,
         names: tuple[str, ...],
         *,
         functions: bool,
-        notes: list[str],
     ) -> None:
         self._recorder = recorder
-        self._extras = extras
+        self.selection = selection
         self._names = names
         self._functions = functions
-        self._notes = notes
         self._timed = not isinstance(recorder.clock, NoClock)
         self.ended = False
         self.seen: list[SeenModule] = []
@@ -80,7 +79,7 @@ class Live:
     def recording(self) -> Recording:
         if self._recording is not None and self._whole:
             return self._recording
-        events = len(self._recorder.events) + self._extras.dropped_calls
+        events = len(self._recorder.events) + self.selection.dropped_calls
         if self._recording is None or self.ended or self._events != events:
             self._events, self._whole = events, self.ended
             self._recording = self._build()
@@ -89,19 +88,19 @@ class Live:
     def _build(self) -> Recording:
         from shapetrace.recording.build import Replay
 
-        recorder, extras, running = self._recorder, self._extras, not self.ended
+        recorder, selection, running = self._recorder, self.selection, not self.ended
+        if running:
+            recorder.stacks.close(None)
         seen = see_modules(recorder) if running else self.seen
         replay = self._replay = Replay(recorder, seen, self.error, running=running)
-        notes = list(self._notes)
-        if recorder.faults:
-            notes.append(f"{len(recorder.faults)} events could not be recorded")
+        notes = guards.notes(recorder, replay.calls, seen)
         made = Recording(
             calls=replay.calls,
             functions=replay.functions,
             modules=replay.modules,
             origins=replay.origins,
             roots=self._names,
-            notes=(*notes, *extras.notes()),
+            notes=(*notes, *selection.notes()),
             duration_ns=replay.duration_ns,
             has_functions=self._functions,
             has_timing=self._timed,
@@ -110,15 +109,15 @@ class Live:
             error=replay.error,
             ranges=replay.ranges,
             live=replay.live,
-            gradients=dict(extras.gradients),
-            optimizer_state=dict(extras.optimizer_state),
-            allocated_peak=extras.allocated_peak,
-            dropped_calls=extras.dropped_calls,
+            gradients=dict(selection.gradients),
+            optimizer_state=dict(selection.optimizer_state),
+            allocated_peak=selection.allocated_peak,
+            dropped_calls=selection.dropped_calls,
         )
         if self.ended:
             # the events have said what they had to say
             recorder.events.clear()
-            replay.forget(recorder.forget_dead().values())
+            replay.forget(recorder.references.forget_dead().values())
         return made
 
     def calibrated(self) -> Recording:
@@ -128,12 +127,13 @@ class Live:
         from shapetrace.recording.overhead import calibrate
 
         self._calibrated = True
-        overhead = calibrate(self._functions, self._extras.again)
+        overhead = calibrate(self._functions, self.selection.again)
         self._recording = replace(made, overhead=overhead)
         return self._recording
 
     def id_of(self, tensor: torch.Tensor) -> int | None:
         _ = self.recording
         assert self._replay is not None
-        version = self._replay.version(self._recorder.known().get(id(tensor)))
+        known = self._recorder.references.known()
+        version = self._replay.version(known.get(id(tensor)))
         return None if version is None else version.id

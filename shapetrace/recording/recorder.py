@@ -1,38 +1,43 @@
-"""The recorder: installs itself on modules, records, and takes itself off again."""
+"""The recorder: what is recorded, and the hooks and the mode that record it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.functions import function_mode
-from shapetrace.recording.hooks import (
-    SLOT,
-    accompany,
-    called_itself,
-    is_watched,
-    unwatch,
-    watcher,
-)
-from shapetrace.recording.tape import DISABLED, Site, Tape, own_tensors
-from shapetrace.records import Origin
+from shapetrace.recording.hooks import module_hooks
+from shapetrace.recording.references import References
+from shapetrace.recording.stacks import Stacks
+from shapetrace.recording.table import Site, Table
+from shapetrace.recording.values import Values
 
 if TYPE_CHECKING:
-    from shapetrace.recording.extensions.base import Companion
+    from shapetrace.recording.extensions.base import Extensions
+
+#: where torch keeps its global forward hooks, and what belongs to a hook's number
+_REGISTERS = (
+    torch_module._global_forward_pre_hooks,
+    torch_module._global_forward_hooks,
+)
+_WITH_A_HOOK = (
+    torch_module._global_forward_hooks_with_kwargs,
+    torch_module._global_forward_hooks_always_called,
+)
 
 
-class Recorder(Tape):
-    """Watches modules and functions, and writes to the tape that it is.
+class Recorder:
+    """Watches modules and functions, and holds what they did as raw events.
 
     `read_values` allows reading the smallest and largest class index that a loss is
-    given; on an accelerator that is one synchronisation a loss call. `companion` has
-    its own say before and after each call.
+    given; on an accelerator that is one synchronisation a loss call. `extensions` have
+    their own say before and after each call.
     """
 
     def __init__(
@@ -41,147 +46,123 @@ class Recorder(Tape):
         *,
         functions: bool = True,
         read_values: bool = True,
-        companion: Companion | None = None,
+        extensions: Extensions | None = None,
     ) -> None:
-        super().__init__(clock, functions=functions, read_values=read_values)
-        self.companion = companion
+        self.clock = clock
+        self.functions = functions
+        self.extensions = extensions
         self.grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-        self.modules: dict[str, nn.Module] = {}
-        self._watched: dict[int, tuple[nn.Module, Site]] = {}
-        self._discovering = 0
-        self._prefixes: dict[str, int] = {}
-        self._stack = ExitStack()
+        self.events: list[Any] = []
+        #: what went wrong in here, in words: an exception would keep tensors alive
+        self.faults: list[str] = []
+        self.references = References(self.events, functions)
+        self.stacks = Stacks(self.events, clock.now)
+        self.table = Table()
+        self.values = Values(self.events, self.references, read_values)
+        #: arguments that are tuples of plain numbers, as data
+        self.tuples: dict[tuple[Any, ...], Any] = {}
+        #: the torch functions written in Python that were called, and whether the
+        #: recorder looks at their arguments each time
+        self.python_functions: dict[FunctionType, bool] = {}
+        #: whether torch.jit.trace ran, which is not recorded
+        self.jit_traced = False
+        self._hooks: list[Any] = []
+        self._modes: list[TorchFunctionMode] = []
+        self._staying: list[Any] | None = None
+
+    def fault(self, error: BaseException) -> None:
+        """Something of ours failed; the batch goes on."""
+        self.faults.append(f"{type(error).__name__}: {error}")
 
     @property
     def has_mode(self) -> bool:
         """Whether torch functions pass through a function mode."""
-        companion = self.companion
-        return self.functions or companion is not None and companion.looks_at_functions
+        extensions = self.extensions
+        return self.functions or extensions is not None and extensions.see_functions
 
     def install(self, roots: list[tuple[str, nn.Module]]) -> None:
         """Watch every module below the named roots; with no root, every module that
         is called. A failure on the way leaves nothing behind."""
         try:
-            self._stack.callback(self._detach)
-            for prefix, root in roots:
-                self._attach(prefix, root)
-            if not roots:
-                self._discover()
+            self.table.everything = not roots
+            try:
+                for prefix, root in roots:
+                    self.table.enter(prefix, root)
+                self._attach(0)
+            except Exception as fault:  # ours must not keep the batch from running
+                self.fault(fault)
+            before, after = module_hooks(self)
+            extensions = self.extensions
+            if extensions is not None:
+                before, after = extensions.around(self.belongs, before, after)
+            self._hooks += (before, after)
+            torch_module.register_module_forward_pre_hook(before)
+            torch_module.register_module_forward_hook(
+                after, with_kwargs=True, always_call=True
+            )
             if self.functions:
                 self._push(function_mode(self))
-            if self.companion is not None and self.companion.looks_at_functions:
-                self._push(self.companion.mode())
+            if extensions is not None and extensions.see_functions:
+                self._push(extensions.mode())
         except BaseException:
             self.uninstall()
             raise
 
     def uninstall(self) -> None:
-        """Take everything off again, in reverse order. Safe to call twice."""
-        self._stack.close()
+        """Take everything off again. Safe to call again, also where an interrupt has
+        cut a first call short: hooks and modes are told by what they are."""
+        for register in _REGISTERS:
+            for number, hook in list(register.items()):
+                if any(hook is own for own in self._hooks):
+                    for table in _WITH_A_HOOK:
+                        table.pop(number, None)
+                    register.pop(number, None)  # the last: it is how they are found
+        self._remove_modes()
 
     def _push(self, mode: TorchFunctionMode) -> None:
-        self._stack.callback(_remove, mode)
+        self._modes.append(mode)
         torch._C._push_on_torch_function_stack(mode)
 
-    def _attach(self, prefix: str, root: nn.Module) -> None:
-        """Watch the calls of a tree of modules."""
-        companion = self.companion
-        depth = 2 + self._discovering + (companion is not None)
-        watch = watcher(self, depth)
-        copied = torch.accelerator.device_count() > 1
-        with DISABLED():
-            for path, module in root.named_modules():
-                if id(module) in self._watched:
-                    continue
-                name = ".".join(part for part in (prefix, path) if part)
-                self.modules[name] = module
-                self._register_tensors(name, module)
-                before = module.__dict__.get(SLOT)
-                call = called_itself if copied else module._call_impl
-                if is_watched(before):
-                    call = before  # by a trace around this one
-                site = Site(name, module)
-                watched = watch(site, call)
-                if companion is not None:
-                    watched = accompany(module, watched, companion)
-                site.before = before
-                self._watched[id(module)] = (module, site)
-                module.__dict__[SLOT] = watched
+    def _remove_modes(self) -> None:
+        """Take the modes off the stack of this thread, wherever in it they lie. What
+        is to stay is noted before anything is touched: see `uninstall`."""
+        depth = torch._C._len_torch_function_stack
+        if self._staying is None:
+            stack = [torch._C._get_function_stack_at(at) for at in range(depth())]
+            own = self._modes
+            self._staying = [m for m in stack if not any(m is one for one in own)]
+        while depth():
+            torch._C._pop_torch_function_stack()
+        for mode in self._staying:
+            torch._C._push_on_torch_function_stack(mode)
+        self._staying = None
 
-    def _discover(self) -> None:
-        """For `trace()`: watch a tree of modules when its root is first called."""
-        torchs = nn.Module.__call__
-        is_tracing = torch._C._is_tracing
+    def meet(self, module: nn.Module, open_: list[Any]) -> Site | None:
+        """The site of a module that was not there at entry, or None if it is none of
+        the trace's."""
+        count = len(self.table.entered)
+        site = self.table.meet(module, [one for one in open_ if type(one) is Site])
+        self._attach(count)
+        return site
 
-        def discover(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            # torch.jit.trace compares what it sees of a module in two runs
-            over = discover.__dict__["over"]
-            if not over and id(module) not in self._watched and not is_tracing():
-                try:
-                    name = type(module).__name__
-                    count = self._prefixes[name] = self._prefixes.get(name, 0) + 1
-                    self._attach(name if count == 1 else f"{name}_{count}", module)
-                except Exception as fault:  # ours must not end the user's batch
-                    self.fault(fault)
-            return torchs(module, *args, **kwargs)
+    def _attach(self, start: int) -> None:
+        """What is done with the modules that were entered from the given one on."""
+        found = [site.module() for site in self.table.entered[start:]]
+        modules = [module for module in found if module is not None]
+        if self.functions:
+            self.references.define_own(modules)
+        if self.extensions is not None:
+            for module in modules:
+                self.extensions.attach(module)
 
-        self._discovering = 1
-        discover.__dict__.update(below=torchs, over=False)
-        self._stack.callback(_end_discovery, discover)
-        nn.Module.__call__ = discover  # type: ignore[method-assign]
-
-    def _detach(self) -> None:
-        while self._watched:
-            _, (module, site) = self._watched.popitem()
-            unwatch(module, site)
-            site.release()
-
-    def _register_tensors(self, name: str, module: nn.Module) -> None:
-        for tensor, origin in own_tensors(name, module):
-            if self.lookup(tensor) is None:
-                self.define_as(tensor, origin)
-
-    def live(self) -> list[tuple[str, nn.Module]]:
-        """The watched modules, their tensors defined (again, where a lazy module has
-        only now got them)."""
-        found = list(self.modules.items())
-        with DISABLED():
-            for name, module in found:
-                self._register_tensors(name, module)
-        return found
+    def belongs(self, module: nn.Module) -> bool:
+        """Whether calls of a module are recorded."""
+        if id(module) in self.table.sites:
+            return True
+        open_, _ = self.stacks.here()
+        return self.meet(module, open_) is not None
 
     def release(self) -> None:
-        """Let go of the modules, once what they are has been asked."""
-        self.modules.clear()
+        """Let go of what is the user's, once what the modules are has been asked."""
+        self.table.release()
         self.tuples.clear()
-
-    def inside(self) -> bool:
-        """Whether a module call is open in the tracing thread."""
-        return bool(self.open_sites)
-
-    def own_tensors(self) -> Iterator[tuple[torch.Tensor, Origin]]:
-        """The parameters and buffers of all watched modules."""
-        for name, module in list(self.modules.items()):
-            yield from own_tensors(name, module)
-
-
-def _end_discovery(discover: Any) -> None:
-    """Give `nn.Module` its call back; a trace that began later and has not ended yet
-    keeps its own, and whoever is the last to end takes off what has ended before."""
-    discover.over = True
-    found: Any = nn.Module.__call__
-    while getattr(found, "over", False):
-        found = found.below
-    nn.Module.__call__ = found  # type: ignore[method-assign]
-
-
-def _remove(mode: TorchFunctionMode) -> None:
-    """Take a mode off the stack of this thread, wherever in it it lies."""
-    above = []
-    while torch._C._len_torch_function_stack():
-        top = torch._C._pop_torch_function_stack()
-        if top is mode:
-            break
-        above.append(top)
-    for one in reversed(above):
-        torch._C._push_on_torch_function_stack(one)

@@ -8,9 +8,7 @@ import linecache
 import os
 import re
 import sys
-import traceback
-from itertools import islice
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, TracebackType
 
 import torch
 
@@ -37,13 +35,6 @@ class Internal(dict[str, bool]):
 
 #: a cache of a pure function of the name, never of anything in a trace
 INTERNAL = Internal()
-
-
-def user_frame(frame: FrameType | None) -> FrameType | None:
-    """The first frame at or above `frame` that is the user's."""
-    while frame is not None and INTERNAL[frame.f_code.co_filename]:
-        frame = frame.f_back
-    return frame
 
 
 def raised_at(tb: TracebackType | None) -> tuple[CodeType, int] | None:
@@ -126,9 +117,3 @@ def segment(source: Source | None) -> str:
     raw[-1] = raw[-1][: source.end_column]
     raw[0] = raw[0][source.column :]
     return " ".join(part.decode(errors="replace").strip() for part in raw)
-
-
-def innermost(error: BaseException, limit: int = 50) -> list[str]:
-    """File and line of each frame of an error, outermost first; for messages."""
-    frames = traceback.walk_tb(error.__traceback__)
-    return [f"{f.f_code.co_filename}:{n}" for f, n in islice(frames, limit)]

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 import shapetrace
 from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.extensions.backward import BackwardTimer
-from shapetrace.recording.extensions.base import Companion
+from shapetrace.recording.extensions.base import Extensions
 
 
 class Steps:
@@ -44,18 +44,19 @@ def test_every_call_has_the_time_of_its_own_nodes_and_those_inside():
 def test_each_node_counts_until_the_next_stamp():
     clock = PausingClock(Steps())
     timer = BackwardTimer(clock)
-    companion = Companion([timer], clock)
+    extensions = Extensions([timer], clock)
     model = nn.Sequential(nn.Sigmoid(), nn.Tanh())
     handles = []
     for one in model.modules():
-        before, after = companion.hooks(one)
-        handles.append(one.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(one.register_forward_hook(after, with_kwargs=True))
+        handles.append(one.register_forward_pre_hook(extensions.enter))
+        handles.append(
+            one.register_forward_hook(lambda one, _, made: extensions.leave(one, made))
+        )
     model(torch.randn(3, requires_grad=True)).sum().backward()
-    companion.finish()
+    extensions.finish()
     for handle in handles:
         handle.remove()
-    root, first, second = companion.cells
+    root, first, second = extensions.cells
     assert first.fields["backward_ns"] == second.fields["backward_ns"] == 1
     assert root.fields["backward_ns"] == 2
 
@@ -86,7 +87,7 @@ def test_no_hook_stays_on_a_graph_that_outlives_the_trace():
         loss = model(torch.randn(3, 4)).sum()
         loss.backward(retain_graph=True)
     times = [call.backward_ns for call in t.calls]
-    marks = t._extras.companion.extensions[0]._marks
+    marks = t._readout.selection.running.extensions[0]._marks
     loss.backward()
     assert marks == []
     assert [call.backward_ns for call in t.calls] == times

@@ -8,7 +8,7 @@ from torch import nn
 
 import shapetrace
 from shapetrace.recording.clocks import CpuClock, NoClock, PausingClock, TorchEvents
-from shapetrace.recording.extensions.base import Cell, Companion
+from shapetrace.recording.extensions.base import Cell, Extensions
 from shapetrace.recording.extensions.device import DeviceTimer, accelerators
 
 FIRST, SECOND = torch.device("cuda:0"), torch.device("cuda:1")
@@ -107,15 +107,14 @@ def test_an_extension_that_fails_is_left_out_and_the_report_says_so():
         def mark(self, device):
             raise RuntimeError("no such event")
 
-    companion = Companion([DeviceTimer(Broken())], PausingClock(CpuClock()))
+    extensions = Extensions([DeviceTimer(Broken())], PausingClock(CpuClock()))
     model = nn.Identity()
     model.register_buffer("elsewhere", None)
     model._buffers["elsewhere"] = On(FIRST)
-    before, after = companion.hooks(model)
-    before(model, (), {})
-    after(model, (), {}, None)
-    assert companion.extensions == []
-    assert companion.faults[0][0] == "DeviceTimer"
+    extensions.enter(model, ())
+    extensions.leave(model, None)
+    assert extensions.extensions == []
+    assert extensions.faults[0][0] == "DeviceTimer"
 
 
 def test_the_processors_clock_goes_forward_and_no_clock_stands_still():

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 import shapetrace
 from shapetrace.recording.clocks import CpuClock, PausingClock
 from shapetrace.recording.extensions.allocator import AllocatorWatch
-from shapetrace.recording.extensions.base import Companion
+from shapetrace.recording.extensions.base import Extensions
 
 
 def saved(model, x):
@@ -147,14 +147,13 @@ def test_an_allocators_growth_is_told_by_call_and_its_peak_by_batch():
 
     allocator = Fake()
     watch = AllocatorWatch(allocator)
-    companion = Companion([watch], PausingClock(CpuClock()))
+    extensions = Extensions([watch], PausingClock(CpuClock()))
     model = nn.Identity()
-    before, after = companion.hooks(model)
-    before(model, (), {})
+    extensions.enter(model, ())
     allocator.held, allocator.most = 130, 190
-    after(model, (), {}, None)
-    companion.finish()
-    assert companion.cells[0].fields == {"allocated_bytes": 30}
+    extensions.leave(model, None)
+    extensions.finish()
+    assert extensions.cells[0].fields == {"allocated_bytes": 30}
     assert watch.highest == 190
 
 
@@ -201,7 +200,7 @@ def test_arguments_of_any_kind_harm_neither_the_batch_nor_the_figures():
 def test_an_extension_that_fails_leaves_the_batch_alone_and_is_reported():
     model = nn.Linear(4, 3)
     with shapetrace.trace(model, memory=True) as t:
-        t._extras.companion.extensions[0]._watched = None
+        t._readout.selection.running.extensions[0]._watched = None
         assert model(torch.randn(2, 4)).shape == (2, 3)
     assert any("gave up" in note for note in t.recording.notes)
 
@@ -292,7 +291,7 @@ def test_a_fault_of_ours_in_the_backward_leaves_the_backward_alone():
     model = nn.Linear(4, 3)
     with shapetrace.trace(model, memory=True) as t:
         loss = model(torch.randn(2, 4)).sum()
-        t._extras.companion.extensions[0]._watched = None
+        t._readout.selection.running.extensions[0]._watched = None
         loss.backward()
     assert model.weight.grad is not None
     assert any("gave up" in note for note in t.recording.notes)

@@ -203,21 +203,30 @@ def test_a_failing_hook_of_another_library_leaves_only_itself(kind):
     assert list(hooks.values()) == [fails]
 
 
-def test_an_installation_that_fails_half_way_leaves_nothing():
-    class Refuses(nn.Module):
-        """Has no forward to be read."""
+def test_an_installation_that_is_interrupted_half_way_leaves_nothing(monkeypatch):
+    def interrupt(recorder: Any) -> Any:
+        raise KeyboardInterrupt
 
-        @property
-        def forward(self) -> Any:
-            raise RuntimeError("no forward here")
-
-    model = nn.Sequential(nn.Linear(4, 4), Refuses(), nn.Linear(4, 4))
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     before = [list(vars(module)) for module in model.modules()]
-    with pytest.raises(RuntimeError, match="no forward here"):
+    monkeypatch.setattr("shapetrace.recording.recorder.function_mode", interrupt)
+    with pytest.raises(KeyboardInterrupt):
         with shapetrace.trace(model):
             pass
     assert clean(model)
     assert [list(vars(module)) for module in model.modules()] == before
+
+
+def test_a_module_that_cannot_be_looked_at_does_not_keep_the_batch_from_running():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Identity(), nn.Linear(4, 4))
+    expected = model(X)
+    del model[1]._forward_hooks
+    with pytest.warns(shapetrace.ShapeTraceWarning, match="_forward_hooks"):
+        with shapetrace.trace(model) as t:
+            found = model[2](model[0](X))
+    assert torch.equal(found, expected)
+    assert [call.name for call in t.calls][:1] == ["0"]
+    assert clean(model)
 
 
 @pytest.mark.parametrize("given", [True, False])

@@ -116,13 +116,19 @@ def test_without_compiled_modules_nothing_is_said_about_compiling():
     ],
 )
 def test_leaving_the_fused_fast_path_is_said(layer):
-    model = nn.Sequential(layer())
-    with shapetrace.trace(model.eval()) as evaluated:
+    model, x = layer(), torch.ones(2, 3, 8)
+    given = (x, x, x) if isinstance(model, nn.MultiheadAttention) else (x,)
+    traces = []
+    for run, roots in (("eval", [model]), ("eval", []), ("train", [model])):
+        getattr(model, run)()
+        with shapetrace.trace(*roots) as t, torch.no_grad():
+            model(*given)
+        traces.append(t)
+    with shapetrace.trace(model.eval()) as unused:
         pass
-    with shapetrace.trace(model.train()) as training:
-        pass
-    assert any("fast path" in note for note in evaluated.recording.notes)
-    assert training.recording.notes == ()
+    told = [any("fast path" in n for n in t.recording.notes) for t in traces]
+    assert told == [True, True, False]
+    assert unused.recording.notes == ()
 
 
 def test_without_functions_the_fused_fast_path_is_taken_as_ever():

@@ -1,8 +1,8 @@
 """What may be recorded beside the calls: memory, backward times, accelerator times.
 
 An extension notes figures of each module call in a `Cell`, which becomes part of the
-`ModuleCall`. The `Companion` calls the extensions, around the recorder's watching of
-a call and from a function mode on top of its mode. Their clock stands still while
+`ModuleCall`. `Extensions` calls them, around the recorder's own hooks and from a
+function mode on top of its mode. Their clock stands still while
 they work, so that what they cost is in no recorded time, and a trace without
 extensions has nothing of them.
 """
@@ -64,7 +64,7 @@ class Extension:
         """A module is watched from now on."""
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
-        """A module call begins."""
+        """A module call begins, given these positional arguments."""
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
         """It ends; `outputs` is empty when it raised."""
@@ -96,8 +96,8 @@ class Extension:
         """Let go of everything, and leave no hook: also of one that gave up."""
 
 
-class Companion:
-    """Drives the extensions. `emit(cell, thread)` puts the cell into the recording.
+class Extensions:
+    """Those of one trace. `emit(cell, thread)` puts a cell into the recording.
 
     An extension that fails is left out from then on; `faults` says why. `clock` is
     that of the recorder.
@@ -117,16 +117,43 @@ class Companion:
         self._stacks: dict[int, list[Cell]] = {}
         self._ranges: dict[int, list[str]] = {}
         self._known: set[int] = set()
+        #: a call of a module of the trace begins; it ends, `None` where it raised
+        self.enter = self._guarded(None, self._enter)
+        self.leave = self._guarded(None, self._leave)
         self._start = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
     @property
-    def looks_at_functions(self) -> bool:
+    def see_functions(self) -> bool:
+        """Whether they need a function mode."""
         return self.functions or self.nodes
 
-    def hooks(self, module: nn.Module) -> tuple[Any, Any]:
-        """What to call before a call of the module, and what after it."""
-        self._each(lambda one: one.attach(module))
-        return self._guarded(None, self._enter), self._guarded(None, self._leave)
+    def around(
+        self, belongs: Callable[[nn.Module], bool], before: Any, after: Any
+    ) -> tuple[Any, Any]:
+        """The recorder's pre-hook and post-hook, with the extensions around them."""
+        compiling = torch.compiler.is_dynamo_compiling
+        tracing = torch._C._get_tracing_state
+
+        def pre_hook(module: nn.Module, args: Any) -> None:
+            if compiling():
+                return
+            if tracing() is None and belongs(module):
+                self.enter(module, args)
+            before(module, args)
+
+        def post_hook(module: nn.Module, args: Any, *rest: Any) -> None:
+            if compiling():
+                return
+            after(module, args, *rest)
+            # without keyword arguments: the call raised
+            self.leave(module, rest[1] if len(rest) == 2 else None)
+
+        return pre_hook, post_hook
+
+    def attach(self, module: nn.Module) -> None:
+        """A module belongs to the trace from now on."""
+        with _DISABLED():  # another trace's mode would see what is asked
+            self._each(lambda one: one.attach(module))
 
     def _guarded(self, one: Extension | None, call: Call) -> Call:
         """The call, of one extension or of all: ours must not end the user's batch."""
@@ -145,17 +172,16 @@ class Companion:
 
         return guarded
 
-    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _enter(self, module: nn.Module, args: Any) -> None:
         stack = self._stacks.setdefault(ident(), [])
         cell = Cell(id(module), stack[-1] if stack else None)
         stack.append(cell)
         self.cells.append(cell)
         inputs = tensors_in(args)
-        inputs += tensors_in(kwargs) if kwargs else []
         self._each(lambda one: one.enter(cell, module, inputs))
         self.emit(cell, ident())
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, output: Any) -> None:
         stack = self._stacks.get(ident(), [])
         if not any(cell.module == id(module) for cell in stack):
             return
@@ -167,12 +193,15 @@ class Companion:
 
     def mode(self) -> TorchFunctionMode:
         """A function mode that shows the extensions what each function made."""
+        compiling = torch.compiler.is_dynamo_compiling
 
         class Mode(TorchFunctionMode):
             def __torch_function__(
                 self, func: Any, types: Any, args: Any = (), kwargs: Any = None
             ) -> Any:
                 output = func(*args, **(kwargs or {}))
+                if compiling():
+                    return output
                 if isinstance(output, (torch.Tensor, tuple, list, dict)):
                     saw(func, args, kwargs, output)
                 elif func is _RANGE_ENTER or func is _RANGE_EXIT:
@@ -207,16 +236,19 @@ class Companion:
             self._each(lambda one: one.left(label, frame))
 
     def finish(self) -> None:
-        """Let every extension read its figures and let go of what it holds."""
+        """Let every extension read its figures."""
         self._each(lambda one: one.finish(self.cells))
+
+    def release(self) -> None:
+        """Let go of everything, and leave no hook. Safe to call again."""
         for one in self._all:
             self._guarded(one, one.release)()
         self._stacks.clear()
 
-    def drop(self, count: int) -> None:
-        """The oldest calls are not kept."""
-        gone = set(self.cells[:count])
-        del self.cells[:count]
+    def drop(self, cells: Sequence[Cell]) -> None:
+        """These calls are not kept."""
+        gone = set(cells)
+        self.cells[:] = [cell for cell in self.cells if cell not in gone]
         self._each(lambda one: one.forget(gone))
 
     def _grow(self, cell: Cell | None, outputs: Tensors) -> None:

@@ -7,68 +7,125 @@ from typing import Any
 import torch
 from torch import nn
 
-from shapetrace.recording.events import DEFINE
-from shapetrace.recording.extensions.base import Cell, Companion, Extension, Tensors
+from shapetrace.recording import events as raw
+from shapetrace.recording.extensions.base import Cell, Extension, Extensions, Tensors
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.tensors import describe
 from shapetrace.records import Origin
 
+#: so many function calls are kept for each module call
+_FUNCTIONS = 20
+
 
 class CallLimit(Extension):
-    """Drops whole calls of the outermost modules, the oldest first.
+    """Drops the oldest calls, also those inside a call that is still open.
 
     The events are kept in two halves. When the newer one is full the older one goes,
-    and what still lived where they meet is defined anew. So at least half of the
-    limit is kept; at most the limit, and in each half the end of an outermost call.
+    but for the calls that are open; what still lived where they meet is defined anew.
+    So at least half of the limit is kept, and at most the limit.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, functions: bool) -> None:
+        self.functions = functions
         self._half = max(1, most // 2)
-        self._count = 0
-        self._older = 0
+        self._calls = 0
+        self._functions = 0
         self._cut = 0
         self._alive: list[Any] = []
         self._grad = True
         #: module calls that are gone
         self.dropped = 0
         self.recorder: Recorder | None = None
-        self.companion: Companion | None = None
+        self.extensions: Extensions | None = None
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
-        recorder = self.recorder
-        if recorder is not None and cell.parent is None and not recorder.inside():
-            if self._count >= self._half:
-                self._turn(recorder)
-        self._count += 1
+        if self._calls >= self._half:
+            self._turn()
+        self._calls += 1
 
-    def _turn(self, recorder: Recorder) -> None:
+    def made(
+        self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
+    ) -> None:
+        self._functions += 1
+        if self._functions >= self._half * _FUNCTIONS:
+            self._turn()
+
+    def _turn(self) -> None:
         """The older half goes, the newer becomes the older."""
+        recorder, extensions = self.recorder, self.extensions
+        if recorder is None or extensions is None:
+            return
         if self._cut:
-            recorder.events[: self._cut] = self._alive
+            dropped, still_open = _open_calls(recorder.events[: self._cut])
+            recorder.events[: self._cut] = still_open + self._alive
             recorder.grad = self._grad
-            if self.companion is not None:
-                self.companion.drop(self._older)
-            self.dropped += self._older
-        self._older, self._count = self._count, 0
+            extensions.drop(dropped)
+            self.dropped += len(dropped)
+        self._calls = self._functions = 0
         self._alive = _definitions(recorder)
         self._grad = torch.is_grad_enabled()
         self._cut = len(recorder.events)
 
 
+def _open_calls(events: list[Any]) -> tuple[list[Cell], list[Any]]:
+    """The cells of the module calls that have ended by the end of these events, and
+    the events that began the others."""
+    stacks: dict[int, list[tuple[Cell | None, list[Any]]]] = {}
+    cells: dict[int, tuple[Cell, list[Any]]] = {}
+    gone: list[Cell] = []
+    at = 0
+    while at < len(events):
+        kind, end = events[at], raw.after(events, at)
+        if kind == raw.NOTE:
+            cells[events[at + 1]] = (events[at + 2], events[at:end])
+        elif kind in (raw.ENTER, raw.ENTER_INSIDE):
+            thread = events[at + 3] if kind == raw.ENTER else 0
+            cell, note = cells.pop(thread, (None, []))
+            begun = (cell, [*note, *events[at:end]])
+            stacks.setdefault(thread, []).append(begun)
+        elif kind in (raw.LEAVE, raw.LEAVE_ONE, raw.FAIL, raw.LEFT):
+            stack = stacks.get(_thread(events, at), [])
+            count = _remaining(stack, events[at : at + 3])
+            gone += [cell for cell, _ in stack[count:] if cell is not None]
+            del stack[count:]
+        at = end
+    still = [one for stack in stacks.values() for _, one in stack]
+    still += [note for _, note in cells.values()]
+    return gone, [part for one in still for part in one]
+
+
+def _thread(events: list[Any], at: int) -> int:
+    """That of the end of a call."""
+    if events[at] == raw.LEAVE_ONE:
+        return 0
+    return int(events[at + (1 if events[at] == raw.LEFT else 3)])
+
+
+def _remaining(stack: list[tuple[Cell | None, list[Any]]], event: list[Any]) -> int:
+    """How many calls are open after the end of one."""
+    if event[0] == raw.LEFT:
+        return int(event[2])
+    for at in reversed(range(len(stack))):
+        if any(part is event[1] for part in stack[at][1]):
+            return at
+    return len(stack)
+
+
 def _definitions(recorder: Recorder) -> list[Any]:
     """Events that define every known tensor which is still alive."""
-    known = recorder.forget_dead()
-    origins = {id(tensor): origin for tensor, origin in recorder.own_tensors()}
+    known = recorder.references.forget_dead()
     events: list[Any] = []
-    for key, reference in known.items():
+    for reference in known.values():
         tensor = reference()
         if tensor is not None:
-            origin = origins.get(key) or _origin(tensor)
-            events += (DEFINE, reference, *describe(tensor)[1:], origin)
+            events += (raw.DEFINE, reference, *describe(tensor)[1:], _origin(tensor))
     return events
 
 
 def _origin(tensor: torch.Tensor) -> Origin:
-    """A call made it that is dropped, or it came from outside: no longer to be told."""
+    """A call made it that is dropped, or it came from outside: no longer to be told.
+    One that proves to be a parameter is named so when the records are made."""
+    if tensor.grad_fn is None and isinstance(tensor, nn.Parameter):
+        return Origin("outside", "", tensor.requires_grad)
     name = tensor.grad_fn.name() if tensor.grad_fn is not None else ""
     return Origin("unseen", name, tensor.requires_grad)

@@ -22,20 +22,21 @@ from shapetrace.recording.recorder import Recorder
 
 if TYPE_CHECKING:
     from shapetrace.recording.extensions.allocator import AllocatorWatch
-    from shapetrace.recording.extensions.base import Cell, Companion, Extension
+    from shapetrace.recording.extensions.base import Cell, Extension, Extensions
     from shapetrace.recording.extensions.device import DeviceTimer
     from shapetrace.recording.extensions.limit import CallLimit
     from shapetrace.recording.extensions.memory import Held, MemoryWatch
 
 
-class Extras:
-    """The extensions of one trace. `companion` is None where there are none."""
+class Selection:
+    """The extensions that a trace's options ask for; `running` is None for none."""
 
     def __init__(
         self,
         roots: list[nn.Module],
         clock: Clock,
         *,
+        functions: bool,
         timing: bool,
         memory: bool,
         backward: bool,
@@ -57,7 +58,7 @@ class Extras:
         if max_calls is not None:
             from shapetrace.recording.extensions import limit
 
-            self._limit = limit.CallLimit(max_calls)
+            self._limit = limit.CallLimit(max_calls, functions)
             found.append(self._limit)
         if memory:
             from shapetrace.recording.extensions import memory as watching
@@ -78,39 +79,44 @@ class Extras:
 
             self._device = device.DeviceTimer(TorchEvents())
             found.append(self._device)
-        self.companion = _companion(found, pausing)
-        if self.companion is not None and not isinstance(clock, NoClock):
+        self.running = _extensions(found, pausing)
+        if self.running is not None and not isinstance(clock, NoClock):
             self.clock = pausing
 
     def start(self, recorder: Recorder) -> None:
         self._recorder = recorder
         if self._limit is not None:
             self._limit.recorder = recorder
-            self._limit.companion = self.companion
-        if self.companion is not None:
-            self.companion.emit = self._note
+            self._limit.extensions = self.running
+        if self.running is not None:
+            self.running.emit = self._note
 
-    def again(self) -> Companion | None:
-        """A companion that is called as often and whose extensions do nothing: what
+    def again(self) -> Extensions | None:
+        """Extensions that are called as often and do nothing: what
         the others cost while they work, their clock has left out."""
-        if self.companion is None:
+        if self.running is None:
             return None
         from shapetrace.recording.extensions.base import Extension
 
         idle = Extension()
-        idle.functions = self.companion.looks_at_functions
-        return _companion([idle], PausingClock(CpuClock()))
+        idle.functions = self.running.see_functions
+        return _extensions([idle], PausingClock(CpuClock()))
 
     def finish(self) -> None:
         if self._memory is not None and self._recorder is not None:
-            for parameter, origin in self._recorder.own_tensors():
+            for name, parameter in self._recorder.table.tensors():
                 key = id(parameter)
                 if key in self._memory.gradients:
-                    self.gradients[origin.name] = self._memory.gradients[key]
+                    self.gradients[name] = self._memory.gradients[key]
                 if key in self._memory.states:
-                    self.optimizer_state[origin.name] = self._memory.states[key]
-        if self.companion is not None:
-            self.companion.finish()
+                    self.optimizer_state[name] = self._memory.states[key]
+        if self.running is not None:
+            self.running.finish()
+
+    def release(self) -> None:
+        """Let go of everything. Safe to call again."""
+        if self.running is not None:
+            self.running.release()
 
     @property
     def dropped_calls(self) -> int:
@@ -133,7 +139,7 @@ class Extras:
                 f"{self._device.unmarked} calls were captured into a CUDA graph: they "
                 "have no device time, and the graph's replays are not recorded"
             )
-        for name, fault in self.companion.faults if self.companion else ():
+        for name, fault in self.running.faults if self.running else ():
             said.append(
                 f"{name} gave up ({type(fault).__name__}: {fault}): its figures are "
                 "missing from there on"
@@ -143,7 +149,7 @@ class Extras:
     def _note(self, cell: Cell, thread: int) -> None:
         recorder = self._recorder
         if recorder is not None:
-            number = 0 if thread == recorder.thread else thread
+            number = 0 if thread == recorder.stacks.thread else thread
             recorder.events += (NOTE, number, cell)
 
     def _live(self, held: Held) -> None:
@@ -152,12 +158,12 @@ class Extras:
             recorder.events += (LIVE, self.clock.now(), held)
 
 
-def _companion(extensions: list[Extension], clock: PausingClock) -> Companion | None:
+def _extensions(extensions: list[Extension], clock: PausingClock) -> Extensions | None:
     if not extensions:
         return None
-    from shapetrace.recording.extensions.base import Companion
+    from shapetrace.recording.extensions.base import Extensions
 
-    return Companion(extensions, clock)
+    return Extensions(extensions, clock)
 
 
 def _on_accelerator(roots: list[nn.Module]) -> bool:

@@ -1,0 +1,192 @@
+"""The tensors that the recorder has seen, each by a weak reference.
+
+A tensor is known by its `id`, held to it by the reference, since the interpreter uses
+an id again at once. Nothing here keeps a tensor alive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from shapetrace.recording.events import DEFINE
+from shapetrace.recording.tensors import PLAIN, Definition, Reference, describe, freeze
+from shapetrace.records import Origin
+
+DISABLED = torch._C.DisableTorchFunction
+_MODES = torch._C._len_torch_function_stack
+_PARAMETER, _TENSOR = torch.nn.Parameter, torch.Tensor
+_CPU = torch.device("cpu")
+_OUTSIDE = [Origin("outside", requires_grad=grad) for grad in (False, True)]
+
+
+class References:
+    """Gives a tensor its reference, and defines it in `events` when it is new.
+
+    `functions` says whether functions are recorded: if not, nobody sees that a tensor
+    is given another shape in place, and it is looked at again each time.
+    """
+
+    def __init__(self, events: list[Any], functions: bool) -> None:
+        self._events = events
+        self.functions = functions
+        #: by `id` of the tensor
+        self.seen: dict[int, Reference] = {}
+        #: without function events, what a tensor was when it was last described
+        self.forms: dict[int, Definition] = {}
+        self._origins: dict[str, Origin] = {}
+
+    def lookup(self, tensor: torch.Tensor) -> Reference | None:
+        """The reference of a tensor that is known."""
+        known = self.seen.get if self.functions else self.unchanged
+        reference = known(id(tensor))
+        return reference if reference and reference() is tensor else None
+
+    def unchanged(self, key: int) -> Reference | None:
+        """What `seen` says, unless the tensor has another shape since: without function
+        events nobody has seen its `unsqueeze_`."""
+        reference = self.seen.get(key)
+        tensor = reference() if reference is not None else None
+        if tensor is None:
+            return None
+        form = self.forms[key]
+        if type(tensor) is torch.Tensor and form[1] and not _MODES():
+            same = (
+                tensor.shape == form[1]
+                and tensor.dtype is form[2]
+                and tensor.device == form[3]
+            )
+        else:
+            with DISABLED():
+                same = describe(tensor) == form
+        return reference if same else None
+
+    def reference(self, tensor: torch.Tensor) -> Reference:
+        """The reference of an input: a known one, or that of one from outside.
+
+        >>> references = References([], functions=True)
+        >>> x = torch.ones(2)
+        >>> references.reference(x) is references.reference(x)
+        True
+        """
+        known = self.lookup(tensor)
+        if known is not None:
+            return known
+        with DISABLED():
+            grad_fn = tensor.grad_fn
+            if grad_fn is None:
+                origin = _OUTSIDE[tensor.requires_grad]
+            else:
+                origin = Origin("unseen", grad_fn.name(), True)
+            definition = describe(tensor)
+        self._events += (DEFINE, *definition, origin)
+        return self._know(tensor, definition)[0]
+
+    def look(self, args: tuple[Any, ...], anew: bool) -> None:
+        """Without function events: what the arguments of a call are before it. `anew`:
+        known ones too, which may have been changed."""
+        seen = self.seen
+        for arg in args:
+            kind = type(arg)
+            if kind is _TENSOR and not _MODES():
+                found = seen.get(id(arg))
+                known = found is not None and found() is arg
+                if not known or anew and self._changed(arg):
+                    self._outside(arg)
+            elif kind not in PLAIN:
+                freeze(arg, self.reference)
+
+    def output(self, output: Any, sealed: bool) -> Reference | Definition | None:
+        """Without function events: what a call returned, as a new tensor where it is
+        not one that is known; None where it is no plain tensor. A layer of torch's own
+        (`sealed`) gives a tensor no other shape in place."""
+        if type(output) is not _TENSOR or _MODES():
+            return None
+        found = self.seen.get(id(output))
+        if found is not None and found() is output:
+            if sealed or not self._changed(output):
+                return found
+        return self._plain(output)
+
+    def _changed(self, tensor: torch.Tensor) -> bool:
+        _, shape, dtype, device = self.forms[id(tensor)]
+        return (
+            tensor.shape != shape
+            or tensor.dtype is not dtype
+            or tensor.device != device
+        )
+
+    def _outside(self, tensor: torch.Tensor) -> None:
+        grad_fn = tensor.grad_fn
+        if grad_fn is None:
+            origin = _OUTSIDE[tensor.requires_grad]
+        else:
+            name = grad_fn.name()
+            origin = self._origins.get(name) or Origin("unseen", name, True)
+            self._origins[name] = origin
+        self._events += (DEFINE, *self._plain(tensor), origin)
+
+    def _plain(self, tensor: torch.Tensor) -> Definition:
+        key, found = id(tensor), weakref.ref(tensor)
+        try:
+            shape: Any = tensor.shape
+        except RuntimeError:  # a nested (ragged) tensor has no one shape
+            shape = ()
+        device = _CPU if tensor.is_cpu else tensor.device
+        form = self.forms[key] = (found, shape, tensor.dtype, device)
+        self.seen[key] = found
+        return form
+
+    def met(self, tensor: torch.Tensor) -> Reference:
+        """As `reference`, where a shape that was changed since is no news."""
+        known = self.seen.get(id(tensor))
+        if known is not None and known() is tensor:
+            return known
+        return self.reference(tensor)
+
+    def define_own(self, modules: Iterable[torch.nn.Module]) -> None:
+        """The parameters and buffers of modules; some 0.6 microseconds each. What they
+        are called is asked at the end."""
+        seen, events, ref = self.seen, self._events, weakref.ref
+        with DISABLED():
+            for module in modules:
+                for own in (module._parameters, module._buffers):
+                    one: Any
+                    for one in own.values():
+                        if type(one) is not _PARAMETER and type(one) is not _TENSOR:
+                            if one is not None and not is_lazy(one):
+                                self.reference(one)
+                            continue
+                        found, key = ref(one), id(one)
+                        if seen.get(key) is not found:
+                            device = _CPU if one.is_cpu else one.device
+                            origin = _OUTSIDE[one.requires_grad]
+                            form = (one.shape, one.dtype, device)
+                            events += (DEFINE, found, *form, origin)
+                            seen[key] = found
+
+    def define(self, tensor: torch.Tensor) -> Definition:
+        """A new version of a tensor, which a call has made or changed."""
+        with DISABLED():
+            return self._know(tensor, describe(tensor))
+
+    def _know(self, tensor: torch.Tensor, definition: Definition) -> Definition:
+        if not self.functions:
+            self.forms[id(tensor)] = definition
+        self.seen[id(tensor)] = definition[0]  # last: another thread may look
+        return definition
+
+    def known(self) -> dict[int, Reference]:
+        """`id(tensor)` to reference, of the tensors that were seen and still exist."""
+        return {key: ref for key, ref in list(self.seen.items()) if ref() is not None}
+
+    def forget_dead(self) -> dict[int, Reference]:
+        """As `known`; the tensors that no longer exist are forgotten."""
+        for key in [key for key, ref in list(self.seen.items()) if ref() is None]:
+            del self.seen[key]
+            self.forms.pop(key, None)
+        return self.known()
