@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import linecache
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -40,6 +42,7 @@ def installed() -> list[Any]:
     found += [torch._C._get_function_stack_at(at) for at in range(depth)]
     found += warnings.filters
     dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    found.append(torch._C._is_torch_function_enabled())
     return [*found, dynamo and dynamo._stance.stance]
 
 
@@ -51,15 +54,16 @@ def interrupted(at: int, run: Callable[[], None]) -> bool:
     def lines(frame: FrameType, event: str, arg: Any) -> Any:
         nonlocal left
         if event == "line" and left >= 0:
-            first = frame.f_lineno <= frame.f_code.co_firstlineno + 6
-            if frame.f_code.co_name == "__exit__" and first:
+            code = frame.f_code
+            if code.co_name == "__exit__" and frame.f_lineno <= _first(code):
                 return lines
+            text = linecache.getline(code.co_filename, frame.f_lineno)
+            if text.strip().startswith("with "):
+                return lines  # on the way out Python looks for no signal there
             left -= 1
             if left < 0:
                 sys.settrace(None)
-                raise KeyboardInterrupt(
-                    f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"
-                )
+                raise KeyboardInterrupt
         return lines
 
     def calls(frame: FrameType, event: str, arg: Any) -> Any:
@@ -78,6 +82,12 @@ def interrupted(at: int, run: Callable[[], None]) -> bool:
     return False
 
 
+def _first(code: CodeType) -> int:
+    """The line of the first statement, a `try`."""
+    lines = {line for _, _, line in code.co_lines() if line is not None}
+    return min(lines - {code.co_firstlineno})
+
+
 def skipped(frame: FrameType) -> bool:
     """What runs before anything is installed or after all is off is of no interest."""
     folders = ("signatures", "lineage", "diagnosis", "checks", "source")
@@ -87,7 +97,7 @@ def skipped(frame: FrameType) -> bool:
 @pytest.mark.parametrize("user", ["alone", "inside a mode", "compiling"])
 def test_an_interrupt_at_any_line_of_entry_or_exit_leaves_nothing(user):
     if user == "compiling":
-        import torch._dynamo.eval_frame  # noqa: F401
+        importlib.import_module("torch._dynamo.eval_frame")
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
     expected = model(X)
 
