@@ -31,6 +31,7 @@ from shapetrace.records import (
     Step,
     TensorRef,
 )
+from shapetrace.summarize import summary
 from shapetrace.trace import Trace, load, trace
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ __all__ = [
     "compare",
     "load",
     "read_csv",
+    "summary",
     "trace",
 ]
 

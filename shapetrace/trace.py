@@ -29,6 +29,7 @@ from shapetrace.records import (
     Step,
 )
 from shapetrace.views.analyses import Analyses
+from shapetrace.views.printed import Printed
 
 if TYPE_CHECKING:
     import pandas
@@ -427,14 +428,49 @@ class Trace:
 
         return fragment(self.recording, self.findings, failure=self.failure)
 
-    def summary(self, width: int | None = None) -> str:
+    def table(
+        self,
+        *,
+        depth: int | None = None,
+        columns: Collection[str] | None = None,
+        sort: str | None = None,
+        width: int | None = None,
+    ) -> Printed:
+        """The text table, as it is asked for, and a block of totals that closes it.
+
+        Args:
+            depth: as many levels below the outermost modules are shown; None: all.
+            columns: their names, those of `to_dataframe()` and more: "input",
+                "output", "params", "params_share", "trainable", "kernel", "stride",
+                "groups", "flops", "mult_adds", "memory" …; None: what was recorded.
+            sort: the column to order the rows by, the largest first, not as a tree.
+            width: characters a line; None: as wide as the terminal.
+
+        Raises:
+            UsageError: if a column is unknown; the message lists those there are.
+        """
+        from shapetrace.views.text import table
+
+        text = table(
+            self.recording,
+            self.findings,
+            failure=self.failure,
+            width=width,
+            depth=depth,
+            columns=columns,
+            sort=sort,
+            costs=lambda: self.costs,
+        )
+        return Printed(text)
+
+    def summary(self, width: int | None = None) -> Printed:
         """A text table by module, the slowest first, with what the tracer itself cost.
 
         Columns for memory, backward and accelerator times appear where recorded.
         """
         from shapetrace.views.summary import by_module
 
-        return by_module(self.recording, self.costs, width)
+        return Printed(by_module(self.recording, self.costs, width))
 
     def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:
         """A pandas DataFrame: one row per module call, module, function, broadcast,

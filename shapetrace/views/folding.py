@@ -21,11 +21,14 @@ _NUMBER = re.compile(r"\d+")
 class Node:
     """One row to be. `members` are positions: a call's, or `len(calls)` + a function's.
 
-    A folded row has several members; `pattern` is how many of them make one round
-    of a repeated pattern (1: the same call again and again).
+    A folded row has several members, and so have all rows below it: each stands for
+    the calls of all rounds. `shown` are those that it names, of the first round above
+    it; `pattern` is how many of them make one round of a repeated pattern (1: the same
+    call again and again).
     """
 
     members: list[int]
+    shown: list[int]
     depth: int
     parent: int | None
     pattern: int = 1
@@ -70,16 +73,24 @@ def make_plan(rec: Recording, marks: Marks) -> Plan:
         return keys[node], names[name]
 
     nodes: list[Node] = []
-    stack: list[tuple[Node, list[int]]] = []
+    stack: list[tuple[Node, list[list[int]]]] = []
 
-    def push(siblings: list[int], depth: int, parent: int | None) -> None:
-        for members, pattern in reversed(_fold(siblings, token)):
-            below = members[:pattern] if pattern > 1 else []
-            if pattern == 1 and members[0] < count:
-                below = children.get(members[0], [])
-            stack.append((Node(members, depth, parent, pattern), below))
+    def push(siblings: list[list[int]], depth: int, parent: int | None) -> None:
+        """`siblings` are lists of twins: one call in each round of a fold above."""
+        for group, pattern in reversed(_fold(siblings, lambda twins: token(twins[0]))):
+            members = [member for twins in group for member in twins]
+            if pattern > 1:
+                rounds = [group[at::pattern] for at in range(pattern)]
+                below = [[one for twins in of for one in twins] for of in rounds]
+            elif members[0] < count:
+                inside = [children.get(member, []) for member in members]
+                below = [list(twins) for twins in zip(*inside, strict=True)]
+            else:
+                below = []
+            shown = [twins[0] for twins in group]
+            stack.append((Node(members, shown, depth, parent, pattern), below))
 
-    push(tops, 0, None)
+    push([[top] for top in tops], 0, None)
     while stack:
         node, below = stack.pop()
         nodes.append(node)
@@ -162,12 +173,12 @@ def _signature(tensors: Sequence[TensorRef]) -> Hashable:
 
 
 def _fold(
-    siblings: list[int], token: Callable[[int], Hashable]
-) -> list[tuple[list[int], int]]:
+    siblings: list[list[int]], token: Callable[[list[int]], Hashable]
+) -> list[tuple[list[list[int]], int]]:
     """Group neighbours: (members, length of the pattern they repeat)."""
     known: dict[Hashable, int] = {}
     tokens = [known.setdefault(token(node), len(known)) for node in siblings]
-    groups: list[tuple[list[int], int]] = []
+    groups: list[tuple[list[list[int]], int]] = []
     at, end = 0, len(tokens)
     while at < end:
         best, length = 1, 1

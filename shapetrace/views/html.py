@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from shapetrace.records import Diagnosis, Recording, TensorRef
 from shapetrace.views import words
-from shapetrace.views.marks import failure_of
-from shapetrace.views.measures import LABELS, written
-from shapetrace.views.rows import Row, Sheet, sheet
+from shapetrace.views.columns.values import state
+from shapetrace.views.marks import CULPRIT, failure_of
+from shapetrace.views.rows import ROOT, Row, Sheet, sheet
 from shapetrace.views.sentences import honesty, summary, title, totals
 from shapetrace.views.stylesheet import PAGE_STYLE, STYLE
 
@@ -26,16 +25,15 @@ DEEPEST_INDENT = 12
 EM = 0.65
 GAP = 1.2
 
-Cell = Callable[[Row], str]
-
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """`width` in characters is the least; `share` divides the room that is left."""
+class Cells:
+    """A column as HTML. `width` in characters is the least; `share` divides the room
+    that is left."""
 
     title: str
     width: int
-    write: Cell
+    cells: list[str]
     share: int = 1
     look: str = ""
 
@@ -75,7 +73,7 @@ def fragment(
     if left > 0:
         parts.append(f"<p>… and {words.plural(left, 'more finding')} in t.findings</p>")
     if made.rows:
-        parts.append(_table(rec, made))
+        parts.append(_table(made))
         parts.append(f'<p class="st-totals">{escape(totals(rec, made))}</p>')
     remarks = [*honesty(made), *rec.notes]
     if remarks:
@@ -89,10 +87,10 @@ def fragment(
 def _context(rec: Recording, made: Sheet) -> str:
     """What is the same for every row and so has no column."""
     said = []
-    if len(made.dtypes()) == 1:
-        said += made.dtypes()
-    if len(made.devices()) == 1:
-        said += made.devices()
+    if len(made.context.dtypes) == 1:
+        said += made.context.dtypes
+    if len(made.context.devices) == 1:
+        said += made.context.devices
     if rec.torch_version:
         said.append(f"torch {rec.torch_version}")
     return "".join(f" · {escape(piece)}" for piece in said)
@@ -108,8 +106,8 @@ def _finding(finding: Diagnosis, *, failed: bool) -> str:
     )
 
 
-def _table(rec: Recording, made: Sheet) -> str:
-    columns = _columns(rec, made)
+def _table(made: Sheet) -> str:
+    columns = _columns(made)
     # In em: a bold row's `ch` is wider, and its columns would not meet the others'.
     tracks = " ".join(f"minmax({c.width * EM:.1f}em,{c.share}fr)" for c in columns)
     least = sum(column.width * EM + GAP for column in columns)
@@ -131,7 +129,7 @@ def _table(rec: Recording, made: Sheet) -> str:
             ends.pop()
             lines.append("</details>")
         cells = "".join(
-            f'<span role="cell"{column.look}>{column.write(row)}</span>'
+            f'<span role="cell"{column.look}>{column.cells[at]}</span>'
             for column in columns
         )
         kind = f"st-row st-{row.kind}" + _mood(row)
@@ -148,13 +146,13 @@ def _table(rec: Recording, made: Sheet) -> str:
 
 def _mood(row: Row) -> str:
     """What colours a row: the failure itself, not all that encloses it."""
-    if row.status == "failed" and not row.inside:
+    if row.group.status == "failed" and not row.group.inside:
         return " st-failed"
-    if any(remark.startswith("culprit") for remark in row.remarks):
+    if any(remark.word.startswith(CULPRIT) for remark in row.group.remarks):
         return " st-culprit"
-    if row.remarks:
+    if row.group.remarks:
         return " st-warned"
-    return " st-recomputed" if row.status == "recomputed" else ""
+    return " st-recomputed" if row.group.status == "recomputed" else ""
 
 
 def _opened(made: Sheet) -> set[int]:
@@ -163,74 +161,64 @@ def _opened(made: Sheet) -> set[int]:
         return set(range(len(made.rows)))
     opened = {at for at, row in enumerate(made.rows) if row.depth == 0}
     for row in made.rows:
-        above = row.parent if row.state else None
+        above = row.parent if state(row.group) else None
         while above is not None and above not in opened:
             opened.add(above)
             above = made.rows[above].parent
     return opened
 
 
-def _columns(rec: Recording, made: Sheet) -> list[Column]:
+def _columns(made: Sheet) -> list[Cells]:
     rows = made.rows
+    groups = [row.group for row in rows]
     names = max(len(row.label) + 2 * min(row.depth, DEEPEST_INDENT) for row in rows)
-    kinds = max(len(row.type) for row in rows)
-    came = max(len(words.shapes(row.inputs, 2)) for row in rows)
-    left = max(len(words.shapes(row.outputs, 2)) for row in rows)
-    columns = [
-        Column("module", min(names, 44) + 4, _name, 2),
-        Column("type", min(kinds, 24) + 1, lambda row: escape(row.type)),
-        Column("input", min(came, 26) + 1, lambda row: _shapes(row, row.inputs)),
-        Column("output", min(left, 26) + 1, lambda row: _shapes(row, row.outputs)),
-    ]
-    if len(made.dtypes()) > 1:
-        columns.append(Column("dtype", 9, _dtypes))
-    if len(made.devices()) > 1:
-        columns.append(Column("device", 12, _devices))
-    if rec.has_timing:
-        columns += [
-            Column("time", 12, lambda row: _bar(row, made.base_ns), 2),
-            _numbers("total ms", lambda row: words.milliseconds(row.total_ns, 3)),
-            _numbers("self ms", _own_time),
-            _numbers("share", lambda row: _share(row, made.base_ns)),
-        ]
-    columns += [
-        _numbers(LABELS[field], functools.partial(_measure, field))
-        for field in made.measures
-    ]
-    if any(row.parameters for row in rows):
-        columns.append(_numbers("params", _params))
-    if any(row.state for row in rows):
-        states = max(len(row.state) for row in rows)
-        columns.append(Column("status", min(states, 30) + 1, _state))
-    return columns
+    found = [Cells("module", min(names, 44) + 4, [_name(row) for row in rows], 2)]
+    for column, values in made.columns.items():
+        if column.name == "total_ms":
+            bars = [_bar(row, made.context.base_ns) for row in rows]
+            found.append(Cells("time", 12, bars, 2))
+        texts = column.cells(groups, values)
+        widest = max(map(len, texts))
+        if column.name in _MARKED:
+            cells = [_shapes(row, column.name, text) for row, text in zip(rows, texts)]
+        elif column.name == "state":
+            cells = [
+                _state(row, text if value else "")
+                for row, text, value in zip(rows, texts, values, strict=True)
+            ]
+        else:
+            cells = [escape(text) for text in texts]
+        look = ' class="st-number"' if column.right else ""
+        width = 8 if column.right else min(widest, _WIDEST) + 1
+        found.append(Cells(column.title, width, cells, look=look))
+    return found
 
 
-def _numbers(title: str, write: Cell) -> Column:
-    return Column(title, 8, write, look=' class="st-number"')
-
-
-def _measure(field: str, row: Row) -> str:
-    return written(field, row.measures[field]) if field in row.measures else ""
+#: the columns of shapes, and what they are shapes of
+_MARKED = {"input_shapes": "inputs", "output_shapes": "outputs"}
+_WIDEST = 26
 
 
 def _name(row: Row) -> str:
     indent = min(row.depth, DEEPEST_INDENT)
     level = f"<small>{row.depth}</small> " if row.depth > indent else ""
-    full = ", ".join(name or "(root)" for name in row.names[:3])
-    if len(row.names) > 3:
-        full += f" and {len(row.names) - 3} more"
-    if row.source is not None:
-        full += f" · called at {row.source}"
+    names = row.group.names
+    full = ", ".join(name or ROOT for name in names[:3])
+    if len(names) > 3:
+        full += f" and {len(names) - 3} more"
+    if row.kind == "call" and row.group.first.source is not None:
+        full += f" · called at {row.group.first.source}"
     return (
         f'<span class="st-name" style="--st-depth:{indent}"'
         f' title="{escape(full)}">{level}{escape(row.label)}</span>'
     )
 
 
-def _shapes(row: Row, tensors: Sequence[TensorRef] | None) -> str:
-    if not row.type:
+def _shapes(row: Row, column: str, text: str) -> str:
+    if not text:
         return ""
-    return f'<span title="{escape(_every(tensors))}">{words.shapes(tensors, 2)}</span>'
+    tensors = getattr(row.group.first, _MARKED[column])
+    return f'<span title="{escape(_every(tensors))}">{escape(text)}</span>'
 
 
 def _every(tensors: Iterable[TensorRef] | None) -> str:
@@ -244,34 +232,15 @@ def _every(tensors: Iterable[TensorRef] | None) -> str:
     )
 
 
-def _dtypes(row: Row) -> str:
-    return escape(words.dtypes(row.inputs, row.outputs))
-
-
-def _devices(row: Row) -> str:
-    return escape(words.devices(row.inputs, row.outputs))
-
-
-def _own_time(row: Row) -> str:
-    return "" if row.kind == "more" else words.milliseconds(row.self_ns, 3)
-
-
-def _share(row: Row, base_ns: int) -> str:
-    return "" if row.kind == "function" else words.percent(row.total_ns, base_ns)
-
-
-def _params(row: Row) -> str:
-    if row.parameters is None:
-        return ""
-    return "(above)" if row.again else f"{row.parameters:,}"
-
-
 def _bar(row: Row, base_ns: int) -> str:
     """The call's time, its own part of it darker."""
     if row.kind == "function" or not base_ns:
         return ""
+    calls = row.group.calls
+    own_ns = 0 if row.kind == "more" else sum(call.self_ns for call in calls)
     total, own = (
-        min(100, 100 * part / base_ns) for part in (row.total_ns, row.self_ns)
+        min(100, 100 * part / base_ns)
+        for part in (sum(call.duration_ns for call in calls), own_ns)
     )
     return (
         f'<span class="st-bar"><i style="width:{total:.1f}%"></i>'
@@ -279,6 +248,6 @@ def _bar(row: Row, base_ns: int) -> str:
     )
 
 
-def _state(row: Row) -> str:
+def _state(row: Row, text: str) -> str:
     hint = f' title="{escape(row.error)}"' if row.error else ""
-    return f"<span{hint}>{escape(row.state)}</span>" if row.state else ""
+    return f"<span{hint}>{escape(text)}</span>" if text else ""

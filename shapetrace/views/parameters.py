@@ -11,6 +11,8 @@ class ParameterCounter:
     """Parameters of a module and all below it; a shared one counts once."""
 
     def __init__(self, rec: Recording) -> None:
+        self._origins = rec.origins
+        self._own: dict[int, int] = {}
         self._below: dict[str, dict[int, int]] = {}
         self._seen: set[str] = set()
         roots = {root for root in rec.roots if root}
@@ -18,6 +20,7 @@ class ParameterCounter:
         by_depth = sorted(rec.modules, key=lambda name: -name.count("."))
         for name in by_depth:
             own = {p.id: elements(p) for p in rec.modules[name].parameters}
+            self._own.update(own)
             self._below.setdefault(name, {}).update(own)
             if not name or name in roots:
                 continue
@@ -34,6 +37,28 @@ class ParameterCounter:
         again = bool(together) and all(name in self._seen for name in known)
         self._seen.update(known)
         return (sum(together.values()) if known else None), again
+
+    @property
+    def all(self) -> int:
+        """Every parameter of the traced modules."""
+        return sum(self._own.values())
+
+    @property
+    def frozen(self) -> int:
+        """Those of them that take no gradient."""
+        return sum(
+            count for one, count in self._own.items() if not self._takes_grad(one)
+        )
+
+    def trainable(self, names: tuple[str, ...]) -> set[bool]:
+        """Whether the parameters of these modules take gradients: empty without any,
+        both where only some do."""
+        known = [one for name in names for one in self._below.get(name, ())]
+        return {self._takes_grad(one) for one in known}
+
+    def _takes_grad(self, parameter: int) -> bool:
+        origin = self._origins.get(parameter)
+        return origin is None or origin.requires_grad
 
 
 def _module_above(name: str, modules: Iterable[str]) -> str | None:
@@ -52,12 +77,7 @@ def elements(tensor: TensorRef) -> int:
     return count
 
 
-def all_parameters(rec: Recording) -> int:
-    """Every parameter of the traced modules, a shared one once."""
-    return sum(
-        {
-            parameter.id: elements(parameter)
-            for info in rec.modules.values()
-            for parameter in info.parameters
-        }.values()
-    )
+def bytes_of(tensors: Iterable[TensorRef]) -> int:
+    """The bytes of tensors, each once however often it is named."""
+    sizes = {one.id: elements(one) * one.dtype.itemsize for one in tensors}
+    return sum(sizes.values())

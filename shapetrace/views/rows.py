@@ -2,88 +2,64 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
-from shapetrace.records import Diagnosis, Recording, Source, TensorRef
+from shapetrace.records import Diagnosis, Recording
 from shapetrace.views import words
+from shapetrace.views.columns import COLUMNS, Column, Context, Group, Kind, named
 from shapetrace.views.folding import Node, Plan, cap, make_plan, relative
-from shapetrace.views.marks import FAILURE, Marks, all_findings, marks_of, words_of
-from shapetrace.views.measures import recorded, total
-from shapetrace.views.parameters import ParameterCounter
+from shapetrace.views.marks import Marks, all_findings, marks_of
 
-Kind = Literal["call", "function", "pattern", "more"]
+if TYPE_CHECKING:
+    from shapetrace.costs import Costs
+
 DIGITS = "0123456789"
+ROOT = "(root)"
 
 
 @dataclass(slots=True)
 class Row:
-    """One row. `parent` is the row above it in the tree; `names` the full names.
+    """One row. `parent` is the row above it in the tree, `group` what it tells of.
 
-    `status` is ok, failed or recomputed; `inside` says that a failed call failed with
-    the error of something that it called. `parameters` is None where they are
-    unknown; `again` says that an earlier row has counted them.
+    `label` names it as seen from the row above, `short` where there is little room;
+    `count` is how many rounds, or calls that are left out, it stands for.
     """
 
     label: str
     depth: int
     parent: int | None
-    kind: Kind
-    #: the label where there is little room
+    group: Group
     short: str = ""
-    type: str = ""
-    names: tuple[str, ...] = ()
-    inputs: tuple[TensorRef, ...] = ()
-    outputs: tuple[TensorRef, ...] | None = ()
-    total_ns: int = 0
-    self_ns: int = 0
-    parameters: int | None = None
-    again: bool = False
-    #: what options of the trace have recorded beside, by field of `ModuleCall`
-    measures: Mapping[str, int | None] = field(default_factory=dict)
-    status: str = "ok"
-    inside: bool = False
-    remarks: tuple[str, ...] = ()
     count: int = 1
-    source: Source | None = None
-    error: str | None = None
 
     @property
-    def state(self) -> str:
-        """The status and the remarks in a few words; empty when there is nothing."""
-        said = [] if self.status == "ok" else [self.status]
-        if self.inside:
-            said = [f"{self.status} ↓"]
-        said += [remark for remark in self.remarks if remark != FAILURE or not said]
-        return ", ".join(said)
+    def kind(self) -> Kind:
+        return self.group.kind
+
+    @property
+    def error(self) -> str | None:
+        """What the call raised."""
+        if self.kind in ("pattern", "more"):
+            return None
+        return words.error(self.group.first.error)
 
 
 @dataclass(slots=True)
 class Sheet:
-    """The rows and what a reader must know to trust them."""
+    """The rows, the columns with their values, and what a reader must know."""
 
     rows: list[Row]
     findings: tuple[Diagnosis, ...]
-    base_ns: int
-    #: module calls that share a row with alike ones, and calls in no row at all
+    context: Context
+    #: module calls that share a row with alike ones, calls in no row at all, and calls
+    #: deeper than was asked for
     folded: int = 0
     hidden: int = 0
+    deeper: int = 0
     foreign: bool = False
-    #: the fields that `Row.measures` have
-    measures: tuple[str, ...] = ()
-
-    def dtypes(self) -> list[str]:
-        return words.unique(words.dtype(tensor.dtype) for tensor in self._tensors())
-
-    def devices(self) -> list[str]:
-        return words.unique(str(tensor.device) for tensor in self._tensors())
-
-    def _tensors(self) -> Iterator[TensorRef]:
-        for row in self.rows:
-            yield from row.inputs
-            yield from row.outputs or ()
+    columns: dict[Column, list[Any]] = field(default_factory=dict)
 
 
 def sheet(
@@ -92,8 +68,16 @@ def sheet(
     failure: Diagnosis | None = None,
     *,
     most: int,
+    depth: int | None = None,
+    columns: Collection[str] | None = None,
+    sort: str | None = None,
+    costs: Callable[[], Costs] | None = None,
 ) -> Sheet:
-    """At most about `most` rows, with everything that failed or is remarked on."""
+    """At most about `most` rows, with everything that failed or is remarked on.
+
+    Raises:
+        UsageError: if a column is unknown.
+    """
     findings = all_findings(findings, failure)
     marks = marks_of(rec, findings)
     plan = make_plan(rec, marks)
@@ -105,20 +89,67 @@ def sheet(
             return True
         return rec.calls[first].error is not None or first in marks.calls
 
+    context = Context(rec, costs, [rec.functions[at] for at in sorted(marks.shown)])
+    made = Sheet([], findings, context)
+    if depth is not None:
+        made.deeper = _cut_below(plan, depth, count)
     cap(plan, most, important)
-    made = Sheet([], findings, root_ns(rec), measures=recorded(rec))
     _fill(rec, marks, plan, made)
+    if sort is not None:
+        _sort(made, sort)
+    groups = [row.group for row in made.rows]
+    for column in _chosen(columns, context):
+        values = column.of(groups, context)
+        if columns is not None or any(values):
+            made.columns[column] = values
     return made
 
 
-def root_ns(rec: Recording) -> int:
-    """What shares are shares of: the time of all calls that no call encloses."""
-    return sum(call.duration_ns for call in rec.calls if call.parent is None)
+def _chosen(names: Collection[str] | None, context: Context) -> Sequence[Column]:
+    if names is not None:
+        return named(names)
+    return [one for one in COLUMNS if one.when(context) and one.tables(context)]
+
+
+def _cut_below(plan: Plan, depth: int, count: int) -> int:
+    """Leave out what lies deeper; returns how many calls that are."""
+    kept = [node for node in plan.nodes if node.depth <= depth]
+    at = {id(node): place for place, node in enumerate(kept)}
+    cut = sum(
+        len(node.shown)
+        for node in plan.nodes
+        if node.depth > depth and node.pattern == 1 and node.members[0] < count
+    )
+    for node in kept:
+        if node.parent is not None:
+            node.parent = at[id(plan.nodes[node.parent])]
+    plan.nodes[:] = kept
+    return cut
+
+
+def _sort(made: Sheet, name: str) -> None:
+    """One list, the largest first, in place of the tree."""
+    (column,) = named((name,), "sort")
+    rows = [row for row in made.rows if row.kind in ("call", "function")]
+    values = column.of([row.group for row in rows], made.context)
+    numbers = [value if isinstance(value, int | float) else 0 for value in values]
+    if not any(numbers):  # names, shapes, places
+        order = sorted(range(len(rows)), key=lambda at: str(values[at]))
+    else:
+        order = sorted(range(len(rows)), key=lambda at: -numbers[at])
+    made.rows = [rows[at] for at in order]
+    for row in made.rows:
+        row.depth, row.parent = 0, None
+        if row.kind == "call":
+            names = [name or ROOT for name in row.group.names]
+            row.label, row.short = _label(names, 1), _short_label(names, 1)
+            if len(row.group.calls) > 1:
+                row.label += f" ×{len(row.group.calls):,}"
+                row.short += f" ×{len(row.group.calls):,}"
 
 
 def _fill(rec: Recording, marks: Marks, plan: Plan, made: Sheet) -> None:
     count = len(rec.calls)
-    counter = ParameterCounter(rec)
     rows: dict[int, int] = {}
     hidden: list[Node] = []
 
@@ -144,25 +175,18 @@ def _fill(rec: Recording, marks: Marks, plan: Plan, made: Sheet) -> None:
         if first >= count:
             row = _function_row(rec, marks, first - count, node, parent)
         else:
-            row = _call_row(rec, marks, plan, node, parent, counter)
-            members = [rec.calls[member] for member in node.members]
-            row.measures = {
-                name: total(getattr(call, name) for call in members)
-                for name in made.measures
-            }
+            row = _call_row(rec, marks, plan, node, parent)
             if row.kind == "call" and _is_foreign(rec, plan, first):
                 row.label, row.short = f"↗{row.label}", f"↗{row.short}"
                 made.foreign = True
-        if len(node.members) > 1:
-            alike = itertools.islice(node.members, node.pattern, None)
-            made.folded += sum(plan.sizes[member] for member in alike)
+            made.folded += sum(plan.sizes[one] for one in node.shown[node.pattern :])
         rows[at] = len(made.rows)
         made.rows.append(row)
     close_gap()
     for row in made.rows:
         above = None if row.parent is None else made.rows[row.parent]
         if above is not None and row.error is not None and row.error == above.error:
-            above.inside = True
+            above.group.inside = True
 
 
 def _is_foreign(rec: Recording, plan: Plan, at: int) -> bool:
@@ -175,50 +199,27 @@ def _is_foreign(rec: Recording, plan: Plan, at: int) -> bool:
 
 
 def _call_row(
-    rec: Recording,
-    marks: Marks,
-    plan: Plan,
-    node: Node,
-    parent: int | None,
-    counter: ParameterCounter,
+    rec: Recording, marks: Marks, plan: Plan, node: Node, parent: int | None
 ) -> Row:
-    calls = [rec.calls[member] for member in node.members]
-    first = calls[0]
     above = plan.parents[node.members[0]]
     outer = None if above is None else rec.calls[above].name
-    rounds = len(calls) // node.pattern
-    row = Row(
-        label="",
-        depth=node.depth,
-        parent=parent,
-        kind="call",
-        total_ns=sum(call.duration_ns for call in calls),
-        self_ns=sum(call.self_ns for call in calls),
-        names=tuple(words.unique(call.name for call in calls)),
-        count=rounds,
-    )
+    seen = [relative(rec.calls[one].name, outer) or ROOT for one in node.shown]
+    rounds = len(node.shown) // node.pattern
+    calls = [rec.calls[member] for member in node.members]
     if node.pattern > 1:
-        row.kind = "pattern"
-        round_ = [relative(call.name, outer) for call in calls[: node.pattern]]
-        row.label = row.short = _pattern_label(round_, rounds)
-        return row
-    names = [relative(name, outer) or "(root)" for name in row.names]
-    row.label = _label(names, rounds)
-    row.short = _short_label(names, rounds)
-    row.type = first.type
-    row.inputs, row.outputs = first.inputs, first.outputs
-    row.parameters, row.again = counter.count(row.names)
-    row.source = first.source
-    row.error = words.error(first.error)
-    row.status = status(first.error is not None, first.recomputed)
-    row.remarks = words_of(marks.calls.get(node.members[0], ()))
-    return row
-
-
-def status(failed: bool, recomputed: bool = False) -> str:
-    if failed:
-        return "failed"
-    return "recomputed" if recomputed else "ok"
+        label = _pattern_label(seen[: node.pattern], rounds)
+        group = Group(calls, "pattern")
+        return Row(label, node.depth, parent, group, label, rounds)
+    names = words.unique(seen)
+    remarks = marks.calls.get(node.members[0], ())
+    return Row(
+        _label(names, rounds),
+        node.depth,
+        parent,
+        Group(calls, "call", remarks),
+        _short_label(names, rounds),
+        rounds,
+    )
 
 
 def _label(names: list[str], rounds: int) -> str:
@@ -233,11 +234,12 @@ def _short_label(names: list[str], rounds: int) -> str:
     stem = first.rstrip(DIGITS)
     if len(names) == 1 or stem != last.rstrip(DIGITS) or stem == first:
         return _label(names, rounds)
-    return f"{first}…{last.removeprefix(stem)} ×{rounds:,}"
+    label = f"{first}…{last.removeprefix(stem)}"
+    return label if rounds == 1 else f"{label} ×{rounds:,}"
 
 
 def _pattern_label(names: list[str], rounds: int) -> str:
-    shown = words.unique(name or "(root)" for name in names)
+    shown = words.unique(names)
     if len(shown) > 3:
         shown[2:] = [f"+{len(shown) - 2} more"]
     return f"({', '.join(shown)}) ×{rounds:,}"
@@ -247,37 +249,17 @@ def _function_row(
     rec: Recording, marks: Marks, at: int, node: Node, parent: int | None
 ) -> Row:
     call = rec.functions[at]
-    return Row(
-        label=f"{call.name}()",
-        depth=node.depth,
-        parent=parent,
-        kind="function",
-        type="function",
-        names=(call.qualname or call.name,),
-        short=f"{call.name}()",
-        inputs=call.inputs,
-        outputs=call.outputs,
-        total_ns=call.duration_ns,
-        self_ns=call.duration_ns,
-        status=status(call.error is not None),
-        remarks=words_of(marks.functions.get(at, ())),
-        source=call.source,
-        error=words.error(call.error),
-    )
+    group = Group((call,), "function", marks.functions.get(at, ()))
+    return Row(f"{call.name}()", node.depth, parent, group, f"{call.name}()")
 
 
 def _more(rec: Recording, plan: Plan, nodes: list[Node], parent: int | None) -> Row:
     """One row for neighbours that the cap hides, with the time that they took."""
     count = len(rec.calls)
     # A pattern's members hold its whole rounds, so every call is counted once.
-    members = [m for node in nodes for m in node.members if m < count]
-    calls = sum(plan.sizes[member] for member in members)
-    return Row(
-        label=f"… {calls:,} more calls",
-        short=f"… {calls:,} more calls",
-        depth=nodes[0].depth,
-        parent=parent,
-        kind="more",
-        total_ns=sum(rec.calls[member].duration_ns for member in members),
-        count=calls,
-    )
+    shown = [one for node in nodes for one in node.shown if one < count]
+    members = [one for node in nodes for one in node.members if one < count]
+    calls = sum(plan.sizes[one] for one in shown)
+    label = f"… {calls:,} more calls"
+    group = Group([rec.calls[one] for one in members], "more")
+    return Row(label, nodes[0].depth, parent, group, label, calls)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.views import words
-from shapetrace.views.parameters import all_parameters
-from shapetrace.views.rows import Sheet, root_ns
+from shapetrace.views.parameters import ParameterCounter, bytes_of
+from shapetrace.views.rows import Sheet
 
 
 def summary(rec: Recording, failure: Diagnosis | None) -> str:
@@ -14,7 +14,7 @@ def summary(rec: Recording, failure: Diagnosis | None) -> str:
     if rec.has_functions:
         said.append(words.plural(len(rec.functions), "function"))
     if rec.has_timing and rec.calls:
-        said.append(f"{words.milliseconds(root_ns(rec), 1)} ms")
+        said.append(f"{words.milliseconds(_outermost_ns(rec), 1)} ms")
     if failure is not None:
         said.append(f"failed at {failure.where}")
     elif rec.error is not None:
@@ -34,14 +34,56 @@ def title(rec: Recording) -> str:
     return ", ".join(types)
 
 
+def _outermost_ns(rec: Recording) -> int:
+    return sum(call.duration_ns for call in rec.calls if call.parent is None)
+
+
 def totals(rec: Recording, made: Sheet) -> str:
     said = [words.plural(len(rec.calls), "module call")]
-    parameters = all_parameters(rec)
     if rec.modules:
-        said.append(words.plural(parameters, "parameter"))
+        said.append(words.plural(ParameterCounter(rec).all, "parameter"))
     if rec.has_timing:
-        said.append(f"{words.milliseconds(made.base_ns)} ms in modules")
+        said.append(f"{words.milliseconds(made.context.base_ns)} ms in modules")
     return "Total: " + ", ".join(said)
+
+
+def closing(rec: Recording, made: Sheet) -> list[str]:
+    """The block that closes a table which was asked for: parameters, bytes, work."""
+    counter = ParameterCounter(rec)
+    every, frozen = counter.all, counter.frozen
+    size = bytes_of(one for info in rec.modules.values() for one in info.parameters)
+    said = [
+        f"Parameters: {every:,} ({every - frozen:,} trainable, {frozen:,} frozen),"
+        f" {words.scaled(size, 'B')}"
+    ]
+    tops = [call for call in rec.calls if call.parent is None]
+    above = {call.parent for call in rec.calls}
+    leaves = [call for call in rec.calls if call.index not in above]
+    came = bytes_of(one for call in tops for one in call.inputs)
+    left = bytes_of(one for call in leaves for one in call.outputs or ())
+    said.append(
+        f"Input: {words.scaled(came, 'B')} · activations: {words.scaled(left, 'B')}"
+        " (outputs of the innermost modules)"
+    )
+    flops = made.context.costs.flops
+    if flops is not None:
+        line = f"Mult-adds: {words.scaled(flops / 2)} ({words.scaled(flops)} FLOPs)"
+        uncounted = made.context.costs.uncounted
+        if uncounted:
+            line += f", without {', '.join(uncounted[:_MOST_NAMES])}"
+            if len(uncounted) > _MOST_NAMES:
+                line += f" and {len(uncounted) - _MOST_NAMES} more"
+        said.append(line)
+    if rec.live:
+        peak = max(sample.bytes for sample in rec.live)
+        said.append(f"Peak of live activations: {words.scaled(peak, 'B')}")
+    if rec.allocated_peak is not None:
+        held = words.scaled(rec.allocated_peak, "B")
+        said.append(f"Peak of the accelerator's allocator: {held}")
+    return [totals(rec, made), *said]
+
+
+_MOST_NAMES = 6
 
 
 def honesty(made: Sheet) -> list[str]:
@@ -49,14 +91,17 @@ def honesty(made: Sheet) -> list[str]:
     said = []
     if made.folded:
         said.append(
-            f"×N: N alike calls in one row, times added up; the rows below it are the"
-            f" first one's ({words.plural(made.folded, 'call')} without a row)."
+            f"×N: N alike calls in one row, and in each row below it; times and"
+            f" parameters are added up ({words.plural(made.folded, 'call')} without a"
+            " row)."
         )
     if made.hidden:
         said.append(
             f"{words.plural(made.hidden, 'call')} left out to stay readable, the"
             f" deepest first; t.to_dataframe() has every call."
         )
+    if made.deeper:
+        said.append(f"{words.plural(made.deeper, 'call')} deeper than depth= shows.")
     if made.foreign:
         said.append("↗ a module from elsewhere in the model, by its full name.")
     return said

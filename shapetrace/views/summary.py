@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Callable
 from statistics import median
-from typing import TYPE_CHECKING, Any
 
-from shapetrace.costs import CallCost, Costs, batches, memory, steps
-from shapetrace.records import ModuleCall, Recording
+from shapetrace.costs import Costs, batches, memory, steps
+from shapetrace.records import Recording
 from shapetrace.views import words
-from shapetrace.views.measures import (
-    LABELS,
-    module_measures,
-    of_group,
-    recorded,
-    total,
-    written,
-)
+from shapetrace.views.columns import Context, Group, named
+from shapetrace.views.columns.values import own_ns
+from shapetrace.views.groups import by_module as groups_by_module
+from shapetrace.views.marks import Marks
 from shapetrace.views.sentences import title
 from shapetrace.views.text import NARROWEST, WIDEST
 
-if TYPE_CHECKING:
-    Cells = dict[str, list[str]]
+Cells = dict[str, list[str]]
+
+_COLUMNS = (
+    *("type", "calls", "own_ms", "own_share", "net_ms", "first_ms", "median_ms"),
+    *("p95_ms", "device_ms", "backward_ms", "recompute_ms", "saved_bytes"),
+    *("allocated_bytes", "flops", "moved_bytes", "flops_per_second", "backward_flops"),
+)
 
 _MOST_ROWS = 30
 _MOST_UNCOUNTED = 8
@@ -43,121 +42,46 @@ def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
     if width is None:
         width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
     width = max(width, NARROWEST)
-    groups: dict[str, list[ModuleCall]] = {}
-    for call in rec.calls:
-        groups.setdefault(call.name, []).append(call)
+    context = Context(rec, lambda: costs)
+    groups = groups_by_module(rec, Marks())
     if not groups:
         return f"{title(rec)}: no module was called"
-    own = {name: _own(group, costs) for name, group in groups.items()}
-    order = sorted(groups, key=lambda name: -own[name])
-    shown = order[:_MOST_ROWS]
-    cells = _columns(rec, costs, {name: groups[name] for name in shown}, own)
-    lines = [_draw(cells, width)]
-    lines += _rest(order[_MOST_ROWS:], groups, own)
+    own = own_ns(groups, context)
+    order = sorted(range(len(groups)), key=lambda at: -own[at])
+    shown = [groups[at] for at in order[:_MOST_ROWS]]
+    lines = [_draw(_cells(shown, context), width)]
+    lines += _rest([groups[at] for at in order[_MOST_ROWS:]], context)
     lines += _sentences(rec, costs)
     text = "\n".join([lines[0], "", *(_fill(line, width) for line in lines[1:])])
     return f"{steps(rec)}\n\n{text}" if rec.has_timing else text
 
 
-def _rest(
-    names: list[str], groups: dict[str, list[ModuleCall]], own: dict[str, int]
-) -> list[str]:
+def _rest(groups: list[Group], context: Context) -> list[str]:
     """What has no row, by type."""
-    if not names:
+    if not groups:
         return []
-    whole = sum(own.values())
-    by_type: dict[str, list[str]] = {}
-    for name in names:
-        by_type.setdefault(groups[name][0].type, []).append(name)
+    by_type: dict[str, list[int]] = {}
+    for group, own in zip(groups, own_ns(groups, context), strict=True):
+        by_type.setdefault(group.first.type, []).append(own)
     said = []
-    for kind in sorted(by_type, key=lambda one: -sum(own[n] for n in by_type[one])):
-        share = words.percent(sum(own[name] for name in by_type[kind]), whole)
+    for kind in sorted(by_type, key=lambda one: -sum(by_type[one])):
+        share = words.percent(sum(by_type[kind]), context.own_ns)
         said.append(f"{len(by_type[kind])} {kind}" + (f" ({share})" if share else ""))
-    more = words.plural(len(names), "more module")
+    more = words.plural(len(groups), "more module")
     few = ", ".join(said[:_MOST_TYPES]) + (", …" if len(said) > _MOST_TYPES else "")
     return [f"… and {more}: {few}; t.to_dataframe(by='module') and by='type' have all."]
 
 
-def _own(group: list[ModuleCall], costs: Costs) -> int:
-    """Own time of a module, corrected where that is settled."""
-    if not costs.settled:
-        return sum(call.self_ns for call in group)
-    times = [costs.calls[call.index].corrected_self_ns for call in group]
-    known = total(times)
-    return sum(call.self_ns for call in group) if known is None else known
-
-
-def _columns(
-    rec: Recording,
-    costs: Costs,
-    groups: dict[str, list[ModuleCall]],
-    own: dict[str, int],
-) -> Cells:
-    calls = list(groups.values())
-    spent = [[costs.calls[call.index] for call in group] for group in calls]
-    cells: Cells = {
-        "module": [name or "(root)" for name in groups],
-        "type": [group[0].type for group in calls],
-        "calls": [str(len(group)) for group in calls],
-    }
-    if rec.has_timing:
-        whole = sum(own.values())
-        times = [sum(call.duration_ns for call in group) for group in calls]
-        if costs.settled:
-            times = [sum(c.corrected_ns or 0 for c in group) for group in spent]
-        cells["self ms"] = [words.milliseconds(own[name]) for name in groups]
-        cells["self"] = [words.percent(own[name], whole) for name in groups]
-        cells["total ms"] = [words.milliseconds(time) for time in times]
-        cells |= _spread(rec, groups, costs)
-    turn = batches(rec)
-    for field in recorded(rec):
-        sums = [of_group(field, group, turn) for group in calls]
-        cells[LABELS[field]] = [written(field, one) for one in sums]
-    if costs.flops is not None:
-        cells["FLOPs"] = [_sum(group, lambda cost: cost.flops) for group in spent]
-        moved = [total(cost.moved_bytes for cost in group) for group in spent]
-        cells["moved"] = [_bytes(one) for one in moved]
-        if rec.has_timing:
-            cells["FLOP/s"] = [_rate(group) for group in spent]
-    if costs.backward_flops:
-        cells["bwd FLOPs"] = [
-            _sum(group, lambda cost: cost.backward_flops) for group in spent
-        ]
+def _cells(groups: list[Group], context: Context) -> Cells:
+    """The columns by title, those that have nothing to say left out."""
+    cells = {"module": [group.first.name or "(root)" for group in groups]}
+    for column in named(_COLUMNS):
+        if not column.when(context):
+            continue
+        values = column.of(groups, context)
+        if any(values):
+            cells[column.title] = column.cells(groups, values)
     return cells
-
-
-def _spread(rec: Recording, groups: dict[str, list[ModuleCall]], costs: Costs) -> Cells:
-    """Statistics where there were several batches."""
-    columns: dict[str, list[Any]] = module_measures(rec, costs)
-    if "median_ms" not in columns:
-        return {}
-    names = list(dict.fromkeys(call.name for call in rec.calls))
-    at = [names.index(name) for name in groups]
-    return {
-        f"{part} ms": [
-            "" if (time := columns[f"{part}_ms"][one]) is None else f"{time:,.2f}"
-            for one in at
-        ]
-        for part in ("first", "median", "p95")
-    }
-
-
-def _sum(group: list[CallCost], field: Callable[[CallCost], int | None]) -> str:
-    return _count(total(map(field, group)))
-
-
-def _rate(group: list[CallCost]) -> str:
-    flops = total(cost.flops for cost in group)
-    time = sum(cost.time_ns for cost in group)
-    return words.scaled(flops / time * 1e9) if flops and time else ""
-
-
-def _count(value: int | None) -> str:
-    return "?" if value is None else words.scaled(value)
-
-
-def _bytes(value: int | None) -> str:
-    return "?" if value is None else words.scaled(value, "B")
 
 
 def _draw(cells: Cells, width: int) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from shapetrace.records import Diagnosis, Recording, TensorRef
+from shapetrace.records import Diagnosis, Recording
 from shapetrace.views import words
 from shapetrace.views.marks import failure_of
-from shapetrace.views.measures import LABELS, written
 from shapetrace.views.rows import Row, Sheet, sheet
-from shapetrace.views.sentences import honesty, summary, totals
+from shapetrace.views.sentences import closing, honesty, summary, totals
+
+if TYPE_CHECKING:
+    from shapetrace.costs import Costs
 
 #: more rows than that are no longer read
 MOST_ROWS = 400
@@ -25,17 +28,16 @@ MOST_FINDINGS = 12
 #: stands for a space at which a line is not broken
 _UNBROKEN = "\0"
 
-Tensors = Callable[[Row], Sequence[TensorRef] | None]
-
 
 @dataclass(slots=True)
-class Column:
-    """`short` are the same cells in fewer characters; `soft` and `floor` are how
-    short they may be cut, if they must be (0: never)."""
+class Cells:
+    """A column as text. `short` are the same cells in fewer characters; see
+    `Column` for the rest."""
 
     title: str
     cells: list[str]
     right: bool = False
+    leaves: int = 0
     short: list[str] | None = None
     soft: int = 0
     floor: int = 0
@@ -51,6 +53,10 @@ def table(
     *,
     failure: Diagnosis | None = None,
     width: int | None = None,
+    depth: int | None = None,
+    columns: Collection[str] | None = None,
+    sort: str | None = None,
+    costs: Callable[[], Costs] | None = None,
 ) -> str:
     """One row per module call, alike neighbours folded, in at most `width` columns.
 
@@ -61,13 +67,24 @@ def table(
         width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
     width = max(width, NARROWEST)
     failure = failure_of(findings, failure)
-    made = sheet(rec, findings, failure, most=MOST_ROWS)
-    columns, dropped = _columns(rec, made), []
-    if columns:
-        dropped = _fit(columns, width)
-    parts = [_header(rec, made, failure, columns, width)]
-    if columns:
-        parts += [_draw(columns), _wrap(totals(rec, made), width)]
+    made = sheet(
+        rec,
+        findings,
+        failure,
+        most=MOST_ROWS,
+        depth=depth,
+        columns=columns,
+        sort=sort,
+        costs=costs,
+    )
+    drawn, dropped = _cells(made), []
+    if drawn:
+        dropped = _fit(drawn, width)
+    parts = [_header(rec, made, failure, drawn, width)]
+    if drawn:
+        parts.append(_draw(drawn))
+        lines = [totals(rec, made)] if costs is None else closing(rec, made)
+        parts.append("\n".join(_wrap(line, width, "  ") for line in lines))
     remarks = honesty(made)
     if dropped:
         remarks.append(
@@ -102,99 +119,45 @@ def _header(
     rec: Recording,
     made: Sheet,
     failure: Diagnosis | None,
-    columns: dict[str, Column],
+    drawn: list[Cells],
     width: int,
 ) -> str:
     """The summary, and what has no column of its own."""
     said = [summary(rec, failure)]
-    if "dtype" not in columns:
-        said.append(", ".join(made.dtypes()))
-    if "device" not in columns:
-        said.append(", ".join(made.devices()))
+    titles = {column.title for column in drawn}
+    if "dtype" not in titles:
+        said.append(", ".join(made.context.dtypes))
+    if "device" not in titles:
+        said.append(", ".join(made.context.devices))
     if rec.torch_version:
         said.append(f"torch {rec.torch_version}")
     unbroken = [piece.replace(" ", _UNBROKEN) for piece in said[1:] if piece]
     return _wrap(" · ".join([said[0], *unbroken]), width).replace(_UNBROKEN, " ")
 
 
-def _columns(rec: Recording, made: Sheet) -> dict[str, Column]:
+def _cells(made: Sheet) -> list[Cells]:
     rows = made.rows
     if not rows:
-        return {}
+        return []
     labels, shorts = _tree(rows, short=False), _tree(rows, short=True)
-    columns = {
-        "module": Column("module", labels, short=shorts, soft=30, floor=12),
-        "type": Column("type", [row.type for row in rows], soft=20, floor=9),
-        "input": _shape_column("input", rows, _inputs),
-        "output": _shape_column("output", rows, _outputs),
-    }
-    if len(made.dtypes()) > 1:
-        cells = [words.dtypes(row.inputs, row.outputs) for row in rows]
-        columns["dtype"] = Column("dtype", cells)
-    if len(made.devices()) > 1:
-        cells = [words.devices(row.inputs, row.outputs) for row in rows]
-        columns["device"] = Column("device", cells)
-    if rec.has_timing:
-        columns.update(_times(made))
-    for field in made.measures:
-        cells = [
-            written(field, row.measures[field]) if field in row.measures else ""
-            for row in rows
-        ]
-        columns[LABELS[field]] = Column(LABELS[field], cells, right=True)
-    if any(row.parameters for row in rows):
-        columns["params"] = Column("params", [_params(row) for row in rows], right=True)
-    if any(row.state for row in rows):
-        cells = [row.state or "ok" if row.type else "" for row in rows]
-        columns["status"] = Column("status", cells, soft=26, floor=15)
-    return {key: column for key, column in columns.items() if any(column.cells)}
-
-
-def _times(made: Sheet) -> dict[str, Column]:
-    longest = max(row.total_ns for row in made.rows)
-    digits = 3 if longest < 10_000_000 else 2 if longest < 10_000_000_000 else 0
-    total = [words.milliseconds(row.total_ns, digits) for row in made.rows]
-    own = [
-        "" if row.kind == "more" else words.milliseconds(row.self_ns, digits)
-        for row in made.rows
-    ]
-    share = [
-        "" if row.kind == "function" else words.percent(row.total_ns, made.base_ns)
-        for row in made.rows
-    ]
-    return {
-        "total ms": Column("total ms", total, right=True),
-        "self ms": Column("self ms", own, right=True),
-        "share": Column("share", share, right=True),
-    }
-
-
-def _shape_column(title: str, rows: list[Row], tensors: Tensors) -> Column:
-    """Short cells show one tensor; of a function all operands, which must fit."""
-    cells = [words.shapes(tensors(row), 2) if row.type else "" for row in rows]
-    short = [
-        (
-            words.shapes(tensors(row), 3 if row.kind == "function" else 1)
-            if row.type
-            else ""
+    drawn = [Cells("module", labels, short=shorts, soft=30, floor=12)]
+    groups = [row.group for row in rows]
+    for column, values in made.columns.items():
+        short = None
+        if column.narrow is not None:
+            short = column.cells(groups, values, narrow=True)
+        drawn.append(
+            Cells(
+                column.title,
+                column.cells(groups, values),
+                right=column.right,
+                leaves=column.leaves,
+                short=short,
+                soft=column.soft,
+                floor=column.floor,
+            )
         )
-        for row in rows
-    ]
-    return Column(title, cells, short=short, soft=22, floor=9)
-
-
-def _inputs(row: Row) -> Sequence[TensorRef] | None:
-    return row.inputs
-
-
-def _outputs(row: Row) -> Sequence[TensorRef] | None:
-    return row.outputs
-
-
-def _params(row: Row) -> str:
-    if row.parameters is None:
-        return ""
-    return "(above)" if row.again else f"{row.parameters:,}"
+    return drawn
 
 
 def _tree(rows: list[Row], *, short: bool) -> list[str]:
@@ -219,42 +182,41 @@ def _tree(rows: list[Row], *, short: bool) -> list[str]:
     return cells
 
 
-def _fit(columns: dict[str, Column], width: int) -> list[str]:
+def _fit(columns: list[Cells], width: int) -> list[str]:
     """Make the columns fit, the least painful first. Returns what was dropped."""
     dropped: list[str] = []
 
     def too_wide() -> int:
-        used = sum(column.width for column in columns.values())
+        used = sum(column.width for column in columns)
         return used + 2 * (len(columns) - 1) - width
 
-    def drop(*keys: str) -> None:
-        for key in keys:
-            if too_wide() > 0 and key in columns:
-                del columns[key]
-                dropped.append(key)
+    def drop(least: int, most: int, slack: Callable[[], int] = lambda: 0) -> None:
+        leaving = [one for one in columns if least <= one.leaves < most]
+        for column in sorted(leaving, key=lambda one: one.leaves):
+            if too_wide() > slack():
+                columns.remove(column)
+                dropped.append(column.title)
 
-    drop("self ms")
-    for column in columns.values():
+    drop(10, 20)
+    for column in columns:
         if too_wide() > 0 and column.short:
             column.cells = column.short
-    drop("share", "dtype")
+    drop(20, 30)
     _shorten(columns, too_wide(), soft=True)
-    drop("params")
-    for key in ("device", "type", "total ms", "input", *reversed(LABELS.values())):
-        # A column goes only where cutting the cells short does not do.
-        if too_wide() > _slack(columns):
-            drop(key)
+    drop(30, 40)
+    # The others go only where cutting the cells short does not do.
+    drop(40, 50, lambda: _slack(columns))
     _shorten(columns, too_wide(), soft=False)
     return dropped
 
 
-def _slack(columns: dict[str, Column]) -> int:
-    return sum(max(0, c.width - c.floor) for c in columns.values() if c.floor)
+def _slack(columns: list[Cells]) -> int:
+    return sum(max(0, c.width - c.floor) for c in columns if c.floor)
 
 
-def _shorten(columns: dict[str, Column], excess: int, *, soft: bool) -> None:
+def _shorten(columns: list[Cells], excess: int, *, soft: bool) -> None:
     """Cut the widest cells in the middle, one character after the other."""
-    elastic = [column for column in columns.values() if column.floor]
+    elastic = [column for column in columns if column.floor]
     widths = {id(column): column.width for column in elastic}
     floors = {id(c): c.soft if soft else max(c.floor, len(c.title)) for c in elastic}
     while excess > 0:
@@ -276,18 +238,18 @@ def shorten(text: str, limit: int) -> str:
     return f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def _draw(columns: dict[str, Column]) -> str:
+def _draw(columns: list[Cells]) -> str:
     from tabulate import tabulate
 
     # With `headers=`, tabulate makes each column two wider than its title.
     drawn = tabulate(
         [
-            [column.title for column in columns.values()],
-            ["─" * column.width for column in columns.values()],
-            *zip(*(column.cells for column in columns.values()), strict=True),
+            [column.title for column in columns],
+            ["─" * column.width for column in columns],
+            *zip(*(column.cells for column in columns), strict=True),
         ],
         tablefmt="plain",
-        colalign=["right" if c.right else "left" for c in columns.values()],
+        colalign=["right" if c.right else "left" for c in columns],
         disable_numparse=True,
         preserve_whitespace=True,
     )

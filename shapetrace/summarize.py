@@ -1,0 +1,111 @@
+"""`summary`: the table of a model in one call, with nothing changed in the model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from shapetrace.errors import UsageError
+from shapetrace.trace import trace
+from shapetrace.views.printed import Printed
+
+Size = Sequence[int]
+
+#: what a table for who knows torchinfo shows
+COLUMNS = ("type", "input", "output", "params", "params_share", "kernel", "mult_adds")
+
+
+def summary(
+    model: nn.Module,
+    input_size: Size | Sequence[Size] | None = None,
+    *,
+    input_data: Any = None,
+    depth: int | None = None,
+    columns: Collection[str] = COLUMNS,
+    sort: str | None = None,
+    width: int | None = None,
+) -> Printed:
+    """Run the model once, in evaluation mode and without gradients, and show its table.
+
+    Nothing stays changed: modes, buffers and random numbers are as they were.
+
+    Args:
+        model: the model; it stays on its device.
+        input_size: the shape of the input, batch included, or those of several inputs;
+            they are filled with random numbers of the model's own dtype and device.
+        input_data: in place of sizes: a tensor, a list or tuple of arguments, or a dict
+            of keyword arguments, such as tokens.
+        depth: as many levels below the model are shown; None: all.
+        columns: names of columns, as `Trace.table` takes them.
+        sort: the column by which to order the rows, the largest first.
+        width: characters a line; None: as wide as the terminal.
+
+    Raises:
+        UsageError: if neither sizes nor data are given, or both, or a name is unknown.
+
+    Example:
+        >>> import torch, shapetrace
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU())
+        >>> text = shapetrace.summary(model, input_size=(2, 8))
+        >>> "Parameters: 36 (36 trainable, 0 frozen), 144 B" in text
+        True
+    """
+    args, kwargs = _arguments(model, input_size, input_data)
+    with _as_it_was(model), torch.no_grad():
+        with trace(model, checks=False) as t:
+            model(*args, **kwargs)
+    return t.table(depth=depth, columns=columns, sort=sort, width=width)
+
+
+def _arguments(
+    model: nn.Module, input_size: Any, input_data: Any
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    if (input_size is None) == (input_data is None):
+        raise UsageError(
+            "summary() takes either input_size=(1, 3, 224, 224), batch included, or "
+            "input_data=batch: one of them."
+        )
+    if input_data is not None:
+        if isinstance(input_data, Mapping):
+            return (), input_data
+        if isinstance(input_data, list | tuple):
+            return input_data, {}
+        return (input_data,), {}
+    sizes = [input_size] if all(isinstance(n, int) for n in input_size) else input_size
+    like = next((one for one in model.parameters() if one.is_floating_point()), None)
+    dtype = like.dtype if like is not None else torch.get_default_dtype()
+    device = like.device if like is not None else torch.device("cpu")
+    random_numbers = torch.Generator().manual_seed(0)
+    return [
+        torch.rand(*size, generator=random_numbers).to(device, dtype) for size in sizes
+    ], {}
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every mode, buffer and random state as before.
+
+    Modes are set on each module and not through `train()`, which classes override.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(one, one.detach().clone()) for one in model.buffers()]
+    python = random.getstate()
+    devices = {one.device for one in model.parameters() if one.device.type == "cuda"}
+    try:
+        with torch.random.fork_rng([one for one in devices]):
+            for module, _ in modes:
+                module.training = False
+            yield
+    finally:
+        random.setstate(python)
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for buffer, before in buffers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)

@@ -1,0 +1,193 @@
+"""One description of the columns serves every view."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import samples
+import torch
+from torch import nn
+
+import shapetrace
+from shapetrace.errors import UsageError
+from shapetrace.views import columns
+from shapetrace.views.columns import COLUMNS, Column, Context, Group, named
+from shapetrace.views.frame import frame
+from shapetrace.views.html import fragment
+from shapetrace.views.text import table
+
+
+def header(text):
+    return next(line for line in text.splitlines() if line.startswith("module "))
+
+
+def traced(model, *inputs, **options):
+    with shapetrace.trace(model, **options) as t:
+        model(*inputs)
+    return t
+
+
+def test_no_name_and_no_other_name_stands_twice():
+    names = [name for column in COLUMNS for name in (column.name, *column.also)]
+    assert len(names) == len(set(names))
+
+
+def test_a_new_column_is_one_entry_for_every_view(monkeypatch):
+    """Text, HTML, DataFrame, and CSV, which has the frame's."""
+    added = Column(
+        "args",
+        "arguments",
+        lambda groups, context: [len(group.first.inputs) for group in groups],
+        dtype="Int64",
+        tables=lambda context: True,
+        frames=frozenset({"call"}),
+    )
+    everywhere = (*COLUMNS, added)
+    monkeypatch.setattr(columns, "COLUMNS", everywhere)
+    monkeypatch.setattr("shapetrace.views.rows.COLUMNS", everywhere)
+    rec = samples.small_cnn()
+    assert "arguments" in table(rec, width=160)
+    assert ">arguments<" in fragment(rec)
+    assert list(frame(rec)["args"]) == [1] * 6
+
+
+def test_a_row_of_another_kind_has_no_value():
+    rec, _ = samples.failed_loss()
+    (share,) = named(("share",))
+    groups = [Group(rec.calls[:1]), Group(rec.functions[:1], "function")]
+    assert share.of(groups, Context(rec)) == [1.0, None]
+
+
+def test_columns_are_chosen_by_name_title_or_what_other_tools_call_them():
+    rec = samples.small_cnn()
+    text = table(rec, columns=("num_params", "input_size", "total ms"), width=90)
+    assert header(text).split() == ["module", "params", "input", "total", "ms"]
+
+
+def test_an_unknown_column_is_told_with_those_there_are():
+    with pytest.raises(UsageError, match="'shapes', which no column.*output_shapes"):
+        table(samples.small_cnn(), columns=("shapes",))
+    with pytest.raises(UsageError, match="sort= was given 'slowest'"):
+        table(samples.small_cnn(), sort="slowest")
+
+
+def test_depth_leaves_out_what_is_deeper_and_says_so():
+    text = table(samples.small_cnn(), depth=1, width=100)
+    assert "features" in text and "conv1" not in text
+    assert "3 calls deeper than depth= shows" in text
+
+
+def test_sorted_rows_are_a_list_under_their_full_names():
+    rows = table(samples.small_cnn(), sort="self_ms", width=100).splitlines()[4:]
+    assert [row.split()[0] for row in rows[:2]] == ["features.conv1", "fc"]
+
+
+def test_rows_below_a_fold_add_up_to_it():
+    rec = samples.blocks()
+    text = table(rec, columns=("total_ms", "self_ms", "params"), width=100)
+    rows = {
+        line.strip("│├└─ ").split()[0]: [float(cell) for cell in line.split()[-3:-1]]
+        for line in text.splitlines()
+        if "├" in line or "└" in line
+    }
+    below = [rows[name][0] for name in ("attn", "mlp.up", "mlp.down")]
+    total, own = rows["layers.0…11"] if "layers.0…11" in rows else rows["layers.0"]
+    assert sum(below) + own == pytest.approx(total, abs=0.01)
+
+
+def test_a_mapping_shows_its_logits_first():
+    rec = samples.small_cnn()
+    root = rec.calls[0]
+    loss = samples.Builder().tensor("output['loss']", ())
+    logits = replace(root.outputs[0], path="output['logits']")
+    calls = (replace(root, outputs=(loss, logits)), *rec.calls[1:])
+    assert "2×73, scalar" in table(replace(rec, calls=calls), width=140)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2)
+        self.norm = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(8, 2)
+        self.norm.weight.requires_grad_(False)
+        self.fc.requires_grad_(False)
+        self.conv.eval()
+
+    def forward(self, x):
+        return self.fc(self.drop(self.norm(self.conv(x))).mean((2, 3)))
+
+
+def test_how_layers_are_set_and_what_is_trained_are_columns():
+    t = traced(Net(), torch.ones(2, 4, 6, 6))
+    text = t.table(columns=("kernel", "stride", "groups", "trainable"), width=100)
+    conv, norm, fc = (
+        next(line for line in text.splitlines() if f"─{name} " in line).split()
+        for name in ("conv", "norm", "fc")
+    )
+    assert conv[1:] == ["3×3", "2×2", "2", "yes"]
+    assert (norm[1:], fc[1:]) == (["partial"], ["no"])
+
+
+def test_the_closing_block_adds_up():
+    text = traced(Net(), torch.ones(2, 4, 6, 6), memory=True).table(width=100)
+    total = sum(p.numel() for p in Net().parameters())
+    frozen = 8 + 18
+    assert f"Parameters: {total} ({total - frozen} trainable, {frozen} frozen)" in text
+    assert f"Input: {2 * 4 * 36 * 4:,}".replace("1,152", "1.15 kB") in text
+    conv, fc = 2 * 8 * 9 * (2 * 9), 2 * 8 * 2
+    assert f"Mult-adds: {(conv + fc) / 1000:.3g} k" in text
+    assert "Peak of live activations: " in text
+
+
+def test_summary_changes_nothing_in_the_model():
+    model = Net()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    state = torch.get_rng_state()
+    text = shapetrace.summary(model, (2, 4, 6, 6), width=120)
+    assert [module.training for module in model.modules()] == modes
+    assert all(before[key].equal(value) for key, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert "2×4×6×6" in text and "kernel" in header(text)
+
+
+def test_summary_puts_back_what_a_forward_counts():
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("steps", torch.zeros(()))
+
+        def forward(self, x):
+            self.steps += 1
+            return x * torch.rand(())
+
+    model = Counts()
+    state = torch.get_rng_state()
+    shapetrace.summary(model, (2, 3))
+    assert model.steps == 0 and torch.equal(torch.get_rng_state(), state)
+
+
+def test_summary_takes_data_of_any_form():
+    class Adds(nn.Module):
+        def forward(self, a, b):
+            return a + b
+
+    a, b = torch.ones(2, 3), torch.ones(2, 3)
+    texts = [
+        shapetrace.summary(Adds(), input_data=data, columns=("input",), width=80)
+        for data in ([a, b], {"a": a, "b": b})
+    ]
+    texts.append(shapetrace.summary(Adds(), [(2, 3), (2, 3)], columns=("input",)))
+    assert all("2×3, 2×3" in text for text in texts)
+    with pytest.raises(UsageError, match="either input_size"):
+        shapetrace.summary(Adds())
+
+
+def test_what_ends_a_cell_is_no_soup_of_escapes():
+    t = traced(nn.Linear(2, 2), torch.ones(1, 2))
+    for text in (t.summary(), t.table()):
+        assert repr(text) == str(text) and "\n" in repr(text)
+        assert text._repr_html_().startswith("<pre")
