@@ -283,17 +283,14 @@ class Diagnosis:
     excerpt: tuple[str, ...] = ()
     operands: tuple[Operand, ...] = ()
     remarks: tuple[str, ...] = ()
+    #: how a notebook shows one: the views, which know, put it here; no field
+    card = staticmethod(str)
 
     def __str__(self) -> str:
         return self.text or self.message
 
     def _repr_html_(self) -> str:
-        import html
-
-        return (
-            '<pre style="white-space:pre-wrap;line-height:1.35">'
-            f"{html.escape(str(self))}</pre>"
-        )
+        return Diagnosis.card(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from shapetrace.records import (
     Step,
 )
 from shapetrace.views.analyses import Analyses
+from shapetrace.views.findings import Findings
 from shapetrace.views.printed import Printed
 
 if TYPE_CHECKING:
@@ -290,8 +291,8 @@ class Trace:
 
     @property
     def findings(self) -> tuple[Diagnosis, ...]:
-        """Everything found wrong or suspicious, the failure first."""
-        return self._analyses.findings
+        """A tuple of everything found wrong or suspicious, the failure first."""
+        return Findings(self._analyses.findings)
 
     @property
     def broadcasts(self) -> tuple[Broadcast, ...]:
@@ -718,7 +719,7 @@ class Trace:
     __hash__ = object.__hash__
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"recording": self.recording, "findings": self.findings}
+        return {"recording": self.recording, "findings": tuple(self.findings)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._restore(state["recording"], state["findings"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
 
 from shapetrace.costs.counts import CallCounts, FunctionCounts
 from shapetrace.costs.repeat import size
@@ -63,7 +64,7 @@ class CallCost:
         return self.moved_bytes / self.time_ns * 1e9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Costs:
     """The costs of a trace. `uncounted` names what is not in the FLOPs; with `complete`
     that is nothing."""
@@ -99,6 +100,31 @@ class Costs:
         if self.corrected_ns is None or not self.measured_ns:
             return None
         return 1 - self.corrected_ns / self.measured_ns
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name} {value}" for name, value in self._told())
+        return f"<Costs of {len(self.calls)} module calls: {said}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in self._told()
+        )
+        return f"<table>{rows}</table>"
+
+    def _told(self) -> list[tuple[str, str]]:
+        """The totals in words."""
+        said = [("measured", f"{self.measured_ns / 1e6:,.2f} ms")]
+        if self.corrected_ns is not None:
+            own = f"{self.corrected_ns / 1e6:,.2f} ms"
+            said.append(("without the tracer's own cost", own))
+        if self.flops is not None:
+            said.append(("FLOPs forward", f"{self.flops:,}"))
+        if self.backward_flops is not None:
+            said.append(("FLOPs backward", f"{self.backward_flops:,}"))
+        if self.uncounted:
+            said.append(("not counted", ", ".join(self.uncounted)))
+        return said
 
 
 def costs(rec: Recording) -> Costs:

@@ -75,7 +75,7 @@ def closing(rec: Recording, made: Sheet) -> list[str]:
                 line += f" and {len(uncounted) - _MOST_NAMES} more"
         said.append(line)
     if rec.live:
-        peak = max(sample.bytes for sample in rec.live)
+        peak = max(sample.activations for sample in rec.live)
         said.append(f"Peak of live activations: {words.scaled(peak, 'B')}")
     if rec.allocated_peak is not None:
         held = words.scaled(rec.allocated_peak, "B")

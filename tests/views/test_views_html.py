@@ -1,4 +1,4 @@
-"""The HTML table: well formed, escaped, self-contained."""
+"""The HTML report: well formed, escaped, self-contained, and what readers look for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from html.parser import HTMLParser
 
 import pytest
 import samples
+import torch
+from torch import nn
 
-from shapetrace.records import Recording
-from shapetrace.views.html import fragment, page
+import shapetrace
+from shapetrace.records import Culprit, Diagnosis, Recording, Step
+from shapetrace.views.html import card, cards, fragment, page
+from shapetrace.views.html.grid import odd_dims
+from shapetrace.views.html.markup import changed
+from shapetrace.views.html.way_back import way_back
 
-VOID = {"meta"}
+VOID = {"meta", "input", "br"}
 
 
 class Checker(HTMLParser):
@@ -22,6 +28,7 @@ class Checker(HTMLParser):
         self.open: list[str] = []
         self.seen: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
+        self.rows: list[str] = []
         self.text = ""
         self.feed(text)
         self.close()
@@ -30,6 +37,8 @@ class Checker(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
         self.attributes += attrs
+        if tag == "tr":
+            self.rows.append("")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -38,33 +47,61 @@ class Checker(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self.rows:
+            self.rows[-1] += data + " "
+
+    def values(self, name: str) -> list[str | None]:
+        return [value for key, value in self.attributes if key == name]
+
+
+def row(text: str, start: str) -> str:
+    """The one line of the table's source whose name begins so."""
+    start = f">{start}<"
+    named = [one for one in text.split("<tr")[1:] if "</th>" in one]
+    (found,) = [one for one in named if start in one.partition("/th>")[0]]
+    return found.partition("</tr>")[0]
 
 
 @pytest.mark.parametrize("rec", [samples.empty(), samples.blocks(), samples.deep(300)])
 def test_every_tag_is_closed(rec: Recording) -> None:
     assert "html" in Checker(page(rec)).seen
+    assert "div" in Checker(fragment(rec)).seen
 
 
-def test_nothing_comes_from_the_network_and_no_script_runs() -> None:
+def test_nothing_comes_from_the_network_and_a_fragment_has_no_script() -> None:
     rec, failure = samples.failed_loss()
-    made = Checker(page(rec, [failure]))
-    assert not {"script", "link", "img", "iframe"} & set(made.seen)
-    assert not {"src", "href", "onclick"} & {name for name, _ in made.attributes}
-    assert "url(" not in made.text and "@import" not in made.text
+    for text in (page(rec, [failure]), fragment(rec, [failure])):
+        made = Checker(text)
+        assert not {"link", "img", "iframe", "object"} & set(made.seen)
+        assert not {"src", "onclick", "onerror"} & {key for key, _ in made.attributes}
+        assert all(str(to).startswith("#") for to in made.values("href"))
+        assert "url(" not in text and "@import" not in text
+    assert "script" in Checker(page(rec, [failure])).seen
+    assert not {"script", "button"} & set(Checker(fragment(rec, [failure])).seen)
 
 
-def test_modules_with_children_collapse() -> None:
-    made = Checker(fragment(samples.small_cnn()))
-    assert made.seen.count("details") == 2  # the root and `features`
+EVIL = "<img src=x onerror=alert(1)>\u202e\x1b[2J"
 
 
-def test_text_of_the_model_is_escaped() -> None:
-    rec, failure = samples.failed_layer()
-    evil = replace(failure, message="<script>alert(1)</script>", code="failure")
-    text = fragment(replace(rec, notes=("<b>&",)), [evil])
-    assert "<script>" not in text
-    assert "&lt;b&gt;&amp;" in text
-    assert "32·7·7 &lt;&amp; more&gt;" in text
+def test_every_name_and_value_is_escaped_also_of_a_report_from_a_file() -> None:
+    rec, failure = samples.failed_loss()
+    calls = tuple(
+        replace(call, name=f"{EVIL}{call.index}", type=EVIL) for call in rec.calls
+    )
+    info = next(iter(rec.modules.values()))
+    modules = {call.name: replace(info, name=call.name) for call in calls}
+    step = replace(failure.lineage[0], name=EVIL, type=EVIL, how=EVIL, module=EVIL)
+    fix = replace(failure.fixes[0], line=EVIL, detail=EVIL, loses=EVIL)
+    culprit = replace(failure.culprits[0], name=calls[3].name, reason=EVIL)
+    found = replace(
+        failure, message=EVIL, where=EVIL, text=EVIL, lineage=(step, step),
+        fixes=(fix,), culprits=(culprit,),
+    )  # fmt: skip
+    evil = replace(rec, calls=calls, modules=modules, notes=(EVIL,), torch_version=EVIL)
+    for text in (page(evil, [found]), fragment(evil, [found]), card(found)):
+        assert "<img" not in text and "\u202e" not in text and "\x1b" not in text
+        assert "onerror" not in [key for key, _ in Checker(text).attributes]
+        assert "&lt;img src=x" in text
 
 
 def test_half_a_character_can_be_written_to_a_file() -> None:
@@ -72,20 +109,127 @@ def test_half_a_character_can_be_written_to_a_file() -> None:
     assert b"broken \\ud800" in text.encode("utf-8")
 
 
-def test_failed_row_and_culprit_are_marked_and_the_explanation_stands_there() -> None:
+def test_the_fix_comes_before_the_culprits_and_can_be_copied() -> None:
     rec, failure = samples.failed_loss()
-    text = fragment(rec, [failure])
-    assert text.count("st-failed") == 2  # one row, one rule of the style
-    assert 'class="st-row st-call st-culprit"' in text
-    assert "mse_loss got (2, 73) and (2, 33).\n\n  fc2" in Checker(text).text
+    text = page(rec, [failure])
+    line = "self.fc2 = nn.Linear(50, 33)"
+    assert Checker(text).values("data-line") == [line]
+    assert text.index("To fix it") < text.index("<h4>Culprit")
+    assert text.index(f"<ins>{line}") < text.index('<table class="st-table"')
+
+
+def test_the_culprits_row_is_linked_to_and_the_odd_dimension_marked_in_it() -> None:
+    rec, failure = samples.failed_loss()
+    # as the lineage has it: the tensor that fc2 made, in its dimension 1
+    made = rec.calls[3].outputs[0].id
+    found = replace(failure, lineage=(replace(failure.lineage[0], tensor=made),))
+    text = page(rec, [found])
+    assert 'href="#st-call-3"' in text
+    fc2 = row(text, "fc2")
+    assert 'id="st-call-3"' in fc2 and "st-culprit" in fc2
+    assert "2×<mark>73</mark>" in fc2 and "<mark>" not in row(text, "fc1")
+    assert "st-failed" in row(text, "mse_loss()")
+
+
+def test_a_way_is_marked_from_where_it_was_met_to_its_culprit_and_not_beyond() -> None:
+    def step(name: str, tensor: int, size: int, part: str = "") -> Step:
+        return Step(name, "Conv2d", (2, size), 1, module=name, tensor=tensor, part=part)
+
+    way = (
+        *(step("flatten", 9, 15), step("down", 8, 15, "15"), step("stem", 7, 32, "15")),
+        step("down", 8, 32, "32"),
+    )
+    blamed = Culprit("module", "down", 1, 15, 16)
+    found = Diagnosis("failure", "error", "m", "w", culprits=(blamed,), lineage=way)
+    assert odd_dims([found]) == {9: {1}, 8: {1}}
+
+
+def test_dimensions_that_a_layer_changed_are_bold() -> None:
+    text = fragment(samples.small_cnn())
+    assert "2×<b>16</b>×32×32" in row(text, "conv1")
+    assert "2×16×<b>16</b>×<b>16</b>" in row(text, "pool")
+    assert "<b>" not in row(text, "relu")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "dims"),
+    [
+        ((2, 16, 8, 8), (2, 1024), {1}),
+        ((2, 3, 4), (2, 3, 4), set()),
+        ((2, 5, 8), (5, 8), set()),
+        ((4,), (4, 1), {1}),
+        ((), (3,), {0}),
+    ],
+)
+def test_what_changed_is_what_no_common_dimension_explains(before, after, dims) -> None:
+    assert changed(before, after) == dims
+
+
+def test_branches_fold_and_what_is_healthy_is_folded_where_something_fails() -> None:
+    made = Checker(fragment(samples.small_cnn()))
+    assert made.values("type") == ["checkbox"] * 2  # the root and `features`
+    assert made.attributes.count(("checked", None)) == 2
+    rec = samples.blocks(12, odd=5)
+    call = next(call for call in rec.calls if call.name == "layers.5.mlp.up")
+    found = Diagnosis("odd", "warning", "Odd.", "module:x", call=call.index)
+    text = fragment(rec, [found])
+    assert "checked" in row(text, "layers.5")
+    assert "checked" not in row(text, "layers.0 … layers.4 ×5")
+
+
+def test_a_folded_row_hides_all_that_is_inside_it_and_nothing_else() -> None:
+    text = fragment(samples.small_cnn())
+    assert ".st-table:has(.st-fold1:not(:checked)) .st-in1{display:none}" in text
+    assert all("st-in1" in row(text, name) for name in ("conv1", "relu", "pool"))
+    assert "st-in1" not in row(text, "fc")
+
+
+def test_the_way_back_parts_and_meets() -> None:
+    steps = (
+        Step("flatten", "function", (2, 80), 1, tensor=5),
+        Step("pool", "MaxPool2d", (2, 5, 4, 4), 1, tensor=4, part="5"),
+        Step("conv", "Conv2d", (2, 5, 8, 8), 1, tensor=3, part="5"),
+        Step("pool", "MaxPool2d", (2, 5, 4, 4), 2, tensor=4, part="4"),
+        Step("stem", "Conv2d", (2, 3, 8, 8), 2, tensor=2, part="4"),
+    )
+    picture = way_back(steps)
+    made = Checker(picture)
+    assert made.seen.count("rect") == 4 and made.seen.count("path") == 3
+    assert picture.count(">pool<") == 1  # both ways meet there, with both sizes odd
+    assert ">5</tspan>×<tspan" in picture
+
+
+def test_a_notebook_shows_cards_of_findings_and_of_costs() -> None:
+    _, failure = samples.failed_loss()
+    for text in (failure._repr_html_(), cards([failure]), card(failure)):
+        made = Checker(text)
+        assert "fc2" in made.text and "script" not in made.seen
+        assert any("73" in one and "33 would fit" in one for one in made.rows)
+    with shapetrace.trace(nn.Linear(4, 2)) as t:
+        nn.Linear(4, 2)(torch.ones(3, 4))
+    assert "Nothing was found" in t.findings._repr_html_()
+    assert t.findings == () and isinstance(t.findings, tuple)
+    assert "FLOPs forward" in Checker(t.costs._repr_html_()).text
+    assert "\n" not in repr(t.costs)
+
+
+def test_times_and_memory_are_drawn_in_a_page() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    with shapetrace.trace(model, memory=True) as t:
+        model(torch.ones(4, 8)).sum().backward()
+    text = page(t.recording)
+    assert "Own time by module" in text and "Memory over time" in text
+    assert "Own time by module" not in fragment(t.recording)
 
 
 def test_without_timing_there_are_no_bars() -> None:
     text = fragment(replace(samples.small_cnn(), has_timing=False))
-    assert 'class="st-bar"' not in text
+    assert "--st-total:" not in text
 
 
 def test_large_traces_are_cut_and_say_so() -> None:
-    made = Checker(fragment(samples.many_calls(5001, alike=False)))
-    assert made.attributes.count(("role", "row")) < 1510
+    rec = samples.many_calls(6001, alike=False)
+    assert Checker(page(rec)).seen.count("tr") < 5010
+    made = Checker(fragment(rec))
+    assert made.seen.count("tr") < 510
     assert "calls left out to stay readable" in made.text

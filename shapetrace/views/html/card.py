@@ -1,0 +1,168 @@
+"""What was found as a card: the fix first, then who did it, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Step
+from shapetrace.source.place import text as source_text
+from shapetrace.views.html.markup import element, safe, shape
+from shapetrace.views.html.stylesheet import STYLE
+from shapetrace.views.html.way_back import way_back
+
+MOST = 50
+#: steps of a way back that the table under the picture lists
+_MOST_STEPS = 40
+
+Link = Callable[[str], str | None]
+
+
+def card(found: Diagnosis) -> str:
+    """One finding, for a notebook: with its own style, without a script."""
+    return f'<div class="shapetrace"><style>{STYLE}</style>{finding(found)}</div>'
+
+
+def cards(found: Sequence[Diagnosis]) -> str:
+    """All findings, for a notebook."""
+    if not found:
+        return "<p>Nothing was found wrong or suspicious.</p>"
+    shown = "".join(finding(one) for one in found[:MOST])
+    left = len(found) - MOST
+    if left > 0:
+        shown += f"<p>… and {left} more</p>"
+    return f'<div class="shapetrace"><style>{STYLE}</style>{shown}</div>'
+
+
+def finding(
+    found: Diagnosis, *, link: Link = lambda name: None, copy: bool = False
+) -> str:
+    """`link` gives the address of a module's row; `copy` adds buttons, which need the
+    page's script."""
+    name = (
+        found.severity if found.code == "failure" else f"{found.severity}: {found.code}"
+    )
+    if found.code == "failure":
+        name = "failed"
+    where = element("code", safe(found.where)) if found.where else ""
+    if found.source is not None:
+        where += f" at {safe(found.source)}"
+    parts = [
+        element("p", f"{element('b', safe(name), 'st-badge')} {where}", "st-where"),
+        element("p", safe(found.message), "st-message"),
+        element("pre", safe("\n".join(found.excerpt))) if found.excerpt else "",
+        _operands(found.operands),
+        _fixes(found.fixes, copy),
+        _culprits(found.culprits, link) if found.severity != "note" else "",
+        _way(found.lineage),
+        "".join(element("p", safe(remark)) for remark in found.remarks),
+        element(
+            "details",
+            "<summary>as text</summary>" + element("pre", safe(str(found))),
+            "st-text",
+        ),
+    ]
+    return element("section", "".join(parts), f"st-finding st-{safe(found.severity)}")
+
+
+# -- the parts ---------------------------------------------------------------------
+
+
+def _fixes(fixes: Sequence[Fix], copy: bool) -> str:
+    if not fixes:
+        return ""
+    rows = []
+    for fix in fixes:
+        lines = ""
+        old = source_text(fix.where).strip() if fix.where is not None else ""
+        if old and old != fix.line.strip():
+            lines += element("del", safe(old)) + "\n"
+        lines += element("ins", safe(fix.line))
+        said = element("span", safe(fix.status), f"st-status st-{safe(fix.status)}")
+        if fix.where is not None:
+            said += f" {safe(fix.where)}"
+        notes = [fix.detail, f"loses {fix.loses}" if fix.loses else ""]
+        said += "".join(f"<br>{safe(note)}" for note in notes if note)
+        button = ""
+        if copy:
+            button = element("button", "copy", "st-copy", data_line=fix.line)
+        rows.append(
+            element("tr", element("td", f"<pre>{lines}</pre>{button}", "st-code")
+                    + element("td", said))  # fmt: skip
+        )
+    title = "To fix it, one of" if len(fixes) > 1 else "To fix it"
+    return element("h4", title) + element("table", "".join(rows), "st-fixes")
+
+
+def _operands(operands: Sequence[Operand]) -> str:
+    """The tensors of the call, the odd dimension marked."""
+    rows = [
+        element("tr", "".join((
+            element("td", safe(one.label)),
+            element("td", shape(one.shape, odd=() if one.dim is None else (one.dim,))),
+            element("td", safe(one.dtype)),
+            element("td", safe(one.origin)),
+        )))  # fmt: skip
+        for one in operands
+    ]
+    return element("table", "".join(rows), "st-steps") if rows else ""
+
+
+def _culprits(culprits: Sequence[Culprit], link: Link) -> str:
+    if not culprits:
+        return ""
+    rows = []
+    for culprit in culprits:
+        name = element("code", safe(culprit.name or "the model itself"))
+        if culprit.kind == "module" and (address := link(culprit.name)) is not None:
+            name = element("a", name, href=address)
+        if culprit.source is not None:
+            name += "<br>" + element("small", safe(culprit.source))
+        said = []
+        if culprit.size is not None:
+            said.append(f"<mark>{culprit.size}</mark>")
+            if culprit.dim is not None:
+                said[-1] = f"dim {culprit.dim} is {said[-1]}"
+            if culprit.expected is not None:
+                said.append(f"{culprit.expected} would fit")
+        likely = f"{culprit.probability:.0%}" if culprit.probability else ""
+        rows.append(
+            element("tr", "".join((
+                element("td", name),
+                element("td", ", ".join(said)),
+                element("td", safe(culprit.reason)),
+                element("td", likely, "st-number"),
+            )))  # fmt: skip
+        )
+    title = "Most likely" if len(culprits) > 1 else "Culprit"
+    return element("h4", title) + element("table", "".join(rows), "st-culprits")
+
+
+def _way(steps: Sequence[Step]) -> str:
+    """The picture, and each step as a line of a table."""
+    if not steps:
+        return ""
+    first = steps[0]
+    odd = f" of the {first.shape[first.dim]}" if first.dim is not None else ""
+    rows = [
+        element("tr", "".join((
+            element("td", element("code", safe(step.name))),
+            element("td", safe(step.type)),
+            element("td", shape(step.shape, odd=_dims(step))),
+            element("td", safe(step.source) if step.source else ""),
+            element("td", safe(step.how) + ("" if step.sure else " (a guess)")),
+        )))  # fmt: skip
+        for step in steps[:_MOST_STEPS]
+    ]
+    if len(steps) > _MOST_STEPS:
+        more = f"… and {len(steps) - _MOST_STEPS} more calls"
+        rows.append(element("tr", element("td", more, colspan=5)))
+    listed = element("table", "".join(rows), "st-steps")
+    return (
+        element("h4", f"The way back{odd}")
+        + way_back(steps)
+        + element("details", f"<summary>every step</summary>{listed}", "st-text")
+    )
+
+
+def _dims(step: Step) -> tuple[int, ...]:
+    return () if step.dim is None else (step.dim,)
