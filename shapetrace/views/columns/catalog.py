@@ -163,7 +163,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("intensity", "FLOP/B", get.ratio("flops", "moved_bytes"), get.scaled(""),
            dtype="float64", kinds=SUMMED, frames=CALL | GROUP, costly=True, right=True),
     Column("flops_per_second", "FLOP/s", get.ratio("flops", "time_ns", 1e9),
-           get.scaled(""), dtype="float64", kinds=SUMMED, frames=CALL | GROUP,
+           get.rate, dtype="float64", kinds=SUMMED, frames=CALL | GROUP,
            costly=True, when=_rated, right=True),
     Column("corrected_ms", "corrected ms", get.cost("corrected_ns", 1e6),
            writer=get.times, dtype="float64", kinds=SUMMED, frames=CALL | GROUP,

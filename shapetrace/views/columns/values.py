@@ -420,6 +420,11 @@ def scaled(unit: str) -> Write:
     return lambda value: "?" if value is None else words.scaled(value, unit)
 
 
+def rate(value: float | None) -> str:
+    """Of what computes nothing there is none."""
+    return words.scaled(value) if value else ""
+
+
 def sizes(value: Any) -> str:
     """`3×3`: a number for each dimension, or one for all."""
     if value is None:
