@@ -13,8 +13,14 @@ from torch import nn
 
 import shapetrace
 from shapetrace.errors import ReportError, UsageError
-from shapetrace.records import FunctionCall, ModuleCall, Recording
-from shapetrace.views.chrome import events
+from shapetrace.records import (
+    CallError,
+    FunctionCall,
+    ModuleCall,
+    Range,
+    Recording,
+)
+from shapetrace.views.chrome import dumps
 
 PHASES = {"X": {"ts", "dur", "args", "cat"}, "M": {"args"}, "C": {"ts", "args"}}
 
@@ -65,7 +71,7 @@ def test_modules_and_functions_are_nested_slices_with_shapes(tmp_path):
     named = {event["name"]: event for event in document["traceEvents"]}
     assert named["1.1 (Linear)"]["args"]["inputs"] == ["args[0]: 2x3 float32"]
     assert named["linear"]["cat"] == "function"
-    assert named["live activations"]["ph"] == "C"
+    assert named["bytes held"]["ph"] == "C"
 
 
 def test_a_failed_call_says_so_and_still_nests(tmp_path):
@@ -113,6 +119,19 @@ def test_of_slices_that_begin_together_the_outer_comes_first():
         ModuleCall(1, 0, 1, "a", "Linear", (), (), duration_ns=5),
     )
     function = FunctionCall(0, 1, "linear", "torch.linear", (), (), duration_ns=3)
-    made = events(Recording(calls, (function,), {}, {}))
+    text = dumps(Recording(calls, (function,), {}, {}))
+    made = json.loads(text)["traceEvents"]
     slices = [event["name"] for event in made if event["ph"] == "X"]
     assert slices == ["Net", "a (Linear)", "linear"]
+
+
+def test_names_and_messages_of_any_kind_are_written_as_json():
+    odd = 'a"b\\c\n\u2028é'
+    error = CallError("ValueError", odd)
+    calls = (ModuleCall(0, None, 0, odd, 'M"', (), None, 5, 10, 10, error=error),)
+    ranges = (Range(odd, 6, 2),)
+    document = json.loads(dumps(Recording(calls, (), {}, {}, ranges=ranges)))
+    made = {event["cat"]: event for event in document["traceEvents"] if "cat" in event}
+    assert made["module"]["name"] == f'{odd} (M")'
+    assert made["module"]["args"]["error"] == f"ValueError: {odd}"
+    assert made["range"]["name"] == odd and made["range"]["dur"] == 0.002
