@@ -315,9 +315,9 @@ class Overhead:
     """What recording itself costs, measured after the batch: nanoseconds a call.
 
     `module`, `function` (of torch's C++) and `python_function` (of torch's Python,
-    such as `torch.nn.functional.dropout`) are what one call takes longer under the
-    trace; `inside` is the part of it that lies within the call's own recorded
-    duration. `cold` is what comes on top around a kernel that has emptied the
+    such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
+    more) are what one call takes longer under the trace; `inside` is the part of it
+    that lies within the call's own recorded duration. `cold` is what comes on top around a kernel that has emptied the
     processor's cache. `uncertainty` is by which part of them they may be off.
     """
 
@@ -326,6 +326,7 @@ class Overhead:
     function: float
     function_inside: float
     python_function: float = 0.0
+    argument: float = 0.0
     module_cold: float = 0.0
     function_cold: float = 0.0
     uncertainty: float = 0.0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from shapetrace.costs.repeat import is_python
-from shapetrace.recording.overhead import CACHE_BYTES
+from shapetrace.recording.overhead import CACHE_BYTES, FEW_ARGUMENTS
 from shapetrace.records import Recording
 
 
@@ -39,8 +39,11 @@ def corrected(rec: Recording, moved: Sequence[int]) -> list[Corrected]:
             continue
         inside = cost.function_inside
         floor[parent] += max(0.0, function.duration_ns - inside)
-        python = is_python(function.qualname)
-        spent[parent] += cost.python_function if python else cost.function
+        if is_python(function.qualname):
+            more = len(function.args) + len(function.kwargs) - FEW_ARGUMENTS
+            spent[parent] += cost.python_function + cost.argument * more
+        else:
+            spent[parent] += cost.function
         if moved[function.index] >= CACHE_BYTES:
             cold[parent] = True
             spent[parent] += cost.function_cold

@@ -15,7 +15,7 @@ from time import perf_counter_ns, thread_time_ns
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
+from torch.nn.functional import batch_norm, relu
 from torch.nn.modules import module as module_hooks
 
 from shapetrace.recording.build import Replay
@@ -25,6 +25,8 @@ from shapetrace.recording.recorder import Recorder
 from shapetrace.records import Overhead
 
 _CALLS = 40
+#: what the recorder is given of `relu` and of `batch_norm`
+FEW_ARGUMENTS, _MANY_ARGUMENTS = 2, 8
 _ROUNDS = 12
 _COLD_ROUNDS = 16
 #: a kernel that moves as many bytes leaves little else in the cache of a core
@@ -34,6 +36,19 @@ CACHE_BYTES = 2 << 20
 class _Empty(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x
+
+
+class _Loop(nn.Module):
+    """Calls one thing many times in its forward, where most calls of a model are."""
+
+    def __init__(self, call: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, x: Tensor) -> None:
+        call = self.call
+        for _ in range(_CALLS):
+            call(x)
 
 
 class _Flood(nn.Module):
@@ -70,45 +85,39 @@ def calibrate(
 
 
 def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Overhead:
-    module, x = _Empty(), torch.zeros(1, device="cpu", requires_grad=True)
-
-    def modules() -> None:
-        for _ in range(_CALLS):
-            module(x)
-
-    def adds() -> None:
-        for _ in range(_CALLS):
-            torch.add(x, x)
-
-    def dropouts() -> None:
-        for _ in range(_CALLS):
-            dropout(x, 0.0, False)
-
-    kinds = (modules, adds, dropouts)
-    bare: list[list[float]] = [[], [], []]
-    full: list[list[float]] = [[], [], []]
+    x = torch.zeros(1, 1, device="cpu", requires_grad=True)
+    one = torch.ones(1, device="cpu")
+    loops = (
+        _Loop(_Empty()),
+        _Loop(lambda x: torch.add(x, x)),
+        _Loop(lambda x: relu(x)),
+        _Loop(lambda x: batch_norm(x, one, one, one, one)),
+    )
+    bare: list[list[float]] = [[] for _ in loops]
+    full: list[list[float]] = [[] for _ in loops]
     replay: Replay | None = None
     # extensions look at autograd's graph: only where there are some is one made
     with torch.set_grad_enabled(extensions() is not None):
         for at in range(_ROUNDS):
-            for run, times in zip(kinds, bare, strict=True):
-                times.append(_time(run))
+            for loop, times in zip(loops, bare, strict=True):
+                times.append(_time(loop, x))
             recorder = Recorder(
                 CpuClock(), functions=functions, extensions=extensions()
             )
-            recorder.install([("", module)])
+            recorder.install([(str(at), loop) for at, loop in enumerate(loops)])
             try:
-                for run, times in zip(kinds, full, strict=True):
-                    times.append(_time(run))
+                for loop, times in zip(loops, full, strict=True):
+                    times.append(_time(loop, x))
             finally:
                 recorder.uninstall()
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
     assert replay is not None
     costs, spreads = zip(*map(_cost, bare, full), strict=True)
-    module_cost, function_cost, python_cost = costs
+    module_cost, function_cost, few, many = costs
     module_cold, function_cold = _cold(functions)
-    inside = _lower([call.duration_ns for call in replay.calls])
+    inner = [call for call in replay.calls if call.parent is not None]
+    inside = _lower([call.duration_ns for call in inner])
     adds_inside = [call.duration_ns for call in replay.functions[:_CALLS]]
     # without functions a mode of extensions is all there is
     function_inside = _lower(adds_inside) - _lower(bare[1]) if adds_inside else 0.0
@@ -118,7 +127,8 @@ def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Ov
         module_inside=min(inside, module_cost),
         function=function_cost,
         function_inside=min(max(function_inside, 0.0), function_cost),
-        python_function=python_cost,
+        python_function=few,
+        argument=max(0.0, (many - few) / (_MANY_ARGUMENTS - FEW_ARGUMENTS)),
         module_cold=max(module_cold - module_cost, 0.0),
         function_cold=max(function_cold - function_cost, 0.0),
         uncertainty=max(spreads),
@@ -165,9 +175,9 @@ def _cold(functions: bool) -> tuple[float, float]:
     return _lower(around), _lower(inside)
 
 
-def _time(run: Callable[[], None]) -> float:
+def _time(loop: _Loop, x: Tensor) -> float:
     """Nanoseconds a call of this thread's processor time: other work on the machine
     is not in it."""
     start = thread_time_ns()
-    run()
+    loop(x)
     return (thread_time_ns() - start) / _CALLS

@@ -308,3 +308,35 @@ def test_a_correction_that_is_not_sure_is_said_not_to_be():
     sure = replace(cost, uncertainty=0.05)
     found = costs(Recording((call(0, None, 0, 1000, 1000),), (), {}, {}, overhead=sure))
     assert found.settled
+
+
+def test_a_function_in_python_costs_more_and_more_so_with_many_arguments():
+    x = (TensorRef("", 1, (1,), torch.float32, torch.device("cpu")),)
+
+    def corrected(qualname, **kwargs):
+        kernel = FunctionCall(
+            0, 0, "f", qualname, x, x, duration_ns=100, args=x, kwargs=kwargs
+        )
+        cost = Overhead(
+            module=0, module_inside=0, function=40, function_inside=0,
+            python_function=70, argument=10,
+        )  # fmt: skip
+        calls = (call(0, None, 0, 1000, 1000),)
+        return costs(Recording(calls, (kernel,), {}, {}, overhead=cost)).corrected_ns
+
+    assert corrected("torch.Tensor.abs") == 1000 - 40
+    assert corrected("torch.nn.functional.relu", inplace=False) == 1000 - 70
+    four = {"p": 0.5, "training": True, "inplace": False}
+    assert corrected("torch.nn.functional.dropout", **four) == 1000 - 90
+
+
+@pytest.mark.parametrize("options", [{}, {"memory": True}, {"backward": True}])
+def test_no_layer_is_corrected_to_nothing(options):
+    layers = [nn.Linear(32, 32), nn.LayerNorm(32), nn.GELU(), nn.Dropout(0.1)] * 5
+    model = nn.Sequential(*layers)
+    with shapetrace.trace(model, **options) as t:
+        model(torch.randn(4, 32)).sum().backward()
+    for cost, traced in zip(t.costs.calls[1:], t.calls[1:], strict=True):
+        assert 0 < cost.corrected_ns <= traced.duration_ns
+    own = sum(cost.corrected_self_ns for cost in t.costs.calls)
+    assert own == t.costs.corrected_ns <= t.costs.measured_ns
