@@ -317,8 +317,9 @@ class Overhead:
     `module`, `function` (of torch's C++) and `python_function` (of torch's Python,
     such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
     more) are what one call takes longer under the trace; `inside` is the part of it
-    that lies within the call's own recorded duration. `cold` is what comes on top around a kernel that has emptied the
-    processor's cache. `uncertainty` is by which part of them they may be off.
+    that lies within the call's own recorded duration. `cold` is what comes on top
+    around a kernel that has emptied the processor's cache. `uncertainty` is by which
+    part of them they may be off.
     """
 
     module: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shapetrace.costs.account import Costs
+from shapetrace.costs.statistics import batches
 from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
 
@@ -16,9 +17,9 @@ _OWN_NS = 100_000
 class CheckpointCandidate:
     """One module as a candidate for `torch.utils.checkpoint`.
 
-    `freed_bytes` is what would not be kept between its forward and its backward;
-    `peak_bytes` by how much the most that is held would fall; `recompute_ns` the time
-    to run its forward again. `note` says what to mind.
+    All figures are of one batch. `freed_bytes` is what would not be kept between its
+    forward and its backward; `peak_bytes` by how much the most that is held would
+    fall; `recompute_ns` the time to run its forward again. `note` says what to mind.
     """
 
     name: str
@@ -58,20 +59,24 @@ def checkpoint_candidates(
         if call.parent is not None and call.index in parents and not call.recomputed:
             groups.setdefault(call.name, []).append(call)
     found: list[CheckpointCandidate] = []
+    turn = batches(rec)
     for name, calls in groups.items():
-        freed = [call.exclusive_bytes for call in calls]
-        if None in freed or not any(freed):
+        if any(call.exclusive_bytes is None for call in calls):
             continue
-        freed_bytes = sum(one or 0 for one in freed)
+        # each batch has its own; the last one, which is warm, stands for all
+        one = [call for call in calls if turn[call.index] == turn[calls[-1].index]]
+        freed = sum(call.exclusive_bytes or 0 for call in one)
+        if not freed:
+            continue
         found.append(
             CheckpointCandidate(
                 name=name,
                 type=calls[0].type,
-                calls=len(calls),
-                freed_bytes=freed_bytes,
-                peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in calls),
-                recompute_ns=_OWN_NS * len(calls)
-                + sum(costs.calls[call.index].time_ns for call in calls),
+                calls=len(one),
+                freed_bytes=freed,
+                peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in one),
+                recompute_ns=_OWN_NS * len(one)
+                + sum(costs.calls[call.index].time_ns for call in one),
                 note=_note(rec, name),
             )
         )

@@ -8,6 +8,7 @@ node of the graph is asked what it saved, and storages are watched by weak refer
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -81,8 +82,9 @@ class MemoryWatch(Extension):
         self._stepping = False
         self._handles: list[Any] = []
         self._looks_at: dict[Cell | None, Call] = {}
-        #: of a call: how many changes there were at its end, and when the first of its
-        #: nodes was reached by a backward
+        #: of a call: how many changes there were at its start (of the outermost), at
+        #: its end, and when the first of its nodes was reached by a backward
+        self._begun: dict[Cell, int] = {}
         self._ended: dict[Cell, int] = {}
         self._reached: dict[Cell, int] = {}
         self._accumulating: dict[int, Any] = {}
@@ -99,6 +101,7 @@ class MemoryWatch(Extension):
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         if cell.parent is None:
+            self._begun[cell] = len(self._log)
             self._stepping = False  # a step that raised has no end
         self.attach(module)  # a lazy module has made its parameters since
         for one in inputs:
@@ -176,7 +179,8 @@ class MemoryWatch(Extension):
             handle.remove()
         self._handles, self._accumulating, self._watched = [], {}, {}
         self._log, self._saved, self._passed = [], {}, {}
-        self._looks_at, self._ended, self._reached = {}, {}, {}
+        self._looks_at, self._begun = {}, {}
+        self._ended, self._reached = {}, {}
 
     def _saved_by_call(self, cells: Sequence[Cell]) -> None:
         """What the call and all inside it saved, and what would be free without it: no
@@ -205,18 +209,25 @@ class MemoryWatch(Extension):
                 counts.setdefault(cell.parent, Counter()).update(count)
 
     def _won_by_call(self, cells: Sequence[Cell], held: list[int]) -> None:
-        """By how much the most that is held would fall if the call were run again in
-        the backward: what only it saved would be gone from its end until then."""
-        before = list(accumulate(held, max))
-        after = list(accumulate(reversed(held), max))[::-1]
+        """By how much the most that its batch holds would fall if the call were run
+        again in the backward: what only it saved would be gone from its end until
+        then."""
         blocks = {cell.parent for cell in cells}
+        starts = sorted(self._begun.values())
+        begin, until, whole = 0, len(held), 0
         for cell in cells:
+            if cell.parent is None and cell in self._begun:
+                begin = self._begun[cell]
+                later = bisect_right(starts, begin)
+                until = starts[later] + 1 if later < len(starts) else len(held)
+                whole = max(held[begin:until])
             won = cell.fields["exclusive_bytes"]
             if won and cell in blocks:
-                end = self._ended.get(cell, len(held) - 1)
-                back = max(end, self._reached.get(cell, len(held) - 1))
-                most = max(before[end], after[back], max(held[end : back + 1]) - won)
-                won = min(won, max(0, before[-1] - most))
+                end = self._ended.get(cell, until - 1)
+                back = min(max(end, self._reached.get(cell, until - 1)), until - 1)
+                without = max(held[end : back + 1]) - won
+                around = held[begin : end + 1] + held[back:until]
+                won = min(won, max(0, whole - max(without, *around)))
             cell.fields["peak_exclusive_bytes"] = won if cell in blocks else None
 
     def _saved_by(self, node: Node) -> Iterator[torch.Tensor]:

@@ -1,0 +1,107 @@
+"""Memory by kind and module, what other batches need, and which block to checkpoint."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import shapetrace
+from shapetrace.errors import UsageError
+
+
+def block(width=64):
+    layers = nn.Linear(width, width), nn.Sigmoid(), nn.Linear(width, width)
+    return nn.Sequential(*layers, nn.Tanh())
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(block(), block(), block(), nn.Linear(64, 1))
+
+
+def trained(batch, steps=1, prepare=lambda model: None):
+    model = net()
+    prepare(model)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with shapetrace.trace(model, memory=True) as t:
+        for _ in range(steps):
+            model(torch.randn(batch, 64)).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return t
+
+
+def held(t):
+    """The most of a step that has its optimizer's state already."""
+    memory = t.memory()
+    parameters = memory.parameters + memory.buffers
+    return parameters + max(sample.total for sample in t.recording.live)
+
+
+def test_memory_by_kind_and_by_module_add_up():
+    memory = trained(8).memory()
+    parameters = 4 * (6 * (64 * 64 + 64) + 65)
+    assert memory.parameters == parameters
+    assert sum(one.parameters for one in memory.modules) == parameters
+    assert sum(one.gradients for one in memory.modules) == parameters
+    # AdamW keeps two of each, and counts the steps of 14 parameters
+    assert sum(one.optimizer for one in memory.modules) == 2 * parameters + 14 * 4
+    by_name = {one.name: one for one in memory.modules}
+    assert by_name["0.0"].optimizer == 2 * 4 * (64 * 64 + 64) + 2 * 4
+
+
+@pytest.mark.parametrize("size", [4, 64, 1024])
+def test_another_batch_needs_what_it_then_holds(size):
+    estimate = trained(32).memory_for(size)
+    input_bytes = size * 64 * 4
+    true = held(trained(size, steps=2)) + input_bytes
+    assert estimate.low * 0.98 <= true <= estimate.high * 1.02
+    assert abs(estimate.bytes - true) < 0.03 * true
+
+
+def test_a_second_size_is_part_of_the_estimate():
+    first, second = trained(16), trained(64)
+    estimate = first.memory_for(512, second)
+    assert estimate.sizes == (16, 64)
+    assert estimate.fits(estimate.high) is True
+    assert estimate.fits(estimate.low - 1) is False
+    assert "512" in str(estimate) and "16 and 64" in str(estimate)
+
+
+def test_the_first_candidate_wins_what_is_said():
+    plain = trained(4096, steps=2)
+    first = plain.checkpoint_candidates()[0]
+
+    def prepare(model):
+        chosen = model.get_submodule(first.name)
+        forward = chosen.forward
+        chosen.forward = lambda x: checkpoint(forward, x, use_reentrant=False)
+
+    def most(t):
+        return max(sample.total - sample.optimizer for sample in t.recording.live)
+
+    won = most(plain) - most(trained(4096, steps=2, prepare=prepare))
+    assert first.peak_bytes > 0
+    # what checkpointing saved cannot be looked at, so that a little of it is not seen
+    assert won == pytest.approx(first.peak_bytes, rel=0.35)
+
+
+def test_batch_norms_in_a_block_are_minded():
+    model = nn.Sequential(
+        nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Tanh()), nn.Linear(8, 1)
+    )
+    with shapetrace.trace(model, memory=True) as t:
+        model(torch.randn(32, 8)).sum().backward()
+    (found,) = t.checkpoint_candidates()
+    assert found.name == "0" and "running statistics" in found.note
+    assert found.freed_bytes > 0 and found.recompute_ns > 0
+
+
+@pytest.mark.parametrize("ask", ["memory", "checkpoint_candidates"])
+def test_without_memory_it_is_said_what_to_type(ask):
+    with shapetrace.trace(nn.Linear(2, 2)) as t:
+        pass
+    with pytest.raises(UsageError, match="memory=True"):
+        getattr(t, ask)()
