@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shapetrace.checks.lines import built, instead, operand, renamed
+from shapetrace.checks.lines import built, first_name, instead, operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.records import Diagnosis, Fix, FunctionCall
+from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import gives
 from shapetrace.signatures import loss as facts_of
 from shapetrace.signatures import losses_that, named
@@ -70,8 +70,10 @@ def _twice(
 ) -> Diagnosis:
     ref = next(ref for ref in call.inputs if ref.id == given)
     note = f"{call.name} takes logits"
-    fix = _without(scene, made, note) or (
-        f"F.{call.name}(logits, ...)  # logits: what goes into {made.name}()"
+    fix = (
+        _argument(scene, call, ref, made)
+        or _without(scene, made, note)
+        or (f"F.{call.name}(logits, ...)  # logits: what goes into {made.name}()")
     )
     name = plain(made.name)
     again = " again" if name in _SOFTMAX else ""
@@ -86,6 +88,23 @@ def _twice(
         shapes=[("input", ref, None)],
         way=(given, None),
     )
+
+
+def _argument(
+    scene: Scene, loss: FunctionCall, given: TensorRef, made: FunctionCall
+) -> Fix | None:
+    """Where others take the probabilities too, the loss alone is given what they were
+    made of, by its name."""
+    users = [user for ref in made.outputs or () for user, _ in scene.follow(ref.id)]
+    if len({user.index for user in users}) < 2 or not made.direct:
+        return None
+    here, there = loss.source, made.source
+    name = first_name(made)
+    if name is None or here is None or there is None:
+        return None
+    if (here.file, here.function) != (there.file, there.function):
+        return None
+    return operand(loss, given, name, name)
 
 
 def _without(scene: Scene, made: FunctionCall, note: str) -> Fix | None:
@@ -195,7 +214,8 @@ def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         for made in scene.sources_of_values(given.id):
             name = plain(made.name)
             if gives(name) == "probabilities":
-                drop = _without(scene, made, f"{loss.name} takes logits")
+                drop = _argument(scene, loss, given, made)
+                drop = drop or _without(scene, made, f"{loss.name} takes logits")
                 short = loss.name == "binary_cross_entropy_with_logits"
                 other = renamed(loss, "binary_cross_entropy") if short else None
                 again = " again" if name == "sigmoid" else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shapetrace.checks.lines import built, operand
+from shapetrace.checks.lines import after, built, operand
 from shapetrace.checks.report import size_culprit
 from shapetrace.checks.scene import Scene
 from shapetrace.records import Culprit, Fix, FunctionCall, TensorRef
@@ -25,6 +25,9 @@ def to_one_shape(
         more, fewer = (given, target) if gap > 0 else (target, given)
         for dim, size in enumerate(more.shape):
             if size == 1 and without(more.shape, dim) == fewer.shape:
+                mended = _for_all(scene, more, fewer, dim)
+                if mended is not None:
+                    return [mended]
                 one = label(scene, call, more, fewer)
                 two = label(scene, call, fewer, more)
                 lines = [
@@ -42,6 +45,17 @@ def to_one_shape(
                 note = f"if it is meant for all along dimension {dim}"
                 return [operand(call, low, f"{{}}.expand{high.shape}", name, note)]
     return [operand(call, given, f"{{}}.reshape{target.shape}", "prediction")]
+
+
+def _for_all(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix | None:
+    """Where everybody who takes a tensor stretches it alike, the line that makes it: a
+    mistake that stands twice is mended once."""
+    users = [user for user, _ in scene.follow(more.id)]
+    alike = [user for user in users if fewer.shape in [r.shape for r in user.inputs]]
+    made = scene.made_by(more.id)
+    if len(users) < 2 or len(alike) < len(users) or made is None or not made.inputs:
+        return None
+    return after(made, f"{{}}.squeeze({dim})")
 
 
 def _wider(scene: Scene, given: TensorRef, dim: int, size: int) -> Fix | str:

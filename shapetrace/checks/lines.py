@@ -129,12 +129,41 @@ def with_argument(call: FunctionCall, argument: str) -> Fix:
     """A call with one more named argument, or with that one changed."""
     name, _, value = argument.partition("=")
     line = find(call.source)
-    if line is None or not isinstance(line.tree, ast.Call):
+    new = None if line is None else line.with_keyword(name, value)
+    if line is None or new is None:
         return Fix(f"F.{call.name}(..., {argument})", where=call.source)
-    for known in line.tree.keywords:
-        if known.arg == name:
-            return Fix(line.with_part(known.value, value), where=line.source)
-    text = f"{line.code[:-1].rstrip()}, {argument})"
+    return Fix(new, where=line.source)
+
+
+def first_name(call: FunctionCall) -> str | None:
+    """What the first tensor of a call is called, where it has a name."""
+    _, node = _at(call, "args[0]")
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def after(call: FunctionCall, template: str) -> Fix | None:
+    """A call whose own result is changed, for all who take it."""
+    line = find(call.source)
+    if line is None or not call.direct:
+        return None
+    text = suffixed(line.code, line.tree, template)
+    return Fix(line.around(text), where=line.source)
+
+
+def interleaved(call: FunctionCall, count: int) -> Fix:
+    """`repeat_interleave` in the place of a repeat of the rows, by the same count."""
+    line = find(call.source)
+    told = f"x.repeat_interleave({count}, dim=0)"
+    if line is None or not isinstance(line.tree, ast.Call) or not is_method(call):
+        return Fix(told, where=call.source)
+    func, given = line.tree.func, line.tree.args
+    if not isinstance(func, ast.Attribute) or not given:
+        return Fix(told, where=call.source)
+    first = given[0]
+    if isinstance(first, (ast.Tuple, ast.List)) and first.elts:
+        first = first.elts[0]
+    again = line.text(first) if isinstance(first, ast.expr) else str(count)
+    text = f"{line.text(func.value)}.repeat_interleave({again}, dim=0)"
     return Fix(line.around(text), where=line.source)
 
 

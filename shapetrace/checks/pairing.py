@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from shapetrace.checks.lines import instead
+from shapetrace.checks.lines import interleaved
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
@@ -98,7 +98,7 @@ def _apart(
             culprit(scene, repeat, "repeats the whole", 0, one.shape[0]),
             culprit(scene, call, "puts them side by side", 0),
         ],
-        fixes=[instead(repeat, f"{{}}.repeat_interleave({count}, dim=0)", "x")],
+        fixes=[interleaved(repeat, count)],
         shapes=[("first", one, 0), ("second", two, 0)],
         way=(one.id, 0),
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
-from shapetrace.checks.lines import instead
+from shapetrace.checks.lines import instead, interleaved
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.lineage.dimensions import DATA, Scramble
-from shapetrace.records import Diagnosis, FunctionCall
+from shapetrace.records import Diagnosis, Fix, FunctionCall
 from shapetrace.signatures import kind
 
 #: steps between two views that together shear a matrix, as relative positions do
@@ -49,10 +49,23 @@ def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"({sizes}) get the order ({', '.join(new)}), but {call.name} moves no "
             "element, so their contents are mixed; permute was meant.",
             culprits=[culprit(scene, call, "reorders sizes without moving elements")],
-            fixes=[instead(call, _fix(scramble), "x")],
+            fixes=[_unrepeated(scene, scramble) or instead(call, _fix(scramble), "x")],
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
+
+
+def _unrepeated(scene: Scene, scramble: Scramble) -> Fix | None:
+    """The repeat that put the groups into another order than the view takes them in:
+    whatever else descends from it is to follow, so the mistake is mended there."""
+    source = scramble.call.inputs[0]
+    for dim in range(len(source.shape)):
+        for kind_of, tensor, _ in scene.axes.roots(source.id, dim):
+            made = scene.made_by(tensor) if kind_of == "made" else None
+            if made is not None and made.name in ("repeat", "tile") and made.outputs:
+                given = made.inputs[0].shape[:1] or (1,)
+                return interleaved(made, made.outputs[0].shape[0] // given[0])
+    return None
 
 
 def _fix(scramble: Scramble) -> str:
