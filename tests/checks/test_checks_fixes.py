@@ -125,6 +125,44 @@ PROGRAMS = {
         "out = model(torch.randn(5, 6)); "
         "return out.mean() + F.mse_loss(out.detach(), torch.rand(5, 3))",
     ),
+    "lengths over the batch": (
+        "self.fc = nn.Linear(6, 4)",
+        "return F.normalize(self.fc(x), dim=0)",
+        "z = model(torch.randn(5, 6)); "
+        "return F.cross_entropy(z @ z.T, torch.arange(5))",
+    ),
+    "a mask of the queries": (
+        "self.q, self.k = nn.Linear(6, 6), nn.Linear(6, 6)",
+        "pad = torch.zeros(5, 7, 1).bool(); "
+        "s = (self.q(x) @ self.k(x).mT).masked_fill(pad, -1e9); "
+        "return (s.softmax(-1) @ x).mean(1)",
+        "return F.mse_loss(model(torch.randn(5, 7, 6)), torch.rand(5, 6))",
+    ),
+    "weights on the mean of the batch": (
+        "self.fc = nn.Linear(6, 4)",
+        "return self.fc(x)",
+        "return (F.cross_entropy(model(torch.randn(5, 6)), torch.arange(5) % 4) "
+        "* torch.rand(5)).mean()",
+    ),
+    "the whole beside each row": (
+        "self.fc = nn.Linear(6, 4)",
+        "return self.fc(x.repeat(3, 1))",
+        "y = torch.rand(5, 4).repeat_interleave(3, 0); "
+        "return F.mse_loss(model(torch.randn(5, 6)), y)",
+    ),
+    "probabilities that others take as well": (
+        "self.fc = nn.Linear(6, 4)",
+        "return self.fc(x)",
+        "z, y = model(torch.randn(5, 6)), torch.rand(5, 4); p = z.sigmoid(); "
+        "bce = F.binary_cross_entropy_with_logits(p, y, reduction='none'); "
+        "return ((1 - p) ** 2 * bce).mean()",
+    ),
+    "a column that two stretch": (
+        "self.fc = nn.Linear(6, 1)",
+        "return self.fc(x).exp()",
+        "r = model(torch.randn(5, 6)); w = torch.rand(5); "
+        "return -torch.min(r * w, r * (w + 1)).mean()",
+    ),
 }
 NUMBERS = itertools.count()
 
