@@ -45,6 +45,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     tracing = torch._C._get_tracing_state
     input_of = _Arguments(recorder).freeze
     python = recorder.python_functions
+    warns, standing_in = recorder.callers.warns, recorder.callers.standing_in
     values = recorder.values
 
     class Mode(TorchFunctionMode):
@@ -61,6 +62,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             n = len(args)
             kept = kwargs or None
             code: CodeType | None = None
+            caller = None
             thread = lasti = 0
             try:
                 # the usual call: from the forward of the innermost open module
@@ -69,6 +71,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                     if python.get(func, True):
                         meet(func, args, kwargs)
                     frame = _FRAME(3)  # torch's function and its handler stand between
+                    if warns(func):
+                        caller = standing_in(frame)
                 else:
                     frame = _FRAME(1)
                 if frame.f_code is not top.code or others:
@@ -117,7 +121,10 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 return func(*args, **(kwargs or {}))
             start = now()
             try:
-                output = func(*args, **kwargs) if kwargs else func(*args)
+                if caller is not None:
+                    output = caller(func, args, kwargs or {})
+                else:
+                    output = func(*args, **kwargs) if kwargs else func(*args)
             except BaseException as error:
                 try:
                     end = now()

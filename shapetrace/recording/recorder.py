@@ -17,6 +17,7 @@ from shapetrace.recording.references import References
 from shapetrace.recording.stacks import Stacks
 from shapetrace.recording.table import Site, Table
 from shapetrace.recording.values import Values
+from shapetrace.recording.warned_from import Callers
 
 if TYPE_CHECKING:
     from shapetrace.recording.extensions.base import Extensions
@@ -61,6 +62,7 @@ class Recorder:
         self.values = Values(self.events, self.references, read_values)
         #: arguments that are tuples of plain numbers, as data
         self.tuples: dict[tuple[Any, ...], Any] = {}
+        self.callers = Callers()
         #: the torch functions written in Python that were called, and whether the
         #: recorder looks at their arguments each time
         self.python_functions: dict[FunctionType, bool] = {}
@@ -165,4 +167,5 @@ class Recorder:
     def release(self) -> None:
         """Let go of what is the user's, once what the modules are has been asked."""
         self.table.release()
+        self.callers.release()
         self.tuples.clear()

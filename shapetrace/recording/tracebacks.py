@@ -15,6 +15,8 @@ from types import FrameType, TracebackType
 import torch.overrides
 from torch import nn
 
+from shapetrace.source.place import STANDS_IN
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _OVERRIDES = torch.overrides.__file__
 _MODULE = nn.modules.module.__file__
@@ -46,14 +48,15 @@ def without_ours(first: TracebackType | None) -> TracebackType | None:
     codes = [entry.tb_frame.f_code for entry in entries]
     drop: set[int] = set()
     for at, code in enumerate(codes):
-        if code.co_filename.startswith(_PACKAGE):
+        if code.co_filename.startswith(_PACKAGE) or code.co_name == STANDS_IN:
             drop.add(at)
         elif _is_detour(entries[at].tb_frame):
             drop.add(at)
     for at in sorted(drop, reverse=True):
         if at >= 2 and codes[at - 1].co_filename == _OVERRIDES:
             drop.add(at - 1)
-            if at + 1 < len(codes) and codes[at - 2] is codes[at + 1]:
+            again = next((n for n in range(at, len(codes)) if n not in drop), at)
+            if codes[at - 2] is codes[again]:
                 drop.add(at - 2)
     kept = [entry for at, entry in enumerate(entries) if at not in drop]
     if not kept:

@@ -37,12 +37,16 @@ class Internal(dict[str, bool]):
 INTERNAL = Internal()
 
 
+#: the name of code of ours that stands at a place of the user's, and is none
+STANDS_IN = "<called by shapetrace>"
+
+
 def raised_at(tb: TracebackType | None) -> tuple[CodeType, int] | None:
     """Code and instruction of the innermost user frame that a traceback passes."""
     found = None
     while tb is not None:
         code = tb.tb_frame.f_code
-        if not INTERNAL[code.co_filename]:
+        if not INTERNAL[code.co_filename] and code.co_name != STANDS_IN:
             found = (code, tb.tb_lasti)
         tb = tb.tb_next
     return found

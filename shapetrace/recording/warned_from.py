@@ -1,0 +1,69 @@
+"""Torch's own warnings as often, and from the same line, as without a trace.
+
+Python's warnings go by the frame that called: its file, its line, and its globals,
+where it is noted that this line has warned. Under a function mode that frame would be
+the mode's. What may warn is therefore called through a stand-in, a function with the
+file, line and globals of the frame that called it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any
+
+from shapetrace.source.place import STANDS_IN
+
+_CALL: CodeType = (lambda func, args, kwargs: func(*args, **kwargs)).__code__
+_HOMES = ("torch.nn.functional", "torch.functional")
+#: how far the functions that a function calls are looked through
+_DEPTH = 3
+
+
+class Callers:
+    """The stand-ins of one trace: one for each place that calls what may warn."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[CodeType, int], FunctionType] = {}
+        self._warns: dict[Any, bool] = {}
+
+    def warns(self, func: Any) -> bool:
+        """Whether a torch function written in Python may warn, as far as its code and
+        that of what it calls tell."""
+        known = self._warns.get(func)
+        if known is None:
+            home = getattr(func, "__module__", None)
+            known = self._warns[func] = home in _HOMES and _may_warn(func)
+        return known
+
+    def standing_in(self, frame: FrameType) -> Callable[[Any, Any, Any], Any]:
+        """`(func, args, kwargs)`: calls as that frame would."""
+        key = frame.f_code, frame.f_lasti
+        made = self._made.get(key)
+        if made is None or made.__globals__ is not frame.f_globals:
+            code = _CALL.replace(
+                co_filename=frame.f_code.co_filename,
+                co_name=STANDS_IN,
+                co_qualname=STANDS_IN,
+                co_firstlineno=frame.f_lineno or 1,
+            )
+            made = self._made[key] = FunctionType(code, frame.f_globals)
+        return made
+
+    def release(self) -> None:
+        """Let go of the globals, which are the user's."""
+        self._made.clear()
+
+
+def _may_warn(func: Any, depth: int = _DEPTH) -> bool:
+    if not isinstance(func, FunctionType):
+        return False
+    names = func.__code__.co_names
+    if "warn" in names:
+        return True
+    if depth == 0:
+        return False
+    found = [func.__globals__.get(name) for name in names]
+    modules = [one for one in found if isinstance(one, ModuleType)]
+    found += [getattr(one, name, None) for one in modules for name in names]
+    return any(_may_warn(one, depth - 1) for one in found)

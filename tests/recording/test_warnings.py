@@ -1,0 +1,88 @@
+"""Torch's own warnings come as often, and from the same line, as without a trace."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import shapetrace
+
+COLUMN, ROW = torch.ones(4, 1), torch.ones(4)
+WIDTH = torch.ones(3)
+
+
+def by_function():
+    F.l1_loss(COLUMN, ROW)
+    F.mse_loss(COLUMN, ROW)
+    for _ in range(3):
+        F.smooth_l1_loss(COLUMN, ROW)
+    F.huber_loss(COLUMN, target=ROW)
+
+
+def by_layer():
+    loss = nn.MSELoss()
+    loss(COLUMN, ROW)
+    loss(COLUMN, ROW)
+
+
+def by_a_function_that_it_calls():
+    F.softmax(COLUMN)
+    F.mse_loss(ROW, ROW, size_average=False)
+
+
+def by_one_of_the_users():
+    def mine(x):
+        warnings.warn("mine", stacklevel=2)
+        return F.relu(x)
+
+    mine(COLUMN)
+    mine(ROW)
+
+
+def warned(body, action, traced):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter(action)
+        if traced:
+            with shapetrace.trace(checks=False):
+                body()
+        else:
+            body()
+    return [(one.category, str(one.message), one.filename, one.lineno) for one in found]
+
+
+@pytest.mark.parametrize("action", ["always", "default", "module", "once"])
+@pytest.mark.parametrize(
+    "body", [by_function, by_layer, by_a_function_that_it_calls, by_one_of_the_users]
+)
+def test_warnings_are_those_of_an_untraced_batch(body, action):
+    untraced = warned(body, action, traced=False)
+    assert untraced and warned(body, action, traced=True) == untraced
+
+
+def test_a_warning_that_is_an_error_has_the_traceback_of_an_untraced_batch():
+    def entries(traced):
+        import traceback
+
+        with pytest.raises(UserWarning) as raised:
+            warned(by_function, "error", traced)
+        found = traceback.extract_tb(raised.value.__traceback__)
+        return [(f.filename, f.name) for f in found if f.filename != __file__], [
+            f.lineno for f in found if f.name == "by_function"
+        ]
+
+    assert entries(True) == entries(False)
+
+
+def test_the_explanation_of_a_loss_that_warns_and_fails_keeps_its_line():
+    with pytest.raises(RuntimeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with shapetrace.trace() as t:
+            F.mse_loss(torch.ones(2, 3), torch.ones(2, 5))
+    assert t.failure.source.file == __file__
+    source = t.functions[-1].source
+    assert source.column is not None
+    assert source.function.endswith("keeps_its_line")
