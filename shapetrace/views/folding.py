@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from shapetrace.records import Recording, TensorRef
 from shapetrace.views.marks import Marks
 
+#: with more rows than that, the calls of a module are put together wherever they are
+MOST_IN_ORDER = 60
 #: the longest pattern of neighbours (fc, relu, norm, …) that is looked for
 LONGEST_PATTERN = 12
 _NUMBER = re.compile(r"\d+")
@@ -50,8 +52,11 @@ def relative(name: str, parent: str | None) -> str:
 
 
 def make_plan(rec: Recording, marks: Marks) -> Plan:
-    """The tree of calls (and of the functions to be shown), neighbours folded."""
-    count = len(rec.calls)
+    """The tree of calls (and of the functions to be shown), neighbours folded.
+
+    Of many batches the tree in the order of the calls is too long to read: the calls of
+    one module then share a row, whatever their order and their shapes.
+    """
     position = {call.index: at for at, call in enumerate(rec.calls)}
     parents: list[int | None] = [
         None if call.parent is None else position.get(call.parent) for call in rec.calls
@@ -62,31 +67,76 @@ def make_plan(rec: Recording, marks: Marks) -> Plan:
         (tops if above is None else children.setdefault(above, [])).append(at)
     _add_functions(rec, marks, position, children, tops)
     keys, sizes = _keys(rec, marks, children, parents)
-    names: dict[str, str] = {}
+    tree = _Tree(rec, children, keys)
+    nodes = _in_order(tree, tops)
+    batches = len(tops) > len({tree.who(top, None) for top in tops})
+    if batches and len(nodes) > MOST_IN_ORDER:
+        merged = _by_module(tree, tops)
+        if 2 * len(merged) < len(nodes):
+            nodes = merged
+    return Plan(nodes, sizes, parents)
 
-    def token(node: int) -> Hashable:
-        if node >= count:
+
+class _Tree:
+    """The calls below each call, and which of them are alike."""
+
+    def __init__(
+        self, rec: Recording, children: dict[int, list[int]], keys: list[int]
+    ) -> None:
+        self._children = children
+        self._calls = rec.calls
+        self._without = without_parameters(rec)
+        self._keys = keys
+        self._names: dict[str, str] = {}
+
+    def below(self, node: int) -> list[int]:
+        return self._children.get(node, []) if node < len(self._calls) else []
+
+    def token(self, node: int) -> Hashable:
+        """Equal for calls that may share a row beside each other."""
+        if node >= len(self._calls):
             return ("function", node)
-        name = rec.calls[node].name
-        if name not in names:
-            names[name] = _NUMBER.sub("#", name)
-        return keys[node], names[name]
+        name = self._calls[node].name
+        if name not in self._names:
+            self._names[name] = _NUMBER.sub("#", name)
+        return self._keys[node], self._names[name]
 
+    def who(self, node: int, above: int | None) -> Hashable:
+        """Equal for the calls of one module, or of one in alike places, without any
+        remark. A loss or a transform that is made anew for each batch is another
+        module each time, and of one kind."""
+        if node >= len(self._calls) or self._keys[node] < 0:
+            return ("alone", node)
+        call = self._calls[node]
+        if above is not None:
+            return relative(call.name, self._calls[above].name)
+        return call.type if call.name in self._without else call.name
+
+
+def without_parameters(rec: Recording) -> set[str]:
+    """The outermost modules that have none: losses, transforms."""
+    outermost = {call.name for call in rec.calls if call.parent is None}
+    trained = {
+        name.partition(".")[0] for name, one in rec.modules.items() if one.parameters
+    }
+    return {name for name in outermost if name and name not in trained}
+
+
+def _in_order(tree: _Tree, tops: list[int]) -> list[Node]:
     nodes: list[Node] = []
     stack: list[tuple[Node, list[list[int]]]] = []
 
     def push(siblings: list[list[int]], depth: int, parent: int | None) -> None:
         """`siblings` are lists of twins: one call in each round of a fold above."""
-        for group, pattern in reversed(_fold(siblings, lambda twins: token(twins[0]))):
+        groups = _fold(siblings, lambda twins: tree.token(twins[0]))
+        for group, pattern in reversed(groups):
             members = [member for twins in group for member in twins]
             if pattern > 1:
                 rounds = [group[at::pattern] for at in range(pattern)]
                 below = [[one for twins in of for one in twins] for of in rounds]
-            elif members[0] < count:
-                inside = [children.get(member, []) for member in members]
-                below = [list(twins) for twins in zip(*inside, strict=True)]
             else:
-                below = []
+                inside = [tree.below(member) for member in members]
+                below = [list(twins) for twins in zip(*inside, strict=True)]
             shown = [twins[0] for twins in group]
             stack.append((Node(members, shown, depth, parent, pattern), below))
 
@@ -96,7 +146,46 @@ def make_plan(rec: Recording, marks: Marks) -> Plan:
         nodes.append(node)
         if below:
             push(below, node.depth + 1, len(nodes) - 1)
-    return Plan(nodes, sizes, parents)
+    return nodes
+
+
+def _by_module(tree: _Tree, tops: list[int]) -> list[Node]:
+    """One row for all calls of a module inside one other; neighbours that are alike in
+    all of them (the layers of a stack) share it."""
+    nodes: list[Node] = []
+    stack: list[tuple[Node, list[list[int]]]] = []
+
+    def push(siblings: list[list[int]], depth: int, parent: int | None) -> None:
+        """`siblings` are lists of twins: of each call of the module above, the n-th
+        call of one module."""
+        above = None if parent is None else nodes[parent].members[0]
+        calls: dict[Hashable, list[list[int]]] = {}
+        for twins in siblings:
+            calls.setdefault(tree.who(twins[0], above), []).append(twins)
+        rows: dict[Hashable, list[list[int]]] = {}
+        for who, group in calls.items():
+            alike = frozenset(tree.token(one) for twins in group for one in twins)
+            rows.setdefault((alike, len(group)), []).extend(group)
+        for group in reversed(rows.values()):
+            members = [member for twins in group for member in twins]
+            below: dict[Hashable, list[int]] = {}
+            for member in members:
+                seen: dict[Hashable, int] = {}
+                for one in tree.below(member):
+                    who = tree.who(one, member)
+                    seen[who] = seen.get(who, 0) + 1
+                    below.setdefault((who, seen[who]), []).append(one)
+            shown = [twins[0] for twins in group]
+            node = Node(members, shown, depth, parent)
+            stack.append((node, list(below.values())))
+
+    push([[top] for top in tops], 0, None)
+    while stack:
+        node, below = stack.pop()
+        nodes.append(node)
+        if below:
+            push(below, node.depth + 1, len(nodes) - 1)
+    return nodes
 
 
 def _add_functions(

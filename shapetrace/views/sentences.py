@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.views import words
+from shapetrace.views.folding import without_parameters
 from shapetrace.views.parameters import ParameterCounter, bytes_of
 from shapetrace.views.rows import Sheet
 
@@ -26,7 +27,10 @@ def title(rec: Recording) -> str:
     """The traced modules' types, or those of the outermost calls."""
     types = [rec.modules[root].type for root in rec.roots if root in rec.modules]
     if not types:
-        types = words.unique(call.type for call in rec.calls if call.parent is None)
+        bare = without_parameters(rec)
+        outermost = [call for call in rec.calls if call.parent is None]
+        models = [call for call in outermost if call.name not in bare]
+        types = words.unique(call.type for call in models or outermost)
     if not types:
         return "no module"
     if len(types) > 3:
