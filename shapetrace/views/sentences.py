@@ -93,6 +93,13 @@ _MOST_NAMES = 6
 def honesty(made: Sheet) -> list[str]:
     """What a reader must know of folded and of missing rows."""
     said = []
+    rec = made.context.rec
+    if rec.modules and not rec.calls:
+        said.append(
+            f"{title(rec)} was not called in the block. A copy of it (copy.deepcopy, a"
+            " wrapper's, one loaded from a file) is another module: trace that one, or"
+            " shapetrace.trace() for every module that is called."
+        )
     if made.folded:
         said.append(
             f"×N: N alike calls in one row, and in each row below it; times and"

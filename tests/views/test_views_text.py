@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -243,3 +244,13 @@ def test_what_was_asked_for_has_its_columns_in_both_tables():
         assert label in header and f">{label}<" in html
     relu = next(line for line in text.splitlines() if "ReLU" in line)
     assert "  32 B  " in relu, relu  # its output of 2x4 float32 is what it saves
+
+
+def test_a_copy_that_was_called_in_place_of_the_model_is_thought_of() -> None:
+    model = torch.nn.Linear(2, 2)
+    with shapetrace.trace(model) as t:
+        copy.deepcopy(model)(torch.ones(1, 2))
+    assert "Linear was not called in the block. A copy of it" in str(t)
+    with shapetrace.trace(model) as t:
+        model(torch.ones(1, 2))
+    assert "was not called" not in str(t)
