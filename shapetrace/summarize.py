@@ -48,7 +48,7 @@ def summary(
     Raises:
         UsageError: if neither sizes nor data are given, or both, or a name is unknown.
 
-    Example:
+    Examples:
         >>> import torch, shapetrace
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU())
         >>> text = shapetrace.summary(model, input_size=(2, 8))

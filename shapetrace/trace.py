@@ -553,7 +553,7 @@ class Trace:
                 group, not yet or no more.
             ReportError: if the process that keeps the group's store has ended.
 
-        Example:
+        Examples:
             >>> import torch, shapetrace
             >>> layer = torch.nn.Linear(4, 3)
             >>> with shapetrace.trace(layer) as t:
