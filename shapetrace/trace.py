@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Iterable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,6 +17,7 @@ from shapetrace.recording import guards, torch_internals, tracebacks
 from shapetrace.recording.clocks import Clock, CpuClock, NoClock
 from shapetrace.recording.events import error_tuple
 from shapetrace.recording.extensions.selection import Selection
+from shapetrace.recording.faults import Faults
 from shapetrace.recording.readout import Live, Readout, Stored
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import see_modules
@@ -142,6 +143,7 @@ class Trace:
         self._asked: Analyses | None = None
         self._sizes: dict[str, Any] = {}
         self._hidden = guards.HiddenWarning()
+        self._faults = Faults()
 
     # -- the context manager ---------------------------------------------------
 
@@ -153,11 +155,18 @@ class Trace:
                 "`with shapetrace.trace(model) as t:` again."
             )
         try:
-            self._install()
-            return self
+            with self._faults.losing("the whole recording"):
+                self._install()
+                return self
         except BaseException:
             self._take_off()
             raise
+        # the batch runs all the same, and nothing of it is seen
+        self._take_off()
+        self._recorder, self._state = None, "running"
+        notes = tuple(self._faults.notes())
+        self._readout = Stored(Recording((), (), {}, {}, notes=notes))
+        return self
 
     def _install(self) -> None:
         selection = Selection(
@@ -174,6 +183,7 @@ class Trace:
             functions=self._functions,
             read_values=bool(self._checks),
             extensions=selection.running,
+            faults=self._faults,
         )
         selection.start(recorder)
         named = guards.name_roots(self._roots)
@@ -187,10 +197,21 @@ class Trace:
 
     def _take_off(self) -> None:
         """Everything that the trace has put anywhere. Safe to call again."""
-        if self._recorder is not None:
-            self._recorder.uninstall()
-        self._hidden.end()
-        guards.EAGERLY.end(self)
+        with ExitStack() as everything:  # one that fails keeps no other from its turn
+            everything.callback(self._surely, guards.EAGERLY.end, self)
+            everything.callback(self._surely, self._hidden.end)
+            if self._recorder is not None:
+                everything.callback(self._surely, self._recorder.uninstall)
+
+    def _surely(self, end: Callable[..., None], *args: Any) -> None:
+        """Once more from the start where it was cut short, by Ctrl-C or a fault."""
+        try:
+            end(*args)
+        except BaseException as cut:
+            end(*args)
+            if not isinstance(cut, Exception):
+                raise
+            self._faults.add("nothing of the report", cut)
 
     def __exit__(
         self,
@@ -199,41 +220,49 @@ class Trace:
         tb: TracebackType | None,
     ) -> Literal[False]:
         try:
-            self._take_off()
-        except BaseException:  # a Ctrl-C in the middle of it
-            self._take_off()
-            raise
+            self._surely(self._take_off)
         finally:
             self._state = "done"
-        recorder, live = self._recorder, self._readout
-        assert recorder is not None and isinstance(live, Live)
-        live.ended = True
         try:
-            recorder.stacks.close(error)
-            live.selection.finish()
-            live.seen = see_modules(recorder)
-            if error is not None:
-                live.error = error_tuple(error)
-                tracebacks.clean(error)
-            self._say(error)
-        except ShapeTraceWarning:
-            raise  # the user's filters make warnings errors; the body has not raised
-        except Exception as fault:  # ours must not replace the user's exception
-            recorder.fault(fault)
+            with self._faults.losing("the end of the recording"):
+                self._finish(error)
         finally:
-            live.selection.release()
-            recorder.release()
-        if recorder.faults:
+            with self._faults.losing("nothing of the report"):
+                self._release()
+        self._faults.over = True
+        if self._faults:
             # where the user's filters make warnings errors, the body's own comes first
             with nullcontext() if error is None else suppress(ShapeTraceWarning):
-                warnings.warn(
-                    f"shapetrace failed {len(recorder.faults)} times while recording, "
-                    f"first with {recorder.faults[0]}. The batch is unharmed; the "
-                    "trace may lack calls.",
-                    ShapeTraceWarning,
-                    stacklevel=2,
-                )
+                warnings.warn(self._faults.warning(), ShapeTraceWarning, stacklevel=2)
         return False
+
+    def _release(self) -> None:
+        """Let go of what is the user's."""
+        if self._recorder is not None:
+            self._recorder.release()
+        if isinstance(self._readout, Live):
+            self._readout.selection.release()
+
+    def _finish(self, error: BaseException | None) -> None:
+        """Ask what can be asked only now, and say what there is to say."""
+        recorder, live, losing = self._recorder, self._readout, self._faults.losing
+        if recorder is None or not isinstance(live, Live):
+            return
+        live.ended = True
+        with losing("the ends of some calls"):
+            recorder.stacks.close(error)
+        with losing("figures of memory and backward"):
+            live.selection.finish()
+        for name, fault in live.selection.faults():
+            self._faults.add(name, fault)
+        with losing("what the modules were"):
+            live.seen = see_modules(recorder)
+        if error is not None:
+            with losing("the exception"):
+                live.error = error_tuple(error)
+                tracebacks.clean(error)
+        with losing("the note on the exception" if error else "the warnings"):
+            self._say(error)
 
     def _say(self, error: BaseException | None) -> None:
         """The explanation on the user's exception; warnings where none was raised."""
@@ -259,7 +288,9 @@ class Trace:
             return "", ""
         from shapetrace.comparison.rank_exchange import deliver
 
-        return deliver(self.recording, self.findings, error)
+        with self._faults.losing("what other ranks are told"):
+            return deliver(self.recording, self.findings, error)
+        return "", ""
 
     # -- the data --------------------------------------------------------------
 
@@ -308,7 +339,7 @@ class Trace:
     def _analyses(self) -> Analyses:
         recording = self.recording
         if self._asked is None or self._asked.recording is not recording:
-            self._asked = Analyses(recording, self._checks)
+            self._asked = Analyses(recording, self._checks, self._faults)
         return self._asked
 
     @property
@@ -727,6 +758,7 @@ class Trace:
     def _restore(self, recording: Recording, findings: tuple[Diagnosis, ...]) -> None:
         Trace.__init__(self, (), NoClock())
         self._state = "done"
+        self._faults.over = True
         self._readout = Stored(recording)
         self._analyses.keep(findings)
 

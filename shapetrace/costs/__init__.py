@@ -5,7 +5,7 @@ All of it is worked out from the records, after the batch.
 
 from __future__ import annotations
 
-from shapetrace.costs.account import CallCost, Costs, costs
+from shapetrace.costs.account import CallCost, Costs, costs, unknown_costs
 from shapetrace.costs.checkpointing import CheckpointCandidate, checkpoint_candidates
 from shapetrace.costs.footprint import (
     Memory,

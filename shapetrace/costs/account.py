@@ -127,6 +127,22 @@ class Costs:
         return said
 
 
+def unknown_costs(rec: Recording) -> Costs:
+    """Of a recording whose costs cannot be worked out."""
+    return Costs(
+        calls=tuple(
+            CallCost(call.index, time_ns=call.duration_ns) for call in rec.calls
+        ),
+        function_flops=(None,) * len(rec.functions),
+        function_backward_flops=(None,) * len(rec.functions),
+        flops=None,
+        backward_flops=None,
+        uncounted=(),
+        measured_ns=sum(c.duration_ns for c in rec.calls if c.parent is None),
+        corrected_ns=None,
+    )
+
+
 def costs(rec: Recording) -> Costs:
     """The costs of every call of a recording."""
     functions = FunctionCounts(rec)

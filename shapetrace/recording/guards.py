@@ -127,9 +127,7 @@ def notes(
             said.append(LEFT_FAST_PATH)
     if recorder.jit_traced:
         said.append(JIT_TRACED)
-    if recorder.faults:
-        said.append(f"{len(recorder.faults)} events could not be recorded")
-    return said
+    return said + recorder.faults.notes()
 
 
 def has_fast_path(kind: type[nn.Module], training: bool) -> bool:

@@ -9,8 +9,8 @@ device of the user's is in force and none of them sees its calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
-from threading import Thread
 from time import perf_counter_ns, thread_time_ns
 
 import torch
@@ -77,11 +77,8 @@ def calibrate(
         or module_hooks._global_forward_hooks_always_called
     ):
         return None
-    found: list[Overhead] = []
-    thread = Thread(target=lambda: found.append(_measure(functions, extensions)))
-    thread.start()
-    thread.join()
-    return found[0] if found else None
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_measure, functions, extensions).result()
 
 
 def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Overhead:

@@ -82,8 +82,14 @@ class Live:
         events = len(self._recorder.events) + self.selection.dropped_calls
         if self._recording is None or self.ended or self._events != events:
             self._events, self._whole = events, self.ended
-            self._recording = self._build()
+            self._recording = self._build_or_none()
         return self._recording
+
+    def _build_or_none(self) -> Recording:
+        faults = self._recorder.faults
+        with faults.losing("all that was recorded"):
+            return self._build()
+        return Recording((), (), {}, {}, notes=tuple(faults.notes()))
 
     def _build(self) -> Recording:
         from shapetrace.recording.build import Replay
@@ -127,13 +133,15 @@ class Live:
         from shapetrace.recording.overhead import calibrate
 
         self._calibrated = True
-        overhead = calibrate(self._functions, self.selection.again)
-        self._recording = replace(made, overhead=overhead)
-        return self._recording
+        with self._recorder.faults.losing("what the tracer itself costs"):
+            overhead = calibrate(self._functions, self.selection.again)
+            self._recording = made = replace(made, overhead=overhead)
+        return made
 
     def id_of(self, tensor: torch.Tensor) -> int | None:
         _ = self.recording
-        assert self._replay is not None
+        if self._replay is None:
+            return None
         known = self._recorder.references.known()
         version = self._replay.version(known.get(id(tensor)))
         return None if version is None else version.id

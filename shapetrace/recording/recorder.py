@@ -11,6 +11,7 @@ from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
 from shapetrace.recording.clocks import Clock
+from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
 from shapetrace.recording.hooks import module_hooks
 from shapetrace.recording.references import References
@@ -48,14 +49,14 @@ class Recorder:
         functions: bool = True,
         read_values: bool = True,
         extensions: Extensions | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.clock = clock
         self.functions = functions
         self.extensions = extensions
         self.grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         self.events: list[Any] = []
-        #: what went wrong in here, in words: an exception would keep tensors alive
-        self.faults: list[str] = []
+        self.faults = Faults() if faults is None else faults
         self.references = References(self.events, functions)
         self.stacks = Stacks(self.events, clock.now)
         self.table = Table()
@@ -74,7 +75,7 @@ class Recorder:
 
     def fault(self, error: BaseException) -> None:
         """Something of ours failed; the batch goes on."""
-        self.faults.append(f"{type(error).__name__}: {error}")
+        self.faults.add("some calls", error)
 
     @property
     def has_mode(self) -> bool:

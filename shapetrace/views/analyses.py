@@ -6,6 +6,7 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from shapetrace.recording.faults import Faults
 from shapetrace.records import (
     Broadcast,
     Diagnosis,
@@ -26,10 +27,14 @@ class Analyses:
     """
 
     def __init__(
-        self, recording: Recording, checks: bool | Collection[str] = True
+        self,
+        recording: Recording,
+        checks: bool | Collection[str] = True,
+        faults: Faults | None = None,
     ) -> None:
         self.recording = recording
         self._checks = checks
+        self._faults = Faults(over=True) if faults is None else faults
 
     def keep(self, findings: tuple[Diagnosis, ...]) -> None:
         """Take these findings, from a file, in place of looking for them again."""
@@ -41,42 +46,60 @@ class Analyses:
     def graph(self) -> Graph:
         from shapetrace.lineage import Graph
 
-        return Graph(self.recording)
+        with self._faults.losing("all analyses"):
+            return Graph(self.recording)
+        return Graph(Recording((), (), {}, {}))
 
     @cached_property
     def losses(self) -> tuple[FunctionCall, ...]:
         from shapetrace.lineage.loss_calls import losses
 
-        return losses(self.graph)
+        with self._faults.losing("the losses"):
+            return losses(self.graph)
+        return ()
 
     @cached_property
     def failure(self) -> Diagnosis | None:
         from shapetrace.diagnosis import diagnose_failure
 
-        return diagnose_failure(self.graph)
+        with self._faults.losing("the explanation of the failure"):
+            return diagnose_failure(self.graph)
+        return None
 
     @cached_property
     def findings(self) -> tuple[Diagnosis, ...]:
         from shapetrace.checks import run_checks
 
         failure = self.failure
-        found = run_checks(self.graph, self._checks)
+        found: tuple[Diagnosis, ...] = ()
+        with self._faults.losing("the findings of the checks"):
+            found = run_checks(self.graph, self._checks)
         return ((failure,) if failure else ()) + found
 
     @cached_property
     def broadcasts(self) -> tuple[Broadcast, ...]:
         from shapetrace.lineage.loss_calls import broadcast_ledger
 
-        return broadcast_ledger(self.graph)
+        with self._faults.losing("the broadcasts"):
+            return broadcast_ledger(self.graph)
+        return ()
 
     @cached_property
     def costs(self) -> Costs:
-        from shapetrace.costs import costs
+        from shapetrace.costs import costs, unknown_costs
 
-        return costs(self.recording)
+        with self._faults.losing("FLOPs and bytes"):
+            return costs(self.recording)
+        return unknown_costs(self.recording)
 
     def explain(self, x: FunctionCall | ModuleCall | int | None) -> Diagnosis:
         """Of a call or a tensor's id what it did; of None what is most wrong."""
+        with self._faults.losing("an explanation"):
+            return self._explained(x)
+        message = "a fault of shapetrace's own: this cannot be explained"
+        return Diagnosis("unexplained", "note", message, where="")
+
+    def _explained(self, x: FunctionCall | ModuleCall | int | None) -> Diagnosis:
         from shapetrace.diagnosis import explain_call, explain_last, explain_tensor
 
         if isinstance(x, int):

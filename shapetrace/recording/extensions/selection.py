@@ -126,6 +126,10 @@ class Selection:
     def allocated_peak(self) -> int | None:
         return self._allocator.highest if self._allocator else None
 
+    def faults(self) -> list[tuple[str, BaseException]]:
+        """The extensions that gave up, and why."""
+        return [] if self.running is None else self.running.faults
+
     def notes(self) -> list[str]:
         """What a reader must know of the figures."""
         said = []

@@ -1,0 +1,103 @@
+"""What of ours failed, and what was lost with it: never the user's batch.
+
+Nothing is kept of an exception but words: it would keep tensors alive.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import warnings
+from types import TracebackType
+
+import torch
+
+from shapetrace.errors import ShapeTraceError, ShapeTraceWarning
+
+_PACKAGE = __name__.partition(".")[0]
+_MOST = 5
+
+
+class Faults:
+    """The faults of one trace. While the block runs they are collected; its end warns
+    of them, once. What fails later, in a view, warns as it fails."""
+
+    def __init__(self, *, over: bool = False) -> None:
+        #: whether the block has ended
+        self.over = over
+        #: what is lost, and the fault that cost it: the first of each
+        self._lost: dict[str, str] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, lost: str, fault: BaseException) -> None:
+        """Something of ours failed; the batch goes on without what is lost."""
+        self._count += 1
+        if lost not in self._lost and len(self._lost) < _MOST:
+            said = f"{type(fault).__name__}: {fault}{_place(fault)}"
+            self._lost[lost] = said
+            if self.over:
+                warnings.warn(_warning({lost: said}), ShapeTraceWarning, stacklevel=3)
+
+    def losing(self, lost: str) -> Losing:
+        """A `with` block whose faults are kept from the user; `lost` says the cost."""
+        return Losing(self, lost)
+
+    def notes(self) -> list[str]:
+        """For who reads the report."""
+        if not self._count:
+            return []
+        many = f"{self._count} faults of shapetrace" if self._count > 1 else "a fault"
+        return [f"incomplete: {many} cost {', '.join(self._lost)}"]
+
+    def warning(self) -> str:
+        """For who ran the batch, where anything failed."""
+        return _warning(self._lost)
+
+
+class Losing:
+    """See `Faults.losing`. Interrupts are the user's own, and what we raise on purpose
+    is meant for the user: both pass."""
+
+    def __init__(self, faults: Faults, lost: str) -> None:
+        self._faults, self._lost = faults, lost
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        frames: TracebackType | None,
+    ) -> bool:
+        ours = isinstance(fault, ShapeTraceWarning | ShapeTraceError)
+        if not isinstance(fault, Exception) or ours:
+            return False
+        self._faults.add(self._lost, fault)
+        return True
+
+
+def _warning(lost: dict[str, str]) -> str:
+    version = getattr(sys.modules[_PACKAGE], "__version__", "")
+    said = "; ".join(dict.fromkeys(lost.values()))
+    return (
+        f"a fault of shapetrace's own cost {', '.join(lost)}. Your batch is unharmed, "
+        "the report is incomplete. Please report it with these words: shapetrace "
+        f"{version}, torch {torch.__version__}, Python {platform.python_version()}: "
+        f"{said}"
+    )
+
+
+def _place(fault: BaseException) -> str:
+    """Our own innermost line."""
+    place, frames = "", fault.__traceback__
+    while frames is not None:
+        code = frames.tb_frame.f_code
+        if str(frames.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
+            place = f" (in {os.path.basename(code.co_filename)}:{frames.tb_lineno})"
+        frames = frames.tb_next
+    return place

@@ -1,0 +1,269 @@
+"""Our own code may fail anywhere and in any way: the batch is as without a trace."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fault_injection import (
+    OURS,
+    Place,
+    can_fail,
+    failing_at,
+    first_lines,
+    lines_of_ours,
+)
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+import shapetrace
+from shapetrace import ShapeTraceWarning
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"memory": True, "backward": True},
+    {"functions": False},
+    {"max_calls": 3},
+]
+KINDS = [RuntimeError, MemoryError, RecursionError, StopIteration, AssertionError]
+
+#: what guards against faults cannot guard itself, and before the block nothing runs yet
+UNGUARDED = ("recording/faults.py",)
+BEFORE_THE_BLOCK = {
+    *("trace", "check_modules", "check_options", "Trace.__init__", "Stored.__init__"),
+    *("HiddenWarning.__init__", "Faults.__init__"),
+}
+#: they begin with a question to torch alone, whether it compiles or traces
+ASK_TORCH = {
+    "module_hooks.<locals>.enter",
+    "module_hooks.<locals>.leave",
+    "function_mode.<locals>.Mode.__torch_function__",
+    "function_mode.<locals>.attribute",
+    "Extensions.around.<locals>.pre_hook",
+    "Extensions.around.<locals>.post_hook",
+    "Extensions.mode.<locals>.Mode.__torch_function__",
+}
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 8)
+        self.rest = nn.Sequential(nn.ReLU(), nn.Linear(8, 3))
+
+    def forward(self, x: torch.Tensor, *, twice: bool) -> dict[str, torch.Tensor]:
+        y = self.rest(self.first(x))
+        return {"y": y * 2 if twice else y}
+
+
+class Batch(NamedTuple):
+    trace: shapetrace.Trace
+    computed: list[Any]
+    error: tuple[type[BaseException], Any] | None
+
+
+def batch(options: dict[str, Any], *, fails: bool, given: bool) -> Batch:
+    """One training step; `fails`: with a loss that raises."""
+    torch.manual_seed(0)
+    model = Net()
+    t = shapetrace.trace(*[model] * given, **options)
+    computed: list[Any] = []
+    error = None
+    try:
+        with t:
+            y = model(torch.ones(2, 4), twice=True)["y"]
+            loss = F.mse_loss(y, torch.ones(2, 5 if fails else 3))
+            loss.backward()
+            computed += [
+                y.detach(),
+                loss.detach(),
+                *(p.grad for p in model.parameters()),
+            ]
+    except Exception as raised:
+        error = type(raised), raised.args
+    return Batch(t, computed, error)
+
+
+def installed() -> list[str]:
+    """What is left of a trace, anywhere in torch; it is taken off for the next test."""
+    registers = [
+        torch_module._global_forward_pre_hooks,
+        torch_module._global_forward_hooks,
+        torch_module._global_backward_hooks,
+        torch_module._global_backward_pre_hooks,
+    ]
+    found = [repr(hook) for register in registers for hook in register.values()]
+    for register in registers:
+        register.clear()
+    while torch._C._len_torch_function_stack():
+        found.append(repr(torch._C._pop_torch_function_stack()))
+    if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+        found.append("saved tensor hooks")
+    hidden = [f for f in warnings.filters if "global hooks" in str(f[1])]
+    return found + list(map(str, hidden))
+
+
+def look_at(t: shapetrace.Trace) -> None:
+    """Every view and analysis."""
+    assert str(t) and repr(t) and t._repr_html_() and str(t.explain()) and t.summary()
+    for by in ("call", "module", "function", "broadcast"):
+        assert t.to_dataframe(by=by) is not None
+    assert (t.findings, t.losses, t.broadcasts, t.costs) is not None
+    for write in (t.to_csv, t.to_json, t.to_html, t.to_chrome_trace):
+        write(os.devnull)
+
+
+def places(options: dict[str, Any], *, fails: bool, given: bool) -> dict[Place, str]:
+    """The lines of ours that run in such a batch and can be made to fail."""
+    batch(options, fails=fails, given=given)  # what is imported late is there
+    with warnings.catch_warnings(), lines_of_ours() as found:
+        warnings.simplefilter("ignore", ShapeTraceWarning)
+        batch(options, fails=fails, given=given)
+    return {
+        place: name
+        for place, name in found.items()
+        if not place[0].endswith(UNGUARDED)
+        and name not in BEFORE_THE_BLOCK | ASK_TORCH
+        and "__del__" not in name
+    }
+
+
+def hurt(
+    place: Place,
+    error: BaseException,
+    options: dict[str, Any],
+    untraced: Batch,
+    *,
+    fails: bool,
+    given: bool,
+) -> list[str]:
+    """What the fault does to the user's batch: nothing, it is hoped."""
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ShapeTraceWarning)
+        with failing_at(place, error) as raised:
+            made = batch(options, fails=fails, given=given)
+        if not raised:
+            return []
+        if made.error != untraced.error:
+            found.append(f"{made.error} left the block")
+        pairs = zip(made.computed, untraced.computed)
+        if len(made.computed) != len(untraced.computed) or not all(
+            torch.equal(a, b) for a, b in pairs
+        ):
+            found.append("another result")
+        found += installed()
+        try:
+            look_at(made.trace)
+        except Exception as view:
+            found.append(f"a view raises {view!r}")
+    return found
+
+
+def told(place: Place, name: str) -> str:
+    return f"{place[0].removeprefix(OURS)}:{place[1]} {name}"
+
+
+def check(chosen: list[Place], options: dict[str, Any], **how: bool) -> None:
+    names = places(options, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ShapeTraceWarning)
+        untraced = batch({}, **how)
+    hurts = {}
+    for number, place in enumerate(chosen):
+        kind = KINDS[number % len(KINDS)]
+        found = hurt(place, kind("injected"), options, untraced, **how)
+        if found:
+            hurts[told(place, names.get(place, "?"))] = found
+    assert hurts == {}
+
+
+#: a fault in a weak reference's callback has nobody to go to but Python's own log
+unraisable = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+WAYS = [
+    (options, fails, given)
+    for options in OPTIONS
+    for fails in (False, True)
+    for given in (True, False)
+]
+
+
+@pytest.mark.slow
+@unraisable
+@pytest.mark.parametrize(("options", "fails", "given"), WAYS)
+def test_each_function_may_fail(options, fails, given):
+    how = {"fails": fails, "given": given}
+    check(first_lines(places(options, **how)), options, **how)
+
+
+@pytest.mark.slow
+@unraisable
+@pytest.mark.parametrize(("options", "fails", "given"), WAYS)
+def test_lines_here_and_there_may_fail(options, fails, given):
+    how = {"fails": fails, "given": given}
+    lines = [place for place in places(options, **how) if can_fail(place)]
+    check(random.Random(0).sample(lines, 40), options, **how)
+
+
+@pytest.mark.slow
+@unraisable
+@pytest.mark.parametrize("options", OPTIONS[:2])
+def test_an_interrupt_anywhere_is_the_user_s_and_leaves_nothing(options):
+    how = {"fails": False, "given": True}
+    left = {}
+    for place in first_lines(places(options, **how)):
+        try:
+            with failing_at(place, KeyboardInterrupt()):
+                batch(options, **how)
+        except KeyboardInterrupt:
+            pass
+        found = installed()
+        if found:
+            left[place] = found
+    assert left == {}
+
+
+@pytest.mark.parametrize("part", ["entry", "a hook", "the replay", "an analysis"])
+def test_one_warning_says_what_was_lost_and_how_to_report_it(part, monkeypatch):
+    where = {
+        "entry": "shapetrace.recording.guards.name_roots",
+        "a hook": "shapetrace.recording.stacks.Stacks.here",
+        "the replay": "shapetrace.recording.build.Replay._run",
+        "an analysis": "shapetrace.lineage.Graph.__init__",
+    }[part]
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise ZeroDivisionError("our own fault")
+
+    monkeypatch.setattr(where, broken)
+    with pytest.warns(ShapeTraceWarning) as warned:
+        made = batch({}, fails=False, given=True)
+    (said,) = [str(one.message) for one in warned]
+    for part in ("Your batch is unharmed", "ZeroDivisionError: our own fault", "torch"):
+        assert part in said
+    assert f"shapetrace {shapetrace.__version__}" in said
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ShapeTraceWarning)
+        look_at(made.trace)
+        if where != "shapetrace.lineage.Graph.__init__":
+            assert any("incomplete" in note for note in made.trace.recording.notes)
+
+
+def test_where_warnings_are_errors_the_user_s_own_exception_still_leaves(monkeypatch):
+    def broken(*args: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("shapetrace.recording.guards.name_roots", broken)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeError, match="cannot be multiplied"):
+            with shapetrace.trace(nn.Linear(4, 3)) as t:
+                nn.Linear(4, 3)(torch.ones(2, 5))
+    assert t.calls == ()
