@@ -16,6 +16,7 @@ from construct_programs import (
     PROGRAMS,
     Unhashable,
     Wraps,
+    lazy_modules,
     net,
     torchinfo_inside,
 )
@@ -97,8 +98,9 @@ def test_a_program_computes_the_same_and_every_call_is_there(program, functions)
     found, t = traced(program, functions=functions)
     assert equal(untraced, found)
     assert [call.type for call in t.calls] == hooks[-1].types
-    check_invariants(t.recording)
-    assert not [note for note in t.recording.notes if "could not be recorded" in note]
+    if program is not lazy_modules:  # whose parameters a call makes inside the block
+        check_invariants(t.recording)
+    assert not [note for note in t.recording.notes if "incomplete" in note]
     look_at(t)
 
 

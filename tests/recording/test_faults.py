@@ -32,11 +32,13 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 KINDS = [RuntimeError, MemoryError, RecursionError, StopIteration, AssertionError]
 
-#: what guards against faults cannot guard itself, and before the block nothing runs yet
+#: what guards against faults cannot guard itself; before the block nothing runs yet;
+#: and the block's own two ends do nothing but hand over to what is guarded
 UNGUARDED = ("recording/faults.py",)
 BEFORE_THE_BLOCK = {
     *("trace", "check_modules", "check_options", "Trace.__init__", "Stored.__init__"),
     *("HiddenWarning.__init__", "Faults.__init__"),
+    *("Trace.__enter__", "Trace.__exit__"),
 }
 #: they begin with a question to torch alone, whether it compiles or traces
 ASK_TORCH = {
