@@ -44,4 +44,5 @@ __all__ = [
     "statistics",
     "steps",
     "synchronizations",
+    "unknown_costs",
 ]

@@ -135,11 +135,13 @@ def unknown_costs(rec: Recording) -> Costs:
         ),
         function_flops=(None,) * len(rec.functions),
         function_backward_flops=(None,) * len(rec.functions),
+        function_moved_bytes=(0,) * len(rec.functions),
         flops=None,
         backward_flops=None,
         uncounted=(),
         measured_ns=sum(c.duration_ns for c in rec.calls if c.parent is None),
         corrected_ns=None,
+        uncertain_ns=None,
     )
 
 

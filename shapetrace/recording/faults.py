@@ -50,8 +50,11 @@ class Faults:
         """For who reads the report."""
         if not self._count:
             return []
-        many = f"{self._count} faults of shapetrace" if self._count > 1 else "a fault"
-        return [f"incomplete: {many} cost {', '.join(self._lost)}"]
+        many = "a fault" if self._count == 1 else f"{self._count} faults"
+        lost = ", ".join(self._lost)
+        return [
+            f"incomplete: {lost} could not be recorded ({many} of shapetrace's own)"
+        ]
 
     def warning(self) -> str:
         """For who ran the batch, where anything failed."""
