@@ -10,6 +10,7 @@ formula of those of accelerators.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cache
@@ -141,7 +142,9 @@ def _repeated(
     try:
         func = _resolve(call.qualname)
         if func is not None:
-            return _repeat(func, call, need, strides)
+            with warnings.catch_warnings():  # the batch has given its warnings already
+                warnings.simplefilter("ignore")
+                return _repeat(func, call, need, strides)
     except Exception:  # its result depends on values, or an argument was not kept
         pass  # then only torch's list of formulas can tell
     if call.name in _BY_VALUES or is_free(call.name):

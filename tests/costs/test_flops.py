@@ -363,3 +363,12 @@ def test_a_layer_that_hands_on_its_input_or_a_parameter_is_complete():
     with shapetrace.trace(model, checks=False) as t:
         model(torch.randn(3))
     assert t.costs.complete
+
+
+def test_what_is_counted_gives_no_warning_a_second_time():
+    with pytest.warns(UserWarning):
+        with shapetrace.trace() as t:
+            torch.nn.functional.mse_loss(torch.ones(4, 1), torch.ones(4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert t.costs.flops is not None
