@@ -117,8 +117,7 @@ class Extensions:
         self._stacks: dict[int, list[Cell]] = {}
         self._ranges: dict[int, list[str]] = {}
         self._known: set[int] = set()
-        #: a call of a module of the trace begins; it ends, `None` where it raised
-        self.enter = self._guarded(None, self._enter)
+        #: a call of a module of the trace ends, `None` where it raised
         self.leave = self._guarded(None, self._leave)
         self._start = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
@@ -134,11 +133,17 @@ class Extensions:
         compiling = torch.compiler.is_dynamo_compiling
         tracing = torch._C._get_tracing_state
 
+        def begin(module: nn.Module, args: Any) -> None:
+            if belongs(module):
+                self._enter(module, args)
+
+        enter = self._guarded(None, begin)
+
         def pre_hook(module: nn.Module, args: Any) -> None:
             if compiling():
                 return
-            if tracing() is None and belongs(module):
-                self.enter(module, args)
+            if tracing() is None:
+                enter(module, args)
             before(module, args)
 
         def post_hook(module: nn.Module, args: Any, *rest: Any) -> None:
@@ -160,15 +165,16 @@ class Extensions:
         clock = self.clock
 
         def guarded(*args: Any) -> None:
-            mine = clock.pause()
             try:
-                with _DISABLED():
-                    call(*args)
+                mine = clock.pause()
+                try:
+                    with _DISABLED():
+                        call(*args)
+                finally:
+                    if mine:
+                        clock.go_on()
             except Exception as fault:
                 self._fault(fault, one)
-            finally:
-                if mine:
-                    clock.go_on()
 
         return guarded
 
