@@ -117,7 +117,8 @@ class Extensions:
         self._stacks: dict[int, list[Cell]] = {}
         self._ranges: dict[int, list[str]] = {}
         self._known: set[int] = set()
-        #: a call of a module of the trace ends, `None` where it raised
+        #: a call of a module of the trace begins; it ends, `None` where it raised
+        self.enter = self._guarded(None, self._enter)
         self.leave = self._guarded(None, self._leave)
         self._start = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
