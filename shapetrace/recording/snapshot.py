@@ -62,7 +62,7 @@ def see_modules(recorder: Recorder) -> list[SeenModule]:
             SeenModule,
             (
                 *(site.name, site.kind, parameters, buffers),
-                *(attributes, module.training, site.lazy),
+                *(attributes, getattr(module, "training", False), site.lazy),
             ),
         )
     return list(found.values())
