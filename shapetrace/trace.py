@@ -220,7 +220,12 @@ class Trace:
         tb: TracebackType | None,
     ) -> Literal[False]:
         try:
-            self._surely(self._take_off)
+            self._take_off()
+        except BaseException as cut:  # a Ctrl-C in the middle of it, or a fault
+            self._take_off()
+            if not isinstance(cut, Exception):
+                raise
+            self._faults.add("nothing of the report", cut)
         finally:
             self._state = "done"
         try:
