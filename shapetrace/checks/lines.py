@@ -7,7 +7,7 @@ import ast
 from typing import Any
 
 from shapetrace.checks.scene import Scene
-from shapetrace.diagnosis.desk import is_method
+from shapetrace.diagnosis.case import is_method
 from shapetrace.records import Fix, FunctionCall, TensorRef
 from shapetrace.signatures import is_loss
 from shapetrace.source.build_line import placed

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shapetrace.checks.registry import Check
 from shapetrace.checks.scene import Scene
-from shapetrace.diagnosis.operands import kind
+from shapetrace.diagnosis.operand_rows import kind
 from shapetrace.diagnosis.text import told
 from shapetrace.lineage import steps
 from shapetrace.records import (

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from shapetrace.diagnosis.explain import (
-    diagnose_failure,
-    explain_call,
-    explain_last,
-    explain_tensor,
-)
+from shapetrace.diagnosis.explain import diagnose_failure
+from shapetrace.diagnosis.notes import explain_call, explain_last, explain_tensor
 
 __all__ = ["diagnose_failure", "explain_call", "explain_last", "explain_tensor"]

@@ -21,6 +21,12 @@ class Edit:
     device: torch.device | None = None
     #: the dimension of which a part is left out
     cuts: int | None = None
+    #: what is lost with it, in words
+    loses: str = ""
+    #: the dimension whose size alone it changes
+    sized: int | None = None
+    #: the edit that brings the layout back
+    back: Edit | None = None
 
     def apply(self, ref: TensorRef) -> TensorRef:
         """The tensor afterwards. Only views and fresh tensors are made there: both
@@ -101,7 +107,8 @@ def interleaved(times: int, dim: int) -> Edit:
         return _like(t, tuple(shape))
 
     text = f"{{}}.repeat_interleave({times}, dim={dim})"
-    return Edit(text, act, f"repeats it {times} times, as the other side was")
+    words = f"repeats it {times} times, as the other side was"
+    return Edit(text, act, words, sized=dim)
 
 
 def expand_batch(size: int, rank: int, name: str = "") -> Edit:
@@ -115,6 +122,11 @@ def expand_batch(size: int, rank: int, name: str = "") -> Edit:
 
 
 def permute(*dims: int) -> Edit:
+    back = tuple(dims.index(dim) for dim in range(len(dims)))
+    return replace(_permute(dims), back=_permute(back))
+
+
+def _permute(dims: tuple[int, ...]) -> Edit:
     order = ", ".join(str(dim) for dim in dims)
     return Edit(
         f"{{}}.permute({order})", lambda t: t.permute(dims), "reorders the dimensions"
@@ -127,11 +139,12 @@ def classes_second(rank: int) -> Edit:
 
 
 def transpose(a: int, b: int) -> Edit:
-    return Edit(
+    edit = Edit(
         f"{{}}.transpose({a}, {b})",
         lambda t: t.transpose(a, b),
         f"swaps the dimensions {a} and {b}",
     )
+    return replace(edit, back=edit)
 
 
 def flatten(start: int | None = None, end: int = -1) -> Edit:
@@ -157,7 +170,8 @@ def cut(dim: int, size: int, rank: int) -> Edit:
         return t.narrow(dim, 0, size)
 
     words = f"keeps the first {size} of dim {dim}"
-    return Edit(f"{{}}[{inside}]", act, words, cuts=dim)
+    loses = f"what lies behind the first {size} of dim {dim}"
+    return Edit(f"{{}}[{inside}]", act, words, cuts=dim, loses=loses, sized=dim)
 
 
 def expand_channels(channels: int, rank: int) -> Edit:
@@ -224,6 +238,7 @@ def resize(shape: tuple[int, ...]) -> Edit:
         f"F.interpolate({{}}, size=({text}))",
         act,
         f"resizes it to {'x'.join(str(size) for size in shape)}",
+        loses="the resolution that it had",
     )
 
 
@@ -242,3 +257,84 @@ def shift(by: int) -> Edit:
     return Edit(
         f"{{}} - {by}", lambda t: _like(t, tuple(t.shape)), "makes labels start at 0"
     )
+
+
+def resized(dim: int, size: int) -> Edit:
+    """A tensor made with another size in one dimension; no line says it."""
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        shape = list(t.shape)
+        shape[dim] = size
+        return _like(t, tuple(shape))
+
+    return Edit("", act, f"{size} in dim {dim}")
+
+
+def reduced(word: str, dim: int) -> Edit:
+    """A dimension summed or averaged away."""
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        shape = list(t.shape)
+        del shape[dim]
+        return _like(t, tuple(shape))
+
+    return Edit(f"{{}}.{word}({dim})", act, f"{word} over dim {dim}")
+
+
+def selected(dim: int, rank: int) -> Edit:
+    """The last entry of one dimension."""
+    inside = ", ".join([":"] * dim + ["-1"])
+    return Edit(
+        f"{{}}[{inside}]",
+        lambda t: t.select(dim, -1),
+        f"the last of dim {dim} alone",
+        loses=f"all of dim {dim} but its last entry",
+    )
+
+
+def viewed(shape: tuple[int, ...], other: tuple[int, ...]) -> Edit:
+    """The same elements in another tensor's shape: neighbouring dimensions joined."""
+    inside = ", ".join(str(size) for size in (-1, *other[1:]))
+    return Edit(f"{{}}.reshape({inside})", lambda t: t.reshape(other), "regroups it")
+
+
+def cropped(height: int, width: int) -> Edit:
+    return Edit(
+        f"{{}}[:, :, :{height}, :{width}]",
+        lambda t: t[:, :, :height, :width],
+        f"crops it to {height}x{width}",
+        loses="the rows and columns that are cut off",
+    )
+
+
+def cut_front(dim: int, size: int, rank: int) -> Edit:
+    """The last `size` of one dimension: what stands in front is left out."""
+    inside = ", ".join([":"] * dim + ["{}:"])
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        if t.shape[dim] < size:
+            raise ValueError(size)
+        return t.narrow(dim, t.shape[dim] - size, size)
+
+    return Edit(
+        f"{{}}[{inside.format(1)}]",
+        act,
+        f"leaves the first of dim {dim} out",
+        cuts=dim,
+        loses=f"the first of dim {dim}",
+        sized=dim,
+    )
+
+
+def expanded(dim: int, size: int, rank: int) -> Edit:
+    """A dimension of size 1 stretched."""
+    sizes = [-1] * rank
+    sizes[dim] = size
+    inside = ", ".join(map(str, sizes))
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        if t.shape[dim] != 1:
+            raise ValueError(dim)
+        return t.expand(sizes)
+
+    return Edit(f"{{}}.expand({inside})", act, f"repeats the one of dim {dim}")

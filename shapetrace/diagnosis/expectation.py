@@ -7,11 +7,12 @@ import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from shapetrace.diagnosis.blame_leaves import of_leaf
-from shapetrace.diagnosis.suspects import Leaf, leaves, of_call, of_data
+from shapetrace.diagnosis.factors import Leaf, leaves, makers
+from shapetrace.diagnosis.hypothesis import Site
+from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.diagnosis.text import told
 from shapetrace.diagnosis.unexplained import where_of
 from shapetrace.errors import ShapeError, UsageError
@@ -293,24 +294,26 @@ def _culprits(
             culprit
             for part in parts
             if (wanted := _wanted(part.size, found)) is not None
-            for culprit in of_leaf(graph, _own(part), part.size, wanted, target=False)
+            for culprit in makers(graph, _own(part), wanted)
         ][:1]
         joined = graph.trail(tensor, dim).end
         if joined.call is not None:
             factors = "·".join(str(part.size) for part in parts)
+            site = site_of_call(graph, joined.call)
             named.append(
-                of_call(
-                    graph,
-                    joined.call,
-                    dim=dim,
-                    size=found.got,
-                    expected=found.expected,
-                    reason=f"joins {factors} to the {found.got}",
+                Culprit(
+                    site.kind,
+                    site.name,
+                    dim,
+                    found.got,
+                    found.expected,
+                    site.source,
+                    f"joins {factors} to the {found.got}",
                 )
             )
     for part in parts:
         expected = found.expected if len(parts) == 1 else None
-        named += of_leaf(graph, part, part.size, expected, target=False)
+        named += makers(graph, part, expected)
     first: dict[tuple[str, str], Culprit] = {}
     for culprit in named:
         first.setdefault((culprit.kind, culprit.name), culprit)
@@ -321,7 +324,7 @@ def _own(part: Leaf) -> Leaf:
     """A factor's own way, without the way of the product before it."""
     at = next((i for i, hop in enumerate(part.hops) if hop.origin.how == "product"), -1)
     start = at + 1
-    return replace(part, hops=part.hops[start:])
+    return part._replace(hops=part.hops[start:])
 
 
 def _wanted(size: int, found: _Mismatch) -> int | None:
@@ -339,10 +342,14 @@ def _rank_culprits(graph: Graph, tensor: int, found: _Mismatch) -> tuple[Culprit
         before = [ref for ref in call.inputs if not graph.is_parameter(ref.id)]
         if before and len(before[0].shape) != rank:
             reason = f"made {len(before[0].shape)} dimensions into {rank}"
-            return (of_call(graph, call, size=rank, reason=reason),)
+            return (_named(site_of_call(graph, call), rank, reason),)
         tensor = before[0].id if before else tensor
     reason = f"comes in with {found.got} dimensions, and no call changed their number"
-    return (of_data(graph, tensor, size=found.got, reason=reason),)
+    return (_named(site_of_data(graph, tensor), found.got, reason),)
+
+
+def _named(site: Site, size: int, reason: str) -> Culprit:
+    return Culprit(site.kind, site.name, None, size, None, site.source, reason)
 
 
 def _fixes(graph: Graph, tensor: int, dim: int, found: _Mismatch) -> tuple[Fix, ...]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import re
 
-from shapetrace.diagnosis.makers import spelled
-from shapetrace.diagnosis.ranks import rank_changer
 from shapetrace.diagnosis.returned import handed_on, returned, whole_instead
-from shapetrace.diagnosis.suspects import of_call, of_data, of_module
+from shapetrace.diagnosis.sites import (
+    culprit_of_call,
+    culprit_of_data,
+    culprit_of_module,
+)
 from shapetrace.diagnosis.unpacking import Unpacked, unpacked
 from shapetrace.lineage import Graph, make_step
-from shapetrace.records import Culprit, Diagnosis, ModuleCall, Step
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, ModuleCall, Step
 
 __all__ = ["behind_forward", "handed_on", "in_forward"]
 
@@ -35,7 +37,7 @@ def in_forward(graph: Graph, module: ModuleCall) -> Diagnosis:
     container = handed_on(graph, module)
     if container is not None:
         reason = f"returns {container.output_type}, not one tensor"
-        culprits.append(of_module(container, reason=reason))
+        culprits.append(culprit_of_module(container, reason=reason))
     elif found is None:
         around = graph.module_of(module)
         culprits += returned(graph, module, error.message)
@@ -46,7 +48,7 @@ def in_forward(graph: Graph, module: ModuleCall) -> Diagnosis:
     raised = f"raised {error.type} in its forward"
     if keys:
         raised = f"looks up {error.message}; {keys}"
-    culprits.append(of_module(module, reason=raised))
+    culprits.append(culprit_of_module(module, reason=raised))
     if found is not None or error.type not in ("TypeError", "AttributeError"):
         culprits += _data(graph, module)
     return Diagnosis(
@@ -97,10 +99,14 @@ def _distinct(culprits: list[Culprit]) -> tuple[Culprit, ...]:
 def _of_unpacked(graph: Graph, found: Unpacked) -> list[Culprit]:
     """Who gave a tensor its dimensions, or returned another number of values."""
     if found.tensor is None:
-        return [of_module(found.module, reason=found.reason)] if found.module else []
+        return (
+            [culprit_of_module(found.module, reason=found.reason)]
+            if found.module
+            else []
+        )
     shape = graph.tensors[found.tensor].shape
     changer = rank_changer(graph, found.tensor, more=len(shape) > found.wanted)
-    number = f"{len(shape)} dimensions, {spelled(shape)}"
+    number = f"{len(shape)} dimensions, {str(shape)}"
     culprits = []
     if changer is not None:
         culprits.append(changer)
@@ -109,12 +115,12 @@ def _of_unpacked(graph: Graph, found: Unpacked) -> list[Culprit]:
         first = call.inputs[0].id if call.inputs else first
     came = graph.tensors[first].shape
     if not graph.from_model(first) and (changer is None or len(came) == len(shape)):
-        reason = f"comes in with {len(came)} dimensions, {spelled(came)}"
-        culprits.append(of_data(graph, first, reason=reason))
+        reason = f"comes in with {len(came)} dimensions, {str(came)}"
+        culprits.append(culprit_of_data(graph, first, reason=reason))
     elif changer is None:
         made = graph.producer(found.tensor)
         if made is not None:
-            culprits.append(of_call(graph, made, reason=f"gives {number}"))
+            culprits.append(culprit_of_call(graph, made, reason=f"gives {number}"))
     return culprits
 
 
@@ -172,7 +178,7 @@ def _told(graph: Graph, module: ModuleCall, message: str) -> list[Culprit]:
             if size in told and end.kind == "parameter" and end.call is not None:
                 reason = f"makes the {size} that the message names"
                 found.append(
-                    of_call(graph, end.call, dim=dim, size=size, reason=reason)
+                    culprit_of_call(graph, end.call, dim=dim, size=size, reason=reason)
                 )
     return found[:1]
 
@@ -181,7 +187,7 @@ def _data(graph: Graph, module: ModuleCall) -> list[Culprit]:
     """The data behind what a module was given: its height and width before others."""
     for ref in module.inputs:
         if not graph.from_model(ref.id):
-            return [of_data(graph, ref.id, reason=f"has shape {ref.shape}")]
+            return [culprit_of_data(graph, ref.id, reason=f"has shape {ref.shape}")]
     ends = [
         end
         for ref in module.inputs
@@ -193,4 +199,28 @@ def _data(graph: Graph, module: ModuleCall) -> list[Culprit]:
         return []
     end = max(ends, key=lambda end: end.dim)
     shape = graph.tensors[end.tensor].shape
-    return [of_data(graph, end.tensor, reason=f"comes in with shape {shape}")]
+    return [culprit_of_data(graph, end.tensor, reason=f"comes in with shape {shape}")]
+
+
+def rank_changer(graph: Graph, tensor: int, more: bool | None) -> Culprit | None:
+    """The newest call of the user's that changed the number of dimensions: of a tensor
+    with too many of them one that added some, of one with too few one that dropped.
+    What a later call made up for is passed over."""
+    due = 0
+    for made, call in graph.chain(tensor):
+        old = call.inputs[0].shape if call.inputs else ()
+        new = graph.tensors[made].shape
+        if not call.inputs or len(old) == len(new):
+            continue
+        added = len(new) > len(old)
+        if more is not None and added is not more:
+            due += abs(len(new) - len(old))
+            continue
+        if due > 0:
+            due -= abs(len(new) - len(old))
+            continue
+        if isinstance(call, FunctionCall) and call.direct:
+            verb = "adds a dimension" if added else "drops a dimension"
+            reason = f"{verb}: {str(old)} -> {str(new)}"
+            return culprit_of_call(graph, call, reason=reason)
+    return None

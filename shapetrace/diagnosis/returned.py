@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from shapetrace.diagnosis.clash import is_part
-from shapetrace.diagnosis.suspects import of_module
+from shapetrace.diagnosis.mismatch import is_part
+from shapetrace.diagnosis.sites import culprit_of_module
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Fix, ModuleCall
 from shapetrace.source.line import find, suffixed
@@ -74,7 +74,7 @@ def returned(graph: Graph, module: ModuleCall | None, message: str) -> list[Culp
     info = graph.rec.modules.get(call.name)
     if info is not None and info.attributes.get("return_indices"):
         reason += " (return_indices=True)"
-    return [of_module(call, reason=reason)]
+    return [culprit_of_module(call, reason=reason)]
 
 
 def whole_instead(

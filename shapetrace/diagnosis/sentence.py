@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
-from shapetrace.diagnosis.class_dim import wants_indices
-from shapetrace.diagnosis.problem import Problem, Spot
+from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.lineage import Graph
+from shapetrace.lineage.loss_calls import sides
+from shapetrace.records import FunctionCall
 from shapetrace.signatures import argument_name, is_loss, loss_input, loss_target
 
 
-def sentence(graph: Graph, problem: Problem, where: str) -> str:
+def sentence(graph: Graph, mismatch: Mismatch, where: str) -> str:
     """What failed, and the two things that clash."""
     kind, _, name = where.partition(":")
     subject = f"`{name or _root(graph)}`" if kind == "module" else ""
-    subject = subject or f"`{problem.call.name}`"
-    if problem.layer is not None:
-        subject += f" ({problem.layer.type})"
-    clash = _clash(graph, problem)
+    subject = subject or f"`{mismatch.call.name}`"
+    if mismatch.layer is not None:
+        subject += f" ({mismatch.layer.type})"
+    clash = _clash(graph, mismatch)
     if clash:
         return f"{subject} failed: {clash}."
-    error = problem.call.error
-    shapes = ", ".join(str(ref.shape) for ref in problem.call.inputs[:4])
+    error = mismatch.call.error
+    shapes = ", ".join(str(ref.shape) for ref in mismatch.call.inputs[:4])
     said = f": {first_line(error.message)}" if error is not None else "."
     return f"{subject} failed on {shapes or 'no tensor'}{said}"
 
 
-def _clash(graph: Graph, problem: Problem) -> str:
-    left, right, kind = problem.left, problem.right, problem.kind
+def _clash(graph: Graph, mismatch: Mismatch) -> str:
+    left, right, kind = mismatch.left, mismatch.right, mismatch.kind
     if kind == "container":
         return "it was given a container, not one tensor of it"
     if left is None:
         return ""
-    if kind == "dtype" and right is None and problem.name == "int64":
-        return f"{operand(problem, left)} is {_attribute(graph, left, kind)}, not int64"
+    if kind == "dtype" and right is None and mismatch.name == "int64":
+        return (
+            f"{operand(mismatch, left)} is {_attribute(graph, left, kind)}, not int64"
+        )
     if kind == "range":
         limit = ""
         if right is not None:
             limit = f"; {right.size} ({right.role or f'dim {right.dim}'}) exist"
         return f"index {left.size} is out of range{limit}"
     if kind == "rank":
-        return _ranks(graph, problem, left, right)
+        return _ranks(graph, mismatch, left, right)
     if right is None:
         return ""
     if kind == "size":
         sides = [
-            f"{_side(graph, problem, s)} is {_size(graph, s)}" for s in (left, right)
+            f"{_side(graph, mismatch, s)} is {_size(graph, s)}" for s in (left, right)
         ]
         return ", ".join(sides)
     if kind == "numel":
         return _elements(graph, left, right)
-    if kind == "dtype" and wants_indices(graph, problem.call):
+    if kind == "dtype" and wants_indices(graph, mismatch.call):
         given = _attribute(graph, right, kind)
         return f"the target is {given}, class indices are int64"
     if kind in ("dtype", "device"):
@@ -76,18 +79,18 @@ def _elements(graph: Graph, left: Spot, right: Spot) -> str:
     return f"{shape} has {left.size} elements, {asked}"
 
 
-def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> str:
+def _ranks(graph: Graph, mismatch: Mismatch, left: Spot, right: Spot | None) -> str:
     spots = [s for s in (left, right) if s is not None and s.tensor is not None]
     shapes = [graph.tensors[s.tensor].shape for s in spots if s.tensor is not None]
-    third = any(operand(problem, spot).startswith("`") for spot in spots)
-    if problem.loss and len(shapes) == 2 and right is not None and not third:
+    third = any(operand(mismatch, spot).startswith("`") for spot in spots)
+    if mismatch.loss and len(shapes) == 2 and right is not None and not third:
         wanted = left.size if left.dim is None else right.size
         return (
             f"the prediction has shape {shapes[0]}, the target {shapes[1]}; "
             f"a {wanted}-D target is wanted"
         )
     if len(shapes) == 2:
-        names = [operand(problem, spot) for spot in spots]
+        names = [operand(mismatch, spot) for spot in spots]
         return (
             f"{names[0]} has {len(shapes[0])} dimensions {shapes[0]}, {names[1]} has "
             f"{len(shapes[1])}: {shapes[1]}"
@@ -97,7 +100,7 @@ def _ranks(graph: Graph, problem: Problem, left: Spot, right: Spot | None) -> st
     spots = [spot for spot in (left, right) if spot is not None]
     other = next((spot for spot in spots if spot.tensor is None), None)
     wanted_rank = f": {other.role} is wanted" if other and other.role else ""
-    name = operand(problem, spots[0])
+    name = operand(mismatch, spots[0])
     what = name if name.startswith("`") else "input"
     return f"{len(shapes[0])}-D {what} {shapes[0]}{wanted_rank}"
 
@@ -113,35 +116,35 @@ def _attribute(graph: Graph, spot: Spot, kind: str) -> str:
     return str(getattr(graph.tensors[spot.tensor], kind)).removeprefix("torch.")
 
 
-def _side(graph: Graph, problem: Problem, spot: Spot) -> str:
+def _side(graph: Graph, mismatch: Mismatch, spot: Spot) -> str:
     """One side of a clash, in words: "dim 1 of the target"."""
     origin = graph.origin(spot.tensor) if spot.tensor is not None else None
     if origin is not None and origin.kind in ("parameter", "buffer"):
-        role = spot.role or problem.name
-        own = problem.layer is not None and origin.name.startswith(problem.layer.name)
+        role = spot.role or mismatch.name
+        own = mismatch.layer is not None and origin.name.startswith(mismatch.layer.name)
         if role and own:
             return f"its {role}"
         return f"dim {spot.dim} of `{origin.name}`"
     if spot.tensor is None:
-        role = spot.role or problem.name
-        asked = not role or role in (problem.call.name, "view", "size", "shape")
+        role = spot.role or mismatch.name
+        asked = not role or role in (mismatch.call.name, "view", "size", "shape")
         return "the size asked for" if asked else f"its {role}"
-    what = operand(problem, spot)
+    what = operand(mismatch, spot)
     return f"dim {spot.dim} of {what}" if spot.dim is not None else what
 
 
-def operand(problem: Problem, spot: Spot) -> str:
+def operand(mismatch: Mismatch, spot: Spot) -> str:
     """A tensor argument by its role in a loss, else by its parameter's name."""
-    if spot.input is None or spot.input >= len(problem.call.inputs):
+    if spot.input is None or spot.input >= len(mismatch.call.inputs):
         return f"the {spot.role or 'input'}"
-    if is_loss(problem.call.name):
-        if spot.input == loss_target(problem.call):
+    if is_loss(mismatch.call.name):
+        if spot.input == loss_target(mismatch.call):
             return "the target"
-        if spot.input == loss_input(problem.call):
+        if spot.input == loss_input(mismatch.call):
             return "the prediction"
-    name = argument_name(problem.call, spot.input)
+    name = argument_name(mismatch.call, spot.input)
     if name in ("input", "other", None) or name.startswith("tensors"):
-        if len(problem.call.inputs) == 1 or problem.layer is not None:
+        if len(mismatch.call.inputs) == 1 or mismatch.layer is not None:
             return "the input"
         ordinal = ("first", "second", "third", "fourth")
         place = ordinal[spot.input] if spot.input < 4 else f"{spot.input + 1}th"
@@ -152,3 +155,13 @@ def operand(problem: Problem, spot: Spot) -> str:
 def first_line(message: str) -> str:
     """The first line of an error's message."""
     return message.strip().splitlines()[0] if message.strip() else ""
+
+
+def wants_indices(graph: Graph, call: FunctionCall) -> bool:
+    """Whether a loss over classes was given floats in the shape of class indices."""
+    prediction, target = sides(graph, call)
+    if call.name not in ("cross_entropy", "nll_loss"):
+        return False
+    if prediction is None or target is None or not target.dtype.is_floating_point:
+        return False
+    return target.shape != prediction.shape

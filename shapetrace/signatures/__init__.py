@@ -8,6 +8,7 @@ from shapetrace.signatures.engine import (
     argument_name,
     broadcasts,
     conflicts,
+    parameters,
     predict,
     relate,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "losses_that",
     "module_function",
     "named",
+    "parameters",
     "predict",
     "relate",
     "relate_module",

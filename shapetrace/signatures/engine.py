@@ -241,3 +241,10 @@ def predict(call: FunctionCall, shapes: tuple[Shape, ...]) -> tuple[Shape, ...] 
             return None
         result.append(tuple(sizes))
     return tuple(result)
+
+
+def parameters(call: FunctionCall) -> dict[str, int]:
+    """The names of a call's parameters and their places; {} where it has no rule."""
+    found = rule_name(call)
+    entry = _entry(found[0]) if found is not None else None
+    return {} if entry is None else entry.params

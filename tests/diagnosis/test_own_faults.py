@@ -17,7 +17,7 @@ def broken(*_):
 
 @pytest.fixture
 def failed(monkeypatch, tmp_path):
-    monkeypatch.setattr("shapetrace.diagnosis.explain.find_problem", broken)
+    monkeypatch.setattr("shapetrace.diagnosis.explain.find_mismatch", broken)
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(5, 2))
     with pytest.raises(RuntimeError) as caught:
         with shapetrace.trace(model) as t:

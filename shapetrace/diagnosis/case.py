@@ -1,0 +1,280 @@
+"""One failure and what is asked of it again and again: the calls behind it, the places
+that look like it, and hypotheses with the lines that would say them."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cached_property
+from typing import NamedTuple
+
+from shapetrace.diagnosis.hypothesis import Site
+from shapetrace.diagnosis.mismatch import Mismatch, Spot
+from shapetrace.diagnosis.replay import Replay
+from shapetrace.diagnosis.rules.blame import blame
+from shapetrace.diagnosis.sites import site_of_call, site_of_module, site_of_tensor
+from shapetrace.lineage import Call, GoodBatch, Graph, last_good
+from shapetrace.lineage.loss_calls import sides
+from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source, TensorRef
+from shapetrace.signatures import argument_name
+from shapetrace.source.called import module_path
+from shapetrace.source.finder import Constructions
+from shapetrace.source.sizes import Size, sizes_at, spelled_size
+from shapetrace.source.tree import is_own
+
+#: calls behind a failure that are looked at, the nearest first
+_BEHIND = 120
+
+
+class Behind(NamedTuple):
+    """A call behind the failure: what it made of it, and how many calls lie between."""
+
+    call: Call
+    tensor: int
+    hops: int
+
+
+class Case:
+    """A mismatch in its recording."""
+
+    def __init__(self, graph: Graph, mismatch: Mismatch) -> None:
+        self.graph = graph
+        self.mismatch = mismatch
+        self.replay = Replay(graph, mismatch)
+        self.call = mismatch.call
+        self.layer = mismatch.layer
+        self._sizes: dict[tuple[bool, int], list[Size]] = {}
+        self.prediction, self.target = (
+            sides(graph, self.call) if mismatch.loss else (None, None)
+        )
+
+    # -- what is known ----------------------------------------------------------------
+
+    @cached_property
+    def behind(self) -> tuple[Behind, ...]:
+        """The calls behind the failing one, nearest first, a layer as one call."""
+        found: list[Behind] = []
+        seen: set[tuple[bool, int]] = set()
+        todo = deque((ref.id, 0) for ref in self.operands)
+        while todo and len(found) < _BEHIND:
+            tensor, hops = todo.popleft()
+            made = self.graph.producer(tensor)
+            if made is None or made.index < 0:
+                continue
+            layer = self.graph.layer_of(made)
+            if layer is not None and self.replay.is_unit(layer):
+                made = layer
+            key = (isinstance(made, FunctionCall), made.index)
+            if key in seen:
+                continue
+            seen.add(key)
+            found.append(Behind(made, tensor, hops))
+            for ref in made.inputs:
+                if not self.graph.is_parameter(ref.id):
+                    todo.append((ref.id, hops + 1))
+        return tuple(found)
+
+    @cached_property
+    def operands(self) -> tuple[TensorRef, ...]:
+        """The tensors that the failing call, or the layer that made it, was given."""
+        given = self.call.inputs if self.layer is None else self.layer.inputs
+        if self.layer is not None:
+            own = {ref.id for ref in given}
+            more = [
+                ref
+                for ref in self.call.inputs
+                if ref.id not in own and not self.graph.is_parameter(ref.id)
+            ]
+            given = (*given, *more)
+        return tuple(given)
+
+    @cached_property
+    def earlier(self) -> GoodBatch | None:
+        """The last time that the failing call went well, in an earlier batch."""
+        if self.call.index < 0:
+            return None
+        return last_good(self.graph, self.call)
+
+    @cached_property
+    def named_by_rules(self) -> tuple[Culprit, ...]:
+        """Whom the earlier rules name, most likely first."""
+        try:
+            return blame(self.graph, self.mismatch)
+        except Exception:  # odd records: the rest of the evidence speaks
+            return ()
+
+    def hops(self, tensor: int) -> int:
+        return next((b.hops for b in self.behind if b.tensor == tensor), 0)
+
+    def is_target(self, tensor: int) -> bool:
+        """Whether a tensor goes to the loss as its target, also through other calls."""
+        if self.target is None:
+            return False
+        if tensor == self.target.id:
+            return True
+        return any(made == tensor for made, _ in self.graph.chain(self.target.id)) or (
+            tensor in self._behind_target
+        )
+
+    @cached_property
+    def _behind_target(self) -> set[int]:
+        if self.target is None or self.graph.from_model(self.target.id):
+            return set()
+        return {
+            ref.id
+            for _, call in self.graph.chain(self.target.id)
+            for ref in call.inputs
+        }
+
+    def site_of(self, tensor: int) -> Site:
+        return site_of_tensor(self.graph, tensor, target=self.is_target(tensor))
+
+    def site_of_missing(self, tensor: int) -> Site:
+        """Who lacks a call that is put in where the failing one takes a tensor: what a
+        layer made is as it should be, and whoever takes it as it is, is not."""
+        if self.graph.is_parameter(tensor):
+            if self.layer is not None:
+                return site_of_module(self.layer)
+            return site_of_call(self.graph, self.call)
+        site = self.site_of(tensor)
+        if site.kind != "module" or self.mismatch.loss:
+            return site
+        if self.layer is not None:
+            return site_of_module(self.layer)
+        return site_of_call(self.graph, self.call)
+
+    def alike(self, call: FunctionCall) -> list[FunctionCall]:
+        """The calls of the same line, this one first: what is written there once is
+        changed for all of them."""
+        if call.source is None:
+            return [call]
+        return [call] + [
+            other
+            for other in self._by_place.get((call.name, call.source), ())
+            if other.index != call.index
+        ]
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, Source], list[FunctionCall]]:
+        found: dict[tuple[str, Source], list[FunctionCall]] = {}
+        for call in self.graph.rec.functions:
+            if call.source is not None and call.direct and call.outputs is not None:
+                found.setdefault((call.name, call.source), []).append(call)
+        return found
+
+    def site_of_size(self, tensor: int, dim: int) -> Site:
+        """Who gave a dimension its size: calls that carry it on are passed over."""
+        end = self.graph.trail(tensor, dim).end
+        if end.kind in ("data", "argument") and end.call is not None:
+            made = end.call
+            if made.index >= 0 and (made.inputs or made.parent is not None):
+                return site_of_call(self.graph, made)
+        return self.site_of(end.tensor if end.kind == "data" else tensor)
+
+    def said_of(self, site: Site, ref: TensorRef) -> str:
+        """What a site has to do with a tensor that meets others."""
+        if site.kind in ("target", "input"):
+            return f"has shape {ref.shape}"
+        if site.kind == "module" and self.layer is not None:
+            if site.name == self.layer.name:
+                return f"is given {ref.shape}"
+        if site.kind == "function" and site.place == (self.call.name, self.call.source):
+            return f"takes {ref.shape} as it is"
+        return f"gives {ref.shape}"
+
+    def written(self, layer: ModuleCall, tensor: int) -> ModuleCall | None:
+        """The call that the user wrote and that hands this tensor to a layer: itself,
+        or a container around it whose input it is."""
+        calls = self.graph.rec.calls
+        found = layer
+        while found.parent is not None:
+            above = calls[found.parent]
+            if above.source != found.source and is_own(found.source):
+                break
+            found = above
+        return found if any(ref.id == tensor for ref in found.inputs) else None
+
+    def names_its_input(self, module: ModuleCall, tensor: int) -> bool:
+        """Whether the line of a module's call names its argument: inside an
+        nn.Sequential the line is that of the Sequential's call, and names what that was
+        given."""
+        while module.parent is not None:
+            above = self.graph.rec.calls[module.parent]
+            if above.source != module.source:
+                return True
+            if all(ref.id != tensor for ref in above.inputs):
+                return False
+            module = above
+        return True
+
+    def root(self) -> ModuleCall | None:
+        """The model's call around the failing one, or the one that came before it."""
+        top = self.layer or self.graph.module_of(self.call)
+        while top is not None and top.parent is not None:
+            top = self.graph.rec.calls[top.parent]
+        if top is None:
+            roots = [call for call in self.graph.rec.calls if call.parent is None]
+            top = roots[-1] if roots else None
+        return top
+
+    def role(self, ref: TensorRef) -> str:
+        """What a tensor is called where the line that names it is not to be seen."""
+        if self.target is not None and self.target.id == ref.id:
+            return "target"
+        if self.prediction is not None and self.prediction.id == ref.id:
+            return "prediction"
+        if self.mismatch.loss:
+            return parameter(self.call, ref) or "x"
+        return "x"
+
+    def spelled_size(self, call: Call, size: int) -> str | None:
+        """How the code around a call can say a size, by the names that it has there."""
+        key = (isinstance(call, FunctionCall), call.index)
+        ways = self._sizes.get(key)
+        if ways is None:
+            ways = self._sizes[key] = sizes_at(self.graph.rec, call)
+        return spelled_size(ways, size)
+
+    @cached_property
+    def constructions(self) -> Constructions:
+        return Constructions(self.graph.rec)
+
+    def site_named(self, name: str) -> Site:
+        calls = self.replay.calls_of.get(name)
+        return Site("module", name, name, calls[-1].source if calls else None)
+
+    def hops_to(self, name: str) -> int:
+        return next(
+            (
+                b.hops
+                for b in self.behind
+                if isinstance(b.call, ModuleCall) and b.call.name == name
+            ),
+            0,
+        )
+
+    def path(self, name: str) -> str:
+        return module_path(self.graph.rec, name)
+
+    def site_of_layer(self, module: ModuleCall) -> Site:
+        return site_of_module(module)
+
+
+def spots_with_size(case: Case) -> list[tuple[Spot, int]]:
+    """Both sides of a mismatch of sizes, each with the size that would fit it."""
+    left, right = case.mismatch.left, case.mismatch.right
+    if left is None or right is None:
+        return []
+    return [(left, right.size), (right, left.size)]
+
+
+def is_method(call: FunctionCall) -> bool:
+    """Whether a tensor's method was called: its object is then the first argument."""
+    return call.qualname.startswith("torch.Tensor.")
+
+
+def parameter(call: FunctionCall, ref: TensorRef) -> str | None:
+    """The name of the parameter that takes a tensor."""
+    for position, other in enumerate(call.inputs):
+        if other.path == ref.path:
+            return argument_name(call, position)
+    return None

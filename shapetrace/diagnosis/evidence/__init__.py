@@ -1,0 +1,61 @@
+"""Evidence: what speaks for and against a hypothesis, in families that each count once.
+
+A function of a family takes a hypothesis and its case, and gives the strongest that
+it has to say, or nothing: the name that its weight stands under, a strength, and a
+clause for the reader. Nothing here decides, and nobody parses another's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.data import data
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.evidence.history import history
+from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
+from shapetrace.diagnosis.evidence.layout import layout
+from shapetrace.diagnosis.evidence.likes import likes
+from shapetrace.diagnosis.evidence.neighbours import neighbours
+from shapetrace.diagnosis.evidence.program import attribute, program
+from shapetrace.diagnosis.evidence.ruled import proposed, ruled
+from shapetrace.diagnosis.evidence.trying import cost, tried_form, trying
+from shapetrace.diagnosis.hypothesis import Hypothesis
+
+Family = Callable[[Hypothesis, Case], Fact | None]
+
+FAMILIES: tuple[Family, ...] = (
+    kind,
+    change,
+    order,
+    place,
+    distance,
+    trying,
+    tried_form,
+    cost,
+    likes,
+    neighbours,
+    attribute,
+    program,
+    data,
+    history,
+    layout,
+    ruled,
+    proposed,
+)
+
+
+def evidence(hypothesis: Hypothesis, case: Case) -> tuple[Fact, ...]:
+    """What every family says; one that fails says nothing."""
+    found = []
+    for family in FAMILIES:
+        try:
+            fact = family(hypothesis, case)
+        except Exception:  # odd records: the others still speak
+            continue
+        if fact is not None:
+            found.append(fact)
+    return tuple(found)
+
+
+__all__ = ["FAMILIES", "Fact", "evidence"]

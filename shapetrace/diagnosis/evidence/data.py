@@ -1,0 +1,102 @@
+"""What the data says: dimensions that nothing touched, batches that differ, a batch of
+one, kinds of targets, channels of images."""
+
+from __future__ import annotations
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.lineage import Graph
+from shapetrace.records import FunctionCall
+
+_CHANNELS = (1, 3, 4)
+
+
+def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """The strongest of what the data says."""
+    ends = _ends(case)
+    both = all(end is not None for end in ends) and len(ends) == 2
+    if hypothesis.form == "data":
+        if both and ends[0] and ends[1] and ends[0][:2] != ends[1][:2]:
+            if ends[0][1] == ends[1][1] == 0:
+                return Fact(
+                    "unequal batches", text="the two came in with unequal batches"
+                )
+            return Fact("both sizes came in with data")
+        if not any(ends):
+            return Fact("neither size came in with data")
+        touched = _touched(case, hypothesis)
+        if not touched:
+            return Fact("nothing touched it", text="nothing touched it since")
+        return Fact("layers touched it")
+    if hypothesis.form in ("insert", "reduce", "values", "cut") and case.target:
+        if hypothesis.site.kind == "target":
+            integer = not case.target.dtype.is_floating_point
+            return Fact("integer target" if integer else "float target")
+    if hypothesis.form == "omit" and _ate_batch(hypothesis, case):
+        return Fact("took the batch of one", text="the batch here is of one sample")
+    if (
+        hypothesis.form in ("width", "intake", "insert")
+        and both
+        and hypothesis.hops > 0
+    ):
+        return Fact("both sizes came in with data, not this")
+    if hypothesis.form == "intake" and case.layer is not None:
+        ref = case.layer.inputs[0] if case.layer.inputs else None
+        if ref is not None and not case.graph.from_model(ref.id):
+            if hypothesis.size in _CHANNELS and hypothesis.expected in _CHANNELS:
+                return Fact("channels of images")
+            return Fact("the first layer")
+    return None
+
+
+def _ends(case: Case) -> list[tuple[int, int] | None]:
+    """For each side of the mismatch, where its size began, if it was in data."""
+    found: list[tuple[int, int] | None] = []
+    for spot in case.mismatch.spots:
+        end = None
+        if spot.tensor is not None and spot.dim is not None:
+            end = case.graph.trail(spot.tensor, spot.dim).end
+        inside = (
+            end is not None and end.call is not None and end.call.parent is not None
+        )
+        if end is not None and end.kind == "data" and not inside:
+            found.append((end.tensor, end.dim))
+        else:
+            found.append(None)
+    return found
+
+
+def _touched(case: Case, hypothesis: Hypothesis) -> bool:
+    """Whether a layer with parameters lies between the data and the failure."""
+    for spot in case.mismatch.spots:
+        if spot.tensor is None:
+            continue
+        for made, call in case.graph.chain(spot.tensor):
+            first = call.inputs[0].id if call.inputs else made
+            if hypothesis.site.place in (made, first):
+                return case.graph.from_model(spot.tensor)
+    return any(
+        spot.tensor is not None and case.graph.from_model(spot.tensor)
+        for spot in case.mismatch.spots
+    )
+
+
+def _ate_batch(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether a squeeze or an index took dimension 0 of size 1, where the model's input
+    has a batch of one."""
+    repair = hypothesis.repair
+    if repair is None or hypothesis.site.name != "squeeze":
+        return False
+    for index in repair.calls:
+        call = case.graph.rec.functions[index] if index >= 0 else None
+        if isinstance(call, FunctionCall) and call.inputs and call.outputs:
+            before = call.inputs[0].shape
+            if before[:1] == (1,) and _is_batch(case.graph, call.inputs[0].id):
+                return True
+    return False
+
+
+def _is_batch(graph: Graph, tensor: int) -> bool:
+    end = graph.trail(tensor, 0).end
+    return end.kind == "data" and end.dim == 0

@@ -1,0 +1,24 @@
+"""What an earlier batch says that went through the same line."""
+
+from __future__ import annotations
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.hypothesis import Hypothesis
+
+
+def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """A number that stayed while the data changed; a layer that took it all before."""
+    good = case.earlier
+    if good is None:
+        return None
+    site = hypothesis.site
+    if good.culprit is not None and site.kind == "function":
+        if site.name == good.culprit.name and site.source == good.culprit.source:
+            text = f"still has the {good.value} of the batch before"
+            return Fact("stayed when the data changed", text=text)
+    if site.kind in ("input", "target"):
+        return Fact("the data changed since a batch that went well")
+    if hypothesis.form in ("width", "intake", "parameter", "setting", "window"):
+        return Fact("the layer took an earlier batch")
+    return None

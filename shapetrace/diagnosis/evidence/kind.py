@@ -1,0 +1,78 @@
+"""How common such a change is: its kind, what it changes, where it stands, how far."""
+
+from __future__ import annotations
+
+import re
+from math import log1p
+
+import torch
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.records import TensorRef
+
+_VERB = re.compile(r"\{\}\.(\w+)\(|F\.(\w+)\(")
+
+
+def kind(hypothesis: Hypothesis, case: Case) -> Fact:
+    """The form of the repair, at such a mismatch."""
+    where = "loss" if case.mismatch.loss else case.mismatch.kind
+    return Fact(f"{hypothesis.form} at {where}")
+
+
+def change(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """The call that is put in, or the function that is changed."""
+    if hypothesis.edit is not None:
+        found = _VERB.match(hypothesis.edit.text)
+        if found is not None:
+            verb = found[1] or found[2]
+        else:
+            verb = "[None]" if "None" in hypothesis.edit.text else "other"
+        return Fact(f"put in {verb}")
+    if hypothesis.site.kind == "function":
+        return Fact(f"{hypothesis.form} of {hypothesis.site.name.rstrip('_')}")
+    if hypothesis.form in ("width", "intake", "setting", "window"):
+        info = case.graph.rec.modules.get(hypothesis.site.name)
+        if info is not None:
+            return Fact(f"{hypothesis.form} of {re.sub('[123]d', '', info.type)}")
+    return None
+
+
+def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """How far an edit turns the dimensions round: whether the first, which the batch
+    is, stays in its place."""
+    if hypothesis.edit is None or hypothesis.edit.back is None:
+        return None
+    shape = tuple(range(2, 2 + _rank(hypothesis, case)))
+    bare = TensorRef("", 0, shape, torch.float32, torch.device("cpu"))
+    try:
+        made = hypothesis.edit.apply(bare).shape
+    except Exception:  # an edit for another number of dimensions
+        return None
+    moved = sum(a != b for a, b in zip(shape, made))
+    if made[:1] != shape[:1]:
+        return Fact("moves the first dimension", moved / 2)
+    return Fact("moves dimensions", moved / 2)
+
+
+def _rank(hypothesis: Hypothesis, case: Case) -> int:
+    repair = hypothesis.repair
+    tensor = repair.taken[0].tensor if repair is not None and repair.taken else None
+    return len(case.graph.tensors[tensor].shape) if tensor is not None else 0
+
+
+def place(hypothesis: Hypothesis, case: Case) -> Fact:
+    """Who would have to change something, and whether that is the failing call."""
+    site = hypothesis.site
+    if case.layer is not None and site.name == case.layer.name:
+        return Fact("at the failing layer")
+    failing = (case.call.name, case.call.source)
+    if site.kind == "function" and site.place == failing:
+        return Fact("at the failing function")
+    return Fact(f"at a {site.kind}")
+
+
+def distance(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """How many calls lie between the change and the failure."""
+    return Fact("calls between", log1p(hypothesis.hops)) if hypothesis.hops else None

@@ -1,0 +1,131 @@
+"""Which dimensions meet: a batch with a batch, a width with a width, or across."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.lineage import Graph
+from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.signatures import relate
+
+#: (kind, tensor, dimension): where a dimension begins
+Root = tuple[str, int, int]
+#: sizes that tell dimensions apart when an edit is made of a bare tensor
+_PRIMES = (101, 103, 107, 109, 113, 127, 131, 137)
+_FORMS = ("insert", "reduce", "omit", "dim", "number", "exchange", "cut")
+
+
+def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether what meets in the repaired call belongs together."""
+    if hypothesis.form not in _FORMS or hypothesis.repair is None:
+        return None
+    final = case.replay.final(hypothesis.repair)
+    if final is None:
+        return None
+    agree = cross = 0
+    for meeting in _meetings(case, final):
+        roots = [_root_of(case, hypothesis, ref, dim) for ref, dim in meeting]
+        known = [root for root in roots if root is not None]
+        for at, a in enumerate(known):
+            for b in known[:at]:
+                if a == b or a[0] == b[0]:
+                    agree += 1 + (a == b)
+                elif "other" not in (a[0], b[0]):
+                    cross += 1
+    if cross:
+        return Fact("dimensions meet across", min(cross, 3))
+    return Fact("dimensions belong together", min(agree, 4) / 2) if agree else None
+
+
+def _meetings(case: Case, call: FunctionCall) -> Iterator[list[tuple[TensorRef, int]]]:
+    """The dimensions of a call's tensors that have to be equal, of sizes above 1."""
+    relation = relate(replace(call, outputs=None))
+    groups: dict[object, set[tuple[int, int]]] = {}
+    for place, name in relation.roles.items():
+        groups.setdefault(name, set()).add(place)
+    for number, dims in enumerate(relation.outputs):
+        for at, origin in enumerate(dims):
+            if origin.how in ("same", "broadcast") and len(origin.sources) > 1:
+                groups.setdefault((number, at), set()).update(origin.sources)
+    for places in groups.values():
+        found = [
+            (call.inputs[position], dim)
+            for position, dim in sorted(places)
+            if call.inputs[position].shape[dim : dim + 1] not in ((), (1,))
+        ]
+        if len(found) > 1:
+            yield found
+
+
+def _root_of(
+    case: Case, hypothesis: Hypothesis, ref: TensorRef, dim: int
+) -> Root | None:
+    """Where a dimension of one of the repaired call's tensors begins."""
+    graph, tensor = case.graph, ref.id
+    if graph.is_parameter(tensor):
+        return ("width", tensor, dim)
+    repair = hypothesis.repair
+    assert repair is not None
+    if hypothesis.edit is not None and any(
+        taken.tensor == tensor for taken in repair.taken
+    ):
+        before = graph.tensors[tensor].shape
+        dims = _dims(hypothesis.edit, before)
+        if dims is None or dim >= len(dims) or len(dims[dim]) != 1:
+            return None
+        return root(graph, tensor, dims[dim][0])
+    for _ in range(8):
+        made = graph.producer(tensor)
+        if isinstance(made, FunctionCall) and made.index in repair.calls:
+            new = repair.calls[made.index]
+            outputs = relate(replace(new, outputs=None)).outputs
+            if not outputs or dim >= len(outputs[0]):
+                return None
+            sources = outputs[0][dim].sources
+            if len(sources) != 1:
+                return None
+            source = new.inputs[sources[0][0]].id
+            return root(graph, source, sources[0][1])
+        if made is None or not made.inputs or not made.outputs:
+            break
+        first = made.inputs[0]
+        if len(made.inputs) > 1 or first.shape != made.outputs[0].shape:
+            break
+        tensor = first.id
+    if ref.shape != graph.tensors[ref.id].shape:
+        return None
+    return root(graph, ref.id, dim)
+
+
+def _dims(edit: Edit, shape: tuple[int, ...]) -> list[tuple[int, ...]] | None:
+    """Of which dimensions of a tensor each dimension of the edited one is made."""
+    if len(shape) > len(_PRIMES):
+        return None
+    sizes = [1 if n == 1 else _PRIMES[at] for at, n in enumerate(shape)]
+    bare = TensorRef("", 0, tuple(sizes), torch.float32, torch.device("cpu"))
+    try:
+        made = edit.apply(bare).shape
+    except Exception:  # an edit for one shape alone
+        return None
+    return [
+        tuple(at for at, n in enumerate(sizes) if n > 1 and size % n == 0)
+        for size in made
+    ]
+
+
+def root(graph: Graph, tensor: int, dim: int) -> Root:
+    """Where a dimension begins: "batch" (the first of data), "inner" (another of it),
+    "width" (of a parameter), or "other"."""
+    end = graph.trail(tensor, dim).end
+    if end.kind == "data":
+        return ("batch" if end.dim == 0 else "inner", end.tensor, end.dim)
+    if end.kind == "parameter":
+        return ("width", end.tensor, end.dim)
+    return ("other", end.tensor, end.dim)

@@ -1,0 +1,137 @@
+"""What the layers around say of a width: who takes the old size, who the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.evidence.likes import few
+from shapetrace.diagnosis.expected import waiting
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.lineage import Graph
+from shapetrace.records import ModuleInfo
+
+_NORMS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "SyncBatch")
+#: what the layers of torch.nn, timm and transformers call the width that they take
+_TAKES = ("in_features", "in_channels", "num_features", "input_size", "embed_dim")
+
+
+def neighbours(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """The strongest of what the other layers say to the old and the new size."""
+    if hypothesis.form not in ("width", "intake", "parameter"):
+        return None
+    old, new = hypothesis.size, hypothesis.expected
+    name = hypothesis.site.name
+    if old is None or new is None:
+        return None
+    facts = list(_facts(hypothesis, case, name, old, new))
+    return max(facts, key=lambda fact: fact.strength, default=None)
+
+
+def _facts(
+    hypothesis: Hypothesis, case: Case, name: str, old: int, new: int
+) -> Iterator[Fact]:
+    graph = case.graph
+    took = _took(case, name, old) if hypothesis.form == "width" else []
+    if took:
+        yield Fact("others took the old size", 2.0, f"{few(took)} took {old} before it")
+    waits = waiting(graph)
+    if hypothesis.form == "width" and waits:
+        takers = [other for other, size in waits.items() if size == new]
+        if takers and old not in waits.values():
+            text = f"{few(takers)}, not reached yet, {takes_word(takers)} {new}"
+            yield Fact("what follows takes the new size", 1.5, text)
+    following = next_taker(graph, name if hypothesis.form == "intake" else "")
+    if following is not None and hypothesis.form == "intake":
+        other, size = following
+        if _is_norm(graph, name) and size == old:
+            text = f"`{other}`, defined after it, takes {old}"
+            yield Fact("the next layer takes the old size", 1.5, text)
+        elif _is_norm(graph, name) and size == new:
+            text = f"`{other}`, defined after it, takes {new}"
+            yield Fact("the next layer takes the new size", 1.5, text)
+    both = {name}
+    if case.layer is not None:
+        both.add(case.layer.name)
+    wide, fit = widths(graph, both, old), widths(graph, both, new)
+    if fit and not wide:
+        text = f"{new} is a width of {few(fit)} too, {old} of no other layer"
+        yield Fact("the new size is known", 1.0, text)
+    if wide and not fit:
+        text = f"{old} is a width of {few(wide)} too, {new} of no other layer"
+        yield Fact("the old size is known", 1.0, text)
+
+
+def _took(case: Case, name: str, size: int) -> list[str]:
+    """The layers that took what a layer made, before the one that failed."""
+    found = []
+    made = {
+        ref.id
+        for call in case.replay.calls_of.get(name, ())
+        for ref in call.outputs or ()
+    }
+    if not made:
+        return []
+    for call in case.graph.rec.calls:
+        if call.name == name or call.outputs is None:
+            continue
+        info = case.graph.rec.modules.get(call.name)
+        if info is None or takes(info) != size:
+            continue
+        if any(ref.id in made for ref in call.inputs):
+            found.append(call.name)
+    return list(dict.fromkeys(found))
+
+
+def next_taker(graph: Graph, name: str) -> tuple[str, int] | None:
+    """The first module defined after `name` that takes a width, and which."""
+    names = list(graph.rec.modules)
+    if name not in graph.rec.modules:
+        return None
+    for candidate in names[names.index(name) + 1 :]:
+        wants = takes(graph.rec.modules[candidate])
+        if wants is not None:
+            return candidate, wants
+    return None
+
+
+def takes(info: ModuleInfo) -> int | None:
+    """How many features or channels a layer takes; None where it takes any."""
+    for key in _TAKES:
+        value = info.attributes.get(key)
+        if isinstance(value, int):
+            return value
+    weight = next((p for p in info.parameters if p.path == "weight"), None)
+    if weight is None or info.type.startswith("Embedding"):
+        return None
+    if len(weight.shape) == 1 and not info.type.startswith(_NORMS):
+        return None  # nn.PReLU, a scale
+    return weight.shape[1] if len(weight.shape) > 1 else weight.shape[0]
+
+
+def gives(info: ModuleInfo) -> int | None:
+    """How many features or channels a layer gives."""
+    attributes = info.attributes
+    for key in ("out_features", "out_channels", "hidden_size", "embedding_dim"):
+        if isinstance(attributes.get(key), int):
+            return int(attributes[key])
+    return None
+
+
+def widths(graph: Graph, but: set[str], size: int) -> list[str]:
+    """The layers that take or give a size, but for those at odds."""
+    return [
+        name
+        for name, info in graph.rec.modules.items()
+        if name not in but and size in (takes(info), gives(info))
+    ]
+
+
+def takes_word(names: list[str]) -> str:
+    return "takes" if len(names) == 1 else "take"
+
+
+def _is_norm(graph: Graph, name: str) -> bool:
+    info = graph.rec.modules.get(name)
+    return info is not None and info.type.startswith(_NORMS)

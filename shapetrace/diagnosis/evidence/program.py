@@ -1,0 +1,104 @@
+"""What the program's text says: numbers written out against sizes that follow, code of
+the user's against installed packages, attributes that disagree with their tensors."""
+
+from __future__ import annotations
+
+import ast
+
+from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.records import FunctionCall, ModuleInfo
+from shapetrace.source.line import find
+from shapetrace.source.tree import is_own
+
+#: which attribute of a layer says which dimension of its weight
+_WIDTHS = {
+    "out_features": 0,
+    "in_features": 1,
+    "num_embeddings": 0,
+    "embedding_dim": 1,
+}
+
+
+def attribute(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """A module's attribute that says another size than its tensor has: somebody set it
+    after the module was built, which changes nothing but the number."""
+    if hypothesis.site.kind != "module":
+        return None
+    info = case.graph.rec.modules.get(hypothesis.site.name)
+    told = None if info is None else disagreement(info)
+    if told is None:
+        return None
+    name, said, real = told
+    return Fact(
+        "attribute disagrees",
+        text=f"its attribute says {name}={said}, but its weight has {real}: setting "
+        "the attribute does not rebuild the layer",
+    )
+
+
+def disagreement(info: ModuleInfo) -> tuple[str, int, int] | None:
+    """The attribute of a layer that its weight does not bear out, what it says and what
+    the weight has."""
+    if not info.qualname.startswith("torch.nn.modules."):
+        return None
+    weight = next((ref for ref in info.parameters if ref.path == "weight"), None)
+    if weight is None or len(weight.shape) != 2:
+        return None
+    for name, dim in _WIDTHS.items():
+        said = info.attributes.get(name)
+        if isinstance(said, int) and said != weight.shape[dim]:
+            return name, said, weight.shape[dim]
+    return None
+
+
+def program(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether the change is in code that the user wrote, and of a number that stands
+    there."""
+    site = hypothesis.site
+    if site.kind == "module" and _is_library(case, site.name):
+        return Fact("in an installed package")
+    if site.source is not None and not is_own(site.source):
+        return Fact("in an installed package")
+    if hypothesis.form == "number" and hypothesis.repair is not None:
+        index = next(iter(hypothesis.repair.calls), None)
+        if index is not None and 0 <= index < len(case.graph.rec.functions):
+            call = case.graph.rec.functions[index]
+            return _number(call, hypothesis.size)
+    return None
+
+
+def _is_library(case: Case, name: str) -> bool:
+    """Whether a module is held by one whose class is no code of the user's, nor torch's
+    containers."""
+    above = name
+    while above:
+        above = above.rpartition(".")[0]
+        info = case.graph.rec.modules.get(above)
+        if info is None or info.qualname.startswith("torch.nn.modules."):
+            continue
+        home = info.qualname.partition(".")[0]
+        return home in ("torchvision", "timm", "transformers", "torch")
+    return False
+
+
+def _number(call: FunctionCall, number: int | None) -> Fact | None:
+    """Whether a number among a call's arguments is written out there."""
+    line = find(call.source)
+    if line is None or number is None:
+        return None
+    tree = line.tree
+    nodes: list[ast.expr] = []
+    if isinstance(tree, ast.Call):
+        nodes = [*tree.args, *(keyword.value for keyword in tree.keywords)]
+    written = {
+        node.value
+        for whole in nodes
+        for node in ast.walk(whole)
+        if isinstance(node, ast.Constant)
+    }
+    if number in written:
+        return Fact("number written out", text=f"{number} is written out there")
+    del tree
+    return Fact("number computed" if not is_method(call) else "size computed")

@@ -1,0 +1,44 @@
+"""What came of trying a repair, and what it costs."""
+
+from __future__ import annotations
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.signatures import broadcasts
+
+
+def tried_form(hypothesis: Hypothesis, case: Case) -> Fact:
+    """The same for each form: that a cut fits says less than that a width does."""
+    return Fact(f"{hypothesis.form} {trying(hypothesis, case).name}")
+
+
+def trying(hypothesis: Hypothesis, case: Case) -> Fact:
+    """Whether the failing call goes through, and what comes after it."""
+    outcome = hypothesis.outcome
+    if hypothesis.repair is None or outcome is None:
+        return Fact("cannot be tried")
+    if outcome.broke:
+        return Fact("breaks another call", text=outcome.detail)
+    if outcome.status == "untried" and outcome.detail:
+        return Fact("what follows may not take it", text=outcome.detail)
+    return Fact(outcome.status)
+
+
+def cost(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """What is lost with a change, or how much of the program it touches."""
+    if hypothesis.repair is not None and _stretches(hypothesis, case):
+        return Fact("stretches one side over the other")
+    if hypothesis.loses:
+        return Fact("loses something", text=f"it loses {hypothesis.loses}")
+    if not hypothesis.line:
+        return Fact("has no line")
+    return None
+
+
+def _stretches(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether prediction and target would fit by broadcasting alone."""
+    if not case.mismatch.loss or hypothesis.repair is None:
+        return False
+    final = case.replay.final(hypothesis.repair)
+    return final is not None and bool(broadcasts(final))

@@ -1,0 +1,79 @@
+"""The factors of a size, and who made each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from shapetrace.diagnosis.factory_size import sized_from
+from shapetrace.diagnosis.sites import site_of_call, site_of_data
+from shapetrace.lineage import End, Graph, Hop
+from shapetrace.records import Culprit
+
+
+class Leaf(NamedTuple):
+    """One factor of a size: its own size, the hops behind it, and where it begins."""
+
+    size: int
+    hops: tuple[Hop, ...]
+    end: End
+
+
+def leaves(graph: Graph, tensor: int, dim: int, deep: int = 8) -> tuple[Leaf, ...]:
+    """The factors of a size. A sum (`cat`) stays whole: only products are resolved."""
+    trail = graph.trail(tensor, dim)
+    end = trail.end
+    asked = sized_from(graph, end) if deep else None
+    if asked is not None:
+        inner = leaves(graph, *asked, deep - 1)
+        return tuple(leaf._replace(hops=trail.hops + leaf.hops) for leaf in inner)
+    product = end.kind == "branch" and end.origin and end.origin.how != "sum"
+    if not product or not deep:
+        return (Leaf(graph.size(tensor, dim), trail.hops, end),)
+    return tuple(
+        leaf._replace(hops=trail.hops + leaf.hops)
+        for source in end.sources
+        for leaf in leaves(graph, *source, deep - 1)
+    )
+
+
+def changers(graph: Graph, hops: tuple[Hop, ...]) -> list[Hop]:
+    """The hops that did something to the size, newest first."""
+    return [hop for hop in hops if hop.origin.how not in ("same", "broadcast", "guess")]
+
+
+def makers(graph: Graph, leaf: Leaf, expected: int | None) -> Iterator[Culprit]:
+    """Who made one factor: the layer whose width it is, then newest first, the data
+    last."""
+    found: list[Culprit] = []
+    for hop in changers(graph, leaf.hops):
+        if not hop.call.inputs or hop.origin.how == "window" and _even(graph, hop):
+            continue
+        made = graph.size(hop.tensor, hop.dim)
+        site = site_of_call(graph, hop.call)
+        note = hop.origin.note
+        note = f" ({note})" if note and not note.startswith("probed") else ""
+        fits = expected if made == leaf.size else None
+        reason = f"makes the {made}{note}"
+        found.append(
+            Culprit(site.kind, site.name, hop.dim, made, fits, site.source, reason)
+        )
+    if leaf.end.kind == "parameter":
+        # the width of a layer outweighs the reshapes that carried it on
+        found.sort(key=lambda culprit: culprit.kind != "module")
+    yield from found
+    if leaf.end.kind == "data":
+        came = graph.size(leaf.end.tensor, leaf.end.dim)
+        site = site_of_data(graph, leaf.end.tensor)
+        reason = f"comes in with {came}"
+        yield Culprit(
+            site.kind, site.name, leaf.end.dim, came, None, site.source, reason
+        )
+
+
+def _even(graph: Graph, hop: Hop) -> bool:
+    """Whether a window (convolution, pooling) scaled by a whole number."""
+    sources = graph.source_ids(hop.call, hop.origin)
+    before = graph.size(*sources[0]) if len(sources) == 1 else 0
+    after = graph.size(hop.tensor, hop.dim)
+    return not before or not after or before % after == 0 or after % before == 0

@@ -1,0 +1,83 @@
+"""Which call failed, where the user's code did not catch it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shapetrace.lineage import Graph
+from shapetrace.lineage.loss_calls import sides
+from shapetrace.records import CallError, FunctionCall, ModuleCall
+from shapetrace.signatures import is_loss
+
+_SILENT = ("KeyboardInterrupt", "SystemExit", "GeneratorExit", "StopIteration")
+
+
+def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:
+    """The function that raised, or the innermost module when plain Python did."""
+    rec = graph.rec
+    if rec.error is not None and rec.error.type in _SILENT:
+        return None, None
+    asserted = _asserted(graph)
+    if asserted is not None:
+        return asserted, None
+    ids = {rec.error.id} if rec.error is not None else None
+    for call in rec.functions:
+        if call.error is None or call.error.type in _SILENT:
+            continue
+        if call.name == "_assert":  # the user's own check, not a function that failed
+            continue
+        if ids is not None:
+            if call.error.id in ids:
+                return call, None
+        elif _left_the_modules(graph, call):
+            return call, None
+    failed = [
+        module
+        for module in rec.calls
+        if module.error is not None
+        and module.error.type not in _SILENT
+        and (module.error.id in ids if ids is not None else _reached_top(graph, module))
+    ]
+    if failed:
+        return None, max(failed, key=lambda module: module.depth)
+    return None, None
+
+
+def _asserted(graph: Graph) -> FunctionCall | None:
+    """The loss whose class index broke a kernel on an accelerator: the assert comes up
+    in some later call, but the span of the targets was read before the launch."""
+    rec = graph.rec
+    errors = [rec.error, *(call.error for call in rec.functions)]
+    error = next((e for e in errors if e and "device-side assert" in e.message), None)
+    if error is None:
+        return None
+    for call in rec.functions:
+        prediction, target = sides(graph, call) if is_loss(call.name) else (None, None)
+        if prediction is None or target is None or len(prediction.shape) < 2:
+            continue
+        span = rec.value_ranges.get(target.id)
+        ignored = call.kwargs.get("ignore_index", -100)
+        if span and (span[1] >= prediction.shape[1] or span[0] < min(0, ignored)):
+            message = f"Target {span[1]} is out of bounds."
+            return replace(call, error=CallError("IndexError", message, error.id))
+    return None
+
+
+def _left_the_modules(graph: Graph, call: FunctionCall) -> bool:
+    """Whether an error went on to the user's code, through every module around it."""
+    module = graph.module_of(call)
+    return module is None or (
+        module.error is not None
+        and call.error is not None
+        and module.error.id == call.error.id
+        and _reached_top(graph, module)
+    )
+
+
+def _reached_top(graph: Graph, module: ModuleCall) -> bool:
+    while module.parent is not None:
+        above = graph.rec.calls[module.parent]
+        if above.error is None:
+            return False
+        module = above
+    return True

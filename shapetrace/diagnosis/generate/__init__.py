@@ -1,0 +1,54 @@
+"""Generators: each thinks of one kind of repair, and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.generate.arguments import dims, numbers
+from shapetrace.diagnosis.generate.data import data
+from shapetrace.diagnosis.generate.exchanges import exchanges
+from shapetrace.diagnosis.generate.factories import factories
+from shapetrace.diagnosis.generate.omissions import omissions, unflattened
+from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
+from shapetrace.diagnosis.generate.ruled import ruled
+from shapetrace.diagnosis.generate.selections import selections
+from shapetrace.diagnosis.generate.settings import settings
+from shapetrace.diagnosis.generate.values import values
+from shapetrace.diagnosis.generate.widths import widths
+from shapetrace.diagnosis.generate.windows import windows
+from shapetrace.diagnosis.hypothesis import Hypothesis
+
+Generator = Callable[[Case], Iterator[Hypothesis | None]]
+
+#: the cheap and the likely first: trying ends where its budget does
+GENERATORS: tuple[Generator, ...] = (
+    ruled,
+    values,
+    widths,
+    factories,
+    operands,
+    selections,
+    unflattened,
+    omissions,
+    numbers,
+    dims,
+    exchanges,
+    settings,
+    data,
+    windows,
+    inputs,
+    earlier,
+    results,
+)
+
+
+def generate(case: Case) -> Iterator[Hypothesis]:
+    """All hypotheses; a generator that fails costs no other."""
+    for generator in GENERATORS:
+        try:
+            for hypothesis in generator(case):
+                if hypothesis is not None:
+                    yield hypothesis
+        except Exception:  # odd records: the other hypotheses still stand
+            continue

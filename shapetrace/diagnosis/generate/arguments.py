@@ -1,0 +1,352 @@
+"""A call of the user's with another number or another dimension among its arguments."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import permutations
+from math import prod
+from typing import Any
+
+from shapetrace.diagnosis.case import Case, is_method, spots_with_size
+from shapetrace.diagnosis.changes import (
+    Written,
+    expression,
+    method,
+    recalled,
+    with_argument,
+)
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.records import FunctionCall
+from shapetrace.signatures import parameters
+from shapetrace.source.line import find
+
+#: functions of the user's behind the failure that are looked at, the nearest first
+_CALLS = 24
+_VIEWS = ("view", "reshape")
+_ORDERING = ("permute", "transpose", "swapaxes", "movedim")
+_DIMS = ("dim", "dim0", "dim1", "start_dim", "end_dim", "axis")
+#: their numbers are no sizes
+_NO_SIZES = (*_ORDERING, "cat", "stack", "softmax", "squeeze", "unsqueeze", "getitem")
+
+
+def own_calls(case: Case) -> Iterator[FunctionCall]:
+    """The user's functions behind the failure, the failing one first."""
+    if case.layer is None and case.call.direct:
+        yield case.call
+    found = 0
+    for behind in case.behind:
+        call = behind.call
+        if isinstance(call, FunctionCall) and call.direct and call.index >= 0:
+            if call.parent is None and not call.inputs:
+                continue  # the user's data, which is asked for elsewhere
+            yield call
+            found += 1
+            if found >= _CALLS:
+                return
+
+
+def numbers(case: Case) -> Iterator[Hypothesis | None]:
+    """Sizes that a call was given: in proportion, by the difference, left to torch."""
+    ratios = [(spot.size, wanted) for spot, wanted in spots_with_size(case)]
+    for call in own_calls(case):
+        if call.name.rstrip("_") in _NO_SIZES:
+            continue
+        places = list(_places(call))
+        if call.name in _VIEWS:
+            yield from _views(case, call, [value for _, value in places])
+        for path, value in places:
+            for new in _candidates(value, ratios):
+                yield _with_number(case, call, path, value, new)
+
+
+def _places(call: FunctionCall) -> Iterator[tuple[str, int]]:
+    """The whole numbers among a call's arguments, by path; those that name dimensions
+    are none of them."""
+    index = {place: name for name, place in parameters(call).items()}
+    for at, arg in enumerate(call.args):
+        name = index.get(at, "")
+        if name in _DIMS or name.startswith("dim"):
+            continue
+        yield from _in(f"args[{at}]", arg)
+    for name, arg in call.kwargs.items():
+        if name not in _DIMS and not name.startswith("dim"):
+            yield from _in(f"kwargs['{name}']", arg)
+
+
+def _in(path: str, value: Any) -> Iterator[tuple[str, int]]:
+    if type(value) is int:
+        yield path, value
+    elif isinstance(value, (tuple, list)):
+        for at, part in enumerate(value):
+            if type(part) is int:
+                yield f"{path}[{at}]", part
+
+
+def _candidates(value: int, ratios: list[tuple[int, int]]) -> list[int]:
+    found = []
+    for size, wanted in ratios:
+        if size and (value * wanted) % size == 0:
+            found.append(value * wanted // size)
+        found += [wanted, value + wanted - size]
+    return [new for new in dict.fromkeys(found) if new > 0 and new != value][:6]
+
+
+def _with_number(
+    case: Case, call: FunctionCall, path: str, old: int, new: int
+) -> Hypothesis | None:
+    """One number replaced, where the user wrote one."""
+
+    def changed(one: FunctionCall) -> FunctionCall | None:
+        return put(one, path, new) if get(one, path) == old else None
+
+    def write() -> Written | None:
+        line = find(call.source)
+        node = None if line is None else line.argument(path, is_method(call))
+        if node is None:
+            return None
+        size = str(new) if isinstance(node, ast.Constant) or new == -1 else None
+        size = size or case.spelled_size(call, new)
+        return with_argument(call, (path,), size) if size is not None else None
+
+    words = f"{new} instead of {old}"
+    reason = f"asks for {old}"
+    made = recalled(case, call, changed, write, words, "number", reason=reason)
+    return made and replace(made, size=old, expected=new)
+
+
+def get(call: FunctionCall, path: str) -> Any:
+    """The argument at a path; None where there is none."""
+    value: Any = call.args if path.startswith("args") else call.kwargs
+    for step in _steps(path):
+        try:
+            value = value[step]
+        except (IndexError, KeyError, TypeError):
+            return None
+    return value
+
+
+def put(call: FunctionCall, path: str, new: Any) -> FunctionCall:
+    """The call with another argument at a path."""
+    first, *rest = _steps(path)
+
+    def inner(value: Any, steps: list[Any]) -> Any:
+        if not steps:
+            return new
+        return type(value)(
+            inner(part, steps[1:]) if at == steps[0] else part
+            for at, part in enumerate(value)
+        )
+
+    if path.startswith("args"):
+        args = list(call.args)
+        args[first] = inner(args[first], rest)
+        return replace(call, args=tuple(args))
+    kwargs = dict(call.kwargs)
+    kwargs[first] = inner(kwargs.get(first), rest)
+    return replace(call, kwargs=kwargs)
+
+
+def _steps(path: str) -> list[Any]:
+    parts = path.partition("[")[2][:-1].split("][")
+    return [part[1:-1] if part[0] == "'" else int(part) for part in parts]
+
+
+def _views(
+    case: Case, call: FunctionCall, sizes: list[int]
+) -> Iterator[Hypothesis | None]:
+    """A view with the batch kept, one size left to torch, or a dimension kept whole."""
+    shape = call.inputs[0].shape
+    if not shape or not sizes:
+        return
+    total, rank = prod(shape), len(shape)
+    if rank > 1 and len(sizes) <= 2:
+        yield from _flat(case, call)
+    for place in range(len(sizes)):
+        asked = [-1 if at == place else size for at, size in enumerate(sizes)]
+        rest = prod(size for size in asked if size != -1)
+        if asked.count(-1) == 1 and asked != sizes and rest and total % rest == 0:
+            yield _asked(case, call, place, asked, f"leaves dim {place} to torch")
+    if -1 in sizes:
+        for place, size in enumerate(sizes):
+            rest = prod(n for at, n in enumerate(sizes) if n != -1 and at != place)
+            for width in dict.fromkeys(shape):
+                if size not in (-1, width) and rest and total % (rest * width) == 0:
+                    asked = [width if at == place else n for at, n in enumerate(sizes)]
+                    yield _asked(case, call, place, asked, f"keeps {width} in it")
+    if len(sizes) > 1 and sizes[0] != shape[0]:
+        asked = [shape[0], *sizes[1:]]
+        if -1 not in asked[1:] and prod(asked[1:]) * shape[0] != total:
+            asked = [shape[0], -1, *sizes[2:]]
+        yield _kept(case, call, asked)
+
+
+def _flat(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
+    """All dimensions joined but the batch."""
+
+    def write() -> Written | None:
+        plain = _object(call).isidentifier()
+        view = f"{{}}.{call.name}({{}}.size(0), -1)"
+        return expression(call, view if plain else "{}.flatten(1)")
+
+    words = "joins all dimensions but the batch"
+    reason = f"makes {_sizes(call)} of {call.inputs[0].shape}"
+    yield recalled(
+        case,
+        call,
+        lambda one: method(one, "flatten", 1),
+        write,
+        words,
+        "number",
+        reason=reason,
+    )
+
+
+def _object(call: FunctionCall) -> str:
+    """The code of the tensor whose method is called."""
+    line = find(call.source)
+    node = None if line is None else line.argument("args[0]", True)
+    return line.text(node) if line is not None and node is not None else ""
+
+
+def _sizes(call: FunctionCall) -> str:
+    """What a view asks for, in words."""
+    if call.outputs:
+        return str(call.outputs[0].shape)
+    return str(tuple(value for _, value in _places(call)))
+
+
+def _kept(case: Case, call: FunctionCall, asked: list[int]) -> Hypothesis | None:
+    """A view whose first size is that of its input's batch."""
+
+    def write() -> Written | None:
+        name = _object(call)
+        if not name.isidentifier():
+            return None
+        return with_argument(call, (_path(call, 0),), f"{name}.size(0)")
+
+    return recalled(
+        case,
+        call,
+        lambda one: method(one, one.name, one.inputs[0].shape[0], *asked[1:]),
+        write,
+        f"keeps the batch of {asked[0]}",
+        "number",
+        reason=f"makes {_sizes(call)} of {call.inputs[0].shape}",
+    )
+
+
+def _asked(
+    case: Case, call: FunctionCall, place: int, asked: list[int], words: str
+) -> Hypothesis | None:
+    ate = asked[place] == -1 and place == 0 and len(call.inputs[0].shape) > 1
+    loses = "the batch is no longer what the samples are" if ate else ""
+    return recalled(
+        case,
+        call,
+        lambda one: method(one, one.name, *asked),
+        lambda: with_argument(call, (_path(call, place),), str(asked[place])),
+        words,
+        "number",
+        loses,
+        f"view {call.index}",
+        f"makes {_sizes(call)} of {call.inputs[0].shape}",
+    )
+
+
+def _path(call: FunctionCall, place: int) -> str:
+    listed = len(call.args) == 2 and isinstance(call.args[1], (list, tuple))
+    return f"args[1][{place}]" if listed else f"args[{place + 1}]"
+
+
+def dims(case: Case) -> Iterator[Hypothesis | None]:
+    """Another dimension, another order of dimensions, or `keepdim` the other way."""
+    for call in own_calls(case):
+        name = call.name.rstrip("_")
+        if not call.inputs:
+            continue
+        rank = len(call.inputs[0].shape)
+        if name == "permute":
+            yield from _orders(case, call, rank)
+            continue
+        index = parameters(call)
+        for param, place in index.items():
+            path = f"kwargs['{param}']" if param in call.kwargs else f"args[{place}]"
+            value = get(call, path)
+            if param in _DIMS and type(value) is int:
+                span = rank + (name in ("unsqueeze", "stack"))
+                for other in range(span):
+                    if other != value % max(span, 1):
+                        new = other - span if value < 0 else other
+                        yield _with_dim(case, call, path, param, value, new)
+            elif param in ("dim", "dims") and param not in call.kwargs:
+                if name in ("cat", "stack", "concat", "concatenate"):
+                    span = rank + (name == "stack")
+                    for other in range(1, span):
+                        yield _added(case, call, "dim", other)
+            if param == "keepdim" and type(value) is bool:
+                yield _with_dim(case, call, path, param, value, not value)
+            elif param == "keepdim" and value is None and _has_dim(call):
+                yield _added(case, call, "keepdim", True)
+
+
+def _has_dim(call: FunctionCall) -> bool:
+    return "dim" in call.kwargs or len(call.args) > 1
+
+
+def _with_dim(
+    case: Case, call: FunctionCall, path: str, param: str, old: Any, new: Any
+) -> Hypothesis | None:
+    def changed(one: FunctionCall) -> FunctionCall | None:
+        return put(one, path, new) if get(one, path) == old else None
+
+    paths = (path, f"kwargs['{param}']")
+    words = f"{param}={new} instead of {old}"
+    reason = f"works on {param}={old}"
+
+    def write() -> Written | None:
+        return with_argument(call, paths, str(new))
+
+    return recalled(case, call, changed, write, words, "dim", reason=reason)
+
+
+def _added(case: Case, call: FunctionCall, param: str, new: Any) -> Hypothesis | None:
+    """An argument that was left to its default."""
+
+    def changed(one: FunctionCall) -> FunctionCall | None:
+        return replace(one, kwargs={**one.kwargs, param: new})
+
+    def write() -> Written | None:
+        line = find(call.source)
+        text = line.with_keyword(param, str(new)) if line is not None else None
+        return None if line is None or text is None else (text, line.source)
+
+    words = f"{param}={new}"
+    reason = f"works with {'dim=0' if param == 'dim' else 'no keepdim'}"
+    return recalled(case, call, changed, write, words, "dim", reason=reason)
+
+
+def _orders(case: Case, call: FunctionCall, rank: int) -> Iterator[Hypothesis | None]:
+    if rank > 4:
+        return
+    listed = len(call.args) == 2 and isinstance(call.args[1], (list, tuple))
+    given = tuple(call.args[1]) if listed else tuple(call.args[1:])
+    for order in permutations(range(rank)):
+        if order == tuple(dim % rank for dim in given if type(dim) is int):
+            continue
+        inside = ", ".join(map(str, order))
+        yield recalled(
+            case,
+            call,
+            partial(_permuted, order=order),
+            partial(expression, call, f"{{}}.permute({inside})"),
+            f"({inside}) instead of {given}",
+            "dim",
+            reason=f"puts the dimensions in the order {given}",
+        )
+
+
+def _permuted(call: FunctionCall, order: tuple[int, ...]) -> FunctionCall:
+    return method(call, "permute", *order)

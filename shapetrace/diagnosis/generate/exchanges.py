@@ -1,0 +1,273 @@
+"""Another function, another loss, another kind of layer in the place of one."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.changes import Written, installed, recalled
+from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.replay import with_inputs
+from shapetrace.records import FunctionCall, ModuleInfo
+from shapetrace.signatures import is_loss
+from shapetrace.source.constructor import constructor
+from shapetrace.source.line import find, suffixed
+
+#: functions that users take for one another, with the same arguments
+_FOR = {
+    "mm": ("matmul",),
+    "bmm": ("matmul",),
+    "mv": ("matmul",),
+    "dot": ("matmul",),
+    "matmul": ("mul",),
+    "mul": ("matmul",),
+    "view": ("reshape",),
+    "stack": ("cat",),
+    "cat": ("stack",),
+    "concat": ("stack",),
+    "repeat": ("repeat_interleave",),
+    "split": ("chunk",),
+    "chunk": ("split",),
+    "add": ("cat",),
+}
+_PRODUCTS = ("matmul", "mm", "bmm", "baddbmm")
+_SPACE = ("Conv", "BatchNorm", "MaxPool", "AvgPool", "InstanceNorm", "Dropout")
+
+
+def exchanges(case: Case) -> Iterator[Hypothesis | None]:
+    for call in own_calls(case):
+        for other in _FOR.get(call.name, ()):
+            yield _renamed(case, call, other)
+        if call.name in (*_PRODUCTS, "linear") and len(call.inputs) > 1:
+            yield _swapped(case, call)
+            yield _turned(case, call)
+        if call.name == "einsum":
+            yield from _relettered(case, call)
+        if call.name == "squeeze":
+            continue
+    yield from _layers(case)
+    if case.mismatch.loss:
+        yield from _losses(case)
+
+
+def _renamed(case: Case, call: FunctionCall, other: str) -> Hypothesis | None:
+    if call.name in ("add", "mul", "matmul") and call is not case.call:
+        return None
+
+    def write() -> Written | None:
+        line = find(call.source)
+        if line is not None and line.code.count(f"{call.name}(") == 1:
+            code = line.code.replace(f"{call.name}(", f"{other}(")
+            return line.around(code), line.source
+        if line is not None and isinstance(line.tree, ast.BinOp) and other == "matmul":
+            left, right = line.text(line.tree.left), line.text(line.tree.right)
+            return line.around(f"{left} @ {right}"), line.source
+        return None
+
+    def changed(one: FunctionCall) -> FunctionCall | None:
+        home = "torch.Tensor" if is_method(one) else "torch"
+        new = replace(one, name=other, qualname=f"{home}.{other}")
+        if call.name == "add" and other == "cat":
+            refs = one.inputs[:2]
+            if len(refs) < 2:
+                return None
+            parts = tuple(replace(r, path=f"args[0][{i}]") for i, r in enumerate(refs))
+            return replace(new, inputs=parts, args=(list(parts),), kwargs={"dim": 1})
+        return new
+
+    words = f"`{other}` in the place of `{call.name}`"
+    return recalled(case, call, changed, write, words, "exchange")
+
+
+def _swapped(case: Case, call: FunctionCall) -> Hypothesis | None:
+    """`adjacency @ x` where `x @ adjacency` stands."""
+
+    def write() -> Written | None:
+        line = find(call.source)
+        if line is None or is_method(call) and isinstance(line.tree, ast.Call):
+            return None
+        a, b = (line.argument(r.path, is_method(call)) for r in call.inputs[:2])
+        return None if a is None or b is None else (line.swapped(a, b), line.source)
+
+    def changed(one: FunctionCall) -> FunctionCall | None:
+        if len(one.inputs) < 2:
+            return None
+        a, b = one.inputs[:2]
+        return with_inputs(one, (replace(b, path=a.path), replace(a, path=b.path)))
+
+    words, reason = "the other way round", "takes its operands in this order"
+    return recalled(case, call, changed, write, words, "exchange", reason=reason)
+
+
+def _turned(case: Case, call: FunctionCall) -> Hypothesis | None:
+    """One tensor that stands on both sides of a product, the second time transposed."""
+    second = call.inputs[1]
+    if len({ref.id for ref in call.inputs[:2]}) > 1 or len(second.shape) < 2:
+        return None
+    edit = edits.transpose(-2, -1)
+
+    def write() -> Written | None:
+        line = find(call.source)
+        node = line.argument(second.path, is_method(call)) if line is not None else None
+        if line is None or node is None:
+            return None
+        part = suffixed(line.text(node), node, edit.text)
+        return line.with_part(node, part), line.source
+
+    def changed(one: FunctionCall) -> FunctionCall | None:
+        # an id of its own: what is edited is this operand alone
+        turned = replace(edit.apply(one.inputs[1]), id=-1)
+        return with_inputs(one, (one.inputs[0], turned))
+
+    return recalled(case, call, changed, write, edit.words, "insert")
+
+
+def _relettered(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
+    """An einsum with one operand's letters in the order of its dimensions."""
+    line = find(call.source)
+    node = None if line is None else line.argument("args[0]")
+    if not call.args or not isinstance(call.args[0], str):
+        return
+    equation = call.args[0].replace(" ", "")
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    for at, term in enumerate(terms):
+        if len(term) != len(set(term)) or len(term) > 6 or "." in term:
+            continue
+        for a, b in combinations(range(len(term)), 2):
+            letters = list(term)
+            letters[a], letters[b] = letters[b], letters[a]
+            new = "".join(letters)
+            other = ",".join([*terms[:at], new, *terms[at + 1 :]]) + arrow + right
+            told: Written | None = None
+            if line is not None and isinstance(node, ast.Constant):
+                told = line.with_part(node, repr(other)), line.source
+            yield recalled(
+                case,
+                call,
+                partial(_with_equation, equation=other),
+                partial(_known, told),
+                f"`{new}` in the place of `{term}`",
+                "exchange",
+                reason=f"names the dimensions `{term}`",
+            )
+
+
+def _with_equation(call: FunctionCall, equation: str) -> FunctionCall:
+    return replace(call, args=(equation, *call.args[1:]))
+
+
+def _known(told: Written | None) -> Written | None:
+    return told
+
+
+def _layers(case: Case) -> Iterator[Hypothesis | None]:
+    """A layer for another number of dimensions of space; a normalisation over channels
+    that stand in dim 1."""
+    layer = case.layer
+    info = case.graph.rec.modules.get(layer.name) if layer is not None else None
+    if layer is None or info is None or not layer.inputs:
+        return
+    shape = layer.inputs[0].shape
+    kind = info.type
+    if kind.startswith(_SPACE) and kind[-2:] in ("1d", "2d", "3d"):
+        for space in (1, 2, 3):
+            if space != int(kind[-2]) and len(shape) == space + 2:
+                yield _other_space(case, info, f"{kind[:-2]}{space}d", space)
+    if kind in ("LayerNorm", "RMSNorm") and len(shape) > 2:
+        wanted = info.attributes.get("normalized_shape")
+        if wanted == (shape[1],):
+            yield _group_norm(case, info, shape[1])
+
+
+def _other_space(
+    case: Case, info: ModuleInfo, kind: str, space: int
+) -> Hypothesis | None:
+    attributes = {key: _spread(value, space) for key, value in info.attributes.items()}
+    home = info.qualname.rpartition(".")[0]
+    parameters = tuple(
+        (
+            replace(ref, shape=(*ref.shape[:2], *ref.shape[2:3] * space))
+            if len(ref.shape) > 2
+            else ref
+        )
+        for ref in info.parameters
+    )
+    new = ModuleInfo(
+        info.name,
+        kind,
+        f"{home}.{kind}",
+        parameters,
+        info.buffers,
+        attributes,
+        info.training,
+    )
+    text = constructor(new)
+    made = installed(case, info, text, new, "layer", f"{kind} instead of {info.type}")
+    return made and replace(made, reason=f"is a {info.type}")
+
+
+def _spread(value: Any, space: int) -> Any:
+    if isinstance(value, tuple) and value and len(set(value)) == 1:
+        return value[:1] * space
+    return value
+
+
+def _group_norm(case: Case, info: ModuleInfo, channels: int) -> Hypothesis | None:
+    attributes = {"num_groups": 1, "num_channels": channels, "affine": True}
+    new = ModuleInfo(
+        info.name,
+        "GroupNorm",
+        "torch.nn.modules.normalization.GroupNorm",
+        info.parameters,
+        info.buffers,
+        attributes,
+        info.training,
+    )
+    words = f"normalises over the {channels} channels, which stand in dim 1"
+    made = installed(case, info, f"nn.GroupNorm(1, {channels})", new, "layer", words)
+    return made and replace(
+        made,
+        reason=f"normalises the last dimension; the {channels} channels stand in dim 1",
+    )
+
+
+def _losses(case: Case) -> Iterator[Hypothesis | None]:
+    """The loss that the target's kind asks for: classes by number, or values."""
+    call, prediction, target = case.call, case.prediction, case.target
+    if prediction is None or target is None or not is_loss(call.name):
+        return
+    indices = not target.dtype.is_floating_point
+    by_class = call.name in ("cross_entropy", "nll_loss")
+    other = ""
+    if not by_class and indices and len(prediction.shape) == len(target.shape) + 1:
+        other = "cross_entropy"
+    elif by_class and not indices and prediction.shape[:1] == target.shape[:1]:
+        other = "mse_loss" if prediction.shape[-1:] in ((1,), ()) else ""
+        if len(target.shape) == 2 and prediction.shape == target.shape:
+            other = "binary_cross_entropy_with_logits"
+    yield _swapped(case, call)
+    if not other:
+        return
+
+    def write() -> Written | None:
+        line = find(call.source)
+        if line is None or line.code.count(call.name) != 1:
+            return None
+        return line.around(line.code.replace(call.name, other)), line.source
+
+    def changed(one: FunctionCall) -> FunctionCall | None:
+        return replace(
+            one, name=other, qualname=f"torch.nn.functional.{other}", kwargs={}
+        )
+
+    words = f"`{other}` for such a target"
+    made = recalled(case, call, changed, write, words, "loss")
+    yield made and replace(made, site=case.site_of(target.id))

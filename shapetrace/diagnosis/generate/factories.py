@@ -1,0 +1,75 @@
+"""A tensor that the model makes with a number written out: a hidden state for 32
+sequences, a mask for 128 steps. The size of the forward's own input in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shapetrace.diagnosis.case import Case, spots_with_size
+from shapetrace.diagnosis.edits import resized
+from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.sites import site_of_call, takes_shape
+from shapetrace.records import FunctionCall
+from shapetrace.source.line import find
+
+_FACTORIES = ("zeros", "ones", "randn", "rand", "empty", "full")
+
+
+def factories(case: Case) -> Iterator[Hypothesis | None]:
+    graph = case.graph
+    yield from _like(case)
+    for spot, wanted in spots_with_size(case):
+        if spot.tensor is None or graph.is_parameter(spot.tensor):
+            continue
+        rank = len(graph.tensors[spot.tensor].shape)
+        for dim in range(rank) if spot.dim is None else [spot.dim]:
+            end = graph.trail(spot.tensor, dim).end
+            made = end.call
+            if end.kind == "data" and isinstance(made, FunctionCall):
+                if made.parent is not None and made.name in _FACTORIES:
+                    yield _resized(case, made, end.dim, wanted)
+
+
+def _like(case: Case) -> Iterator[Hypothesis | None]:
+    """`zeros_like(x)` and `x.new_zeros(…)`: a choice of another tensor's shape."""
+    for behind in case.behind:
+        if takes_shape(behind.call) and behind.call.outputs:
+            shape = behind.call.outputs[0].shape
+            reason = f"takes over the shape of its argument, {shape}"
+            site = site_of_call(case.graph, behind.call)
+            yield Hypothesis("number", site, hops=behind.hops, reason=reason)
+
+
+def _resized(
+    case: Case, made: FunctionCall, dim: int, wanted: int
+) -> Hypothesis | None:
+    if not made.outputs or wanted < 1:
+        return None
+    old = made.outputs[0].shape[dim]
+    line = find(made.source)
+    text, where = "", None
+    if line is not None:
+        node = line.argument(f"args[{dim}]") or line.argument(f"args[0][{dim}]")
+        size = case.spelled_size(made, wanted)
+        if node is not None and size is not None:
+            text, where = line.with_part(node, size), line.source
+    taken = tuple(
+        Taken(one.outputs[0].id, resized(dim, wanted))
+        for one in case.alike(made)
+        if one.outputs
+    )
+    found = Hypothesis(
+        "number",
+        site_of_call(case.graph, made),
+        Repair(taken=taken),
+        case.hops(made.outputs[0].id),
+        text,
+        where,
+        f"follows the input instead of a fixed {old}",
+        reason=f"makes {old} in dim {dim}",
+        dim=dim,
+        size=old,
+        expected=wanted,
+    )
+    return replace(found, once="")

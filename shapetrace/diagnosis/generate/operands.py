@@ -1,0 +1,220 @@
+"""A call put in: what may be done to a tensor where a call takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from math import prod
+
+from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.changes import edited, edited_at, result_edited
+from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.hypothesis import Form, Hypothesis
+from shapetrace.diagnosis.orders import placements, reorder
+from shapetrace.records import FunctionCall, TensorRef
+
+#: views behind the failure before which an order may be missing
+_VIEWS = 3
+#: what the user's functions made may be edited for all that take it
+_MADE = 4
+
+Menu = Iterator[tuple[Form, Edit]]
+
+
+def operands(case: Case) -> Iterator[Hypothesis | None]:
+    """The failing call's own tensors."""
+    refs = [ref for ref in case.operands if ref.shape or case.mismatch.kind == "rank"]
+    for ref in refs:
+        others = [other.shape for other in refs if other is not ref]
+        if case.layer is not None:
+            held = [r for r in case.call.inputs if case.graph.is_parameter(r.id)]
+            others += [r.shape for r in held[:1]]
+        for form, edit in menu(case, ref, others):
+            yield edited(case, ref, edit, form)
+
+
+def results(case: Case) -> Iterator[Hypothesis | None]:
+    """What the user's functions made, for all that take it: a tensor that is used again
+    is mended where it is made."""
+    wanted = [ref.shape for ref in case.operands]
+    for number, behind in enumerate(case.behind):
+        call = behind.call
+        if number >= 12:
+            return
+        if isinstance(call, FunctionCall) and call.direct and call.outputs:
+            made = call.outputs[0]
+            if call.parent is None and not call.inputs:
+                continue  # the user's data, which is asked for elsewhere
+            if behind.hops > 0 or len(case.graph.users.get(made.id, ())) > 1:
+                for form, edit in menu(case, made, wanted, made_here=True):
+                    yield result_edited(case, call, edit, form)
+
+
+def earlier(case: Case) -> Iterator[Hypothesis | None]:
+    """An order of dimensions that is missing before a view."""
+    found = 0
+    for call in own_calls(case):
+        if call.name not in ("view", "reshape", "flatten") or not call.inputs:
+            continue
+        ref = call.inputs[0]
+        for a, b in combinations(range(len(ref.shape)), 2):
+            if len(ref.shape) <= 4:
+                yield edited_at(case, call, ref, edits.transpose(a, b))
+        found += 1
+        if found >= _VIEWS:
+            return
+
+
+def inputs(case: Case) -> Iterator[Hypothesis | None]:
+    """The model's own input, in another layout, with or without a batch."""
+    top = case.root()
+    if top is None or top is case.layer or not top.inputs:
+        return
+    ref = top.inputs[0]
+    if ref.id in {r.id for r in case.operands} or case.graph.from_model(ref.id):
+        return
+    site = case.site_of(ref.id)
+    for form, edit in _layouts(ref):
+        made = edited_at(case, top, ref, edit, form, site, once="input layout")
+        yield made and replace(made, hops=len(case.behind))
+
+
+def _layouts(ref: TensorRef) -> Menu:
+    """Layouts that users' data comes in, the commonest first."""
+    shape, rank = ref.shape, len(ref.shape)
+    if rank == 4:
+        yield "insert", edits.permute(0, 3, 1, 2)
+    if rank == 3:
+        yield "insert", edits.unsqueeze(0, "adds the batch dimension")
+        yield "insert", edits.transpose(1, 2)
+        yield "insert", edits.transpose(0, 1)
+        yield "insert", edits.unsqueeze(1, "adds the channel dimension")
+    if rank in (1, 2):
+        yield "insert", edits.unsqueeze(1, "adds a dimension of size 1")
+        yield "insert", edits.unsqueeze(0, "adds the batch dimension")
+        yield "insert", edits.unsqueeze(-1, "adds a dimension of size 1 at the end")
+    if rank > 2:
+        yield "insert", edits.flatten(1)
+    if rank > 2 and shape[-3] == 1:
+        yield "insert", edits.expand_channels(3, rank)
+    for dim in range(1, rank):
+        if shape[dim] == 1:
+            yield "insert", edits.squeeze(dim)
+
+
+def menu(
+    case: Case, ref: TensorRef, others: list[tuple[int, ...]], made_here: bool = False
+) -> Menu:
+    """What may be done to a tensor that meets tensors of those shapes."""
+    shape, rank = ref.shape, len(ref.shape)
+    for dim in reversed(range(rank)):
+        if shape[dim] == 1:
+            yield "insert", edits.squeeze(dim)
+    if rank < 5:
+        for dim in (1, 0, -1, *range(2, rank)):
+            if -rank - 1 <= dim <= rank:
+                yield "insert", edits.unsqueeze(dim)
+    for other in others:
+        if rank < len(other):
+            yield "insert", edits.trailing(len(other) - rank)
+            for places in placements(shape, other)[:3]:
+                yield "insert", edits.spread(places, len(other))
+        order = reorder(shape, other)
+        if order is not None:
+            yield "insert", order
+        if 0 < len(other) <= rank and prod(other) == prod(shape) and other != shape:
+            yield "insert", edits.viewed(shape, other)
+    if 1 < rank <= 4:
+        for a, b in combinations(range(rank), 2):
+            yield "insert", edits.transpose(a, b)
+    if rank == 4:
+        yield "insert", edits.permute(0, 3, 1, 2)
+        yield "insert", edits.permute(0, 2, 3, 1)
+    if rank == 3:
+        yield "insert", edits.permute(1, 2, 0)
+        yield "insert", edits.permute(2, 0, 1)
+    if rank > 2:
+        yield "insert", edits.flatten(1)
+        yield "insert", edits.flatten(0, 1)
+        if rank > 3:
+            yield "insert", edits.flatten(2)
+            yield "insert", edits.flatten(0, 2)
+    if rank == 4 and not made_here:
+        yield "reduce", edits.pool()
+    for dim in range(1, rank):
+        if shape[dim] > 1:
+            for word in ("sum", "mean"):
+                yield "reduce", edits.reduced(
+                    word, dim - rank if dim == rank - 1 else dim
+                )
+            yield "reduce", edits.selected(dim, rank)
+    if rank > 1:
+        yield "reduce", edits.selected(0, rank)
+    if made_here:
+        return
+    if rank > 1:
+        yield "insert", edits.flatten()
+    yield from _resizing(case, ref, others)
+
+
+def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu:
+    """Parts left out, sizes repeated, maps resized: what fits sizes by losing some."""
+    shape, rank = ref.shape, len(ref.shape)
+    for other in others:
+        if len(other) == rank:
+            differ = [d for d in range(rank) if shape[d] != other[d] and other[d] > 1]
+            if len(differ) == 1:
+                dim = differ[0]
+                if shape[dim] > other[dim]:
+                    if _may_be_cut(case, ref, dim):
+                        yield "cut", edits.cut(dim, other[dim], rank)
+                elif shape[dim] > 1 and other[dim] % shape[dim] == 0:
+                    if not _may_be_cut(case, ref, dim) and dim:
+                        continue  # features of a layer are not to be repeated
+                    times = other[dim] // shape[dim]
+                    yield "insert", edits.interleaved(times, dim)
+            if rank == 4 and differ and set(differ) <= {2, 3}:
+                if ref.dtype.is_floating_point:
+                    yield "cut", edits.resize(other[2:])
+                if all(shape[d] >= other[d] for d in differ):
+                    yield "cut", edits.cropped(*other[2:])
+        elif rank > 1 and len(other) > rank and other[-rank:] == shape:
+            continue
+        if len(other) == rank + 1 and case.graph.is_parameter(ref.id):
+            yield "insert", edits.expand_batch(other[0], rank)
+    clash = case.mismatch
+    for spot, wanted in ((clash.left, clash.right), (clash.right, clash.left)):
+        if spot is None or wanted is None or spot.tensor != ref.id:
+            continue
+        if spot.dim is None or spot.dim >= rank or wanted.size < 1:
+            continue
+        dim = spot.dim
+        if shape[dim] > wanted.size and _may_be_cut(case, ref, dim):
+            yield "cut", edits.cut(dim, wanted.size, rank)
+            if shape[dim] == wanted.size + 1:
+                yield "cut", edits.cut_front(dim, wanted.size, rank)
+        if shape[dim] == 1 and wanted.size > 1:
+            yield "insert", edits.expanded(dim, wanted.size, rank)
+        if shape[dim] > 1 and wanted.size % shape[dim] == 0:
+            if _may_be_cut(case, ref, dim) or not dim:
+                yield "insert", edits.interleaved(wanted.size // shape[dim], dim)
+        if rank > 2 and shape[-3] == 1 and dim == rank - 3:
+            yield "insert", edits.expand_channels(wanted.size, rank)
+        if rank == 4 and shape[1] == 3 and wanted.size == 1 and dim == 1:
+            yield "cut", edits.mean_channels(rank)
+        if rank == 4 and shape[1] == 4 and wanted.size == 3 and dim == 1:
+            yield "cut", Edit(
+                "{}[:, :3]", lambda t: t[:, :3], "drops the alpha channel"
+            )
+
+
+def _may_be_cut(case: Case, ref: TensorRef, dim: int) -> bool:
+    """Steps of a sequence or rows of an image may be left out; not how many features a
+    layer gives, nor samples that went through the model, nor a part of a product."""
+    end = case.graph.trail(ref.id, dim).end
+    if end.kind in ("parameter", "branch"):
+        return False
+    return dim > 0 or not case.graph.from_model(ref.id)

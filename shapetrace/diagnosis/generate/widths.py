@@ -1,0 +1,281 @@
+"""Layers and parameters made with another size: the one that gave the odd size, and the
+one that does not take it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.changes import rebuilt
+from shapetrace.diagnosis.edits import resized
+from shapetrace.diagnosis.factors import Leaf, leaves
+from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.sites import owner
+from shapetrace.lineage import Graph
+from shapetrace.records import ModuleInfo, Source
+from shapetrace.source.rewrite import rewritten
+from shapetrace.source.scope import Expression, bound
+from shapetrace.source.sizes import reworded
+
+_NORMS = ("BatchNorm", "InstanceNorm", "SyncBatchNorm")
+#: the width is multiplied, or added to, in no more ways
+_MOST = 24
+#: what makes the values of a parameter
+_FACTORIES = ("zeros", "ones", "randn", "rand", "empty", "full", "normal")
+
+
+def widths(case: Case) -> Iterator[Hypothesis | None]:
+    """Both sides of every pair of sizes that disagree."""
+    if case.mismatch.kind == "rank":
+        yield from _ranks(case)
+    seen: set[tuple[int | None, int | None, int]] = set()
+    for spot, wanted in _sides(case):
+        key = (spot.tensor, spot.dim, wanted)
+        if key in seen or wanted < 1:
+            continue
+        seen.add(key)
+        if spot.tensor is None:
+            yield from _intake(case)
+        else:
+            yield from widths_of(case, spot, wanted)
+
+
+def _ranks(case: Case) -> Iterator[Hypothesis | None]:
+    """A parameter of the user's with another number of dimensions."""
+    for spot in case.mismatch.spots:
+        if spot.tensor is None or not case.graph.is_parameter(spot.tensor):
+            continue
+        name = owner(case.graph, spot.tensor)
+        info = case.graph.rec.modules.get(name or "")
+        if info is None or info.qualname.startswith("torch.nn.modules."):
+            continue
+        shape = case.graph.tensors[spot.tensor].shape
+        origin = case.graph.origin(spot.tensor)
+        path = origin.name if origin is not None else info.name
+        reason = f"holds `{path}` with {len(shape)} dimensions, {shape}"
+        yield Hypothesis("parameter", case.site_named(info.name), reason=reason)
+
+
+def _sides(case: Case) -> Iterator[tuple[Spot, int]]:
+    """The sides of the mismatch, and of what else disagrees in the same call."""
+    left, right = case.mismatch.left, case.mismatch.right
+    if case.mismatch.kind in ("size", "numel") and left is not None:
+        if right is not None:
+            yield left, right.size
+            yield right, left.size
+    for clash in case.mismatch.conflicts[:4]:
+        if clash.kind != "size":
+            continue
+        for own, other in ((clash.left, clash.right), (clash.right, clash.left)):
+            tensor = None if own.input is None else case.call.inputs[own.input].id
+            yield Spot(tensor, own.dim, own.size, own.name, own.input), other.size
+
+
+def widths_of(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | None]:
+    """One side of another size: whoever holds it, or the layers behind it."""
+    if spot.tensor is not None and case.graph.is_parameter(spot.tensor):
+        yield from _held(case, spot, wanted)
+    elif spot.tensor is not None and spot.dim is not None:
+        yield from _producers(case, spot, wanted)
+
+
+def _held(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | None]:
+    """A parameter or buffer of another size: its layer rebuilt, or itself made so."""
+    assert spot.tensor is not None
+    name = owner(case.graph, spot.tensor)
+    own = case.graph.rec.modules.get(case.layer.name) if case.layer else None
+    if own is not None and own.name != name:
+        if any(ref.id == spot.tensor for ref in own.parameters):
+            yield from _intake(case, own)  # a weight that both hold
+    info = None if name is None else case.graph.rec.modules.get(name)
+    if info is None or name is None:
+        return
+    if info.qualname.startswith("torch.nn.modules."):
+        yield from _intake(case, info)
+        width = width_name(info)
+        if case.layer is None or case.layer.name != name:
+            old = case.graph.size(spot.tensor, spot.dim or 0)
+            if width is not None and spot.dim == 0 and old:
+                yield rebuilt(case, name, {width: wanted}, "width")
+        return
+    if spot.dim is None:
+        return
+    yield _remade(case, spot.tensor, spot.dim, name, wanted)
+
+
+def _intake(case: Case, info: ModuleInfo | None = None) -> Iterator[Hypothesis | None]:
+    """The layer that failed, built for what it is given."""
+    if info is None and case.layer is not None:
+        info = case.graph.rec.modules.get(case.layer.name)
+    data = [r for r in case.call.inputs if not case.graph.is_parameter(r.id)]
+    if info is None or not data:
+        return
+    taken = intake(info, data[0].shape)
+    if taken is None or taken[1] == 0:
+        return
+    name, size = taken
+    own = info.attributes.get(name)
+    if own in (size, (size,)):
+        weight = next((p for p in info.parameters if p.path == "weight"), None)
+        if weight is None or size in weight.shape:
+            return
+    found = rebuilt(case, info.name, {name: size}, "intake")
+    if found is not None:
+        wanted = own[0] if isinstance(own, tuple) and own else own
+        yield replace(
+            found,
+            reason=f"takes {name}={_short(own)}, and is given {size}",
+            dim=len(data[0].shape) - 1,
+            size=wanted if isinstance(wanted, int) else None,
+            expected=size,
+        )
+
+
+def _short(value: object) -> object:
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        return value[0]
+    return value
+
+
+def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | None]:
+    """The layers behind a size, built so that it becomes `wanted`."""
+    graph = case.graph
+    assert spot.tensor is not None and spot.dim is not None
+    size = graph.size(spot.tensor, spot.dim)
+    seen: set[tuple[str, int]] = set()
+    for leaf in _every_part(graph, spot.tensor, spot.dim):
+        if not leaf.size or leaf.end.kind != "parameter":
+            continue
+        name = owner(graph, leaf.end.tensor)
+        info = graph.rec.modules.get(name or "")
+        if info is None or name is None:
+            continue
+        old = graph.size(leaf.end.tensor, leaf.end.dim)
+        width = width_name(info)
+        for new in _candidates(old, leaf.size, size, wanted):
+            if (name, new) in seen or len(seen) > _MOST:
+                continue
+            seen.add((name, new))
+            if width is None:
+                yield _remade(case, leaf.end.tensor, leaf.end.dim, name, new)
+                continue
+            found = rebuilt(case, name, {width: new}, "width")
+            if found is not None:
+                yield replace(
+                    found,
+                    reason=f"makes the {leaf.size} ({width}={old})",
+                    dim=spot.dim,
+                    size=old,
+                    expected=new,
+                )
+
+
+def _remade(case: Case, tensor: int, dim: int, name: str, new: int) -> Hypothesis:
+    """A parameter or buffer of the user's own module with another size."""
+    origin = case.graph.origin(tensor)
+    path = origin.name if origin is not None else name
+    kind = origin.kind if origin is not None else "parameter"
+    size = case.graph.size(tensor, dim)
+    line, where = _holder_line(case, name, path.rpartition(".")[2], dim, new)
+    return Hypothesis(
+        "parameter",
+        case.site_named(name),
+        Repair(taken=(Taken(tensor, resized(dim, new)),)),
+        case.hops_to(name),
+        line,
+        where,
+        f"{new} instead of {size}",
+        reason=f"holds the {kind} `{path}` with {size} in dim {dim}",
+        dim=dim,
+        size=size,
+        expected=new,
+    )
+
+
+def _holder_line(
+    case: Case, owner: str, attribute: str, dim: int, new: int
+) -> tuple[str, Source | None]:
+    """`self.positions = nn.Parameter(torch.zeros(1, n, width))` with another size."""
+    for scope in case.constructions.scopes(owner):
+        for one in bound(scope, f"{scope.self_name()}.{attribute}"):
+            for node in ast.walk(one.value):
+                if not isinstance(node, ast.Call) or not isinstance(
+                    node.func, ast.Attribute
+                ):
+                    continue
+                if node.func.attr not in _FACTORIES:
+                    continue
+                sizes = node.args
+                if len(sizes) == 1 and isinstance(sizes[0], (ast.Tuple, ast.List)):
+                    sizes = sizes[0].elts
+                if dim >= len(sizes):
+                    continue
+                old = Expression(sizes[dim], scope)
+                text = reworded(old, new, case.constructions.scopes)
+                return rewritten(scope.tree, [(sizes[dim], text)], node)
+    return "", None
+
+
+def _every_part(graph: Graph, tensor: int, dim: int) -> Iterator[Leaf]:
+    """The factors of a size, and those of the parts of a sum."""
+    todo = [(tensor, dim)]
+    seen = set(todo)
+    while todo:
+        for leaf in leaves(graph, *todo.pop()):
+            yield leaf
+            end = leaf.end
+            if end.kind == "branch" and end.origin and end.origin.how == "sum":
+                more = [at for at in end.sources if at not in seen]
+                seen.update(more)
+                todo += more
+
+
+def _candidates(old: int, part: int, size: int, wanted: int) -> list[int]:
+    """The widths with which a size could be `wanted`: in proportion, or the difference
+    added where it is one part of several. Trying tells which of them do."""
+    found = []
+    if size and (old * wanted) % size == 0:
+        found.append(old * wanted // size)
+    if old + wanted - size > 0:
+        found.append(old + wanted - size)
+    if part == size or part == old:
+        found.append(wanted)
+    return [new for new in dict.fromkeys(found) if new > 0 and new != old]
+
+
+def width_name(info: ModuleInfo) -> str | None:
+    """The argument that sets how many features a layer gives."""
+    if info.type in ("Linear", "Bilinear", "LazyLinear"):
+        return "out_features"
+    if info.type.startswith("Conv"):
+        return "out_channels"
+    if info.type == "Embedding":
+        return "embedding_dim"
+    return "hidden_size" if info.type in ("LSTM", "GRU", "RNN") else None
+
+
+def intake(info: ModuleInfo, shape: tuple[int, ...]) -> tuple[str, int] | None:
+    """The argument that says what a layer takes, and what it is given."""
+    if not shape:
+        return None
+    if info.type == "Linear":
+        return "in_features", shape[-1]
+    if info.type.startswith("Conv") and info.type[-2:-1].isdigit():
+        space = int(info.type[-2])
+        if len(shape) in (space + 1, space + 2):
+            return "in_channels", shape[-space - 1]
+        return None
+    if info.type.startswith(_NORMS) and len(shape) > 1:
+        return "num_features", shape[1]
+    if info.type in ("LSTM", "GRU", "RNN"):
+        return "input_size", shape[-1]
+    if info.type == "GroupNorm" and len(shape) > 1:
+        return "num_channels", shape[1]
+    if info.type in ("LayerNorm", "RMSNorm"):
+        wanted = info.attributes.get("normalized_shape", (0,))
+        if len(wanted) == 1:
+            return "normalized_shape", shape[-1]
+    return None

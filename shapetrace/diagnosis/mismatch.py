@@ -1,0 +1,67 @@
+"""What a mismatch is: the two sides that do not fit in one call. Data only: nobody is
+blamed here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from shapetrace.records import FunctionCall, ModuleCall
+from shapetrace.signatures import Conflict
+
+Kind = Literal[
+    "size",  # two dimensions of different size
+    "rank",  # a tensor with the wrong number of dimensions
+    "numel",  # a view that asks for another number of elements
+    "dtype",  # two element types that do not go together
+    "device",  # two devices
+    "range",  # an index beyond a table or a number of classes
+    "container",  # a tuple or dict where a tensor is wanted
+    "other",  # anything else: PyTorch's message is all there is
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One side: dimension `dim` (None: the whole tensor) of tensor `tensor` (None: a
+    number among the arguments), its size and its role in the signature."""
+
+    tensor: int | None
+    dim: int | None
+    size: int
+    role: str = ""
+    input: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """`left` is the side of the data or prediction, `right` that of the parameter,
+    target, second operand or argument. `layer` is torch's own layer that made the
+    call, or None where the user's code did."""
+
+    kind: Kind
+    call: FunctionCall
+    layer: ModuleCall | None
+    left: Spot | None = None
+    right: Spot | None = None
+    name: str = ""
+    loss: bool = False
+    conflicts: tuple[Conflict, ...] = ()
+
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        return tuple(spot for spot in (self.left, self.right) if spot is not None)
+
+
+_WHOLE = re.compile(r"args\[\d+\]|kwargs\['\w+'\]")
+
+
+def is_part(path: str) -> bool:
+    """Whether a tensor's path leads into a container that was given as an argument.
+
+    >>> is_part("args[0][1]"), is_part("kwargs['mask']")
+    (True, False)
+    """
+    whole = _WHOLE.match(path)
+    return whole is not None and whole.end() < len(path)

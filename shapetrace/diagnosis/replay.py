@@ -1,0 +1,401 @@
+"""Tries a repair before it is shown: the recorded calls that it touches are walked
+again with the sizes that would arise, up to the call that failed.
+
+Sizes follow from the shape signatures, which cost microseconds. The call that failed is
+also really made, on zeros, where it is small: torch itself then says whether it goes.
+Nothing random is called, nothing recurrent (inconsistent shapes crash the process in
+some kernels), no code of the user's, and no tensor of the user's is touched.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from heapq import heappop, heappush
+from math import prod
+from typing import Any
+
+import torch
+
+from shapetrace.diagnosis.expected import clash_text, next_layers, unreached
+from shapetrace.diagnosis.hypothesis import Outcome, Repair
+from shapetrace.diagnosis.mismatch import Mismatch
+from shapetrace.diagnosis.rest import Conflicting, Rest
+from shapetrace.lineage import Call, Graph, describe
+from shapetrace.records import FunctionCall, ModuleCall, Opaque, TensorRef
+from shapetrace.signatures import (
+    broadcasts,
+    conflicts,
+    inner_function,
+    is_loss,
+    module_function,
+    predict,
+)
+from shapetrace.signatures.probe import resolve
+
+#: elements in all inputs of a call that is really made
+_SMALL = 1 << 17
+#: calls walked again for all repairs of one failure; then the rest stays untried
+_MOST = 4000
+#: calls walked again for one repair
+_MOST_OF_ONE = 600
+
+
+class _Elsewhere(Exception):
+    """The repaired program would fail at another call."""
+
+
+class _Unknown(Exception):
+    """What the repaired program does there cannot be told."""
+
+
+class Replay:
+    """All repairs of one failure are tried against it."""
+
+    def __init__(self, graph: Graph, mismatch: Mismatch) -> None:
+        self.graph = graph
+        self.mismatch = mismatch
+        self.left = _MOST
+        self._units: dict[int, bool] = {}
+
+    def run(self, repair: Repair) -> Outcome | None:
+        """What comes of a repair; None where it provably does not help."""
+        try:
+            walk = _Walk(self, repair)
+            walk.go()
+            call = walk.final()
+            if call is None:
+                return None
+            return self._judge(call, walk, repair)
+        except _Elsewhere as error:
+            return Outcome("moved", str(error), True)
+        except _Unknown as error:
+            return Outcome("untried", str(error))
+        except Exception:  # an edit that cannot be made of such a shape is no repair
+            return None
+
+    def final(self, repair: Repair) -> FunctionCall | None:
+        """The failing call as the repaired program would make it; None: not known."""
+        try:
+            walk = _Walk(self, repair)
+            walk.go()
+            return walk.final()
+        except Exception:  # as in `run`: what cannot be walked has no answer
+            return None
+
+    def _judge(self, call: FunctionCall, walk: _Walk, repair: Repair) -> Outcome | None:
+        if conflicts(call) or (is_loss(call.name) and broadcasts(call)):
+            return None
+        if not _one_device(call):
+            return None
+        shapes = predict(call, tuple(ref.shape for ref in call.inputs))
+        if any(size < 1 for shape in shapes or () for size in shape):
+            return None
+        proven = self._clashed and shapes is not None
+        if shapes is not None and self.mismatch.kind in ("device", "container"):
+            proven = True  # both are no matter of sizes, and are mended by the change
+        proven = proven or repair.holds_values
+        now = _really(call)
+        if now is False:
+            return None
+        if now is True and self._raised:
+            proven = True
+        if not proven:
+            return Outcome("untried")
+        later = next_layers(self.graph, self.mismatch, call)
+        if later:
+            return Outcome("moved", later)
+        if shapes is not None and len(shapes) == 1 and call.inputs:
+            ref = replace(call.inputs[0], id=-2, shape=shapes[0])
+            if repair.back is not None:
+                ref = repair.back.apply(ref)
+            try:
+                self._rest.check(ref, walk.now)
+            except Conflicting as error:
+                return Outcome("moved", str(error))
+        waits = unreached(self.graph, repair.modules)
+        if waits:
+            return Outcome("untried", waits)
+        return Outcome("untried" if walk.guessed else "verified")
+
+    @cached_property
+    def calls_of(self) -> dict[str, list[ModuleCall]]:
+        """The calls of each module, in order."""
+        found: dict[str, list[ModuleCall]] = {}
+        for call in self.graph.rec.calls:
+            found.setdefault(call.name, []).append(call)
+        return found
+
+    def is_unit(self, layer: ModuleCall) -> bool:
+        """Whether a layer of torch's is predicted as one function."""
+        known = self._units.get(layer.index)
+        if known is None:
+            info = self.graph.rec.modules.get(layer.name)
+            known = info is not None and module_function(layer, info) is not None
+            self._units[layer.index] = known
+        return known
+
+    @cached_property
+    def _rest(self) -> Rest:
+        return Rest(self.graph, self.mismatch.call, self.mismatch.layer)
+
+    @cached_property
+    def _clashed(self) -> bool:
+        call = self.mismatch.call
+        return bool(conflicts(call)) or bool(broadcasts(call))
+
+    @cached_property
+    def _raised(self) -> bool:
+        """Whether the call as recorded raises on zeros too: only then does it prove
+        something that another does not."""
+        return _really(self.mismatch.call) is False
+
+
+class _Walk:
+    """One pass over the recorded calls that a repair touches, in their order."""
+
+    def __init__(self, replay: Replay, repair: Repair) -> None:
+        self.graph = replay.graph
+        self.mismatch = replay.mismatch
+        self.repair = repair
+        self.replay = replay
+        #: whether a number that the code computes from a shape was made to follow it
+        self.guessed = False
+        self._now: dict[int, TensorRef] = {}
+        self._due: list[tuple[int, bool, int]] = []
+        self._queued: set[tuple[bool, int]] = set()
+        self._taken: dict[int, list[Any]] = {}
+        for taken in repair.taken:
+            self._taken.setdefault(taken.tensor, []).append(taken)
+        failing, layer = self.mismatch.call, self.mismatch.layer
+        self._order = failing.order
+        if failing.index < 0:
+            self._order = layer.order if layer is not None else 0
+
+    def go(self) -> None:
+        functions, calls = self.graph.rec.functions, self.graph.rec.calls
+        for index in self.repair.calls:
+            if index >= 0:
+                self._push(functions[index])
+        for taken in self.repair.taken:
+            for call in self.graph.users.get(taken.tensor, ()):
+                order = self._at(call)
+                if taken.first <= order <= taken.last:
+                    self._push(call)
+        for name in self.repair.modules:
+            for module in self.replay.calls_of.get(name, ()):
+                self._push(module)
+        for _ in range(_MOST_OF_ONE):
+            if not self._due:
+                return
+            _, is_function, index = heappop(self._due)
+            self.replay.left -= 1
+            if self.replay.left < 0:
+                raise _Unknown
+            call = functions[index] if is_function else calls[index]
+            if isinstance(call, FunctionCall):
+                self._function(call)
+            else:
+                self._unit(call)
+        raise _Unknown
+
+    def _at(self, call: Call) -> int:
+        """When a call takes its tensors: one inside of torch's own layer with the
+        layer, whose inputs are what the user's code handed over."""
+        layer = self.graph.layer_of(call)
+        return layer.order if layer is not None else call.order
+
+    def _push(self, call: Call) -> None:
+        layer = self.graph.layer_of(call)
+        if layer is not None and isinstance(call, FunctionCall):
+            if self.replay.is_unit(layer):
+                call = layer
+        key = (isinstance(call, FunctionCall), call.index)
+        if call.order >= self._order or key in self._queued or call.outputs is None:
+            return
+        self._queued.add(key)
+        heappush(self._due, (call.order, *key))
+
+    def now(self, ref: TensorRef) -> TensorRef:
+        """A tensor as the repaired program has it."""
+        return self._now.get(ref.id, ref)
+
+    def see(self, ref: TensorRef, order: int) -> TensorRef:
+        """A tensor as that call would take it."""
+        found = self._now.get(ref.id)
+        found = ref if found is None else replace(found, path=ref.path)
+        for taken in self._taken.get(ref.id, ()):
+            if taken.first <= order <= taken.last:
+                found = taken.edit.apply(found)
+        return found
+
+    def _unit(self, call: ModuleCall) -> None:
+        """A whole layer of torch's at once."""
+        info = self.repair.modules.get(call.name) or self.graph.rec.modules[call.name]
+        inputs = tuple(self.see(ref, call.order) for ref in call.inputs)
+        function = module_function(replace(call, inputs=inputs), info)
+        if function is None:
+            if call.name in self.repair.modules:
+                raise _Unknown
+            return
+        self._predicted(function, call, call.inputs, inputs)
+
+    def _function(self, call: FunctionCall) -> None:
+        base = self.repair.calls.get(call.index, call)
+        inputs = tuple(self.see(ref, self._at(call)) for ref in base.inputs)
+        if base is call and inputs == call.inputs:
+            return
+        self._predicted(with_inputs(base, inputs), call, call.inputs, inputs)
+
+    def _predicted(
+        self,
+        now: FunctionCall,
+        call: Call,
+        before: tuple[TensorRef, ...],
+        inputs: tuple[TensorRef, ...],
+    ) -> None:
+        found = conflicts(now)
+        if found and isinstance(call, FunctionCall) and call.direct:
+            following = _followed(now, before, inputs)
+            if following is not None:
+                now, found, self.guessed = following, (), True
+        if found:
+            clash = found[0]
+            name = describe(self.graph, call)[0]
+            raise _Elsewhere(clash_text(name, clash.right.name or clash.name, clash))
+        shapes = predict(now, tuple(ref.shape for ref in now.inputs))
+        if shapes is None or len(shapes) != len(call.outputs or ()):
+            raise _Unknown
+        if any(size < 1 for shape in shapes for size in shape):
+            name = describe(self.graph, call)[0]
+            raise _Elsewhere(f"then the input of {name} is too small for its window")
+        cast = None
+        if before and inputs and before[0].dtype != inputs[0].dtype:
+            cast = inputs[0].dtype
+        for ref, shape in zip(call.outputs or (), shapes):
+            dtype = ref.dtype
+            if cast is not None and ref.dtype == before[0].dtype:
+                dtype = cast
+            if shape != ref.shape or dtype != ref.dtype:
+                self._now[ref.id] = replace(ref, shape=shape, dtype=dtype)
+                for user in self.graph.users.get(ref.id, ()):
+                    self._push(user)
+
+    def final(self) -> FunctionCall | None:
+        """The call that failed, as the repaired program would make it; None where the
+        repair does not reach it."""
+        failing, layer = self.mismatch.call, self.mismatch.layer
+        if layer is not None:
+            info = self.repair.modules.get(layer.name)
+            inputs = tuple(self.see(ref, layer.order) for ref in layer.inputs)
+            known = info
+            if inputs != layer.inputs:
+                # the layer's own Python comes first: nn.MultiheadAttention swaps batch
+                # and time of a query with three dimensions, and leaves one with two
+                known = info or self.graph.rec.modules.get(layer.name)
+            if known is not None:
+                now = replace(layer, inputs=inputs)
+                made = inner_function(now, known, self.graph.rec.modules)
+                if made is not None:
+                    return made
+            if info is not None:
+                raise _Unknown
+        base = self.repair.calls.get(failing.index, failing)
+        inputs = tuple(self.see(ref, self._order) for ref in base.inputs)
+        if inputs == failing.inputs and base is failing:
+            return None
+        return with_inputs(base, inputs)
+
+
+def with_inputs(call: FunctionCall, inputs: tuple[TensorRef, ...]) -> FunctionCall:
+    """The call with other tensors in the places of its own."""
+    if inputs == call.inputs:
+        return call
+    at = {ref.path: ref for ref in inputs}
+    return replace(
+        call,
+        inputs=inputs,
+        args=tuple(_put(arg, at) for arg in call.args),
+        kwargs={name: _put(arg, at) for name, arg in call.kwargs.items()},
+    )
+
+
+def _put(value: Any, at: Mapping[str, TensorRef]) -> Any:
+    if isinstance(value, TensorRef):
+        return at.get(value.path, value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_put(part, at) for part in value)
+    return value
+
+
+def _followed(
+    now: FunctionCall, before: tuple[TensorRef, ...], inputs: tuple[TensorRef, ...]
+) -> FunctionCall | None:
+    """The call with those numbers changed that had been sizes which are others now: the
+    code may well compute them. None where it conflicts all the same."""
+    changed: dict[int, int] = {}
+    for old, new in zip(before, inputs):
+        if len(old.shape) == len(new.shape):
+            changed |= {a: b for a, b in zip(old.shape, new.shape) if a != b}
+        if prod(old.shape) != prod(new.shape):
+            changed.setdefault(prod(old.shape), prod(new.shape))
+    if not changed:
+        return None
+
+    def follow(value: Any) -> Any:
+        if type(value) is int:
+            return changed.get(value, value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(follow(part) for part in value)
+        return value
+
+    found = replace(
+        now,
+        args=tuple(follow(arg) for arg in now.args),
+        kwargs={name: follow(arg) for name, arg in now.kwargs.items()},
+    )
+    return None if found == now or conflicts(found) else found
+
+
+def _one_device(call: FunctionCall) -> bool:
+    return len({ref.device for ref in call.inputs if ref.shape}) < 2
+
+
+def _really(call: FunctionCall) -> bool | None:
+    """Whether torch takes the call, made on zeros; None where it is not to be made."""
+    if sum(prod(ref.shape) for ref in call.inputs) > _SMALL:
+        return None
+    func = resolve(call)
+    if func is None:
+        return None
+    try:
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            zeros = {
+                ref.path: torch.zeros(ref.shape, dtype=ref.dtype) for ref in call.inputs
+            }
+            args = [_filled(arg, zeros) for arg in call.args]
+            kwargs = {name: _filled(arg, zeros) for name, arg in call.kwargs.items()}
+    except Exception:  # an argument that is not kept as data
+        return None
+    try:
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                func(*args, **kwargs)
+    except Exception:  # whatever torch raises is the answer
+        return False
+    return True
+
+
+def _filled(value: Any, zeros: Mapping[str, torch.Tensor]) -> Any:
+    if isinstance(value, TensorRef):
+        return zeros[value.path]
+    if isinstance(value, Opaque):
+        raise TypeError(value.type)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_filled(part, zeros) for part in value)
+    if isinstance(value, torch.device):
+        return torch.device("cpu")
+    return value

@@ -1,0 +1,138 @@
+"""Who a repair is about: the module, the call at its line, or the birth of the data."""
+
+from __future__ import annotations
+
+from shapetrace.diagnosis.hypothesis import Site
+from shapetrace.lineage import Call, Graph
+from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
+
+#: calls that keep a shape and are passed over, at most
+_LONGEST = 64
+#: what may give the same shape with its dimensions in another order
+_ORDERING = ("permute", "transpose", "swapaxes", "movedim", "t", "view", "reshape")
+
+
+def site_of_call(graph: Graph, call: Call) -> Site:
+    """Torch's own layer by its name, else the function at its place."""
+    layer = graph.layer_of(call)
+    if layer is not None:
+        return site_of_module(layer)
+    assert isinstance(call, FunctionCall)
+    place = (call.name, call.source) if call.source is not None else call.index
+    return Site("function", call.name, place, call.source)
+
+
+def site_of_module(module: ModuleCall) -> Site:
+    return Site("module", module.name, module.name, module.source)
+
+
+def site_of_data(graph: Graph, tensor: int, *, target: bool = False) -> Site:
+    """The target of a loss, else the input; what a factory call inside a forward made
+    is code, and the function is named."""
+    call = beginning(graph, tensor)
+    if call is not None and call.parent is not None:
+        return site_of_call(graph, call)
+    kind = "target" if target else "input"
+    first = tensor
+    for made, behind in graph.chain(tensor):
+        first = behind.inputs[0].id if behind.inputs else made
+    source = call.source if call is not None else None
+    name = f"{kind} {data_name(graph, tensor)}"
+    return Site("target" if target else "input", name, first, source)
+
+
+def shaped_at(graph: Graph, tensor: int) -> int:
+    """The tensor that has the shape of this one first: casts, activations and
+    whatever else takes one tensor and keeps its shape are passed over."""
+    for _ in range(_LONGEST):
+        made = graph.producer(tensor)
+        if made is None or made.index < 0 or not made.outputs:
+            break
+        given = [ref for ref in made.inputs if not graph.is_parameter(ref.id)]
+        if len(given) != 1 or given[0].shape != graph.tensors[tensor].shape:
+            break
+        if len(given) != len(made.inputs):  # a layer with parameters made it anew
+            break
+        if isinstance(made, FunctionCall) and made.name in _ORDERING:
+            break
+        tensor = given[0].id
+    return tensor
+
+
+def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
+    """Whoever gave a tensor its shape: a function of the user's, a layer, the data."""
+    tensor = shaped_at(graph, tensor)
+    made = graph.producer(tensor)
+    if made is not None and made.inputs and made.index >= 0:
+        if isinstance(made, ModuleCall) or graph.layer_of(made) is not None:
+            return site_of_call(graph, made)
+        if made.direct:
+            return site_of_call(graph, made)
+    return site_of_data(graph, tensor, target=target)
+
+
+def beginning(graph: Graph, tensor: int) -> FunctionCall | None:
+    """The function that began a tensor of data: the oldest call behind it; None where
+    that is in a forward, which was given a tensor from outside the trace."""
+    made: FunctionCall | None = None
+    for _, call in graph.chain(tensor):
+        if isinstance(call, FunctionCall):
+            made = call
+    if made is not None and made.parent is not None and not takes_shape(made):
+        if any(graph.producer(ref.id) is None for ref in made.inputs):
+            return None
+    return made
+
+
+def takes_shape(call: Call) -> bool:
+    """`zeros_like(x)`, `x.new_zeros(…)`: a new tensor, and a choice of the user's which
+    other tensor's shape it has."""
+    name = call.name if isinstance(call, FunctionCall) and call.direct else ""
+    return name.endswith("_like") or name.startswith("new_")
+
+
+def data_name(graph: Graph, tensor: int) -> str:
+    """Where data was made, in words."""
+    call = beginning(graph, tensor)
+    if call is None:
+        return "that came in from outside the trace"
+    return f"made by {call.name} at {call.source}"
+
+
+def data_source(graph: Graph, tensor: int) -> Source | None:
+    call = beginning(graph, tensor)
+    return call.source if call is not None else None
+
+
+def owner(graph: Graph, tensor: int) -> str | None:
+    """The qualified name of the module that holds a parameter or buffer."""
+    origin = graph.origin(tensor)
+    if origin is None or origin.kind not in ("parameter", "buffer"):
+        return None
+    return origin.name.rpartition(".")[0]
+
+
+def culprit_of_call(
+    graph: Graph,
+    call: Call,
+    *,
+    dim: int | None = None,
+    size: int | None = None,
+    reason: str = "",
+) -> Culprit:
+    """The call as a culprit: torch's own layer by its name, else the function."""
+    return _culprit(site_of_call(graph, call), reason, dim, size)
+
+
+def culprit_of_data(graph: Graph, tensor: int, *, reason: str = "") -> Culprit:
+    return _culprit(site_of_data(graph, tensor), reason)
+
+
+def culprit_of_module(module: ModuleCall, *, reason: str = "") -> Culprit:
+    return _culprit(site_of_module(module), reason)
+
+
+def _culprit(
+    site: Site, reason: str, dim: int | None = None, size: int | None = None
+) -> Culprit:
+    return Culprit(site.kind, site.name, dim, size, None, site.source, reason)
