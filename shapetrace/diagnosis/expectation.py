@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from shapetrace.diagnosis.factors import Leaf, leaves, makers
 from shapetrace.diagnosis.hypothesis import Site
+from shapetrace.diagnosis.leaves import Leaf, leaves, makers
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.diagnosis.text import told
 from shapetrace.diagnosis.unexplained import where_of

@@ -8,9 +8,9 @@ from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case, spots_with_size
 from shapetrace.diagnosis.changes import edited_at
 from shapetrace.diagnosis.edits import resized
-from shapetrace.diagnosis.factors import leaves
 from shapetrace.diagnosis.generate.windows import has_windows
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.sites import site_of_data
 from shapetrace.records import FunctionCall
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import rebuilt
 from shapetrace.diagnosis.edits import resized
-from shapetrace.diagnosis.factors import Leaf, leaves
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.leaves import Leaf, leaves
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import Graph

@@ -10,8 +10,8 @@ from typing import Any
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import rebuilt
-from shapetrace.diagnosis.factors import leaves
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.similar_modules import likes_of
 from shapetrace.lineage import End, Graph, Hop
 from shapetrace.records import ModuleCall, ModuleInfo
