@@ -98,8 +98,12 @@ class Tree:
 
     def text(self, node: ast.AST) -> str:
         """The code of a node, as it was written."""
-        found = ast.get_source_segment("".join(self.lines), node)
-        return found if found is not None else ast.unparse(node)
+        if not isinstance(node, ast.expr | ast.stmt | ast.keyword):
+            return ast.unparse(node)
+        if node.end_lineno is None or node.end_col_offset is None:
+            return ast.unparse(node)
+        end = node.end_lineno, node.end_col_offset
+        return self.between((node.lineno, node.col_offset), end)
 
     def between(self, begin: tuple[int, int], end: tuple[int, int]) -> str:
         """The code from one line and byte to another."""
@@ -147,8 +151,18 @@ def _first(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def tree(file: str) -> Tree | None:
     """The tree of a file, or of what stands for one in `linecache`: a notebook's cell,
     code that was run by `exec`. None where there is none."""
-    lines = tuple(linecache.getlines(file))
-    return _parsed(file, lines) if lines else None
+    lines = linecache.getlines(file)
+    if not lines:
+        return None
+    known = _NEWEST.get(file)
+    if known is None or known[0] is not lines:
+        # the same list as long as the file has not changed: told without comparing it
+        known = _NEWEST[file] = lines, _parsed(file, tuple(lines))
+    return known[1]
+
+
+#: a cache of a pure function of the list of lines that linecache holds
+_NEWEST: dict[str, tuple[list[str], Tree | None]] = {}
 
 
 @functools.lru_cache(maxsize=32)
