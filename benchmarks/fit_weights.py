@@ -90,7 +90,7 @@ def examined(case: Case) -> Row | None:
 
 class Tests:
     """A plugin of pytest that runs the project's own tests of explanations, and notes
-    the culprit that each says is first, with the facts that its program shows."""
+    whom each program's rules name first, which the tests assert, with the facts."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -98,63 +98,41 @@ class Tests:
     def pytest_configure(self) -> None:
         import failures  # type: ignore
 
-        explained = failures.failure_of
-        graphs: dict[int, Any] = {}
+        from shapetrace.diagnosis import explain
+
+        explained, inner = failures.failure_of, explain.diagnose_failure
+
+        def noted(graph: Any) -> Any:
+            self._note(graph)
+            return inner(graph)
 
         def failure_of(*args: Any) -> Any:
-            from shapetrace.diagnosis import explain
-
-            seen: list[Any] = []
-            inner = explain.diagnose_failure
-
-            def noted(graph: Any) -> Any:
-                seen.append(graph)
-                return inner(graph)
-
             with unittest.mock.patch("shapetrace.diagnosis.diagnose_failure", noted):
-                found = explained(*args)
-            if seen:
-                graphs[id(found)] = (found, seen[-1])
-            return found
+                return explained(*args)
 
-        class First(tuple[str, str]):
-            graph: Any = None
+        failures.failure_of = failure_of
 
-            def __eq__(own, other: object) -> bool:
-                if own.graph is not None and isinstance(other, tuple):
-                    self._note(own.graph, other)
-                return True
-
-        def first(found: Any) -> First:
-            made = First((found.culprits[0].kind, found.culprits[0].name))
-            made.graph = graphs.get(id(found), (None, None))[1]
-            return made
-
-        failures.failure_of, failures.first = failure_of, first
-
-    def _note(self, graph: Any, wanted: tuple[str, ...]) -> None:
+    def _note(self, graph: Any) -> None:
         from shapetrace.diagnosis.consider import consider
         from shapetrace.diagnosis.explain import mismatch_of
 
         mismatch = mismatch_of(graph)
         if mismatch is None:
             return
-        entries = consider(graph, mismatch).scored
-        label = wanted[1] if wanted[0] == "module" else wanted[0]
-        if wanted[0] == "function":
-            label = "function:" + wanted[1].rstrip("_")
+        found = consider(graph, mismatch)
+        named = found.case.named_by_rules
         name = f"test {len(self.rows)}"
-        rows = [_row(entry, None) for entry in entries]
-        self.rows.append(
-            {
-                "name": name,
-                "corpus": "tests",
-                "family": name,
-                "fitted": True,
-                "want": [label],
-                "rows": rows,
-            }
-        )
+        if named:
+            self.rows.append(
+                {
+                    "name": name,
+                    "corpus": "tests",
+                    "family": name,
+                    "fitted": True,
+                    "want": [_label(named[0])],
+                    "rows": [_row(entry, None) for entry in found.scored],
+                }
+            )
 
 
 def from_tests() -> list[Row]:

@@ -145,6 +145,11 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
     graph = case.graph
     assert spot.tensor is not None and spot.dim is not None
     size = graph.size(spot.tensor, spot.dim)
+    found = leaves(graph, spot.tensor, spot.dim)
+    if len(found) > 1 and any(
+        leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in found
+    ):
+        return  # samples are among the factors: no width is to make up for them
     seen: set[tuple[str, int]] = set()
     for leaf in _every_part(graph, spot.tensor, spot.dim):
         if not leaf.size or leaf.end.kind != "parameter":
