@@ -30,7 +30,7 @@ from shapetrace.records import (
 _CULPRITS = 3
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line
-_FAINT = 0.02
+_FAINT = 0.002
 
 
 def diagnose_failure(graph: Graph) -> Diagnosis | None:

@@ -86,7 +86,7 @@ class Replay:
             return None
 
     def _judge(self, call: FunctionCall, walk: _Walk, repair: Repair) -> Outcome | None:
-        if conflicts(call) or (is_loss(call.name) and broadcasts(call)):
+        if conflicts(call) or (self._compares(call) and broadcasts(call)):
             return None
         if not _one_device(call):
             return None
@@ -136,6 +136,12 @@ class Replay:
             known = info is not None and module_function(layer, info) is not None
             self._units[layer.index] = known
         return known
+
+    def _compares(self, call: FunctionCall) -> bool:
+        """Whether a call holds a prediction against a target, element by element: it
+        would go through with one of them stretched, and mean nothing."""
+        difference = self.mismatch.loss and call.name in ("sub", "rsub")
+        return is_loss(call.name) or difference
 
     @cached_property
     def _rest(self) -> Rest:

@@ -152,7 +152,7 @@ program(
 )
 program(
     "column of predictions",
-    "squeeze(1)",
+    "torch.ones(8)[..., None]",
     sequential("nn.Linear(20, 1)")
     + step(
         "p = model(torch.randn(8, 20))",
@@ -299,7 +299,7 @@ program(
 )
 program(
     "U-Net with an odd size",
-    "F.interpolate",
+    "output_padding=1",
     net(
         [
             "self.down = nn.Conv2d(3, 4, 3, padding=1)",

