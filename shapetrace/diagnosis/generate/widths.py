@@ -145,9 +145,9 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
     graph = case.graph
     assert spot.tensor is not None and spot.dim is not None
     size = graph.size(spot.tensor, spot.dim)
-    found = leaves(graph, spot.tensor, spot.dim)
-    if len(found) > 1 and any(
-        leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in found
+    parts = leaves(graph, spot.tensor, spot.dim)
+    if len(parts) > 1 and any(
+        leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in parts
     ):
         return  # samples are among the factors: no width is to make up for them
     seen: set[tuple[str, int]] = set()
