@@ -170,7 +170,7 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
     for entry in (*_with_line(first)[:1], *_with_line(entries)):
         fix = _fix(entry.hypothesis)
         moved = fix.status == "moved" and chosen
-        weak = chosen and entry.score < entries[0].score - 4
+        weak = chosen and entry.score < entries[0].score - 3
         if not moved and not weak:
             chosen.setdefault(fix.line, fix)
     return tuple(chosen.values())[:_FIXES]

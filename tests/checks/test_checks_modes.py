@@ -35,9 +35,14 @@ def by_position(module, x):
     return F.dropout(x, 0.5, module.training)
 
 
+#: a model that is gone when the block ends has said nothing of its mode
+KEPT = []
+
+
 def evaluate(drop):
+    KEPT.append(Net(drop).eval())
     with torch.no_grad():
-        logits = Net(drop).eval()(torch.randn(6, 8))
+        logits = KEPT[-1](torch.randn(6, 8))
         F.cross_entropy(logits, torch.arange(6) % 4)
 
 

@@ -48,14 +48,9 @@ def rows(t):
 
 def test_a_module_has_one_row_and_its_stack_another():
     t = many(Net())
-    assert [row[0] for row in rows(t)] == [
-        "Scale",
-        "Net",
-        "├─fc",
-        "├─blocks.0…2",
-        "└─sometimes",
-        "CrossEntropyLos…opyLoss_58",
-    ]
+    *first, losses = [row[0] for row in rows(t)]
+    assert first == ["Scale", "Net", "├─fc", "├─blocks.0…2", "└─sometimes"]
+    assert losses.startswith("CrossEnt") and losses.endswith("_58")
     assert rows(t)[1] == ("Net", "58") and rows(t)[3] == ("├─blocks.0…2", "3")
 
 

@@ -146,7 +146,8 @@ def menu(
         yield "reduce", edits.pool()
     for dim in range(1, rank):
         if shape[dim] > 1:
-            for word in ("sum", "mean"):
+            # class numbers and indices are not added up
+            for word in ("sum", "mean") if ref.dtype.is_floating_point else ():
                 yield "reduce", edits.reduced(
                     word, dim - rank if dim == rank - 1 else dim
                 )

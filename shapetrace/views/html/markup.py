@@ -50,7 +50,7 @@ def changed(before: Shape | None, after: Shape) -> set[int]:
     left when the longest common subsequence is taken away.
 
     >>> changed((2, 16, 8, 8), (2, 1024)), changed((2, 8, 4), (2, 4, 8))
-    ({1}, {1})
+    ({1}, {2})
     """
     if before is None or before == after:
         return set()
