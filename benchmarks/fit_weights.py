@@ -35,7 +35,7 @@ from corpora.case import place
 OUT = Path(__file__).parents[1] / "shapetrace" / "diagnosis" / "weights.py"
 #: lines of one program that are pasted and run
 PASTED = 15
-RIDGE = 0.02
+RIDGE = 0.015
 #: what people really do counts for more than slips that were injected
 COUNTS = {"reports": 3.0, "tests": 3.0}
 #: evidence that fewer programs show has no weight of its own

@@ -21,7 +21,9 @@ CHECKOUT = Path(__file__).parents[2]
 CORPORA: dict[str, Callable[[], Iterable[Case]]] = {
     "own": own,
     # real reports, beside the checkout where there are any
-    "reports": partial(programs, CHECKOUT.parent / "shared/cases/programs", "reports"),
+    "reports": partial(
+        programs, CHECKOUT.parent / "shared/cases/programs", "reports", True
+    ),
     "zoo": zoo,
     "slips": slips,
     "scripts": scripts,
