@@ -197,7 +197,7 @@ WAYS = [
 ]
 
 
-@pytest.mark.zoo
+@pytest.mark.faults
 @unraisable
 @pytest.mark.parametrize(("options", "fails", "given"), WAYS)
 def test_each_function_may_fail(options, fails, given):
@@ -205,7 +205,7 @@ def test_each_function_may_fail(options, fails, given):
     check(first_lines(places(options, **how)), options, **how)
 
 
-@pytest.mark.zoo
+@pytest.mark.faults
 @unraisable
 @pytest.mark.parametrize(("options", "fails", "given"), WAYS)
 def test_lines_here_and_there_may_fail(options, fails, given):
@@ -214,7 +214,7 @@ def test_lines_here_and_there_may_fail(options, fails, given):
     check(random.Random(0).sample(lines, 40), options, **how)
 
 
-@pytest.mark.zoo
+@pytest.mark.faults
 @unraisable
 @pytest.mark.parametrize("options", OPTIONS[:2])
 def test_an_interrupt_anywhere_is_the_user_s_and_leaves_nothing(options):
