@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Source, Step
 
-FILE = "/work/train.py"
+FILE = "/home/someone/train.py"
 VISION = "/venv/lib/python3.12/site-packages/torchvision/transforms/functional.py"
 
 
