@@ -9,22 +9,23 @@ some kernels), no code of the user's, and no tensor of the user's is touched.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from heapq import heappop, heappush
-from math import prod
 from typing import Any
 
-import torch
-
+from shapetrace.diagnosis.called_again import (
+    followed,
+    is_on_one_device,
+    really_goes,
+    with_inputs,
+)
 from shapetrace.diagnosis.expected import clash_text, next_layers, unreached
 from shapetrace.diagnosis.hypothesis import Outcome, Repair
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.rest import Conflicting, Rest
 from shapetrace.lineage import Call, Graph, describe
-from shapetrace.records import FunctionCall, ModuleCall, Opaque, TensorRef
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import (
     broadcasts,
     conflicts,
@@ -33,10 +34,7 @@ from shapetrace.signatures import (
     module_function,
     predict,
 )
-from shapetrace.signatures.probe import resolve
 
-#: elements in all inputs of a call that is really made
-_SMALL = 1 << 17
 #: calls walked again for all repairs of one failure; then the rest stays untried
 _MOST = 4000
 #: calls walked again for one repair
@@ -54,10 +52,10 @@ class _Unknown(Exception):
 class Replay:
     """All repairs of one failure are tried against it."""
 
-    def __init__(self, graph: Graph, mismatch: Mismatch) -> None:
+    def __init__(self, graph: Graph, mismatch: Mismatch, most: int = _MOST) -> None:
         self.graph = graph
         self.mismatch = mismatch
-        self.left = _MOST
+        self.left = most
         self._units: dict[int, bool] = {}
 
     def run(self, repair: Repair) -> Outcome | None:
@@ -88,7 +86,7 @@ class Replay:
     def _judge(self, call: FunctionCall, walk: _Walk, repair: Repair) -> Outcome | None:
         if conflicts(call) or (self._compares(call) and broadcasts(call)):
             return None
-        if not _one_device(call):
+        if not is_on_one_device(call):
             return None
         shapes = predict(call, tuple(ref.shape for ref in call.inputs))
         if any(size < 1 for shape in shapes or () for size in shape):
@@ -97,7 +95,7 @@ class Replay:
         if shapes is not None and self.mismatch.kind in ("device", "container"):
             proven = True  # both are no matter of sizes, and are mended by the change
         proven = proven or repair.holds_values
-        now = _really(call)
+        now = really_goes(call)
         if now is False:
             return None
         if now is True and self._raised:
@@ -156,7 +154,7 @@ class Replay:
     def _raised(self) -> bool:
         """Whether the call as recorded raises on zeros too: only then does it prove
         something that another does not."""
-        return _really(self.mismatch.call) is False
+        return really_goes(self.mismatch.call) is False
 
 
 class _Walk:
@@ -264,7 +262,7 @@ class _Walk:
     ) -> None:
         found = conflicts(now)
         if found and isinstance(call, FunctionCall) and call.direct:
-            following = _followed(now, before, inputs)
+            following = followed(now, before, inputs)
             if following is not None:
                 now, found, self.guessed = following, (), True
         if found:
@@ -313,95 +311,3 @@ class _Walk:
         if inputs == failing.inputs and base is failing:
             return None
         return with_inputs(base, inputs)
-
-
-def with_inputs(call: FunctionCall, inputs: tuple[TensorRef, ...]) -> FunctionCall:
-    """The call with other tensors in the places of its own."""
-    if inputs == call.inputs:
-        return call
-    at = {ref.path: ref for ref in inputs}
-    return replace(
-        call,
-        inputs=inputs,
-        args=tuple(_put(arg, at) for arg in call.args),
-        kwargs={name: _put(arg, at) for name, arg in call.kwargs.items()},
-    )
-
-
-def _put(value: Any, at: Mapping[str, TensorRef]) -> Any:
-    if isinstance(value, TensorRef):
-        return at.get(value.path, value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_put(part, at) for part in value)
-    return value
-
-
-def _followed(
-    now: FunctionCall, before: tuple[TensorRef, ...], inputs: tuple[TensorRef, ...]
-) -> FunctionCall | None:
-    """The call with those numbers changed that had been sizes which are others now: the
-    code may well compute them. None where it conflicts all the same."""
-    changed: dict[int, int] = {}
-    for old, new in zip(before, inputs):
-        if len(old.shape) == len(new.shape):
-            changed |= {a: b for a, b in zip(old.shape, new.shape) if a != b}
-        if prod(old.shape) != prod(new.shape):
-            changed.setdefault(prod(old.shape), prod(new.shape))
-    if not changed:
-        return None
-
-    def follow(value: Any) -> Any:
-        if type(value) is int:
-            return changed.get(value, value)
-        if isinstance(value, (list, tuple)):
-            return type(value)(follow(part) for part in value)
-        return value
-
-    found = replace(
-        now,
-        args=tuple(follow(arg) for arg in now.args),
-        kwargs={name: follow(arg) for name, arg in now.kwargs.items()},
-    )
-    return None if found == now or conflicts(found) else found
-
-
-def _one_device(call: FunctionCall) -> bool:
-    return len({ref.device for ref in call.inputs if ref.shape}) < 2
-
-
-def _really(call: FunctionCall) -> bool | None:
-    """Whether torch takes the call, made on zeros; None where it is not to be made."""
-    if sum(prod(ref.shape) for ref in call.inputs) > _SMALL:
-        return None
-    func = resolve(call)
-    if func is None:
-        return None
-    try:
-        with torch._C.DisableTorchFunction(), torch.no_grad():
-            zeros = {
-                ref.path: torch.zeros(ref.shape, dtype=ref.dtype) for ref in call.inputs
-            }
-            args = [_filled(arg, zeros) for arg in call.args]
-            kwargs = {name: _filled(arg, zeros) for name, arg in call.kwargs.items()}
-    except Exception:  # an argument that is not kept as data
-        return None
-    try:
-        with torch._C.DisableTorchFunction(), torch.no_grad():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                func(*args, **kwargs)
-    except Exception:  # whatever torch raises is the answer
-        return False
-    return True
-
-
-def _filled(value: Any, zeros: Mapping[str, torch.Tensor]) -> Any:
-    if isinstance(value, TensorRef):
-        return zeros[value.path]
-    if isinstance(value, Opaque):
-        raise TypeError(value.type)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_filled(part, zeros) for part in value)
-    if isinstance(value, torch.device):
-        return torch.device("cpu")
-    return value

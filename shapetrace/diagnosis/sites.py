@@ -118,21 +118,39 @@ def culprit_of_call(
     *,
     dim: int | None = None,
     size: int | None = None,
+    expected: int | None = None,
     reason: str = "",
 ) -> Culprit:
     """The call as a culprit: torch's own layer by its name, else the function."""
-    return _culprit(site_of_call(graph, call), reason, dim, size)
+    return _culprit(site_of_call(graph, call), dim, size, expected, reason)
 
 
-def culprit_of_data(graph: Graph, tensor: int, *, reason: str = "") -> Culprit:
-    return _culprit(site_of_data(graph, tensor), reason)
+def culprit_of_data(
+    graph: Graph,
+    tensor: int,
+    *,
+    target: bool = False,
+    dim: int | None = None,
+    size: int | None = None,
+    expected: int | None = None,
+    reason: str = "",
+) -> Culprit:
+    site = site_of_data(graph, tensor, target=target)
+    return _culprit(site, dim, size, expected, reason)
 
 
-def culprit_of_module(module: ModuleCall, *, reason: str = "") -> Culprit:
-    return _culprit(site_of_module(module), reason)
+def culprit_of_module(
+    module: ModuleCall,
+    *,
+    dim: int | None = None,
+    size: int | None = None,
+    expected: int | None = None,
+    reason: str = "",
+) -> Culprit:
+    return _culprit(site_of_module(module), dim, size, expected, reason)
 
 
 def _culprit(
-    site: Site, reason: str, dim: int | None = None, size: int | None = None
+    site: Site, dim: int | None, size: int | None, expected: int | None, reason: str
 ) -> Culprit:
-    return Culprit(site.kind, site.name, dim, size, None, site.source, reason)
+    return Culprit(site.kind, site.name, dim, size, expected, site.source, reason)

@@ -24,6 +24,7 @@ from shapetrace.signatures.loss_facts import (
     losses_that,
 )
 from shapetrace.signatures.relation import Conflict, DimOrigin, How, Relation, Side
+from shapetrace.signatures.sizes import size_given, size_taken
 
 __all__ = [
     "Conflict",
@@ -53,5 +54,7 @@ __all__ = [
     "predict",
     "relate",
     "relate_module",
+    "size_given",
+    "size_taken",
     "takes_no_numbers",
 ]

@@ -7,17 +7,16 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.similar_modules import (
-    beside,
+    few,
+    have,
     is_apart,
     is_unlike,
     likes_of,
+    peers,
     settings,
-    stacks,
 )
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, TensorRef
-
-_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 
 
 def likes(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -81,53 +80,3 @@ def _changed(old: ModuleInfo, new: ModuleInfo) -> list[tuple[str, int, int, int]
             if before != after:
                 found.append((ref.path, dim, before, after))
     return found
-
-
-def peers(graph: Graph, name: str, path: str, dim: int) -> list[dict[str, int]]:
-    """The size of one dimension of one parameter, in the modules of each stack that a
-    module is of; and in those beside it that differ in nothing else, if there are two.
-    """
-    own = next(
-        (
-            ref.shape
-            for ref in (
-                *graph.rec.modules[name].parameters,
-                *graph.rec.modules[name].buffers,
-            )
-            if ref.path == path
-        ),
-        (),
-    )
-    groups = [_shapes(graph, names, path) for names in stacks(graph, name)]
-    near = {
-        other: shape
-        for other, shape in _shapes(graph, beside(graph, name), path).items()
-        if len(shape) == len(own) > 1
-        and all(a == b for at, (a, b) in enumerate(zip(shape, own)) if at != dim)
-    }
-    if len(near) > 1:
-        groups.append(near)
-    return [
-        sizes
-        for group in groups
-        if (sizes := {n: shape[dim] for n, shape in group.items() if dim < len(shape)})
-    ]
-
-
-def _shapes(graph: Graph, names: list[str], path: str) -> dict[str, tuple[int, ...]]:
-    modules = graph.rec.modules
-    return {
-        name: ref.shape
-        for name in names
-        for ref in (*modules[name].parameters, *modules[name].buffers)
-        if ref.path == path
-    }
-
-
-def few(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:2])
-    return shown + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-
-
-def have(names: list[str]) -> str:
-    return "has" if len(names) == 1 else "have"

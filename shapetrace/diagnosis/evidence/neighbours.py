@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
-from shapetrace.diagnosis.evidence.likes import few
 from shapetrace.diagnosis.expected import waiting
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.similar_modules import few
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo
 

@@ -10,11 +10,11 @@ from itertools import combinations
 from typing import Any
 
 from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.diagnosis.case import Case, is_method
 from shapetrace.diagnosis.changes import Written, installed, recalled
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.replay import with_inputs
 from shapetrace.records import FunctionCall, ModuleInfo
 from shapetrace.signatures import is_loss
 from shapetrace.source.constructor import constructor

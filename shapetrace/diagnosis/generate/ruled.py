@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site, Taken
+from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Site
 from shapetrace.diagnosis.rules.desk import Candidate, Desk
 from shapetrace.diagnosis.rules.fixes import candidates
 from shapetrace.diagnosis.sites import site_of_call
@@ -34,21 +34,14 @@ def ruled(case: Case) -> Iterator[Hypothesis | None]:
 
 
 def _hypothesis(case: Case, candidate: Candidate) -> Hypothesis | None:
-    repair: Repair | None = None
+    repair = candidate.repair
     form: Form = "unknown"
-    if candidate.repair is not None:
-        first, last = candidate.repair.span
-        taken = tuple(
-            Taken(tensor, edit, first, last)
-            for tensor, edit in candidate.repair.edits.items()
-        )
-        made = candidate.repair
-        repair = Repair(taken, made.modules, made.calls, None, made.holds_values)
-        form = "insert" if taken else "width" if made.modules else "exchange"
+    if repair is not None:
+        form = "insert" if repair.taken else "width" if repair.modules else "exchange"
     site = _about(case, candidate)
     if site is None:
         return None
-    edits = list(candidate.repair.edits.values()) if candidate.repair else []
+    edits = [taken.edit for taken in repair.taken] if repair is not None else []
     if any(edit.cuts is not None for edit in edits):
         form = "cut"
     return Hypothesis(

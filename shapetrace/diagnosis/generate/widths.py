@@ -16,11 +16,11 @@ from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, Source
+from shapetrace.signatures import size_given, size_taken
 from shapetrace.source.rewrite import rewritten
 from shapetrace.source.scope import Expression, bound
 from shapetrace.source.sizes import reworded
 
-_NORMS = ("BatchNorm", "InstanceNorm", "SyncBatchNorm")
 #: the width is multiplied, or added to, in no more ways
 _MOST = 24
 #: what makes the values of a parameter
@@ -95,7 +95,7 @@ def _held(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | None]:
         return
     if info.qualname.startswith("torch.nn.modules."):
         yield from _intake(case, info)
-        width = width_name(info)
+        width = size_given(info.type)
         if case.layer is None or case.layer.name != name:
             old = case.graph.size(spot.tensor, spot.dim or 0)
             if width is not None and spot.dim == 0 and old:
@@ -113,7 +113,7 @@ def _intake(case: Case, info: ModuleInfo | None = None) -> Iterator[Hypothesis |
     data = [r for r in case.call.inputs if not case.graph.is_parameter(r.id)]
     if info is None or not data:
         return
-    taken = intake(info, data[0].shape)
+    taken = size_taken(info, data[0].shape)
     if taken is None or taken[1] == 0:
         return
     name, size = taken
@@ -159,7 +159,7 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
         if info is None or name is None:
             continue
         old = graph.size(leaf.end.tensor, leaf.end.dim)
-        width = width_name(info)
+        width = size_given(info.type)
         for new in _candidates(old, leaf.size, size, wanted):
             if (name, new) in seen or len(seen) > _MOST:
                 continue
@@ -249,38 +249,3 @@ def _candidates(old: int, part: int, size: int, wanted: int) -> list[int]:
     if part == size or part == old:
         found.append(wanted)
     return [new for new in dict.fromkeys(found) if new > 0 and new != old]
-
-
-def width_name(info: ModuleInfo) -> str | None:
-    """The argument that sets how many features a layer gives."""
-    if info.type in ("Linear", "Bilinear", "LazyLinear"):
-        return "out_features"
-    if info.type.startswith("Conv"):
-        return "out_channels"
-    if info.type == "Embedding":
-        return "embedding_dim"
-    return "hidden_size" if info.type in ("LSTM", "GRU", "RNN") else None
-
-
-def intake(info: ModuleInfo, shape: tuple[int, ...]) -> tuple[str, int] | None:
-    """The argument that says what a layer takes, and what it is given."""
-    if not shape:
-        return None
-    if info.type == "Linear":
-        return "in_features", shape[-1]
-    if info.type.startswith("Conv") and info.type[-2:-1].isdigit():
-        space = int(info.type[-2])
-        if len(shape) in (space + 1, space + 2):
-            return "in_channels", shape[-space - 1]
-        return None
-    if info.type.startswith(_NORMS) and len(shape) > 1:
-        return "num_features", shape[1]
-    if info.type in ("LSTM", "GRU", "RNN"):
-        return "input_size", shape[-1]
-    if info.type == "GroupNorm" and len(shape) > 1:
-        return "num_channels", shape[1]
-    if info.type in ("LayerNorm", "RMSNorm"):
-        wanted = info.attributes.get("normalized_shape", (0,))
-        if len(wanted) == 1:
-            return "normalized_shape", shape[-1]
-    return None

@@ -4,7 +4,7 @@ like have, to what keeps the size, or to the usual."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isqrt
 from typing import Any
 
@@ -13,26 +13,25 @@ from shapetrace.diagnosis.changes import rebuilt
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.similar_modules import likes_of
-from shapetrace.lineage import End, Graph, Hop
-from shapetrace.records import ModuleCall, ModuleInfo
+from shapetrace.diagnosis.window_layers import (
+    SETTINGS,
+    Window,
+    scales,
+    short,
+    whole,
+    windows_behind,
+)
+from shapetrace.lineage import Graph
 
 #: tries for one side, the newest windows first
 _MOST = 40
-_SETTINGS = ("kernel_size", "stride", "padding")
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    layer: ModuleCall
-    info: ModuleInfo
-    hop: Hop
 
 
 def windows(case: Case) -> Iterator[Hypothesis | None]:
     """Every window on the ways back of both sides, with each other setting."""
     for spot, wanted in _spots(case):
         tensor, dim = spot
-        found = _windows(case.graph, tensor, dim)
+        found = windows_behind(case.graph, tensor, dim)
         size = case.graph.size(tensor, dim)
         times = max(1, wanted // (size or 1))
         tries = [
@@ -48,7 +47,7 @@ def windows(case: Case) -> Iterator[Hypothesis | None]:
             note = window.hop.origin.note
             note = f" ({note})" if note and not note.startswith("probed") else ""
             has = ", ".join(
-                f"{key}={_short(window.info.attributes.get(key))}" for key in changes
+                f"{key}={short(window.info.attributes.get(key))}" for key in changes
             )
             reason = f"gives {now}{note} with {has}{why}"
             yield replace(made, reason=reason, dim=window.hop.dim, size=now)
@@ -69,41 +68,11 @@ def _spots(case: Case) -> Iterator[tuple[tuple[int, int], int]]:
 
 
 def _told(changes: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={_short(value)}" for key, value in changes.items())
-
-
-def _windows(graph: Graph, tensor: int, dim: int) -> list[_Window]:
-    """The layers that are windows, newest first, on every way back of a size."""
-    found: dict[str, _Window] = {}
-    todo, seen = [(tensor, dim)], {(tensor, dim)}
-    while todo:
-        for item in graph.walk(*todo.pop()):
-            if isinstance(item, End):
-                if item.kind == "branch":
-                    todo += [at for at in item.sources if at not in seen]
-                    seen.update(item.sources)
-                continue
-            if item.origin.how == "product":
-                # what is 1 has no part in the product, but could have
-                ones = graph.source_ids(item.call, item.origin)
-                todo += [at for at in ones if at not in seen]
-                seen.update(ones)
-            layer = graph.layer_of(item.call)
-            info = graph.rec.modules.get(layer.name) if layer is not None else None
-            if layer is None or info is None or layer.outputs is None:
-                continue
-            told = item.origin.how == "argument" and "output_size" in info.attributes
-            if item.origin.how == "window" or told or _scales(info):
-                found.setdefault(info.name, _Window(layer, info, item))
-    return sorted(found.values(), key=lambda window: -window.layer.order)
-
-
-def _scales(info: ModuleInfo) -> bool:
-    return info.attributes.get("scale_factor") is not None
+    return ", ".join(f"{key}={short(value)}" for key, value in changes.items())
 
 
 def _usual(
-    graph: Graph, window: _Window, windows: list[_Window], times: int
+    graph: Graph, window: Window, windows: list[Window], times: int
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Other settings, one at a time, and what speaks for them."""
     own = window.info.attributes
@@ -114,7 +83,7 @@ def _usual(
         if own["output_size"] not in (size, (size,), (size,) * 2, (size,) * 3):
             yield {"output_size": size}, ""
         return
-    if _scales(window.info):
+    if scales(window.info):
         scale = own["scale_factor"]
         for other in (2, 4, 2 * times):
             if isinstance(scale, (int, float)) and scale != other:
@@ -126,20 +95,20 @@ def _usual(
         if other is not window and other.info.type == window.info.type
     ]
     others += [like for like in likes_of(graph, window.info.name)]
-    for key in _SETTINGS:
-        rest = [other for other in _SETTINGS if other != key]
+    for key in SETTINGS:
+        rest = [other for other in SETTINGS if other != key]
         # a padding is right for one kernel: the others must be alike but for `key`
         alike = [
             info
             for info in others
-            if all(_whole(info.attributes.get(k)) == _whole(own.get(k)) for k in rest)
+            if all(whole(info.attributes.get(k)) == whole(own.get(k)) for k in rest)
         ]
-        values = {_whole(info.attributes.get(key)) for info in alike}
-        if len(values) == 1 and values != {_whole(own.get(key))}:
+        values = {whole(info.attributes.get(key)) for info in alike}
+        if len(values) == 1 and values != {whole(own.get(key))}:
             value = values.pop()
-            why = f"; {_short(value)} is what `{alike[0].name}` has"
+            why = f"; {short(value)} is what `{alike[0].name}` has"
             yield {key: value}, why
-    kernel, stride, padding = (_whole(own.get(key)) for key in _SETTINGS)
+    kernel, stride, padding = (whole(own.get(key)) for key in SETTINGS)
     if not isinstance(kernel, tuple) or not isinstance(padding, tuple):
         if stride != kernel and not isinstance(kernel, tuple):
             yield {"stride": kernel}, ""
@@ -164,11 +133,11 @@ def _usual(
     yield from _rates(window, times)
 
 
-def _rates(window: _Window, times: int) -> Iterator[tuple[dict[str, Any], str]]:
+def _rates(window: Window, times: int) -> Iterator[tuple[dict[str, Any], str]]:
     """A rate so many times as high: of a transposed convolution with the kernel and
     the padding that go with it, of others the stride alone."""
     own = window.info.attributes
-    kernel, stride, padding = (_whole(own.get(key)) for key in _SETTINGS)
+    kernel, stride, padding = (whole(own.get(key)) for key in SETTINGS)
     if not all(isinstance(one, tuple) for one in (kernel, stride, padding)):
         return
     if window.info.type.startswith("ConvTranspose") and times > 1:
@@ -185,7 +154,7 @@ def _rates(window: _Window, times: int) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _one_axis(
-    graph: Graph, window: _Window, kernel: tuple[int, ...], stride: Any
+    graph: Graph, window: Window, kernel: tuple[int, ...], stride: Any
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """One axis left as it is, where the others are scaled."""
     if len(kernel) < 2 or stride != kernel:
@@ -195,17 +164,6 @@ def _one_axis(
     ones = tuple(1 if at == axis else n for at, n in enumerate(kernel))
     if axis >= 0 and ones != kernel:
         yield {"kernel_size": ones, "stride": ones}, ""
-
-
-def _whole(value: Any) -> Any:
-    """A setting with one number for each dimension, where it is given so."""
-    return tuple(value) if isinstance(value, (tuple, list)) else value
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, (tuple, list)) and len(set(value)) == 1:
-        return value[0]
-    return value
 
 
 def has_windows(case: Case, tensor: int, dim: int) -> bool:

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shapetrace.diagnosis.detect import Mismatch, Spot
+from shapetrace.diagnosis.leaves import Leaf, changers, leaves
 from shapetrace.diagnosis.rules.blame_layer import blame_layer
 from shapetrace.diagnosis.rules.makers import producers, spelled
-from shapetrace.diagnosis.rules.suspects import (
-    Leaf,
-    changers,
-    leaves,
-    of_call,
-    of_data,
-    owner,
-)
+from shapetrace.diagnosis.sites import culprit_of_call, culprit_of_data, owner
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall
 
@@ -24,7 +18,7 @@ def blame_argument(
 ) -> Iterable[Culprit]:
     """A number among the arguments (`expand(-1, 40)`) against a tensor: a table that a
     module holds and that is too short, else the function that asks for it."""
-    asks = of_call(
+    asks = culprit_of_call(
         graph,
         problem.call,
         dim=left.dim,
@@ -64,7 +58,7 @@ def blame_argument(
         f"holds a table of {left.size}, {right.size} are asked for",
     )
     given = [
-        of_data(graph, ref.id, dim=dim, size=size, reason=f"has {size} there")
+        culprit_of_data(graph, ref.id, dim=dim, size=size, reason=f"has {size} there")
         for root in graph.rec.calls[:1]
         for ref in root.inputs
         for dim, size in enumerate(ref.shape)
@@ -84,7 +78,7 @@ def _first_regrouped(
                 continue
             old, new = call.inputs[0].shape, graph.tensors[hop.tensor].shape
             if call.direct and old[:1] == (wanted,) != new[:1]:
-                return of_call(
+                return culprit_of_call(
                     graph,
                     call,
                     dim=0,

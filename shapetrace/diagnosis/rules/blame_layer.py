@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from shapetrace.diagnosis.detect import Mismatch, Spot
+from shapetrace.diagnosis.leaves import Leaf, changers, leaves
 from shapetrace.diagnosis.rules.blame_other import blame_unknown
 from shapetrace.diagnosis.rules.earlier import changed_part, kept_from, taken_before
 from shapetrace.diagnosis.rules.flattened import (
@@ -18,18 +19,14 @@ from shapetrace.diagnosis.rules.misfit import misfit
 from shapetrace.diagnosis.rules.order import pooled_away, turned_axes
 from shapetrace.diagnosis.rules.parts import Part, parts
 from shapetrace.diagnosis.rules.ranks import unbatched
-from shapetrace.diagnosis.rules.suspects import (
-    Leaf,
-    changers,
-    leaves,
-    made_in_model,
-    of_call,
-    of_data,
-    of_module,
-    owner,
-    parted,
-)
+from shapetrace.diagnosis.rules.suspects import made_in_model, parted
 from shapetrace.diagnosis.rules.votes import elect
+from shapetrace.diagnosis.sites import (
+    culprit_of_call,
+    culprit_of_data,
+    culprit_of_module,
+    owner,
+)
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
@@ -95,7 +92,9 @@ def blame_layer(
             f"takes dim {dim} of {before} for space: the {right.size} "
             "stands there; a permute is missing before it"
         )
-        first.append(of_call(graph, call, dim=dim, size=right.size, reason=reason))
+        first.append(
+            culprit_of_call(graph, call, dim=dim, size=right.size, reason=reason)
+        )
     made_by = producers(graph, found, left, right)
     earlier = taken_before(graph, problem, right)
     if earlier is not None and not first:
@@ -128,7 +127,7 @@ def blame_layer(
     )
     if outside and not graph.from_model(left.tensor):
         prepared = [] if untouched else made_by
-        data = of_data(
+        data = culprit_of_data(
             graph,
             left.tensor,
             dim=left.dim,
@@ -192,14 +191,14 @@ def _consumer(graph: Graph, problem: Mismatch, right: Spot) -> Culprit:
     """The module that holds the parameter or buffer, else the layer that was called."""
     holder = owner(graph, right.tensor) if right.tensor is not None else None
     if problem.layer is not None and holder in (None, problem.layer.name):
-        return of_module(problem.layer)
+        return culprit_of_module(problem.layer)
     if problem.layer is not None and tied(graph, problem.layer, right):
-        return of_module(problem.layer)
+        return culprit_of_module(problem.layer)
     if holder is not None:
         module = graph.module_of(problem.call)
         source = module.source if module is not None else problem.call.source
         return Culprit("module", holder, source=source)
-    return of_call(graph, problem.call)
+    return culprit_of_call(graph, problem.call)
 
 
 def tied(graph: Graph, layer: ModuleCall, right: Spot) -> bool:
@@ -231,7 +230,7 @@ def _unbatched(graph: Graph, tensor: int) -> Culprit | None:
         rank = int(call.name[-2]) + 2 if call.name[-1] == "d" else 0
         data = call.inputs[0]
         if rank and len(data.shape) == rank - 1 and not graph.from_model(data.id):
-            return of_data(
+            return culprit_of_data(
                 graph,
                 data.id,
                 dim=0,
@@ -262,7 +261,7 @@ def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
         own = [ref for ref in call.inputs if len(ref.shape) > left.dim]
         along = sum(ref.shape[left.dim] for ref in own)
         if along == right.size and along != left.size:
-            return of_call(
+            return culprit_of_call(
                 graph,
                 call,
                 dim=left.dim,
@@ -286,7 +285,7 @@ def _second_operand(
     made = made_in_model(graph, right.tensor)
     if made is not None and not graph.from_model(right.tensor):
         return [
-            of_call(
+            culprit_of_call(
                 graph,
                 made,
                 dim=right.dim,
@@ -298,7 +297,7 @@ def _second_operand(
     if graph.from_model(right.tensor):
         found = leaves(graph, right.tensor, right.dim)
         return parted(graph, left, right) or producers(graph, found, right, left)
-    data = of_data(
+    data = culprit_of_data(
         graph,
         right.tensor,
         dim=right.dim,

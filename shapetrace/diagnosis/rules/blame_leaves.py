@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from shapetrace.diagnosis.rules.suspects import (
-    Leaf,
-    changers,
-    is_uneven,
-    of_call,
-    of_data,
-    remark,
-    source_size,
-)
+from shapetrace.diagnosis.leaves import Leaf, changers
+from shapetrace.diagnosis.rules.suspects import is_uneven, remark, source_size
+from shapetrace.diagnosis.sites import culprit_of_call, culprit_of_data
 from shapetrace.lineage import Graph, Hop
 from shapetrace.records import Culprit, FunctionCall, TensorRef
 
@@ -27,7 +21,7 @@ def of_leaf(
         if hop.origin.how == "window" and not is_uneven(graph, hop):
             continue
         found.append(
-            of_call(
+            culprit_of_call(
                 graph,
                 hop.call,
                 dim=hop.dim,
@@ -43,7 +37,7 @@ def of_leaf(
     if leaf.end.kind == "data":
         came = graph.size(leaf.end.tensor, leaf.end.dim)
         found.append(
-            of_data(
+            culprit_of_data(
                 graph,
                 leaf.end.tensor,
                 target=target,
@@ -72,7 +66,7 @@ def moved_batch(graph: Graph, mine: Leaf, other: Leaf) -> Culprit | None:
             if not isinstance(call, FunctionCall) or not call.direct:
                 return None
             size = graph.size(hop.tensor, hop.dim)
-            return of_call(
+            return culprit_of_call(
                 graph,
                 call,
                 dim=hop.dim,
@@ -117,7 +111,7 @@ def stacked(graph: Graph, mine: Leaf, target: TensorRef, wanted: int) -> Culprit
             f"puts its {mine.size} tensors in dim 0, where the batch of {wanted} is"
             f" wanted; the target has the {mine.size} in dim {at}"
         )
-        return of_call(
+        return culprit_of_call(
             graph, call, dim=0, size=mine.size, expected=wanted, reason=reason
         )
     return None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from shapetrace.diagnosis.detect import Mismatch, Spot
+from shapetrace.diagnosis.leaves import Leaf, changers, leaves
 from shapetrace.diagnosis.rules.blame_leaves import (
     moved_batch,
     odd_window,
@@ -17,16 +18,12 @@ from shapetrace.diagnosis.rules.class_dim import class_dim, permuted
 from shapetrace.diagnosis.rules.departed import BY_CLASS, departed, wanted_target
 from shapetrace.diagnosis.rules.order import blame_order
 from shapetrace.diagnosis.rules.suspects import (
-    Leaf,
-    changers,
     explained_by_sum,
     is_uneven,
-    leaves,
-    of_call,
-    of_data,
     parted,
     removed,
 )
+from shapetrace.diagnosis.sites import culprit_of_call, culprit_of_data
 from shapetrace.lineage import Graph, Trail
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
@@ -83,7 +80,7 @@ def _reshaped(
         return []
     reason = f"has shape {target.shape} since `{call.name}` at {call.source}"
     reason += f"; before that it had {wanted}, which fits"
-    cause = of_call(graph, call, reason=f"makes {target.shape} of {wanted}")
+    cause = culprit_of_call(graph, call, reason=f"makes {target.shape} of {wanted}")
     return [_target(graph, target, reason=reason), cause]
 
 
@@ -96,7 +93,7 @@ def _target(
     expected: int | None = None,
     reason: str = "",
 ) -> Culprit:
-    return of_data(
+    return culprit_of_data(
         graph,
         target.id,
         target=True,
@@ -112,7 +109,9 @@ def _last_layer(graph: Graph, prediction: TensorRef) -> list[Culprit]:
     for _, call in graph.chain(prediction.id):
         if graph.layer_of(call) is not None and len(call.inputs) > 1:
             return [
-                of_call(graph, call, reason=f"makes the prediction {prediction.shape}")
+                culprit_of_call(
+                    graph, call, reason=f"makes the prediction {prediction.shape}"
+                )
             ]
     return []
 
@@ -151,7 +150,7 @@ def _ranks(
         gone = removed(graph, prediction.id, size)
         if gone is not None and (size > 1 or right.dim == 0 and gone[0].direct):
             call, how = gone
-            lost = of_call(
+            lost = culprit_of_call(
                 graph,
                 call,
                 dim=right.dim,
@@ -161,7 +160,9 @@ def _ranks(
             )
             return [lost, note]
         if gone is not None:
-            squeezed = of_call(graph, gone[0], reason="squeezes it from the prediction")
+            squeezed = culprit_of_call(
+                graph, gone[0], reason="squeezes it from the prediction"
+            )
             return [note, squeezed]
         return [note, *_last_layer(graph, prediction)]
     if left.dim is None or left.dim >= len(prediction.shape):
@@ -209,7 +210,7 @@ def _batch_dim(
     """A loss that wants the batch in another dimension than the first, where it is."""
     for _, call in graph.chain(prediction.id):
         return [
-            of_call(
+            culprit_of_call(
                 graph,
                 call,
                 dim=left.dim,
@@ -302,7 +303,7 @@ def _merger(graph: Graph, own: list[Leaf], left: Spot, right: Spot) -> list[Culp
             direct = isinstance(hop.call, FunctionCall) and hop.call.direct
             if hop.origin.how in ("product", "sum", "split") and direct:
                 return [
-                    of_call(
+                    culprit_of_call(
                         graph,
                         hop.call,
                         dim=hop.dim,
@@ -362,7 +363,7 @@ def _pair(
     # a product that holds on both sides cancels out: it is no suspect
     steps = [hop for hop in changers(graph, mine.hops) if hop.origin.how != "product"]
     innocent = {
-        of_call(graph, hop.call).name
+        culprit_of_call(graph, hop.call).name
         for hop in mine.hops
         if hop.origin.how == "product"
     }
@@ -373,7 +374,7 @@ def _pair(
         same = other.end.tensor == mine.end.tensor
         odd = odd_window(graph, windows)
         if odd is not None and (same or is_uneven(graph, odd)):
-            first = of_call(
+            first = culprit_of_call(
                 graph,
                 odd.call,
                 dim=odd.dim,

@@ -8,6 +8,7 @@ from math import prod
 
 from shapetrace.diagnosis.detect import Mismatch, Spot
 from shapetrace.diagnosis.expected import waiting
+from shapetrace.diagnosis.leaves import changers, leaves
 from shapetrace.diagnosis.rules.blame_layer import blame_layer
 from shapetrace.diagnosis.rules.blame_other import blame_unknown
 from shapetrace.diagnosis.rules.joins import JOINS
@@ -22,16 +23,9 @@ from shapetrace.diagnosis.rules.order import (
     steps_first,
 )
 from shapetrace.diagnosis.rules.ranks import unbatched
-from shapetrace.diagnosis.rules.suspects import (
-    changers,
-    explained_by_sum,
-    is_uneven,
-    leaves,
-    of_call,
-    of_data,
-    parted,
-)
+from shapetrace.diagnosis.rules.suspects import explained_by_sum, is_uneven, parted
 from shapetrace.diagnosis.rules.votes import odd_one, prefer
+from shapetrace.diagnosis.sites import culprit_of_call, culprit_of_data
 from shapetrace.lineage import Graph, Hop
 from shapetrace.records import Culprit, FunctionCall
 
@@ -52,7 +46,10 @@ def blame_operands(
     if disordered(problem):
         arranged = blame_order(graph, right.tensor, left.tensor)
         if arranged:
-            return [*arranged, of_call(graph, problem.call, reason="takes both")]
+            return [
+                *arranged,
+                culprit_of_call(graph, problem.call, reason="takes both"),
+            ]
     for spot, other in ((right, left), (left, right)):
         if holds(graph, spot):
             return blame_layer(graph, problem, other, spot)
@@ -61,17 +58,17 @@ def blame_operands(
         place, old, new = letters
         which = ("first", "second", "third")[place] if place < 3 else "last"
         reason = f"calls the {which} operand `{old}`; as `{new}` all sizes agree"
-        return [of_call(graph, problem.call, reason=reason)]
+        return [culprit_of_call(graph, problem.call, reason=reason)]
     apart = misaligned(graph, problem.call, left.tensor, right.tensor)
     if apart:
-        return [*apart, of_call(graph, problem.call, reason="takes both")]
+        return [*apart, culprit_of_call(graph, problem.call, reason="takes both")]
     for spot in (left, right):
         steps = steps_first(graph, spot) if spot.dim == 0 else None
         if steps is not None:
-            return [steps, of_call(graph, problem.call, reason="takes both")]
+            return [steps, culprit_of_call(graph, problem.call, reason="takes both")]
     elsewhere = misplaced(graph, left.tensor, right.tensor)
     if elsewhere:
-        return [*elsewhere, of_call(graph, problem.call, reason="takes both")]
+        return [*elsewhere, culprit_of_call(graph, problem.call, reason="takes both")]
     left, right = _odd_factor(graph, left, right) or (left, right)
     if right.size == 1:  # as a factor: what was not repeated is the odd side
         left, right = right, left
@@ -89,13 +86,13 @@ def blame_operands(
     for spot in (left, right):
         window = misfit(graph, problem, spot)
         if window is not None and window[1]:
-            both = of_call(graph, problem.call, reason="takes both")
+            both = culprit_of_call(graph, problem.call, reason="takes both")
             return [window[0], *branches, both]
     if branches:
         end = graph.trail(left.tensor, left.dim or 0).end
         data = (
             [
-                of_data(
+                culprit_of_data(
                     graph,
                     end.tensor,
                     dim=end.dim,
@@ -210,7 +207,7 @@ def _merged(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
         return None
     made = graph.size(end.tensor, end.dim)
     reason = f"joins {origin.note} into {made}; the other side keeps {other.size}"
-    return of_call(graph, call, dim=end.dim, size=made, reason=reason)
+    return culprit_of_call(graph, call, dim=end.dim, size=made, reason=reason)
 
 
 def _one_is_data(
@@ -248,7 +245,7 @@ def untransposed(graph: Graph, problem: Mismatch) -> Culprit | None:
             f"wants a weight that ends in {a[-1]}, as its input does: it wants "
             "transpose(-2, -1)"
         )
-    return of_call(
+    return culprit_of_call(
         graph,
         problem.call,
         dim=len(b) - 2,
@@ -268,7 +265,7 @@ def _reversed(graph: Graph, problem: Mismatch) -> Culprit | None:
     if len(a) != 2 or len(b) != 2 or b[1] != a[0] or b[0] != b[1]:
         return None
     words = f"multiplies {a} by {b}; the other way round, {b} by {a}, they fit"
-    return of_call(graph, problem.call, size=a[1], expected=b[0], reason=words)
+    return culprit_of_call(graph, problem.call, size=a[1], expected=b[0], reason=words)
 
 
 def _wanted_next(graph: Graph, problem: Mismatch, left: Spot, right: Spot) -> int:
@@ -292,7 +289,7 @@ def _layouts(graph: Graph, problem: Mismatch, left: Spot, right: Spot) -> list[C
             if end.kind == "argument" and isinstance(end.call, FunctionCall):
                 if end.call.direct and end.call.inputs:
                     found.append(
-                        of_call(
+                        culprit_of_call(
                             graph,
                             end.call,
                             dim=dim,

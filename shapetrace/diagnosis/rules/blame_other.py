@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shapetrace.diagnosis.detect import Mismatch, Spot
+from shapetrace.diagnosis.leaves import changers, leaves
 from shapetrace.diagnosis.mismatch import is_part
 from shapetrace.diagnosis.returned import returned
 from shapetrace.diagnosis.rules.blame_loss import blame_loss
 from shapetrace.diagnosis.rules.makers import enclosing, producers, spelled
-from shapetrace.diagnosis.rules.suspects import (
-    changers,
-    leaves,
-    of_call,
-    of_data,
-    of_module,
-    remark,
+from shapetrace.diagnosis.rules.suspects import remark
+from shapetrace.diagnosis.sites import (
+    culprit_of_call,
+    culprit_of_data,
+    culprit_of_module,
 )
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, ModuleCall, TensorRef
@@ -24,7 +23,7 @@ from shapetrace.records import Culprit, ModuleCall, TensorRef
 def blame_range(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
     left, right = problem.left, problem.right
     if left is not None and left.tensor is None and right is not None:
-        yield of_call(graph, problem.call, reason=f"asks for index {left.size}")
+        yield culprit_of_call(graph, problem.call, reason=f"asks for index {left.size}")
         if right.tensor is not None and right.dim is not None:
             found = leaves(graph, right.tensor, right.dim)
             yield from producers(graph, found, right, Spot(None, None, 0))
@@ -37,7 +36,7 @@ def blame_range(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
         f"holds values from {span[0]} to {span[1]}, allowed are 0 to {(limit or 1) - 1}"
     )
     size = span[0] if span[0] < 0 else span[1]
-    data = of_data(
+    data = culprit_of_data(
         graph,
         left.tensor,
         target=problem.loss,
@@ -54,7 +53,7 @@ def blame_range(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
         return
     table = None
     if problem.layer is not None:
-        table = of_module(
+        table = culprit_of_module(
             problem.layer,
             dim=0,
             size=limit,
@@ -77,7 +76,7 @@ def blame_container(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
     for module in sorted(graph.rec.calls, key=lambda call: -call.end_order):
         ids = {ref.id for ref in module.outputs or ()}
         if module.output_type != "Tensor" and ids and ids & set(inner):
-            yield of_module(
+            yield culprit_of_module(
                 module,
                 reason=f"returns {module.output_type}; the call wants one tensor of it",
             )
@@ -102,22 +101,22 @@ def blame_unknown(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
     yield from given
     if problem.layer is not None:
         reason = "cannot take that" if given else "raised"
-        yield of_module(problem.layer, reason=reason)
+        yield culprit_of_module(problem.layer, reason=reason)
         for ref in call.inputs:
             if not graph.is_parameter(ref.id):
                 if not graph.from_model(ref.id):
-                    yield of_data(
+                    yield culprit_of_data(
                         graph, ref.id, reason=f"comes in as {spelled(ref.shape)}"
                     )
                 break
         return
-    yield of_call(graph, call, reason="raised")
+    yield culprit_of_call(graph, call, reason="raised")
     yield from enclosing(graph, call, "encloses the call that raised")
 
 
 def _one_value(graph: Graph, layer: ModuleCall, ref: TensorRef) -> Iterable[Culprit]:
     """Nothing to normalise: one sample, of which a pooling left one number."""
-    yield of_module(
+    yield culprit_of_module(
         layer,
         dim=0,
         size=ref.shape[0],
@@ -128,7 +127,7 @@ def _one_value(graph: Graph, layer: ModuleCall, ref: TensorRef) -> Iterable[Culp
     )
     end = graph.trail(ref.id, 0).end
     if end.kind == "data":
-        yield of_data(
+        yield culprit_of_data(
             graph,
             end.tensor,
             dim=end.dim,
@@ -148,7 +147,7 @@ def _too_small(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
     dim = len(tensor.shape) - 1
     spot = Spot(tensor.id, dim, tensor.shape[dim])
     shrunk = [
-        of_call(
+        culprit_of_call(
             graph,
             hop.call,
             dim=hop.dim,
@@ -166,7 +165,7 @@ def _too_small(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
         )
         if culprit.kind in ("input", "target")
     ]
-    failed = of_call(
+    failed = culprit_of_call(
         graph, problem.call, reason=f"has only {spelled(tensor.shape)} to work on"
     )
     if problem.layer is not None:

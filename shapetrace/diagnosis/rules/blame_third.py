@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shapetrace.diagnosis.detect import Spot
+from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.rules.blame_leaves import of_leaf
-from shapetrace.diagnosis.rules.suspects import leaves, of_data, owner
+from shapetrace.diagnosis.sites import culprit_of_data, owner
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit
 
@@ -31,7 +32,9 @@ def blame_third(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
         for leaf in leaves(graph, spot.tensor, spot.dim):
             found += of_leaf(graph, leaf, spot.size, other.size, target=False)
         if not found and not graph.from_model(spot.tensor):
-            found.append(of_data(graph, spot.tensor, dim=spot.dim, size=spot.size))
+            found.append(
+                culprit_of_data(graph, spot.tensor, dim=spot.dim, size=spot.size)
+            )
     ids = [spot.tensor for spot in (right, left) if spot.tensor is not None]
     shapes = [graph.tensors[tensor].shape for tensor in ids]
     if found and len(shapes) == 2 and len(shapes[0]) > len(shapes[1]):
@@ -53,4 +56,4 @@ def _of_rank(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
             if leaf.end.kind == "parameter":
                 made = of_leaf(graph, leaf, shape[dim], None, target=False)[:1]
                 return [replace(culprit, reason=reason) for culprit in made]
-    return [of_data(graph, odd.tensor, size=len(shape), reason=reason)]
+    return [culprit_of_data(graph, odd.tensor, size=len(shape), reason=reason)]

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.rules.class_dim import wants_indices
 from shapetrace.diagnosis.rules.makers import enclosing
-from shapetrace.diagnosis.rules.suspects import of_call, of_data, of_module, owner
+from shapetrace.diagnosis.sites import (
+    culprit_of_call,
+    culprit_of_data,
+    culprit_of_module,
+    owner,
+)
 from shapetrace.diagnosis.unlike import at_home
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
@@ -45,7 +50,7 @@ def blame_unlike(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
         mine = f"holds {wanted} parameters, gets {own}"
     held = _held(graph, problem, odd)
     if held is not None:
-        yield of_module(
+        yield culprit_of_module(
             held,
             reason=(
                 f"uses a tensor that {reason}; it is neither parameter nor buffer (but "
@@ -59,7 +64,7 @@ def blame_unlike(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
     if first and given is not None:
         yield given
     if mine and takes is not None:
-        yield of_module(takes, reason=mine)
+        yield culprit_of_module(takes, reason=mine)
     if not first and given is not None:
         yield given
     if takes is None:
@@ -111,8 +116,10 @@ def _given(graph: Graph, problem: Mismatch, odd: Spot, reason: str) -> Culprit |
         reason = reason.replace("is ", f"is {verb} to ", 1)
         reason = reason.replace(", ", f" at {found.source}, ", 1)
     if found is None or not graph.from_model(odd.tensor) and not inside:
-        return of_data(graph, odd.tensor, target=problem.loss, reason=reason)
+        return culprit_of_data(graph, odd.tensor, target=problem.loss, reason=reason)
     if not found.inputs and not inside:
-        return of_data(graph, odd.tensor, reason=reason)
+        return culprit_of_data(graph, odd.tensor, reason=reason)
     own = _attribute(graph, odd, problem.kind)
-    return of_call(graph, found, reason=f"gives {own}; {reason.partition(', ')[2]}")
+    return culprit_of_call(
+        graph, found, reason=f"gives {own}; {reason.partition(', ')[2]}"
+    )

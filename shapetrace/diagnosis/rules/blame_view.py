@@ -7,9 +7,10 @@ from math import prod
 
 from shapetrace.diagnosis.detect import Mismatch, Spot
 from shapetrace.diagnosis.expected import waiting
+from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.rules.makers import producers
-from shapetrace.diagnosis.rules.suspects import leaves, of_call, owner
 from shapetrace.diagnosis.rules.votes import usual
+from shapetrace.diagnosis.sites import culprit_of_call, owner
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall
 
@@ -22,7 +23,7 @@ def blame_view(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
     filling = _filling(graph, problem)
     if filling is not None:
         yield filling
-    yield of_call(
+    yield culprit_of_call(
         graph,
         call,
         size=problem.left.size if problem.left else None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from shapetrace.diagnosis.detect import Mismatch
+from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.rules.blame_leaves import of_leaf
-from shapetrace.diagnosis.rules.suspects import leaves, of_call
+from shapetrace.diagnosis.sites import culprit_of_call
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
@@ -40,7 +41,7 @@ def class_dim(
     if added is not None:
         reason = f"puts the {shape[last]} classes last; {problem.call.name} takes dim 1"
         return [
-            of_call(
+            culprit_of_call(
                 graph,
                 added,
                 dim=1,

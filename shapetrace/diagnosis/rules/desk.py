@@ -9,7 +9,7 @@ from typing import Any
 
 from shapetrace.diagnosis.detect import Mismatch
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.rules.tryout import Repair
+from shapetrace.diagnosis.hypothesis import Repair, Taken
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import (
@@ -154,7 +154,7 @@ class Desk:
         where: Source | None,
         span: tuple[int, int],
     ) -> Candidate | None:
-        repair = Repair(edits={ref.id: edit}, span=span)
+        repair = Repair((Taken(ref.id, edit, *span),))
         if line is not None and node is not None:
             text = suffixed(line.text(node), node, _named(edit.text, line.source))
             return Candidate(
@@ -228,7 +228,7 @@ class Desk:
         line = find(call.source)
         if line is None or not call.direct or not call.outputs:
             return None
-        repair = Repair(edits={call.outputs[0].id: edit})
+        repair = Repair((Taken(call.outputs[0].id, edit),))
         text = line.around(suffixed(line.code, line.tree, edit.text))
         about = f"function:{call.name}"
         return Candidate(text, edit.words, line.source, repair, about)

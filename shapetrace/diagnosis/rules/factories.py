@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.hypothesis import Repair, Taken
 from shapetrace.diagnosis.rules.desk import Candidate, Desk
 from shapetrace.diagnosis.rules.suspects import made_in_model
-from shapetrace.diagnosis.rules.tryout import Repair
 from shapetrace.records import FunctionCall, ModuleCall
 from shapetrace.source.line import find
 from shapetrace.source.scope import arguments
@@ -47,7 +47,7 @@ def _resized(
     shape = list(made.outputs[0].shape)
     shape[dim] = wanted
     edit = Edit("", lambda t: t.new_empty(shape))
-    repair = Repair(edits={made.outputs[0].id: edit})
+    repair = Repair((Taken(made.outputs[0].id, edit),))
     words = f"follows the input instead of a fixed {made.outputs[0].shape[dim]}"
     text = line.with_part(node, size)
     return Candidate(text, words, made.source, repair, f"function:{made.name}")

@@ -9,7 +9,9 @@ from dataclasses import replace
 import torch
 
 from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.diagnosis.rules.desk import Candidate, Desk, is_method
 from shapetrace.diagnosis.rules.factories import sized_by_input
 from shapetrace.diagnosis.rules.fixes_layer import blamed_width, moved
@@ -29,7 +31,6 @@ from shapetrace.diagnosis.rules.regroup import (
     kept_squeeze,
     other_view,
 )
-from shapetrace.diagnosis.rules.tryout import Repair, with_inputs
 from shapetrace.diagnosis.rules.values import container
 from shapetrace.diagnosis.rules.widths import is_width, producers
 from shapetrace.diagnosis.unlike import at_home

@@ -11,16 +11,17 @@ import torch
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.rules.desk import Candidate, Desk
 from shapetrace.diagnosis.rules.factories import sized_by_input
 from shapetrace.diagnosis.rules.fixes_rank import for_rank
 from shapetrace.diagnosis.rules.joins import blamed_join
 from shapetrace.diagnosis.rules.order import pooled_away, turned_axes
 from shapetrace.diagnosis.rules.regroup import flat_instead
-from shapetrace.diagnosis.rules.suspects import leaves
 from shapetrace.diagnosis.rules.values import container, table
-from shapetrace.diagnosis.rules.widths import intake, producers, width_name
+from shapetrace.diagnosis.rules.widths import producers
 from shapetrace.records import ModuleCall, ModuleInfo, TensorRef
+from shapetrace.signatures import size_given, size_taken
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find
 
@@ -127,7 +128,7 @@ def blamed_width(desk: Desk) -> Found:
     """The layer that is blamed for its width, with the width that would fit."""
     for culprit in desk.culprits[:1]:
         info = desk.graph.rec.modules.get(culprit.name)
-        width = width_name(info) if info is not None else None
+        width = size_given(info.type) if info is not None else None
         if culprit.kind == "module" and info is not None and width is not None:
             if culprit.expected and info.attributes.get(width) == culprit.size:
                 yield desk.rebuild(info.name, {width: culprit.expected})
@@ -135,7 +136,7 @@ def blamed_width(desk: Desk) -> Found:
 
 def _rebuilt(desk: Desk, info: ModuleInfo, ref: TensorRef) -> Found:
     """The layer with the size it is given."""
-    taken = intake(info, ref.shape)
+    taken = size_taken(info, ref.shape)
     if taken is None or taken[1] == 0 or _lacks_batch(desk, info):
         return
     wanted = _wanted(desk, info)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -17,7 +18,6 @@ from shapetrace.diagnosis.rules.fixes_target import one_hot_rows, reweighted, un
 from shapetrace.diagnosis.rules.order import arranger, reorder
 from shapetrace.diagnosis.rules.regroup import keep_batch, kept_squeeze, shorter_before
 from shapetrace.diagnosis.rules.sequence import every_step
-from shapetrace.diagnosis.rules.tryout import Repair
 from shapetrace.diagnosis.rules.widths import producers
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, TensorRef
@@ -242,11 +242,7 @@ def _sure(candidate: Candidate | None) -> Candidate | None:
     """The values fit the new sizes, which zeros could not show."""
     if candidate is None or candidate.repair is None:
         return candidate
-    repair = candidate.repair
-    sure = Repair(repair.edits, repair.modules, repair.calls, repair.span, True)
-    return Candidate(
-        candidate.line, candidate.detail, candidate.where, sure, candidate.about
-    )
+    return replace(candidate, repair=replace(candidate.repair, holds_values=True))
 
 
 def _ignoring(desk: Desk, value: int) -> Candidate | None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.hypothesis import Repair, Taken
 from shapetrace.diagnosis.rules.departed import departed, wanted_target
 from shapetrace.diagnosis.rules.desk import Candidate, Desk, is_method, method
-from shapetrace.diagnosis.rules.tryout import Repair
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.source.line import find
@@ -28,7 +28,8 @@ def undone(
     if node is None or picks:
         return  # rows picked by a mask are meant
     shape = call.inputs[0].shape
-    repair = Repair(edits={call.outputs[0].id: Edit("", lambda t: t.new_empty(shape))})
+    kept = Edit("", lambda t: t.new_empty(shape))
+    repair = Repair((Taken(call.outputs[0].id, kept),))
     words = f"leaves `{call.name}` out: the target keeps its shape {shape}"
     text = line.around(line.text(node))
     yield Candidate(text, words, line.source, repair, "target")

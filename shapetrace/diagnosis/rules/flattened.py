@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 
 from shapetrace.diagnosis.detect import Spot
+from shapetrace.diagnosis.leaves import Leaf, changers
 from shapetrace.diagnosis.rules.makers import spelled
-from shapetrace.diagnosis.rules.suspects import Leaf, changers, of_call
+from shapetrace.diagnosis.sites import culprit_of_call
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall
 
@@ -29,7 +30,7 @@ def regrouped_in(
                 and len(taken) > 1
                 and size == call.inputs[0].shape[0] * right.size
             ):
-                return of_call(
+                return culprit_of_call(
                     graph,
                     call,
                     dim=hop.dim,
@@ -44,7 +45,7 @@ def regrouped_in(
                 continue
             old, new = call.inputs[0].shape, graph.tensors[hop.tensor].shape
             if hop.dim > 0 and old and new and old[0] != new[0] and old[0] > 1:
-                return of_call(
+                return culprit_of_call(
                     graph,
                     call,
                     dim=hop.dim,
@@ -76,7 +77,7 @@ def batch_joined(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
             if fits and source[1] == 0 and graph.trail(*source).end.kind == "data":
                 size = graph.size(trail.end.tensor, trail.end.dim)
                 reason = f"takes the batch of {graph.size(*source)} into the {size}"
-                return of_call(
+                return culprit_of_call(
                     graph, trail.end.call, dim=trail.end.dim, size=size, reason=reason
                 )
     return None
@@ -93,6 +94,6 @@ def flat_too_late(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
         return None
     before = spelled(call.inputs[0].shape)
     reason = f"makes {spelled(shape)} of {before}; from dim 1 on it is {right.size}"
-    return of_call(
+    return culprit_of_call(
         graph, call, dim=left.dim, size=left.size, expected=right.size, reason=reason
     )

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.diagnosis.expected import waiting
+from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.diagnosis.rules.desk import Candidate, Desk
-from shapetrace.diagnosis.rules.tryout import Repair
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.source.line import find
 

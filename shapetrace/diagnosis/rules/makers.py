@@ -6,18 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from shapetrace.diagnosis.detect import Spot
+from shapetrace.diagnosis.leaves import Leaf, changers, leaves
 from shapetrace.diagnosis.rules.parts import Part, parts
-from shapetrace.diagnosis.rules.suspects import (
-    Leaf,
-    changers,
-    is_uneven,
-    leaves,
-    of_call,
-    of_data,
-    of_module,
+from shapetrace.diagnosis.rules.suspects import is_uneven, remark, source_size
+from shapetrace.diagnosis.sites import (
+    culprit_of_call,
+    culprit_of_data,
+    culprit_of_module,
     owner,
-    remark,
-    source_size,
     takes_shape,
 )
 from shapetrace.lineage import Graph, Hop
@@ -43,7 +39,7 @@ def producers(
             if how == "window":
                 if is_uneven(graph, hop):
                     odd.append(
-                        of_call(
+                        culprit_of_call(
                             graph,
                             hop.call,
                             dim=hop.dim,
@@ -57,7 +53,7 @@ def producers(
             if how == "product" and source_size(graph, hop) == size:
                 continue  # it joins nothing but ones to it
             culprits.append(
-                of_call(
+                culprit_of_call(
                     graph,
                     hop.call,
                     dim=hop.dim,
@@ -70,7 +66,7 @@ def producers(
                 culprits += of_parts(graph, hop, right.size)
         if leaf.end.kind == "data":
             data.append(
-                of_data(
+                culprit_of_data(
                     graph,
                     leaf.end.tensor,
                     dim=leaf.end.dim,
@@ -107,7 +103,7 @@ def _of_like(graph: Graph, leaf: Leaf) -> list[Culprit]:
     for hop in leaf.hops:
         if takes_shape(hop.call) and hop.origin.how == "same":
             reason = f"takes over the {graph.size(hop.tensor, hop.dim)} of its argument"
-            return [of_call(graph, hop.call, dim=hop.dim, reason=reason)]
+            return [culprit_of_call(graph, hop.call, dim=hop.dim, reason=reason)]
     return []
 
 
@@ -132,7 +128,7 @@ def of_part(graph: Graph, part: Part) -> list[Culprit]:
 def enclosing(graph: Graph, call: FunctionCall, reason: str) -> Iterable[Culprit]:
     module = graph.module_of(call)
     if module is not None:
-        yield of_module(module, reason=reason)
+        yield culprit_of_module(module, reason=reason)
 
 
 def holds(graph: Graph, spot: Spot) -> bool:

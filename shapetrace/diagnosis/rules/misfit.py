@@ -4,29 +4,29 @@ to what its neighbours have, or to the usual, would make everything fit."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
+from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.diagnosis.mismatch import Mismatch
-from shapetrace.diagnosis.rules.suspects import Place, of_call, remark
-from shapetrace.diagnosis.rules.tryout import Repair, Trial
-from shapetrace.lineage import End, Graph, Hop
-from shapetrace.records import Culprit, ModuleCall, ModuleInfo
+from shapetrace.diagnosis.replay import Replay
+from shapetrace.diagnosis.rules.suspects import Place, remark
+from shapetrace.diagnosis.sites import culprit_of_call
+from shapetrace.diagnosis.window_layers import (
+    SETTINGS,
+    Window,
+    short,
+    whole,
+    windows_behind,
+)
+from shapetrace.lineage import Graph
+from shapetrace.records import Culprit, ModuleInfo
 from shapetrace.source.constructor import changed
 
 #: tries for one failure, the newest windows first
 _MOST = 24
 #: re-walked calls in all of them: one more cause is looked for, not a fix
 _WALKED = 300
-_SETTINGS = ("kernel_size", "stride", "padding")
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    layer: ModuleCall
-    info: ModuleInfo
-    hop: Hop
 
 
 def misfit(
@@ -37,7 +37,7 @@ def misfit(
     or fits the kernel; False where it is but the default."""
     if place.tensor is None or place.dim is None:
         return None
-    windows = _windows(graph, place.tensor, place.dim)
+    windows = windows_behind(graph, place.tensor, place.dim)
     times = max(1, wanted // (graph.size(place.tensor, place.dim) or 1))
     tries = [
         (window, *setting)
@@ -45,52 +45,26 @@ def misfit(
         for setting in _usual(window, windows, times)
     ]
     tries.sort(key=lambda entry: not entry[3])  # stable: the newest windows first
-    trial = Trial(graph, problem, _WALKED)
+    replay = Replay(graph, problem, _WALKED)
     for window, key, value, why in tries[:_MOST]:
         new = changed(window.info, **{key: value})
         if new is None:
             continue
-        outcome = trial.run(Repair(modules={window.info.name: new}))
+        outcome = replay.run(Repair(modules={window.info.name: new}))
         if outcome is not None and outcome.status == "verified":
             made = graph.size(window.hop.tensor, window.hop.dim)
             note = remark(window.hop.origin) if key != "output_size" else ""
-            has = f"{key}={_short(window.info.attributes.get(key))}"
-            reason = f"gives {made}{note} with {has}; {_short(value)}{why} would fit"
-            found = of_call(
+            has = f"{key}={short(window.info.attributes.get(key))}"
+            reason = f"gives {made}{note} with {has}; {short(value)}{why} would fit"
+            found = culprit_of_call(
                 graph, window.layer, dim=window.hop.dim, size=made, reason=reason
             )
             return found, bool(why)
     return None
 
 
-def _windows(graph: Graph, tensor: int, dim: int) -> list[_Window]:
-    """The layers that are windows, newest first, on every way back of a size."""
-    found: dict[str, _Window] = {}
-    todo, seen = [(tensor, dim)], {(tensor, dim)}
-    while todo:
-        for item in graph.walk(*todo.pop()):
-            if isinstance(item, End):
-                if item.kind == "branch":
-                    todo += [at for at in item.sources if at not in seen]
-                    seen.update(item.sources)
-                continue
-            if item.origin.how == "product":
-                # what is 1 has no part in the product, but could have
-                ones = graph.source_ids(item.call, item.origin)
-                todo += [at for at in ones if at not in seen]
-                seen.update(ones)
-            layer = graph.layer_of(item.call)
-            info = graph.rec.modules.get(layer.name) if layer is not None else None
-            if layer is None or info is None or layer.outputs is None:
-                continue
-            told = item.origin.how == "argument" and "output_size" in info.attributes
-            if item.origin.how == "window" or told:
-                found.setdefault(info.name, _Window(layer, info, item))
-    return sorted(found.values(), key=lambda window: -window.layer.order)
-
-
 def _usual(
-    window: _Window, windows: list[_Window], times: int
+    window: Window, windows: list[Window], times: int
 ) -> Iterator[tuple[str, Any, str]]:
     """Other settings, one at a time, and what speaks for them."""
     own = window.info.attributes
@@ -106,18 +80,18 @@ def _usual(
         for other in windows
         if other is not window and other.info.type == window.info.type
     ]
-    for key in _SETTINGS:
-        rest = [other for other in _SETTINGS if other != key]
+    for key in SETTINGS:
+        rest = [other for other in SETTINGS if other != key]
         # a padding is right for one kernel: the others must be alike but for `key`
         alike = [
             info
             for info in others
-            if all(_whole(info.attributes.get(k)) == _whole(own.get(k)) for k in rest)
+            if all(whole(info.attributes.get(k)) == whole(own.get(k)) for k in rest)
         ]
-        values = {_whole(info.attributes.get(key)) for info in alike}
-        if len(values) == 1 and values != {_whole(own.get(key))}:
+        values = {whole(info.attributes.get(key)) for info in alike}
+        if len(values) == 1 and values != {whole(own.get(key))}:
             yield key, values.pop(), f", as `{alike[0].name}` has,"
-    kernel, stride, padding = (_whole(own.get(key)) for key in _SETTINGS)
+    kernel, stride, padding = (whole(own.get(key)) for key in SETTINGS)
     if not isinstance(kernel, tuple) or not isinstance(padding, tuple):
         if stride != kernel and not isinstance(kernel, tuple):
             yield "stride", kernel, ""
@@ -138,16 +112,5 @@ def _usual(
 
 
 def _keeps_size(info: ModuleInfo) -> bool:
-    kernel, _, padding = (_whole(info.attributes.get(key)) for key in _SETTINGS)
+    kernel, _, padding = (whole(info.attributes.get(key)) for key in SETTINGS)
     return isinstance(kernel, tuple) and padding == tuple(k // 2 for k in kernel)
-
-
-def _whole(value: Any) -> Any:
-    """A setting with one number for each dimension, where it is given so."""
-    return tuple(value) if isinstance(value, (tuple, list)) else value
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, (tuple, list)) and len(set(value)) == 1:
-        return value[0]
-    return value

@@ -6,7 +6,12 @@ from itertools import combinations, permutations
 
 from shapetrace.diagnosis.detect import Mismatch
 from shapetrace.diagnosis.edits import Edit, permute, transpose
-from shapetrace.diagnosis.rules.suspects import Place, of_call, of_data, of_module
+from shapetrace.diagnosis.rules.suspects import Place
+from shapetrace.diagnosis.sites import (
+    culprit_of_call,
+    culprit_of_data,
+    culprit_of_module,
+)
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
@@ -64,7 +69,7 @@ def blame_order(graph: Graph, *tensors: int) -> list[Culprit]:
                 f"gives {call.outputs[0].shape}; the other side has the same sizes in "
                 "another order: a permute is missing after it"
             )
-            return [of_call(graph, call, reason=reason)]
+            return [culprit_of_call(graph, call, reason=reason)]
     return []
 
 
@@ -96,8 +101,8 @@ def misaligned(
     )
     made = graph.producer(few)
     if made is not None and made.inputs and made.parent is not None:
-        return [of_call(graph, made, reason=reason.replace("has", "gives", 1))]
-    return [of_data(graph, few, reason=reason)]
+        return [culprit_of_call(graph, made, reason=reason.replace("has", "gives", 1))]
+    return [culprit_of_data(graph, few, reason=reason)]
 
 
 def misplaced(graph: Graph, left: int, right: int) -> list[Culprit]:
@@ -122,7 +127,7 @@ def misplaced(graph: Graph, left: int, right: int) -> list[Culprit]:
                 f"gives a tensor with the batch of {size} in dim {dim}, behind a "
                 f"dimension of {here[0]}; the other side has it in dim 0"
             )
-            return [of_call(graph, made, dim=0, size=here[0], reason=reason)]
+            return [culprit_of_call(graph, made, dim=0, size=here[0], reason=reason)]
     return []
 
 
@@ -143,7 +148,7 @@ def turned_axes(graph: Graph, problem: Mismatch) -> list[Culprit]:
         " come the other way round"
     )
     spot = problem.spots[-1]
-    found = [of_module(layer, dim=spot.dim, size=spot.size, reason=reason)]
+    found = [culprit_of_module(layer, dim=spot.dim, size=spot.size, reason=reason)]
     taken = f"`{layer.name}` takes {zero} first"
     for made, call in graph.chain(given.id):
         before = call.inputs[0].shape if call.inputs else ()
@@ -151,7 +156,9 @@ def turned_axes(graph: Graph, problem: Mismatch) -> list[Culprit]:
         if isinstance(call, FunctionCall) and call.direct and before != after:
             if call.name in _TURNING and before[:2] == after[1::-1]:
                 why = f"puts {before} the other way round; {taken}"
-                found.insert(0, of_call(graph, call, dim=0, size=after[0], reason=why))
+                found.insert(
+                    0, culprit_of_call(graph, call, dim=0, size=after[0], reason=why)
+                )
             break
     return found
 
@@ -213,5 +220,5 @@ def steps_first(graph: Graph, place: Place) -> Culprit | None:
                 f"takes dimension 1 of its input, {size}, as the batch "
                 "(batch_first=False)"
             )
-            return of_module(layer, dim=hop.dim, size=size, reason=reason)
+            return culprit_of_module(layer, dim=hop.dim, size=size, reason=reason)
     return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from shapetrace.diagnosis.rules.suspects import owner
-from shapetrace.diagnosis.rules.votes import few, having, usual
+from shapetrace.diagnosis.rules.votes import having, usual
+from shapetrace.diagnosis.similar_modules import few
+from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import End, Graph, Hop
 
 

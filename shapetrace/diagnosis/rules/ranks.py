@@ -7,10 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from shapetrace.diagnosis.mismatch import Mismatch
+from shapetrace.diagnosis.plain import rank_changer
 from shapetrace.diagnosis.rules.blame_loss import blame_loss
 from shapetrace.diagnosis.rules.blame_other import blame_unknown
 from shapetrace.diagnosis.rules.makers import spelled
-from shapetrace.diagnosis.rules.suspects import of_call, of_data, of_module, takes_shape
+from shapetrace.diagnosis.sites import (
+    culprit_of_call,
+    culprit_of_data,
+    culprit_of_module,
+    takes_shape,
+)
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall
 
@@ -44,21 +50,21 @@ def blame_rank(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
         like = sibling(problem.layer.type, len(shape))
         if like:
             reason += f"; nn.{like} does"
-            return [of_module(problem.layer, reason=reason), *found]
-        return [*found, of_module(problem.layer, reason=reason)]
+            return [culprit_of_module(problem.layer, reason=reason), *found]
+        return [*found, culprit_of_module(problem.layer, reason=reason)]
     base = call.name.rstrip("_")
     if base in BY_INDEX:
         tensor = call.inputs[0].shape if call.inputs else ()
         reason = f"wants an index of {len(tensor)} dimensions, as the tensor has"
-        return [of_call(graph, call, reason=reason), *found]
+        return [culprit_of_call(graph, call, reason=reason), *found]
     if base in _STRICT:
         reason = f"takes {_STRICT[base]}-D only; matmul takes more"
-        return [of_call(graph, call, reason=reason), *found]
+        return [culprit_of_call(graph, call, reason=reason), *found]
     if len(sides) > 1:
-        return [*found, of_call(graph, call, reason="takes both")]
+        return [*found, culprit_of_call(graph, call, reason="takes both")]
     if problem.right is not None and problem.right.role.startswith("a dim"):
         asks = f"asks for {problem.right.role.removeprefix('a ')}"
-        return [*found, of_call(graph, call, reason=asks)]
+        return [*found, culprit_of_call(graph, call, reason=asks)]
     return found
 
 
@@ -104,7 +110,7 @@ def _of_rank(graph: Graph, problem: Mismatch, side: int) -> tuple[int, Culprit] 
         break
     if newest is not None and takes_shape(newest):
         reason = f"takes over the shape of its argument, {spelled(shape)}"
-        return 1, of_call(graph, newest, reason=reason)
+        return 1, culprit_of_call(graph, newest, reason=reason)
     if newest is None or not graph.from_model(side):
         # outside of every module, what meets a prediction is its target
         with_model = any(
@@ -115,8 +121,10 @@ def _of_rank(graph: Graph, problem: Mismatch, side: int) -> tuple[int, Culprit] 
         first = list(graph.chain(side))[-1:]
         came = graph.tensors[first[0][0]].shape if first else shape
         reason = f"has {number}" + (" when it gets there" if came != shape else "")
-        return 3, of_data(graph, side, target=target, reason=reason)
-    return late, of_call(graph, newest, reason=f"gives an output that has {number}")
+        return 3, culprit_of_data(graph, side, target=target, reason=reason)
+    return late, culprit_of_call(
+        graph, newest, reason=f"gives an output that has {number}"
+    )
 
 
 def _has_more(graph: Graph, problem: Mismatch, side: int) -> bool | None:
@@ -127,30 +135,6 @@ def _has_more(graph: Graph, problem: Mismatch, side: int) -> bool | None:
             return rank > spot.size
         if spot.tensor is not None and spot.tensor != side:
             return rank > len(graph.tensors[spot.tensor].shape)
-    return None
-
-
-def rank_changer(graph: Graph, tensor: int, more: bool | None) -> Culprit | None:
-    """The newest call of the user's that changed the number of dimensions: of a tensor
-    with too many of them one that added some, of one with too few one that dropped.
-    What a later call made up for is passed over."""
-    due = 0
-    for made, call in graph.chain(tensor):
-        old = call.inputs[0].shape if call.inputs else ()
-        new = graph.tensors[made].shape
-        if not call.inputs or len(old) == len(new):
-            continue
-        added = len(new) > len(old)
-        if more is not None and added is not more:
-            due += abs(len(new) - len(old))
-            continue
-        if due > 0:
-            due -= abs(len(new) - len(old))
-            continue
-        if isinstance(call, FunctionCall) and call.direct:
-            verb = "adds a dimension" if added else "drops a dimension"
-            reason = f"{verb}: {spelled(old)} -> {spelled(new)}"
-            return of_call(graph, call, reason=reason)
     return None
 
 

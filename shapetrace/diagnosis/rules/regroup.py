@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
+from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.rules.blame_view import asked
 from shapetrace.diagnosis.rules.desk import Candidate, Desk, method
-from shapetrace.diagnosis.rules.tryout import Repair
 from shapetrace.diagnosis.rules.widths import is_width, producers
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.source.constructor import constructor

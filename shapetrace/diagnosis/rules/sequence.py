@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.hypothesis import Repair, Taken
 from shapetrace.diagnosis.rules.desk import Candidate, Desk
-from shapetrace.diagnosis.rules.suspects import owner
-from shapetrace.diagnosis.rules.tryout import Repair
+from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.source.line import find
@@ -93,10 +93,8 @@ def _all_steps(
     batch, length = steps[:2] if first else steps[1::-1]
     shape = (batch, prediction.shape[1], length)
     every = edits.Edit(text, lambda t: t.new_empty(shape))
-    repair = Repair(
-        edits={prediction.id: every},
-        span=(desk.problem.call.order, desk.problem.call.order),
-    )
+    at = desk.problem.call.order
+    repair = Repair((Taken(prediction.id, every, at, at),))
     about = f"function:{last.name}"
     words = f"applies {head.name} to every step: logits {shape}"
     return Candidate(text, words, line.source, repair, about)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Protocol
 
-from shapetrace.diagnosis.factory_size import sized_from
+from shapetrace.diagnosis.leaves import changers
 from shapetrace.diagnosis.similar_modules import is_apart, is_unlike, varies
-from shapetrace.lineage import Call, End, Graph, Hop, Trail, describe
-from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
+from shapetrace.diagnosis.sites import beginning, culprit_of_call
+from shapetrace.lineage import Graph, Hop, Trail, describe
+from shapetrace.records import Culprit, FunctionCall
 from shapetrace.signatures import DimOrigin
 
 
@@ -21,37 +21,6 @@ class Place(Protocol):
 
     @property
     def dim(self) -> int | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One factor of a size: its own size, the hops behind it, and where it begins."""
-
-    size: int
-    hops: tuple[Hop, ...]
-    end: End
-
-
-def leaves(graph: Graph, tensor: int, dim: int) -> tuple[Leaf, ...]:
-    """The factors of a size. A sum (`cat`) stays whole: only products are resolved."""
-    trail = graph.trail(tensor, dim)
-    end = trail.end
-    asked = sized_from(graph, end)
-    if asked is not None:
-        inner = leaves(graph, *asked)
-        return tuple(replace(leaf, hops=trail.hops + leaf.hops) for leaf in inner)
-    if end.kind != "branch" or end.origin is None or end.origin.how == "sum":
-        return (Leaf(graph.size(tensor, dim), trail.hops, end),)
-    found: list[Leaf] = []
-    for source in end.sources:
-        for leaf in leaves(graph, *source):
-            found.append(replace(leaf, hops=trail.hops + leaf.hops))
-    return tuple(found)
-
-
-def changers(graph: Graph, hops: tuple[Hop, ...]) -> list[Hop]:
-    """The hops that did something to the size, newest first."""
-    return [hop for hop in hops if hop.origin.how not in ("same", "broadcast", "guess")]
 
 
 def source_size(graph: Graph, hop: Hop) -> int | None:
@@ -72,7 +41,7 @@ def explained_by_sum(graph: Graph, trail: Trail, other: int) -> Culprit | None:
     if other not in sizes or end.call is None:
         return None
     total = graph.size(end.tensor, end.dim)
-    return of_call(
+    return culprit_of_call(
         graph,
         end.call,
         dim=end.dim,
@@ -102,34 +71,6 @@ def is_uneven(graph: Graph, hop: Hop) -> bool:
     if after > before and re.fullmatch(r"conv\dd", hop.call.name):
         return True  # grown by padding alone
     return before % after != 0 and after % before != 0
-
-
-def of_call(
-    graph: Graph,
-    call: Call,
-    *,
-    dim: int | None = None,
-    size: int | None = None,
-    expected: int | None = None,
-    reason: str = "",
-) -> Culprit:
-    """The call as a culprit: torch's own layer by its name, else the function."""
-    layer = graph.layer_of(call)
-    if layer is not None:
-        return Culprit("module", layer.name, dim, size, expected, layer.source, reason)
-    assert isinstance(call, FunctionCall)
-    return Culprit("function", call.name, dim, size, expected, call.source, reason)
-
-
-def of_module(
-    module: ModuleCall,
-    *,
-    dim: int | None = None,
-    size: int | None = None,
-    expected: int | None = None,
-    reason: str = "",
-) -> Culprit:
-    return Culprit("module", module.name, dim, size, expected, module.source, reason)
 
 
 def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
@@ -190,7 +131,7 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
         if found and kept and not any(hop in found for hop in own) and theirs:
             found.insert(1, _meant_to(graph, kept))
     return [
-        of_call(
+        culprit_of_call(
             graph,
             hop.call,
             dim=hop.dim,
@@ -224,74 +165,11 @@ def _since_right(graph: Graph, hops: tuple[Hop, ...], other: Place) -> list[Hop]
     return found
 
 
-def maker(graph: Graph, tensor: int) -> FunctionCall | None:
-    """The function that began a tensor of data: the oldest call behind it; None where
-    that is in a forward, which was given a tensor from outside the trace."""
-    made: FunctionCall | None = None
-    for _, call in graph.chain(tensor):
-        if isinstance(call, FunctionCall):
-            made = call
-    if made is not None and made.parent is not None and not takes_shape(made):
-        if any(graph.producer(ref.id) is None for ref in made.inputs):
-            return None
-    return made
-
-
 def made_in_model(graph: Graph, tensor: int) -> FunctionCall | None:
     """A factory call inside a forward (`torch.zeros` for a hidden state), or None where
     the tensor is the user's data."""
-    call = maker(graph, tensor)
+    call = beginning(graph, tensor)
     return call if call is not None and call.parent is not None else None
-
-
-def of_data(
-    graph: Graph,
-    tensor: int,
-    *,
-    target: bool = False,
-    dim: int | None = None,
-    size: int | None = None,
-    expected: int | None = None,
-    reason: str = "",
-) -> Culprit:
-    """Data as a culprit: the target of a loss, else the input; a factory call inside
-    a forward is code, and named as such."""
-    call = maker(graph, tensor)
-    if call is not None and call.parent is not None:
-        return of_call(
-            graph, call, dim=dim, size=size, expected=expected, reason=reason
-        )
-    kind = "target" if target else "input"
-    return Culprit(
-        "target" if target else "input",
-        f"{kind} {data_name(graph, tensor)}",
-        dim,
-        size,
-        expected,
-        data_source(graph, tensor),
-        reason,
-    )
-
-
-def data_name(graph: Graph, tensor: int) -> str:
-    """Where data was made, in words."""
-    call = maker(graph, tensor)
-    if call is None:
-        return "that came in from outside the trace"
-    return f"made by {call.name} at {call.source}"
-
-
-def data_source(graph: Graph, tensor: int) -> Source | None:
-    call = maker(graph, tensor)
-    return call.source if call is not None else None
-
-
-def owner(graph: Graph, tensor: int) -> str | None:
-    """The qualified name of the module that holds a parameter or buffer."""
-    origin = graph.origin(tensor)
-    if origin is None or origin.kind not in ("parameter", "buffer"):
-        return None
-    return origin.name.rpartition(".")[0]
 
 
 def removed(graph: Graph, tensor: int, size: int) -> tuple[FunctionCall, str] | None:
@@ -335,10 +213,3 @@ def _of_data(graph: Graph, tensor: int, size: int) -> bool:
         other == size and graph.trail(tensor, dim).end.kind == "data"
         for dim, other in enumerate(graph.tensors[tensor].shape)
     )
-
-
-def takes_shape(call: Call) -> bool:
-    """`zeros_like(x)`, `x.new_zeros(…)`: a new tensor, and a choice of the user's which
-    other tensor's shape it has."""
-    name = call.name if isinstance(call, FunctionCall) and call.direct else ""
-    return name.endswith("_like") or name.startswith("new_")

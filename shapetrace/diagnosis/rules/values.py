@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.diagnosis.rules.desk import Candidate, Desk, names_its_input
-from shapetrace.diagnosis.rules.tryout import Repair
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import module_function
 from shapetrace.source.line import find, suffixed

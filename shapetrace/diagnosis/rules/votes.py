@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis.detect import Spot
 from shapetrace.diagnosis.expected import waiting
-from shapetrace.diagnosis.rules.suspects import Leaf, Place, owner
-from shapetrace.diagnosis.similar_modules import beside, stacks
+from shapetrace.diagnosis.leaves import Leaf
+from shapetrace.diagnosis.rules.suspects import Place
+from shapetrace.diagnosis.similar_modules import few, have, peers
+from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo
 
@@ -37,7 +39,7 @@ def elect(
         if likes:
             weight = sign * min(len(likes), 2)
             votes.append(
-                (weight, f"{few(likes)}, its like, {_have(likes)} {other} instead")
+                (weight, f"{few(likes)}, its like, {have(likes)} {other} instead")
             )
         same = equals(graph, place.tensor, place.dim)
         if same:
@@ -161,7 +163,7 @@ def usual(graph: Graph, tensor: int, dim: int) -> tuple[int, str] | None:
         sizes = set(group.values())
         if len(sizes) == 1 and own not in sizes:
             likes, size = list(group), sizes.pop()
-            return size, f"{few(likes)}, its like, {_have(likes)} {size}, not {own}"
+            return size, f"{few(likes)}, its like, {have(likes)} {size}, not {own}"
     return None
 
 
@@ -171,39 +173,13 @@ def equals(graph: Graph, tensor: int, dim: int) -> list[str]:
 
 
 def _peers(graph: Graph, tensor: int, dim: int) -> list[dict[str, int]]:
-    """The size of the same dimension of the same parameter, in the modules of each
-    stack that its holder is of; and in those beside it (query, key and value) that
-    differ in nothing else, if there are two."""
+    """The size of the same dimension of the same parameter, in the modules like its
+    holder."""
     origin = graph.origin(tensor)
     if origin is None or origin.kind not in ("parameter", "buffer"):
         return []
     holder, _, path = origin.name.rpartition(".")
-    own = graph.tensors[tensor].shape
-    groups = [_shapes(graph, names, path) for names in stacks(graph, holder)]
-    near = {
-        name: shape
-        for name, shape in _shapes(graph, beside(graph, holder), path).items()
-        if len(shape) == len(own) > 1
-        and all(a == b for at, (a, b) in enumerate(zip(shape, own)) if at != dim)
-    }
-    if len(near) > 1:
-        groups.append(near)
-    return [
-        sizes
-        for group in groups
-        if (sizes := {n: shape[dim] for n, shape in group.items() if dim < len(shape)})
-    ]
-
-
-def _shapes(graph: Graph, names: list[str], path: str) -> dict[str, tuple[int, ...]]:
-    """The shapes of one parameter or buffer, by the modules that have it."""
-    modules = graph.rec.modules
-    return {
-        name: ref.shape
-        for name in names
-        for ref in (*modules[name].parameters, *modules[name].buffers)
-        if ref.path == path
-    }
+    return peers(graph, holder, path, dim) if holder in graph.rec.modules else []
 
 
 def _is_norm(graph: Graph, name: str) -> bool:
@@ -294,7 +270,7 @@ def odd_one(graph: Graph, a: Place, b: Place) -> tuple[int, str]:
         for other in {n for group in _peers(graph, *end) for n in group.values()}:
             likes = unlike(graph, *end, other) if other != own else []
             if likes:
-                text = f"{few(likes)}, its like, {_have(likes)} {other}, not {own}"
+                text = f"{few(likes)}, its like, {have(likes)} {other}, not {own}"
                 votes.append((2 * sign, text))
         same = equals(graph, *end)
         if same:
@@ -351,15 +327,6 @@ def _takers(
                 weight = graph.rec.modules[layer.name].parameters[:1]
                 if weight and weight[0].shape == (size,):
                     yield layer.name
-
-
-def few(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:2])
-    return shown + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-
-
-def _have(names: list[str]) -> str:
-    return "has" if len(names) == 1 else "have"
 
 
 def _take(names: list[str]) -> str:

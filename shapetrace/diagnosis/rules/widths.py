@@ -6,50 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.diagnosis.detect import Spot
+from shapetrace.diagnosis.leaves import changers, leaves
 from shapetrace.diagnosis.rules.desk import Candidate, Desk
-from shapetrace.diagnosis.rules.suspects import changers, leaves, owner
+from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import Graph, Hop
-from shapetrace.records import ModuleInfo
-
-_NORMS = ("BatchNorm", "InstanceNorm", "SyncBatchNorm")
+from shapetrace.signatures import size_given
 
 #: a layer before a flatten is not made wider than so many times to fill it
 _WIDER = 4
-
-
-def width_name(info: ModuleInfo) -> str | None:
-    """The argument that sets how many features a layer gives."""
-    if info.type in ("Linear", "Bilinear", "LazyLinear"):
-        return "out_features"
-    if info.type.startswith("Conv"):
-        return "out_channels"
-    if info.type == "Embedding":
-        return "embedding_dim"
-    return "hidden_size" if info.type in ("LSTM", "GRU", "RNN") else None
-
-
-def intake(info: ModuleInfo, shape: tuple[int, ...]) -> tuple[str, int] | None:
-    """The argument that says what a layer takes, and what it is given."""
-    if not shape:
-        return None
-    if info.type == "Linear":
-        return "in_features", shape[-1]
-    if info.type.startswith("Conv") and info.type[-2:-1].isdigit():
-        space = int(info.type[-2])
-        if len(shape) in (space + 1, space + 2):
-            return "in_channels", shape[-space - 1]
-        return None
-    if info.type.startswith(_NORMS) and len(shape) > 1:
-        return "num_features", shape[1]
-    if info.type in ("LSTM", "GRU", "RNN"):
-        return "input_size", shape[-1]
-    if info.type == "GroupNorm" and len(shape) > 1:
-        return "num_channels", shape[1]
-    if info.type in ("LayerNorm", "RMSNorm"):
-        wanted = info.attributes.get("normalized_shape", (0,))
-        if len(wanted) == 1:
-            return "normalized_shape", shape[-1]
-    return None
 
 
 def producers(desk: Desk, spot: Spot, wanted: int) -> Iterator[Candidate | None]:
@@ -72,7 +36,7 @@ def producers(desk: Desk, spot: Spot, wanted: int) -> Iterator[Candidate | None]
             other = size // leaf.size
             if info is None or name is None or not other or wanted % other:
                 continue
-            width = width_name(info)
+            width = size_given(info.type)
             old = None if width is None else info.attributes.get(width)
             if width is None or not isinstance(old, int):
                 continue
@@ -88,7 +52,7 @@ def is_width(graph: Graph, tensor: int, dim: int) -> bool:
     end = graph.trail(tensor, dim).end
     name = owner(graph, end.tensor) if end.kind == "parameter" else None
     info = None if name is None else graph.rec.modules.get(name)
-    return info is not None and width_name(info) is not None
+    return info is not None and size_given(info.type) is not None
 
 
 def _scaled(old: int, size: int, wanted: int) -> int:

@@ -1,0 +1,110 @@
+"""One recorded call with other tensors: as data, and really made on zeros."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import torch
+
+from shapetrace.records import FunctionCall, Opaque, TensorRef
+from shapetrace.signatures import conflicts
+from shapetrace.signatures.probe import resolve
+
+#: elements in all inputs of a call that is really made
+_SMALL = 1 << 17
+
+
+def with_inputs(call: FunctionCall, inputs: tuple[TensorRef, ...]) -> FunctionCall:
+    """The call with other tensors in the places of its own."""
+    if inputs == call.inputs:
+        return call
+    at = {ref.path: ref for ref in inputs}
+    return replace(
+        call,
+        inputs=inputs,
+        args=tuple(_put(arg, at) for arg in call.args),
+        kwargs={name: _put(arg, at) for name, arg in call.kwargs.items()},
+    )
+
+
+def _put(value: Any, at: Mapping[str, TensorRef]) -> Any:
+    if isinstance(value, TensorRef):
+        return at.get(value.path, value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_put(part, at) for part in value)
+    return value
+
+
+def followed(
+    now: FunctionCall, before: tuple[TensorRef, ...], inputs: tuple[TensorRef, ...]
+) -> FunctionCall | None:
+    """The call with those numbers changed that had been sizes which are others now: the
+    code may well compute them. None where it conflicts all the same."""
+    changed: dict[int, int] = {}
+    for old, new in zip(before, inputs):
+        if len(old.shape) == len(new.shape):
+            changed |= {a: b for a, b in zip(old.shape, new.shape) if a != b}
+        if prod(old.shape) != prod(new.shape):
+            changed.setdefault(prod(old.shape), prod(new.shape))
+    if not changed:
+        return None
+
+    def follow(value: Any) -> Any:
+        if type(value) is int:
+            return changed.get(value, value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(follow(part) for part in value)
+        return value
+
+    found = replace(
+        now,
+        args=tuple(follow(arg) for arg in now.args),
+        kwargs={name: follow(arg) for name, arg in now.kwargs.items()},
+    )
+    return None if found == now or conflicts(found) else found
+
+
+def is_on_one_device(call: FunctionCall) -> bool:
+    return len({ref.device for ref in call.inputs if ref.shape}) < 2
+
+
+def really_goes(call: FunctionCall) -> bool | None:
+    """Whether torch takes the call, made on zeros; None where it is not to be made."""
+    if sum(prod(ref.shape) for ref in call.inputs) > _SMALL:
+        return None
+    func = resolve(call)
+    if func is None:
+        return None
+    try:
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            zeros = {
+                ref.path: torch.zeros(ref.shape, dtype=ref.dtype) for ref in call.inputs
+            }
+            args = [_filled(arg, zeros) for arg in call.args]
+            kwargs = {name: _filled(arg, zeros) for name, arg in call.kwargs.items()}
+    except Exception:  # an argument that is not kept as data
+        return None
+    try:
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                func(*args, **kwargs)
+    except Exception:  # whatever torch raises is the answer
+        return False
+    return True
+
+
+def _filled(value: Any, zeros: Mapping[str, torch.Tensor]) -> Any:
+    if isinstance(value, TensorRef):
+        return zeros[value.path]
+    if isinstance(value, Opaque):
+        raise TypeError(value.type)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_filled(part, zeros) for part in value)
+    if isinstance(value, torch.device):
+        return torch.device("cpu")
+    return value
