@@ -106,7 +106,7 @@ class Recorder:
             if self.functions:
                 self._push(function_mode(self))
             if extensions is not None and extensions.see_functions:
-                self._push(extensions.mode())
+                self._push(extensions.mode(self.callers))
         except BaseException:
             self.uninstall()
             raise

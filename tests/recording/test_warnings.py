@@ -43,24 +43,29 @@ def by_one_of_the_users():
     mine(ROW)
 
 
-def warned(body, action, traced):
+def warned(body, action, traced, **options):
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter(action)
         if traced:
-            with shapetrace.trace(checks=False):
+            with shapetrace.trace(checks=False, **options):
                 body()
         else:
             body()
     return [(one.category, str(one.message), one.filename, one.lineno) for one in found]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"memory": True}, {"memory": True, "functions": False}, {"backward": True}],
+    ids=str,
+)
 @pytest.mark.parametrize("action", ["always", "default", "module", "once"])
 @pytest.mark.parametrize(
     "body", [by_function, by_layer, by_a_function_that_it_calls, by_one_of_the_users]
 )
-def test_warnings_are_those_of_an_untraced_batch(body, action):
+def test_warnings_are_those_of_an_untraced_batch(body, action, options):
     untraced = warned(body, action, traced=False)
-    assert untraced and warned(body, action, traced=True) == untraced
+    assert untraced and warned(body, action, traced=True, **options) == untraced
 
 
 def test_a_warning_that_is_an_error_has_the_traceback_of_an_untraced_batch():

@@ -12,9 +12,10 @@ from __future__ import annotations
 import sys
 from _thread import get_ident as ident
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import methodcaller
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.tensors import PLAIN, freeze
+from shapetrace.recording.warned_from import Callers
 
 _DISABLED = torch._C.DisableTorchFunction
 _RANGE_ENTER = torch.ops.profiler._record_function_enter_new
@@ -198,17 +200,26 @@ class Extensions:
         self._grow(cell, outputs)
         self._each(lambda one: one.leave(cell, outputs))
 
-    def mode(self) -> TorchFunctionMode:
+    def mode(self, callers: Callers) -> TorchFunctionMode:
         """A function mode that shows the extensions what each function made."""
         compiling = torch.compiler.is_dynamo_compiling
+        warns, standing_in = callers.warns, callers.standing_in
 
         class Mode(TorchFunctionMode):
             def __torch_function__(
                 self, func: Any, types: Any, args: Any = (), kwargs: Any = None
             ) -> Any:
-                output = func(*args, **(kwargs or {}))
                 if compiling():
-                    return output
+                    return func(*args, **(kwargs or {}))
+                caller = None
+                if type(func) is FunctionType and warns(func):
+                    # torch's function and its handler stand between
+                    with suppress(ValueError):  # a thread that began with the function
+                        caller = standing_in(sys._getframe(3))
+                if caller is None:
+                    output = func(*args, **(kwargs or {}))
+                else:
+                    output = caller(func, args, kwargs or {})
                 if isinstance(output, (torch.Tensor, tuple, list, dict)):
                     saw(func, args, kwargs, output)
                 elif func is _RANGE_ENTER or func is _RANGE_EXIT:
