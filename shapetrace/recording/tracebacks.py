@@ -3,14 +3,17 @@
 Under a function mode torch calls a function of its own that is written in Python twice:
 the call of the user's finds the mode and goes through `torch.overrides` to it, and the
 mode calls the function again. The traceback then tells each such call in four entries,
-where without a trace it has one.
+where without a trace it has one. And under global hooks torch calls every module from
+another line of its own than without.
 """
 
 from __future__ import annotations
 
+import dis
 import os
 from collections.abc import Iterator
-from types import FrameType, TracebackType
+from functools import cache
+from types import CodeType, FrameType, TracebackType
 
 import torch.overrides
 from torch import nn
@@ -52,6 +55,8 @@ def without_ours(first: TracebackType | None) -> TracebackType | None:
             drop.add(at)
         elif _is_detour(entries[at].tb_frame):
             drop.add(at)
+            if at:
+                entries[at - 1] = _direct(entries[at - 1])
     for at in sorted(drop, reverse=True):
         if at >= 2 and codes[at - 1].co_filename == _OVERRIDES:
             drop.add(at - 1)
@@ -82,3 +87,26 @@ def _is_detour(frame: FrameType) -> bool:
     return isinstance(module, nn.Module) and not any(
         getattr(module, name, None) for name in _HOOKS
     )
+
+
+def _direct(entry: TracebackType) -> TracebackType:
+    """The entry of torch's call of a module, at the line that calls its forward where
+    there are no hooks."""
+    direct = _direct_call(entry.tb_frame.f_code)
+    if direct is None:
+        return entry
+    lasti, lineno = direct
+    return TracebackType(None, entry.tb_frame, lasti, lineno)
+
+
+@cache
+def _direct_call(code: CodeType) -> tuple[int, int] | None:
+    """The instruction and the line of the first call of `forward_call`."""
+    loaded_on = None
+    for one in dis.get_instructions(code):
+        line = one.positions.lineno if one.positions else None
+        if one.opname.startswith("LOAD") and one.argval == "forward_call":
+            loaded_on = line
+        elif one.opname == "CALL_FUNCTION_EX" and line and line == loaded_on:
+            return one.offset, line
+    return None

@@ -43,7 +43,7 @@ def chained():
 
 
 def entries(body, **options):
-    """File, line and function of each entry below the one that called the body."""
+    """File, function and expression of each entry below the one that called the body."""
     try:
         if options.get("traced"):
             with shapetrace.trace(functions=options["functions"]):
@@ -56,10 +56,9 @@ def entries(body, **options):
         while one is not None:
             stack = traceback.extract_tb(one.__traceback__)
             own = 1 if one is error else 0
-            # torch takes another line of its own to a module's forward under hooks
             found.append(
                 [
-                    (f.filename, f.name, f.lineno if f.filename == __file__ else None)
+                    (f.filename, f.name, f.lineno, f.colno, f.end_colno)
                     for f in stack[own:]
                 ]
             )
