@@ -4,6 +4,7 @@ that look like it, and hypotheses with the lines that would say them."""
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,7 +12,12 @@ from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.replay import Replay
 from shapetrace.diagnosis.rules.blame import blame
-from shapetrace.diagnosis.sites import site_of_call, site_of_module, site_of_tensor
+from shapetrace.diagnosis.sites import (
+    owner,
+    site_of_call,
+    site_of_module,
+    site_of_tensor,
+)
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source, TensorRef
@@ -132,9 +138,12 @@ class Case:
         """Who lacks a call that is put in where the failing one takes a tensor: what a
         layer made is as it should be, and whoever takes it as it is, is not."""
         if self.graph.is_parameter(tensor):
-            if self.layer is not None:
+            if self.layer is None:
+                return site_of_call(self.graph, self.call)
+            holder = self.graph.rec.modules.get(owner(self.graph, tensor) or "")
+            if holder is None or holder.qualname.startswith("torch.nn.modules."):
                 return site_of_module(self.layer)
-            return site_of_call(self.graph, self.call)
+            return self.site_named(holder.name)
         site = self.site_of(tensor)
         if site.kind != "module" or self.mismatch.loss:
             return site
@@ -174,6 +183,10 @@ class Case:
         """What a site has to do with a tensor that meets others."""
         if site.kind in ("target", "input"):
             return f"has shape {ref.shape}"
+        if site.kind == "module" and site.name == owner(self.graph, ref.id):
+            origin = self.graph.origin(ref.id)
+            path = origin.name if origin is not None else site.name
+            return f"holds `{path}` with {len(ref.shape)} dimensions, {ref.shape}"
         if site.kind == "module" and self.layer is not None:
             if site.name == self.layer.name:
                 return f"is given {ref.shape}"
@@ -226,13 +239,16 @@ class Case:
             return parameter(self.call, ref) or "x"
         return "x"
 
-    def spelled_size(self, call: Call, size: int) -> str | None:
-        """How the code around a call can say a size, by the names that it has there."""
+    def spelled_size(
+        self, call: Call, size: int, same: Collection[tuple[int, int]] = ()
+    ) -> str | None:
+        """How the code around a call can say a size, by the names that it has there;
+        `same`: tensors with a dimension that is known to be the wanted one."""
         key = (isinstance(call, FunctionCall), call.index)
         ways = self._sizes.get(key)
         if ways is None:
             ways = self._sizes[key] = sizes_at(self.graph.rec, call)
-        return spelled_size(ways, size)
+        return spelled_size(ways, size, same)
 
     @cached_property
     def constructions(self) -> Constructions:

@@ -7,7 +7,7 @@ functions then give None, and no line is written for it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -181,9 +181,14 @@ def rebuilt(
     made = case.constructions.of(name)
     if made is None:
         text = constructor(info, **changes)
-        return installed(case, info, text, changed(info, **changes), form, words)
+        new = _changed(case, (name,), changes)
+        if new is None:
+            return None
+        return installed(case, info, text, new[name], form, words)
     names = case.constructions.built_by(made) or (name,)
-    new = {one: changed(case.graph.rec.modules[one], **changes) for one in names}
+    new = _changed(case, names, changes)
+    if new is None:
+        return None
     modules = {one: info for one, info in new.items() if info is not None}
     repair = Repair(modules=modules) if len(modules) == len(new) else None
     outcome = None if repair is None else case.replay.run(repair)
@@ -203,6 +208,16 @@ def rebuilt(
         words,
         outcome=outcome,
     )
+
+
+def _changed(
+    case: Case, names: Iterable[str], changes: dict[str, Any]
+) -> dict[str, ModuleInfo | None] | None:
+    """The modules built with other arguments; None where torch builds none such."""
+    try:
+        return {one: changed(case.graph.rec.modules[one], **changes) for one in names}
+    except ValueError:
+        return None
 
 
 def _argument(case: Case, made: Construction, key: str, value: Any) -> str:

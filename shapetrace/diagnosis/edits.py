@@ -111,11 +111,11 @@ def interleaved(times: int, dim: int) -> Edit:
     return Edit(text, act, words, sized=dim)
 
 
-def expand_batch(size: int, rank: int, name: str = "") -> Edit:
-    """The same tensor for every sample of a batch, which the tensor `name` has."""
+def expand_batch(size: int, rank: int, text: str = "") -> Edit:
+    """The same tensor for every sample of a batch, whose size the code calls `text`."""
     keep = ", -1" * rank
     return Edit(
-        f"{{}}.expand({f'{name}.size(0)' if name else size}{keep})",
+        f"{{}}.expand({text or size}{keep})",
         lambda t: t.expand(size, *(-1,) * rank),
         f"is the same for all {size} samples",
     )

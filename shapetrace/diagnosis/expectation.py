@@ -379,7 +379,10 @@ def _gives(
     graph: Graph, call: Call, info: ModuleInfo, note: str, dim: int, expected: int
 ) -> bool:
     """Whether the layer so built gives the expected size, by its signature."""
-    anew = changed(info, **{note: expected})
+    try:
+        anew = changed(info, **{note: expected})
+    except ValueError:
+        return False
     if anew is None or not isinstance(call, FunctionCall):
         return False
     shapes = {old.id: new.shape for old, new in zip(info.parameters, anew.parameters)}

@@ -219,8 +219,18 @@ class _Walk:
         key = (isinstance(call, FunctionCall), call.index)
         if call.order >= self._order or key in self._queued or call.outputs is None:
             return
+        if layer is not None and self._is_failing(layer):
+            return  # that layer is taken as a whole, by `final`
         self._queued.add(key)
         heappush(self._due, (call.order, *key))
+
+    def _is_failing(self, layer: ModuleCall) -> bool:
+        failing = self.mismatch.layer
+        if failing is None or failing.index != layer.index:
+            return False
+        modules = self.graph.rec.modules
+        info = modules.get(layer.name)
+        return info is not None and inner_function(layer, info, modules) is not None
 
     def now(self, ref: TensorRef) -> TensorRef:
         """A tensor as the repaired program has it."""

@@ -194,6 +194,13 @@ def inner_function(
     found |= {ref.path: ref for ref in (*info.parameters, *info.buffers)}
     if out is not None:
         found |= {f"out_proj_{ref.path}": ref for ref in out.parameters}
+    width = info.attributes.get("embed_dim")
+    own = modules.get(info.name, info).attributes.get("embed_dim")
+    if isinstance(width, int) and width != own:
+        # built with another width, and with it what is inside
+        for name in found.keys() & {"out_proj_weight", "out_proj_bias"}:
+            square = (width,) * len(found[name].shape)
+            found[name] = replace(found[name], shape=square)
     kwargs: dict[str, Any] = {
         name: _placed(ref, f"kwargs['{name}']") for name, ref in found.items()
     }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import warnings
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from shapetrace.records import ModuleInfo, TensorRef
-from shapetrace.signatures.sizes import sizes
 
 #: arguments that decide on presence alone, and the tensor that shows them
 _SHOWN_BY = {
@@ -76,30 +78,39 @@ def constructor(info: ModuleInfo, **changes: Any) -> str | None:
     >>> constructor(info, in_features=400)
     'nn.Linear(400, 120, bias=False)'
     """
+    given = _arguments(info, changes)
+    if given is None:
+        return None
+    parts = []
+    for name, default, required in parameters(info.qualname) or ():
+        if name not in given:
+            continue
+        value = given[name]
+        if required and _positional(name):
+            parts.append(_text(value))
+        elif required or not _is_default(name, value, default, info):
+            parts.append(f"{name}={_text(value)}")
+    return f"nn.{info.type}({', '.join(parts)})"
+
+
+def _arguments(info: ModuleInfo, changes: dict[str, Any]) -> dict[str, Any] | None:
+    """The arguments that a module was built with, as far as it shows them, and
+    `changes`; None where one that is required is not known."""
     arguments = parameters(info.qualname)
     if arguments is None:
         return None
     own = {ref.path for ref in (*info.parameters, *info.buffers)}
-    parts = []
-    for name, default, required in arguments:
+    given = {}
+    for name, _, required in arguments:
         if name in changes:
-            value = changes[name]
+            given[name] = changes[name]
         elif name in _SHOWN_BY and name not in info.attributes:
-            value = any(tensor in own for tensor in _SHOWN_BY[name])
+            given[name] = any(tensor in own for tensor in _SHOWN_BY[name])
         elif name in info.attributes:
-            value = info.attributes[name]
+            given[name] = info.attributes[name]
         elif required:
             return None
-        else:
-            continue
-        if required:
-            if _positional(name):
-                parts.append(_text(value))
-            else:
-                parts.append(f"{name}={_text(value)}")
-        elif not _is_default(name, value, default, info):
-            parts.append(f"{name}={_text(value)}")
-    return f"nn.{info.type}({', '.join(parts)})"
+    return given
 
 
 def _positional(name: str) -> bool:
@@ -133,30 +144,35 @@ def _text(value: Any) -> str:
 
 # -- the changed module ---------------------------------------------------------------
 
-#: arguments that no parameter's shape depends on
-_PLAIN = ("padding", "stride", "dilation", "output_padding", "batch_first")
-
 
 def changed(info: ModuleInfo, **changes: Any) -> ModuleInfo | None:
     """What would be recorded of the module, were it built with `changes`; None where
-    its parameters' new shapes cannot be told."""
-    shapes = {ref.path: list(ref.shape) for ref in (*info.parameters, *info.buffers)}
-    known = sizes(info.type)
-    for name, value in changes.items():
-        if name in known:
-            for path, dim, over in known[name]:
-                if path not in shapes:
-                    continue
-                if dim is None:
-                    shapes[path] = [value] if isinstance(value, int) else [*value]
-                else:
-                    parts = 1 if over is None else info.attributes.get(over, 1)
-                    shapes[path][dim] = value // parts
-        elif name == "kernel_size" and info.type.startswith("Conv"):
-            rank = len(shapes["weight"]) - 2
-            shapes["weight"][2:] = [value] * rank if isinstance(value, int) else value
-        elif info.parameters and name not in _PLAIN:
+    that cannot be told.
+
+    Raises
+    ------
+    ValueError
+        Where torch does not build such a module.
+
+    Examples
+    --------
+    >>> from shapetrace.records import ModuleInfo
+    >>> info = ModuleInfo("pool", "MaxPool2d", "torch.nn.modules.pooling.MaxPool2d",
+    ...                   attributes={"kernel_size": 2, "stride": 2})
+    >>> changed(info, stride=1).attributes
+    {'kernel_size': 2, 'stride': 1}
+    """
+    paths = {ref.path for ref in (*info.parameters, *info.buffers)}
+    shapes: dict[str, tuple[int, ...]] = {}
+    if paths:
+        try:
+            usual = _built(info, {})
+        except ValueError:
             return None
+        new = _built(info, changes) if usual is not None else None
+        if usual is None or new is None or not paths <= usual.keys():
+            return None  # its weights are not where torch puts them
+        shapes = new
     return replace(
         info,
         parameters=_resized(info.parameters, shapes),
@@ -165,7 +181,45 @@ def changed(info: ModuleInfo, **changes: Any) -> ModuleInfo | None:
     )
 
 
+def _built(
+    info: ModuleInfo, changes: dict[str, Any]
+) -> dict[str, tuple[int, ...]] | None:
+    given = _arguments(info, changes)
+    if given is None or not changes.keys() <= given.keys():
+        return None
+    width = info.attributes.get("embed_dim")
+    for name in {"kdim", "vdim"} - changes.keys():
+        if info.attributes.get(name) == width:  # as where it is not given
+            given.pop(name, None)
+    fixed = ((k, tuple(v) if isinstance(v, list) else v) for k, v in given.items())
+    return _shapes(*info.qualname.rsplit(".", 1), tuple(fixed))
+
+
+@functools.lru_cache(maxsize=1024)
+def _shapes(
+    home: str, name: str, given: tuple[tuple[str, Any], ...]
+) -> dict[str, tuple[int, ...]] | None:
+    """The shapes of the parameters and buffers of a module of torch's so built: on the
+    meta device, which takes no memory and no random numbers."""
+    kind = getattr(importlib.import_module(home), name)
+    try:
+        with torch._C.DisableTorchFunction(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = kind(**dict(given), device="meta")
+    except TypeError:  # it takes no device, or other arguments than it shows
+        return None
+    except Exception as error:  # whatever torch raises, it does not build it
+        raise ValueError(str(error)) from None
+    tensors = [
+        *module.named_parameters(recurse=False),
+        *module.named_buffers(recurse=False),
+    ]
+    return {path: tuple(tensor.shape) for path, tensor in tensors}
+
+
 def _resized(
-    refs: tuple[TensorRef, ...], shapes: dict[str, list[int]]
+    refs: tuple[TensorRef, ...], shapes: dict[str, tuple[int, ...]]
 ) -> tuple[TensorRef, ...]:
-    return tuple(replace(ref, shape=tuple(shapes[ref.path])) for ref in refs)
+    return tuple(
+        replace(ref, shape=shapes[ref.path]) for ref in refs if ref.path in shapes
+    )

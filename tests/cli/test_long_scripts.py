@@ -128,14 +128,16 @@ def test_ctrl_c_while_the_report_is_made_keeps_what_was_recorded(
 
 @pytest.mark.zoo
 def test_ctrl_c_in_a_running_script_keeps_its_report(script):
-    name = script(LOOP + "print('ready', flush=True)\nimport time\ntime.sleep(60)")
+    name = script(
+        "import time" + LOOP + "print('ready', flush=True)\ntime.sleep(300)"
+    )
     command = [sys.executable, "-m", "shapetrace", "run", "--json", "a.json", name]
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert running.stdout.readline() == "ready\n"
     os.kill(running.pid, signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=200)
     assert running.returncode == 130
     assert "Linear" in out and err.rstrip().endswith("KeyboardInterrupt")
     assert batches() == [1, 2, 3, 4, 5, 6]

@@ -196,3 +196,35 @@ def test_constructor_builds_the_same_module(module):
     assert str(built) == str(module)
     shapes = [[p.shape for p in each.parameters()] for each in (built, module)]
     assert shapes[0] == shapes[1]
+
+
+class Attends(nn.Module):
+    def __init__(self, width, embed, heads, batch_first):
+        super().__init__()
+        self.embed = nn.Linear(10, width)
+        self.attend = nn.MultiheadAttention(embed, heads, batch_first=batch_first)
+
+    def forward(self, x):
+        x = self.embed(x)
+        return self.attend(x, x, x)[0]
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_both_widths_of_an_attention_that_does_not_fit_are_tried(batch_first):
+    model = Attends(32, 64, 4, batch_first)
+    with pytest.raises(AssertionError):
+        with shapetrace.trace(model) as t:
+            model(torch.randn(2, 7, 10))
+    tried = {(fix.line.strip(), fix.status) for fix in t.failure.fixes}
+    assert {status for _, status in tried} == {"verified"}, tried
+    assert len(tried) >= 2 and all("reshape" not in line for line, _ in tried)
+    assert {culprit.name for culprit in t.failure.culprits[:2]} == {"embed", "attend"}
+
+
+def test_an_attention_that_torch_does_not_build_is_not_offered():
+    model = Attends(30, 64, 4, True)  # 30 is no multiple of 4 heads
+    with pytest.raises(AssertionError):
+        with shapetrace.trace(model) as t:
+            model(torch.randn(2, 7, 10))
+    assert t.failure.fixes
+    assert not any("MultiheadAttention(30" in fix.line for fix in t.failure.fixes)

@@ -43,7 +43,7 @@ def chained():
 
 
 def entries(body, **options):
-    """File, function and expression of each entry below the one that called the body."""
+    """File, function and expression of each entry below the body's caller."""
     try:
         if options.get("traced"):
             with shapetrace.trace(functions=options["functions"]):

@@ -18,7 +18,8 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
     both = all(end is not None for end in ends) and len(ends) == 2
     if hypothesis.form == "data":
         if both and ends[0] and ends[1] and ends[0][:2] != ends[1][:2]:
-            if ends[0][1] == ends[1][1] == 0:
+            batches = all(spot.role in ("", "batch") for spot in case.mismatch.spots)
+            if ends[0][1] == ends[1][1] == 0 and batches:
                 return Fact(
                     "unequal batches", text="the two came in with unequal batches"
                 )

@@ -185,7 +185,10 @@ def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu
         elif rank > 1 and len(other) > rank and other[-rank:] == shape:
             continue
         if len(other) == rank + 1 and case.graph.is_parameter(ref.id):
-            yield "insert", edits.expand_batch(other[0], rank)
+            call = case.layer or case.call
+            batch = {(r.id, 0) for r in call.inputs if r.shape == other}
+            text = case.spelled_size(call, other[0], batch) or ""
+            yield "insert", edits.expand_batch(other[0], rank, text)
     clash = case.mismatch
     for spot, wanted in ((clash.left, clash.right), (clash.right, clash.left)):
         if spot is None or wanted is None or spot.tensor != ref.id:

@@ -52,11 +52,9 @@ def _ranks(case: Case) -> Iterator[Hypothesis | None]:
         info = case.graph.rec.modules.get(name or "")
         if info is None or info.qualname.startswith("torch.nn.modules."):
             continue
-        shape = case.graph.tensors[spot.tensor].shape
-        origin = case.graph.origin(spot.tensor)
-        path = origin.name if origin is not None else info.name
-        reason = f"holds `{path}` with {len(shape)} dimensions, {shape}"
-        yield Hypothesis("parameter", case.site_named(info.name), reason=reason)
+        site = case.site_named(info.name)
+        reason = case.said_of(site, case.graph.tensors[spot.tensor])
+        yield Hypothesis("parameter", site, reason=reason)
 
 
 def _sides(case: Case) -> Iterator[tuple[Spot, int]]:

@@ -193,7 +193,11 @@ class Desk:
         if not words:
             key, value = next(iter(changes.items()))
             words = f"{key}={value} instead of {info.attributes.get(key)}"
-        return self.install(info, text, changed(info, **changes), words)
+        try:
+            new = changed(info, **changes)
+        except ValueError:
+            return None
+        return self.install(info, text, new, words)
 
     def install(
         self, info: ModuleInfo, text: str, new: ModuleInfo | None, words: str

@@ -243,8 +243,10 @@ def _operands(desk: Desk, call: FunctionCall) -> Found:
     pairs.sort(key=lambda pair: not _enlarged(desk, pair[0]))
     for ref, other in pairs:
         about = desk.about_data(ref.id)
-        if len(ref.shape) == 3 and misplaced(desk.graph, ref.id, other.id):
-            made = desk.edit(ref, _LAST_LAYER, about)
+        culprits = misplaced(desk.graph, ref.id, other.id)
+        if len(ref.shape) == 3 and culprits:
+            maker = f"{culprits[0].kind}:{culprits[0].name}"
+            made = desk.edit(ref, _LAST_LAYER, maker)
             yield None if made is None else replace(made, once="operand")
         maps = call.name not in (*_PRODUCTS, "einsum", "masked_fill", "where")
         batches = [desk.graph.trail(r.id, 0).end for r in (ref, other) if r.shape]

@@ -92,8 +92,8 @@ def _every_sample(desk: Desk, layer: ModuleCall) -> Candidate | None:
         if desk.graph.is_parameter(ref.id) and len(ref.shape) + 1 == len(other.shape):
             line = find(layer.source)
             node = line.argument(other.path) if line is not None else None
-            name = node.id if isinstance(node, ast.Name) else ""
-            edit = edits.expand_batch(other.shape[0], len(ref.shape), name)
+            text = f"{node.id}.size(0)" if isinstance(node, ast.Name) else ""
+            edit = edits.expand_batch(other.shape[0], len(ref.shape), text)
             return desk.edit(ref, edit, f"module:{layer.name}")
     return None
 

@@ -47,7 +47,10 @@ def misfit(
     tries.sort(key=lambda entry: not entry[3])  # stable: the newest windows first
     replay = Replay(graph, problem, _WALKED)
     for window, key, value, why in tries[:_MOST]:
-        new = changed(window.info, **{key: value})
+        try:
+            new = changed(window.info, **{key: value})
+        except ValueError:
+            continue
         if new is None:
             continue
         outcome = replay.run(Repair(modules={window.info.name: new}))
