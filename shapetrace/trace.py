@@ -261,7 +261,7 @@ class Trace:
         for name, fault in live.selection.faults():
             self._faults.add(name, fault)
         with losing("what the modules were"):
-            live.seen = see_modules(recorder)
+            live.seen = see_modules(recorder.table, recorder.references)
         if error is not None:
             with losing("the exception"):
                 live.error = error_tuple(error)

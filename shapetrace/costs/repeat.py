@@ -108,7 +108,7 @@ class Repeater:
             return _NOTHING_MADE  # it raised, and what it had done by then is unknown
         if call.name in _NOTHING:
             return _NOTHING_MADE
-        if not call.inputs:
+        if not call.inputs or call.qualname.startswith("torch.nn.init."):
             filled = 0 if "empty" in call.name else size(call.outputs)
             return Made(_NO_FLOPS, _NO_FLOPS, filled)
         strides = [self._strides.get(ref.id) for ref in call.inputs]

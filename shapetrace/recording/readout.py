@@ -98,7 +98,9 @@ class Live:
         recorder, selection, running = self._recorder, self.selection, not self.ended
         if running:
             recorder.stacks.close(None)
-        seen = see_modules(recorder) if running else self.seen
+        seen = (
+            see_modules(recorder.table, recorder.references) if running else self.seen
+        )
         # only records are made, none of them garbage: looking through them again and
         # again was 1.4 of the 3.1 seconds of 100,000 module calls
         collecting = gc.isenabled()

@@ -15,6 +15,7 @@ from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
 from shapetrace.recording.hooks import module_hooks
 from shapetrace.recording.references import References
+from shapetrace.recording.snapshot import see
 from shapetrace.recording.stacks import Stacks
 from shapetrace.recording.table import Site, Table
 from shapetrace.recording.values import Values
@@ -146,6 +147,9 @@ class Recorder:
         count = len(self.table.entered)
         site = self.table.meet(module, [one for one in open_ if type(one) is Site])
         self._attach(count)
+        for one in self.table.entered[count:]:  # it may be gone when the block ends
+            if (found := one.module()) is not None:
+                one.met = see(one, found, self.references)
         return site
 
     def _attach(self, start: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from shapetrace.recording.recorder import Recorder
+from shapetrace.recording.references import References
+from shapetrace.recording.table import Site, Table
 from shapetrace.recording.tensors import PLAIN, Reference
 
 Named: TypeAlias = tuple[str, Reference]
@@ -17,8 +18,7 @@ _new = tuple.__new__
 
 
 class SeenModule(NamedTuple):
-    """What must be asked of a module while it exists; no tensor, no module. Of one
-    that no longer does only name and type are known."""
+    """What must be asked of a module while it exists; no tensor, no module."""
 
     name: str
     kind: type[nn.Module]
@@ -30,56 +30,60 @@ class SeenModule(NamedTuple):
     lazy: bool
 
 
-def see_modules(recorder: Recorder) -> list[SeenModule]:
-    """Ask every module of the trace that still exists. Some 2 microseconds a module."""
+def see_modules(table: Table, references: References) -> list[SeenModule]:
+    """Ask every module of the trace that still exists. Some 2 microseconds a module.
+    Of one that does not, what was seen in its first call; where the trace was given it,
+    name and type alone."""
     found: dict[str, SeenModule] = {}
-    known = recorder.references.seen.get
-    for site in recorder.table.entered:
+    for site in table.entered:
         module = site.module()
-        if module is None:
+        if module is not None:
+            found[site.name] = see(site, module, references)
+        else:
             gone = SeenModule(site.name, site.kind, (), (), {}, True, site.lazy)
-            found[site.name] = gone
-            continue
-        site.kind = type(module)  # a lazy module has changed it
-        parameters: tuple[Named, ...] = ()
-        buffers: tuple[Named, ...] = ()
-        if module._parameters:
-            parameters = _references(recorder, known, module._parameters)
-        if module._buffers:
-            buffers = _references(recorder, known, module._buffers)
-        # what a module sets itself stands behind the twenty that `nn.Module` sets
-        attributes = {}
-        own = vars(module)
-        behind = next(iter(own), "") == "training"
-        for key, value in reversed(own.items()):
-            if behind and key == "_modules":
-                break
-            if key[0] == "_" or key == "training":
-                continue
-            if type(value) in PLAIN or _is_plain(value):
-                attributes[key] = value
-        found[site.name] = _new(
-            SeenModule,
-            (
-                *(site.name, site.kind, parameters, buffers),
-                *(attributes, getattr(module, "training", False), site.lazy),
-            ),
-        )
+            found[site.name] = site.met or gone
     return list(found.values())
 
 
+def see(site: Site, module: nn.Module, references: References) -> SeenModule:
+    """Ask one module."""
+    site.kind = type(module)  # a lazy module has changed it
+    parameters: tuple[Named, ...] = ()
+    buffers: tuple[Named, ...] = ()
+    if module._parameters:
+        parameters = _references(references, module._parameters)
+    if module._buffers:
+        buffers = _references(references, module._buffers)
+    # what a module sets itself stands behind the twenty that `nn.Module` sets
+    attributes = {}
+    own = vars(module)
+    behind = next(iter(own), "") == "training"
+    for key, value in reversed(own.items()):
+        if behind and key == "_modules":
+            break
+        if key[0] == "_" or key == "training":
+            continue
+        if type(value) in PLAIN or _is_plain(value):
+            attributes[key] = value
+    return _new(
+        SeenModule,
+        (
+            *(site.name, site.kind, parameters, buffers),
+            *(attributes, getattr(module, "training", False), site.lazy),
+        ),
+    )
+
+
 def _references(
-    recorder: Recorder,
-    known: Callable[[int], Reference | None],
-    tensors: Mapping[str, Any],
+    references: References, tensors: Mapping[str, Any]
 ) -> tuple[Named, ...]:
-    found = []
+    found, known = [], references.seen.get
     for key, tensor in tensors.items():
         reference = known(id(tensor))
         if reference is None or reference() is not tensor:
             if tensor is None or is_lazy(tensor):
                 continue
-            reference = recorder.references.reference(tensor)
+            reference = references.reference(tensor)
         found.append((key, reference))
     return tuple(found)
 

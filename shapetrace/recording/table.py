@@ -6,13 +6,16 @@ import weakref
 from collections.abc import Iterator, Sequence
 from itertools import count
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from shapetrace.source.place import INTERNAL
+
+if TYPE_CHECKING:
+    from shapetrace.recording.snapshot import SeenModule
 
 #: torch's own layers, and the files of those that take a function of the user's
 _LAYERS = "torch.nn.modules."
@@ -54,7 +57,7 @@ class Site:
 
     __slots__ = (
         *("key", "name", "module", "kind", "lazy", "code", "internal", "sealed"),
-        *("pre_hooked", "pre_hooks", "forward_hooks"),
+        *("met", "pre_hooked", "pre_hooks", "forward_hooks"),
         *("backward_hooks", "backward_pre_hooks"),
     )
 
@@ -66,6 +69,8 @@ class Site:
         self.module = found
         self.kind = type(module)
         self.lazy = kind.lazy
+        #: what was seen of it when it was met, where the trace was not given it
+        self.met: SeenModule | None = None
         #: whether hooks of the user's may have made what its forward was given
         self.pre_hooked = False
         self.code = kind.code

@@ -128,9 +128,7 @@ def test_ctrl_c_while_the_report_is_made_keeps_what_was_recorded(
 
 @pytest.mark.zoo
 def test_ctrl_c_in_a_running_script_keeps_its_report(script):
-    name = script(
-        "import time" + LOOP + "print('ready', flush=True)\ntime.sleep(300)"
-    )
+    name = script("import time" + LOOP + "print('ready', flush=True)\ntime.sleep(300)")
     command = [sys.executable, "-m", "shapetrace", "run", "--json", "a.json", name]
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -258,6 +258,14 @@ def test_functions_that_depend_on_values_have_no_formula_and_are_complete():
     assert t.costs.complete and t.costs.flops == 36
 
 
+def test_a_model_built_in_the_block_leaves_the_count_complete():
+    with shapetrace.trace() as t:
+        layer = nn.Linear(4, 3)
+        nn.init.trunc_normal_(layer.weight)
+        layer(torch.ones(2, 4))
+    assert t.costs.flops == 2 * 2 * 4 * 3 and t.costs.uncounted == ()
+
+
 def test_hooks_alone_know_no_flops():
     model = nn.Linear(3, 3)
     with shapetrace.trace(model, functions=False) as t:

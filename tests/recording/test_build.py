@@ -90,3 +90,18 @@ def test_without_functions_the_lineage_goes_from_module_to_module():
         y = model(torch.ones(2, 4))
     assert t.functions == ()
     assert [step.name for step in t.lineage(y)] == ["2", "1", "0"]
+
+
+def test_a_model_that_is_gone_when_the_block_ends_keeps_what_it_was():
+    def train():
+        model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).eval()
+        model(torch.ones(2, 4))
+
+    with shapetrace.trace() as t:
+        train()
+    modules = t.recording.modules
+    linear, norm = modules["Sequential.0"], modules["Sequential.1"]
+    assert [p.shape for p in linear.parameters] == [(3, 4), (3,)]
+    assert linear.attributes["out_features"] == 3
+    assert not norm.training and [b.path for b in norm.buffers][0] == "running_mean"
+    assert "21 parameters" in str(t)
