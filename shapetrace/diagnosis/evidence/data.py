@@ -73,6 +73,8 @@ def _touched(case: Case, hypothesis: Hypothesis) -> bool:
     for spot in case.mismatch.spots:
         if spot.tensor is None:
             continue
+        if hypothesis.site.place == spot.tensor:
+            return False
         for made, call in case.graph.chain(spot.tensor):
             first = call.inputs[0].id if call.inputs else made
             if hypothesis.site.place in (made, first):
