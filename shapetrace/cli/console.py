@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
 from shapetrace.source.printable import printable
 from shapetrace.views.encoding import encodable
+from shapetrace.views.terminal import has_colours, is_terminal
 
 #: the exit status for a command that cannot be carried out, as argparse has it
 USAGE = 2
@@ -25,12 +27,22 @@ PATIENCE = 2.0
 
 def show(text: str) -> None:
     """Print to standard output."""
-    _write(sys.stdout or sys.__stdout__, text)
+    _write(sys.stdout or sys.__stdout__, printable(text))
+
+
+def show_report(made: Callable[[int | None, bool], str]) -> None:
+    """Print what a view makes of the width of the terminal (None: there is none) and
+    of whether colours are wanted: nothing in it but these does anything to it."""
+    stream = sys.stdout or sys.__stdout__
+    if stream is None or not is_terminal(stream):
+        _write(stream, made(None, False))
+    else:
+        _write(stream, made(shutil.get_terminal_size().columns, has_colours(stream)))
 
 
 def say(text: str) -> None:
     """A remark on standard error, which is no part of the report."""
-    _write(sys.stderr or sys.__stderr__, f"shapetrace: {text}")
+    _write(sys.stderr or sys.__stderr__, printable(f"shapetrace: {text}"))
 
 
 def refuse(options: argparse.Namespace, reason: str) -> NoReturn:
@@ -43,7 +55,7 @@ def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:  # a program without a console
         return
     try:
-        text = encodable(printable(text), stream.encoding)
+        text = encodable(text, stream.encoding)
         print(text, file=stream, flush=True)
     except BrokenPipeError:
         # The reader has seen enough (`| head`). Python would complain once more when

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable
+from functools import partial
 
 from shapetrace.cli import torchrun
-from shapetrace.cli.console import USAGE, refuse, say, show, waiting
+from shapetrace.cli.console import USAGE, refuse, say, show, show_report, waiting
+from shapetrace.errors import UsageError
 from shapetrace.records import Diagnosis
 from shapetrace.source.printable import printable
 from shapetrace.trace import Trace
+from shapetrace.views import terminal, text
+from shapetrace.views.columns import named
 from shapetrace.views.words import plural
 
 
@@ -61,15 +65,48 @@ def merge(path: str) -> None:
         say(str(error))
 
 
+def table(t: Trace, options: argparse.Namespace, title: str = "") -> None:
+    """The table, with the columns and as deep as was asked for."""
+    columns = options.columns.split(",") if options.columns else None
+
+    def made(width: int | None, colours: bool) -> str:
+        drawn = text.table(
+            t.recording,
+            t.findings,
+            failure=t.failure,
+            width=width,
+            depth=options.depth,
+            columns=columns,
+            costs=(lambda: t.costs) if columns else None,
+            colours=colours,
+        )
+        return f"{title}{drawn}"
+
+    show_report(made)
+
+
+def check_columns(options: argparse.Namespace) -> None:
+    """Refuse columns that there are not, before anything has run."""
+    try:
+        named(options.columns.split(",") if options.columns else (), "--columns")
+    except UsageError as error:
+        refuse(options, printable(str(error)))
+
+
 def explain(findings: Iterable[Diagnosis]) -> None:
     """Every explanation in full; of what is merely remarkable one line."""
     findings = list(findings)
     for finding in findings:
         if finding.severity != "note":
-            show(f"\n{finding}")
+            show("")
+            show_report(partial(_explanation, finding))
     notes = [finding for finding in findings if finding.severity == "note"]
     if notes:
         show(f"\n{plural(len(notes), 'note')}:")
     for note in notes:
         place = f" [{note.source}]" if note.source is not None else ""
         show(f"  {note.code}: {note.message}{place}")
+
+
+def _explanation(finding: Diagnosis, width: int | None, colours: bool) -> str:
+    return terminal.explanation(finding, width or text.WIDTH, colours=colours)

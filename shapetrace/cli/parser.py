@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="print a report that --json saved")
     _add_reports(show, "csv", "html")
+    _add_table(show)
     show.add_argument("report", help="the JSON file")
     show.set_defaults(command=saved.show, parser=show)
 
@@ -79,6 +80,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     add = parser.add_argument
     _add_reports(parser, "csv", "json", "html")
+    _add_table(parser)
     add(
         "--steps",
         type=_positive,
@@ -135,3 +137,17 @@ def _add_reports(parser: argparse.ArgumentParser, *formats: str) -> None:
         parser.add_argument(
             f"--{name}", metavar="FILE", help=f"write the report as {name.upper()}"
         )
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--depth",
+        type=int,
+        metavar="N",
+        help="show N levels below the outermost modules",
+    )
+    parser.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="the columns of the table, by commas: output,kernel,params,flops,memory",
+    )

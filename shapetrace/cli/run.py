@@ -70,6 +70,7 @@ class ScriptTrace(Trace):
 def run(options: argparse.Namespace) -> int:
     """Run the script, write the files, print the report; the script's exit status."""
     found = program.find(options)
+    output.check_columns(options)
     files = output.paths(options, "csv", "json", "html")
     whole = os.path.abspath(options.json) if options.json else None
     everything = options.memory or options.backward
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             pass  # what it means is asked again below, and told that it takes long
         took = time.monotonic() - began
-        status = _report(t, files, failed)
+        status = _report(t, files, options, failed)
         if whole is not None:
             output.merge(whole)
         _remark(steps, processes, options, failed)
@@ -112,7 +113,12 @@ def run(options: argparse.Namespace) -> int:
         return _pass_on(error)
 
 
-def _report(t: ScriptTrace, files: dict[str, str], failed: BaseException | None) -> int:
+def _report(
+    t: ScriptTrace,
+    files: dict[str, str],
+    options: argparse.Namespace,
+    failed: BaseException | None,
+) -> int:
     """Files, table and explanations. Ctrl-C leaves out what takes so long, not all."""
     made: Trace = t
     try:
@@ -123,7 +129,8 @@ def _report(t: ScriptTrace, files: dict[str, str], failed: BaseException | None)
         made, findings = t.without_findings(), ()
     status = output.write(made, files)
     number = torchrun.rank()
-    show(str(made) if number is None else f"[rank {number}]\n{made}")
+    title = "" if number is None else f"[rank {number}]\n"
+    output.table(made, options, title)
     # an exception that leaves the script bears its explanation; one that it caught
     # has taken the explanation along
     said = {"failure"} if isinstance(failed, Exception) else set()

@@ -15,12 +15,13 @@ from shapetrace.trace import Trace, load
 
 def show(options: argparse.Namespace) -> int:
     """Print the table and the explanations; write the files that are asked for."""
+    output.check_columns(options)
     files = output.paths(options, "csv", "html")
     if rank_file.holds_ranks(options.report):
         return _show_ranks(options, files)
     t = _load(options, options.report)
     status = output.write(t, files)
-    print_text(str(t))
+    output.table(t, options)
     output.explain(t.findings)
     return status
 

@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from shapetrace.lineage.steps import PASSES
 from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Source, Step
 from shapetrace.source.place import segment
+from shapetrace.source.printable import printable
 from shapetrace.source.tree import is_own, package_of
 
 Style = Literal[
@@ -63,7 +64,7 @@ def pieces(diagnosis: Diagnosis, width: int = 100) -> list[Line]:
         made = list(_Page(diagnosis, max(width, _NARROWEST), room).lines())
         if len(made) <= _LINES:
             break
-    return made
+    return [[(style, printable(text)) for style, text in line] for line in made]
 
 
 def marked(shape: Sequence[int], dim: int | None) -> str:

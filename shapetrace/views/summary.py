@@ -8,13 +8,14 @@ from statistics import median
 
 from shapetrace.costs import Costs, batches, memory, steps
 from shapetrace.records import Recording
+from shapetrace.source.printable import printable
 from shapetrace.views import words
 from shapetrace.views.columns import Context, Group, named
 from shapetrace.views.columns.values import own_ns
 from shapetrace.views.groups import by_module as groups_by_module
 from shapetrace.views.marks import Marks
 from shapetrace.views.sentences import title
-from shapetrace.views.text import NARROWEST, WIDEST
+from shapetrace.views.text import NARROWEST, WIDTH
 
 Cells = dict[str, list[str]]
 
@@ -40,7 +41,7 @@ _SPARE = (
 def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
     """One row a module, sorted by its own time, in at most `width` columns."""
     if width is None:
-        width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
+        width = shutil.get_terminal_size((WIDTH, 24)).columns
     width = max(width, NARROWEST)
     context = Context(rec, lambda: costs)
     groups = groups_by_module(rec, Marks())
@@ -53,7 +54,7 @@ def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
     lines += _rest([groups[at] for at in order[_MOST_ROWS:]], context)
     lines += _sentences(rec, costs)
     text = "\n".join([lines[0], "", *(_fill(line, width) for line in lines[1:])])
-    return f"{steps(rec)}\n\n{text}" if rec.has_timing else text
+    return printable(f"{steps(rec)}\n\n{text}" if rec.has_timing else text)
 
 
 def _rest(groups: list[Group], context: Context) -> list[str]:

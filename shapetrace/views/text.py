@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shapetrace.records import Diagnosis, Recording
-from shapetrace.views import words
-from shapetrace.views.marks import failure_of
+from shapetrace.source.printable import printable
+from shapetrace.views import terminal, words
+from shapetrace.views.changes import changed
+from shapetrace.views.marks import CULPRIT, failure_of
 from shapetrace.views.rows import Row, Sheet, sheet
 from shapetrace.views.sentences import closing, honesty, summary, totals
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 #: more rows than that are no longer read
 MOST_ROWS = 400
-WIDEST = 100
+#: where no terminal says one
+WIDTH = 100
 NARROWEST = 40
 #: deeper than that the tree is no longer indented, the level is written instead
 DEEPEST_INDENT = 10
@@ -32,7 +35,7 @@ _UNBROKEN = "\0"
 @dataclass(slots=True)
 class Cells:
     """A column as text. `short` are the same cells in fewer characters; see
-    `Column` for the rest."""
+    `Column` for the rest, `painted` the same cells in colours."""
 
     title: str
     cells: list[str]
@@ -41,6 +44,7 @@ class Cells:
     short: list[str] | None = None
     soft: int = 0
     floor: int = 0
+    painted: list[str] | None = None
 
     @property
     def width(self) -> int:
@@ -57,14 +61,16 @@ def table(
     columns: Collection[str] | None = None,
     sort: str | None = None,
     costs: Callable[[], Costs] | None = None,
+    colours: bool = False,
 ) -> str:
     """One row per module call, alike neighbours folded, in at most `width` columns.
 
-    Without `width` the terminal says it, up to 100. Narrow tables lose the less
-    important columns, and say which.
+    Without `width` the terminal says it; 100 where there is none. Narrow tables lose
+    the less important columns, and say which. With `colours` what failed is red, the
+    culprit too, and dimensions that a call changed are bold.
     """
     if width is None:
-        width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
+        width = shutil.get_terminal_size((WIDTH, 24)).columns
     width = max(width, NARROWEST)
     failure = failure_of(findings, failure)
     made = sheet(
@@ -82,6 +88,8 @@ def table(
         dropped = _fit(drawn, width)
     parts = [_header(rec, made, failure, drawn, width)]
     if drawn:
+        if colours:
+            _paint(drawn, made)
         parts.append(_draw(drawn))
         lines = [totals(rec, made)] if costs is None else closing(rec, made)
         parts.append("\n".join(_wrap(line, width, "  ") for line in lines))
@@ -110,9 +118,11 @@ def summary_line(
 
 
 def _wrap(text: str, width: int, indent: str = "") -> str:
-    return textwrap.fill(
-        words.one_line(text), width, subsequent_indent=indent, break_on_hyphens=False
-    )
+    return _filled(printable(words.one_line(text), keep=""), width, indent)
+
+
+def _filled(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _header(
@@ -131,8 +141,9 @@ def _header(
         said.append(", ".join(made.context.devices))
     if rec.torch_version:
         said.append(f"torch {rec.torch_version}")
-    unbroken = [piece.replace(" ", _UNBROKEN) for piece in said[1:] if piece]
-    return _wrap(" · ".join([said[0], *unbroken]), width).replace(_UNBROKEN, " ")
+    said = [printable(words.one_line(piece), keep="") for piece in said if piece]
+    unbroken = [piece.replace(" ", _UNBROKEN) for piece in said[1:]]
+    return _filled(" · ".join([said[0], *unbroken]), width).replace(_UNBROKEN, " ")
 
 
 def _cells(made: Sheet) -> list[Cells]:
@@ -160,13 +171,51 @@ def _cells(made: Sheet) -> list[Cells]:
     return drawn
 
 
+def _paint(drawn: list[Cells], made: Sheet) -> None:
+    """Colours for names and shapes, as the marks and the calls have it."""
+    rows, names = made.rows, drawn[0]
+    names.painted = [
+        terminal.painted(cell, _colour(row)) for row, cell in zip(rows, names.cells)
+    ]
+    for column in drawn:
+        if column.title == "output":
+            column.painted = [
+                _with_changes(row, cell) for row, cell in zip(rows, column.cells)
+            ]
+
+
+def _colour(row: Row) -> str:
+    remarks = {remark.word for remark in row.group.remarks}
+    if CULPRIT in remarks:
+        return terminal.CULPRIT
+    if row.error is not None:
+        return terminal.FAILED
+    return terminal.REMARKED if remarks else ""
+
+
+def _with_changes(row: Row, cell: str) -> str:
+    """The shapes of a call's outputs, with the dimensions bold that the first input
+    has not; as it is where it was cut short."""
+    call = row.group.first
+    if not call.inputs or not call.outputs:
+        return cell
+    before, written, plain = call.inputs[0].shape, [], []
+    for ref in call.outputs:
+        sizes = [str(size) for size in ref.shape]
+        plain.append("×".join(sizes))
+        for dim in changed(before, ref.shape):
+            sizes[dim] = terminal.painted(sizes[dim], terminal.BOLD)
+        written.append("×".join(sizes))
+    return ", ".join(written) if ", ".join(plain) == cell else cell
+
+
 def _tree(rows: list[Row], *, short: bool) -> list[str]:
     """The names, drawn as a tree."""
     last: dict[int | None, int] = {row.parent: at for at, row in enumerate(rows)}
     guides: list[str] = []
     cells: list[str] = []
     for at, row in enumerate(rows):
-        label = row.short if short else row.label
+        label = printable(row.short if short else row.label, keep="")
         ends = last[row.parent] == at
         if row.parent is None:
             guides.append("")
@@ -246,7 +295,7 @@ def _draw(columns: list[Cells]) -> str:
         [
             [column.title for column in columns],
             ["─" * column.width for column in columns],
-            *zip(*(column.cells for column in columns), strict=True),
+            *zip(*(column.painted or column.cells for column in columns), strict=True),
         ],
         tablefmt="plain",
         colalign=["right" if c.right else "left" for c in columns],

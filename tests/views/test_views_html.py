@@ -12,9 +12,9 @@ from torch import nn
 
 import shapetrace
 from shapetrace.records import Culprit, Diagnosis, Recording, Step
+from shapetrace.views.changes import changed
 from shapetrace.views.html import card, cards, fragment, page
 from shapetrace.views.html.grid import odd_dims
-from shapetrace.views.html.markup import changed
 from shapetrace.views.html.way_back import way_back
 
 VOID = {"meta", "input", "br"}

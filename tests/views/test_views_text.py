@@ -254,3 +254,19 @@ def test_a_copy_that_was_called_in_place_of_the_model_is_thought_of() -> None:
     with shapetrace.trace(model) as t:
         model(torch.ones(1, 2))
     assert "was not called" not in str(t)
+
+
+def test_what_would_act_on_a_terminal_is_written_as_its_number():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add_module("a\x1b[2Jb", nn.Linear(4, 3))
+
+        def forward(self, x):
+            return self.get_submodule("a\x1b[2Jb")(x)
+
+    model = Net()
+    with pytest.raises(RuntimeError), shapetrace.trace(model) as t:
+        model(torch.ones(2, 5))
+    for text in (str(t), str(t.failure), str(t.summary()), str(t.table())):
+        assert "\x1b" not in text and "a\\x1b[2Jb" in text
