@@ -10,7 +10,7 @@ from shapetrace.costs import Costs, batches, memory, steps
 from shapetrace.records import Recording
 from shapetrace.views import words
 from shapetrace.views.columns import Context, Group, named
-from shapetrace.views.columns.values import own_ns
+from shapetrace.views.columns.measures import own_ns
 from shapetrace.views.groups import by_module as groups_by_module
 from shapetrace.views.marks import Marks
 from shapetrace.views.sentences import title

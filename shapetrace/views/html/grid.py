@@ -11,7 +11,7 @@ from itertools import groupby
 from shapetrace.records import Culprit, Diagnosis, Step, TensorRef
 from shapetrace.views import words
 from shapetrace.views.columns import Column
-from shapetrace.views.columns.values import state
+from shapetrace.views.columns.getters import state
 from shapetrace.views.html.markup import Shape, changed, element, safe, shape
 from shapetrace.views.marks import CULPRIT
 from shapetrace.views.rows import ROOT, Row, Sheet
