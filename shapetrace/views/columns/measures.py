@@ -11,32 +11,12 @@ from shapetrace.views.parameters import ParameterCounter, elements
 
 #: in place of a count that an earlier row has given already
 ABOVE = "(above)"
-_YES = ("no", "yes")
 
 
 def total(values: Iterable[Any]) -> Any:
     """The sum; None where one is unknown."""
     found = list(values)
     return None if None in found else sum(found)
-
-
-def summed(name: str, scale: float | None = None) -> Values:
-    """The sum of an attribute over the calls of a row."""
-
-    def values(groups: Sequence[Group], context: Context) -> list[Any]:
-        sums = [
-            (
-                getattr(group.calls[0], name)
-                if len(group.calls) == 1
-                else total(getattr(call, name) for call in group.calls)
-            )
-            for group in groups
-        ]
-        if scale is None:
-            return sums
-        return [None if one is None else one / scale for one in sums]
-
-    return values
 
 
 def held(name: str) -> Values:
@@ -57,7 +37,20 @@ def held(name: str) -> Values:
 
 
 def milliseconds(name: str) -> Values:
-    return summed(name, 1e6)
+    """The sum of a time over the calls of a row."""
+
+    def values(groups: Sequence[Group], context: Context) -> list[Any]:
+        sums = [
+            (
+                getattr(group.calls[0], name)
+                if len(group.calls) == 1
+                else total(getattr(call, name) for call in group.calls)
+            )
+            for group in groups
+        ]
+        return [None if one is None else one / 1e6 for one in sums]
+
+    return values
 
 
 def mean(groups: Sequence[Group], context: Context) -> list[Any]:
@@ -75,9 +68,7 @@ def share(groups: Sequence[Group], context: Context) -> list[Any]:
 
 def own_ns(groups: Sequence[Group], context: Context) -> list[int]:
     """Own time, without the tracer's own cost where that is known."""
-    known: list[Any] = [None] * len(groups)
-    if context.costs.settled:
-        known = cost("corrected_self_ns")(groups, context)
+    known = _corrected("corrected_self_ns", None, groups, context)
     return [
         sum(call.self_ns for call in group.calls) if one is None else one
         for group, one in zip(groups, known, strict=True)
@@ -91,10 +82,17 @@ def own_ms(groups: Sequence[Group], context: Context) -> list[Any]:
 def net_ms(groups: Sequence[Group], context: Context) -> list[Any]:
     """As `own_ms`, with what the calls themselves called."""
     measured = milliseconds("duration_ns")(groups, context)
-    known: list[Any] = [None] * len(groups)
-    if context.costs.settled:
-        known = cost("corrected_ns", 1e6)(groups, context)
+    known = _corrected("corrected_ns", 1e6, groups, context)
     return [a if b is None else b for a, b in zip(measured, known, strict=True)]
+
+
+def _corrected(
+    name: str, scale: float | None, groups: Sequence[Group], context: Context
+) -> list[Any]:
+    """Times without the tracer's own cost; None while it has not settled."""
+    if not context.costs.settled:
+        return [None] * len(groups)
+    return cost(name, scale)(groups, context)
 
 
 def own_share(groups: Sequence[Group], context: Context) -> list[Any]:
@@ -209,9 +207,6 @@ def trainable(groups: Sequence[Group], context: Context) -> list[Any]:
     found: list[Any] = []
     for group in groups:
         flags = counter.trainable(group.names)
-        found.append(
-            None
-            if not flags
-            else "partial" if len(flags) > 1 else _YES[flags == {True}]
-        )
+        said = "partial" if len(flags) > 1 else "yes" if True in flags else "no"
+        found.append(said if flags else None)
     return found
