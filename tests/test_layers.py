@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "shapetrace"
 #: from the first to the last: each may import those before it, and its own files
 LAYERS = """
     errors records signatures source recording lineage diagnosis checks costs views
-    comparison trace summarize
+    comparison report trace summarize
     callbacks distributed cli ipython pytest_plugin __main__ __init__
 """.split()
 
