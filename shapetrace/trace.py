@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterable
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Collection, Iterable
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from torch import nn
 
 from shapetrace.errors import ShapeTraceWarning, UsageError
-from shapetrace.recording import guards, torch_internals, tracebacks
+from shapetrace.recording import guards, torch_internals
 from shapetrace.recording.clocks import Clock, CpuClock, NoClock
-from shapetrace.recording.events import error_tuple
-from shapetrace.recording.extensions.selection import Selection
-from shapetrace.recording.faults import Faults
 from shapetrace.recording.readout import Live, Stored
-from shapetrace.recording.recorder import Recorder
-from shapetrace.recording.snapshot import see_modules
+from shapetrace.recording.session import Session
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.report.exports import Report
 
@@ -99,16 +95,18 @@ class Trace(Report):
         checks: bool | Collection[str] = True,
         max_calls: int | None = None,
     ) -> None:
-        super().__init__(Stored(Recording((), (), {}, {})), checks, Faults())
-        self._roots: list[nn.Module] = list(modules)
-        self._memory = memory
-        self._backward = backward
-        self._max_calls = max_calls
-        self._clock = clock
-        self._functions = functions
+        self._session = Session(
+            modules,
+            clock,
+            functions=functions,
+            memory=memory,
+            backward=backward,
+            read_values=bool(checks),
+            max_calls=max_calls,
+        )
         self._state: Literal["new", "running", "done"] = "new"
-        self._recorder: Recorder | None = None
-        self._hidden = guards.HiddenWarning()
+        nothing = Stored(Recording((), (), {}, {}))
+        super().__init__(nothing, checks, self._session.faults)
 
     # -- the context manager ---------------------------------------------------
 
@@ -121,62 +119,18 @@ class Trace(Report):
             )
         try:
             with self._faults.losing("the whole recording"):
-                self._install()
+                self._readout = self._session.start()
+                self._state = "running"
                 return self
         except BaseException:
-            self._take_off()
+            self._session.take_off()
             raise
         # the batch runs all the same, and nothing of it is seen
-        self._take_off()
-        self._recorder, self._state = None, "running"
+        self._session.give_up()
+        self._state = "running"
         notes = tuple(self._faults.notes())
         self._readout = Stored(Recording((), (), {}, {}, notes=notes))
         return self
-
-    def _install(self) -> None:
-        selection = Selection(
-            self._roots,
-            self._clock,
-            functions=self._functions,
-            timing=not isinstance(self._clock, NoClock),
-            memory=self._memory,
-            backward=self._backward,
-            max_calls=self._max_calls,
-        )
-        recorder = self._recorder = Recorder(
-            selection.clock,
-            functions=self._functions,
-            read_values=bool(self._checks),
-            extensions=selection.running,
-            faults=self._faults,
-        )
-        selection.start(recorder)
-        named = guards.name_roots(self._roots)
-        names = tuple(name for name, _ in named) or ("",)
-        self._readout = Live(recorder, selection, names, functions=self._functions)
-        guards.EAGERLY.start(self)
-        self._hidden.start()
-        recorder.install(named)
-        self._roots = []
-        self._state = "running"
-
-    def _take_off(self) -> None:
-        """Everything that the trace has put anywhere. Safe to call again."""
-        with ExitStack() as everything:  # one that fails keeps no other from its turn
-            everything.callback(self._surely, guards.EAGERLY.end, self)
-            everything.callback(self._surely, self._hidden.end)
-            if self._recorder is not None:
-                everything.callback(self._surely, self._recorder.uninstall)
-
-    def _surely(self, end: Callable[..., None], *args: Any) -> None:
-        """Once more from the start where it was cut short, by Ctrl-C or a fault."""
-        try:
-            end(*args)
-        except BaseException as cut:
-            end(*args)
-            if not isinstance(cut, Exception):
-                raise
-            self._faults.add("nothing of the report", cut)
 
     def __exit__(
         self,
@@ -185,9 +139,9 @@ class Trace(Report):
         tb: TracebackType | None,
     ) -> Literal[False]:
         try:
-            self._take_off()
+            self._session.take_off()
         except BaseException as cut:  # a Ctrl-C in the middle of it, or a fault
-            self._take_off()
+            self._session.take_off()
             if not isinstance(cut, Exception):
                 raise
             self._faults.add("nothing of the report", cut)
@@ -198,7 +152,7 @@ class Trace(Report):
                 self._finish(error)
         finally:
             with self._faults.losing("nothing of the report"):
-                self._release()
+                self._session.release()
         self._faults.over = True
         if self._faults:
             # where the user's filters make warnings errors, the body's own comes first
@@ -206,32 +160,13 @@ class Trace(Report):
                 warnings.warn(self._faults.warning(), ShapeTraceWarning, stacklevel=2)
         return False
 
-    def _release(self) -> None:
-        """Let go of what is the user's."""
-        if self._recorder is not None:
-            self._recorder.release()
-        if isinstance(self._readout, Live):
-            self._readout.selection.release()
-
     def _finish(self, error: BaseException | None) -> None:
         """Ask what can be asked only now, and say what there is to say."""
-        recorder, live, losing = self._recorder, self._readout, self._faults.losing
-        if recorder is None or not isinstance(live, Live):
+        if not isinstance(self._readout, Live):  # nothing of the batch was seen
             return
-        live.ended = True
-        with losing("the ends of some calls"):
-            recorder.stacks.close(error)
-        with losing("figures of memory and backward"):
-            live.selection.finish()
-        for name, fault in live.selection.faults():
-            self._faults.add(name, fault)
-        with losing("what the modules were"):
-            live.seen = see_modules(recorder)
-        if error is not None:
-            with losing("the exception"):
-                live.error = error_tuple(error)
-                tracebacks.clean(error)
-        with losing("the note on the exception" if error else "the warnings"):
+        self._session.finish(error)
+        lost = "the note on the exception" if error else "the warnings"
+        with self._faults.losing(lost):
             self._say(error)
 
     def _say(self, error: BaseException | None) -> None:
@@ -246,7 +181,7 @@ class Trace(Report):
                     if isinstance(error, Exception):
                         error.add_note(f"\nshapetrace{rank}:\n{told}")
             return
-        if self._checks and guards.has_loss(self._recorder):
+        if self._checks and self._session.has_loss:
             from shapetrace.checks import warn
 
             # a failure that the user's code caught is no news to it

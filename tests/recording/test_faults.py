@@ -37,8 +37,8 @@ KINDS = [RuntimeError, MemoryError, RecursionError, StopIteration, AssertionErro
 UNGUARDED = ("recording/faults.py",)
 BEFORE_THE_BLOCK = {
     *("trace", "check_modules", "check_options", "Trace.__init__", "Answers.__init__"),
-    *("Stored.__init__", "HiddenWarning.__init__", "Faults.__init__"),
-    *("Trace.__enter__", "Trace.__exit__"),
+    *("Session.__init__", "Stored.__init__", "HiddenWarning.__init__"),
+    *("Faults.__init__", "Trace.__enter__", "Trace.__exit__"),
 }
 #: they begin with a question to torch alone, whether it compiles or traces
 ASK_TORCH = {
