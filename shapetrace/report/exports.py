@@ -126,7 +126,7 @@ class Report(Answers):
             ReportError: if the file cannot be written.
             UsageError: if `by` is none of those of `to_dataframe`.
         """
-        from shapetrace.views.frame import csv
+        from shapetrace.views.csv import csv
 
         csv(
             self.recording,
