@@ -1,4 +1,5 @@
-"""A file imports only from the layers above it, and heavy packages only when needed."""
+"""A file is short, imports only from the layers above it, and heavy packages only when
+needed."""
 
 from __future__ import annotations
 
@@ -95,6 +96,11 @@ def test_a_file_imports_only_from_layers_above_it(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_heavy_packages_are_imported_only_where_they_are_used(path):
     assert heavy(path.read_text(), path) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_is_read_at_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= 400
 
 
 @pytest.mark.parametrize(
