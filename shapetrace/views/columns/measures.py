@@ -20,20 +20,15 @@ def total(values: Iterable[Any]) -> Any:
 
 
 def held(name: str) -> Values:
-    """Bytes of several calls: of the batch that holds most, since what one batch holds
-    is gone with the next."""
+    """Bytes of several calls: of the batch that holds most."""
 
-    def of(group: Group, turn: Sequence[int]) -> int | None:
-        sums: dict[int, int] = {}
-        for call in group.calls:
-            value = getattr(call, name)
-            if value is None:
-                return None
-            at = turn[call.index]
-            sums[at] = sums.get(at, 0) + value
-        return max(sums.values(), default=0)
+    def values(groups: Sequence[Group], context: Context) -> list[Any]:
+        from shapetrace.costs.statistics import most_held
 
-    return lambda groups, context: [of(group, context.turn) for group in groups]
+        turn = context.turn
+        return [most_held(name, group.calls, turn) for group in groups]
+
+    return values
 
 
 def milliseconds(name: str) -> Values:
