@@ -72,7 +72,7 @@ def test_no_recipe_is_lost():
 def scrubbed(text):
     """The lines, without times and rates, in an order that they do not decide. A rate
     is missing where a time is no longer than what the tracer itself takes."""
-    text = re.sub(r"-?\d+\.\d+( ?[kMGT]\b|%)?|\b\d+ [kMGT]\b", " ", text)
+    text = re.sub(r"-?\d[\d,]*\.\d+( ?[kMGT]\b|%)?|\b\d+ [kMGT]\b", " ", text)
     return sorted(alike(line) for line in text.splitlines())
 
 

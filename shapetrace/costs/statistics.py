@@ -4,7 +4,7 @@ of its inputs vary."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shapetrace.records import ModuleCall, Recording
@@ -58,6 +58,21 @@ def batches(rec: Recording) -> list[int]:
             number += 1
         found.append(max(0, number) if call.parent is None else found[call.parent])
     return found
+
+
+def most_held(
+    name: str, calls: Iterable[ModuleCall], turn: Sequence[int]
+) -> int | None:
+    """Bytes of several calls: of the batch that holds most, since what one batch holds
+    is gone with the next; None where one is unknown. `turn` is that of `batches`."""
+    sums: dict[int, int] = {}
+    for call in calls:
+        value = getattr(call, name)
+        if value is None:
+            return None
+        at = turn[call.index]
+        sums[at] = sums.get(at, 0) + value
+    return max(sums.values(), default=0)
 
 
 def _of(

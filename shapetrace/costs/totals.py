@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shapetrace.costs.account import Costs
-from shapetrace.costs.statistics import batches
+from shapetrace.costs.statistics import batches, most_held
 from shapetrace.records import ModuleCall, Recording
 
 #: the numbers of modules in a `ModuleList` or `Sequential`
@@ -93,11 +93,6 @@ def _totals(
     for (name, type_), calls in groups.items():
         tops = outer[name, type_]
         spent = [costs.calls[call.index] for call in tops]
-        own = sum(_own(call, costs) for call in calls)
-        saved: dict[int, int] = {}
-        for call in tops:
-            at = turn[call.index]
-            saved[at] = saved.get(at, 0) + (call.saved_bytes or 0)
         largest = {call.name: costs.calls[call.index].parameter_bytes for call in tops}
         found.append(
             Total(
@@ -106,13 +101,9 @@ def _totals(
                 modules=len(largest),
                 calls=len(tops),
                 total_ns=sum(_whole(call, costs) for call in tops),
-                self_ns=own,
+                self_ns=sum(_own(call, costs) for call in calls),
                 backward_ns=_sum([call.backward_ns for call in tops]),
-                saved_bytes=(
-                    None
-                    if any(call.saved_bytes is None for call in tops)
-                    else max(saved.values())
-                ),
+                saved_bytes=most_held("saved_bytes", tops, turn),
                 parameter_bytes=sum(largest.values()),
                 moved_bytes=_sum([cost.moved_bytes for cost in spent]),
                 flops=_sum([cost.flops for cost in spent]),

@@ -13,15 +13,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from shapetrace.lineage.factors import (
-    Axis,
-    Root,
-    anchors,
-    cut,
-    parted,
-    reordered,
-    vague,
-)
+from shapetrace.lineage.factors import Axis, Order, Root, regroup
 from shapetrace.lineage.graph import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import DimOrigin, kind, takes_no_numbers
@@ -50,7 +42,7 @@ class Scramble(NamedTuple):
 
     call: FunctionCall
     sizes: tuple[int, ...]
-    order: tuple[tuple[int, ...], ...]
+    order: Order
     dims: tuple[int, ...]
     sure: bool
 
@@ -165,36 +157,64 @@ class Axes:
         self, call: FunctionCall, ref: TensorRef, dim: int, origin: DimOrigin
     ) -> tuple[Axis, ...]:
         size = ref.shape[dim]
-        if call.name in _LOOKUPS and dim != _along(call) % len(ref.shape):
-            given, index = call.inputs[0], call.inputs[-1]
-            if len(given.shape) == len(ref.shape) and given.shape[dim] == size:
-                found = self._of_source(given.id, dim)
-                if len(found) > 1 and _disagree(found, self._of_source(index.id, dim)):
-                    return tuple(Axis(axis.size, axis.roots, False) for axis in found)
-                return found
+        picked = self._beside_lookup(call, ref, dim)
+        if picked is not None:
+            return picked
         sources = [
             (call.inputs[position].id, d)
             for position, d in origin.sources
             if position < len(call.inputs)
         ]
         if not sources:
-            if origin.how in ("argument", "new", "values"):
-                root = "states" if kind(call.name) == "recurrent" else "made"
-                if self._is_batch(call, ref) and (size > 1 or not _puts_one(call)):
-                    root = "data"
-                return (Axis(size, frozenset(((root, ref.id, dim),)), origin.sure),)
-            return _unknown(ref, dim)
-        if origin.how == "same" or origin.how == "broadcast":
+            return self._fresh(call, ref, dim, origin)
+        if origin.how in ("same", "broadcast"):
             tensor, d = sources[0] if len(sources) == 1 else self._main(sources)
             found = self._of_source(tensor, d)
             if found and (len(found) > 1 or found[0].size == size):
-                if origin.sure:
-                    return found
-                return tuple(Axis(axis.size, axis.roots, False) for axis in found)
+                return found if origin.sure else _unsure(found)
         if origin.how == "parameter":
             roots = frozenset(("parameter", t, d) for t, d in sources)
             return (Axis(size, roots, origin.sure),)
         parts = [self._of_source(*source) for source in sources]
+        return self._joined(call, ref, dim, origin, parts)
+
+    def _beside_lookup(
+        self, call: FunctionCall, ref: TensorRef, dim: int
+    ) -> tuple[Axis, ...] | None:
+        """A dimension beside the one that an index of as many dimensions picks along:
+        that of what is picked from. None for any other."""
+        if call.name not in _LOOKUPS or dim == _along(call) % len(ref.shape):
+            return None
+        given, index = call.inputs[0], call.inputs[-1]
+        if len(given.shape) != len(ref.shape) or given.shape[dim] != ref.shape[dim]:
+            return None
+        found = self._of_source(given.id, dim)
+        if len(found) > 1 and _disagree(found, self._of_source(index.id, dim)):
+            return _unsure(found)
+        return found
+
+    def _fresh(
+        self, call: FunctionCall, ref: TensorRef, dim: int, origin: DimOrigin
+    ) -> tuple[Axis, ...]:
+        """A dimension with none of an input behind it."""
+        if origin.how not in ("argument", "new", "values"):
+            return _unknown(ref, dim)
+        size = ref.shape[dim]
+        root = "states" if kind(call.name) == "recurrent" else "made"
+        if self._is_batch(call, ref) and (size > 1 or not _puts_one(call)):
+            root = "data"
+        return (Axis(size, frozenset(((root, ref.id, dim),)), origin.sure),)
+
+    def _joined(
+        self,
+        call: FunctionCall,
+        ref: TensorRef,
+        dim: int,
+        origin: DimOrigin,
+        parts: list[tuple[Axis, ...]],
+    ) -> tuple[Axis, ...]:
+        """A dimension that several of the inputs went into, each with its factors."""
+        size = ref.shape[dim]
         if origin.how == "product":
             merged = tuple(a for axes in parts for a in axes if a.size != 1)
             if prod(axis.size for axis in merged) == size and merged:
@@ -288,53 +308,19 @@ class Axes:
                 else:
                     wanted.append(outs.pop(0))
                     asked *= ref.shape[wanted[-1]]
-            for dim, axes in zip(wanted, self._regroup(call, group, ref, wanted)):
+            made = regroup(group, [ref.shape[dim] for dim in wanted])
+            if made.order is not None:
+                self._scrambled(call, made.factors, made.order, wanted)
+            for dim, axes in zip(wanted, made.axes, strict=True):
                 result[dim] = axes
         return tuple(result)
 
-    def _regroup(
-        self, call: FunctionCall, group: list[Axis], ref: TensorRef, dims: list[int]
-    ) -> list[tuple[Axis, ...]]:
-        sizes = [ref.shape[dim] for dim in dims]
-        if len(sizes) == 1:
-            return [tuple(group)]
-        if len(group) > 1:
-            order = reordered(group, sizes)
-            pieces = cut(group, sizes)
-            split = parted(group, sizes) if order is None else None
-            if split is not None and not vague(*split):
-                factors, order = split
-                self._scrambled(call, factors, order, dims)
-                return self._mixed(group, sizes)
-            if order is not None and pieces is not None and vague(group, order):
-                order = None
-            if all(axis.roots == group[0].roots for axis in group):
-                order = None  # factors of one dimension, split anew
-            if pieces is not None and anchors(group, sizes, pieces):
-                order = None
-            if order is not None:
-                self._scrambled(call, group, order, dims)
-            elif pieces is not None:
-                return pieces
-        return self._mixed(group, sizes)
-
     def _scrambled(
-        self,
-        call: FunctionCall,
-        group: list[Axis],
-        order: tuple[tuple[int, ...], ...],
-        dims: list[int],
+        self, call: FunctionCall, factors: list[Axis], order: Order, dims: list[int]
     ) -> None:
-        certain = all(axis.sure for axis in group)
-        factors = tuple(axis.size for axis in group)
-        self.scrambles.append(Scramble(call, factors, order, tuple(dims), certain))
-
-    @staticmethod
-    def _mixed(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]]:
-        """Every dimension may hold something of every factor."""
-        roots = frozenset[Root]().union(*(axis.roots for axis in group))
-        sure = group[0].sure and all(axis.roots == roots for axis in group)
-        return [(Axis(size, roots, sure),) for size in sizes]
+        certain = all(axis.sure for axis in factors)
+        sizes = tuple(axis.size for axis in factors)
+        self.scrambles.append(Scramble(call, sizes, order, tuple(dims), certain))
 
 
 def _in_place(call: FunctionCall) -> bool:
@@ -351,6 +337,10 @@ def _is_to_learn(call: FunctionCall) -> bool:
     if call.name == "requires_grad_":
         return bool(call.outputs and call.outputs[0].shape)
     return not call.inputs and call.kwargs.get("requires_grad") is True
+
+
+def _unsure(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    return tuple(Axis(axis.size, axis.roots, False) for axis in axes)
 
 
 def _unknown(ref: TensorRef, dim: int) -> tuple[Axis, ...]:

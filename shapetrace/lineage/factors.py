@@ -10,6 +10,9 @@ from typing import NamedTuple
 #: the states of a recurrent layer
 Root = tuple[str, int, int]
 
+#: for each size the factors that it has, as positions among them
+Order = tuple[tuple[int, ...], ...]
+
 #: more factors than this in one view are not searched for a permutation
 _MOST = 6
 
@@ -22,7 +25,46 @@ class Axis(NamedTuple):
     sure: bool = True
 
 
-def cut(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]] | None:
+class Regrouped(NamedTuple):
+    """The factors of each size; `order` is that of `factors`, where the sizes have them
+    in another one: then every dimension may hold something of every factor."""
+
+    axes: list[tuple[Axis, ...]]
+    factors: list[Axis]
+    order: Order | None = None
+
+
+def regroup(group: list[Axis], sizes: list[int]) -> Regrouped:
+    """What becomes of factors when a view asks for sizes of the same product."""
+    if len(sizes) == 1:
+        return Regrouped([tuple(group)], group)
+    mixed = _mixed(group, sizes)
+    if len(group) < 2:
+        return Regrouped(mixed, group)
+    order = _reordered(group, sizes)
+    pieces = _cut(group, sizes)
+    split = _parted(group, sizes) if order is None else None
+    if split is not None and not _vague(*split):
+        return Regrouped(mixed, *split)
+    if order is not None and pieces is not None and _vague(group, order):
+        order = None
+    if all(axis.roots == group[0].roots for axis in group):
+        order = None  # factors of one dimension, split anew
+    if pieces is not None and _anchors(group, sizes, pieces):
+        order = None
+    if order is None and pieces is not None:
+        return Regrouped(pieces, group)
+    return Regrouped(mixed, group, order)
+
+
+def _mixed(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]]:
+    """Every dimension may hold something of every factor."""
+    roots = frozenset[Root]().union(*(axis.roots for axis in group))
+    sure = group[0].sure and all(axis.roots == roots for axis in group)
+    return [(Axis(size, roots, sure),) for size in sizes]
+
+
+def _cut(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]] | None:
     """The factors dealt out in their order, split where a boundary divides one; None
     where a boundary falls across."""
     left = list(group)
@@ -44,9 +86,7 @@ def cut(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]] | None:
     return found
 
 
-def reordered(
-    group: list[Axis], sizes: list[int]
-) -> tuple[tuple[int, ...], ...] | None:
+def _reordered(group: list[Axis], sizes: list[int]) -> Order | None:
     """How `sizes` are the factors of the group in another order, merged or not; None
     where they are not."""
     if len(group) > _MOST or len(sizes) > len(group):
@@ -58,9 +98,7 @@ def reordered(
     return None if flat == sorted(flat) else order
 
 
-def parted(
-    group: list[Axis], sizes: list[int]
-) -> tuple[list[Axis], tuple[tuple[int, ...], ...]] | None:
+def _parted(group: list[Axis], sizes: list[int]) -> tuple[list[Axis], Order] | None:
     """The same where a layer's features, last, are split in two as well and only the
     first part has changed places, with the whole dimension before it: heads."""
     last, tail = group[-1], sizes[-1]
@@ -70,7 +108,7 @@ def parted(
         return None
     cuts = [Axis(size, last.roots, last.sure) for size in (last.size // tail, tail)]
     group = [*group[:-1], *cuts]
-    order = reordered(group, sizes)
+    order = _reordered(group, sizes)
     if order is None:
         return None
     count = len(group)
@@ -79,7 +117,7 @@ def parted(
     return (group, order) if stays and order[-1] == (count - 1,) else None
 
 
-def vague(group: list[Axis], order: tuple[tuple[int, ...], ...]) -> bool:
+def _vague(group: list[Axis], order: Order) -> bool:
     """Whether a factor of 2 is among those that change places: it fits nearly
     anywhere, but for the layers and directions of a recurrent layer's states."""
     flat = [i for part in order for i in part]
@@ -92,7 +130,7 @@ def vague(group: list[Axis], order: tuple[tuple[int, ...], ...]) -> bool:
     return False
 
 
-def anchors(
+def _anchors(
     group: list[Axis], sizes: list[int], pieces: list[tuple[Axis, ...]]
 ) -> bool:
     """Whether only a layer's features, last in their order, are split: into anchors
@@ -108,7 +146,7 @@ def anchors(
 
 def _deal(
     factors: list[int], sizes: Sequence[int], free: tuple[int, ...]
-) -> tuple[tuple[int, ...], ...] | None:
+) -> Order | None:
     """Factors for each size, each used once."""
     if not sizes:
         return () if not free else None

@@ -136,19 +136,6 @@ def has_fast_path(kind: type[nn.Module], training: bool) -> bool:
     return issubclass(kind, layers) and not training
 
 
-def has_loss(recorder: Recorder | None) -> bool:
-    """Whether the block computed a loss or went backward. A forward pass alone is not
-    judged when the block closes, which would cost ResNet-50 a tenth of its time; its
-    findings are there when they are asked for."""
-    if recorder is None:
-        return False
-    names = [function.__name__ for function in recorder.python_functions]
-    return any(
-        name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
-        for name in names
-    )
-
-
 class HiddenWarning:
     """Keeps one warning of torch's from the user: it says that there are global hooks,
     which are the trace's own. Put among the filters without telling `warnings`, which

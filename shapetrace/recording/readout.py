@@ -15,9 +15,9 @@ from shapetrace.recording.snapshot import SeenModule, see_modules
 from shapetrace.records import Recording
 
 if TYPE_CHECKING:
-    from shapetrace.recording.build import Replay
     from shapetrace.recording.extensions.selection import Selection
     from shapetrace.recording.recorder import Recorder
+    from shapetrace.recording.versions import Versions
 
 
 class Readout(Protocol):
@@ -70,7 +70,7 @@ class Live:
         self.ended = False
         self.seen: list[SeenModule] = []
         self.error: Failure | None = None
-        self._replay: Replay | None = None
+        self._versions: Versions | None = None
         self._recording: Recording | None = None
         self._events = 0  # as many had come when it was made
         self._whole = False
@@ -106,16 +106,17 @@ class Live:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            replay = self._replay = Replay(recorder, seen, self.error, running=running)
+            replay = Replay(recorder, seen, self.error, running=running)
         finally:
             if collecting:
                 gc.enable()
+        self._versions = replay.versions
         notes = guards.notes(recorder, replay.calls, seen)
         made = Recording(
             calls=replay.calls,
             functions=replay.functions,
             modules=replay.modules,
-            origins=replay.origins,
+            origins=replay.versions.origins,
             roots=self._names,
             notes=(*notes, *selection.notes()),
             duration_ns=replay.duration_ns,
@@ -134,7 +135,7 @@ class Live:
         if self.ended:
             # the events have said what they had to say
             recorder.events.clear()
-            replay.forget(recorder.references.forget_dead().values())
+            replay.versions.forget(recorder.references.forget_dead().values())
         return made
 
     def calibrated(self) -> Recording:
@@ -151,8 +152,8 @@ class Live:
 
     def id_of(self, tensor: torch.Tensor) -> int | None:
         _ = self.recording
-        if self._replay is None:
+        if self._versions is None:
             return None
         known = self._recorder.references.known()
-        version = self._replay.version(known.get(id(tensor)))
+        version = self._versions.newest(known.get(id(tensor)))
         return None if version is None else version.id

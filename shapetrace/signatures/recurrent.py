@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from shapetrace.records import TensorRef
 from shapetrace.signatures.answer import (
@@ -73,78 +73,100 @@ def recurrent(b: Bound) -> Answer:
         raise Unknown
     packed = isinstance(args[1], TensorRef) and isinstance(args[3], (tuple, list))
     shift = 1 if packed else 0
-    data = b.first()
     states, weights = _refs(b, args[1 + shift]), _refs(b, args[2 + shift])
     layers, both = args[4 + shift], bool(args[7 + shift])
-    batch_first = not packed and bool(args[8])
     if not weights or not states or not isinstance(layers, int):
         raise Unknown
-    return _sequence(b.name, data, states, weights, layers, both, batch_first, packed)
-
-
-def _sequence(
-    name: str,
-    data: Operand,
-    states: list[Operand],
-    weights: list[Operand],
-    layers: int,
-    both: bool,
-    batch_first: bool,
-    packed: bool,
-) -> Answer:
-    """The whole sequence's outputs, then the last states."""
-    rank = len(data.shape)
-    least = 2 if packed else 3
+    batch = None if packed else 0 if args[8] else 1
+    net = _Network(b.name, b.first(), states, weights, layers, 2 if both else 1, batch)
+    rank, least = len(net.data.shape), 2 if packed else 3
     if rank != least:
-        conflict = rank_conflict("input", data.pos, rank, least)
-        return Answer(conflicts=[conflict])
+        return Answer(conflicts=[rank_conflict("input", net.data.pos, rank, least)])
+    answer = _compared(net)
+    if not answer.conflicts:
+        answer.outputs = [_steps(net), *(_last(net, state) for state in states)]
+    return answer
+
+
+class _Network(NamedTuple):
+    """What a recurrent network is given for a whole sequence."""
+
+    name: str
+    data: Operand
+    states: list[Operand]
+    weights: list[Operand]
+    layers: int
+    #: 2 of a bidirectional one
+    ways: int
+    #: the dimension of the input that counts samples; None of packed sequences
+    batch: int | None
+
+    @property
+    def gates(self) -> int:
+        return _gates(self.name)
+
+    @property
+    def projected(self) -> bool:
+        """Whether an LSTM's output has another size than its hidden state."""
+        hidden = self.weights[1]
+        return hidden.shape[1] * self.gates != hidden.shape[0]
+
+    @property
+    def unit(self) -> tuple[Operand, int]:
+        """The dimension of a weight that is as wide as an output of one direction."""
+        if not self.projected:
+            return self.weights[1], 1
+        return self.weights[4 if len(self.weights) > 4 else 1], 0
+
+    def width(self, ways: int = 1) -> Dim:
+        op, d = self.unit
+        note = "proj_size" if self.projected else "hidden_size"
+        said = note if ways == 1 else f"{ways}·{note}"
+        return of("parameter", op.pos, d, ways * op.shape[d], said)
+
+
+def _compared(net: _Network) -> Answer:
+    """The parts of the dimensions, and where they do not fit."""
     answer = Answer()
-    into, hidden = weights[0], weights[1]
+    data, state, into = net.data, net.states[0], net.weights[0]
+    rank = len(data.shape)
     _check(answer, "input_size", (data, rank - 1), (into, 1))
-    projected = hidden.shape[1] * _gates(name) != hidden.shape[0]
-    last = weights[4] if projected and len(weights) > 4 else hidden
-    out = (last, 0) if projected else (hidden, 1)
-    _check(answer, "hidden_size", (states[0], len(states[0].shape) - 1), out)
-    if not projected:
-        _check_rows(answer, (into,), _gates(name), out)
-    stacked = layers * (2 if both else 1)
-    if len(states[0].shape) == 3 and states[0].shape[0] != stacked:
-        left = Side(states[0].pos, 0, states[0].shape[0], "num_layers")
+    _check(answer, "hidden_size", (state, len(state.shape) - 1), net.unit)
+    if not net.projected:
+        _check_rows(answer, (into,), net.gates, net.unit)
+    stacked = net.layers * net.ways
+    if len(state.shape) == 3 and state.shape[0] != stacked:
+        left = Side(state.pos, 0, state.shape[0], "num_layers")
         right = Side(None, None, stacked, "num_layers")
         answer.conflicts.append(Conflict("size", "num_layers", left, right))
-    batch = None
-    if rank == 3:
-        batch = 0 if batch_first else 1
-        if len(states[0].shape) == 3:
-            _check(answer, "batch", (data, batch), (states[0], 1))
+    if net.batch is not None and len(state.shape) == 3:
+        _check(answer, "batch", (data, net.batch), (state, 1))
     for d in range(rank - 1):
-        role = "batch" if d == batch else "packed" if packed else "sequence"
-        answer.roles[data.pos, d] = role
-    if answer.conflicts:
-        return answer
-    width = out[0].shape[out[1]]
-    note = "proj_size" if projected else "hidden_size"
-    features: Dim = of("parameter", out[0].pos, out[1], width, note)
-    ways = 2 if both else 1
-    wide = features
-    if both:
-        wide = of("parameter", out[0].pos, out[1], 2 * width, f"2·{note}")
-    steps = [same(data.pos, d, data.shape[d]) for d in range(rank - 1)]
-    answer.outputs = [[*steps, wide]]
-    for state in states:
-        count = made("argument", layers * ways, f"{layers} layers · {ways} directions")
-        rows: list[Dim] = [count]
-        if len(state.shape) == 3:
-            rows.append(same(state.pos, 1, state.shape[1]))
-            if batch is not None:
-                rows[-1] = same(data.pos, batch, data.shape[batch])
-        size = state.shape[-1]
-        if size == width:
-            rows.append(features)
-        else:
-            rows.append(of("parameter", hidden.pos, 0, size, "hidden_size"))
-        answer.outputs.append(rows)
+        step = "packed" if net.batch is None else "sequence"
+        answer.roles[data.pos, d] = "batch" if d == net.batch else step
     return answer
+
+
+def _steps(net: _Network) -> list[Dim]:
+    """The output of every step, both directions side by side."""
+    data = net.data
+    steps = [same(data.pos, d, data.shape[d]) for d in range(len(data.shape) - 1)]
+    return [*steps, net.width(net.ways)]
+
+
+def _last(net: _Network, state: Operand) -> list[Dim]:
+    """The last state of every layer and direction."""
+    count = net.layers * net.ways
+    rows: list[Dim] = [
+        made("argument", count, f"{net.layers} layers · {net.ways} directions")
+    ]
+    if len(state.shape) == 3:
+        op, d = (state, 1) if net.batch is None else (net.data, net.batch)
+        rows.append(same(op.pos, d, op.shape[d]))
+    width, size = net.width(), state.shape[-1]
+    if size != width[1]:
+        width = of("parameter", net.weights[1].pos, 0, size, "hidden_size")
+    return [*rows, width]
 
 
 @rule("pad_sequence", "sequences batch_first")

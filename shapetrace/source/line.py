@@ -53,11 +53,6 @@ class Line:
         part = keyword(self.file, self.tree, name, value)
         return None if part is None else self.with_parts([part])
 
-    def without_call(self) -> str | None:
-        """A call left out: its object, or its first argument, in its place."""
-        kept = self.argument("args[0]", method=True)
-        return None if kept is None else self.around(self.text(kept))
-
     def swapped(self, a: ast.expr, b: ast.expr) -> str:
         """Two parts in each other's place."""
         return self.with_parts([(a, self.text(b)), (b, self.text(a))])

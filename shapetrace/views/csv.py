@@ -1,54 +1,97 @@
-"""Cells of CSV that no spreadsheet runs and no terminal obeys, and back to values.
-
-A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet, and a
-module's name may begin with anything. Such a cell, and one with control characters, is
-written behind an apostrophe, which spreadsheets take for "text", with what cannot be
-shown as a backslash and its number. All others are written as they are.
-"""
+"""Traces as CSV files, and back to frames."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
+from collections.abc import Callable, Iterable, Sequence
+from csv import writer
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.errors import ReportError
-from shapetrace.records import Recording
-from shapetrace.source.printable import UNPRINTABLE, printable
-from shapetrace.views.files import read
+from shapetrace.records import Broadcast, Diagnosis, Recording
+from shapetrace.views import words
+from shapetrace.views.cells import guarded, unguarded
+from shapetrace.views.columns import Context, of_frame
+from shapetrace.views.files import read, write
+from shapetrace.views.frame import frame
+from shapetrace.views.groups import GROUPINGS, by_function
+from shapetrace.views.marks import all_findings, marks_of
 
 if TYPE_CHECKING:
     import pandas
 
-#: the full-width forms too: East Asian spreadsheets read them as formulas
-_FORMULA = re.compile(r"[=+\-@'\uff1d\uff0b\uff0d\uff20]")
-_ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
+    from shapetrace.costs import Costs
+
+Shapes = tuple[tuple[int, ...], ...]
 
 
-def guarded(value: Any) -> Any:
-    """A value as it stands in the file; what is no text is left alone.
+def csv(
+    rec: Recording,
+    findings: Sequence[Diagnosis],
+    path: str | os.PathLike[str],
+    *,
+    by: str = "call",
+    failure: Diagnosis | None = None,
+    broadcasts: Sequence[Broadcast] = (),
+    costs: Costs | None = None,
+) -> None:
+    """Write a frame; after the module calls the function that failed, if one did.
 
-    >>> guarded("=1+1"), guarded("layer.0"), guarded(-3)
-    ("'=1+1", 'layer.0', -3)
+    A shape reads `2x73`, several are separated by `;`, one of no dimensions is
+    `scalar`. Raises `ReportError` when the file cannot be written.
     """
-    if not isinstance(value, str):
-        return value
-    if UNPRINTABLE.search(value) is None and _FORMULA.match(value) is None:
-        return value
-    return "'" + printable(value.replace("\\", "\\\\"), keep="")
+    if by in GROUPINGS:
+        marks = marks_of(rec, all_findings(findings, failure))
+        context = Context(rec, (lambda: costs) if costs is not None else None)
+        kind, group = GROUPINGS[by]
+        groups = group(rec, marks)
+        if by == "call":
+            groups += by_function(rec, marks, sorted(marks.shown))
+        cells = {
+            column.name: column.of(groups, context)
+            for column in of_frame(kind, context, costs=costs is not None)
+        }
+    else:
+        made = frame(
+            rec, findings, by, failure=failure, broadcasts=broadcasts, costs=costs
+        )
+        cells = {name: made[name].astype(object).tolist() for name in made.columns}
+    text = io.StringIO()
+    lines = writer(text, lineterminator="\n")
+    lines.writerow(cells)
+    written = [_written(name, values) for name, values in cells.items()]
+    lines.writerows(zip(*written, strict=True))
+    write(path, text.getvalue())
 
 
-def unguarded(cell: str) -> str:
-    """The text of which `guarded` made the cell."""
-    if not cell.startswith("'"):
-        return cell
-    return _ESCAPE.sub(_character, cell[1:])
+def _written(name: str, values: Iterable[Any]) -> list[Any]:
+    """The cells of a column. A trace repeats few values often: each different one is
+    written once."""
+    to_text: Callable[[Any], Any] = guarded
+    if name.endswith("shapes"):
+        to_text = _shapes_text
+    elif name.endswith("dtypes"):
+        to_text = ";".join
+    known: dict[Any, Any] = {None: None}
+    cells = []
+    for value in values:
+        if isinstance(value, int | float):
+            cells.append(value if value == value else None)
+            continue
+        if value not in known:
+            known[value] = None if _is_missing(value) else to_text(value)
+        cells.append(known[value])
+    return cells
 
 
-def _character(match: re.Match[str]) -> str:
-    code = match[1]
-    return code if code == "\\" else chr(int(code[1:], 16))
+def _is_missing(value: Any) -> bool:
+    """Whether it is what pandas puts where there is nothing."""
+    return type(value).__name__ == "NAType"
+
+
+def _shapes_text(shapes: Shapes) -> str:
+    return ";".join(words.shape(sizes, "x") for sizes in shapes)
 
 
 def read_csv(path: str | os.PathLike[str]) -> pandas.DataFrame:
@@ -70,8 +113,6 @@ def read_csv(path: str | os.PathLike[str]) -> pandas.DataFrame:
         ['2x3']
     """
     import pandas
-
-    from shapetrace.views.frame import frame
 
     text = read(path, written_by="t.to_csv(path)", reader="read_csv()")
     known = dict(frame(Recording((), (), {}, {})).dtypes)

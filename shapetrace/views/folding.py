@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shapetrace.records import Recording, TensorRef
 from shapetrace.views.marks import Marks
@@ -122,14 +123,47 @@ def without_parameters(rec: Recording) -> set[str]:
     return {name for name in outermost if name and name not in trained}
 
 
-def _in_order(tree: _Tree, tops: list[int]) -> list[Node]:
-    nodes: list[Node] = []
-    stack: list[tuple[Node, list[list[int]]]] = []
+#: one call in each round of a fold above, or of each call of the module above
+Twins = list[int]
 
-    def push(siblings: list[list[int]], depth: int, parent: int | None) -> None:
-        """`siblings` are lists of twins: one call in each round of a fold above."""
-        groups = _fold(siblings, lambda twins: tree.token(twins[0]))
-        for group, pattern in reversed(groups):
+
+class _Row(NamedTuple):
+    """Of a `Node` its members, those shown and the pattern; and who are below it."""
+
+    members: list[int]
+    shown: list[int]
+    below: list[Twins]
+    pattern: int = 1
+
+
+def _grown(
+    tops: list[int], rows: Callable[[list[Twins], int | None], list[_Row]]
+) -> list[Node]:
+    """From the top down. `rows` puts siblings below a call, or at the top, in rows."""
+    nodes: list[Node] = []
+    stack: list[tuple[Node, list[Twins]]] = []
+
+    def push(siblings: list[Twins], depth: int, parent: int | None) -> None:
+        above = None if parent is None else nodes[parent].members[0]
+        for row in reversed(rows(siblings, above)):
+            node = Node(row.members, row.shown, depth, parent, row.pattern)
+            stack.append((node, row.below))
+
+    push([[top] for top in tops], 0, None)
+    while stack:
+        node, below = stack.pop()
+        nodes.append(node)
+        if below:
+            push(below, node.depth + 1, len(nodes) - 1)
+    return nodes
+
+
+def _in_order(tree: _Tree, tops: list[int]) -> list[Node]:
+    """Neighbours that are alike share a row."""
+
+    def rows(siblings: list[Twins], above: int | None) -> list[_Row]:
+        found = []
+        for group, pattern in _fold(siblings, lambda twins: tree.token(twins[0])):
             members = [member for twins in group for member in twins]
             if pattern > 1:
                 rounds = [group[at::pattern] for at in range(pattern)]
@@ -138,54 +172,40 @@ def _in_order(tree: _Tree, tops: list[int]) -> list[Node]:
                 inside = [tree.below(member) for member in members]
                 below = [list(twins) for twins in zip(*inside, strict=True)]
             shown = [twins[0] for twins in group]
-            stack.append((Node(members, shown, depth, parent, pattern), below))
+            found.append(_Row(members, shown, below, pattern))
+        return found
 
-    push([[top] for top in tops], 0, None)
-    while stack:
-        node, below = stack.pop()
-        nodes.append(node)
-        if below:
-            push(below, node.depth + 1, len(nodes) - 1)
-    return nodes
+    return _grown(tops, rows)
 
 
 def _by_module(tree: _Tree, tops: list[int]) -> list[Node]:
     """One row for all calls of a module inside one other; neighbours that are alike in
     all of them (the layers of a stack) share it."""
-    nodes: list[Node] = []
-    stack: list[tuple[Node, list[list[int]]]] = []
 
-    def push(siblings: list[list[int]], depth: int, parent: int | None) -> None:
-        """`siblings` are lists of twins: of each call of the module above, the n-th
-        call of one module."""
-        above = None if parent is None else nodes[parent].members[0]
-        calls: dict[Hashable, list[list[int]]] = {}
+    def rows(siblings: list[Twins], above: int | None) -> list[_Row]:
+        calls: dict[Hashable, list[Twins]] = {}
         for twins in siblings:
             calls.setdefault(tree.who(twins[0], above), []).append(twins)
-        rows: dict[Hashable, list[list[int]]] = {}
-        for who, group in calls.items():
-            alike = frozenset(tree.token(one) for twins in group for one in twins)
-            rows.setdefault((alike, len(group)), []).extend(group)
-        for group in reversed(rows.values()):
-            members = [member for twins in group for member in twins]
-            below: dict[Hashable, list[int]] = {}
-            for member in members:
-                seen: dict[Hashable, int] = {}
-                for one in tree.below(member):
-                    who = tree.who(one, member)
-                    seen[who] = seen.get(who, 0) + 1
-                    below.setdefault((who, seen[who]), []).append(one)
-            shown = [twins[0] for twins in group]
-            node = Node(members, shown, depth, parent)
-            stack.append((node, list(below.values())))
+        alike: dict[Hashable, list[Twins]] = {}
+        for group in calls.values():
+            tokens = frozenset(tree.token(one) for twins in group for one in twins)
+            alike.setdefault((tokens, len(group)), []).extend(group)
+        return [_merged(tree, group) for group in alike.values()]
 
-    push([[top] for top in tops], 0, None)
-    while stack:
-        node, below = stack.pop()
-        nodes.append(node)
-        if below:
-            push(below, node.depth + 1, len(nodes) - 1)
-    return nodes
+    return _grown(tops, rows)
+
+
+def _merged(tree: _Tree, group: list[Twins]) -> _Row:
+    """Twins below it are the n-th calls of one module, one of each member."""
+    members = [member for twins in group for member in twins]
+    below: dict[Hashable, Twins] = {}
+    for member in members:
+        seen: dict[Hashable, int] = {}
+        for one in tree.below(member):
+            who = tree.who(one, member)
+            seen[who] = seen.get(who, 0) + 1
+            below.setdefault((who, seen[who]), []).append(one)
+    return _Row(members, [twins[0] for twins in group], list(below.values()))
 
 
 def _add_functions(

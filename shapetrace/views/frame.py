@@ -1,20 +1,15 @@
-"""Traces as pandas DataFrames and CSV files."""
+"""Traces as pandas DataFrames."""
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Callable, Iterable, Sequence
-from csv import writer
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.errors import UsageError
 from shapetrace.records import Broadcast, Diagnosis, Recording
 from shapetrace.views import words
 from shapetrace.views.columns import Column, Context, Group, of_frame
-from shapetrace.views.csv import guarded
-from shapetrace.views.files import write
-from shapetrace.views.groups import GROUPINGS, by_function
+from shapetrace.views.groups import GROUPINGS
 from shapetrace.views.marks import FAILURE, all_findings, failure_of, marks_of
 from shapetrace.views.totals import TOTALS
 from shapetrace.views.totals import broadcasts as ledger_of
@@ -23,8 +18,6 @@ if TYPE_CHECKING:
     import pandas
 
     from shapetrace.costs import Costs
-
-Shapes = tuple[tuple[int, ...], ...]
 
 
 def frame(
@@ -58,74 +51,6 @@ def frame(
         raise UsageError(f"there is no frame by {by!r}: by= takes one of {choices}")
     made.attrs.update(_attributes(rec, findings, failure))
     return made
-
-
-def csv(
-    rec: Recording,
-    findings: Sequence[Diagnosis],
-    path: str | os.PathLike[str],
-    *,
-    by: str = "call",
-    failure: Diagnosis | None = None,
-    broadcasts: Sequence[Broadcast] = (),
-    costs: Costs | None = None,
-) -> None:
-    """Write a frame; after the module calls the function that failed, if one did.
-
-    A shape reads `2x73`, several are separated by `;`, one of no dimensions is
-    `scalar`. Raises `ReportError` when the file cannot be written.
-    """
-    if by in GROUPINGS:
-        marks = marks_of(rec, all_findings(findings, failure))
-        context = Context(rec, (lambda: costs) if costs is not None else None)
-        kind, group = GROUPINGS[by]
-        groups = group(rec, marks)
-        if by == "call":
-            groups += by_function(rec, marks, sorted(marks.shown))
-        cells = {
-            column.name: column.of(groups, context)
-            for column in of_frame(kind, context, costs=costs is not None)
-        }
-    else:
-        made = frame(
-            rec, findings, by, failure=failure, broadcasts=broadcasts, costs=costs
-        )
-        cells = {name: made[name].astype(object).tolist() for name in made.columns}
-    text = io.StringIO()
-    lines = writer(text, lineterminator="\n")
-    lines.writerow(cells)
-    written = [_written(name, values) for name, values in cells.items()]
-    lines.writerows(zip(*written, strict=True))
-    write(path, text.getvalue())
-
-
-def _written(name: str, values: Iterable[Any]) -> list[Any]:
-    """The cells of a column. A trace repeats few values often: each different one is
-    written once."""
-    to_text: Callable[[Any], Any] = guarded
-    if name.endswith("shapes"):
-        to_text = _shapes_text
-    elif name.endswith("dtypes"):
-        to_text = ";".join
-    known: dict[Any, Any] = {None: None}
-    cells = []
-    for value in values:
-        if isinstance(value, int | float):
-            cells.append(value if value == value else None)
-            continue
-        if value not in known:
-            known[value] = None if _is_missing(value) else to_text(value)
-        cells.append(known[value])
-    return cells
-
-
-def _is_missing(value: Any) -> bool:
-    """Whether it is what pandas puts where there is nothing."""
-    return type(value).__name__ == "NAType"
-
-
-def _shapes_text(shapes: Shapes) -> str:
-    return ";".join(words.shape(sizes, "x") for sizes in shapes)
 
 
 def _frame(

@@ -88,10 +88,6 @@ def marks_of(rec: Recording, findings: Sequence[Diagnosis]) -> Marks:
     return marks
 
 
-def words_of(remarks: Sequence[Remark]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(remark.word for remark in remarks))
-
-
 def _add(remarks: list[Remark], word: str, meaning: str) -> None:
     if Remark(word, meaning) not in remarks:
         remarks.append(Remark(word, meaning))

@@ -11,7 +11,7 @@ from shapetrace.records import Recording
 from shapetrace.source.printable import printable
 from shapetrace.views import words
 from shapetrace.views.columns import Context, Group, named
-from shapetrace.views.columns.values import own_ns
+from shapetrace.views.columns.measures import own_ns
 from shapetrace.views.groups import by_module as groups_by_module
 from shapetrace.views.marks import Marks
 from shapetrace.views.sentences import title

@@ -36,9 +36,9 @@ KINDS = [RuntimeError, MemoryError, RecursionError, StopIteration, AssertionErro
 #: and the block's own two ends do nothing but hand over to what is guarded
 UNGUARDED = ("recording/faults.py",)
 BEFORE_THE_BLOCK = {
-    *("trace", "check_modules", "check_options", "Trace.__init__", "Stored.__init__"),
-    *("HiddenWarning.__init__", "Faults.__init__"),
-    *("Trace.__enter__", "Trace.__exit__"),
+    *("trace", "check_modules", "check_options", "Trace.__init__", "Answers.__init__"),
+    *("Session.__init__", "Stored.__init__", "HiddenWarning.__init__"),
+    *("Faults.__init__", "Trace.__enter__", "Trace.__exit__"),
 }
 #: they begin with a question to torch alone, whether it compiles or traces
 ASK_TORCH = {

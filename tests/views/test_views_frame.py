@@ -11,7 +11,8 @@ import samples
 
 from shapetrace.errors import ReportError, UsageError
 from shapetrace.records import Broadcast
-from shapetrace.views.frame import csv, frame
+from shapetrace.views.csv import csv
+from shapetrace.views.frame import frame
 
 
 def test_one_row_per_module_call_with_typed_columns() -> None:

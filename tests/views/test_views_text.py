@@ -15,7 +15,7 @@ from torch import nn
 
 import shapetrace
 from shapetrace.records import CallError, Diagnosis, Recording
-from shapetrace.views.frame import csv
+from shapetrace.views.csv import csv
 from shapetrace.views.html import fragment
 from shapetrace.views.text import summary_line, table
 

@@ -12,7 +12,7 @@ from shapetrace.records import Culprit, Diagnosis, Step, TensorRef
 from shapetrace.views import words
 from shapetrace.views.changes import Shape, changed
 from shapetrace.views.columns import Column
-from shapetrace.views.columns.values import state
+from shapetrace.views.columns.getters import state
 from shapetrace.views.html.markup import element, safe, shape
 from shapetrace.views.marks import CULPRIT
 from shapetrace.views.rows import ROOT, Row, Sheet

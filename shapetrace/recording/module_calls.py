@@ -1,0 +1,168 @@
+"""Module calls from their entries to their ends, as records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shapetrace.recording.table import Site
+from shapetrace.records import CallError, ModuleCall, Source, TensorRef
+
+if TYPE_CHECKING:
+    from shapetrace.recording.extensions.base import Cell
+
+_UNFINISHED = CallError("Unfinished", "the traced block ended before this call")
+
+
+class OpenCall:
+    """A module call on its way."""
+
+    __slots__ = (
+        *("index", "parent", "depth", "site", "inputs", "start", "source"),
+        *("thread", "recomputed", "order"),
+    )
+
+    index: int
+    parent: OpenCall | None
+    depth: int
+    site: Site
+    inputs: tuple[TensorRef, ...]
+    start: int
+    source: Source | None
+    thread: int
+    recomputed: bool
+    order: int
+
+
+class ModuleCalls:
+    """Who called whom, in each thread. Starts and ends are indices in `stamps`, to
+    which whoever reads the events adds."""
+
+    def __init__(self, stamps: list[Any]) -> None:
+        self._stamps = stamps
+        self._open: dict[int, list[OpenCall]] = {0: []}
+        self._recomputed: set[int] = set()
+        self._cells: dict[int, Cell] = {}
+        # of each call, once it is there: the record, its span, what extensions noted
+        self._calls: list[ModuleCall | None] = []
+        self._spans: list[tuple[int, int]] = []
+        self._noted: list[dict[str, Any]] = []
+
+    def innermost(self, thread: int = 0) -> OpenCall | None:
+        stack = self._open.get(thread)
+        return stack[-1] if stack else None
+
+    def recomputes(self, thread: int) -> None:
+        """The next call in that thread is made by a running backward."""
+        self._recomputed.add(thread)
+
+    def expect(self, thread: int, cell: Cell) -> None:
+        """Extensions note there what they have to say of the next call."""
+        self._cells[thread] = cell
+
+    def begin(
+        self, site: Site, start: int, thread: int, source: Source | None, order: int
+    ) -> None:
+        """`source` is None where it is that of the enclosing call."""
+        stack = self._open.setdefault(thread, [])
+        parent = stack[-1] if stack else self._foreign_parent(site.name, thread)
+        call = OpenCall()
+        call.index = len(self._calls)
+        call.parent = parent
+        call.depth = parent.depth + 1 if parent else 0
+        call.site = site
+        call.inputs = ()
+        call.start = start
+        call.source = parent.source if source is None and parent else source
+        call.thread = thread
+        call.recomputed = thread in self._recomputed or bool(
+            parent and parent.recomputed
+        )
+        call.order = order
+        self._recomputed.discard(thread)
+        cell = self._cells.pop(thread, None)
+        self._noted.append({} if cell is None else cell.fields)
+        self._calls.append(None)
+        self._spans.append((0, 0))
+        stack.append(call)
+
+    def _foreign_parent(self, name: str, thread: int) -> OpenCall | None:
+        """A call in another thread belongs to the open call of a module above it in
+        the tracing thread (nn.DataParallel); else it stands on its own."""
+        if thread == 0:
+            return None
+        for call in reversed(self._open[0]):
+            above = call.site.name
+            if name != above and (above == "" or name.startswith(above + ".")):
+                return call
+        return None
+
+    def ending(self, site: Site, thread: int, order: int) -> OpenCall | None:
+        """The open call that ends now; None where an interrupt came between its entry
+        and the note of it."""
+        stack = self._open.get(thread, [])
+        if not any(call.site is site for call in stack):
+            return None
+        while stack[-1].site is not site:  # an interrupt came before its end was noted
+            self._cut(stack.pop(), order)
+        return stack.pop()
+
+    def leave(self, thread: int, count: int, order: int) -> None:
+        """Only the outermost `count` calls are open still."""
+        stack = self._open.get(thread, [])
+        while len(stack) > count:
+            self._cut(stack.pop(), order)
+
+    def _cut(self, call: OpenCall, order: int) -> None:
+        self.close(call, len(self._stamps) - 1, order, error=_UNFINISHED)
+
+    def close_all(self, order: int, *, running: bool) -> None:
+        """The events are at their end, whether the block is or not."""
+        left = None if running else _UNFINISHED
+        for stack in self._open.values():
+            while stack:
+                self.close(stack.pop(), len(self._stamps), order, error=left)
+
+    def close(
+        self,
+        call: OpenCall,
+        end: int,
+        order: int,
+        outputs: tuple[TensorRef, ...] | None = None,
+        output_type: str = "",
+        error: CallError | None = None,
+    ) -> None:
+        self._spans[call.index] = (call.start, end)
+        self._calls[call.index] = ModuleCall(
+            index=call.index,
+            parent=call.parent.index if call.parent else None,
+            depth=call.depth,
+            name=call.site.name,
+            type=call.site.kind.__name__,
+            inputs=call.inputs,
+            outputs=outputs,
+            source=call.source,
+            error=error,
+            thread=call.thread,
+            recomputed=call.recomputed,
+            order=call.order,
+            end_order=order,
+            output_type=output_type,
+        )
+
+    def timed(self, times: list[int]) -> tuple[ModuleCall, ...]:
+        """The records, with the resolved times and what extensions noted. The last
+        time is that of the end of it all."""
+        zero, last = times[0], len(times) - 1
+        spans = [(times[a], times[min(b, last)]) for a, b in self._spans]
+        inside = [0] * len(spans)
+        done = [call for call in self._calls if call is not None]
+        for call in done:
+            if call.parent is not None and done[call.parent].thread == call.thread:
+                inside[call.parent] += spans[call.index][1] - spans[call.index][0]
+        for call, (start, end) in zip(done, spans, strict=True):
+            call.start_ns = start - zero
+            call.duration_ns = end - start
+            call.self_ns = max(0, end - start - inside[call.index])
+            for key, value in self._noted[call.index].items():
+                setattr(call, key, value)
+        return tuple(done)

@@ -1,0 +1,137 @@
+"""One recording, from what is put on torch to what is taken off it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+
+from torch import nn
+
+from shapetrace.recording import guards, tracebacks
+from shapetrace.recording.clocks import Clock, NoClock
+from shapetrace.recording.events import error_tuple
+from shapetrace.recording.extensions.selection import Selection
+from shapetrace.recording.faults import Faults
+from shapetrace.recording.readout import Live
+from shapetrace.recording.recorder import Recorder
+from shapetrace.recording.snapshot import see_modules
+
+
+class Session:
+    """What a trace does to torch while it runs, and to the user's modules: nothing
+    that outlives it. Made before the block, started once; faults of ours cost the
+    batch nothing."""
+
+    def __init__(
+        self,
+        modules: Iterable[nn.Module],
+        clock: Clock,
+        *,
+        functions: bool,
+        memory: bool,
+        backward: bool,
+        read_values: bool,
+        max_calls: int | None,
+    ) -> None:
+        self.faults = Faults()
+        self._roots: list[nn.Module] = list(modules)
+        self._clock = clock
+        self._functions = functions
+        self._memory = memory
+        self._backward = backward
+        self._read_values = read_values
+        self._max_calls = max_calls
+        self._recorder: Recorder | None = None
+        self._live: Live | None = None
+        self._hidden = guards.HiddenWarning()
+
+    def start(self) -> Live:
+        """Watch from now on. Where it fails, `take_off` what it has put on."""
+        selection = Selection(
+            self._roots,
+            self._clock,
+            functions=self._functions,
+            timing=not isinstance(self._clock, NoClock),
+            memory=self._memory,
+            backward=self._backward,
+            max_calls=self._max_calls,
+        )
+        recorder = self._recorder = Recorder(
+            selection.clock,
+            functions=self._functions,
+            read_values=self._read_values,
+            extensions=selection.running,
+            faults=self.faults,
+        )
+        selection.start(recorder)
+        named = guards.name_roots(self._roots)
+        names = tuple(name for name, _ in named) or ("",)
+        live = self._live = Live(recorder, selection, names, functions=self._functions)
+        guards.EAGERLY.start(self)
+        self._hidden.start()
+        recorder.install(named)
+        self._roots = []
+        return live
+
+    def give_up(self) -> None:
+        """After a start that failed: the batch runs without a recorder."""
+        self.take_off()
+        self._recorder = self._live = None
+
+    def take_off(self) -> None:
+        """Everything that was put anywhere. Safe to call again."""
+        with ExitStack() as everything:  # one that fails keeps no other from its turn
+            everything.callback(self._surely, guards.EAGERLY.end, self)
+            everything.callback(self._surely, self._hidden.end)
+            if self._recorder is not None:
+                everything.callback(self._surely, self._recorder.uninstall)
+
+    def _surely(self, end: Callable[..., None], *args: Any) -> None:
+        """Once more from the start where it was cut short, by Ctrl-C or a fault."""
+        try:
+            end(*args)
+        except BaseException as cut:
+            end(*args)
+            if not isinstance(cut, Exception):
+                raise
+            self.faults.add("nothing of the report", cut)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Ask what can be asked only at the end; `error` is what left the block."""
+        recorder, live, losing = self._recorder, self._live, self.faults.losing
+        if recorder is None or live is None:
+            return
+        live.ended = True
+        with losing("the ends of some calls"):
+            recorder.stacks.close(error)
+        with losing("figures of memory and backward"):
+            live.selection.finish()
+        for name, fault in live.selection.faults():
+            self.faults.add(name, fault)
+        with losing("what the modules were"):
+            live.seen = see_modules(recorder.table, recorder.references)
+        if error is not None:
+            with losing("the exception"):
+                live.error = error_tuple(error)
+                tracebacks.clean(error)
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether the block computed a loss or went backward. A forward pass alone is
+        not judged when the block closes, which would cost ResNet-50 a tenth of its
+        time; its findings are there when they are asked for."""
+        if self._recorder is None:
+            return False
+        names = [function.__name__ for function in self._recorder.python_functions]
+        return any(
+            name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
+            for name in names
+        )
+
+    def release(self) -> None:
+        """Let go of what is the user's."""
+        if self._recorder is not None:
+            self._recorder.release()
+        if self._live is not None:
+            self._live.selection.release()

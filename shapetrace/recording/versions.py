@@ -1,0 +1,205 @@
+"""The versions of the tensors that events name, and what is in their arguments."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from shapetrace.recording.tensors import PLAIN, Nested, Reference, address
+from shapetrace.records import Opaque, Origin, TensorRef
+
+_NO_KWARGS: dict[str, Any] = {}
+_ARGS = tuple(f"args[{i}]" for i in range(16))
+
+
+class Versions:
+    """Which version of a tensor its weak reference stands for, as event by event is
+    read, and frozen arguments as data in which versions stand for tensors.
+
+    `order` is the number of the event that is read; `origins` tells of each version
+    that no call made where it came from.
+    """
+
+    def __init__(self) -> None:
+        self.order = 0
+        self.origins: dict[int, Origin] = {}
+        #: what order the entry of the module call had whose inputs are read just now
+        self._entered: int | None = None
+        self._newest: dict[int, TensorRef] = {}
+        self._defined_at: dict[int, int] = {}
+        self._first: dict[int, int] = {}
+        self._earlier: dict[int, TensorRef] = {}
+        self._last_id = 0
+        self._refs: dict[tuple[int, str], TensorRef] = {}
+        self._plain: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def forget(self, known: Collection[Reference]) -> None:
+        """Keep the newest versions of these tensors, and nothing else."""
+        kept = {id(ref): self._newest.get(id(ref)) for ref in known}
+        self._newest = {key: ref for key, ref in kept.items() if ref is not None}
+        for table in (self._refs, self._plain, self._defined_at, self._earlier):
+            table.clear()
+        self._first.clear()
+
+    # -- versions -----------------------------------------------------------------
+
+    def new(self, ref: Reference, shape: Any, dtype: Any, device: Any) -> TensorRef:
+        """The next version of a tensor."""
+        self._last_id += 1
+        made = TensorRef("", self._last_id, tuple(shape), dtype, device)
+        before = self._newest.get(id(ref))
+        if before is not None:
+            self._earlier[made.id] = before
+        self._newest[id(ref)] = made
+        self._first.setdefault(id(ref), made.id)
+        self._defined_at[made.id] = self.order
+        return made
+
+    def renew(self, frozen: Any, order: int) -> None:
+        """Without function events the module call is what made its outputs, also
+        where it handed an input on or changed it in place. `order` is its entry's."""
+        if isinstance(frozen, weakref.ref):
+            old = self._newest.get(id(frozen))
+            if old is not None and self._defined_at[old.id] < order:
+                self.new(frozen, old.shape, old.dtype, old.device)
+        elif isinstance(frozen, Nested):
+            for part in frozen.values:
+                self.renew(part, order)
+
+    def newest(self, reference: Reference | None) -> TensorRef | None:
+        """The newest version of a tensor, given its reference."""
+        return self._newest.get(id(reference)) if reference is not None else None
+
+    def defined_after(self, ref: TensorRef, order: int) -> bool:
+        return self._defined_at[ref.id] > order
+
+    def name(
+        self,
+        reference: Reference,
+        kind: Literal["parameter", "buffer"],
+        name: str,
+        *,
+        lazy: bool,
+    ) -> None:
+        """Parameters were used before it was asked what they are called."""
+        first = self._first.get(id(reference), 0)
+        origin = self.origins.get(first)
+        if origin is not None and origin.kind in ("outside", "unseen"):
+            named = Origin(kind, name, origin.requires_grad)
+            self.origins[first] = named
+            filled = self._newest.get(id(reference))
+            if lazy and filled is not None:  # as its initialisation left it
+                self.origins.setdefault(filled.id, named)
+
+    def own(self, tensors: Sequence[tuple[str, Reference]]) -> tuple[TensorRef, ...]:
+        """A module's own tensors that were met, by the names of its attributes."""
+        found = []
+        for key, reference in tensors:
+            version = self._newest.get(id(reference))
+            if version is not None:
+                found.append(replace(version, path=key))
+        return tuple(found)
+
+    # -- arguments ----------------------------------------------------------------
+
+    def inputs(
+        self, args: list[Any], kwargs: dict[str, Any] | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any], tuple[TensorRef, ...]]:
+        """Arguments as data, named ones as data, and the tensors among them."""
+        found: list[TensorRef] = []
+        thawed, named = self._arguments(args, kwargs, found)
+        inputs = tuple(found)
+        return inputs if thawed == inputs else thawed, named, inputs
+
+    def inputs_at_entry(
+        self, args: list[Any], kwargs: dict[str, Any] | None, order: int
+    ) -> list[TensorRef]:
+        """The inputs of a module call, which are noted at its end, as they were when
+        it was entered; `order` is that of its entry."""
+        found: list[TensorRef] = []
+        self._entered = order
+        self._arguments(args, kwargs, found)
+        self._entered = None
+        return found
+
+    def _arguments(
+        self, args: list[Any], kwargs: dict[str, Any] | None, found: list[TensorRef]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        thaw = self._thaw
+        thawed = []
+        for i, arg in enumerate(args):
+            if type(arg) in PLAIN:
+                thawed.append(arg)
+            else:
+                path = _ARGS[i] if i < len(_ARGS) else f"args[{i}]"
+                thawed.append(thaw(arg, path, found))
+        # what is equal is kept once: a call must not cost more than a kilobyte
+        named = self._named(kwargs, found) if kwargs else _NO_KWARGS
+        return tuple(thawed), named
+
+    def _named(self, kwargs: dict[str, Any], found: list[TensorRef]) -> dict[str, Any]:
+        key = tuple((name, type(arg), arg) for name, arg in kwargs.items())
+        if all(kind in PLAIN for _, kind, _ in key):
+            return self._plain.setdefault(key, kwargs)
+        return {
+            name: self._thaw(arg, f"kwargs[{name!r}]", found)
+            for name, arg in kwargs.items()
+        }
+
+    def at(self, version: TensorRef, path: str) -> TensorRef:
+        """A version of a tensor, found at a place in the arguments or outputs."""
+        key = (version.id, path)
+        ref = self._refs.get(key)
+        if ref is None:
+            ref = self._refs[key] = TensorRef(
+                path, version.id, version.shape, version.dtype, version.device
+            )
+        return ref
+
+    def flat(self, frozen: Any, path: str) -> tuple[TensorRef, ...]:
+        """The tensors of a frozen value."""
+        found: list[TensorRef] = []
+        self._thaw(frozen, path, found)
+        return tuple(found)
+
+    def _thaw(self, frozen: Any, path: str, found: list[TensorRef]) -> Any:
+        """Frozen data as tuples, lists and dicts; its tensors are added to `found`."""
+        if type(frozen) in PLAIN:
+            return frozen
+        if type(frozen) is tuple:
+            frozen = self.new(*frozen)
+        elif isinstance(frozen, weakref.ref):
+            frozen = self._version(frozen)
+        if isinstance(frozen, TensorRef):
+            ref = self.at(frozen, path)
+            found.append(ref)
+            return ref
+        if isinstance(frozen, Nested):
+            parts = [
+                self._thaw(part, address(path, frozen.style, key), found)
+                for key, part in zip(frozen.keys, frozen.values, strict=True)
+            ]
+            if frozen.kind == "slice":
+                return slice(*parts)
+            if frozen.kind == "list":
+                return parts
+            if frozen.keys != tuple(range(len(parts))):
+                return dict(zip(frozen.keys, parts, strict=True))
+            return tuple(parts)
+        return frozen
+
+    def _version(self, reference: Reference) -> TensorRef | Opaque:
+        """The newest version of a tensor. For the inputs of a module call the newest
+        that was there when it was entered, or the first of one not met before."""
+        found = self._newest.get(id(reference))
+        if found is None:
+            return Opaque("Tensor")
+        if self._entered is not None:
+            while self._defined_at[found.id] > self._entered:
+                before = self._earlier.get(found.id)
+                if before is None:
+                    break
+                found = before
+        return found

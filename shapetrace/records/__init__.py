@@ -1,0 +1,55 @@
+"""The plain data of a trace: no hooks, no tensors, no formatting.
+
+Nothing changes a record once the trace has handed it out. The three that exist once a
+call are not frozen all the same: building a frozen one takes twice as long.
+"""
+
+from __future__ import annotations
+
+from shapetrace.records.calls import (
+    CallError,
+    FunctionCall,
+    ModuleCall,
+    Opaque,
+    Source,
+    TensorRef,
+)
+from shapetrace.records.diagnoses import (
+    Broadcast,
+    Culprit,
+    Diagnosis,
+    Fix,
+    Operand,
+    Severity,
+    Step,
+)
+from shapetrace.records.recordings import (
+    LiveBytes,
+    ModuleInfo,
+    Origin,
+    Overhead,
+    Range,
+    Recording,
+)
+
+__all__ = [
+    "Broadcast",
+    "CallError",
+    "Culprit",
+    "Diagnosis",
+    "Fix",
+    "FunctionCall",
+    "LiveBytes",
+    "ModuleCall",
+    "ModuleInfo",
+    "Opaque",
+    "Operand",
+    "Origin",
+    "Overhead",
+    "Range",
+    "Recording",
+    "Severity",
+    "Source",
+    "Step",
+    "TensorRef",
+]

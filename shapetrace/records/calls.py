@@ -1,0 +1,144 @@
+"""Calls of modules and functions, and what is in them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A place in the user's code: the nearest frame outside torch and shapetrace.
+
+    `str()` gives `model.py:20`, in a notebook `In [10]:20`; `end_line`, `column` and
+    `end_column` delimit the call's own expression where Python knows it. `cell` is the
+    execution count of a notebook's cell.
+    """
+
+    file: str
+    line: int
+    function: str = ""
+    end_line: int | None = None
+    column: int | None = None
+    end_column: int | None = None
+    cell: int | None = None
+
+    def __str__(self) -> str:
+        if self.cell is not None:
+            return f"In [{self.cell}]:{self.line}"
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class TensorRef:
+    """One tensor of a call's inputs or outputs, as it was at that moment.
+
+    `id` is unique to one version of one tensor in the trace: every call that makes
+    or changes a tensor gives it a fresh id, so each id has at most one producer.
+    """
+
+    path: str
+    id: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """An argument that is neither a tensor nor plain data: only its type is kept."""
+
+    type: str
+
+    def __repr__(self) -> str:
+        return f"<{self.type}>"
+
+
+@dataclass(frozen=True, slots=True)
+class CallError:
+    """The exception that ended a call. `id` is equal for one exception on its way."""
+
+    type: str
+    message: str
+    id: int = 0
+    #: the innermost place in the user's code that the exception passed
+    source: Source | None = None
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class ModuleCall:
+    """One call of one module. Times in nanoseconds on one axis; 0 when not timed.
+
+    `outputs` is None when the call raised. `order` and `end_order` place its entry
+    and its end among all events of the trace. `module` indexes nothing: look the
+    module up by `name` in `Trace.modules`.
+    """
+
+    index: int
+    parent: int | None
+    depth: int
+    name: str
+    type: str
+    inputs: tuple[TensorRef, ...]
+    outputs: tuple[TensorRef, ...] | None
+    start_ns: int = 0
+    duration_ns: int = 0
+    self_ns: int = 0
+    source: Source | None = None
+    error: CallError | None = None
+    thread: int = 0
+    recomputed: bool = False
+    order: int = 0
+    end_order: int = 0
+    #: the nested types of the output where it is no tensor: "tuple(Tensor, tuple)"
+    output_type: str = "Tensor"
+    #: with `backward=True`: time of the backward of all that the call did, and of the
+    #: forwards that checkpointing ran again meanwhile; None where not recorded
+    backward_ns: int | None = None
+    recompute_ns: int | None = None
+    #: time between entry and end on the accelerator's own clock; None without one
+    device_ns: int | None = None
+    #: with `memory=True`: bytes that autograd saved for the backward, parameters
+    #: excepted; those of them that no other call saved or passed on, which running it
+    #: again in the backward would free; by how much the most that forward and backward
+    #: hold would fall then (of calls with others in them); of all that the call made,
+    #: what was alive when most was held; None: unknown
+    saved_bytes: int | None = None
+    exclusive_bytes: int | None = None
+    peak_exclusive_bytes: int | None = None
+    peak_bytes: int | None = None
+    #: by how much the accelerator's allocator grew
+    allocated_bytes: int | None = None
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class FunctionCall:
+    """One call of a torch function, by the user's code or by a module's forward.
+
+    `args` and `kwargs` are the arguments as data: tensors stand as `TensorRef`s,
+    what is neither tensor nor plain data as `Opaque`.
+    """
+
+    index: int
+    parent: int | None
+    name: str
+    qualname: str
+    inputs: tuple[TensorRef, ...]
+    outputs: tuple[TensorRef, ...] | None
+    start_ns: int = 0
+    duration_ns: int = 0
+    source: Source | None = None
+    error: CallError | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    #: True when code outside torch made the call (not a torch.nn layer's forward)
+    direct: bool = True
+    order: int = 0
+    #: whether autograd was switched on (`torch.no_grad()` switches it off)
+    grad: bool = True

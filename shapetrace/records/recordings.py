@@ -1,0 +1,142 @@
+"""All that a trace holds: the calls, and what is known of the whole batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shapetrace.records.calls import (
+    CallError,
+    FunctionCall,
+    ModuleCall,
+    Source,
+    TensorRef,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleInfo:
+    """What is known of a module without the module: for fixes and for the table.
+
+    `parameters` and `buffers` are its own (not its children's), as `TensorRef`s whose
+    path is the attribute's name; `attributes` its plain public attributes. `inits` are
+    the places of the `__init__`s of its class and bases, torch's own left out.
+    """
+
+    name: str
+    type: str
+    qualname: str
+    parameters: tuple[TensorRef, ...] = ()
+    buffers: tuple[TensorRef, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    training: bool = True
+    inits: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a tensor that no recorded call made comes from.
+
+    `kind` is "parameter" or "buffer" (`name` is the qualified name) or "outside"
+    (data that existed before it was first used in the trace); "unseen" when torch
+    made it in a way that cannot be observed (`name`: its grad_fn, if any).
+    """
+
+    kind: Literal["parameter", "buffer", "outside", "unseen"]
+    name: str = ""
+    requires_grad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What recording itself costs, measured after the batch: nanoseconds a call.
+
+    `module`, `function` (of torch's C++) and `python_function` (of torch's Python,
+    such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
+    more) are what one call takes longer under the trace; `inside` is the part of it
+    that lies within the call's own recorded duration. `cold` is what comes on top
+    around a kernel that has emptied the processor's cache. `uncertainty` is by which
+    part of them they may be off.
+    """
+
+    module: float
+    module_inside: float
+    function: float
+    function_inside: float
+    python_function: float = 0.0
+    argument: float = 0.0
+    module_cold: float = 0.0
+    function_cold: float = 0.0
+    uncertainty: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What ran inside one `torch.profiler.record_function(name)`, in the order of the
+    ends. Torch makes one itself for each batch that a `DataLoader` gives and each step
+    of an optimizer."""
+
+    name: str
+    start_ns: int
+    duration_ns: int
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBytes:
+    """What is alive from `time_ns` on, in bytes by kind.
+
+    `activations` are what functions made and what autograd saved; `gradients` those
+    of parameters; `optimizer` its state and what it makes in a step; `backward` the
+    gradients on their way through a backward. Parameters, buffers and what came from
+    outside is not among them. `call` is the innermost module call that was running
+    then, None between modules.
+    """
+
+    time_ns: int
+    activations: int
+    gradients: int = 0
+    optimizer: int = 0
+    backward: int = 0
+    call: int | None = None
+
+    @property
+    def total(self) -> int:
+        return self.activations + self.gradients + self.optimizer + self.backward
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All that a trace holds, as data: what views and analyses read.
+
+    `origins` maps the id of a tensor that no call made to where it came from;
+    `modules` a qualified name to what is known of the module. `notes` are remarks on
+    the recording itself (fast path left, compiled code run eagerly, faults).
+    """
+
+    calls: tuple[ModuleCall, ...]
+    functions: tuple[FunctionCall, ...]
+    modules: dict[str, ModuleInfo]
+    origins: dict[int, Origin]
+    roots: tuple[str, ...] = ("",)
+    notes: tuple[str, ...] = ()
+    duration_ns: int = 0
+    has_functions: bool = True
+    has_timing: bool = True
+    torch_version: str = ""
+    #: largest and smallest value of integer tensors that losses and lookups read
+    value_ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+    error: CallError | None = None
+    #: None where it was not measured
+    overhead: Overhead | None = None
+    ranges: tuple[Range, ...] = ()
+    #: with `memory=True`: one for each storage that came or went
+    live: tuple[LiveBytes, ...] = ()
+    #: with `memory=True`: the most bytes of each parameter's gradient, and those of
+    #: its optimizer's state, by the parameter's qualified name
+    gradients: dict[str, int] = field(default_factory=dict)
+    optimizer_state: dict[str, int] = field(default_factory=dict)
+    #: the most that the accelerator's allocator held, where the batch raised it
+    allocated_peak: int | None = None
+    #: module calls that `max_calls` made the trace drop, the oldest first
+    dropped_calls: int = 0

@@ -1,0 +1,1 @@
+"""What a recording answers, and how it is shown and written to files."""
