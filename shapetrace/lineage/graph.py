@@ -58,7 +58,8 @@ class Graph:
         made: dict[int, Call] = {}
         for call in self.rec.functions:
             for ref in call.outputs or ():
-                made.setdefault(ref.id, call)
+                if not self.is_parameter(ref.id):  # filled, or stepped: not made anew
+                    made.setdefault(ref.id, call)
         # innermost first: a later end is further out
         for module in sorted(self.rec.calls, key=lambda call: call.end_order):
             inputs = {ref.id for ref in module.inputs}

@@ -68,7 +68,7 @@ class Replay:
         self._open.close_all(self.versions.order, running=running)
         self._stamps.append(recorder.clock.now())
         self._finish(recorder.clock.resolve(self._stamps))
-        self.modules = module_infos(modules, self.versions)
+        self.modules = module_infos(modules, self.calls, self.versions)
 
     # -- the events ---------------------------------------------------------------
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from shapetrace.recording.snapshot import Named, SeenModule
 from shapetrace.recording.versions import Versions
-from shapetrace.records import ModuleInfo, Source
+from shapetrace.records import ModuleCall, ModuleInfo, Source
 from shapetrace.source.place import inits
 
 
 def module_infos(
-    modules: Sequence[SeenModule], versions: Versions
+    modules: Sequence[SeenModule], calls: Sequence[ModuleCall], versions: Versions
 ) -> dict[str, ModuleInfo]:
     """By qualified name. The origins of parameters and buffers get their names too."""
+    called: dict[str, int] = {}
+    for call in calls:
+        called.setdefault(call.name, call.order)
     places: dict[type, tuple[Source, ...]] = {}
     found = {}
     for seen in modules:
@@ -30,17 +33,23 @@ def module_infos(
             training=seen.training,
             inits=places[seen.kind],
         )
-        _name(seen, "parameter", seen.parameters, versions)
-        _name(seen, "buffer", seen.buffers, versions)
+        first = _first_call(seen.name, called)
+        for kind, tensors in _own(seen):
+            for key, reference in tensors:
+                full = f"{seen.name}.{key}" if seen.name else key
+                versions.name(reference, kind, full, first)
     return found
 
 
-def _name(
+def _own(
     seen: SeenModule,
-    kind: Literal["parameter", "buffer"],
-    tensors: Sequence[Named],
-    versions: Versions,
-) -> None:
-    for key, reference in tensors:
-        full = f"{seen.name}.{key}" if seen.name else key
-        versions.name(reference, kind, full, lazy=seen.lazy)
+) -> Iterator[tuple[Literal["parameter", "buffer"], Sequence[Named]]]:
+    yield "parameter", seen.parameters
+    yield "buffer", seen.buffers
+
+
+def _first_call(name: str, called: Mapping[str, int]) -> int:
+    """When a module, or the nearest above it, was called first; 0 for none."""
+    while name not in called and name:
+        name = name.rpartition(".")[0]
+    return called.get(name, 0)

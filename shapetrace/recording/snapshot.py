@@ -27,7 +27,6 @@ class SeenModule(NamedTuple):
     #: its plain public ones, the last first
     attributes: dict[str, Any]
     training: bool
-    lazy: bool
 
 
 def see_modules(table: Table, references: References) -> list[SeenModule]:
@@ -40,7 +39,7 @@ def see_modules(table: Table, references: References) -> list[SeenModule]:
         if module is not None:
             found[site.name] = see(site, module, references)
         else:
-            gone = SeenModule(site.name, site.kind, (), (), {}, True, site.lazy)
+            gone = SeenModule(site.name, site.kind, (), (), {}, True)
             found[site.name] = site.met or gone
     return list(found.values())
 
@@ -69,7 +68,7 @@ def see(site: Site, module: nn.Module, references: References) -> SeenModule:
         SeenModule,
         (
             *(site.name, site.kind, parameters, buffers),
-            *(attributes, getattr(module, "training", False), site.lazy),
+            *(attributes, getattr(module, "training", False)),
         ),
     )
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.modules.lazy import LazyModuleMixin
 
 from shapetrace.source.place import INTERNAL
 
@@ -34,7 +33,6 @@ class _Kind:
     """What a class of modules tells of each of them."""
 
     def __init__(self, kind: type[nn.Module]) -> None:
-        self.lazy = issubclass(kind, LazyModuleMixin)
         self.code, self.internal = _code_of(getattr(kind, "forward", None))
         self.sealed = (
             self.internal
@@ -50,13 +48,12 @@ def _code_of(forward: Any) -> tuple[CodeType | None, bool]:
 
 
 class Site:
-    """One module of the trace, which is not kept alive: its name and type, whether it
-    gets its parameters in its first call, the code of its forward (None: not Python),
-    whether that is torch's own, and the module's own registers of hooks, which may
-    change what its forward and its caller get."""
+    """One module of the trace, which is not kept alive: its name and type, the code of
+    its forward (None: not Python), whether that is torch's own, and the module's own
+    registers of hooks, which may change what its forward and its caller get."""
 
     __slots__ = (
-        *("key", "name", "module", "kind", "lazy", "code", "internal", "sealed"),
+        *("key", "name", "module", "kind", "code", "internal", "sealed"),
         *("met", "pre_hooked", "pre_hooks", "forward_hooks"),
         *("backward_hooks", "backward_pre_hooks"),
     )
@@ -68,7 +65,6 @@ class Site:
         self.name = name
         self.module = found
         self.kind = type(module)
-        self.lazy = kind.lazy
         #: what was seen of it when it was met, where the trace was not given it
         self.met: SeenModule | None = None
         #: whether hooks of the user's may have made what its forward was given

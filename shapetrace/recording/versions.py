@@ -80,18 +80,27 @@ class Versions:
         reference: Reference,
         kind: Literal["parameter", "buffer"],
         name: str,
-        *,
-        lazy: bool,
+        called: int,
     ) -> None:
-        """Parameters were used before it was asked what they are called."""
+        """Parameters were used before it was asked what they are called. What fills
+        one in place, or steps it, makes no other tensor of it. A buffer is followed
+        where something is put into it after `called`, the order of its module's first
+        call: before, it was being made."""
         first = self._first.get(id(reference), 0)
-        origin = self.origins.get(first)
-        if origin is not None and origin.kind in ("outside", "unseen"):
-            named = Origin(kind, name, origin.requires_grad)
-            self.origins[first] = named
-            filled = self._newest.get(id(reference))
-            if lazy and filled is not None:  # as its initialisation left it
-                self.origins.setdefault(filled.id, named)
+        known = self.origins.get(first)
+        if known is not None and known.kind not in ("outside", "unseen"):
+            return
+        version = self._newest.get(id(reference))
+        while version is not None:
+            from_before = version.id == first and known is not None
+            if (
+                kind == "parameter"
+                or from_before
+                or self._defined_at[version.id] < called
+            ):
+                grad = known.requires_grad if known is not None else False
+                self.origins[version.id] = Origin(kind, name, grad)
+            version = self._earlier.get(version.id)
 
     def own(self, tensors: Sequence[tuple[str, Reference]]) -> tuple[TensorRef, ...]:
         """A module's own tensors that were met, by the names of its attributes."""

@@ -109,7 +109,8 @@ class LiveBytes:
 class Recording:
     """All that a trace holds, as data: what views and analyses read.
 
-    `origins` maps the id of a tensor that no call made to where it came from;
+    `origins` maps the id of a tensor that no call made, and every version of a
+    parameter, to where it came from;
     `modules` a qualified name to what is known of the module. `notes` are remarks on
     the recording itself (fast path left, compiled code run eagerly, faults).
     """
