@@ -12,7 +12,7 @@ from torch import nn
 
 from shapetrace.recording.events import FAIL, LEFT, error_tuple
 from shapetrace.recording.table import Site
-from shapetrace.source.place import INTERNAL
+from shapetrace.source.place import INTERNAL, STANDS_IN
 
 #: the frame of a module call; the hooks run below it
 _CALL = nn.Module._call_impl.__code__
@@ -79,7 +79,8 @@ class Stacks:
             code = frame.f_code
             if below == _COMPILED and _is_users(code):
                 self.met_compiled = True
-            if found is None and not INTERNAL[code.co_filename]:
+            own = not INTERNAL[code.co_filename] and code.co_name != STANDS_IN
+            if found is None and own:
                 found = code, frame.f_lasti
                 if id(code) not in self._met:
                     self._met.add(id(code))

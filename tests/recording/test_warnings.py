@@ -91,3 +91,13 @@ def test_the_explanation_of_a_loss_that_warns_and_fails_keeps_its_line():
     source = t.functions[-1].source
     assert source.column is not None
     assert source.function.endswith("keeps_its_line")
+
+
+@pytest.mark.parametrize("options", [{"memory": True}, {"backward": True}], ids=str)
+def test_a_function_that_may_warn_is_where_it_is_written(options):
+    places = []
+    for extra in ({}, options):
+        with shapetrace.trace(**extra) as t:
+            F.softmax(torch.ones(2, 3), 1)
+        places.append([call.source for call in t.functions if call.name == "softmax"])
+    assert places[0] == places[1] and places[0][0].column == 12
