@@ -82,6 +82,10 @@ def recurrent(b: Bound) -> Answer:
     rank, least = len(net.data.shape), 2 if packed else 3
     if rank != least:
         return Answer(conflicts=[rank_conflict("input", net.data.pos, rank, least)])
+    for state in states:
+        if len(state.shape) != 3:
+            conflict = rank_conflict("hx", state.pos, len(state.shape), 3)
+            return Answer(conflicts=[conflict])
     answer = _compared(net)
     if not answer.conflicts:
         answer.outputs = [_steps(net), *(_last(net, state) for state in states)]

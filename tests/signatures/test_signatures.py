@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from signature_records import record
 from torch import nn
 
+import shapetrace
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
     broadcasts,
@@ -19,6 +20,7 @@ from shapetrace.signatures import (
     is_loss,
     loss_input,
     loss_target,
+    module_function,
     relate,
     relate_module,
 )
@@ -338,3 +340,14 @@ def test_the_functions_without_a_rule_grow_no_more() -> None:
     print(f"{len(found.ruled)} with a rule, {len(found.missing)} without:")
     print(*found.missing)
     assert len(found.missing) <= 40
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_state_without_its_layers_dimension_does_not_go_with_a_batch(kind):
+    layer = kind(4, 8, batch_first=True)
+    state = torch.zeros(3, 8)
+    states = (state, state) if kind is nn.LSTM else state
+    with pytest.raises(RuntimeError), shapetrace.trace(layer) as t:
+        layer(torch.zeros(3, 5, 4), states)
+    made = module_function(t.calls[0], t.recording.modules[""])
+    assert conflicts(made)[0].kind == "rank"
