@@ -76,17 +76,27 @@ def edited_at(
             if other.path == ref.path
         )
     else:
-        taken = (Taken(ref.id, edit, call.order, call.end_order),)
+        path = next((one.path for one in call.inputs if one.id == ref.id), "")
+        taken = tuple(
+            Taken(other.id, edit, one.order, one.end_order)
+            for one in case.calls_of_line(call)
+            for other in one.inputs
+            if other.path == path
+        )
     repair = Repair(taken=taken)
-    outcome = case.replay.run(repair)
+    outcome = case.replay.start(repair)
     if outcome is None:
         return None
     text, where, words = *_taken_so(case, call, ref, edit), edit.words
-    if outcome.status == "moved" and edit.back is not None and not outcome.broke:
+    if edit.back is not None and not outcome.broke:
         # the layer on another layout, and what it gives on the former one
-        restored = case.replay.run(replace(repair, back=edit.back))
+        behind = case.replay.read(repair, outcome)
+        restored = None
+        if behind is not None and behind.status == "moved":
+            restored = case.replay.run(replace(repair, back=edit.back))
         if restored is not None and restored.status == "verified":
-            repair, outcome = replace(repair, back=edit.back), restored
+            repair = replace(repair, back=edit.back)
+            outcome = case.replay.start(repair)
             text, where = _taken_so(case, call, ref, edit, edit.back)
             words += " and back again"
     if text and where is None and call.source is not None and is_own(call.source):
@@ -147,7 +157,7 @@ def result_edited(
             Taken(one.outputs[0].id, edit) for one in case.alike(call) if one.outputs
         )
     )
-    outcome = case.replay.run(repair)
+    outcome = case.replay.start(repair)
     if outcome is None:
         return None
     return Hypothesis(
@@ -186,7 +196,7 @@ def rebuilt(
     new = {one: changed(case.graph.rec.modules[one], **changes) for one in names}
     modules = {one: info for one, info in new.items() if info is not None}
     repair = Repair(modules=modules) if len(modules) == len(new) else None
-    outcome = None if repair is None else case.replay.run(repair)
+    outcome = None if repair is None else case.replay.start(repair)
     if repair is not None and outcome is None:
         return None
     texts = {key: _argument(case, made, key, value) for key, value in changes.items()}
@@ -225,7 +235,7 @@ def installed(
 ) -> Hypothesis | None:
     """`text` where the module is built, which then is `new`."""
     repair = None if new is None else Repair(modules={info.name: new})
-    outcome = None if repair is None else case.replay.run(repair)
+    outcome = None if repair is None else case.replay.start(repair)
     if repair is not None and outcome is None:
         return None
     line, where = _UNWRITTEN
@@ -266,7 +276,7 @@ def recalled(
     if call.index not in calls:
         return None
     repair = Repair(calls=calls)
-    outcome = case.replay.run(repair)
+    outcome = case.replay.start(repair)
     if outcome is None:
         return None
     line, where = write() or _UNWRITTEN

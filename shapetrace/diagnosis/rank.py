@@ -52,7 +52,9 @@ def tried(case: Case, hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
         if outcome is None:
             outcome = Outcome("untried")
             if one.repair is not None:
-                outcome = case.replay.run(one.repair)
+                outcome = case.replay.start(one.repair)
+        if one.repair is not None:
+            outcome = case.replay.read(one.repair, outcome, one.line, one.where)
         if outcome is None:
             continue
         if one.once:
