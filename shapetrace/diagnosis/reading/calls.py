@@ -12,6 +12,7 @@ from shapetrace.diagnosis.reading.builtins import built_in, method_of_value
 from shapetrace.diagnosis.reading.library import of_library
 from shapetrace.diagnosis.reading.recorded import Cursor, Recorded
 from shapetrace.diagnosis.reading.values import (
+    SPREAD,
     UNKNOWN,
     Built,
     Builtin,
@@ -30,7 +31,7 @@ from shapetrace.lineage import Call, Graph
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.source.line import Line
 from shapetrace.source.scope import last_name
-from shapetrace.source.tree import Tree
+from shapetrace.source.tree import Tree, node_at
 
 #: expressions and statements that are read for one repair
 _MOST = 6000
@@ -178,6 +179,8 @@ class Calls:
                 return self.result
             if isinstance(call, ModuleCall):
                 func = Layer(call.name)
+        if func is UNKNOWN and call is None and frame.live:
+            func = self._unseen(frame, node)
         if func is UNKNOWN and isinstance(call, FunctionCall):
             return self._again(call, inputs, kwargs, node)
         if method:
@@ -197,6 +200,24 @@ class Calls:
             if last_name(node.func) not in _IDLE:
                 self.miss(node, ast.unparse(node.func))
         return found
+
+    def _unseen(self, frame: Frame, node: ast.Call) -> Any:
+        """The function behind a name that no code defines: an attribute, a decorated
+        one. It is the one in which the next recorded call stands."""
+        call = self.cursor.following(frame.parent)
+        found = node_at(call.source) if call is not None else None
+        if found is None:
+            return UNKNOWN
+        tree, home = found[0], found[0].home(found[1])
+        if isinstance(home, ast.Module) or home is frame.home:
+            return UNKNOWN
+        name = getattr(home, "name", "")
+        for other in ast.walk(frame.home):
+            if other is node or not isinstance(other, ast.Call):
+                continue
+            if last_name(other.func) == name:
+                return UNKNOWN  # it will be called by its name
+        return Routine(tree, home)
 
     def _stands_for_failing(self, frame: Frame, node: ast.expr) -> bool:
         """Whether a changed call is the failing one, as it is written now."""
@@ -235,7 +256,7 @@ class Calls:
         for arg in node.args:
             if isinstance(arg, ast.Starred):
                 inner = self.value(frame, arg.value)
-                args += list(inner) if isinstance(inner, (list, tuple)) else [UNKNOWN]
+                args += list(inner) if isinstance(inner, (list, tuple)) else [SPREAD]
             else:
                 args.append(self.value(frame, arg))
         kwargs: dict[str, Any] = {}
@@ -257,19 +278,19 @@ class Calls:
         self, call: Call, args: list[Any], kwargs: dict[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
         """Arguments with what was recorded of those that are not known."""
-        given: dict[str, list[TensorRef]] = {}
-        for ref in call.inputs:
-            given.setdefault(ref.path, []).append(self.repaired.now(ref))
+        given = {ref.path: self.repaired.now(ref) for ref in call.inputs}
+        if SPREAD in args:
+            at = args.index(SPREAD)
+            more: list[Any] = []
+            while f"args[{at + len(more)}]" in given:
+                more.append(given[f"args[{at + len(more)}]"])
+            args = [*args[:at], *more]
         args = [
-            given[f"args[{n}]"][0] if arg is UNKNOWN and f"args[{n}]" in given else arg
+            given.get(f"args[{n}]", UNKNOWN) if arg is UNKNOWN else arg
             for n, arg in enumerate(args)
         ]
         kwargs = {
-            key: (
-                given[f"kwargs['{key}']"][0]
-                if arg is UNKNOWN and f"kwargs['{key}']" in given
-                else arg
-            )
+            key: given.get(f"kwargs['{key}']", UNKNOWN) if arg is UNKNOWN else arg
             for key, arg in kwargs.items()
         }
         if isinstance(call, FunctionCall) and len(call.args) == len(args):

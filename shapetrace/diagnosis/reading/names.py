@@ -97,6 +97,8 @@ class Names(Modules):
             return self._of_tensor(frame, of, node)
         if isinstance(of, dict):
             return of.get(name, UNKNOWN)
+        if isinstance(of, tuple) and len(of) == 2 and name in ("values", "indices"):
+            return of[name == "indices"]
         call = self.recorded_call(frame, node)
         if call is not None and call.outputs is not None:
             return self.given_back(call, UNKNOWN, frame)

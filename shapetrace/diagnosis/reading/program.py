@@ -66,7 +66,7 @@ class Program:
             return Reading(False)
         tree, home = self._outermost
         pasted = statements_for(line, where) if where is not None and line else {}
-        if pasted is None or isinstance(home, ast.Lambda):
+        if pasted is None:
             return Reading(False)
         cursor = Cursor(self._recorded, self._since)
         reader = Reader(
@@ -83,7 +83,10 @@ class Program:
         frame.names |= {name: repaired.now(ref) for name, ref in self._given.items()}
         frame.names |= self._model
         try:
-            reader.block(frame, home.body)
+            if isinstance(home, ast.Lambda):
+                reader.value(frame, home.body)
+            else:
+                reader.block(frame, home.body)
         except (Returned, Ended):
             pass
         except Conflicting:
@@ -109,7 +112,8 @@ class Program:
         ]
         if not calls:
             return -1
-        return min(calls, key=lambda one: one[0])[1][-1].order
+        top = min(at[0] for at, _ in calls)
+        return min(some[-1].order for at, some in calls if at[0] == top)
 
     @cached_property
     def _model(self) -> dict[str, Layer]:

@@ -49,6 +49,9 @@ class Recorded:
     def calls(self, key: Key) -> list[Call]:
         return self._calls.get(key, [])
 
+    def within(self, parent: int | None) -> list[Key]:
+        return [key for key in self._calls if key[0] == parent]
+
     def places(self, parent: int | None, file: str) -> list[tuple[Span, list[Call]]]:
         """All places of one module call in a file."""
         return [
@@ -81,6 +84,15 @@ class Cursor:
                 self._at[key] = self._at.get(key, 0) + 1
                 return calls[0]
         return None
+
+    def following(self, parent: int | None) -> Call | None:
+        """The next call of all that stand in one module call."""
+        left = [
+            calls[0]
+            for key in self._recorded.within(parent)
+            if (calls := self._left(key))
+        ]
+        return min(left, key=lambda call: call.order, default=None)
 
     def any_left(self, parent: int | None, file: str, nodes: Iterable[ast.AST]) -> bool:
         """Whether calls inside of these statements were recorded and not read yet."""

@@ -27,6 +27,8 @@ class Unknown:
 
 
 UNKNOWN = Unknown()
+#: any number of arguments of which nothing is known: `*inputs`
+SPREAD = Unknown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def is_known(value: Any) -> bool:
         return all(map(is_known, value))
     if isinstance(value, dict):
         return all(map(is_known, value.values()))
-    return value is not UNKNOWN
+    return not isinstance(value, Unknown)
 
 
 def placed(value: Any, path: str, put: Callable[[TensorRef], None]) -> Any:
