@@ -18,6 +18,8 @@ from shapetrace.diagnosis.reading.values import (
     Builtin,
     Conflicting,
     Frame,
+    Instance,
+    Kind,
     Layer,
     Library,
     Method,
@@ -85,6 +87,8 @@ class Calls:
         self.ahead = False
         #: what could not be read behind it
         self.missed: list[str] = []
+        #: the module calls in which a pasted line runs
+        self.changed_in: set[int] = set()
         self._steps = 0
         self._depth = 0
 
@@ -108,6 +112,14 @@ class Calls:
         raise NotImplementedError
 
     def children(self, name: str) -> list[Layer]:
+        raise NotImplementedError
+
+    def instance(
+        self, frame: Frame, kind: Kind, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        raise NotImplementedError
+
+    def method_of(self, of: Instance, *names: str) -> Any:
         raise NotImplementedError
 
     def body(self, frame: Frame, body: list[ast.stmt]) -> Any:
@@ -150,6 +162,8 @@ class Calls:
         """What a recorded call gave, where it is given now what it was given then; None
         where that is not so."""
         if call is None or call.outputs is None:
+            return None
+        if isinstance(call, ModuleCall) and call.index in self.changed_in:
             return None
         given = list(tensors_in(inputs))
         then = [ref for ref in call.inputs if not self.graph.is_parameter(ref.id)]
@@ -335,6 +349,12 @@ class Calls:
             if func.name.endswith(".checkpoint") and args:
                 return self.applied(frame, args[0], args[1:], {}, node)
             return of_library(func.name, args, kwargs, node.lineno)
+        if isinstance(func, Kind):
+            return self.instance(frame, func, args, kwargs)
+        if isinstance(func, Instance):
+            method = self.method_of(func, "forward", "__call__")
+            if method is not UNKNOWN:
+                return self.routine(frame, method, args, kwargs)
         if isinstance(func, Builtin):
             return built_in(func.name, args, kwargs, self.children)
         if isinstance(func, Method) and isinstance(func.of, Layer):

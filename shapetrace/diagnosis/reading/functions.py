@@ -224,6 +224,11 @@ def layer(
     said = f"`{info.name}`" if info.name else f"`{info.type}`"
     if info.qualname.startswith("torch.nn.modules.transformer."):
         return _transformer(info, inputs, modules, said)
+    if info.type in _RECURRENT:
+        ranks = {len(ref.shape) for ref in inputs}
+        if len(ranks) > 1:
+            shapes = " and ".join(str(ref.shape) for ref in inputs)
+            raise Conflicting(f"then {said} gets {shapes}, of unequal dimensions")
     if info.type in _RECURRENT and len(inputs[0].shape) == 2:
         return _unbatched(info, arguments, modules)
     made = inner_function(call, info, modules)

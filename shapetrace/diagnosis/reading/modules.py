@@ -10,6 +10,8 @@ from shapetrace.diagnosis.reading.calls import Calls
 from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
     Frame,
+    Instance,
+    Kind,
     Layer,
     Routine,
     TooLong,
@@ -110,6 +112,54 @@ class Modules(Calls):
                     return Routine(tree, node, owner)
         return None
 
+    # -- objects that are no modules of the recording
+
+    def instance(
+        self, frame: Frame, kind: Kind, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """A new object; of a class that is not wholly known nothing is."""
+        if not self.ahead and frame.parent is None:
+            found = self._of_recording(kind)
+            if found is not None:
+                return found
+        made = Instance(kind)
+        init = self.method_of(made, "__init__")
+        if init is not UNKNOWN:
+            self.routine(frame, init, args, kwargs)
+        else:
+            for statement in kind.node.body:
+                self.field(frame, made, statement)
+            made.names |= kwargs
+        return made
+
+    def _of_recording(self, kind: Kind) -> Layer | None:
+        """The one root of a class."""
+        roots = [
+            name
+            for name in self.rec.roots
+            if name in self.rec.modules
+            and self.rec.modules[name].type == kind.node.name
+        ]
+        return Layer(roots[0]) if len(roots) == 1 else None
+
+    def field(self, frame: Frame, made: Instance, statement: ast.stmt) -> None:
+        """`hidden: int = 64` in the body of a class."""
+        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            if isinstance(statement.target, ast.Name):
+                made.names[statement.target.id] = self.value(frame, statement.value)
+        elif isinstance(statement, ast.Assign):
+            if isinstance(statement.targets[0], ast.Name):
+                name = statement.targets[0].id
+                made.names[name] = self.value(frame, statement.value)
+
+    def method_of(self, of: Instance, *names: str) -> Any:
+        """A method of an object, by the first of several names that there is."""
+        for name in names:
+            for node in of.kind.node.body:
+                if isinstance(node, ast.FunctionDef) and node.name == name:
+                    return Routine(of.kind.tree, node, None, None, of)
+        return UNKNOWN
+
     # -- the user's functions ---------------------------------------------------------
 
     def routine(
@@ -118,6 +168,8 @@ class Modules(Calls):
         inner = Frame(func.tree, func.home, func.owner, frame.parent, frame.live)
         if func.around is not None:
             inner.names |= func.around.names
+        if func.instance is not None and not _is_static(func.home):
+            args = [func.instance, *args]
         return self._run(inner, args, kwargs)
 
     def _run(self, frame: Frame, args: list[Any], kwargs: dict[str, Any]) -> Any:

@@ -17,6 +17,8 @@ from shapetrace.diagnosis.reading.values import (
     Builtin,
     Conflicting,
     Frame,
+    Instance,
+    Kind,
     Layer,
     Library,
     Routine,
@@ -57,13 +59,25 @@ class Names(Modules):
             if not _is_function_of_theirs(whole):
                 return _of_library(whole)
         scope = Scope(frame.tree, frame.home, owner=frame.owner)
+        if node.id in [arg.arg for arg in scope.parameters()]:
+            return UNKNOWN
         found = function_of(scope, node)
         if found is not None:
-            return Routine(*found)
+            tree, home = found
+            around = tree.home(home)
+            if tree is not frame.tree or around in [s.home for s in scope.enclosing()]:
+                return Routine(tree, home)
         for tree in neighbours(file):
+            ways = bound(Scope(tree, tree.module), node.id)
+            kinds = [
+                each
+                for each in tree.module.body
+                if isinstance(each, ast.ClassDef) and each.name == node.id
+            ]
+            if kinds:
+                return Kind(tree, kinds[-1])
             if frame.home is tree.module:
                 continue
-            ways = bound(Scope(tree, tree.module), node.id)
             if len(ways) == 1 and not ways[0].partial:
                 return self._of_file(Frame(tree, tree.module, None, None, False), ways)
         return Builtin(node.id) if node.id in BUILTINS else UNKNOWN
@@ -93,6 +107,9 @@ class Names(Modules):
             return _of_library(f"{of.name}.{name}")
         if isinstance(of, Layer):
             return self._of_layer(frame, of.name, node)
+        if isinstance(of, Instance):
+            found = of.names.get(name)
+            return self.method_of(of, name) if found is None else found
         if isinstance(of, TensorRef):
             return self._of_tensor(frame, of, node)
         if isinstance(of, dict):

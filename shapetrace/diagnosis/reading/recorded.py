@@ -29,6 +29,7 @@ class Recorded:
             end = place.end_line or place.line
             at = (place.line, place.column, end, place.end_column)
             self._calls.setdefault((call.parent, place.file, at), []).append(call)
+        self._parents = [call.parent for call in rec.calls]
         self._children = {(call.parent, call.name): call for call in rec.calls}
 
     def child(self, parent: int, name: str) -> ModuleCall | None:
@@ -48,6 +49,17 @@ class Recorded:
 
     def calls(self, key: Key) -> list[Call]:
         return self._calls.get(key, [])
+
+    def modules_at(self, file: str, first: int, last: int) -> set[int]:
+        """The module calls in which something on these lines ran."""
+        found: set[int] = set()
+        for (parent, where, at), _ in self._calls.items():
+            if where != file or not (first <= at[0] and at[2] <= last):
+                continue
+            while parent is not None and parent not in found:
+                found.add(parent)
+                parent = self._parents[parent]
+        return found
 
     def within(self, parent: int | None) -> list[Key]:
         return [key for key in self._calls if key[0] == parent]

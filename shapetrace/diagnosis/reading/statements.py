@@ -15,6 +15,7 @@ from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
     Conflicting,
     Frame,
+    Instance,
     Layer,
     Library,
     Routine,
@@ -152,6 +153,8 @@ class Reader(Expressions):
             of = self.value(frame, target.value)
             if isinstance(of, Layer):
                 self._written[of.name, target.attr] = value
+            elif isinstance(of, Instance):
+                of.names[target.attr] = value
         elif isinstance(target, ast.Subscript):
             self._put(frame, target, value)
         elif isinstance(target, ast.Starred):

@@ -61,6 +61,24 @@ class Routine:
     home: Function
     owner: str | None = None
     around: Frame | None = None
+    instance: Instance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A class of the user's."""
+
+    tree: Tree
+    node: ast.ClassDef
+
+
+@dataclass(eq=False, slots=True)
+class Instance:
+    """An object of a class of the user's that the recording does not know as a module:
+    a loss, a configuration."""
+
+    kind: Kind
+    names: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
