@@ -58,7 +58,7 @@ def tried(case: Case, hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
         if outcome is None:
             continue
         if one.once:
-            if outcome.status != "verified":
+            if not outcome.goes:
                 continue
             once.add(one.once)
         found.append(replace(one, outcome=outcome))

@@ -69,6 +69,8 @@ class Start:
         rec = self._graph.rec
         if len(rec.roots) != 1 or rec.roots[0] not in rec.modules:
             return {}
+        if any(one.name == rec.roots[0] for one in rec.calls):
+            return {}  # where it is called, its name is seen
         inside = {layer.rpartition(".")[2] for layer in rec.modules}
         found = set()
         for node in ast.walk(self.home):
@@ -182,7 +184,7 @@ def _read_from(start: Start, reader: Reader, repaired: Repaired) -> None:
     frame.names |= start.model
     try:
         if isinstance(start.home, ast.Lambda):
-            reader.value(frame, start.home.body)
+            reader.lambda_body(frame, start.home)
         else:
             reader.block(frame, start.home.body)
     except (Returned, Ended):
