@@ -7,7 +7,6 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
-
 from shapetrace.diagnosis.reading import functions
 from shapetrace.diagnosis.reading.builtins import items
 from shapetrace.diagnosis.reading.names import Names
