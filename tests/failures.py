@@ -23,9 +23,11 @@ def failure_of(
 
 
 def failure(
-    model: nn.Module, *inputs: Any, then: Callable[[Any], Any] = lambda out: out
+    model: nn.Module, *inputs: Any, then: Callable[[Any], Any] | None = None
 ) -> shapetrace.Diagnosis | None:
     """The diagnosis of a model's call, or of what is done with its output."""
+    if then is None:
+        return failure_of(model, lambda: model(*inputs))
     return failure_of(model, lambda: then(model(*inputs)))
 
 

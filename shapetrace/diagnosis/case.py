@@ -162,6 +162,18 @@ class Case:
             if other.index != call.index
         ]
 
+    def calls_of_line(self, call: ModuleCall) -> list[ModuleCall]:
+        """The calls of modules by the same expression, as in a loop over layers."""
+        found = [call]
+        for other in self.graph.rec.calls:
+            if other.index != call.index and other.source == call.source:
+                above = self.graph.module_of(other)
+                if call.source is not None and (
+                    above is None or above.source != call.source
+                ):
+                    found.append(other)
+        return found
+
     @cached_property
     def _by_place(self) -> dict[tuple[str, Source], list[FunctionCall]]:
         found: dict[tuple[str, Source], list[FunctionCall]] = {}

@@ -13,7 +13,15 @@ from typing import Any
 
 from shapetrace.diagnosis.case import Case, is_method, parameter
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site, Taken
+from shapetrace.diagnosis.hypothesis import (
+    EVER,
+    Form,
+    Hypothesis,
+    Outcome,
+    Repair,
+    Site,
+    Taken,
+)
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, Source, TensorRef
@@ -76,19 +84,34 @@ def edited_at(
             if other.path == ref.path
         )
     else:
-        taken = (Taken(ref.id, edit, call.order, call.end_order),)
+        path = next((one.path for one in call.inputs if one.id == ref.id), "")
+        taken = tuple(
+            Taken(other.id, edit, one.order, one.end_order)
+            for one in case.calls_of_line(call)
+            for other in one.inputs
+            if other.path == path
+        )
     repair = Repair(taken=taken)
-    outcome = case.replay.run(repair)
+    outcome = case.replay.start(repair)
     if outcome is None:
         return None
     text, where, words = *_taken_so(case, call, ref, edit), edit.words
-    if outcome.status == "moved" and edit.back is not None and not outcome.broke:
+    if edit.back is not None and not outcome.broke:
         # the layer on another layout, and what it gives on the former one
-        restored = case.replay.run(replace(repair, back=edit.back))
+        behind = case.replay.read(repair, outcome)
+        restored = None
+        if behind is not None and behind.status == "moved":
+            restored = case.replay.run(replace(repair, back=edit.back))
         if restored is not None and restored.status == "verified":
-            repair, outcome = replace(repair, back=edit.back), restored
+            repair = replace(repair, back=edit.back)
+            outcome = case.replay.start(repair)
             text, where = _taken_so(case, call, ref, edit, edit.back)
             words += " and back again"
+    elif text and where is not None:
+        kept = _for_all_uses(case, call, ref, edit, repair, outcome, (text, where))
+        if kept is not None:
+            (text, where), repair, outcome = kept
+            words += ", for all that use it"
     if text and where is None and call.source is not None and is_own(call.source):
         words += f"; before {call.source}, by the name it has there"
     site = site or case.site_of(ref.id)
@@ -108,11 +131,58 @@ def edited_at(
     )
 
 
+def _for_all_uses(
+    case: Case,
+    call: Call,
+    ref: TensorRef,
+    edit: Edit,
+    repair: Repair,
+    outcome: Outcome,
+    written: Written,
+) -> tuple[Written, Repair, Outcome] | None:
+    """The edit in a statement of its own, where a name is used again further down and
+    has to be edited for that too; None where the line alone does, or that does not."""
+    line, node = _tensor_argument(case, call, ref)
+    if line is None or not isinstance(node, ast.Name):
+        return None
+    behind = case.replay.read(repair, outcome, *written)
+    if behind is None or behind.status != "moved":
+        return None
+    text = line.inserted(
+        f"{node.id} = {line.spelled(suffixed(node.id, node, edit.text))}"
+    )
+    for_all = replace(
+        repair,
+        taken=tuple(replace(one, last=EVER) for one in repair.taken),
+    )
+    found = case.replay.read(for_all, outcome, text, line.source)
+    if found is None or found.status != "verified":
+        return None
+    return (text, line.source), for_all, found
+
+
 def _taken_so(
     case: Case, call: Call, ref: TensorRef, edit: Edit, back: Edit | None = None
 ) -> Written:
     """The statement of a call with one of its tensors edited, and `back` done to its
     result; where that is not known, an assignment to what the tensor is called."""
+    line, node = _tensor_argument(case, call, ref)
+    if line is not None and node is not None:
+        text = line.spelled(suffixed(line.text(node), node, edit.text))
+        if back is None:
+            return line.with_part(node, text), line.source
+        whole = line.code.replace(line.text(node), text, 1)
+        return line.around(suffixed(whole, line.tree, back.text)), line.source
+    if line is None:
+        name = case.role(ref)
+        return f"{name} = {suffixed(name, None, edit.text)}", None
+    return _UNWRITTEN  # it has no name there
+
+
+def _tensor_argument(
+    case: Case, call: Call, ref: TensorRef
+) -> tuple[Line | None, ast.expr | None]:
+    """The line of a call, and the expression of one of its tensors in it."""
     line = find(call.source)
     node = None
     if line is not None and isinstance(call, FunctionCall):
@@ -123,16 +193,7 @@ def _taken_so(
     elif line is not None and isinstance(call, ModuleCall):
         if case.names_its_input(call, ref.id):
             node = line.argument(ref.path)
-    if line is not None and node is not None:
-        text = line.spelled(suffixed(line.text(node), node, edit.text))
-        if back is None:
-            return line.with_part(node, text), line.source
-        whole = line.code.replace(line.text(node), text, 1)
-        return line.around(suffixed(whole, line.tree, back.text)), line.source
-    if line is None or call is case.call or call is case.layer:
-        name = case.role(ref)
-        return f"{name} = {suffixed(name, None, edit.text)}", None
-    return _UNWRITTEN
+    return line, node
 
 
 def result_edited(
@@ -147,7 +208,7 @@ def result_edited(
             Taken(one.outputs[0].id, edit) for one in case.alike(call) if one.outputs
         )
     )
-    outcome = case.replay.run(repair)
+    outcome = case.replay.start(repair)
     if outcome is None:
         return None
     return Hypothesis(
@@ -191,7 +252,7 @@ def rebuilt(
         return None
     modules = {one: info for one, info in new.items() if info is not None}
     repair = Repair(modules=modules) if len(modules) == len(new) else None
-    outcome = None if repair is None else case.replay.run(repair)
+    outcome = None if repair is None else case.replay.start(repair)
     if repair is not None and outcome is None:
         return None
     texts = {key: _argument(case, made, key, value) for key, value in changes.items()}
@@ -240,7 +301,7 @@ def installed(
 ) -> Hypothesis | None:
     """`text` where the module is built, which then is `new`."""
     repair = None if new is None else Repair(modules={info.name: new})
-    outcome = None if repair is None else case.replay.run(repair)
+    outcome = None if repair is None else case.replay.start(repair)
     if repair is not None and outcome is None:
         return None
     line, where = _UNWRITTEN
@@ -281,7 +342,7 @@ def recalled(
     if call.index not in calls:
         return None
     repair = Repair(calls=calls)
-    outcome = case.replay.run(repair)
+    outcome = case.replay.start(repair)
     if outcome is None:
         return None
     line, where = write() or _UNWRITTEN

@@ -70,22 +70,21 @@ def waiting(graph: Graph) -> dict[str, int]:
 
 
 def unreached(graph: Graph, modules: Mapping[str, ModuleInfo]) -> str:
-    """Layers that the batch did not reach and that take the old width, none the new,
-    or the next of them by definition, which may stand behind a layer or beside it: the
-    failing call goes through, but what comes after it may well not."""
+    """Layers that the batch did not reach and that take the old width of what a layer
+    gives, none the new, or the next of them by definition, which may stand behind a
+    layer or beside it: the failing call goes through, but what comes after it may well
+    not."""
     waits = waiting(graph)
     names = list(graph.rec.modules)
     for name, new in modules.items():
         old = graph.rec.modules[name]
         behind = [one for one in names[names.index(name) :] if one in waits][:1]
-        for key in (*_GIVES, *_TAKES):
+        for key in _GIVES:
             before = _number(old.attributes.get(key))
             after = _number(new.attributes.get(key))
             if before == after:
                 continue
-            asked = behind
-            if key in _GIVES and after not in waits.values():
-                asked = list(waits)
+            asked = behind if after in waits.values() else list(waits)
             for other in asked:
                 if waits[other] == before:
                     return f"{other}, not reached yet, takes {before}"

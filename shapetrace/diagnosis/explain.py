@@ -28,6 +28,9 @@ from shapetrace.records import (
 )
 
 _CULPRITS = 3
+#: forms with which several lines fit alike, a sum, a mean and the last, and differ in
+#: what is trained
+_OF_SEVERAL = ("reduce", "cut")
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line
 _FAINT = 0.002
@@ -189,6 +192,8 @@ def _with_line(entries: list[Scored]) -> list[Scored]:
 def _fix(one: Hypothesis) -> Fix:
     outcome = one.outcome
     status = outcome.status if outcome is not None and one.repair else "untried"
+    if status == "verified" and (one.loses or one.form in _OF_SEVERAL):
+        status = "untried"  # it fits, and whether it is meant no shape tells
     later = outcome.detail if outcome is not None else ""
     detail = "; ".join(part for part in (one.words, later) if part)
     return Fix(one.line, status, detail, one.where, loses=one.loses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.records import FunctionCall, ModuleInfo, Source
@@ -33,6 +33,10 @@ Form = Literal[
 ]
 
 
+#: after all calls of a recording
+EVER = 1 << 60
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A tensor edited where the calls with an order in `first` to `last` take it."""
@@ -40,7 +44,7 @@ class Taken:
     tensor: int
     edit: Edit
     first: int = 0
-    last: int = 1 << 60
+    last: int = EVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,15 @@ class Repair:
 
 
 class Outcome(NamedTuple):
-    """What came of trying a repair. `broke`: a call that went through would fail."""
+    """What came of trying a repair. `broke`: a call that went through would fail;
+    `goes`: the failing call goes through, whatever follows; `further` is what that is
+    to be read with, until it was."""
 
     status: Literal["verified", "moved", "untried"]
     detail: str = ""
     broke: bool = False
+    goes: bool = False
+    further: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,13 @@ def tried(case: Case, hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
         if outcome is None:
             outcome = Outcome("untried")
             if one.repair is not None:
-                outcome = case.replay.run(one.repair)
+                outcome = case.replay.start(one.repair)
+        if one.repair is not None:
+            outcome = case.replay.read(one.repair, outcome, one.line, one.where)
         if outcome is None:
             continue
         if one.once:
-            if outcome.status != "verified":
+            if not outcome.goes:
                 continue
             once.add(one.once)
         found.append(replace(one, outcome=outcome))

@@ -21,11 +21,17 @@ from shapetrace.diagnosis.called_again import (
     with_inputs,
 )
 from shapetrace.diagnosis.expected import clash_text, next_layers, unreached
-from shapetrace.diagnosis.hypothesis import Outcome, Repair
+from shapetrace.diagnosis.hypothesis import EVER, Outcome, Repair
 from shapetrace.diagnosis.mismatch import Mismatch
-from shapetrace.diagnosis.rest import Conflicting, Rest
+from shapetrace.diagnosis.reading import Conflicting, Program, Reading
 from shapetrace.lineage import Call, Graph, describe
-from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import (
+    FunctionCall,
+    ModuleCall,
+    ModuleInfo,
+    Source,
+    TensorRef,
+)
 from shapetrace.signatures import (
     broadcasts,
     conflicts,
@@ -34,6 +40,7 @@ from shapetrace.signatures import (
     module_function,
     predict,
 )
+from shapetrace.source.finder import Constructions
 
 #: calls walked again for all repairs of one failure; then the rest stays untried
 _MOST = 4000
@@ -58,8 +65,14 @@ class Replay:
         self.left = most
         self._units: dict[int, bool] = {}
 
-    def run(self, repair: Repair) -> Outcome | None:
+    def run(
+        self, repair: Repair, line: str = "", where: Source | None = None
+    ) -> Outcome | None:
         """What comes of a repair; None where it provably does not help."""
+        return self.read(repair, self.start(repair), line, where)
+
+    def start(self, repair: Repair) -> Outcome | None:
+        """The same as far as calls were recorded, up to the failing one."""
         try:
             walk = _Walk(self, repair)
             walk.go()
@@ -105,18 +118,36 @@ class Replay:
         later = next_layers(self.graph, self.mismatch, call)
         if later:
             return Outcome("moved", later)
+        result = None
         if shapes is not None and len(shapes) == 1 and call.inputs:
-            ref = replace(call.inputs[0], id=-2, shape=shapes[0])
+            result = replace(call.inputs[0], id=-2, shape=shapes[0])
             if repair.back is not None:
-                ref = repair.back.apply(ref)
-            try:
-                self._rest.check(ref, walk.now)
-            except Conflicting as error:
-                return Outcome("moved", str(error))
+                result = repair.back.apply(result)
+        return Outcome("verified", further=(walk, result))
+
+    def read(
+        self,
+        repair: Repair,
+        outcome: Outcome | None,
+        line: str = "",
+        where: Source | None = None,
+    ) -> Outcome | None:
+        """What comes of a repair with which the failing call goes through: the program
+        is read to its end, with the line that is to be pasted in it."""
+        if outcome is None or outcome.further is None:
+            return outcome
+        walk, result = outcome.further
+        repaired = _Repaired(walk, repair, bool(line) and where is not None)
+        try:
+            found = self._program.read(repaired, line, where, result)
+        except Conflicting as error:
+            return Outcome("moved", str(error))
+        except Exception:  # code that nobody foresaw: it is not read
+            found = Reading(False)
+        if found.whole:
+            return Outcome("verified", goes=True)
         waits = unreached(self.graph, repair.modules)
-        if waits:
-            return Outcome("untried", waits)
-        return Outcome("untried" if walk.guessed else "verified")
+        return Outcome("untried", waits, goes=not walk.guessed)
 
     @cached_property
     def calls_of(self) -> dict[str, list[ModuleCall]]:
@@ -142,8 +173,9 @@ class Replay:
         return is_loss(call.name) or difference
 
     @cached_property
-    def _rest(self) -> Rest:
-        return Rest(self.graph, self.mismatch.call, self.mismatch.layer)
+    def _program(self) -> Program:
+        scopes = Constructions(self.graph.rec).scopes
+        return Program(self.graph, self.mismatch.call, self.mismatch.layer, scopes)
 
     @cached_property
     def _clashed(self) -> bool:
@@ -155,6 +187,35 @@ class Replay:
         """Whether the call as recorded raises on zeros too: only then does it prove
         something that another does not."""
         return really_goes(self.mismatch.call) is False
+
+
+class _Repaired:
+    """The recorded tensors and modules with a repair, for whoever reads the program.
+    `pasted`: the repair is in the text that is read."""
+
+    def __init__(self, walk: _Walk, repair: Repair, pasted: bool) -> None:
+        self._walk = walk
+        self._modules = repair.modules
+        self._edits = {
+            taken.tensor: taken.edit
+            for taken in repair.taken
+            if taken.last == EVER
+            and not (pasted and walk.graph.producer(taken.tensor) is not None)
+        }
+        #: whether the text that is read lacks the repair
+        self.unwritten = not pasted
+
+    @property
+    def touches(self) -> bool:
+        return bool(self._modules or self._edits)
+
+    def now(self, ref: TensorRef) -> TensorRef:
+        found = self._walk.now(ref)
+        edit = self._edits.get(ref.id)
+        return found if edit is None else replace(edit.apply(found), path=ref.path)
+
+    def module(self, name: str) -> ModuleInfo | None:
+        return self._modules.get(name) or self._walk.graph.rec.modules.get(name)
 
 
 class _Walk:

@@ -110,6 +110,19 @@ LAYERS: dict[str, _Layer] = {
     "BCEWithLogitsLoss": _Layer("binary_cross_entropy_with_logits", (), _LOSS),
     "CrossEntropyLoss": _Layer("cross_entropy", ("weight",), _LOSS),
     "NLLLoss": _Layer("nll_loss", ("weight",), _LOSS),
+    **{
+        f"{name}Loss": _Layer(function, (), _LOSS)
+        for name, function in {
+            "CosineEmbedding": "cosine_embedding_loss",
+            "HingeEmbedding": "hinge_embedding_loss",
+            "MarginRanking": "margin_ranking_loss",
+            "MultiLabelMargin": "multilabel_margin_loss",
+            "MultiMargin": "multi_margin_loss",
+            "PoissonNLL": "poisson_nll_loss",
+            "SoftMargin": "soft_margin_loss",
+            "TripletMargin": "triplet_margin_loss",
+        }.items()
+    },
 }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 
-from shapetrace.source.tree import neighbours
+from shapetrace.source.tree import Tree, neighbours
 
 #: how fixes are written before the file is asked
 _WRITTEN = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}
@@ -14,15 +15,22 @@ def imported(file: str) -> dict[str, str]:
     """What each imported name stands for: `nn` for `torch.nn`."""
     found: dict[str, str] = {}
     for tree in neighbours(file):
-        for node in ast.walk(tree.module):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    whole = alias.name if alias.asname else alias.name.partition(".")[0]
-                    found.setdefault(alias.asname or whole, whole)
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                for alias in node.names:
-                    name = f"{node.module}.{alias.name}"
-                    found.setdefault(alias.asname or alias.name, name)
+        found = _imports(tree) | found
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _imports(tree: Tree) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for node in ast.walk(tree.module):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                whole = alias.name if alias.asname else alias.name.partition(".")[0]
+                found.setdefault(alias.asname or whole, whole)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.setdefault(alias.asname or alias.name, name)
     return found
 
 
@@ -58,12 +66,14 @@ def spelled(code: str, file: str) -> str:
 
 def _read(file: str) -> set[str]:
     """Names that a file reads, and so has, from wherever: `from torch import *`."""
-    return {
-        node.id
-        for tree in neighbours(file)
-        for node in ast.walk(tree.module)
-        if isinstance(node, ast.Name)
-    }
+    return set().union(*map(_read_in, neighbours(file)))
+
+
+@functools.lru_cache(maxsize=64)
+def _read_in(tree: Tree) -> frozenset[str]:
+    return frozenset(
+        node.id for node in ast.walk(tree.module) if isinstance(node, ast.Name)
+    )
 
 
 def _dotted(node: ast.expr, known: set[str]) -> str | None:

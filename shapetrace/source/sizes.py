@@ -193,11 +193,14 @@ def _assign(
 # -- sizes in a constructor ------------------------------------------------------------
 
 
-def integers_in(scope: Scope, inits: Inits) -> dict[str, int]:
-    """The names in a function whose numbers are written out in the source."""
+def integers_in(scope: Scope, inits: Inits, before: int) -> dict[str, int]:
+    """The names in a function whose numbers are written out in the source, and which
+    it has before a line."""
     names = [arg.arg for arg in scope.parameters()]
     me = scope.self_name()
     for node, _ in nodes(scope.home):
+        if isinstance(node, ast.expr) and node.lineno >= before:
+            continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.append(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -223,9 +226,10 @@ def reworded(old: Expression, wanted: int, inits: Inits) -> str:
     ]
     if not leaves:
         return str(wanted)
+    first = old.scope.tree.statement(old.node).lineno
     options = {
         _with(old, leaf, name)
-        for name, number in integers_in(old.scope, inits).items()
+        for name, number in integers_in(old.scope, inits, first).items()
         for leaf in leaves
         if _reckoned(old, leaf, number, inits) == wanted
     }

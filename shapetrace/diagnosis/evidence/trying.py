@@ -22,6 +22,8 @@ def trying(hypothesis: Hypothesis, case: Case) -> Fact:
         return Fact("breaks another call", text=outcome.detail)
     if outcome.status == "untried" and outcome.detail:
         return Fact("what follows may not take it", text=outcome.detail)
+    if outcome.status == "untried" and outcome.goes:
+        return Fact("goes through")
     return Fact(outcome.status)
 
 

@@ -1,0 +1,413 @@
+"""Reads the calls in the user's code: of torch, of modules, of the user's functions."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from shapetrace.diagnosis.reading import functions
+from shapetrace.diagnosis.reading.builtins import built_in, method_of_value
+from shapetrace.diagnosis.reading.library import of_library
+from shapetrace.diagnosis.reading.recorded import Cursor, Recorded
+from shapetrace.diagnosis.reading.values import (
+    SPREAD,
+    UNKNOWN,
+    Built,
+    Builtin,
+    Conflicting,
+    Frame,
+    Instance,
+    Kind,
+    Layer,
+    Library,
+    Method,
+    Routine,
+    TooLong,
+    is_known,
+    nested,
+    tensors_in,
+)
+from shapetrace.lineage import Call, Graph
+from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
+from shapetrace.source.line import Line
+from shapetrace.source.scope import last_name
+from shapetrace.source.tree import Tree, node_at
+
+#: expressions and statements that are read for one repair
+_MOST = 6000
+#: calls that no shape depends on, by their last name
+_IDLE = frozenset(
+    "print manual_seed zero_grad step backward no_grad enable_grad inference_mode item "
+    "tolist info debug warn append add_scalar log set_grad_enabled autocast train eval "
+    "float int str format synchronize time perf_counter state_dict update device "
+    "requires_grad_ isinstance hasattr".split()
+)
+
+
+class Repaired(Protocol):
+    """The recorded tensors and modules as the repaired program has them."""
+
+    #: whether the text that is read lacks the repair
+    unwritten: bool
+
+    @property
+    def touches(self) -> bool:
+        """Whether tensors from outside or modules are others."""
+
+    def now(self, ref: TensorRef) -> TensorRef: ...
+
+    def module(self, name: str) -> ModuleInfo | None: ...
+
+
+class Calls:
+    """What calls give; the expressions and statements are read by those that extend
+    it."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        recorded: Recorded,
+        cursor: Cursor,
+        repaired: Repaired,
+        result: TensorRef | None,
+        failing: str | None,
+    ) -> None:
+        self.graph = graph
+        self.rec = graph.rec
+        self.recorded = recorded
+        self.cursor = cursor
+        self.repaired = repaired
+        #: what the failing call gives, where its signature does not say
+        self.result = result
+        #: the layer of torch's that failed
+        self.failing = failing
+        #: whether the failing call was read
+        self.ahead = False
+        #: what could not be read behind it
+        self.missed: list[str] = []
+        #: the module calls in which a pasted line runs
+        self.changed_in: set[int] = set()
+        self._steps = 0
+        self._depth = 0
+
+    # -- to be read by those that extend it -------------------------------------------
+
+    def value(self, frame: Frame, node: ast.expr) -> Any:
+        raise NotImplementedError
+
+    def layer(
+        self,
+        name: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        made: ModuleCall | None,
+    ) -> Any:
+        raise NotImplementedError
+
+    def routine(
+        self, frame: Frame, func: Routine, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        raise NotImplementedError
+
+    def children(self, name: str) -> list[Layer]:
+        raise NotImplementedError
+
+    def instance(
+        self, frame: Frame, kind: Kind, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        raise NotImplementedError
+
+    def method_of(self, of: Instance, *names: str) -> Any:
+        raise NotImplementedError
+
+    def body(self, frame: Frame, body: list[ast.stmt]) -> Any:
+        raise NotImplementedError
+
+    # -- ------------------------------------------------------------------------------
+
+    def count(self) -> None:
+        self._steps += 1
+        if self._steps > _MOST:
+            raise TooLong
+
+    def miss(self, node: ast.AST, why: str = "") -> Any:
+        if self.ahead:
+            self.missed.append(f"line {getattr(node, 'lineno', 0)}: {why}")
+        return UNKNOWN
+
+    def recorded_call(self, frame: Frame, node: ast.AST) -> Call | None:
+        """The recorded call that an expression makes now, and which is so read."""
+        at = node
+        if frame.original is not None:
+            found = same_in(frame.original, node)
+            if found is None:
+                return None
+            at = found
+        if not frame.live:
+            return None
+        call = self.cursor.take(frame.parent, frame.tree.file, at)
+        if call is not None and call.outputs is None:
+            self.ahead = True
+        return call
+
+    def stated(self, call: Call) -> bool:
+        """Whether what the failing call gives is not to be read but known."""
+        if not self.repaired.unwritten or self.result is None:
+            return False
+        return not isinstance(call, ModuleCall) or call.name == self.failing
+
+    def given_back(self, call: Call | None, inputs: Any, frame: Frame) -> Any:
+        """What a recorded call gave, where it is given now what it was given then; None
+        where that is not so."""
+        if call is None or call.outputs is None:
+            return None
+        if isinstance(call, ModuleCall) and call.index in self.changed_in:
+            return None
+        given = list(tensors_in(inputs))
+        then = [ref for ref in call.inputs if not self.graph.is_parameter(ref.id)]
+        mine = [ref for ref in given if not self.graph.is_parameter(ref.id)]
+        outputs = tuple(map(self.repaired.now, call.outputs))
+        same = [ref.shape for ref in mine] == [ref.shape for ref in then]
+        if not same and is_known(inputs) and outputs == call.outputs:
+            return None
+        return nested(outputs)
+
+    # -- calls ------------------------------------------------------------------------
+
+    def call(self, frame: Frame, node: ast.Call) -> Any:
+        call = self.recorded_call(frame, node)
+        func = self._called(frame, node.func, call)
+        args, kwargs = self._arguments(frame, node)
+        method = isinstance(func, Method) and isinstance(func.of, TensorRef)
+        inputs = [func.of, *args] if method else args
+        if call is not None:
+            self._learn(frame, node, call)
+            known = self.given_back(call, [inputs, kwargs], frame)
+            if known is not None:
+                return known
+            inputs, kwargs = self._filled(call, inputs, kwargs)
+        if call is not None and call.outputs is None:
+            if self.stated(call):
+                return self.result
+            if isinstance(call, ModuleCall):
+                func = Layer(call.name)
+        if func is UNKNOWN and call is None and frame.live:
+            func = self._unseen(frame, node)
+        if func is UNKNOWN and isinstance(call, FunctionCall):
+            return self._again(call, inputs, kwargs, node)
+        if method:
+            args = inputs[1:]
+            func = Method(inputs[0], func.name)
+        else:
+            args = inputs
+        found = self.applied(frame, func, args, kwargs, node, call)
+        if found is UNKNOWN:
+            if call is not None and call.outputs is None and self.result is not None:
+                if not isinstance(call, ModuleCall) or call.name == self.failing:
+                    return self.result
+            if self._stands_for_failing(frame, node):
+                return self.result if self.result is not None else UNKNOWN
+            if call is not None and call.outputs is not None:
+                return nested(tuple(map(self.repaired.now, call.outputs)))
+            if last_name(node.func) not in _IDLE:
+                self.miss(node, ast.unparse(node.func))
+        return found
+
+    def _unseen(self, frame: Frame, node: ast.Call) -> Any:
+        """The function behind a name that no code defines: an attribute, a decorated
+        one. It is the one in which the next recorded call stands."""
+        call = self.cursor.following(frame.parent)
+        found = node_at(call.source) if call is not None else None
+        if found is None:
+            return UNKNOWN
+        tree, home = found[0], found[0].home(found[1])
+        if isinstance(home, ast.Module) or home is frame.home:
+            return UNKNOWN
+        name = getattr(home, "name", "")
+        for other in ast.walk(frame.home):
+            if other is node or not isinstance(other, ast.Call):
+                continue
+            if last_name(other.func) == name:
+                return UNKNOWN  # it will be called by its name
+        return Routine(tree, home)
+
+    def _stands_for_failing(self, frame: Frame, node: ast.expr) -> bool:
+        """Whether a changed call is the failing one, as it is written now."""
+        if frame.original is None or not isinstance(node, ast.Call):
+            return False
+        for other in ast.walk(frame.original):
+            if isinstance(other, ast.Call) and ast.dump(other.func) == ast.dump(
+                node.func
+            ):
+                made = self.cursor.peek(frame.parent, frame.tree.file, other)
+                return made is not None and made.outputs is None
+        return False
+
+    def _called(self, frame: Frame, node: ast.expr, call: Call | None) -> Any:
+        if isinstance(node, ast.Attribute):
+            of = self.value(frame, node.value)
+            if isinstance(of, (TensorRef, list, dict, tuple, str)):
+                return Method(of, node.attr)
+            if isinstance(of, Layer) and node.attr in ("items", "values", "keys"):
+                return Method(of, node.attr)
+            return self.attribute(frame, of, node)
+        found = self.value(frame, node)
+        if found is UNKNOWN and isinstance(call, ModuleCall):
+            if isinstance(node, ast.Name):
+                frame.names[node.id] = Layer(call.name)
+            return Layer(call.name)
+        return found
+
+    def attribute(self, frame: Frame, of: Any, node: ast.Attribute) -> Any:
+        raise NotImplementedError
+
+    def _arguments(
+        self, frame: Frame, node: ast.Call
+    ) -> tuple[list[Any], dict[str, Any]]:
+        args: list[Any] = []
+        for arg in node.args:
+            if isinstance(arg, ast.Starred):
+                inner = self.value(frame, arg.value)
+                args += list(inner) if isinstance(inner, (list, tuple)) else [SPREAD]
+            else:
+                args.append(self.value(frame, arg))
+        kwargs: dict[str, Any] = {}
+        for pair in node.keywords:
+            found = self.value(frame, pair.value)
+            if pair.arg is not None:
+                kwargs[pair.arg] = found
+            elif isinstance(found, dict):
+                kwargs |= found
+        return args, kwargs
+
+    def _learn(self, frame: Frame, node: ast.expr, call: Call) -> None:
+        """Names whose values are not known yet, by what a recorded call was given."""
+        for name, ref in named_arguments(frame.tree, node, call):
+            if frame.names.get(name) in (None, UNKNOWN):
+                frame.names[name] = self.repaired.now(ref)
+
+    def _filled(
+        self, call: Call, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments with what was recorded of those that are not known."""
+        given = {ref.path: self.repaired.now(ref) for ref in call.inputs}
+        if SPREAD in args:
+            at = args.index(SPREAD)
+            more: list[Any] = []
+            while f"args[{at + len(more)}]" in given:
+                more.append(given[f"args[{at + len(more)}]"])
+            args = [*args[:at], *more]
+        args = [
+            given.get(f"args[{n}]", UNKNOWN) if arg is UNKNOWN else arg
+            for n, arg in enumerate(args)
+        ]
+        kwargs = {
+            key: given.get(f"kwargs['{key}']", UNKNOWN) if arg is UNKNOWN else arg
+            for key, arg in kwargs.items()
+        }
+        if isinstance(call, FunctionCall) and len(call.args) == len(args):
+            args = [
+                (
+                    then
+                    if now is UNKNOWN and isinstance(then, (int, float, tuple))
+                    else now
+                )
+                for now, then in zip(args, call.args, strict=True)
+            ]
+        return args, kwargs
+
+    def _again(
+        self,
+        call: FunctionCall,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        node: ast.expr,
+    ) -> Any:
+        """A recorded function with other tensors."""
+        return functions.function(call.name, call.qualname, args, kwargs, node.lineno)
+
+    def applied(
+        self,
+        frame: Frame,
+        func: Any,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        node: ast.expr,
+        call: Call | None = None,
+    ) -> Any:
+        """What comes of calling something."""
+        if isinstance(func, Layer):
+            made = call if isinstance(call, ModuleCall) else None
+            return self.layer(func.name, args, kwargs, made)
+        if isinstance(func, Built):
+            return functions.layer(func.info, args, kwargs, {})
+        if isinstance(func, Routine):
+            return self.routine(frame, func, args, kwargs)
+        if isinstance(func, Library):
+            if func.name.endswith(".checkpoint") and args:
+                return self.applied(frame, args[0], args[1:], {}, node)
+            return of_library(func.name, args, kwargs, node.lineno)
+        if isinstance(func, Kind):
+            return self.instance(frame, func, args, kwargs)
+        if isinstance(func, Instance):
+            method = self.method_of(func, "forward", "__call__")
+            if method is not UNKNOWN:
+                return self.routine(frame, method, args, kwargs)
+        if isinstance(func, Builtin):
+            return built_in(func.name, args, kwargs, self.children)
+        if isinstance(func, Method) and isinstance(func.of, Layer):
+            return self._entries(func)
+        if isinstance(func, Method) and isinstance(func.of, TensorRef):
+            return self._method(func, args, kwargs, node)
+        if isinstance(func, Method):
+            return method_of_value(func, args)
+        return UNKNOWN
+
+    def _entries(self, func: Method) -> Any:
+        """`self.heads.items()` of an nn.ModuleDict."""
+        found = self.children(func.of.name)
+        keys = [one.name.rpartition(".")[2] for one in found]
+        if func.name == "items":
+            return list(zip(keys, found, strict=True))
+        return keys if func.name == "keys" else found
+
+    def _method(
+        self, func: Method, args: list[Any], kwargs: dict[str, Any], node: ast.expr
+    ) -> Any:
+        of, name = func.of, func.name
+        if name == "backward":
+            if math.prod(of.shape) != 1 and not args and not kwargs:
+                raise Conflicting(f"then backward() is called on the shape {of.shape}")
+            return None
+        told = functions.number(name, of, args or list(kwargs.values()))
+        if told is not UNKNOWN:
+            return told
+        return functions.function(
+            name, f"torch.Tensor.{name}", [of, *args], kwargs, node.lineno
+        )
+
+
+def named_arguments(
+    tree: Tree, node: ast.expr, call: Call
+) -> Iterator[tuple[str, TensorRef]]:
+    """The tensors that a recorded call was given by a name."""
+    assert call.source is not None
+    line = Line(call.source, tree, node, node)
+    method = isinstance(call, FunctionCall) and call.qualname.startswith(
+        "torch.Tensor."
+    )
+    for ref in call.inputs:
+        at = line.argument(ref.path, method)
+        if isinstance(at, ast.Name):
+            yield at.id, ref
+
+
+def same_in(original: ast.AST, node: ast.AST) -> ast.AST | None:
+    """The expression of another statement that reads the same."""
+    wanted = ast.dump(node)
+    for other in ast.walk(original):
+        if type(other) is type(node) and ast.dump(other) == wanted:
+            return other
+    return None

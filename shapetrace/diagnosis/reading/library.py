@@ -1,0 +1,65 @@
+"""What the functions and classes of installed packages give, by their names."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from shapetrace.diagnosis.reading import functions
+from shapetrace.diagnosis.reading.values import UNKNOWN, Built
+from shapetrace.records import ModuleCall, ModuleInfo, TensorRef
+from shapetrace.signatures import module_function
+
+
+def of_library(name: str, args: list[Any], kwargs: dict[str, Any], line: int) -> Any:
+    """What a function or class of torch's or of `math` gives."""
+    home, _, last = name.rpartition(".")
+    if name == "torch.autograd.grad":
+        of = kwargs.get("inputs", args[1] if len(args) > 1 else UNKNOWN)
+        return tuple(of) if isinstance(of, (list, tuple)) else (of,)
+    if home == "math" and all(isinstance(arg, (int, float)) for arg in args):
+        try:
+            return getattr(math, last)(*args)
+        except Exception:  # a number outside of the function's domain
+            return UNKNOWN
+    if home.startswith("torch.nn") and last[:1].isupper():
+        return _built(last, args, kwargs)
+    if home.split(".")[0] == "torch":
+        if last in ("tensor", "as_tensor"):
+            return _made_of(args[0]) if args else UNKNOWN
+        return functions.function(last, name, args, kwargs, line)
+    return UNKNOWN
+
+
+def _built(kind: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """`nn.CrossEntropyLoss()`; a layer with weights is none that could be called
+    here without its shapes."""
+    cls = getattr(torch.nn, kind, None)
+    if cls is None:
+        return UNKNOWN
+    attributes = {"reduction": "mean", **kwargs}
+    for name, value in zip(("dim",), args, strict=False):
+        attributes.setdefault(name, value)
+    qualname = f"{cls.__module__}.{kind}"
+    info = ModuleInfo("", kind, qualname, attributes=attributes)
+    probe = TensorRef("args[0]", -2, (1, 1), torch.float32, torch.device("cpu"))
+    call = ModuleCall(-1, None, 0, "", kind, (probe,), None)
+    try:
+        made = module_function(call, info)
+    except Exception:  # one that needs its weights
+        return UNKNOWN
+    return Built(info) if made is not None else UNKNOWN
+
+
+def _made_of(value: Any) -> Any:
+    """`torch.tensor([1, 2])`."""
+    shape: list[int] = []
+    while isinstance(value, (list, tuple)) and value:
+        shape.append(len(value))
+        value = value[0]
+    if not isinstance(value, (int, float)):
+        return UNKNOWN
+    kind = torch.float32 if isinstance(value, float) else torch.int64
+    return TensorRef("", -2, tuple(shape), kind, torch.device("cpu"))

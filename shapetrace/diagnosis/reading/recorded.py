@@ -1,0 +1,129 @@
+"""The recorded calls in the order in which reading comes to them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from shapetrace.lineage import Call
+from shapetrace.records import FunctionCall, ModuleCall, Recording
+from shapetrace.source.rewrite import Span, span
+
+Key = tuple[int | None, str, Span]
+
+
+class Recorded:
+    """The calls by the module call around them and the place where they stand."""
+
+    def __init__(self, rec: Recording, until: int) -> None:
+        self._calls: dict[Key, list[Call]] = {}
+        calls: list[Call] = [*rec.calls, *rec.functions]
+        for call in sorted(calls, key=lambda call: call.order):
+            place = call.source
+            if call.order > until or call.outputs == () or place is None:
+                continue
+            if isinstance(call, FunctionCall) and call.index < 0:
+                continue
+            if place.column is None or place.end_column is None:
+                continue
+            end = place.end_line or place.line
+            at = (place.line, place.column, end, place.end_column)
+            self._calls.setdefault((call.parent, place.file, at), []).append(call)
+        self._parents = [call.parent for call in rec.calls]
+        self._children = {(call.parent, call.name): call for call in rec.calls}
+
+    def child(self, parent: int, name: str) -> ModuleCall | None:
+        """The call of a module within another's."""
+        return self._children.get((parent, name))
+
+    def keys(self, parent: int | None, file: str, node: ast.AST) -> Iterable[Key]:
+        """Where Python says that an expression stands."""
+        here = span(node)
+        yield parent, file, here
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            # of a chain over several lines it is the method's name
+            name = node.func
+            line, column = name.end_lineno or 0, name.end_col_offset or 0
+            start = (line, column - len(name.attr.encode()))
+            yield parent, file, (*start, *here[2:])
+
+    def calls(self, key: Key) -> list[Call]:
+        return self._calls.get(key, [])
+
+    def modules_at(self, file: str, first: int, last: int) -> set[int]:
+        """The module calls in which something on these lines ran."""
+        found: set[int] = set()
+        for (parent, where, at), _ in self._calls.items():
+            if where != file or not (first <= at[0] and at[2] <= last):
+                continue
+            while parent is not None and parent not in found:
+                found.add(parent)
+                parent = self._parents[parent]
+        return found
+
+    def within(self, parent: int | None) -> list[Key]:
+        return [key for key in self._calls if key[0] == parent]
+
+    def places(self, parent: int | None, file: str) -> list[tuple[Span, list[Call]]]:
+        """All places of one module call in a file."""
+        return [
+            (key[2], calls)
+            for key, calls in self._calls.items()
+            if key[:2] == (parent, file)
+        ]
+
+
+class Cursor:
+    """How far the recorded calls were read."""
+
+    def __init__(self, recorded: Recorded, since: int = -1) -> None:
+        self._recorded = recorded
+        self._since = since
+        self._at: dict[Key, int] = {}
+
+    def peek(self, parent: int | None, file: str, node: ast.AST) -> Call | None:
+        """The call that an expression makes next."""
+        for key in self._recorded.keys(parent, file, node):
+            calls = self._left(key)
+            if calls:
+                return calls[0]
+        return None
+
+    def take(self, parent: int | None, file: str, node: ast.AST) -> Call | None:
+        for key in self._recorded.keys(parent, file, node):
+            calls = self._left(key)
+            if calls:
+                self._at[key] = self._at.get(key, 0) + 1
+                return calls[0]
+        return None
+
+    def following(self, parent: int | None) -> Call | None:
+        """The next call of all that stand in one module call."""
+        left = [
+            calls[0]
+            for key in self._recorded.within(parent)
+            if (calls := self._left(key))
+        ]
+        return min(left, key=lambda call: call.order, default=None)
+
+    def any_left(self, parent: int | None, file: str, nodes: Iterable[ast.AST]) -> bool:
+        """Whether calls inside of these statements were recorded and not read yet."""
+        reach = [span(node) for node in nodes]
+        if not reach:
+            return False
+        first, last = reach[0][0], max(one[2] for one in reach)
+        return self.left_between(parent, file, first, last)
+
+    def left_between(
+        self, parent: int | None, file: str, first: int, last: int
+    ) -> bool:
+        return any(
+            first <= at[0] and at[2] <= last and self._left((parent, file, at))
+            for at, _ in self._recorded.places(parent, file)
+        )
+
+    def _left(self, key: Key) -> list[Call]:
+        calls = self._recorded.calls(key)
+        if key[0] is None and self._since >= 0:
+            calls = [call for call in calls if call.order >= self._since]
+        return calls[self._at.get(key, 0) :]

@@ -1,0 +1,75 @@
+"""What is marked verified is pasted, and the program then really runs to its end."""
+
+import warnings
+
+import pytest
+import torch
+from rounds_programs import PROGRAMS, sized
+from test_fixes import load
+
+import shapetrace
+
+BOTH = pytest.mark.parametrize("distinct", [True, False], ids=["distinct", "equal"])
+
+#: with all sizes equal the tensors broadcast
+SILENT = (
+    "one-hot labels against probabilities, in two statements",
+    "a weight for each sample that is used in two statements",
+)
+
+
+def pasted(code, fix):
+    """The program with the lines of the fix in place of those that it names."""
+    if fix.where is None:
+        return code.replace("def step(model):\n", f"def step(model):\n    {fix.line}\n")
+    lines = code.split("\n")
+    first, last = fix.where.line, fix.where.end_line or fix.where.line
+    indent = lines[first - 1][: -len(lines[first - 1].lstrip())]
+    new = [indent + part for part in fix.line.split("\n")]
+    return "\n".join([*lines[: first - 1], *new, *lines[last:]])
+
+
+def explained(code, path):
+    program = load(code, path)
+    torch.manual_seed(0)
+    model = program.build()
+    with warnings.catch_warnings(), pytest.raises(Exception):
+        warnings.simplefilter("ignore")
+        with shapetrace.trace(model) as t:
+            program.step(model).backward()
+    return t.failure.fixes
+
+
+def trains(code, path):
+    """One step with its backward."""
+    program = load(code, path)
+    torch.manual_seed(0)
+    loss = program.step(program.build())
+    loss.backward()
+    return bool(torch.isfinite(loss))
+
+
+@BOTH
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.filterwarnings("ignore")
+def test_every_verified_fix_runs(name, distinct, tmp_path):
+    if name in SILENT and not distinct:
+        pytest.skip("no crash")
+    code, right, slip = PROGRAMS[name]
+    broken = sized(code.replace(right, slip), distinct)
+    fixes = explained(broken, tmp_path / "program.py")
+    sure = [fix for fix in fixes if fix.status == "verified"]
+    assert sure, [(fix.line, fix.status) for fix in fixes]
+    for number, fix in enumerate(sure):
+        path = tmp_path / f"mended{number}.py"
+        assert trains(pasted(broken, fix), path), fix.line
+
+
+@BOTH
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_correct_program_is_not_spoken_of(name, distinct, tmp_path):
+    program = load(sized(PROGRAMS[name][0], distinct), tmp_path / "program.py")
+    model = program.build()
+    with shapetrace.trace(model) as t:
+        program.step(model).backward()
+    assert [f for f in t.findings if f.severity != "note"] == []
