@@ -32,7 +32,7 @@ from shapetrace.source.line import Line, find, suffixed
 from shapetrace.source.sizes import reworded
 from shapetrace.source.tree import is_own
 
-#: a statement to paste, and the lines that it replaces
+#: a statement to paste, and what it replaces
 Written = tuple[str, Source | None]
 _UNWRITTEN: Written = ("", None)
 
@@ -236,18 +236,17 @@ def rebuilt(
     info = case.graph.rec.modules.get(name)
     if info is None:
         return None
-    if not words:
-        key, value = next(iter(changes.items()))
-        words = f"{key}={value} instead of {info.attributes.get(key)}"
+    key, value = next(iter(changes.items()))
+    words = words or f"{key}={value} instead of {info.attributes.get(key)}"
     made = case.constructions.of(name)
     if made is None:
         text = constructor(info, **changes)
-        new = _changed(case, (name,), changes)
+        new = built_otherwise(case, (name,), changes)
         if new is None:
             return None
         return installed(case, info, text, new[name], form, words)
     names = case.constructions.built_by(made) or (name,)
-    new = _changed(case, names, changes)
+    new = built_otherwise(case, names, changes)
     if new is None:
         return None
     modules = {one: info for one, info in new.items() if info is not None}
@@ -255,7 +254,9 @@ def rebuilt(
     outcome = None if repair is None else case.replay.start(repair)
     if repair is not None and outcome is None:
         return None
-    texts = {key: _argument(case, made, key, value) for key, value in changes.items()}
+    texts = {
+        key: argument_text(case, made, key, value) for key, value in changes.items()
+    }
     line, where = made.changed(**texts) or _UNWRITTEN
     if len(names) > 1:
         words += f", in all {len(names)} that the line builds"
@@ -271,7 +272,7 @@ def rebuilt(
     )
 
 
-def _changed(
+def built_otherwise(
     case: Case, names: Iterable[str], changes: dict[str, Any]
 ) -> dict[str, ModuleInfo | None] | None:
     """The modules built with other arguments; None where torch builds none such."""
@@ -281,7 +282,7 @@ def _changed(
         return None
 
 
-def _argument(case: Case, made: Construction, key: str, value: Any) -> str:
+def argument_text(case: Case, made: Construction, key: str, value: Any) -> str:
     """A new value in the words that the old one was written in."""
     old = made.argument(key)
     if old is not None and type(value) is int:

@@ -47,6 +47,13 @@ class Construction:
     def changed(self, **values: str) -> tuple[str, Source] | None:
         """The statement with some arguments exchanged or added, the rest as it was
         written, and the lines that it replaces; None where that cannot be written."""
+        parts = self.parts(**values)
+        if parts is None:
+            return None
+        return rewritten(self.made.scope.tree, parts, self.call)
+
+    def parts(self, **values: str) -> list[Part] | None:
+        """What of the file goes, and what comes in its place, for `changed`."""
         parts: list[Part] = []
         for name, text in values.items():
             given = self.argument(name)
@@ -57,7 +64,7 @@ class Construction:
             if added is None or any(isinstance(v, ast.Starred) for v in self.call.args):
                 return None
             parts.append(added)
-        return rewritten(self.made.scope.tree, parts, self.call)
+        return parts
 
 
 def _argument_names(info: ModuleInfo) -> list[str]:

@@ -389,3 +389,26 @@ program(
     )
     + step("return model(torch.randn(2, 1, 8, 8)).sum()"),
 )
+program(
+    "a decoder that is short in both layers",
+    "self.up2 = nn.ConvTranspose2d(8, 1, 3, stride=2, padding=1, output_padding=1)",
+    net(
+        [
+            "self.down = nn.Conv2d(1, 8, 3, stride=4, padding=1)",
+            "self.up1 = nn.ConvTranspose2d(8, 8, 3, stride=2, padding=1)",
+            "self.up2 = nn.ConvTranspose2d(8, 1, 3, stride=2, padding=1)",
+        ],
+        ["return self.up2(F.relu(self.up1(F.relu(self.down(x)))))"],
+    )
+    + step("x = torch.randn(3, 1, 28, 28)", "return F.mse_loss(model(x), x)"),
+)
+program(
+    "a decoder in a Sequential that is short in all layers",
+    "nn.ConvTranspose1d(4, 1, 3, 2, 1, output_padding=1)",
+    "def build():\n    return nn.Sequential(\n"
+    "        nn.Conv1d(1, 8, 3, stride=8, padding=1),\n"
+    "        nn.ConvTranspose1d(8, 6, 3, 2, 1), nn.ReLU(),\n"
+    "        nn.ConvTranspose1d(6, 4, 3, 2, 1), nn.ReLU(),\n"
+    "        nn.ConvTranspose1d(4, 1, 3, 2, 1),\n    )\n\n\n"
+    + step("x = torch.randn(5, 1, 64)", "return F.l1_loss(model(x), x)"),
+)

@@ -35,7 +35,8 @@ def pasted(code, fix):
     first, last = fix.where.line, fix.where.end_line or fix.where.line
     old = lines[first - 1]
     indent = old[: len(old) - len(old.lstrip())]
-    return "\n".join([*lines[: first - 1], indent + fix.line, *lines[last:]])
+    new = [indent + line for line in fix.line.split("\n")]
+    return "\n".join([*lines[: first - 1], *new, *lines[last:]])
 
 
 @pytest.mark.filterwarnings("ignore")

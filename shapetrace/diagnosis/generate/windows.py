@@ -13,6 +13,7 @@ from shapetrace.diagnosis.changes import rebuilt
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.similar_modules import likes_of
+from shapetrace.diagnosis.together import rebuilt_together
 from shapetrace.diagnosis.window_layers import (
     SETTINGS,
     Window,
@@ -51,6 +52,31 @@ def windows(case: Case) -> Iterator[Hypothesis | None]:
             )
             reason = f"gives {now}{note} with {has}{why}"
             yield replace(made, reason=reason, dim=window.hop.dim, size=now)
+        yield from _together(case, tries)
+
+
+def _together(
+    case: Case, tries: list[tuple[Window, dict[str, Any], str]]
+) -> Iterator[Hypothesis | None]:
+    """The same other setting for all windows of a type that could have it."""
+    groups: dict[tuple[str, str], list[tuple[Window, dict[str, Any]]]] = {}
+    for window, changes, _ in tries:
+        key = (window.info.type, repr(changes))
+        groups.setdefault(key, []).append((window, changes))
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        first, changes = group[0]
+        names = [window.info.name for window, _ in group]
+        made = rebuilt_together(case, names, changes, "window", _told(changes))
+        if made is not None:
+            has = ", ".join(
+                f"{key}={short(first.info.attributes.get(key))}" for key in changes
+            )
+            others = ", ".join(f"`{name}`" for name in names[1:])
+            now = case.graph.size(first.hop.tensor, first.hop.dim)
+            reason = f"gives {now} with {has}, and so does {others}"
+            yield replace(made, reason=reason, dim=first.hop.dim, size=now)
 
 
 def _spots(case: Case) -> Iterator[tuple[tuple[int, int], int]]:
