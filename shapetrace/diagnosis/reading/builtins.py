@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from shapetrace.diagnosis.reading.values import UNKNOWN, Layer, Method, is_known
 from shapetrace.records import TensorRef
 
@@ -13,6 +15,11 @@ BUILTINS = frozenset(
     "len range enumerate zip reversed list tuple sum min max abs int float bool round "
     "isinstance any all dict sorted print getattr str map".split()
 )
+#: what `isinstance` can be told of
+_KINDS: dict[str, type] = {
+    **{"list": list, "tuple": tuple, "dict": dict, "int": int, "float": float},
+    **{"str": str, "bool": bool, "Tensor": torch.Tensor},
+}
 _LONGEST = 128
 Children = Callable[[str], list[Layer]]
 
@@ -35,8 +42,8 @@ def items(value: Any, children: Children) -> list[Any] | None:
 def built_in(
     name: str, args: list[Any], kwargs: dict[str, Any], children: Children
 ) -> Any:
-    if name == "isinstance" and isinstance(args[0], TensorRef):
-        return UNKNOWN
+    if name == "isinstance" and len(args) == 2:
+        return _is_instance(*args)
     if name == "len" and len(args) == 1:
         if isinstance(args[0], TensorRef):
             return args[0].shape[0] if args[0].shape else UNKNOWN
@@ -59,6 +66,20 @@ def built_in(
         return plain[name](*args)
     except Exception:  # as it would be in the program: nothing to go on with
         return UNKNOWN
+
+
+def _is_instance(value: Any, kind: Any) -> Any:
+    """Whether a value is one of Python's own kinds, or a tensor."""
+    if isinstance(kind, tuple):
+        told = [_is_instance(value, each) for each in kind]
+        return True if True in told else UNKNOWN if UNKNOWN in told else False
+    name = getattr(kind, "name", "").rpartition(".")[2]
+    known = (TensorRef, list, tuple, dict, int, float, str, bool)
+    if not isinstance(value, known) or name not in _KINDS:
+        return UNKNOWN
+    if isinstance(value, TensorRef) or name == "Tensor":
+        return isinstance(value, TensorRef) and name == "Tensor"
+    return isinstance(value, _KINDS[name])
 
 
 def _sequence(
@@ -96,6 +117,9 @@ def _sequence(
 def method_of_value(func: Method, args: list[Any]) -> Any:
     """A method of a list or a dict."""
     of, name = func.of, func.name
+    if isinstance(of, str):
+        plain = all(isinstance(arg, (str, int)) for arg in args)
+        return getattr(of, name)(*args) if plain and hasattr(of, name) else UNKNOWN
     if isinstance(of, list):
         if name == "append" and args:
             of.append(args[0])

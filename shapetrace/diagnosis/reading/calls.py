@@ -156,7 +156,7 @@ class Calls:
         """Whether what the failing call gives is not to be read but known."""
         if not self.repaired.unwritten or self.result is None:
             return False
-        return not isinstance(call, ModuleCall) or call.name == self.failing
+        return self._fails(call)
 
     def given_back(self, call: Call | None, inputs: Any, frame: Frame) -> Any:
         """What a recorded call gave, where it is given now what it was given then; None
@@ -178,7 +178,7 @@ class Calls:
 
     def call(self, frame: Frame, node: ast.Call) -> Any:
         call = self.recorded_call(frame, node)
-        func = self._called(frame, node.func, call)
+        func = self._called(frame, node.func, call or self._stands_for(frame, node))
         args, kwargs = self._arguments(frame, node)
         method = isinstance(func, Method) and isinstance(func.of, TensorRef)
         inputs = [func.of, *args] if method else args
@@ -204,14 +204,13 @@ class Calls:
             args = inputs
         found = self.applied(frame, func, args, kwargs, node, call)
         if found is UNKNOWN:
-            if call is not None and call.outputs is None and self.result is not None:
-                if not isinstance(call, ModuleCall) or call.name == self.failing:
+            if self.result is not None:
+                if self._fails(call) or self._fails(self._stands_for(frame, node)):
                     return self.result
-            if self._stands_for_failing(frame, node):
-                return self.result if self.result is not None else UNKNOWN
             if call is not None and call.outputs is not None:
                 return nested(tuple(map(self.repaired.now, call.outputs)))
-            if last_name(node.func) not in _IDLE:
+            name = last_name(node.func)
+            if name not in _IDLE and not name.startswith("_log"):
                 self.miss(node, ast.unparse(node.func))
         return found
 
@@ -233,17 +232,21 @@ class Calls:
                 return UNKNOWN  # it will be called by its name
         return Routine(tree, home)
 
-    def _stands_for_failing(self, frame: Frame, node: ast.expr) -> bool:
-        """Whether a changed call is the failing one, as it is written now."""
-        if frame.original is None or not isinstance(node, ast.Call):
-            return False
+    def _stands_for(self, frame: Frame, node: ast.Call) -> Call | None:
+        """The recorded call that a changed one is written for."""
+        if frame.original is None or not frame.live:
+            return None
+        wanted = ast.dump(node.func)
         for other in ast.walk(frame.original):
-            if isinstance(other, ast.Call) and ast.dump(other.func) == ast.dump(
-                node.func
-            ):
-                made = self.cursor.peek(frame.parent, frame.tree.file, other)
-                return made is not None and made.outputs is None
-        return False
+            if isinstance(other, ast.Call) and ast.dump(other.func) == wanted:
+                return self.cursor.peek(frame.parent, frame.tree.file, other)
+        return None
+
+    def _fails(self, call: Call | None) -> bool:
+        """Whether a call is the failing one, and not one around it."""
+        if call is None or call.outputs is not None:
+            return False
+        return not isinstance(call, ModuleCall) or call.name == self.failing
 
     def _called(self, frame: Frame, node: ast.expr, call: Call | None) -> Any:
         if isinstance(node, ast.Attribute):

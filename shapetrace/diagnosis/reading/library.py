@@ -16,6 +16,8 @@ from shapetrace.signatures import module_function
 def of_library(name: str, args: list[Any], kwargs: dict[str, Any], line: int) -> Any:
     """What a function or class of torch's or of `math` gives."""
     home, _, last = name.rpartition(".")
+    if last.startswith(("is_scripting", "is_tracing", "is_compiling", "has_torch_f")):
+        return False  # it is run, and so it is read, as plain Python
     if name == "torch.autograd.grad":
         of = kwargs.get("inputs", args[1] if len(args) > 1 else UNKNOWN)
         return tuple(of) if isinstance(of, (list, tuple)) else (of,)

@@ -107,7 +107,7 @@ class Modules(Calls):
         """A method of a module's class, or of a base."""
         info = self.rec.modules.get(owner)
         for tree, kind in self.classes(info) if info is not None else ():
-            for node in kind.body:
+            for node in reversed(kind.body):  # the last definition holds
                 if isinstance(node, ast.FunctionDef) and node.name == name:
                     return Routine(tree, node, owner)
         return None
@@ -155,7 +155,7 @@ class Modules(Calls):
     def method_of(self, of: Instance, *names: str) -> Any:
         """A method of an object, by the first of several names that there is."""
         for name in names:
-            for node in of.kind.node.body:
+            for node in reversed(of.kind.node.body):
                 if isinstance(node, ast.FunctionDef) and node.name == name:
                     return Routine(of.kind.tree, node, None, None, of)
         return UNKNOWN

@@ -18,6 +18,7 @@ from shapetrace.diagnosis.reading.values import (
     Instance,
     Layer,
     Library,
+    Open,
     Routine,
 )
 from shapetrace.lineage import Graph
@@ -184,8 +185,10 @@ class Reader(Expressions):
         elif stars:
             at, more = stars[0], len(values) - wanted + 1
             values = [*values[:at], values[at : at + more], *values[at + more :]]
+        if isinstance(value, Open) and len(values) < wanted:
+            values = [*values, *[UNKNOWN] * (wanted - len(values))]
         if len(values) != wanted:
-            if self.ahead:
+            if self.ahead and not isinstance(value, Open):
                 text = f"{wanted} names are given {len(values)} values"
                 raise Conflicting(f"then at line {target.lineno} {text}")
             values = [UNKNOWN] * wanted

@@ -140,8 +140,12 @@ def placed(value: Any, path: str, put: Callable[[TensorRef], None]) -> Any:
         return ref
     if isinstance(value, (list, tuple)):
         parts = (placed(part, f"{path}[{n}]", put) for n, part in enumerate(value))
-        return type(value)(parts)
+        return list(parts) if isinstance(value, list) else tuple(parts)
     return value
+
+
+class Open(tuple[Any, ...]):
+    """The tensors of a recorded tuple: what is no tensor may follow behind them."""
 
 
 def nested(refs: tuple[TensorRef, ...]) -> Any:
@@ -181,5 +185,5 @@ def _closed(found: Any) -> Any:
         return found
     inner = {key: _closed(value) for key, value in found.items()}
     if inner and all(isinstance(key, int) for key in inner):
-        return tuple(inner.get(n, UNKNOWN) for n in range(max(inner) + 1))
+        return Open(inner.get(n, UNKNOWN) for n in range(max(inner) + 1))
     return inner
