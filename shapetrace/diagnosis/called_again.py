@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from shapetrace.records import FunctionCall, Opaque, TensorRef
-from shapetrace.signatures import conflicts
+from shapetrace.signatures import conflicts, loss, loss_input, loss_target
 from shapetrace.signatures.probe import resolve
 
 #: elements in all inputs of a call that is really made
@@ -70,6 +70,22 @@ def followed(
 
 def is_on_one_device(call: FunctionCall) -> bool:
     return len({ref.device for ref in call.inputs if ref.shape}) < 2
+
+
+def beyond_classes(call: FunctionCall, ranges: Mapping[int, tuple[int, int]]) -> str:
+    """The class index for which a loss would have no class, in words; "" where there
+    is none, as far as the values of its target were read."""
+    facts, at, where = loss(call.name), loss_target(call), loss_input(call)
+    if facts is None or "indices" not in facts.targets or at is None or where is None:
+        return ""
+    prediction, target = call.inputs[where].shape, call.inputs[at]
+    largest = ranges.get(target.id, (0, 0))[1]
+    if facts.class_dim is None or target.dtype.is_floating_point:
+        return ""
+    classes = prediction[facts.class_dim if len(prediction) > 1 else 0]
+    if largest < classes or largest in (*call.args, *call.kwargs.values()):
+        return ""  # it fits, or is the index that is ignored
+    return f"then the target holds class {largest}, and there are {classes} classes"
 
 
 def really_goes(call: FunctionCall) -> bool | None:

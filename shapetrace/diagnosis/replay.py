@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from shapetrace.diagnosis.called_again import (
+    beyond_classes,
     followed,
     is_on_one_device,
     really_goes,
@@ -101,6 +102,10 @@ class Replay:
             return None
         if not is_on_one_device(call):
             return None
+        if self.mismatch.kind != "range":
+            beyond = beyond_classes(call, self.graph.rec.value_ranges)
+            if beyond:
+                return Outcome("moved", beyond, True)
         shapes = predict(call, tuple(ref.shape for ref in call.inputs))
         if any(size < 1 for shape in shapes or () for size in shape):
             return None

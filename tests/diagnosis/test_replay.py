@@ -228,3 +228,23 @@ def test_an_attention_that_torch_does_not_build_is_not_offered():
             model(torch.randn(2, 7, 10))
     assert t.failure.fixes
     assert not any("MultiheadAttention(30" in fix.line for fix in t.failure.fixes)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6, 6), (2, 6, 6, 3)])
+def test_one_channel_of_a_mask_of_colours_is_not_offered_as_classes(shape):
+    model, colours = nn.Conv2d(3, 21, 1), torch.randint(0, 256, shape)
+    colours[..., 0, 0] = 255
+    with pytest.raises(RuntimeError):
+        with shapetrace.trace(model) as t:
+            F.cross_entropy(model(torch.randn(2, 3, 6, 6)), colours)
+    assert t.failure.culprits[0].kind == "target"
+    assert not any(fix.status == "verified" for fix in t.failure.fixes)
+
+
+def test_an_ignored_class_may_be_beyond_the_others():
+    model, masks = nn.Conv2d(3, 21, 1), torch.randint(0, 21, (2, 1, 6, 6))
+    masks[0, 0, 0, 0] = 255
+    with pytest.raises(RuntimeError):
+        with shapetrace.trace(model) as t:
+            F.cross_entropy(model(torch.randn(2, 3, 6, 6)), masks, ignore_index=255)
+    assert "squeeze(1)" in t.failure.fixes[0].line
