@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 
 from shapetrace.records import FunctionCall, ModuleCall, Recording, TensorRef
 from shapetrace.source.frames import expression_of
@@ -218,9 +216,9 @@ def integers_in(scope: Scope, inits: Inits, before: int) -> dict[str, int]:
 
 
 def reworded(old: Expression, wanted: int, inits: Inits) -> str:
-    """Another number in place of an expression, in what it is made of: one of its names
-    exchanged for another, or the number that it has twice (`32 * 5 * 5`); a multiple,
-    or one more or fewer; a plain number where none fits."""
+    """Another number in place of an expression, in the names that it is made of: one of
+    them exchanged for another, a multiple, or one more or fewer; a plain number where
+    none fits."""
     leaves = [
         node
         for node in ast.walk(old.node)
@@ -228,7 +226,7 @@ def reworded(old: Expression, wanted: int, inits: Inits) -> str:
         and value(old.at(node), inits) is not None
     ]
     if not leaves:
-        return _with_other_side(old, wanted) or str(wanted)
+        return str(wanted)
     first = old.scope.tree.statement(old.node).lineno
     options = {
         _with(old, leaf, name)
@@ -245,37 +243,6 @@ def reworded(old: Expression, wanted: int, inits: Inits) -> str:
     if now and abs(wanted - now) == 1:  # a class token, a background, a padding index
         return f"{old.code} {'+' if wanted > now else '-'} 1"
     return str(wanted)
-
-
-def _with_other_side(old: Expression, wanted: int) -> str | None:
-    """A product of numbers with the one that stands there twice or more exchanged: the
-    side of a square map."""
-    numbers = [
-        (node.col_offset, node.value)
-        for node in ast.walk(old.node)
-        if isinstance(node, ast.Constant) and isinstance(node.value, int)
-    ]
-    counts = Counter(number for _, number in numbers)
-    sides = [number for number, count in counts.items() if count > 1]
-    factors = [number for number, count in counts.items() if count == 1]
-    plain = all(
-        isinstance(node, (ast.BinOp, ast.Mult, ast.Constant))
-        for node in ast.walk(old.node)
-    )
-    if not plain or len(sides) != 1 or not sides[0]:
-        return None
-    rest, times = prod(factors), counts[sides[0]]
-    side = round((wanted / rest) ** (1 / times)) if rest else 0
-    if side < 1 or rest * side**times != wanted:
-        return None
-    code, begin = old.code, span(old.node)[1]
-    if "\n" in code:
-        return None
-    for column, number in sorted(numbers, reverse=True):
-        if number == sides[0]:
-            at = column - begin
-            code = f"{code[:at]}{side}{code[at + len(str(number)):]}"
-    return code
 
 
 _MULTIPLE = 4  # directions, gates, parts of a join: more is no plain multiple

@@ -116,7 +116,7 @@ program(
 )
 program(
     "C3 images of 28 where 32 was reckoned with",
-    "nn.Linear(32 * 7 * 7, 10)",
+    "nn.Linear(1568, 10)",
     net(
         [
             "self.conv1 = nn.Conv2d(3, 16, 3, padding=1)",
