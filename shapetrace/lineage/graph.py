@@ -264,8 +264,12 @@ class Graph:
             if not call.inputs and isinstance(call, FunctionCall):
                 kind = "data"
             return End(kind, tensor, dim, call, origin)
-        if how in ("new", "values"):
-            return End("new" if how == "new" else "values", tensor, dim, call, origin)
+        if how == "new":
+            # samples that a loader puts together: the batch comes in with the data
+            data = call.parent is None and not self.from_model(tensor)
+            return End("data" if data else "new", tensor, dim, call, origin)
+        if how == "values":
+            return End("values", tensor, dim, call, origin)
         if not sources:
             return End("unknown", tensor, dim, call, origin)
         if how in ("product", "sum") and len(self._parts(call, origin)) > 1:
