@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from shapetrace.diagnosis.reading import functions
 from shapetrace.diagnosis.reading.builtins import built_in, method_of_value
 from shapetrace.diagnosis.reading.library import of_library
-from shapetrace.diagnosis.reading.recorded import Cursor, Recorded
+from shapetrace.diagnosis.reading.recorded import (
+    Cursor,
+    Recorded,
+    Repaired,
+    named_arguments,
+    same_in,
+)
 from shapetrace.diagnosis.reading.values import (
     SPREAD,
     UNKNOWN,
@@ -30,10 +35,9 @@ from shapetrace.diagnosis.reading.values import (
     tensors_in,
 )
 from shapetrace.lineage import Call, Graph
-from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
-from shapetrace.source.line import Line
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.source.scope import last_name
-from shapetrace.source.tree import Tree, node_at
+from shapetrace.source.tree import node_at
 
 #: expressions and statements that are read for one repair
 _MOST = 6000
@@ -44,21 +48,6 @@ _IDLE = frozenset(
     "float int str format synchronize time perf_counter state_dict update device "
     "requires_grad_ isinstance hasattr".split()
 )
-
-
-class Repaired(Protocol):
-    """The recorded tensors and modules as the repaired program has them."""
-
-    #: whether the text that is read lacks the repair
-    unwritten: bool
-
-    @property
-    def touches(self) -> bool:
-        """Whether tensors from outside or modules are others."""
-
-    def now(self, ref: TensorRef) -> TensorRef: ...
-
-    def module(self, name: str) -> ModuleInfo | None: ...
 
 
 class Calls:
@@ -390,27 +379,3 @@ class Calls:
         return functions.function(
             name, f"torch.Tensor.{name}", [of, *args], kwargs, node.lineno
         )
-
-
-def named_arguments(
-    tree: Tree, node: ast.expr, call: Call
-) -> Iterator[tuple[str, TensorRef]]:
-    """The tensors that a recorded call was given by a name."""
-    assert call.source is not None
-    line = Line(call.source, tree, node, node)
-    method = isinstance(call, FunctionCall) and call.qualname.startswith(
-        "torch.Tensor."
-    )
-    for ref in call.inputs:
-        at = line.argument(ref.path, method)
-        if isinstance(at, ast.Name):
-            yield at.id, ref
-
-
-def same_in(original: ast.AST, node: ast.AST) -> ast.AST | None:
-    """The expression of another statement that reads the same."""
-    wanted = ast.dump(node)
-    for other in ast.walk(original):
-        if type(other) is type(node) and ast.dump(other) == wanted:
-            return other
-    return None

@@ -6,8 +6,12 @@ import ast
 from functools import cached_property
 from typing import NamedTuple
 
-from shapetrace.diagnosis.reading.calls import Repaired, named_arguments
-from shapetrace.diagnosis.reading.recorded import Cursor, Recorded
+from shapetrace.diagnosis.reading.recorded import (
+    Cursor,
+    Recorded,
+    Repaired,
+    named_arguments,
+)
 from shapetrace.diagnosis.reading.statements import Ended, Reader, Returned
 from shapetrace.diagnosis.reading.values import Conflicting, Frame, Layer, TooLong
 from shapetrace.lineage import Call, Graph

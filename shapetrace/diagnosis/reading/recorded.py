@@ -1,15 +1,40 @@
-"""The recorded calls in the order in which reading comes to them."""
+"""What was recorded, for whoever reads the code: the calls in the order in which
+reading comes to them, and tensors as the repaired program has them."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from shapetrace.lineage import Call
-from shapetrace.records import FunctionCall, ModuleCall, Recording
+from shapetrace.records import (
+    FunctionCall,
+    ModuleCall,
+    ModuleInfo,
+    Recording,
+    TensorRef,
+)
+from shapetrace.source.line import Line
 from shapetrace.source.rewrite import Span, span
+from shapetrace.source.tree import Tree
 
 Key = tuple[int | None, str, Span]
+
+
+class Repaired(Protocol):
+    """The recorded tensors and modules as the repaired program has them."""
+
+    #: whether the text that is read lacks the repair
+    unwritten: bool
+
+    @property
+    def touches(self) -> bool:
+        """Whether tensors from outside or modules are others."""
+
+    def now(self, ref: TensorRef) -> TensorRef: ...
+
+    def module(self, name: str) -> ModuleInfo | None: ...
 
 
 class Recorded:
@@ -127,3 +152,27 @@ class Cursor:
         if key[0] is None and self._since >= 0:
             calls = [call for call in calls if call.order >= self._since]
         return calls[self._at.get(key, 0) :]
+
+
+def named_arguments(
+    tree: Tree, node: ast.expr, call: Call
+) -> Iterator[tuple[str, TensorRef]]:
+    """The tensors that a recorded call was given by a name."""
+    assert call.source is not None
+    line = Line(call.source, tree, node, node)
+    method = isinstance(call, FunctionCall) and call.qualname.startswith(
+        "torch.Tensor."
+    )
+    for ref in call.inputs:
+        at = line.argument(ref.path, method)
+        if isinstance(at, ast.Name):
+            yield at.id, ref
+
+
+def same_in(original: ast.AST, node: ast.AST) -> ast.AST | None:
+    """The expression of another statement that reads the same."""
+    wanted = ast.dump(node)
+    for other in ast.walk(original):
+        if type(other) is type(node) and ast.dump(other) == wanted:
+            return other
+    return None

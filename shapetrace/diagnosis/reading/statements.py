@@ -8,9 +8,8 @@ from typing import Any
 
 from shapetrace.diagnosis.reading import functions
 from shapetrace.diagnosis.reading.builtins import items
-from shapetrace.diagnosis.reading.calls import Repaired
 from shapetrace.diagnosis.reading.expressions import Expressions, truth
-from shapetrace.diagnosis.reading.recorded import Cursor, Recorded
+from shapetrace.diagnosis.reading.recorded import Cursor, Recorded, Repaired
 from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
     Conflicting,
