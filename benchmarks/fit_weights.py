@@ -28,7 +28,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from corpora import CORPORA, Case, programs
 from corpora.case import place
 

@@ -89,8 +89,13 @@ def run_checks(
 
 
 def _cause(found: Diagnosis) -> object:
-    """What two findings of one mistake have in common: the code and the likeliest
-    culprit. A tensor of the user's is not known by its name."""
+    """What two findings of one mistake have in common: the code and the line elsewhere
+    that mends both, or else the likeliest culprit. A tensor of the user's is not known
+    by its name."""
+    fix = found.fixes[0] if found.fixes else None
+    if fix is not None and fix.where is not None and found.source is not None:
+        if (fix.where.file, fix.where.line) != (found.source.file, found.source.line):
+            return found.code, fix.line, fix.where
     who = found.culprits[0] if found.culprits else None
     if who is None or who.kind not in ("module", "function"):
         return id(found)

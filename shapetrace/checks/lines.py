@@ -8,9 +8,9 @@ from typing import Any
 
 from shapetrace.checks.scene import Scene
 from shapetrace.diagnosis.case import is_method
-from shapetrace.records import Fix, FunctionCall, TensorRef
+from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss
-from shapetrace.source.build_line import placed
+from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import Line, find, suffixed
 
@@ -179,6 +179,31 @@ def built(
         return None
     line, place = placed(scene.graph.rec, info, text)
     return Fix(line, detail=note, where=place)
+
+
+def told(scene: Scene, name: str, note: str = "", **values: str) -> Fix | None:
+    """The line that builds a module, or the layer that a stack copies, with arguments
+    changed and the rest as it was written; None where the line is not known."""
+    found = with_arguments(scene.graph.rec, name, **values)
+    return None if found is None else Fix(found[0], detail=note, where=found[1])
+
+
+def around_layer(scene: Scene, call: ModuleCall, template: str) -> Fix | None:
+    """A layer's call with the template around its input and around its result; None
+    where the line is not known, or more than one tensor comes out."""
+    line = find(call.source)
+    if line is None or call.output_type != "Tensor":
+        return None
+    if not isinstance(line.tree, ast.Call) or len(line.tree.args) != 1:
+        return None
+    (given,) = line.tree.args
+    if line.tree.keywords or isinstance(given, ast.Starred):
+        return None
+    inner = suffixed(line.text(given), given, template)
+    func = line.text(line.tree.func)
+    return Fix(
+        line.around(template.replace("{}", f"{func}({inner})")), where=line.source
+    )
 
 
 def _at(call: FunctionCall, path: str) -> tuple[Line | None, ast.expr | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument, softmax_dim
-from shapetrace.checks.batch import Batches
+from shapetrace.checks.batches import Batches
 from shapetrace.checks.following import Places, Step, steps
 from shapetrace.checks.lines import along, says
 from shapetrace.checks.registry import Check, check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shapetrace.checks.batches import batch_of
 from shapetrace.checks.lines import unreduced
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -34,7 +35,10 @@ def reduced_too_early(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             loss = _reduced(scene, number)
             if loss is None:
                 continue
-            samples = scene.sides[loss.index][0].shape[:1]
+            at = batch_of(scene, loss)
+            samples = (
+                () if at is None else scene.sides[loss.index][0].shape[at : at + 1]
+            )
             if other.shape and other.shape == samples != (1,):
                 if _of_samples(scene, other) and _is_reduced(scene, call):
                     yield _weights(scene, rule, call, loss, other)

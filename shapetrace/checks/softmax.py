@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from shapetrace.checks.activations import argument, softmax_dim
-from shapetrace.checks.batch import Batches
+from shapetrace.checks.batches import Batches
 from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -50,7 +50,7 @@ def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
         for call in scene.calls("softmax", "log_softmax")
         if (dim := softmax_dim(call)) is not None
         and call.inputs[0].shape[dim] > 1
-        and any(r[::2] == ("data", 0) for r in axes.roots(call.inputs[0].id, dim))
+        and any(root[0] == "data" for root in axes.roots(call.inputs[0].id, dim))
     ]
     if not spots:
         return []
@@ -79,7 +79,9 @@ def _shares(scene: Scene, ref: TensorRef, over: frozenset[Root], dim: int) -> bo
     if over & scene.axes.roots(ref.id, dim):
         return True
     root = scene.axes.sole(ref.id, dim)
-    return root is not None and root[2] == 0
+    if root is None or root[2] != 0:
+        return False
+    return all(root[1] != tensor for _, tensor, _ in over)  # else its time, before it
 
 
 def _picked(scene: Scene, call: FunctionCall) -> bool:
