@@ -90,15 +90,17 @@ def run_checks(
 
 def _cause(found: Diagnosis) -> object:
     """What two findings of one mistake have in common: the code and the line elsewhere
-    that mends both, or else the likeliest culprit. A tensor of the user's is not known
-    by its name."""
+    that mends both, or else the likeliest culprit; of a tensor of the user's, which is
+    not known by its name, the line."""
     fix = found.fixes[0] if found.fixes else None
     if fix is not None and fix.where is not None and found.source is not None:
         if (fix.where.file, fix.where.line) != (found.source.file, found.source.line):
             return found.code, fix.line, fix.where
     who = found.culprits[0] if found.culprits else None
-    if who is None or who.kind not in ("module", "function"):
+    if who is None or found.source is None:
         return id(found)
+    if who.kind not in ("module", "function"):
+        return found.code, found.source.file, found.source.line
     place = who.source if who.kind == "function" else None
     return found.code, who.kind, who.name, who.dim, place
 

@@ -13,17 +13,23 @@ from shapetrace.signatures import is_loss
 from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import Line, find, suffixed
+from shapetrace.source.scope import last_name
 
+#: characters of an expression that is told instead of a name
+_SHORT = 30
 _SIMPLE = (ast.Name, ast.Attribute, ast.Call, ast.Subscript)
 
 
 def operand(
     call: FunctionCall, ref: TensorRef, template: str, name: str, note: str = ""
-) -> Fix:
+) -> Fix | None:
     """A call with one of its tensors changed; `{}` in the template stands for it, and
-    `name` for it where the line is not known."""
+    `name` for it where the line is not known. None where the line is known and does not
+    hold the tensor: it is what a library made on the way."""
     line, node = _at(call, ref.path)
     if line is None or node is None:
+        if find(call.source) is not None:
+            return None
         return Fix(template.replace("{}", name), detail=note, where=call.source)
     text = suffixed(line.text(node), node, template)
     return Fix(line.with_part(node, text), detail=note, where=line.source)
@@ -150,6 +156,24 @@ def after(call: FunctionCall, template: str) -> Fix | None:
     return Fix(line.around(text), where=line.source)
 
 
+def undone(call: FunctionCall) -> Fix | None:
+    """A method or an index left out: what it was taken of in its place."""
+    line = find(call.source)
+    if line is None or not call.direct:
+        return None
+    if isinstance(line.tree, ast.Subscript):
+        return Fix(line.around(line.text(line.tree.value)), where=line.source)
+    new = line.without_call() if isinstance(line.tree, ast.Call) else None
+    return None if new is None else Fix(new, where=line.source)
+
+
+def code_of(call: FunctionCall, ref: TensorRef) -> str:
+    """How a call's tensor is written, where that is short."""
+    line, node = _at(call, ref.path)
+    text = "" if line is None or not isinstance(node, _SIMPLE) else line.text(node)
+    return text if len(text) <= _SHORT else ""
+
+
 def interleaved(call: FunctionCall, count: int) -> Fix:
     """`repeat_interleave` in the place of a repeat of the rows, by the same count."""
     line = find(call.source)
@@ -211,4 +235,7 @@ def _at(call: FunctionCall, path: str) -> tuple[Line | None, ast.expr | None]:
     line = find(call.source)
     if line is None or not call.direct and not is_loss(call.name):
         return None, None  # the line of a layer's call, not one of its functions
+    if isinstance(line.tree, ast.Call) and not is_loss(call.name):
+        if last_name(line.tree.func).rstrip("_") != call.name.rstrip("_"):
+            return None, None  # of what a library's own method does: `log_prob`
     return line, line.argument(path, is_method(call))
