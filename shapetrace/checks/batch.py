@@ -279,6 +279,6 @@ def _meets_batch(scene: Scene, made: TensorRef) -> bool:
     """Whether a loss compares what was squeezed with a target that has its batch."""
     for given, target in scene.sides.values():
         if target is not None and len(target.shape) > len(given.shape):
-            if scene.undressed(given.id) == scene.undressed(made.id):
+            if given.shape == made.shape and given.id in scene.descendants([made.id]):
                 return True
     return False

@@ -108,7 +108,7 @@ def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis
             made
             for _, made in scene.graph.chain(ref.id)
             if isinstance(made, FunctionCall)
-            and (kind(made.name) == "detach" or not made.inputs)
+            and (kind(made.name) == "detach" or not made.inputs or _counts(made))
         ),
         None,
     )
@@ -126,6 +126,16 @@ def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis
         ],
         shapes=[("input", ref, None)],
         way=(ref.id, None),
+    )
+
+
+def _counts(call: FunctionCall) -> bool:
+    """Whether integers are made of what could be learned: argmax, a comparison."""
+    made, given = call.outputs or (), call.inputs[:1]
+    return bool(made) and all(
+        ref.dtype.is_floating_point and not one.dtype.is_floating_point
+        for ref in given
+        for one in made[:1]
     )
 
 

@@ -132,10 +132,29 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
                 continue
             elif used in step.lost or name in _PRODUCTS or name in _LAYERS:
                 continue
+            elif not unit and _one_hot(scene, step, dim, used):
+                return step
             if step.made.id not in seen and count < _NEAR:
                 seen.add(step.made.id)
                 todo.append((step.made, step.places, now, count + 1))
     return None
+
+
+def _one_hot(scene: Scene, step: Step, dim: int, used: int) -> bool:
+    """Whether shares are held against one-hot classes along `used`, which differ along
+    `dim` as well."""
+    if kind(step.call.name) != "scale" or len(step.call.inputs) != 2:
+        return False
+    other = step.call.inputs[1 - step.position]
+    if other.shape != step.made.shape:
+        return False
+    places = dict(enumerate(step.places))
+    at = [d for d, held in places.items() if held == {used}]
+    over = [d for d, held in places.items() if held == {dim}]
+    if len(at) != 1 or len(over) != 1 or other.shape[over[0]] < 2:
+        return False
+    makers = (scene.made_by(root[1]) for root in scene.axes.roots(other.id, at[0]))
+    return any(made is not None and made.name == "one_hot" for made in makers)
 
 
 def _summed(scene: Scene, made: TensorRef, dim: int) -> bool:
@@ -169,7 +188,8 @@ def _weighted(scene: Scene, ref: TensorRef, start: FunctionCall) -> bool:
         if made is None or made.index <= start.index or not made.inputs:
             return False
         if kind(made.name) == "scale" and len(made.inputs) == 2:
-            return all(len(one.shape) == len(ref.shape) for one in made.inputs)
+            if all(one.shape == ref.shape for one in made.inputs):
+                return True  # else by one number for many: a choice of features
         ref = max(made.inputs, key=lambda one: len(one.shape))
     return False
 
@@ -185,7 +205,10 @@ def _wrong(
     given = call.inputs[0]
     uses = "its vectors are along"
     if step is not None:
-        uses = f"{step.call.name} at {step.call.source} sums over"
+        does = "sums over"
+        if kind(step.call.name) == "scale":
+            does = "holds against one-hot classes along"
+        uses = f"{step.call.name} at {step.call.source} {does}"
     length = _length(scene, call) if call.name == "div" else None
     at = length or call
     return finding(

@@ -139,7 +139,8 @@ class Axes:
         for position, ref in enumerate(call.outputs or ()):
             if ref.id in self._dims:
                 continue
-            self._descent[ref.id] = bits
+            numbers = ref.dtype.is_floating_point or ref.dtype.is_complex
+            self._descent[ref.id] = bits if numbers else bits & ~_LEARNED
             if relation is None:
                 root = "made" if kind(call.name) == "count" else "data"
                 self._dims[ref.id] = tuple(
