@@ -63,6 +63,8 @@ class Axes:
         self._dims: dict[int, Dims] = {}
         self._descent: dict[int, int] = {}
         self.scrambles: list[Scramble] = []
+        #: views whose cuts fall across places of the data and features of each
+        self.tears: list[FunctionCall] = []
         for call in graph.rec.functions:
             for ref in call.inputs:
                 if ref.id not in self._dims:
@@ -313,6 +315,8 @@ class Axes:
                 order = None  # factors of one dimension, split anew
             if pieces is not None and anchors(group, sizes, pieces):
                 order = None
+            if pieces is None and order is None and _places_and_features(group):
+                self.tears.append(call)
             if order is not None:
                 self._scrambled(call, group, order, dims)
             elif pieces is not None:
@@ -336,6 +340,15 @@ class Axes:
         roots = frozenset[Root]().union(*(axis.roots for axis in group))
         sure = group[0].sure and all(axis.roots == roots for axis in group)
         return [(Axis(size, roots, sure),) for size in sizes]
+
+
+def _places_and_features(group: list[Axis]) -> bool:
+    """Whether a view takes places of the data and, behind them, a layer's features."""
+    *places, last = group
+    return all(axis.sure for axis in group) and (
+        all(kind == "parameter" for kind, _, _ in last.roots)
+        and any(kind == "data" for axis in places for kind, _, _ in axis.roots)
+    )
 
 
 def _in_place(call: FunctionCall) -> bool:
