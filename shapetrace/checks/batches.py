@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from shapetrace.checks.scene import Scene, plain
@@ -43,6 +43,8 @@ class Batches:
         self.first: dict[Root, list[FunctionCall]] = {}
         #: data dimensions that a convolution or a normalisation takes as the batch
         self.images: set[Root] = set()
+        #: what is merged in the batch dimensions of others, with the losses
+        self.rows: dict[frozenset[Root], list[FunctionCall]] = {}
         strong: set[Root] = set()
         for loss in scene.losses:
             at = batch_of(scene, loss)
@@ -50,6 +52,8 @@ class Batches:
                 continue
             given = scene.sides[loss.index][0]
             root = axes.sole(given.id, at)
+            if root is None and (merged := self.merged(given, at)):
+                self.rows.setdefault(merged, []).append(loss)
             if root is None or given.shape[at] < 2:
                 continue
             self.first.setdefault(root, []).append(loss)
@@ -93,10 +97,21 @@ class Batches:
         made, sides = self._scene.descendants(tensors), self._scene.sides
         return [loss for loss in losses if sides[loss.index][0].id in made]
 
-    def kept(self, root: Root, tensors: set[int]) -> bool:
-        """Whether `root` stays a dimension all the way from one of the tensors to a
-        loss that takes it as the batch: a sum over it, or a product, ends the way."""
-        given = {self._scene.sides[loss.index][0].id for loss in self.first[root]}
+    def merged(self, ref: TensorRef, dim: int) -> frozenset[Root]:
+        """The dimensions of the data that are merged in a dimension; none where it is
+        one, or made of others as well."""
+        axes, roots = self._scene.axes, self._scene.axes.roots(ref.id, dim)
+        alone = len(axes.of(ref.id, dim)) < 2 or not axes.sure(ref.id, dim)
+        if alone or any(kind != "data" for kind, _, _ in roots):
+            return frozenset()
+        return roots
+
+    def kept(
+        self, root: Root, tensors: set[int], losses: Sequence[FunctionCall]
+    ) -> bool:
+        """Whether `root` stays a dimension all the way from one of the tensors to one
+        of the losses: a sum over it, or a product, ends the way."""
+        given = {self._scene.sides[loss.index][0].id for loss in losses}
         seen, todo = set(tensors), list(tensors)
         while todo:
             tensor = todo.pop()

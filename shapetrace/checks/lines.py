@@ -110,6 +110,20 @@ def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
     return Fix(f"{call.name}(..., dim={dim})", where=call.source)
 
 
+def inverted(call: FunctionCall) -> Fix | None:
+    """The call of a layer with the mask of its keys inverted."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Call):
+        return None
+    for given in line.tree.keywords:
+        if given.arg is not None and given.arg.endswith("key_padding_mask"):
+            text = suffixed(line.text(given.value), given.value, "{}")
+            if not isinstance(given.value, _SIMPLE):
+                text = f"({text})"
+            return Fix(line.with_part(given.value, f"~{text}"), where=line.source)
+    return None
+
+
 def says(call: FunctionCall, name: str, place: int) -> bool | None:
     """Whether the user's line gives an argument, which torch fills in otherwise; None
     where the line is not known."""

@@ -62,12 +62,17 @@ def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
         others = [d for d in range(len(given.shape)) if d != dim]
         if not axes.sure(given.id, dim) or all(given.shape[d] == 1 for d in others):
             continue
+        rows = batches.merged(given, dim)
         over = axes.roots(given.id, dim) & batches.sure
+        over = over or (rows if rows in batches.rows else frozenset())
         made = {ref.id for ref in call.outputs or ()}
         has = partial(_shares, scene, given, over)
         if any(has(d) for d in others):
             continue
-        kept = any(root in batches.first and batches.kept(root, made) for root in over)
+        losses = batches.rows.get(rows, []) if rows == over else []
+        kept = any(
+            batches.kept(root, made, batches.first.get(root, losses)) for root in over
+        )
         if kept or call.index in picked:
             found.append((call, dim))
     return found

@@ -91,6 +91,8 @@ class Line:
         tree = self.tree
         if isinstance(tree, ast.BinOp):
             return tree.left if key == "0" else tree.right
+        if isinstance(tree, ast.Compare) and len(tree.comparators) == 1:
+            return tree.left if key == "0" else tree.comparators[0]
         if isinstance(tree, ast.Subscript):
             return tree.value if key == "0" else None
         if not isinstance(tree, ast.Call):
