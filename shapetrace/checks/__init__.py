@@ -103,7 +103,9 @@ def _cause(found: Diagnosis) -> object:
         return id(found)
     if who.kind not in ("module", "function"):
         return found.code, found.source.file, found.source.line
-    place = who.source if who.kind == "function" else None
+    place = None
+    if who.kind == "function" and who.source is not None:
+        place = who.source.file, who.source.line
     return found.code, who.kind, who.name, who.dim, place
 
 

@@ -37,7 +37,8 @@ def batch_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if (place := sequence_roles(scene, call)) is not None
         and min(call.inputs[0].shape[:2]) > 1
     ]
-    sums = [call for call in scene.calls("add") if _table(scene, call) is not None]
+    sums = scene.calls("add", "mul")
+    sums = [call for call in sums if _table(scene, call) is not None]
     if not layers and not sums:
         return
     batches = Batches(scene)
@@ -174,7 +175,8 @@ def _flattened(
 
 
 def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | None:
-    """A sum of data and the first rows of a table of positions, as (data, rows)."""
+    """Data and the first rows of a table of positions that are added to it, or that it
+    is turned by, as (data, rows)."""
     if len(call.inputs) != 2 or any(len(ref.shape) != 3 for ref in call.inputs):
         return None
     axes = scene.axes
@@ -186,13 +188,26 @@ def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | No
         if rows.shape[0] != data.shape[0] or rows.shape[0] == 1:
             continue
         for kind, tensor, dim in axes.roots(rows.id, 0):
-            if kind == "parameter" and scene.graph.size(tensor, dim) > rows.shape[0]:
-                return data, rows
+            made = scene.made_by(tensor)
+            counted = kind == "made" and made is not None and made.name == "arange"
+            if counted or kind == "parameter":
+                if scene.graph.size(tensor, dim) > rows.shape[0]:
+                    return data, rows
         lookup = _looked_up(scene, rows)
         if lookup is not None:
             length = lookup.inputs[1].shape[0]
             if length > rows.shape[0] and length >= data.shape[1]:
                 return data, rows
+    return None
+
+
+def _cutter(scene: Scene, rows: TensorRef) -> FunctionCall | None:
+    """The index that took the first rows of a table."""
+    call = scene.made_by(rows.id)
+    while call is not None and call.inputs:
+        if call.name == "getitem" and call.inputs[0].shape[0] > rows.shape[0]:
+            return call
+        call = scene.made_by(call.inputs[0].id)
     return None
 
 
@@ -226,18 +241,23 @@ def _positions_of_batch(
         line = "{} + {}[: {}.size(1)].transpose(0, 1)"
         general = Fix(line.format("x", "self.pe", "x"))
         fix = summed(call, data, rows, line) or general
+    turned = call.name.startswith("mul")
+    cut = _cutter(scene, rows) if turned else None
+    if cut is not None:
+        who = culprit(scene, cut, "takes a row for each sample", 0, rows.shape[0])
+    does = "multiplied" if turned else "added"
     yield finding(
         scene,
         rule,
         call,
-        f"rows of a table of positions, {rows.shape}, are added along dimension 0 of "
+        f"rows of a table of positions, {rows.shape}, are {does} along dimension 0 of "
         f"{data.shape}, which is the batch: every sample gets a position, every time "
         "step the same one.",
         culprits=[
             who,
-            culprit(scene, call, "adds along the batch", 0, rows.shape[0]),
+            culprit(scene, call, "runs along the batch", 0, rows.shape[0]),
         ],
-        fixes=[fix],
+        fixes=[None if turned else fix],
         shapes=[("data", data, 0), ("positions", rows, 0)],
         way=(data.id, 0),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from shapetrace.checks.scene import Scene, plain
+from shapetrace.lineage.dimensions import TRAINABLE
 from shapetrace.lineage.factors import Root
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import loss as facts_of
@@ -45,12 +46,23 @@ class Batches:
         self.images: set[Root] = set()
         #: what is merged in the batch dimensions of others, with the losses
         self.rows: dict[frozenset[Root], list[FunctionCall]] = {}
+        self._takes: dict[int, TensorRef] = {}
         strong: set[Root] = set()
+        for call in scene.calls("mean"):
+            ref = call.inputs[0]
+            root = axes.sole(ref.id, 0) if len(ref.shape) == 1 else None
+            if root is None or ref.shape[0] < 2 or call.parent is not None:
+                continue
+            if axes.descends(ref.id, TRAINABLE):  # a loss by hand: one for each sample
+                self._takes[call.index] = ref
+                self.first.setdefault(root, []).append(call)
+                strong.add(root)
         for loss in scene.losses:
             at = batch_of(scene, loss)
             if at is None:
                 continue
             given = scene.sides[loss.index][0]
+            self._takes[loss.index] = given
             root = axes.sole(given.id, at)
             if root is None and (merged := self.merged(given, at)):
                 self.rows.setdefault(merged, []).append(loss)
@@ -73,13 +85,20 @@ class Batches:
             if (place := sequence_roles(scene, call)) is not None
             and (root := axes.sole(call.inputs[0].id, place[1])) is not None
         }
-        for call in scene.of_kind("batch_product"):
-            roots = [axes.sole(ref.id, 0) for ref in call.inputs[-2:]]
-            if all(root is not None and root[2] == 0 for root in roots):
+        for call in (*scene.of_kind("batch_product"), *scene.calls("matmul")):
+            pair = [ref for ref in call.inputs[-2:] if len(ref.shape) > 2]
+            roots = [axes.sole(ref.id, 0) for ref in pair]
+            if len(pair) == 2 and all(r is not None and r[2] == 0 for r in roots):
                 taken |= {root for root in roots if root is not None}
+        among = {root for merged in self.rows for root in merged}
         #: the batch beyond doubt: a prediction's batch dimension whose others are no
         #: data's, or that a layer, or a product of batches, takes as the batch as well
-        self.sure = strong | (set(self.first) & (self.images | taken))
+        self.sure = strong | ((set(self.first) | among) & (self.images | taken))
+
+    def losses_of(self, root: Root) -> list[FunctionCall]:
+        """The losses that take a dimension as the batch, or as a part of it."""
+        merged = [losses for roots, losses in self.rows.items() if root in roots]
+        return [*self.first.get(root, ()), *(one for each in merged for one in each)]
 
     def _may_be_batch(self, loss: FunctionCall, given: TensorRef, dim: int) -> bool:
         """Whether a dimension of a prediction could be samples as well, for all that
@@ -94,8 +113,8 @@ class Batches:
         losses = self.first.get(root, ())
         if not losses:
             return []
-        made, sides = self._scene.descendants(tensors), self._scene.sides
-        return [loss for loss in losses if sides[loss.index][0].id in made]
+        made = self._scene.descendants(tensors)
+        return [loss for loss in losses if self._takes[loss.index].id in made]
 
     def merged(self, ref: TensorRef, dim: int) -> frozenset[Root]:
         """The dimensions of the data that are merged in a dimension; none where it is
@@ -111,7 +130,7 @@ class Batches:
     ) -> bool:
         """Whether `root` stays a dimension all the way from one of the tensors to one
         of the losses: a sum over it, or a product, ends the way."""
-        given = {self._scene.sides[loss.index][0].id for loss in losses}
+        given = {self._takes[loss.index].id for loss in losses}
         seen, todo = set(tensors), list(tensors)
         while todo:
             tensor = todo.pop()
@@ -129,7 +148,7 @@ class Batches:
     def no_batch(self, loss: FunctionCall, roots: frozenset[Root]) -> str:
         """What tells that none of these is the batch of a loss, which has another: in
         words; "" where they may be."""
-        given, axes = self._scene.sides[loss.index][0], self._scene.axes
+        given, axes = self._takes[loss.index], self._scene.axes
         left = [d for d in range(len(given.shape)) if roots & axes.roots(given.id, d)]
         where = f"{loss.name} at {loss.source} takes it as the batch"
         if all(_role(self._scene, loss, given, dim) == "time" for dim in left):

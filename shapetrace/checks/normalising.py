@@ -121,7 +121,7 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
             if used in step.lost and dim not in step.lost and summed is None:
                 if name in _PRODUCTS and unit and _of_activations(scene, step.call):
                     return step
-                if name != "total" or not _weighted(scene, step.given, call):
+                if name != "total" or not _weighted(scene, step.given, call, unit):
                     continue
                 if unit:
                     return step
@@ -181,15 +181,18 @@ def _of_activations(scene: Scene, call: FunctionCall) -> bool:
     return all(scene.axes.descends(ref.id, DATA) for ref in call.inputs[-2:])
 
 
-def _weighted(scene: Scene, ref: TensorRef, start: FunctionCall) -> bool:
-    """Whether what is summed was multiplied by something before, since `start`."""
+def _weighted(scene: Scene, ref: TensorRef, start: FunctionCall, unit: bool) -> bool:
+    """Whether what is summed was multiplied by something before, since `start`: shares
+    by a number for each of them, else features are chosen."""
     for _ in range(_NEAR):
         made = scene.made_by(ref.id)
         if made is None or made.index <= start.index or not made.inputs:
             return False
         if kind(made.name) == "scale" and len(made.inputs) == 2:
+            if unit:
+                return all(len(one.shape) == len(ref.shape) for one in made.inputs)
             if all(one.shape == ref.shape for one in made.inputs):
-                return True  # else by one number for many: a choice of features
+                return True
         ref = max(made.inputs, key=lambda one: len(one.shape))
     return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import prod
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.lines import code_of, inverted, operand
@@ -11,7 +12,7 @@ from shapetrace.checks.masks import masks_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.lineage.dimensions import PARAMETER
+from shapetrace.lineage.dimensions import PARAMETER, TRAINABLE
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -28,6 +29,8 @@ _NOTHING = -1e3
 _NEAR = 12
 #: calls by which data takes entries out, or weighs them
 _TAKES_OUT = ("scale", "mask", "pick", "write", "")
+#: layers after which padding is nothing in particular
+_FILLS = ("linear", "convolution", "norm", "recurrent", "attention", "product")
 _PRODUCTS = ("product", "batch_product", "attention")
 
 
@@ -168,11 +171,24 @@ def _paddings(scene: Scene) -> dict[int, set[object]]:
     "get a result that depends on how far they were padded",
 )
 def padding_in_mean(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    if not any(_uses(scene)):
-        return
+    yield from _counted_alone(scene, rule)
     for call in scene.calls("mean"):
         given = call.inputs[0]
         dim = argument(call, "dim", 1)
+        weighed = _weighed_by_tokens(scene, given) if dim is None else None
+        if weighed is not None:
+            yield finding(
+                scene,
+                rule,
+                call,
+                f"{call.name} divides by all {prod(given.shape)} places of "
+                f"{given.shape}, those too that the mask at {weighed.source} takes "
+                "out.",
+                culprits=[culprit(scene, call, "counts the padding")],
+                shapes=[("input", given, None)],
+                way=(given.id, None),
+            )
+            continue
         if isinstance(dim, (tuple, list)) and len(dim) == 1:
             (dim,) = dim
         if not isinstance(dim, int) or not given.shape:
@@ -194,6 +210,102 @@ def padding_in_mean(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
+def _counted_alone(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    """Sums over all steps that are divided by the number of tokens: the mask is in the
+    count, and not in the sum."""
+    for call in scene.calls("div"):
+        if len(call.inputs) != 2:
+            continue
+        above, below = (_total(scene, ref) for ref in call.inputs)
+        if above is None or below is None:
+            continue
+        (total, dim), (count, at) = above, below
+        given, mask = total.inputs[0], count.inputs[0]
+        if not _same_steps(scene, given, dim, mask, at) or not _padded(scene, given):
+            continue
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"the sum over all {given.shape[dim]} steps at {total.source} is divided "
+            "by the number of tokens: the padding is in the sum, not in the count.",
+            culprits=[
+                culprit(scene, total, "takes the padding in", dim),
+                culprit(scene, call, "divides by the tokens alone"),
+            ],
+            shapes=[("input", given, dim), ("mask", mask, at)],
+            way=(given.id, dim),
+        )
+
+
+def _total(scene: Scene, ref: TensorRef) -> tuple[FunctionCall, int] | None:
+    """The sum over one dimension that a tensor is, and that dimension."""
+    made = scene.made_by(_origin(scene, ref.id))
+    while made is not None and plain(made.name) in ("clamp", "clamp_min"):
+        made = scene.made_by(_origin(scene, made.inputs[0].id))
+    if made is None or made.name != "sum":
+        return None
+    dim, rank = argument(made, "dim", 1), len(made.inputs[0].shape)
+    if isinstance(dim, (tuple, list)) and len(dim) == 1:
+        (dim,) = dim
+    return (made, dim % rank) if isinstance(dim, int) and rank else None
+
+
+def _same_steps(
+    scene: Scene, given: TensorRef, dim: int, mask: TensorRef, at: int
+) -> bool:
+    """Whether a mask tells the tokens among the steps of a tensor."""
+    if given.shape[dim] != mask.shape[at] or _meaning(scene, mask) is None:
+        return False
+    roots = scene.axes.roots(mask.id, at)
+    counted = all(root[0] == "made" for root in roots)
+    return counted or roots == scene.axes.roots(given.id, dim)
+
+
+def _padded(scene: Scene, ref: TensorRef) -> bool:
+    """Whether the steps of the padding hold other numbers than 0, for all that is seen:
+    a layer with a bias made them, and nothing has taken them out since."""
+    found = False
+    todo, seen = [ref.id], {ref.id}
+    while todo:
+        call = scene.made_by(todo.pop())
+        if call is None:
+            continue
+        if "pad_packed" in call.name or _takes_out(scene, call):
+            return False
+        if kind(call.name) in _FILLS or call.name == "embedding":
+            rows = (
+                argument(call, "padding_idx", 2) if call.name == "embedding" else None
+            )
+            found = found or rows is None
+            continue
+        new = [one.id for one in call.inputs if one.id not in seen]
+        seen.update(new)
+        todo += new
+    return found
+
+
+def _takes_out(scene: Scene, call: FunctionCall) -> bool:
+    """Whether data, a mask perhaps, takes entries out of what a layer made."""
+    return kind(call.name) in _TAKES_OUT and any(
+        max(one.shape, default=1) > 1 and not scene.axes.descends(one.id, PARAMETER)
+        for one in call.inputs
+    )
+
+
+def _weighed_by_tokens(scene: Scene, ref: TensorRef) -> FunctionCall | None:
+    """The product of what was learned with a mask of tokens that a tensor is."""
+    made = scene.made_by(ref.id)
+    if made is None or plain(made.name) != "mul" or len(made.inputs) != 2:
+        return None
+    one, two = made.inputs
+    for mask, other in ((one, two), (two, one)):
+        if mask.shape == other.shape and scene.axes.descends(other.id, TRAINABLE):
+            if _meaning(scene, mask) is not None:
+                return made
+    return None
+
+
 def _hidden_before(
     scene: Scene, ref: TensorRef, time: frozenset[Root]
 ) -> FunctionCall | None:
@@ -209,13 +321,12 @@ def _hidden_before(
             if _hides(scene, call, time):
                 found = call
             continue
+        if _takes_out(scene, call):
+            return None
         for one in call.inputs:
-            if scene.axes.descends(one.id, PARAMETER):
-                if one.id not in seen:
-                    seen.add(one.id)
-                    todo.append(one.id)
-            elif kind(call.name) in _TAKES_OUT and max(one.shape, default=1) > 1:
-                return None
+            if scene.axes.descends(one.id, PARAMETER) and one.id not in seen:
+                seen.add(one.id)
+                todo.append(one.id)
     return found
 
 

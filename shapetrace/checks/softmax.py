@@ -69,10 +69,7 @@ def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
         has = partial(_shares, scene, given, over)
         if any(has(d) for d in others):
             continue
-        losses = batches.rows.get(rows, []) if rows == over else []
-        kept = any(
-            batches.kept(root, made, batches.first.get(root, losses)) for root in over
-        )
+        kept = any(batches.kept(root, made, batches.losses_of(root)) for root in over)
         if kept or call.index in picked:
             found.append((call, dim))
     return found

@@ -10,6 +10,8 @@ from typing import NamedTuple
 #: the states of a recurrent layer
 Root = tuple[str, int, int]
 
+#: counts that the code has made itself, as a cat of two parts
+_COUNTED = ("states", "made")
 #: more factors than this in one view are not searched for a permutation
 _MOST = 6
 
@@ -81,13 +83,14 @@ def parted(
 
 def vague(group: list[Axis], order: tuple[tuple[int, ...], ...]) -> bool:
     """Whether a factor of 2 is among those that change places: it fits nearly
-    anywhere, but for the layers and directions of a recurrent layer's states."""
+    anywhere, but for the layers and directions of a recurrent layer's states, and for
+    parts that were joined."""
     flat = [i for part in order for i in part]
     for place, i in enumerate(flat):
         for j in flat[place + 1 :]:
             for factor in (group[i], group[j]):
                 if j < i and factor.size == 2:
-                    if any(kind != "states" for kind, _, _ in factor.roots):
+                    if any(kind not in _COUNTED for kind, _, _ in factor.roots):
                         return True
     return False
 

@@ -166,3 +166,53 @@ def test_two_layers_that_one_line_builds_are_one_mistake():
 
     assert findings(program, True) == [("batch-dim", "Twice.layers.0.rnn")]
     assert silent(program, False)
+
+
+class Turned(nn.Module):
+    """Rotary positions, by the time or by the batch."""
+
+    def __init__(self, dim):
+        super().__init__()
+        angles = torch.arange(64)[:, None] * torch.exp(-torch.arange(4.0))
+        self.register_buffer("cos", angles.cos())
+        self.q, self.k, self.fc = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.dim = dim
+
+    def turn(self, x):
+        rows = self.cos[: x.shape[self.dim]].unsqueeze(1 - self.dim)
+        return x * rows
+
+    def forward(self, x):
+        scores = self.turn(self.q(x)) @ self.turn(self.k(x)).mT
+        return self.fc(scores.softmax(-1) @ x)
+
+
+@pytest.mark.parametrize("sizes", [(5, 9), (9, 9)])
+def test_a_table_of_positions_that_turns_the_samples(sizes):
+    def program(dim):
+        out = Turned(dim)(torch.randn(*sizes, 4))
+        F.cross_entropy(out.flatten(0, 1), torch.randint(0, 3, sizes).flatten())
+
+    assert ("batch-dim", "getitem") in findings(program, 0)
+    assert silent(program, 1)
+
+
+def test_the_samples_of_a_loss_by_hand_are_those_of_its_mean():
+    def program(dim):
+        x, y = torch.randn(8, 6), torch.randn(8, 1)
+        shares, means = nn.Linear(6, 4)(x).softmax(dim), nn.Linear(6, 4)(x)
+        likely = torch.distributions.Normal(means, 1.0).log_prob(y)
+        (-torch.logsumexp(shares.log() + likely, 1).mean()).backward()
+
+    assert findings(program, 0) == [("softmax-over-batch", "softmax")]
+    assert silent(program, 1)
+
+
+def test_samples_of_an_importance_weight_are_not_the_batch():
+    def program():
+        mean = nn.Linear(6, 1)(torch.randn(8, 6)).squeeze(1)
+        draws = mean + torch.randn(5, 8)
+        ratio = -(draws**2) + (draws - mean) ** 2
+        (-(ratio.softmax(0).detach() * ratio).sum(0).mean()).backward()
+
+    assert silent(program)

@@ -279,6 +279,18 @@ def test_pieces_of_an_image_that_are_not_put_side_by_side(program, side):
     assert silent(program, True, side)
 
 
+@pytest.mark.parametrize("batch", [6, 8])
+@pytest.mark.parametrize("join", [torch.cat, torch.stack])
+def test_two_towers_that_are_joined_before_the_batch(join, batch):
+    def program(dim):
+        users, items = (nn.Linear(8, 8)(torch.randn(batch, 8)) for _ in range(2))
+        both = join([users, items], dim).view(batch, 16)
+        F.mse_loss(nn.Linear(16, 1)(both).squeeze(1), torch.rand(batch)).backward()
+
+    assert findings(program, 0) == [("view-as-permute", "view")]
+    assert silent(program, 1)
+
+
 def test_features_of_places_that_are_cut_for_no_image():
     def program():
         made = Pieces(True).make(torch.randn(5, 16, 8))

@@ -137,6 +137,55 @@ def test_a_mean_over_the_padding_that_attention_hides(attend, sizes):
     assert silent(run, hidden, first, sizes)
 
 
+def counted_alone(x, ids, lengths):
+    return x.sum(1) / (ids != 0).sum(1, keepdim=True)
+
+
+def counted_lengths_alone(x, ids, lengths):
+    tokens = (torch.arange(ids.shape[1]) < lengths[:, None]).float()
+    return x.sum(1) / tokens.sum(1, keepdim=True).clamp(min=1)
+
+
+def transformed(m, x, ids, lengths):
+    return m.q(x)
+
+
+def as_it_is(m, x, ids, lengths):
+    return x
+
+
+def packed(m, x, ids, lengths):
+    x = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+    total = int(ids.shape[1])
+    return nn.utils.rnn.pad_packed_sequence(nn.GRU(8, 8)(x)[0], True, 0.0, total)[0]
+
+
+@pytest.mark.parametrize("pool", [counted_alone, counted_lengths_alone])
+def test_a_sum_over_the_padding_that_is_divided_by_the_tokens(pool):
+    assert findings(run, transformed, pool, SIZES[0]) == [("padding-in-mean", "sum")]
+    assert silent(run, transformed, masked_mean, SIZES[0])
+    assert silent(run, as_it_is, pool, SIZES[0])  # an embedding's padding is 0
+    assert silent(run, packed, pool, SIZES[0])
+
+
+def spoken(reduce):
+    ids, _ = batch((5, 9))
+    embed = nn.Embedding(20, 8, padding_idx=0)
+    scores = nn.Linear(8, 20)(nn.GRU(8, 8, batch_first=True)(embed(ids[:, :-1]))[0])
+    tokens = (ids[:, 1:] != 0).float()
+    loss = F.cross_entropy(scores.mT, ids[:, 1:], reduction="none")
+    reduce(loss * tokens, tokens).backward()
+
+
+def test_the_mean_of_losses_that_a_mask_has_set_to_0():
+    def mean(loss, tokens):
+        return loss.mean()
+
+    assert findings(spoken, mean) == [("padding-in-mean", "mean")]
+    assert silent(spoken, lambda loss, tokens: loss.sum() / tokens.sum())
+    assert silent(spoken, lambda loss, tokens: (loss.sum(1) / tokens.sum(1)).mean())
+
+
 def causal(m, x, ids, lengths):
     hidden = torch.full((x.shape[1],) * 2, -math.inf).triu(1)
     return m.attention(x, x, x, attn_mask=hidden)[0]
