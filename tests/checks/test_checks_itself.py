@@ -228,3 +228,39 @@ def test_data_that_is_standardised_by_the_wrong_means():
 
     assert findings(program, False)[0][0] == "silent-broadcast"
     assert silent(program, True)
+
+
+class Normed(nn.Module):
+    """As many steps as features, of which one or the other is normalised."""
+
+    turn = False
+
+    def forward(self, x):
+        x, _ = self.rnn(x)
+        x = self.norm(x.mT).mT if self.turn else self.norm(x)
+        return self.fc(x[:, -1])
+
+
+class Steps(Normed):
+    def __init__(self, hidden=8, steps=8):
+        super().__init__()
+        self.rnn, self.fc = nn.GRU(5, hidden, batch_first=True), nn.Linear(hidden, 3)
+        self.norm = nn.BatchNorm1d(steps)
+
+
+class Features(Normed):
+    def __init__(self, turn, hidden=8):
+        super().__init__()
+        self.rnn, self.fc = nn.GRU(5, hidden, batch_first=True), nn.Linear(hidden, 3)
+        self.norm, self.turn = nn.BatchNorm1d(hidden), turn
+
+
+def test_a_normalisation_of_steps_that_is_told_the_features():
+    def program(model):
+        out = model(torch.randn(6, 8, 5))
+        F.cross_entropy(out, torch.arange(6) % 3).backward()
+
+    found = findings(program, Features(False))
+    assert found == [("normalised-dim", "Features.norm")]
+    assert silent(program, Features(True))
+    assert silent(program, Steps())  # each step by itself, by name
