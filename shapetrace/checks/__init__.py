@@ -16,9 +16,11 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     broadcasting,
     classes,
     flow,
+    itself,
     masks,
     modes,
     normalising,
+    padding,
     pairing,
     reductions,
     reshaping,
@@ -89,12 +91,21 @@ def run_checks(
 
 
 def _cause(found: Diagnosis) -> object:
-    """What two findings of one mistake have in common: the code and the likeliest
-    culprit. A tensor of the user's is not known by its name."""
+    """What two findings of one mistake have in common: the code and the line elsewhere
+    that mends both, or else the likeliest culprit; of a tensor of the user's, which is
+    not known by its name, the line."""
+    fix = found.fixes[0] if found.fixes else None
+    if fix is not None and fix.where is not None and found.source is not None:
+        if (fix.where.file, fix.where.line) != (found.source.file, found.source.line):
+            return found.code, fix.line, fix.where
     who = found.culprits[0] if found.culprits else None
-    if who is None or who.kind not in ("module", "function"):
+    if who is None or found.source is None:
         return id(found)
-    place = who.source if who.kind == "function" else None
+    if who.kind not in ("module", "function"):
+        return found.code, found.source.file, found.source.line
+    place = None
+    if who.kind == "function" and who.source is not None:
+        place = who.source.file, who.source.line
     return found.code, who.kind, who.name, who.dim, place
 
 

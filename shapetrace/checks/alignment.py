@@ -91,7 +91,7 @@ def _centred(scene: Scene, made: FunctionCall, call: FunctionCall) -> bool:
     graph, may be the same both ways: its rows are divided by sums, its means taken off
     in both directions."""
     tall = made.inputs[0]
-    means = [u for u, _ in scene.follow(tall.id) if kind(u.name) in _REDUCES]
+    means = [user for user, _ in scene.follow(tall.id) if user.name == "mean"]
     return made.name == "mean" and call.name == "sub" and len(means) == 1
 
 

@@ -1,110 +1,27 @@
-"""Which dimension is the batch, and who takes another one for it."""
+"""Who takes another dimension for the batch, or drops it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shapetrace.checks.lines import built, indexed, instead, summed
+from shapetrace.checks.batches import SEQUENCES, Batches, sequence_roles
+from shapetrace.checks.lines import (
+    around_layer,
+    built,
+    indexed,
+    instead,
+    summed,
+    told,
+)
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.scene import Scene
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
-from shapetrace.signatures import named
 
-_SEQUENCES = ("recurrent", "attention")
 #: layers whose constructor is known in full from what they hold
 _REBUILT = ("RNN", "LSTM", "GRU", "MultiheadAttention")
-_IMAGES = (*named("convolution"), "batch_norm")
-
-
-class Batches:
-    """What the losses and the layers of one trace take as the batch."""
-
-    def __init__(self, scene: Scene) -> None:
-        axes = scene.axes
-        self._scene = scene
-        #: first dimensions of predictions, with the losses that take them
-        self.first: dict[Root, list[FunctionCall]] = {}
-        #: data dimensions that a convolution or a normalisation takes as the batch
-        self.images: set[Root] = set()
-        strong: set[Root] = set()
-        for loss in scene.losses:
-            given, _ = scene.sides.get(loss.index, (None, None))
-            if given is None or not given.shape or given.shape[0] < 2:
-                continue
-            root = axes.sole(given.id, 0)
-            if root is None:
-                continue
-            self.first.setdefault(root, []).append(loss)
-            others = range(1, len(given.shape))
-            if not any(_of_data(scene, given, dim) for dim in others):
-                strong.add(root)
-        for call in scene.calls(*_IMAGES):
-            ref = call.inputs[0]
-            rank = 3 if plain(call.name) == "batch_norm" else int(call.name[-2]) + 2
-            if len(ref.shape) >= rank and ref.shape[0] > 1:
-                root = axes.sole(ref.id, 0)
-                if root is not None:
-                    self.images.add(root)
-        taken = {
-            root
-            for call in scene.of_kind(*_SEQUENCES)
-            if (place := sequence_roles(scene, call)) is not None
-            and (root := axes.sole(call.inputs[0].id, place[1])) is not None
-        }
-        for call in scene.of_kind("batch_product"):
-            roots = [axes.sole(ref.id, 0) for ref in call.inputs[-2:]]
-            if all(root is not None and root[2] == 0 for root in roots):
-                taken |= {root for root in roots if root is not None}
-        #: the batch beyond doubt: a prediction's first dimension whose others are no
-        #: data's, or that a layer, or a product of batches, takes as the batch as well
-        self.sure = strong | (set(self.first) & (self.images | taken))
-
-    def reached(self, root: Root, tensors: set[int]) -> list[FunctionCall]:
-        """The losses that take `root` first and descend from one of the tensors."""
-        losses = self.first.get(root, ())
-        if not losses:
-            return []
-        made, sides = self._scene.descendants(tensors), self._scene.sides
-        return [loss for loss in losses if sides[loss.index][0].id in made]
-
-    def kept(self, root: Root, tensors: set[int]) -> bool:
-        """Whether `root` stays a dimension all the way from one of the tensors to a
-        loss that takes it first: a sum over it, or a product, ends the way."""
-        given = {self._scene.sides[loss.index][0].id for loss in self.first[root]}
-        seen, todo = set(tensors), list(tensors)
-        while todo:
-            tensor = todo.pop()
-            if tensor in given:
-                return True
-            for _, made in self._scene.follow(tensor):
-                dims = range(len(made.shape))
-                if made.id not in seen and any(
-                    root in self._scene.axes.roots(made.id, dim) for dim in dims
-                ):
-                    seen.add(made.id)
-                    todo.append(made.id)
-        return False
-
-
-def _of_data(scene: Scene, ref: TensorRef, dim: int) -> bool:
-    if ref.shape[dim] == 1:
-        return False
-    roots = scene.axes.roots(ref.id, dim)
-    return any(kind in ("data", "unknown") for kind, _, _ in roots)
-
-
-def sequence_roles(scene: Scene, call: FunctionCall) -> tuple[int, int] | None:
-    """What a recurrent layer or attention takes as the sequence, and as the batch."""
-    if not call.inputs or len(call.inputs[0].shape) != 3:
-        return None
-    roles = scene.graph.relation(call).roles
-    found = [dim for dim in range(3) if roles.get((0, dim)) == "batch"]
-    if len(found) != 1 or found[0] == 2:
-        return None
-    return 1 - found[0], found[0]
 
 
 @check(
@@ -116,11 +33,12 @@ def sequence_roles(scene: Scene, call: FunctionCall) -> tuple[int, int] | None:
 def batch_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     layers = [
         (call, place)
-        for call in scene.of_kind(*_SEQUENCES)
+        for call in scene.of_kind(*SEQUENCES)
         if (place := sequence_roles(scene, call)) is not None
         and min(call.inputs[0].shape[:2]) > 1
     ]
-    sums = [call for call in scene.calls("add") if _table(scene, call) is not None]
+    sums = scene.calls("add", "mul")
+    sums = [call for call in sums if _table(scene, call) is not None]
     if not layers and not sums:
         return
     batches = Batches(scene)
@@ -140,50 +58,63 @@ def _runs_over_batch(
 ) -> Iterator[Diagnosis]:
     axes = scene.axes
     given = call.inputs[0]
-    root = axes.sole(given.id, sequence)
     taken = axes.roots(given.id, batch)
-    if root is None or root in taken or not axes.sure(given.id, batch):
+    over = axes.roots(given.id, sequence)
+    if not axes.sure(given.id, batch) or not axes.sure(given.id, sequence):
+        return
+    if over & taken:
         return
     made = {ref.id for ref in call.outputs or ()}
-    losses = batches.reached(root, made)
+    samples = [root for root in over if root in batches.first]
+    sole = len(over) == 1 and axes.sole(given.id, sequence) is not None
     proof = ""
-    flat = _flattened(scene, root, taken, made)
+    flat = _flattened(scene, over, taken, made) if sole or samples else None
     if flat is not None:
         proof = f"the linear layer at {flat.source} takes that dimension as the batch"
-    elif not losses:
-        return
-    elif root in batches.images and not taken & batches.images:
-        proof = "a convolution before it takes that dimension as the batch"
-    elif len(losses) == 1 and _is_gone(scene, losses[0], taken):
-        proof = f"{losses[0].name} at {losses[0].source} takes it as the batch"
+    elif len(samples) == 1:
+        losses = batches.reached(samples[0], made)
+        if losses and over <= batches.images and not taken & batches.images:
+            proof = "a convolution before it takes that dimension as the batch"
+        elif len(losses) == 1:
+            proof = batches.no_batch(losses[0], taken)
     if not proof:
         return
     layer = scene.layer(call)
     name = call.name if layer is None else layer.name or layer.type
     other = "(time, batch, features)" if sequence == 0 else "(batch, time, features)"
     owner = _outer(scene, call)
-    first = sequence == 0
-    kind = f"nn.{_type(scene, owner)}" if layer is not None else "the layer"
-    fixes = [Fix(f"{kind}(..., batch_first={first})")]
-    if _type(scene, owner) in _REBUILT:
-        fixes = [built(scene, owner.name, batch_first=first) or fixes[0]]
-    if fixes[0].where is None:
-        fixes.append(Fix("x.transpose(0, 1)", detail="before and after the layer"))
-    if sequence == 1:
-        step = _step_of_first(scene, call)
-        if step is not None:
-            fixes = [step]
+    holds = "" if sole else ", which holds the batch"
     yield finding(
         scene,
         rule,
         call,
-        f"{name} takes {given.shape} as {other}: it runs over dimension {sequence}, "
-        f"and {proof}.",
-        culprits=[owner, culprit(scene, call)],
-        fixes=fixes,
+        f"{name} takes {given.shape} as {other}: it runs over dimension {sequence}"
+        f"{holds}, and {proof}.",
+        culprits=[owner, culprit(scene, call, "runs over the samples", sequence)],
+        fixes=_other_order(scene, call, owner, sequence),
         shapes=[("input", given, sequence)],
         way=(given.id, sequence),
     )
+
+
+def _other_order(
+    scene: Scene, call: FunctionCall, owner: Culprit, sequence: int
+) -> list[Fix | str | None]:
+    """Lines that give a layer its samples where it takes them."""
+    first = sequence == 0
+    if not first and (step := _step_of_first(scene, call)) is not None:
+        return [step]
+    info = scene.graph.rec.modules.get(owner.name)
+    if info is None or owner.kind != "module":
+        return ["x.transpose(0, 1)  # before and after the call"]
+    line = told(scene, owner.name, batch_first=str(first))
+    if line is None and info.type in _REBUILT:
+        line = built(scene, owner.name, batch_first=first)
+    calls = [one for one in scene.graph.rec.calls if one.name == owner.name]
+    turned = around_layer(scene, calls[0], "{}.transpose(0, 1)") if calls else None
+    if line is None and turned is None:
+        return [f"nn.{_type(scene, owner)}(..., batch_first={first})"]
+    return [line, turned]
 
 
 def _step_of_first(scene: Scene, call: FunctionCall) -> Fix | None:
@@ -224,32 +155,28 @@ def _outer(scene: Scene, call: FunctionCall) -> Culprit:
 
 
 def _flattened(
-    scene: Scene, root: Root, taken: frozenset[Root], made: set[int]
+    scene: Scene, over: frozenset[Root], taken: frozenset[Root], made: set[int]
 ) -> FunctionCall | None:
-    """A linear layer after it that has the supposed batch among its features."""
+    """A linear layer after it that has the supposed batch among its features, and what
+    the layer ran over as its batch."""
     axes = scene.axes
     later = scene.descendants(made)
     for linear in scene.calls("linear"):
         ref = linear.inputs[0]
-        if len(ref.shape) == 2 and axes.sole(ref.id, 0) == root:
-            if len(axes.of(ref.id, 1)) > 1 and taken <= axes.roots(ref.id, 1):
-                if ref.id in later:
-                    return linear
+        if ref.id not in later or len(ref.shape) < 2:
+            continue
+        last = len(ref.shape) - 1
+        before = [axes.roots(ref.id, dim) for dim in range(last)]
+        if frozenset().union(*before) != over or not all(before):
+            continue
+        if len(axes.of(ref.id, last)) > 1 and taken <= axes.roots(ref.id, last):
+            return linear
     return None
 
 
-def _is_gone(scene: Scene, loss: FunctionCall, taken: frozenset[Root]) -> bool:
-    """Whether what the layer took as the batch is in no dimension of the prediction."""
-    given, _ = scene.sides[loss.index]
-    dims = range(len(given.shape))
-    return all(
-        scene.axes.sure(given.id, dim) and not taken & scene.axes.roots(given.id, dim)
-        for dim in dims
-    )
-
-
 def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | None:
-    """A sum of data and the first rows of a table of positions, as (data, rows)."""
+    """Data and the first rows of a table of positions that are added to it, or that it
+    is turned by, as (data, rows)."""
     if len(call.inputs) != 2 or any(len(ref.shape) != 3 for ref in call.inputs):
         return None
     axes = scene.axes
@@ -261,13 +188,26 @@ def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | No
         if rows.shape[0] != data.shape[0] or rows.shape[0] == 1:
             continue
         for kind, tensor, dim in axes.roots(rows.id, 0):
-            if kind == "parameter" and scene.graph.size(tensor, dim) > rows.shape[0]:
-                return data, rows
+            made = scene.made_by(tensor)
+            counted = kind == "made" and made is not None and made.name == "arange"
+            if counted or kind == "parameter":
+                if scene.graph.size(tensor, dim) > rows.shape[0]:
+                    return data, rows
         lookup = _looked_up(scene, rows)
         if lookup is not None:
             length = lookup.inputs[1].shape[0]
             if length > rows.shape[0] and length >= data.shape[1]:
                 return data, rows
+    return None
+
+
+def _cutter(scene: Scene, rows: TensorRef) -> FunctionCall | None:
+    """The index that took the first rows of a table."""
+    call = scene.made_by(rows.id)
+    while call is not None and call.inputs:
+        if call.name == "getitem" and call.inputs[0].shape[0] > rows.shape[0]:
+            return call
+        call = scene.made_by(call.inputs[0].id)
     return None
 
 
@@ -301,18 +241,23 @@ def _positions_of_batch(
         line = "{} + {}[: {}.size(1)].transpose(0, 1)"
         general = Fix(line.format("x", "self.pe", "x"))
         fix = summed(call, data, rows, line) or general
+    turned = call.name.startswith("mul")
+    cut = _cutter(scene, rows) if turned else None
+    if cut is not None:
+        who = culprit(scene, cut, "takes a row for each sample", 0, rows.shape[0])
+    does = "multiplied" if turned else "added"
     yield finding(
         scene,
         rule,
         call,
-        f"rows of a table of positions, {rows.shape}, are added along dimension 0 of "
+        f"rows of a table of positions, {rows.shape}, are {does} along dimension 0 of "
         f"{data.shape}, which is the batch: every sample gets a position, every time "
         "step the same one.",
         culprits=[
             who,
-            culprit(scene, call, "adds along the batch", 0, rows.shape[0]),
+            culprit(scene, call, "runs along the batch", 0, rows.shape[0]),
         ],
-        fixes=[fix],
+        fixes=[None if turned else fix],
         shapes=[("data", data, 0), ("positions", rows, 0)],
         way=(data.id, 0),
     )
@@ -354,6 +299,6 @@ def _meets_batch(scene: Scene, made: TensorRef) -> bool:
     """Whether a loss compares what was squeezed with a target that has its batch."""
     for given, target in scene.sides.values():
         if target is not None and len(target.shape) > len(given.shape):
-            if scene.undressed(given.id) == scene.undressed(made.id):
+            if given.shape == made.shape and given.id in scene.descendants([made.id]):
                 return True
     return False

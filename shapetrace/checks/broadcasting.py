@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.checks.alignment import misaligned
-from shapetrace.checks.fitting import label, to_one_shape, without
+from shapetrace.checks.fitting import compares, is_error, label, to_one_shape, without
+from shapetrace.checks.lines import code_of
 from shapetrace.checks.pairs import all_pairs, is_weight, meets_matrix, one_for_all
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding, size_culprit
@@ -17,7 +18,6 @@ from shapetrace.records import (
     Culprit,
     Diagnosis,
     FunctionCall,
-    ModuleCall,
     TensorRef,
 )
 from shapetrace.signatures import is_loss
@@ -27,10 +27,6 @@ from shapetrace.source.place import text
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
 _MISFITS = frozenset(("sub", "rsub"))
-#: what follows a difference in a hand-written loss
-_ERRORS = named("power") | {"norm"}
-#: calls that take one of several distances, or weigh them against each other
-_CHOOSES = named("choose", "softmin", "softmax") | {"neg", "exp"}
 #: calls that make a dimension of 1, or drop one, because the code says so
 _EXPLICIT = named("view", "unit", "transpose") | {"getitem"}
 
@@ -159,7 +155,10 @@ def _blame(
         if last is not None and last.kind == "input" and scene.is_raw_data(one.id):
             # given to the model, but to be compared with what it predicts
             name = last.name.replace("input", "target", 1)
-            found[-1] = replace(last, kind="target", name=name)
+            last = found[-1] = replace(last, kind="target", name=name)
+        if last is not None and last.kind == "target" and not compares(scene, call):
+            code = code_of(call, one)  # it is no target: it is called as it is written
+            found[-1] = replace(last, name=f"tensor `{code}`" if code else last.name)
     if len(ref.shape) == len(other.shape) and _is_layer(found[1]):
         if not _is_layer(found[0]) and found[0] is not None:
             if found[0].kind in ("target", "input"):
@@ -322,21 +321,6 @@ def _narrow_prediction(
         if axes.sole(target.id, at) is None or not axes.descends(target.id, DATA):
             continue
         users = scene.graph.users.get((call.outputs or ())[0].id, ())
-        if users and all(_is_error(scene, user) for user in users):
+        if users and all(is_error(scene, user) for user in users):
             return _report(scene, rule, call, given, target, at, target.shape[at])
     return None
-
-
-def _is_error(scene: Scene, user: FunctionCall | ModuleCall) -> bool:
-    """Whether a call makes an error of a difference: its square, or its size, and not
-    a distance of which the nearest is picked."""
-    if plain(user.name) == "mul":
-        return len(user.inputs) == 2 and user.inputs[0].id == user.inputs[1].id
-    if plain(user.name) not in _ERRORS:
-        return False
-    made = [ref.id for ref in user.outputs or ()]
-    return not any(
-        plain(later.name) in _CHOOSES
-        for tensor in made
-        for later in scene.graph.users.get(tensor, ())
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import softmax_dim
-from shapetrace.checks.batch import Batches
+from shapetrace.checks.batches import Batches
 from shapetrace.checks.lines import along, built, operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import (

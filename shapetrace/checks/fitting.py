@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shapetrace.checks.lines import after, built, operand
+from shapetrace.checks.lines import after, built, code_of, operand, undone
 from shapetrace.checks.report import size_culprit
-from shapetrace.checks.scene import Scene
-from shapetrace.records import Culprit, Fix, FunctionCall, TensorRef
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.records import Culprit, Fix, FunctionCall, ModuleCall, TensorRef
+from shapetrace.signatures import is_loss, named
 
+#: what follows a difference in a hand-written loss
+_ERRORS = named("power") | {"norm"}
+#: calls that take one of several distances, or weigh them against each other
+_CHOOSES = named("choose", "softmin", "softmax") | {"neg", "exp"}
 #: calls after one that are looked at for what it meets
 _NEAR = 4
 
 
 def to_one_shape(
     scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef
-) -> Sequence[Fix | str]:
+) -> Sequence[Fix | str | None]:
     """How to bring both to one shape."""
     target, given = ref, other
     if scene.is_raw_data(other.id) and not scene.is_raw_data(ref.id):
@@ -25,7 +30,9 @@ def to_one_shape(
         more, fewer = (given, target) if gap > 0 else (target, given)
         for dim, size in enumerate(more.shape):
             if size == 1 and without(more.shape, dim) == fewer.shape:
-                mended = _for_all(scene, more, fewer, dim)
+                mended = _for_all(scene, more, fewer, dim) or _kept(
+                    scene, more, fewer, dim
+                )
                 if mended is not None:
                     return [mended]
                 one = label(scene, call, more, fewer)
@@ -56,6 +63,19 @@ def _for_all(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix |
     if len(users) < 2 or len(alike) < len(users) or made is None or not made.inputs:
         return None
     return after(made, f"{{}}.squeeze({dim})")
+
+
+def _kept(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix | None:
+    """Where everybody who takes a tensor meets the dimension that it lacks, the line
+    that dropped that dimension, with it kept."""
+    users = [user for user, _ in scene.follow(fewer.id)]
+    alike = [user for user in users if more.shape in [r.shape for r in user.inputs]]
+    made = scene.made_by(fewer.id)
+    if len(alike) < len(users) or made is None or not made.inputs:
+        return None
+    if made.inputs[0].shape == more.shape and made.name in ("squeeze", "getitem"):
+        return undone(made)
+    return after(made, f"{{}}.unsqueeze({dim})") if len(users) > 1 else None
 
 
 def _wider(scene: Scene, given: TensorRef, dim: int, size: int) -> Fix | str:
@@ -93,6 +113,8 @@ def _meets(scene: Scene, call: FunctionCall, shape: tuple[int, ...]) -> bool:
 def label(scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef) -> str:
     """What one operand is called beside the other."""
     raw = scene.is_raw_data(ref.id)
+    if not compares(scene, call) and (code := code_of(call, ref)):
+        return code
     if raw != scene.is_raw_data(other.id):
         return "target" if raw else "prediction"
     first = next(one.id for one in call.inputs if one.id in (ref.id, other.id))
@@ -103,3 +125,28 @@ def label(scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef) ->
 
 def without(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
     return shape[:dim] + shape[dim + 1 :]
+
+
+def compares(scene: Scene, call: FunctionCall) -> bool:
+    """Whether a call compares a prediction with a target: a loss of torch's, or a
+    difference that is squared, or whose size is taken."""
+    if is_loss(call.name):
+        return True
+    users = [user for ref in call.outputs or () for user, _ in scene.follow(ref.id)]
+    named_so = plain(call.name) in ("sub", "rsub")
+    return named_so and any(is_error(scene, user) for user in users)
+
+
+def is_error(scene: Scene, user: FunctionCall | ModuleCall) -> bool:
+    """Whether a call makes an error of a difference: its square, or its size, and not
+    a distance of which the nearest is picked."""
+    if plain(user.name) == "mul":
+        return len(user.inputs) == 2 and user.inputs[0].id == user.inputs[1].id
+    if plain(user.name) not in _ERRORS:
+        return False
+    made = [ref.id for ref in user.outputs or ()]
+    return not any(
+        plain(later.name) in _CHOOSES
+        for tensor in made
+        for later in scene.graph.users.get(tensor, ())
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.checks.gradient import Behind, terms
+from shapetrace.checks.layers import overwritten, unwatched
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explained, finding
@@ -108,7 +109,7 @@ def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis
             made
             for _, made in scene.graph.chain(ref.id)
             if isinstance(made, FunctionCall)
-            and (kind(made.name) == "detach" or not made.inputs)
+            and (kind(made.name) == "detach" or not made.inputs or _counts(made))
         ),
         None,
     )
@@ -126,6 +127,16 @@ def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis
         ],
         shapes=[("input", ref, None)],
         way=(ref.id, None),
+    )
+
+
+def _counts(call: FunctionCall) -> bool:
+    """Whether integers are made of what could be learned: argmax, a comparison."""
+    made, given = call.outputs or (), call.inputs[:1]
+    return bool(made) and all(
+        ref.dtype.is_floating_point and not one.dtype.is_floating_point
+        for ref in given
+        for one in made[:1]
     )
 
 
@@ -214,33 +225,18 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if call.parent is not None
         and call.outputs
         and call.error is None
-        and not _unwatched(call)
+        and not unwatched(call)
         and not any(ref.id in used for ref in call.outputs)
     }
-    siblings: dict[object, list[ModuleCall]] = {}
-    for call in rec.calls:
-        inputs = tuple([ref.id for ref in call.inputs])
-        prefix, _, number = call.name.rpartition(".")
-        if number.isdigit() and inputs:
-            key = (call.parent, prefix, inputs)
-            siblings.setdefault(key, []).append(call)
-    for same in siblings.values():
-        *lost, last = same
-        if lost and last.index not in unused and unused >= {c.index for c in lost}:
-            unused -= {call.index for call in lost}
-            yield _overwritten(scene, rule, lost, last)
+    for lost, last in overwritten(scene):
+        unused -= {call.index for call in lost}
+        yield _overwritten(scene, rule, lost, last)
     seen: set[str] = set()
     for index in sorted(unused):
         call = rec.calls[index]
         if call.parent not in unused and call.name not in seen:
             seen.add(call.name)
             yield _unused(scene, rule, call)
-
-
-def _unwatched(call: ModuleCall) -> bool:
-    """Whether the functions around it are not seen: those that checkpointing runs again
-    inside of backward, and those of other threads, escape the function mode."""
-    return call.recomputed or call.thread != 0
 
 
 def _overwritten(

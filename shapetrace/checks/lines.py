@@ -8,22 +8,28 @@ from typing import Any
 
 from shapetrace.checks.scene import Scene
 from shapetrace.diagnosis.case import is_method
-from shapetrace.records import Fix, FunctionCall, TensorRef
+from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss
-from shapetrace.source.build_line import placed
+from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import Line, find, suffixed
+from shapetrace.source.scope import last_name
 
+#: characters of an expression that is told instead of a name
+_SHORT = 30
 _SIMPLE = (ast.Name, ast.Attribute, ast.Call, ast.Subscript)
 
 
 def operand(
     call: FunctionCall, ref: TensorRef, template: str, name: str, note: str = ""
-) -> Fix:
+) -> Fix | None:
     """A call with one of its tensors changed; `{}` in the template stands for it, and
-    `name` for it where the line is not known."""
+    `name` for it where the line is not known. None where the line is known and does not
+    hold the tensor: it is what a library made on the way."""
     line, node = _at(call, ref.path)
     if line is None or node is None:
+        if find(call.source) is not None:
+            return None
         return Fix(template.replace("{}", name), detail=note, where=call.source)
     text = suffixed(line.text(node), node, template)
     return Fix(line.with_part(node, text), detail=note, where=line.source)
@@ -104,6 +110,20 @@ def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
     return Fix(f"{call.name}(..., dim={dim})", where=call.source)
 
 
+def inverted(call: FunctionCall) -> Fix | None:
+    """The call of a layer with the mask of its keys inverted."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Call):
+        return None
+    for given in line.tree.keywords:
+        if given.arg is not None and given.arg.endswith("key_padding_mask"):
+            text = suffixed(line.text(given.value), given.value, "{}")
+            if not isinstance(given.value, _SIMPLE):
+                text = f"({text})"
+            return Fix(line.with_part(given.value, f"~{text}"), where=line.source)
+    return None
+
+
 def says(call: FunctionCall, name: str, place: int) -> bool | None:
     """Whether the user's line gives an argument, which torch fills in otherwise; None
     where the line is not known."""
@@ -150,6 +170,24 @@ def after(call: FunctionCall, template: str) -> Fix | None:
     return Fix(line.around(text), where=line.source)
 
 
+def undone(call: FunctionCall) -> Fix | None:
+    """A method or an index left out: what it was taken of in its place."""
+    line = find(call.source)
+    if line is None or not call.direct:
+        return None
+    if isinstance(line.tree, ast.Subscript):
+        return Fix(line.around(line.text(line.tree.value)), where=line.source)
+    new = line.without_call() if isinstance(line.tree, ast.Call) else None
+    return None if new is None else Fix(new, where=line.source)
+
+
+def code_of(call: FunctionCall, ref: TensorRef) -> str:
+    """How a call's tensor is written, where that is short."""
+    line, node = _at(call, ref.path)
+    text = "" if line is None or not isinstance(node, _SIMPLE) else line.text(node)
+    return text if len(text) <= _SHORT else ""
+
+
 def interleaved(call: FunctionCall, count: int) -> Fix:
     """`repeat_interleave` in the place of a repeat of the rows, by the same count."""
     line = find(call.source)
@@ -181,9 +219,37 @@ def built(
     return Fix(line, detail=note, where=place)
 
 
+def told(scene: Scene, name: str, note: str = "", **values: str) -> Fix | None:
+    """The line that builds a module, or the layer that a stack copies, with arguments
+    changed and the rest as it was written; None where the line is not known."""
+    found = with_arguments(scene.graph.rec, name, **values)
+    return None if found is None else Fix(found[0], detail=note, where=found[1])
+
+
+def around_layer(scene: Scene, call: ModuleCall, template: str) -> Fix | None:
+    """A layer's call with the template around its input and around its result; None
+    where the line is not known, or more than one tensor comes out."""
+    line = find(call.source)
+    if line is None or call.output_type != "Tensor":
+        return None
+    if not isinstance(line.tree, ast.Call) or len(line.tree.args) != 1:
+        return None
+    (given,) = line.tree.args
+    if line.tree.keywords or isinstance(given, ast.Starred):
+        return None
+    inner = suffixed(line.text(given), given, template)
+    func = line.text(line.tree.func)
+    return Fix(
+        line.around(template.replace("{}", f"{func}({inner})")), where=line.source
+    )
+
+
 def _at(call: FunctionCall, path: str) -> tuple[Line | None, ast.expr | None]:
     """The user's line of a call, and the expression of one of its tensors."""
     line = find(call.source)
     if line is None or not call.direct and not is_loss(call.name):
         return None, None  # the line of a layer's call, not one of its functions
+    if isinstance(line.tree, ast.Call) and not is_loss(call.name):
+        if last_name(line.tree.func).rstrip("_") != call.name.rstrip("_"):
+            return None, None  # of what a library's own method does: `log_prob`
     return line, line.argument(path, is_method(call))

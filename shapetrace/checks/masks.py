@@ -32,7 +32,7 @@ def mask_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         given, dim = call.inputs[0], softmax_dim(call)
         if dim is None or given.shape[dim] < 2 or summed_over(scene, call) != dim:
             continue  # no attention, or one over a dimension that is wrong itself
-        found = _masks(scene, call)
+        found = masks_of(scene, call)
         if found and all(_size(mask, given, dim) == 1 for _, mask in found):
             masked, mask = found[-1]
             yield _constant(scene, rule, masked, mask, given, dim)
@@ -49,7 +49,9 @@ def mask_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 _MASK_PATHS = ("args[3]", "kwargs['attn_mask']")
 
 
-def _masks(scene: Scene, softmax: FunctionCall) -> list[tuple[FunctionCall, TensorRef]]:
+def masks_of(
+    scene: Scene, softmax: FunctionCall
+) -> list[tuple[FunctionCall, TensorRef]]:
     """The masks that scores went through before their softmax, the last one first."""
     found = []
     ref = softmax.inputs[0]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument, softmax_dim
-from shapetrace.checks.batch import Batches
+from shapetrace.checks.batches import Batches
 from shapetrace.checks.following import Places, Step, steps
 from shapetrace.checks.lines import along, says
+from shapetrace.checks.norms import of_the_time
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
@@ -52,6 +53,7 @@ def normalised_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             if features and _by_default(call) and not _summed(scene, made, dim):
                 yield _wrong(scene, rule, call, dim, features[-1], None)
     yield from _cosines(scene, rule)
+    yield from of_the_time(scene, rule)
 
 
 def _by_default(call: FunctionCall) -> bool:
@@ -121,7 +123,7 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
             if used in step.lost and dim not in step.lost and summed is None:
                 if name in _PRODUCTS and unit and _of_activations(scene, step.call):
                     return step
-                if name != "total" or not _weighted(scene, step.given, call):
+                if name != "total" or not _weighted(scene, step.given, call, unit):
                     continue
                 if unit:
                     return step
@@ -132,10 +134,29 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
                 continue
             elif used in step.lost or name in _PRODUCTS or name in _LAYERS:
                 continue
+            elif not unit and _one_hot(scene, step, dim, used):
+                return step
             if step.made.id not in seen and count < _NEAR:
                 seen.add(step.made.id)
                 todo.append((step.made, step.places, now, count + 1))
     return None
+
+
+def _one_hot(scene: Scene, step: Step, dim: int, used: int) -> bool:
+    """Whether shares are held against one-hot classes along `used`, which differ along
+    `dim` as well."""
+    if kind(step.call.name) != "scale" or len(step.call.inputs) != 2:
+        return False
+    other = step.call.inputs[1 - step.position]
+    if other.shape != step.made.shape:
+        return False
+    places = dict(enumerate(step.places))
+    at = [d for d, held in places.items() if held == {used}]
+    over = [d for d, held in places.items() if held == {dim}]
+    if len(at) != 1 or len(over) != 1 or other.shape[over[0]] < 2:
+        return False
+    makers = (scene.made_by(root[1]) for root in scene.axes.roots(other.id, at[0]))
+    return any(made is not None and made.name == "one_hot" for made in makers)
 
 
 def _summed(scene: Scene, made: TensorRef, dim: int) -> bool:
@@ -162,14 +183,18 @@ def _of_activations(scene: Scene, call: FunctionCall) -> bool:
     return all(scene.axes.descends(ref.id, DATA) for ref in call.inputs[-2:])
 
 
-def _weighted(scene: Scene, ref: TensorRef, start: FunctionCall) -> bool:
-    """Whether what is summed was multiplied by something before, since `start`."""
+def _weighted(scene: Scene, ref: TensorRef, start: FunctionCall, unit: bool) -> bool:
+    """Whether what is summed was multiplied by something before, since `start`: shares
+    by a number for each of them, else features are chosen."""
     for _ in range(_NEAR):
         made = scene.made_by(ref.id)
         if made is None or made.index <= start.index or not made.inputs:
             return False
         if kind(made.name) == "scale" and len(made.inputs) == 2:
-            return all(len(one.shape) == len(ref.shape) for one in made.inputs)
+            if unit:
+                return all(len(one.shape) == len(ref.shape) for one in made.inputs)
+            if all(one.shape == ref.shape for one in made.inputs):
+                return True
         ref = max(made.inputs, key=lambda one: len(one.shape))
     return False
 
@@ -185,7 +210,10 @@ def _wrong(
     given = call.inputs[0]
     uses = "its vectors are along"
     if step is not None:
-        uses = f"{step.call.name} at {step.call.source} sums over"
+        does = "sums over"
+        if kind(step.call.name) == "scale":
+            does = "holds against one-hot classes along"
+        uses = f"{step.call.name} at {step.call.source} {does}"
     length = _length(scene, call) if call.name == "div" else None
     at = length or call
     return finding(

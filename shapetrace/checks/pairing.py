@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from shapetrace.checks.lines import interleaved
+from shapetrace.checks.lines import interleaved, operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
@@ -21,13 +21,17 @@ from shapetrace.signatures import kind
     "a whole (a b a b), the other each row for itself (a a b b)",
 )
 def pairs_apart(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    if not scene.of_kind("repeat"):
+    if not scene.of_kind("repeat", "view"):
         return
     for call in scene.functions:
         if kind(call.name) not in _PAIRS and call.index not in scene.sides:
             continue
         tensors = [ref for ref in call.inputs if ref.shape and ref.shape[0] > 1]
         if len(tensors) != 2 or not call.outputs:
+            continue
+        turned = _turned(scene, rule, call, tensors[0], tensors[1])
+        if turned is not None:
+            yield turned
             continue
         one, two = tensors
         if one.shape[0] != two.shape[0] or len(one.shape) != len(two.shape):
@@ -37,6 +41,79 @@ def pairs_apart(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             repeat = _repeat(scene, one) or _repeat(scene, two)
             if repeat is not None:
                 yield _apart(scene, rule, call, one, two, sides, repeat)
+
+
+def _turned(
+    scene: Scene, rule: Check, call: FunctionCall, one: TensorRef, two: TensorRef
+) -> Diagnosis | None:
+    """Two tensors whose rows are the same dimensions of the data, merged in another
+    order: `(time, batch)` flattened on one side, `(batch, time)` on the other."""
+    sides = [scene.axes.of(ref.id, 0) for ref in (one, two)]
+    if one.shape[0] != two.shape[0] or not _other_order(*sides):
+        return None
+    views = [_merging(scene, ref, side) for ref, side in zip((one, two), sides)]
+    late = sorted(
+        (view for view in views if view is not None),
+        key=lambda view: _is_sorted(scene, view),
+    )
+    if not late:
+        return None
+    shown = [" · ".join(str(axis.size) for axis in side) for side in sides]
+    turn = operand(late[0], late[0].inputs[0], "{}.transpose(0, 1)", "x")
+    return finding(
+        scene,
+        rule,
+        call,
+        f"the {one.shape[0]} rows of both are not in the same order: {shown[0]} of the "
+        f"first, {shown[1]} of the second: two dimensions of the data were merged in "
+        "one order here and in the other there.",
+        culprits=[culprit(scene, view, "merges the rows") for view in late],
+        fixes=[turn if len(late[0].inputs[0].shape) > 1 else None],
+        shapes=[("first", one, 0), ("second", two, 0)],
+        way=(one.id, 0),
+    )
+
+
+def _other_order(one: tuple[Axis, ...], two: tuple[Axis, ...]) -> bool:
+    """Whether two dimensions are made of two of the data's each, the first of one
+    being the second of the other: by what they are, or by their sizes."""
+    if len(one) != 2 or len(two) != 2 or not all(a.sure for a in (*one, *two)):
+        return False
+    roots = [[axis.roots for axis in side] for side in (one, two)]
+    if any(len(each) != 1 or next(iter(each))[0] != "data" for each in sum(roots, [])):
+        return False
+    if roots[0] == roots[1][::-1]:
+        return roots[0][0] != roots[0][1]
+    if {*roots[0]} & {*roots[1]}:
+        return False
+    sizes = [[axis.size for axis in side] for side in (one, two)]
+    return sizes[0] == sizes[1][::-1] and sizes[0][0] != sizes[0][1]
+
+
+def _is_sorted(scene: Scene, view: FunctionCall) -> bool:
+    """Whether a view leaves the rows in the order that they came in."""
+    found = [scene.axes.of(ref.id, 0) for ref in view.outputs or ()]
+    dims = [dim for side in found for axis in side for _, _, dim in axis.roots]
+    return dims == sorted(dims)
+
+
+def _merging(
+    scene: Scene, ref: TensorRef, side: tuple[Axis, ...]
+) -> FunctionCall | None:
+    """The view that merged a tensor's rows."""
+    for _ in range(_STEPS):
+        made = scene.made_by(ref.id)
+        if made is None or not made.inputs:
+            return None
+        given = made.inputs[0]
+        if kind(made.name) == "view" and scene.axes.of(given.id, 0) != side:
+            return made
+        ref = given
+    return None
+
+
+#: calls that are looked back over for a view
+_STEPS = 32
 
 
 _PAIRS = ("sum", "scale", "compare", "join", "distance")

@@ -62,8 +62,21 @@ def _is_matrix(scene: Scene, ref: TensorRef, seen: set[int]) -> bool:
             return True
         if any(len(given.shape) > len(one.shape) for given in call.inputs):
             return True  # of features of all pairs: sides of boxes that overlap
+        if _crossed(one, call.inputs):
+            return True
         todo += call.inputs
     return False
+
+
+def _crossed(made: TensorRef, given: tuple[TensorRef, ...]) -> bool:
+    """Whether a column meets a row, each with a dimension of 1 that its code put there:
+    `a[:, None] - b[None]` is a matrix of all pairs, and no accident."""
+    ones = [
+        {dim for dim, size in enumerate(ref.shape) if size == 1 < made.shape[dim]}
+        for ref in given
+        if len(ref.shape) == len(made.shape)
+    ]
+    return len(ones) == len(given) == 2 and all(ones) and not ones[0] & ones[1]
 
 
 def one_for_all(loss: FunctionCall, ref: TensorRef, other: TensorRef) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shapetrace.checks.lines import unreduced
+from shapetrace.checks.batches import batch_of
+from shapetrace.checks.lines import instead, unreduced
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
+from shapetrace.lineage.dimensions import TRAINABLE
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
+from shapetrace.signatures import loss as facts_of
 
 #: calls between a loss and where its number is used
 _NEAR = 8
@@ -33,10 +36,17 @@ def reduced_too_early(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 continue
             loss = _reduced(scene, number)
             if loss is None:
+                mean = _mean(scene, number, other)
+                if mean is not None and _is_reduced(scene, call):
+                    yield _weights(scene, rule, call, mean, other)
+                    break
                 continue
-            samples = scene.sides[loss.index][0].shape[:1]
-            if other.shape and other.shape == samples != (1,):
-                if _of_samples(scene, other) and _is_reduced(scene, call):
+            at = batch_of(scene, loss)
+            samples = (
+                () if at is None else scene.sides[loss.index][0].shape[at : at + 1]
+            )
+            if other.shape and samples not in ((), (1,)):
+                if _weighs(scene, other, loss) and _is_reduced(scene, call):
                     yield _weights(scene, rule, call, loss, other)
                     break
             if not other.shape and samples not in ((), (1,)):
@@ -60,10 +70,37 @@ def _reduced(scene: Scene, ref: TensorRef) -> FunctionCall | None:
     return None
 
 
-def _of_samples(scene: Scene, ref: TensorRef) -> bool:
-    """Whether a tensor has one value for each sample of the data."""
+def _mean(scene: Scene, number: TensorRef, other: TensorRef) -> FunctionCall | None:
+    """The call that took the mean of what was made by a model, where data of the same
+    shape is to weigh it: of a loss by hand."""
+    made = scene.made_by(number.id)
+    if made is None or made.name != "mean" or max(other.shape, default=1) < 2:
+        return None
+    weighs = made.inputs[0].shape == other.shape and scene.is_raw_data(other.id)
+    return made if weighs and scene.axes.descends(number.id, TRAINABLE) else None
+
+
+def _weighs(scene: Scene, ref: TensorRef, loss: FunctionCall) -> bool:
+    """Whether a tensor has one value for each sample of the data, or for each place
+    that the loss has: a mask of tokens."""
+    given, target = scene.sides[loss.index]
     root = scene.axes.sole(ref.id, 0)
-    return root is not None and root[2] == 0
+    if root is None or root[2] != 0:
+        return False
+    places = {given.shape[: len(ref.shape)]} | _places(loss, given)
+    if target is not None:
+        places.add(target.shape)
+    at = batch_of(scene, loss)
+    return ref.shape in places or ref.shape == (given.shape[at or 0],)
+
+
+def _places(loss: FunctionCall, given: TensorRef) -> set[tuple[int, ...]]:
+    """The shapes of a loss that is not reduced, with a class for each place."""
+    known = facts_of(loss.name)
+    if known is None or known.class_dim is None or not given.shape:
+        return set()
+    at = known.class_dim % len(given.shape)
+    return {given.shape[:at] + given.shape[at + 1 :]}
 
 
 def _is_reduced(scene: Scene, call: FunctionCall) -> bool:
@@ -97,13 +134,13 @@ def _weights(
         rule,
         call,
         f"{loss.name} at {loss.source} is one number for the whole batch, and the "
-        f"{other.shape[0]} weights are one for each sample: every sample gets the mean "
-        "of them.",
+        f"weights of {other.shape} are one for each sample or place of it: every one "
+        "gets the mean of them.",
         culprits=[
             culprit(scene, loss, "is reduced to one number"),
             culprit(scene, call, "weighs what is reduced already"),
         ],
-        fixes=[unreduced(scene, loss)],
+        fixes=[instead(loss, "{}") if loss.name == "mean" else unreduced(scene, loss)],
         shapes=[("loss", (loss.outputs or ())[0], None), ("weights", other, 0)],
         way=(other.id, 0),
     )

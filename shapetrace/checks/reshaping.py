@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import instead, interleaved
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.lineage.dimensions import DATA, Scramble
-from shapetrace.records import Diagnosis, Fix, FunctionCall
+from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
 #: steps between two views that together shear a matrix, as relative positions do
@@ -53,6 +55,67 @@ def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
+    yield from _torn(scene, rule)
+
+
+def _torn(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    """Pieces of an image that are written one behind the other, not side by side."""
+    for call in scene.axes.tears:
+        given, made = call.inputs[0], (call.outputs or ())[0]
+        image = _as_an_image(scene, made)
+        if image is None or not scene.axes.descends(given.id, DATA):
+            continue
+        line = _side_by_side(scene, given, made)
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} makes {made.shape} of {given.shape}: its cuts fall across "
+            f"the places and the features of each, and {image.name} at {image.source} "
+            "takes the result for an image.",
+            culprits=[culprit(scene, call, "writes the pieces one behind the other")],
+            fixes=[instead(call, line) if line else None],
+            shapes=[("input", given, None), ("output", made, None)],
+            way=(given.id, None),
+        )
+
+
+def _side_by_side(scene: Scene, given: TensorRef, made: TensorRef) -> str | None:
+    """The line that puts pieces, `(batch, places, features)`, where they belong."""
+    if len(given.shape) != 3 or len(made.shape) != 4:
+        return None
+    grid = [axis.size for axis in scene.axes.of(given.id, 1)]
+    channels, *sides = made.shape[1:]
+    if len(grid) != 2 or any(side % count for side, count in zip(sides, grid)):
+        return None
+    piece = [side // count for side, count in zip(sides, grid)]
+    if channels * prod(piece) != given.shape[2]:
+        return None
+    cut = f"-1, {grid[0]}, {grid[1]}, {channels}, {piece[0]}, {piece[1]}"
+    whole = f"-1, {channels}, {sides[0]}, {sides[1]}"
+    return f"{{}}.reshape({cut}).permute(0, 3, 1, 4, 2, 5).reshape({whole})"
+
+
+def _as_an_image(scene: Scene, made: TensorRef) -> FunctionCall | None:
+    """The call that takes a tensor, each number at its place, for an image: a
+    convolution, or a loss that compares it with data of three dimensions or more."""
+    if len(made.shape) < 4:
+        return None
+    todo, seen = [made.id], {made.id}
+    while todo:
+        tensor = todo.pop()
+        for user, ref in scene.follow(tensor):
+            if kind(user.name) == "convolution" and user.inputs[0].id == tensor:
+                return user
+            others = [one for one in user.inputs if one.id != tensor]
+            like = [one for one in others if one.shape == made.shape]
+            if any(scene.is_raw_data(one.id) for one in like):
+                if compares(scene, user):
+                    return user
+            if ref.shape == made.shape and not others and ref.id not in seen:
+                seen.add(ref.id)
+                todo.append(ref.id)
+    return None
 
 
 def _unrepeated(scene: Scene, scramble: Scramble) -> Fix | None:

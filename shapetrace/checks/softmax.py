@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from shapetrace.checks.activations import argument, softmax_dim
-from shapetrace.checks.batch import Batches
+from shapetrace.checks.batches import Batches
 from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -50,7 +50,7 @@ def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
         for call in scene.calls("softmax", "log_softmax")
         if (dim := softmax_dim(call)) is not None
         and call.inputs[0].shape[dim] > 1
-        and any(r[::2] == ("data", 0) for r in axes.roots(call.inputs[0].id, dim))
+        and any(root[0] == "data" for root in axes.roots(call.inputs[0].id, dim))
     ]
     if not spots:
         return []
@@ -62,12 +62,14 @@ def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
         others = [d for d in range(len(given.shape)) if d != dim]
         if not axes.sure(given.id, dim) or all(given.shape[d] == 1 for d in others):
             continue
+        rows = batches.merged(given, dim)
         over = axes.roots(given.id, dim) & batches.sure
+        over = over or (rows if rows in batches.rows else frozenset())
         made = {ref.id for ref in call.outputs or ()}
         has = partial(_shares, scene, given, over)
         if any(has(d) for d in others):
             continue
-        kept = any(root in batches.first and batches.kept(root, made) for root in over)
+        kept = any(batches.kept(root, made, batches.losses_of(root)) for root in over)
         if kept or call.index in picked:
             found.append((call, dim))
     return found
@@ -79,7 +81,9 @@ def _shares(scene: Scene, ref: TensorRef, over: frozenset[Root], dim: int) -> bo
     if over & scene.axes.roots(ref.id, dim):
         return True
     root = scene.axes.sole(ref.id, dim)
-    return root is not None and root[2] == 0
+    if root is None or root[2] != 0:
+        return False
+    return all(root[1] != tensor for _, tensor, _ in over)  # else its time, before it
 
 
 def _picked(scene: Scene, call: FunctionCall) -> bool:

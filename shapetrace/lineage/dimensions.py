@@ -55,6 +55,8 @@ class Axes:
         self._dims: dict[int, Dims] = {}
         self._descent: dict[int, int] = {}
         self.scrambles: list[Scramble] = []
+        #: views whose cuts fall across places of the data and features of each
+        self.tears: list[FunctionCall] = []
         for call in graph.rec.functions:
             for ref in call.inputs:
                 if ref.id not in self._dims:
@@ -131,7 +133,8 @@ class Axes:
         for position, ref in enumerate(call.outputs or ()):
             if ref.id in self._dims:
                 continue
-            self._descent[ref.id] = bits
+            numbers = ref.dtype.is_floating_point or ref.dtype.is_complex
+            self._descent[ref.id] = bits if numbers else bits & ~_LEARNED
             if relation is None:
                 root = "made" if kind(call.name) == "count" else "data"
                 self._dims[ref.id] = tuple(
@@ -311,6 +314,8 @@ class Axes:
             made = regroup(group, [ref.shape[dim] for dim in wanted])
             if made.order is not None:
                 self._scrambled(call, made.factors, made.order, wanted)
+            if made.torn and _places_and_features(group):
+                self.tears.append(call)
             for dim, axes in zip(wanted, made.axes, strict=True):
                 result[dim] = axes
         return tuple(result)
@@ -321,6 +326,15 @@ class Axes:
         certain = all(axis.sure for axis in factors)
         sizes = tuple(axis.size for axis in factors)
         self.scrambles.append(Scramble(call, sizes, order, tuple(dims), certain))
+
+
+def _places_and_features(group: list[Axis]) -> bool:
+    """Whether a view takes places of the data and, behind them, a layer's features."""
+    *places, last = group
+    return all(axis.sure for axis in group) and (
+        all(kind == "parameter" for kind, _, _ in last.roots)
+        and any(kind == "data" for axis in places for kind, _, _ in axis.roots)
+    )
 
 
 def _in_place(call: FunctionCall) -> bool:

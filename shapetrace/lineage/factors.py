@@ -13,6 +13,8 @@ Root = tuple[str, int, int]
 #: for each size the factors that it has, as positions among them
 Order = tuple[tuple[int, ...], ...]
 
+#: counts that the code has made itself, as a cat of two parts
+_COUNTED = ("states", "made")
 #: more factors than this in one view are not searched for a permutation
 _MOST = 6
 
@@ -27,11 +29,13 @@ class Axis(NamedTuple):
 
 class Regrouped(NamedTuple):
     """The factors of each size; `order` is that of `factors`, where the sizes have them
-    in another one: then every dimension may hold something of every factor."""
+    in another one: then every dimension may hold something of every factor. `torn`:
+    a size falls across factors that no order brings together."""
 
     axes: list[tuple[Axis, ...]]
     factors: list[Axis]
     order: Order | None = None
+    torn: bool = False
 
 
 def regroup(group: list[Axis], sizes: list[int]) -> Regrouped:
@@ -54,7 +58,7 @@ def regroup(group: list[Axis], sizes: list[int]) -> Regrouped:
         order = None
     if order is None and pieces is not None:
         return Regrouped(pieces, group)
-    return Regrouped(mixed, group, order)
+    return Regrouped(mixed, group, order, torn=order is None)
 
 
 def _mixed(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]]:
@@ -119,13 +123,14 @@ def _parted(group: list[Axis], sizes: list[int]) -> tuple[list[Axis], Order] | N
 
 def _vague(group: list[Axis], order: Order) -> bool:
     """Whether a factor of 2 is among those that change places: it fits nearly
-    anywhere, but for the layers and directions of a recurrent layer's states."""
+    anywhere, but for the layers and directions of a recurrent layer's states, and for
+    parts that were joined."""
     flat = [i for part in order for i in part]
     for place, i in enumerate(flat):
         for j in flat[place + 1 :]:
             for factor in (group[i], group[j]):
                 if j < i and factor.size == 2:
-                    if any(kind != "states" for kind, _, _ in factor.roots):
+                    if any(kind not in _COUNTED for kind, _, _ in factor.roots):
                         return True
     return False
 

@@ -32,6 +32,8 @@ class Loss(NamedTuple):
     class_dim: int | None
     #: whether prediction and target broadcast against each other
     stretches: bool
+    #: whether samples have a dimension of their own: without it there is one sample
+    names_batch: bool
 
 
 def is_loss(name: str) -> bool:
@@ -66,6 +68,11 @@ def loss(name: str) -> Loss | None:
         rest[0] if rest else (),
         at,
         any(dim.kind == "ellipsis" for dim in first),
+        any(
+            dim.name == "batch"
+            for each in signatures(name)
+            for dim in each.operands[0].dims
+        ),
     )
 
 

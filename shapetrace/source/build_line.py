@@ -6,10 +6,12 @@ import ast
 
 from shapetrace.records import ModuleInfo, Recording, Source
 from shapetrace.source.called import module_path
+from shapetrace.source.construction import Construction
 from shapetrace.source.constructor import constructor, parameters
 from shapetrace.source.finder import Constructions
 from shapetrace.source.line import line_of
 from shapetrace.source.names import spelled
+from shapetrace.source.scope import last_name
 from shapetrace.source.sizes import reworded
 
 
@@ -38,6 +40,37 @@ def placed(rec: Recording, info: ModuleInfo, text: str) -> tuple[str, Source | N
     if own.rpartition(".")[2] == info.type and text.startswith(f"nn.{info.type}("):
         text = own + text.removeprefix(f"nn.{info.type}")
     return line.around(line.spelled(text)), line.source
+
+
+def with_arguments(
+    rec: Recording, name: str, **values: str
+) -> tuple[str, Source] | None:
+    """The user's statement that builds a module, or the layer that a stack of torch's
+    was given to copy, with some arguments exchanged or added, the rest as it was
+    written, and the lines that it replaces; None where the call is not known."""
+    finder = Constructions(rec)
+    made = finder.of(name)
+    if made is None:
+        return None
+    taken = [each for each, _, _ in parameters(made.info.qualname) or ()]
+    if taken and not set(values) <= set(taken):
+        made = _copied(rec, finder, made, taken[0])
+    return None if made is None else made.changed(**values)
+
+
+def _copied(
+    rec: Recording, finder: Constructions, stack: Construction, argument: str
+) -> Construction | None:
+    """The call that built what a stack was given as its first argument."""
+    given = stack.argument(argument)
+    calls = finder.settle(given) if given is not None else []
+    if len(calls) != 1 or not isinstance(calls[0].node, ast.Call):
+        return None
+    kind = last_name(calls[0].node.func)
+    for name, info in rec.modules.items():
+        if name.startswith(f"{stack.info.name}.") and info.type == kind:
+            return Construction(info, calls[0])
+    return None
 
 
 def _changes(info: ModuleInfo, text: str) -> dict[str, str] | None:

@@ -100,7 +100,7 @@ class Constructions:
         if not found and info.type in CONTAINERS:
             if owner not in self._filled:
                 containers = self.expressions(owner)
-                self._filled[owner] = [entries(c, self._settle) for c in containers]
+                self._filled[owner] = [entries(c, self.settle) for c in containers]
             for filled in self._filled[owner]:
                 found += _chosen(filled, attribute)
         return found
@@ -141,7 +141,7 @@ class Constructions:
                             found.append(Expression(made, each, repeated))
             base = _to_base(scope)
             if not found and base is not None and attribute.isdigit():
-                found = _chosen(entries(base, self._settle), attribute)
+                found = _chosen(entries(base, self.settle), attribute)
             if found:
                 return found
         return []
@@ -210,7 +210,7 @@ class Constructions:
             for path, info in self._rec.modules.items()
             if path.startswith(inside) and path and "." not in path[len(inside) :]
         ]
-        written = entries(made, self._settle)
+        written = entries(made, self.settle)
         if any(one.many for one in written):
             return True
         return len(written) == len(have) and all(
@@ -253,7 +253,8 @@ class Constructions:
 
     # -- expressions ----------------------------------------------------------------
 
-    def _settle(self, made: Expression) -> list[Expression]:
+    def settle(self, made: Expression) -> list[Expression]:
+        """The calls that an expression stands for."""
         return self._settled(made, 0)
 
     def _all_settled(self, found: list[Expression]) -> list[Expression]:

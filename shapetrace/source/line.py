@@ -53,6 +53,11 @@ class Line:
         part = keyword(self.file, self.tree, name, value)
         return None if part is None else self.with_parts([part])
 
+    def without_call(self) -> str | None:
+        """A call left out: its object, or its first argument, in its place."""
+        kept = self.argument("args[0]", method=True)
+        return None if kept is None else self.around(self.text(kept))
+
     def swapped(self, a: ast.expr, b: ast.expr) -> str:
         """Two parts in each other's place."""
         return self.with_parts([(a, self.text(b)), (b, self.text(a))])
@@ -86,6 +91,8 @@ class Line:
         tree = self.tree
         if isinstance(tree, ast.BinOp):
             return tree.left if key == "0" else tree.right
+        if isinstance(tree, ast.Compare) and len(tree.comparators) == 1:
+            return tree.left if key == "0" else tree.comparators[0]
         if isinstance(tree, ast.Subscript):
             return tree.value if key == "0" else None
         if not isinstance(tree, ast.Call):

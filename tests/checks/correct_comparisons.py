@@ -37,6 +37,16 @@ def chamfer_lines():
     (a.mean() + b.mean()).backward()
 
 
+def areas_of_all_pairs():
+    a, b = nn.Linear(8, 4)(torch.randn(7, 8)).sigmoid(), torch.rand(7, 4)
+    wide = torch.minimum(a[:, None, 2], b[None, :, 2])
+    inter = (wide - torch.maximum(a[:, None, 0], b[None, :, 0])).clamp(min=0)
+    area_a = (a[:, 2] - a[:, 0]).unsqueeze(1)
+    area_b = b[:, 2] - b[:, 0]
+    union = area_a + area_b - inter
+    (1 - (inter / union).max(1).values).mean().backward()
+
+
 def iou():
     m = nn.Linear(8, 4)
     b = m(torch.randn(6, 8))

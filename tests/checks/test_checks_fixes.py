@@ -163,6 +163,18 @@ PROGRAMS = {
         "r = model(torch.randn(5, 6)); w = torch.rand(5); "
         "return -torch.min(r * w, r * (w + 1)).mean()",
     ),
+    "a vector that meets columns in two places": (
+        "self.fc = nn.Linear(6, 1)",
+        "return self.fc(x)[:, 0]",
+        "v = model(torch.randn(5, 6)); y = torch.rand(5, 1); old = torch.rand(5, 1); "
+        "near = old + (v - old).clamp(-0.2, 0.2); "
+        "return torch.max((y - v) ** 2, (y - near) ** 2).mean()",
+    ),
+    "a vector that was squeezed": (
+        "self.fc = nn.Linear(6, 1)",
+        "return self.fc(x).squeeze(-1)",
+        "return F.mse_loss(model(torch.randn(5, 6)), torch.rand(5, 1))",
+    ),
 }
 NUMBERS = itertools.count()
 
@@ -196,3 +208,13 @@ def test_every_proposed_line_mends_its_program(name, tmp_path):
         pasted = [*code[:line], margin + fix.line, *code[line + 1 :]]
         again.write_text("\n".join(pasted))
         assert run(again) == [], fix.line
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_that_is_no_target_is_called_as_it_is_written(tmp_path):
+    made, forward, step = PROGRAMS["a vector that meets columns in two places"]
+    path = tmp_path / "program.py"
+    path.write_text(HEAD.format(made=made, forward=forward, step=step))
+    (found,) = run(path)
+    assert {operand.label for operand in found.operands} == {"old", "v"}
+    assert "the tensor `old` has shape (5, 1)" in str(found)

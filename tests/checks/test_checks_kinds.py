@@ -265,6 +265,34 @@ def test_a_loop_whose_layers_all_take_the_first_input():
     assert silent(program, True)
 
 
+class Residual(nn.Module):
+    """Layers by name, and what is done to each before the next."""
+
+    def __init__(self, chained, width=8):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv1d(8, width, 1), nn.Conv1d(8, 8, 1)
+        self.chained = chained
+
+    def forward(self, x):
+        out = F.relu(self.conv1(x)) + 1
+        return self.conv2(out if self.chained else x) + x
+
+
+def test_a_chain_by_name_whose_second_layer_takes_the_first_input():
+    def program(chained, width=8):
+        Residual(chained, width)(torch.randn(8, 8, 8)).mean().backward()
+
+    assert findings(program, False) == [("unused-output", "Residual.conv1")]
+    assert silent(program, True)
+
+
+def test_a_part_that_the_other_could_not_follow():
+    def program():
+        Residual(False, 3)(torch.randn(8, 8, 8)).mean().backward()
+
+    assert silent(program)
+
+
 def test_parts_of_a_list_that_are_all_used():
     def program():
         heads, x = Stack(True).layers, torch.randn(8, 8)

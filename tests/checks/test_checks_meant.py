@@ -355,7 +355,8 @@ def test_two_predictions_are_not_called_a_target(recwarn):
     found = t.findings[0]
     assert "target" not in found.message
     assert {c.kind for c in found.culprits} == {"function"}
-    assert [operand.label for operand in found.operands] == ["first", "second"]
+    labels = [operand.label for operand in found.operands]
+    assert labels == ["a.norm(dim=1, keepdim=True)", "b.norm(dim=1)"]
     assert [fix.line for fix in found.fixes] == [
         "(a.norm(dim=1, keepdim=True).squeeze(1) - b.norm(dim=1)).relu().mean()",
         "(a.norm(dim=1, keepdim=True) - b.norm(dim=1).unsqueeze(1)).relu().mean()",

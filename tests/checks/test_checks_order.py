@@ -239,3 +239,61 @@ def test_positions_are_added_to_one_sequence():
         F.mse_loss(out, torch.randn(1, 6, 8)).backward()
 
     assert silent(program)
+
+
+# -- view-as-permute: the pieces of an image -----------------------------------------
+
+
+class Pieces(nn.Module):
+    """An image in pieces of 4 by 4, each of which a layer makes anew."""
+
+    def __init__(self, permuted, channels=3):
+        super().__init__()
+        self.cut, self.make = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 16 * channels)
+        self.permuted, self.channels = permuted, channels
+
+    def forward(self, x):
+        pieces, (high, wide) = self.make(self.cut(x).flatten(2).mT), x.shape[2:]
+        if not self.permuted:
+            return pieces.view(len(x), self.channels, high, wide)
+        pieces = pieces.view(-1, high // 4, wide // 4, self.channels, 4, 4)
+        pieces = pieces.permute(0, 3, 1, 4, 2, 5)
+        return pieces.reshape(-1, self.channels, high, wide)
+
+
+def painted(permuted, side):
+    x = torch.rand(5, 3, side, side)
+    F.mse_loss(Pieces(permuted)(x), x).backward()
+
+
+def seen(permuted, side):
+    x = torch.rand(5, 3, side, side)
+    out = nn.Conv2d(3, 4, 3)(Pieces(permuted)(x).sigmoid()).mean((2, 3))
+    F.cross_entropy(out, torch.randint(0, 4, (5,))).backward()
+
+
+@pytest.mark.parametrize("side", [16, 20])
+@pytest.mark.parametrize("program", [painted, seen])
+def test_pieces_of_an_image_that_are_not_put_side_by_side(program, side):
+    assert findings(program, False, side) == [("view-as-permute", "view")]
+    assert silent(program, True, side)
+
+
+@pytest.mark.parametrize("batch", [6, 8])
+@pytest.mark.parametrize("join", [torch.cat, torch.stack])
+def test_two_towers_that_are_joined_before_the_batch(join, batch):
+    def program(dim):
+        users, items = (nn.Linear(8, 8)(torch.randn(batch, 8)) for _ in range(2))
+        both = join([users, items], dim).view(batch, 16)
+        F.mse_loss(nn.Linear(16, 1)(both).squeeze(1), torch.rand(batch)).backward()
+
+    assert findings(program, 0) == [("view-as-permute", "view")]
+    assert silent(program, 1)
+
+
+def test_features_of_places_that_are_cut_for_no_image():
+    def program():
+        made = Pieces(True).make(torch.randn(5, 16, 8))
+        made.view(5, 12, -1).logsumexp(1).square().mean().backward()
+
+    assert silent(program)

@@ -112,7 +112,9 @@ def test_no_keyword_is_added_where_it_may_be_given_already(at):
     assert at("y = f(x, **more)", "f(x, **more)").with_keyword("dim", "1") is None
 
 
-def test_arguments_swapped(at):
+def test_a_call_left_out_and_arguments_swapped(at):
+    assert at("y = x.squeeze(1) * 2", "x.squeeze(1)").without_call() == "y = x * 2"
+    assert at("y = torch.squeeze(x)", "torch.squeeze(x)").without_call() == "y = x"
     line = at("loss = f(target, self.out(x))", "f(target, self.out(x))")
     a, b = line.argument("args[0]"), line.argument("args[1]")
     assert line.swapped(a, b) == "loss = f(self.out(x), target)"
@@ -141,9 +143,7 @@ def test_a_method_of_a_chain_is_found_where_python_puts_it(tmp_path):
     assert find(view.source).with_part(find(view.source).tree.args[0], "3") == (
         "y = (\n    x\n    .view(3, 3)\n    .permute(1, 0)\n)"
     )
-    line = find(permute.source)
-    before = line.text(line.argument("args[0]", method=True))
-    assert line.around(before) == "y = (\n    x\n    .view(2, 3)\n)"
+    assert find(permute.source).without_call() == "y = (\n    x\n    .view(2, 3)\n)"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,352 @@
+"""Masks of padding that hide the tokens, and means that take the padding in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from math import prod
+
+from shapetrace.checks.activations import argument
+from shapetrace.checks.lines import code_of, inverted, operand
+from shapetrace.checks.masks import masks_of
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.lineage.dimensions import PARAMETER, TRAINABLE
+from shapetrace.lineage.factors import Root
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import kind
+from shapetrace.source.place import text
+
+#: calls that leave every entry of a mask what it is
+_SAME = ("view", "unit", "expand", "copy", "cast", "transpose")
+_NOT = frozenset(("logical_not", "bitwise_not", "invert", "__invert__"))
+#: `lengths`, `batch.seq_len[:, None]`, and no difference of them
+_LENGTHS = re.compile(r"[\w.]*len\w*(\[[^\]]*\]|\.\w+\([^()]*\))*")
+#: scores below this come to nothing in a softmax
+_NOTHING = -1e3
+#: calls between a comparison and where its mask is used
+_NEAR = 12
+#: calls by which data takes entries out, or weighs them
+_TAKES_OUT = ("scale", "mask", "pick", "write", "")
+#: layers after which padding is nothing in particular
+_FILLS = ("linear", "convolution", "norm", "recurrent", "attention", "product")
+_PRODUCTS = ("product", "batch_product", "attention")
+
+
+@check(
+    "mask-inverted",
+    "warning",
+    "a mask hides the tokens and keeps the padding: where True means a token, it is "
+    "used as if True meant padding, or the other way round",
+)
+def mask_inverted(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for call, mask, hides in _uses(scene):
+        meaning = _meaning(scene, mask)
+        if meaning is None or meaning[0] != hides:
+            continue
+        compared = meaning[1]
+        what = "a token" if hides else "padding"
+        does = "hides" if hides else "keeps"
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"True in the mask means {what}, by {compared.name} at {compared.source}, "
+            f"and {call.name.rstrip('_')} {does} what is True.",
+            culprits=[
+                culprit(scene, call, f"{does} what is True"),
+                culprit(scene, compared, f"is True for {what}"),
+            ],
+            fixes=[operand(call, mask, "~{}", "mask") or inverted(call)],
+            shapes=[("mask", mask, None)],
+            way=(mask.id, None),
+        )
+
+
+def _uses(scene: Scene) -> Iterator[tuple[FunctionCall, TensorRef, bool]]:
+    """The calls that hide or keep scores by a mask, and whether True hides."""
+    for call in scene.calls("masked_fill", "scaled_dot_product_attention"):
+        masks = [ref for ref in call.inputs if str(ref.dtype) == "torch.bool"]
+        if len(masks) == 1:
+            if call.name == "scaled_dot_product_attention":
+                yield call, masks[0], False
+            elif _is_nothing(argument(call, "value", 2)):
+                yield call, masks[0], True
+
+
+def _is_nothing(value: object) -> bool:
+    return isinstance(value, (int, float)) and value <= _NOTHING
+
+
+def _meaning(scene: Scene, mask: TensorRef) -> tuple[bool, FunctionCall] | None:
+    """Whether True means a token, and the comparison that says so."""
+    tensor, turned = mask.id, False
+    for _ in range(_NEAR):
+        call = scene.made_by(tensor)
+        if call is None or not call.inputs:
+            return None
+        name = plain(call.name)
+        if name in ("eq", "ne", "lt", "le", "gt", "ge"):
+            found = _is_token(scene, call)
+            if found is not None:
+                return found != turned, call
+            if name not in ("eq", "ne") or argument(call, "other", 1) not in (0, 1):
+                return None
+            turned ^= (name == "eq") == (argument(call, "other", 1) == 0)
+        elif name in _NOT:
+            turned = not turned
+        elif name == "getitem" and len(call.inputs) > 1:
+            return None
+        elif kind(name) not in _SAME and name != "getitem":
+            return None
+        tensor = call.inputs[0].id
+    return None
+
+
+def _is_token(scene: Scene, call: FunctionCall) -> bool | None:
+    """Whether a comparison is True for tokens: for what is not the padding's index, or
+    for places before the length; None where it may compare something else."""
+    name = plain(call.name)
+    if len(call.inputs) == 1:
+        index = argument(call, "other", 1)
+        if name not in ("eq", "ne") or isinstance(index, bool):
+            return None
+        padding = _paddings(scene).get(_origin(scene, call.inputs[0].id), ())
+        said = None in padding and "pad" in text(call.source).lower()
+        return name == "ne" if index in padding or said else None
+    counts = [_counts(scene, ref) for ref in call.inputs]
+    if len(counts) != 2 or counts[0] == counts[1] or name in ("eq", "ne"):
+        return None
+    lengths = call.inputs[counts.index(False)]
+    if not scene.is_raw_data(lengths.id) or not _is_length(scene, call, lengths):
+        return None
+    return (name in ("lt", "le")) == counts[0]
+
+
+def _is_length(scene: Scene, call: FunctionCall, ref: TensorRef) -> bool:
+    """Whether what places are compared with is called a length, or divides a sum."""
+    code = code_of(call, ref).lower()
+    if _LENGTHS.fullmatch(code) and "pad" not in code:
+        return True
+    start = _origin(scene, ref.id)
+    return any(
+        _origin(scene, user.inputs[1].id) == start
+        for user in scene.calls("div")
+        if len(user.inputs) == 2
+    )
+
+
+def _counts(scene: Scene, ref: TensorRef) -> bool:
+    made = scene.made_by(_origin(scene, ref.id))
+    return made is not None and made.name == "arange"
+
+
+def _origin(scene: Scene, tensor: int) -> int:
+    """The tensor whose entries these are."""
+    call = scene.made_by(tensor)
+    while call is not None and len(call.inputs) == 1:
+        if kind(call.name) not in _SAME and call.name != "getitem":
+            break
+        tensor = call.inputs[0].id
+        call = scene.made_by(tensor)
+    return tensor
+
+
+def _paddings(scene: Scene) -> dict[int, set[object]]:
+    """Of the tokens that are looked up in an embedding, the index of the padding."""
+    found: dict[int, set[object]] = {}
+    for call in scene.calls("embedding"):
+        index = argument(call, "padding_idx", 2)
+        if isinstance(index, int) and index < 0:
+            index += call.inputs[1].shape[0]
+        found.setdefault(_origin(scene, call.inputs[0].id), set()).add(index)
+    return found
+
+
+@check(
+    "padding-in-mean",
+    "warning",
+    "a mean over the time takes in the padding that attention hides: short sequences "
+    "get a result that depends on how far they were padded",
+)
+def padding_in_mean(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    yield from _counted_alone(scene, rule)
+    for call in scene.calls("mean"):
+        given = call.inputs[0]
+        dim = argument(call, "dim", 1)
+        weighed = _weighed_by_tokens(scene, given) if dim is None else None
+        if weighed is not None:
+            yield finding(
+                scene,
+                rule,
+                call,
+                f"{call.name} divides by all {prod(given.shape)} places of "
+                f"{given.shape}, those too that the mask at {weighed.source} takes "
+                "out.",
+                culprits=[culprit(scene, call, "counts the padding")],
+                shapes=[("input", given, None)],
+                way=(given.id, None),
+            )
+            continue
+        if isinstance(dim, (tuple, list)) and len(dim) == 1:
+            (dim,) = dim
+        if not isinstance(dim, int) or not given.shape:
+            continue
+        time = scene.axes.roots(given.id, dim % len(given.shape))
+        hidden = _hidden_before(scene, given, time)
+        if hidden is None:
+            continue
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} runs over all {given.shape[dim]} steps of {given.shape}, and "
+            f"the padding among them, which {hidden.name} at {hidden.source} hides by "
+            "a mask, is in the sum and in the count.",
+            culprits=[culprit(scene, call, "takes the padding in", dim)],
+            shapes=[("input", given, dim % len(given.shape))],
+            way=(given.id, dim % len(given.shape)),
+        )
+
+
+def _counted_alone(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    """Sums over all steps that are divided by the number of tokens: the mask is in the
+    count, and not in the sum."""
+    for call in scene.calls("div"):
+        if len(call.inputs) != 2:
+            continue
+        above, below = (_total(scene, ref) for ref in call.inputs)
+        if above is None or below is None:
+            continue
+        (total, dim), (count, at) = above, below
+        given, mask = total.inputs[0], count.inputs[0]
+        if not _same_steps(scene, given, dim, mask, at) or not _padded(scene, given):
+            continue
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"the sum over all {given.shape[dim]} steps at {total.source} is divided "
+            "by the number of tokens: the padding is in the sum, not in the count.",
+            culprits=[
+                culprit(scene, total, "takes the padding in", dim),
+                culprit(scene, call, "divides by the tokens alone"),
+            ],
+            shapes=[("input", given, dim), ("mask", mask, at)],
+            way=(given.id, dim),
+        )
+
+
+def _total(scene: Scene, ref: TensorRef) -> tuple[FunctionCall, int] | None:
+    """The sum over one dimension that a tensor is, and that dimension."""
+    made = scene.made_by(_origin(scene, ref.id))
+    while made is not None and plain(made.name) in ("clamp", "clamp_min"):
+        made = scene.made_by(_origin(scene, made.inputs[0].id))
+    if made is None or made.name != "sum":
+        return None
+    dim, rank = argument(made, "dim", 1), len(made.inputs[0].shape)
+    if isinstance(dim, (tuple, list)) and len(dim) == 1:
+        (dim,) = dim
+    return (made, dim % rank) if isinstance(dim, int) and rank else None
+
+
+def _same_steps(
+    scene: Scene, given: TensorRef, dim: int, mask: TensorRef, at: int
+) -> bool:
+    """Whether a mask tells the tokens among the steps of a tensor."""
+    if given.shape[dim] != mask.shape[at] or _meaning(scene, mask) is None:
+        return False
+    roots = scene.axes.roots(mask.id, at)
+    counted = all(root[0] == "made" for root in roots)
+    return counted or roots == scene.axes.roots(given.id, dim)
+
+
+def _padded(scene: Scene, ref: TensorRef) -> bool:
+    """Whether the steps of the padding hold other numbers than 0, for all that is seen:
+    a layer with a bias made them, and nothing has taken them out since."""
+    found = False
+    todo, seen = [ref.id], {ref.id}
+    while todo:
+        call = scene.made_by(todo.pop())
+        if call is None:
+            continue
+        if "pad_packed" in call.name or _takes_out(scene, call):
+            return False
+        if kind(call.name) in _FILLS or call.name == "embedding":
+            rows = (
+                argument(call, "padding_idx", 2) if call.name == "embedding" else None
+            )
+            found = found or rows is None
+            continue
+        new = [one.id for one in call.inputs if one.id not in seen]
+        seen.update(new)
+        todo += new
+    return found
+
+
+def _takes_out(scene: Scene, call: FunctionCall) -> bool:
+    """Whether data, a mask perhaps, takes entries out of what a layer made."""
+    return kind(call.name) in _TAKES_OUT and any(
+        max(one.shape, default=1) > 1 and not scene.axes.descends(one.id, PARAMETER)
+        for one in call.inputs
+    )
+
+
+def _weighed_by_tokens(scene: Scene, ref: TensorRef) -> FunctionCall | None:
+    """The product of what was learned with a mask of tokens that a tensor is."""
+    made = scene.made_by(ref.id)
+    if made is None or plain(made.name) != "mul" or len(made.inputs) != 2:
+        return None
+    one, two = made.inputs
+    for mask, other in ((one, two), (two, one)):
+        if mask.shape == other.shape and scene.axes.descends(other.id, TRAINABLE):
+            if _meaning(scene, mask) is not None:
+                return made
+    return None
+
+
+def _hidden_before(
+    scene: Scene, ref: TensorRef, time: frozenset[Root]
+) -> FunctionCall | None:
+    """The attention that made a tensor and hides keys of that time by a mask of the
+    data, with nothing of the data between that could have taken the padding out."""
+    found = None
+    todo, seen = [ref.id], {ref.id}
+    while todo:
+        call = scene.made_by(todo.pop())
+        if call is None:
+            continue
+        if kind(call.name) in (*_PRODUCTS, "embedding"):
+            if _hides(scene, call, time):
+                found = call
+            continue
+        if _takes_out(scene, call):
+            return None
+        for one in call.inputs:
+            if scene.axes.descends(one.id, PARAMETER) and one.id not in seen:
+                seen.add(one.id)
+                todo.append(one.id)
+    return found
+
+
+def _hides(scene: Scene, call: FunctionCall, time: frozenset[Root]) -> bool:
+    axes = scene.axes
+    if call.name == "multi_head_attention_forward":
+        masks = [ref for ref in call.inputs if ref.path == _PADDING]
+        return bool(masks) and axes.roots(call.inputs[1].id, 0) == time
+    ref = call.inputs[0]
+    for _ in range(_NEAR):
+        made = scene.made_by(ref.id)
+        if made is None or not made.inputs:
+            return False
+        if kind(made.name) == "softmax":
+            masks = [mask for _, mask in masks_of(scene, made)]
+            return any(axes.roots(m.id, len(m.shape) - 1) == time for m in masks)
+        if kind(made.name) not in (*_SAME, "dropout"):
+            return False
+        ref = made.inputs[0]
+    return False
+
+
+_PADDING = "kwargs['key_padding_mask']"
