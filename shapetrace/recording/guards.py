@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ from torch.nn.modules import module as torch_module
 from shapetrace.errors import UsageError
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import SeenModule
-from shapetrace.records import ModuleCall
+from shapetrace.recording.unseen import unseen_calls
+from shapetrace.records import FunctionCall, ModuleCall
 
 RAN_EAGERLY = (
     "compiled code ran eagerly inside the trace: times are those of eager execution"
@@ -115,7 +116,10 @@ EAGERLY = Eagerly()
 
 
 def notes(
-    recorder: Recorder, calls: Iterable[ModuleCall], seen: Iterable[SeenModule]
+    recorder: Recorder,
+    calls: Sequence[ModuleCall],
+    functions: Iterable[FunctionCall],
+    seen: Sequence[SeenModule],
 ) -> list[str]:
     """What a reader must know of how the batch ran."""
     said = []
@@ -127,6 +131,7 @@ def notes(
             said.append(LEFT_FAST_PATH)
     if recorder.jit_traced:
         said.append(JIT_TRACED)
+    said += unseen_calls(functions, calls, seen)
     return said + recorder.faults.notes()
 
 

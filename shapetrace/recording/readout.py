@@ -111,7 +111,7 @@ class Live:
             if collecting:
                 gc.enable()
         self._versions = replay.versions
-        notes = guards.notes(recorder, replay.calls, seen)
+        notes = guards.notes(recorder, replay.calls, replay.functions, seen)
         made = Recording(
             calls=replay.calls,
             functions=replay.functions,
