@@ -24,13 +24,13 @@ from typing import Any
 
 import growth
 import torch
+from corpora import CORPORA, Case
+from corpora.zoo import PROGRAMS
 from explain import Row, judged, sampled, share
 from nets import NETS, TITLES
 from tabulate import tabulate
 from torch import nn
 
-from corpora import CORPORA, Case
-from corpora.zoo import PROGRAMS
 from shapetrace import trace
 
 

@@ -32,10 +32,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from corpora import CORPORA, Case, programs
 from corpora.case import place
+from tabulate import tabulate
 
 Row = dict[str, Any]
 
@@ -49,7 +48,6 @@ block, records and explanation included, beside other work on the machine.
 def start() -> None:
     """Each process once: one thread, and whatever is imported on first use."""
     import torch
-
     from corpora import judging
 
     torch.set_num_threads(1)

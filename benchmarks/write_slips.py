@@ -16,7 +16,6 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
-
 from corpora.case import place
 from corpora.injection import Slip, slips
 from corpora.slips import SCRIPTS, TABLE, table

@@ -11,7 +11,12 @@ from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.replay import Replay
 from shapetrace.diagnosis.rules.blame import blame
-from shapetrace.diagnosis.sites import site_of_call, site_of_module, site_of_tensor
+from shapetrace.diagnosis.sites import (
+    owner,
+    site_of_call,
+    site_of_module,
+    site_of_tensor,
+)
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source, TensorRef
@@ -105,6 +110,17 @@ class Case:
     def hops(self, tensor: int) -> int:
         return next((b.hops for b in self.behind if b.tensor == tensor), 0)
 
+    def call_of(self, site: Site) -> FunctionCall | None:
+        """The call of the user's that a site is, the failing one or one behind it."""
+        if site.kind != "function":
+            return None
+        calls = [self.call, *(behind.call for behind in self.behind)]
+        for call in calls:
+            if isinstance(call, FunctionCall) and call.direct:
+                if site_of_call(self.graph, call).place == site.place:
+                    return call
+        return None
+
     def is_target(self, tensor: int) -> bool:
         """Whether a tensor goes to the loss as its target, also through other calls."""
         if self.target is None:
@@ -132,6 +148,11 @@ class Case:
         """Who lacks a call that is put in where the failing one takes a tensor: what a
         layer made is as it should be, and whoever takes it as it is, is not."""
         if self.graph.is_parameter(tensor):
+            name = owner(self.graph, tensor) or ""
+            info = self.graph.rec.modules.get(name)
+            own = info is not None and not info.qualname.startswith("torch.nn.")
+            if own and self.layer is not None and self.layer.name != name:
+                return self.site_named(name)
             if self.layer is not None:
                 return site_of_module(self.layer)
             return site_of_call(self.graph, self.call)
@@ -174,12 +195,25 @@ class Case:
         """What a site has to do with a tensor that meets others."""
         if site.kind in ("target", "input"):
             return f"has shape {ref.shape}"
+        origin = self.graph.origin(ref.id)
+        if self.graph.is_parameter(ref.id) and origin is not None:
+            name, rank = origin.name.rpartition(".")[2], len(ref.shape)
+            return f"holds `{name}` with {rank} dimensions, {ref.shape}"
         if site.kind == "module" and self.layer is not None:
             if site.name == self.layer.name:
                 return f"is given {ref.shape}"
         if site.kind == "function" and site.place == (self.call.name, self.call.source):
             return f"takes {ref.shape} as it is"
-        return f"gives {ref.shape}"
+        return self.given(ref.id)
+
+    def given(self, tensor: int) -> str:
+        """What whoever made a tensor did, in words."""
+        shape, made = self.graph.tensors[tensor].shape, self.graph.producer(tensor)
+        if isinstance(made, FunctionCall) and made.direct and made.inputs:
+            before = made.inputs[0].shape
+            if len(before) != len(shape):
+                return f"makes {shape} of {before}"
+        return f"gives {shape}"
 
     def written(self, layer: ModuleCall, tensor: int) -> ModuleCall | None:
         """The call that the user wrote and that hands this tensor to a layer: itself,

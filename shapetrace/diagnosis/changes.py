@@ -129,7 +129,7 @@ def _taken_so(
             return line.with_part(node, text), line.source
         whole = line.code.replace(line.text(node), text, 1)
         return line.around(suffixed(whole, line.tree, back.text)), line.source
-    if line is None or call is case.call or call is case.layer:
+    if line is None or call in (case.call, case.layer, case.root()):
         name = case.role(ref)
         return f"{name} = {suffixed(name, None, edit.text)}", None
     return _UNWRITTEN
@@ -159,7 +159,7 @@ def result_edited(
         line.source,
         edit.words,
         edit.loses,
-        f"gives {call.outputs[0].shape}",
+        case.given(call.outputs[0].id),
         outcome=outcome,
         edit=edit,
     )
@@ -189,8 +189,18 @@ def rebuilt(
     outcome = None if repair is None else case.replay.run(repair)
     if repair is not None and outcome is None:
         return None
+    if len(names) > 1 and outcome is not None and outcome.broke:
+        # the line is right for the others that it builds
+        text = constructor(info, **changes)
+        alone = installed(case, info, text, changed(info, **changes), form, words)
+        if alone is not None and alone.outcome and alone.outcome.status == "verified":
+            return alone
     texts = {key: _argument(case, made, key, value) for key, value in changes.items()}
     line, where = made.changed(**texts) or _UNWRITTEN
+    if not line and len(names) == 1:
+        whole = constructor(info, **changes)
+        if whole is not None and name:
+            line, where = placed(case.graph.rec, info, whole)
     if len(names) > 1:
         words += f", in all {len(names)} that the line builds"
     return Hypothesis(

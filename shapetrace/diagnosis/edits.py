@@ -111,11 +111,11 @@ def interleaved(times: int, dim: int) -> Edit:
     return Edit(text, act, words, sized=dim)
 
 
-def expand_batch(size: int, rank: int, name: str = "") -> Edit:
-    """The same tensor for every sample of a batch, which the tensor `name` has."""
+def expand_batch(size: int, rank: int, said: str = "") -> Edit:
+    """The same tensor for every sample of a batch, whose size the code says so."""
     keep = ", -1" * rank
     return Edit(
-        f"{{}}.expand({f'{name}.size(0)' if name else size}{keep})",
+        f"{{}}.expand({said or size}{keep})",
         lambda t: t.expand(size, *(-1,) * rank),
         f"is the same for all {size} samples",
     )
@@ -250,7 +250,8 @@ def pool() -> Edit:
             raise ValueError(t.dim())
         return _like(t, tuple(t.shape[:2]))
 
-    return Edit("{}.mean((2, 3))", act, "averages every map to one number")
+    words = "averages every map to one number"
+    return Edit("{}.mean((2, 3))", act, words, loses="where in a map it is")
 
 
 def shift(by: int) -> Edit:

@@ -72,7 +72,7 @@ program(
 )
 program(
     "a padding mask for scores of several heads",
-    "mask[:, None, None, :]",
+    "[:, None, None, :]",
     net(
         ["self.q = nn.Linear(8, 8)"],
         [
@@ -194,7 +194,7 @@ program(
 )
 program(
     "queries without a batch",
-    "self.latents.expand(x.size(0), -1, -1)",
+    "self.latents.expand(x.shape[0], -1, -1)",
     net(
         [
             "self.latents = nn.Parameter(torch.zeros(6, 8))",

@@ -178,8 +178,11 @@ def _layers(case: Case) -> Iterator[Hypothesis | None]:
     shape = layer.inputs[0].shape
     kind = info.type
     if kind.startswith(_SPACE) and kind[-2:] in ("1d", "2d", "3d"):
+        rank = len(shape)
+        if rank == 2 and "Norm" in kind:
+            rank = 3  # those of one dimension of space take it without any, too
         for space in (1, 2, 3):
-            if space != int(kind[-2]) and len(shape) == space + 2:
+            if space != int(kind[-2]) and rank == space + 2:
                 yield _other_space(case, info, f"{kind[:-2]}{space}d", space)
     if kind in ("LayerNorm", "RMSNorm") and len(shape) > 2:
         wanted = info.attributes.get("normalized_shape")
