@@ -141,7 +141,7 @@ def _cut_view(
             rest = whole.removeprefix(line.text(func))
             text = line.with_part(line.tree, f"{inside}.reshape{rest}")
             found = replace(found, line=text, where=line.source)
-    return replace(found, reason=f"has shape {ref.shape}")
+    return replace(found, reason=case.said_of(site, ref))
 
 
 def _one_hot_rows(
