@@ -35,8 +35,8 @@ OUT = Path(__file__).parents[1] / "shapetrace" / "diagnosis" / "weights.py"
 #: lines of one program that are pasted and run
 PASTED = 15
 RIDGE = 0.015
-#: what people really do counts for more than slips that were injected
-COUNTS = {"reports": 3.0, "tests": 3.0}
+#: what people really do, and what tests assert, counts for more than injected slips
+COUNTS = {"reports": 3.0, "tests": 3.0, "own": 3.0}
 #: evidence that fewer programs show has no weight of its own
 LEAST = 3
 
@@ -89,10 +89,12 @@ def examined(case: Case) -> Row | None:
 
 class Tests:
     """A plugin of pytest that runs the project's own tests of explanations, and notes
-    whom each program's rules name first, which the tests assert, with the facts."""
+    whom each program's explanation names first, which the tests assert, with the facts.
+    What a failing test said is no truth, and dropped."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self._kept = 0
 
     def pytest_configure(self) -> None:
         import failures  # type: ignore
@@ -111,6 +113,12 @@ class Tests:
 
         failures.failure_of = failure_of
 
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.when == "call":
+            if report.failed:
+                del self.rows[self._kept :]
+            self._kept = len(self.rows)
+
     def _note(self, graph: Any) -> None:
         from shapetrace.diagnosis.consider import consider
         from shapetrace.diagnosis.explain import mismatch_of
@@ -119,16 +127,15 @@ class Tests:
         if mismatch is None:
             return
         found = consider(graph, mismatch)
-        named = found.case.named_by_rules
         name = f"test {len(self.rows)}"
-        if named:
+        if found.suspects:
             self.rows.append(
                 {
                     "name": name,
                     "corpus": "tests",
                     "family": name,
                     "fitted": True,
-                    "want": [_label(named[0])],
+                    "want": [_label(found.suspects[0].site)],
                     "rows": [_row(entry, None) for entry in found.scored],
                 }
             )

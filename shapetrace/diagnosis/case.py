@@ -111,6 +111,17 @@ class Case:
     def hops(self, tensor: int) -> int:
         return next((b.hops for b in self.behind if b.tensor == tensor), 0)
 
+    def call_of(self, site: Site) -> FunctionCall | None:
+        """The call of the user's that a site is, the failing one or one behind it."""
+        if site.kind != "function":
+            return None
+        calls = [self.call, *(behind.call for behind in self.behind)]
+        for call in calls:
+            if isinstance(call, FunctionCall) and call.direct:
+                if site_of_call(self.graph, call).place == site.place:
+                    return call
+        return None
+
     def is_target(self, tensor: int) -> bool:
         """Whether a tensor goes to the loss as its target, also through other calls."""
         if self.target is None:
@@ -204,7 +215,16 @@ class Case:
                 return f"is given {ref.shape}"
         if site.kind == "function" and site.place == (self.call.name, self.call.source):
             return f"takes {ref.shape} as it is"
-        return f"gives {ref.shape}"
+        return self.given(ref.id)
+
+    def given(self, tensor: int) -> str:
+        """What whoever made a tensor did, in words."""
+        shape, made = self.graph.tensors[tensor].shape, self.graph.producer(tensor)
+        if isinstance(made, FunctionCall) and made.direct and made.inputs:
+            before = made.inputs[0].shape
+            if len(before) != len(shape):
+                return f"makes {shape} of {before}"
+        return f"gives {shape}"
 
     def written(self, layer: ModuleCall, tensor: int) -> ModuleCall | None:
         """The call that the user wrote and that hands this tensor to a layer: itself,

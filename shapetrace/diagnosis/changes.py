@@ -7,7 +7,7 @@ functions then give None, and no line is written for it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -24,17 +24,13 @@ from shapetrace.diagnosis.hypothesis import (
 )
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.lineage import Call
-from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, Source, TensorRef
-from shapetrace.source.build_line import placed
-from shapetrace.source.construction import Construction
-from shapetrace.source.constructor import changed, constructor
+from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.source.line import Line, find, suffixed
-from shapetrace.source.sizes import reworded
 from shapetrace.source.tree import is_own
 
 #: a statement to paste, and what it replaces
 Written = tuple[str, Source | None]
-_UNWRITTEN: Written = ("", None)
+UNWRITTEN: Written = ("", None)
 
 
 # -- a tensor, where it is taken -------------------------------------------------------
@@ -176,7 +172,7 @@ def _taken_so(
     if line is None:
         name = case.role(ref)
         return f"{name} = {suffixed(name, None, edit.text)}", None
-    return _UNWRITTEN  # it has no name there
+    return UNWRITTEN  # it has no name there
 
 
 def _tensor_argument(
@@ -220,103 +216,9 @@ def result_edited(
         line.source,
         edit.words,
         edit.loses,
-        f"gives {call.outputs[0].shape}",
+        case.given(call.outputs[0].id),
         outcome=outcome,
         edit=edit,
-    )
-
-
-# -- a module, where it is built -------------------------------------------------------
-
-
-def rebuilt(
-    case: Case, name: str, changes: dict[str, Any], form: Form, words: str = ""
-) -> Hypothesis | None:
-    """A module built with other arguments, and with it all that its line builds."""
-    info = case.graph.rec.modules.get(name)
-    if info is None:
-        return None
-    key, value = next(iter(changes.items()))
-    words = words or f"{key}={value} instead of {info.attributes.get(key)}"
-    made = case.constructions.of(name)
-    if made is None:
-        text = constructor(info, **changes)
-        new = built_otherwise(case, (name,), changes)
-        if new is None:
-            return None
-        return installed(case, info, text, new[name], form, words)
-    names = case.constructions.built_by(made) or (name,)
-    new = built_otherwise(case, names, changes)
-    if new is None:
-        return None
-    modules = {one: info for one, info in new.items() if info is not None}
-    repair = Repair(modules=modules) if len(modules) == len(new) else None
-    outcome = None if repair is None else case.replay.start(repair)
-    if repair is not None and outcome is None:
-        return None
-    texts = {
-        key: argument_text(case, made, key, value) for key, value in changes.items()
-    }
-    line, where = made.changed(**texts) or _UNWRITTEN
-    if len(names) > 1:
-        words += f", in all {len(names)} that the line builds"
-    return Hypothesis(
-        form,
-        case.site_named(name),
-        repair,
-        case.hops_to(name),
-        line,
-        where,
-        words,
-        outcome=outcome,
-    )
-
-
-def built_otherwise(
-    case: Case, names: Iterable[str], changes: dict[str, Any]
-) -> dict[str, ModuleInfo | None] | None:
-    """The modules built with other arguments; None where torch builds none such."""
-    try:
-        return {one: changed(case.graph.rec.modules[one], **changes) for one in names}
-    except ValueError:
-        return None
-
-
-def argument_text(case: Case, made: Construction, key: str, value: Any) -> str:
-    """A new value in the words that the old one was written in."""
-    old = made.argument(key)
-    if old is not None and type(value) is int:
-        return reworded(old, value, case.constructions.scopes)
-    if isinstance(value, (tuple, list)) and len(set(value)) == 1:
-        value = value[0]
-    return repr(value)
-
-
-def installed(
-    case: Case,
-    info: ModuleInfo,
-    text: str | None,
-    new: ModuleInfo | None,
-    form: Form,
-    words: str,
-) -> Hypothesis | None:
-    """`text` where the module is built, which then is `new`."""
-    repair = None if new is None else Repair(modules={info.name: new})
-    outcome = None if repair is None else case.replay.start(repair)
-    if repair is not None and outcome is None:
-        return None
-    line, where = _UNWRITTEN
-    if text is not None and info.name:
-        line, where = placed(case.graph.rec, info, text)
-    return Hypothesis(
-        form,
-        case.site_named(info.name),
-        repair,
-        case.hops_to(info.name),
-        line,
-        where,
-        words,
-        outcome=outcome,
     )
 
 
@@ -346,7 +248,7 @@ def recalled(
     outcome = case.replay.start(repair)
     if outcome is None:
         return None
-    line, where = write() or _UNWRITTEN
+    line, where = write() or UNWRITTEN
     return Hypothesis(
         form,
         site_of_call(case.graph, call),

@@ -250,7 +250,8 @@ def pool() -> Edit:
             raise ValueError(t.dim())
         return _like(t, tuple(t.shape[:2]))
 
-    return Edit("{}.mean((2, 3))", act, "averages every map to one number")
+    words = "averages every map to one number"
+    return Edit("{}.mean((2, 3))", act, words, loses="where in a map it is")
 
 
 def shift(by: int) -> Edit:

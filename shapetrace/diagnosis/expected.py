@@ -96,3 +96,11 @@ def _number(value: Any) -> Any:
     if isinstance(value, (tuple, list)) and len(value) == 1:
         return value[0]
     return value
+
+
+def sizes_asked(call: FunctionCall) -> tuple[int, ...]:
+    """The sizes that a view asks for; () where they are not all numbers."""
+    rest = call.args[1:]
+    if len(rest) == 1 and isinstance(rest[0], (tuple, list)):
+        rest = tuple(rest[0])
+    return tuple(rest) if all(type(size) is int for size in rest) else ()

@@ -34,6 +34,10 @@ _OF_SEVERAL = ("reduce", "cut")
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line
 _FAINT = 0.002
+#: of a hundred culprits that nothing speaks against, one or two are the wrong ones
+_LEAST = 0.01
+#: a fix so much weaker than the best, in log-odds, is none
+_WEAK = 3
 
 
 def diagnose_failure(graph: Graph) -> Diagnosis | None:
@@ -147,8 +151,13 @@ def _culprit(suspect: Suspect) -> Culprit:
         best.expected if best.expected is not None else sized.expected,
         site.source,
         "; ".join(dict.fromkeys(said)),
-        probability=round(suspect.probability, 3),
+        probability=_told(suspect.probability),
     )
+
+
+def _told(probability: float) -> float:
+    """What is said of a probability: nothing is certain, and nothing is ruled out."""
+    return round(min(max(probability, _LEAST), 1 - _LEAST), 3)
 
 
 def _evidence(entry: Scored) -> Iterator[str]:
@@ -173,7 +182,7 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
     for entry in (*_with_line(first)[:1], *_with_line(entries)):
         fix = _fix(entry.hypothesis)
         moved = fix.status == "moved" and chosen
-        weak = chosen and entry.score < entries[0].score - 3
+        weak = chosen and entry.score < entries[0].score - _WEAK
         if not moved and not weak:
             chosen.setdefault(fix.line, fix)
     return tuple(chosen.values())[:_FIXES]

@@ -111,5 +111,5 @@ class Hypothesis:
     outcome: Outcome | None = None
     #: the edit, where the repair is one of one tensor: layouts are judged by it
     edit: Edit | None = None
-    #: proposed by an earlier rule
-    ruled: bool = False
+    #: does to one side what was done to the other before they met
+    mirrors: bool = False

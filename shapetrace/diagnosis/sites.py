@@ -107,7 +107,16 @@ def data_source(graph: Graph, tensor: int) -> Source | None:
 def owner(graph: Graph, tensor: int) -> str | None:
     """The qualified name of the module that holds a parameter or buffer."""
     origin = graph.origin(tensor)
-    if origin is None or origin.kind not in ("parameter", "buffer"):
+    if origin is None:  # of a model that was not there when the trace began
+        return next(
+            (
+                name
+                for name, info in graph.rec.modules.items()
+                if any(ref.id == tensor for ref in (*info.parameters, *info.buffers))
+            ),
+            None,
+        )
+    if origin.kind not in ("parameter", "buffer"):
         return None
     return origin.name.rpartition(".")[0]
 

@@ -72,7 +72,7 @@ program(
 )
 program(
     "a padding mask for scores of several heads",
-    "mask[:, None, None, :]",
+    "[:, None, None, :]",
     net(
         ["self.q = nn.Linear(8, 8)"],
         [

@@ -209,7 +209,7 @@ program(
 )
 program(
     "class dimension last",
-    ".permute(0, 2, 1)",
+    ".transpose(1, 2)",
     sequential("nn.Embedding(30, 8)", "nn.Linear(8, 30)")
     + step(
         "x = torch.randint(0, 30, (4, 11))",
@@ -315,7 +315,7 @@ program(
 )
 program(
     "hidden state for a fixed batch",
-    "x.size(0)",
+    "x.shape[0]",
     net(
         ["self.rnn = nn.GRU(4, 8, batch_first=True)"],
         [

@@ -129,7 +129,7 @@ class Joined(nn.Module):
 def test_whoever_changed_the_number_of_dimensions_is_named_with_both_shapes():
     found = failure(Joined(), torch.zeros(8, dtype=torch.long), torch.randn(8, 3))
     assert first(found) == ("function", "stack")
-    assert "(8, 4) -> (8, 2, 4)" in found.culprits[0].reason
+    assert "(8, 2, 4) of (8, 4)" in found.culprits[0].reason
 
 
 class Pooled(nn.Module):

@@ -32,5 +32,5 @@ def test_the_loss_is_blamed_not_the_call_in_which_the_assert_came_up():
     )
     failure = diagnose_failure(Graph(on_gpu))
     assert failure.where == "loss:cross_entropy"
-    assert failure.culprits[0].kind == "target"
-    assert failure.culprits[0].size == 5
+    target = next(one for one in failure.culprits if one.kind == "target")
+    assert target.size == 5  # or one class too few

@@ -15,11 +15,20 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
 from shapetrace.diagnosis.evidence.layout import layout
-from shapetrace.diagnosis.evidence.likes import likes
+from shapetrace.diagnosis.evidence.likes import likes, rounding
 from shapetrace.diagnosis.evidence.neighbours import neighbours
-from shapetrace.diagnosis.evidence.program import attribute, program
-from shapetrace.diagnosis.evidence.ruled import proposed, ruled
-from shapetrace.diagnosis.evidence.trying import cost, tried_form, trying
+from shapetrace.diagnosis.evidence.program import attribute, mirror, program
+from shapetrace.diagnosis.evidence.ruled import ruled
+from shapetrace.diagnosis.evidence.samples import (
+    edited,
+    labels,
+    matched,
+    mixed,
+    restored,
+    summed,
+)
+from shapetrace.diagnosis.evidence.trying import cost, placed, tried_form, trying
+from shapetrace.diagnosis.evidence.words import home, words
 from shapetrace.diagnosis.hypothesis import Hypothesis
 
 Family = Callable[[Hypothesis, Case], Fact | None]
@@ -33,15 +42,25 @@ FAMILIES: tuple[Family, ...] = (
     trying,
     tried_form,
     cost,
+    placed,
     likes,
+    rounding,
     neighbours,
     attribute,
     program,
+    mirror,
     data,
     history,
     layout,
+    edited,
+    labels,
+    matched,
+    mixed,
+    restored,
+    summed,
+    words,
+    home,
     ruled,
-    proposed,
 )
 
 

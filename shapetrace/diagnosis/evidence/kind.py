@@ -9,6 +9,7 @@ import torch
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.records import TensorRef
 
@@ -17,7 +18,8 @@ _VERB = re.compile(r"\{\}\.(\w+)\(|F\.(\w+)\(")
 
 def kind(hypothesis: Hypothesis, case: Case) -> Fact:
     """The form of the repair, at such a mismatch."""
-    where = "loss" if case.mismatch.loss else case.mismatch.kind
+    known = case.mismatch.kind
+    where = "loss" if case.mismatch.loss and known != "range" else known
     return Fact(f"{hypothesis.form} at {where}")
 
 
@@ -42,7 +44,7 @@ def change(hypothesis: Hypothesis, case: Case) -> Fact | None:
 def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """How far an edit turns the dimensions round: whether the first, which the batch
     is, stays in its place."""
-    if hypothesis.edit is None or hypothesis.edit.back is None:
+    if hypothesis.edit is None:
         return None
     shape = tuple(range(2, 2 + _rank(hypothesis, case)))
     bare = TensorRef("", 0, shape, torch.float32, torch.device("cpu"))
@@ -50,10 +52,26 @@ def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
         made = hypothesis.edit.apply(bare).shape
     except Exception:  # an edit for another number of dimensions
         return None
+    if len(made) > len(shape):
+        before = made[:1] == (1,) and _counts_samples(hypothesis, case)
+        return Fact("puts a dimension before the samples") if before else None
+    if hypothesis.edit.back is None:
+        return None
     moved = sum(a != b for a, b in zip(shape, made))
     if made[:1] != shape[:1]:
         return Fact("moves the first dimension", moved / 2)
     return Fact("moves dimensions", moved / 2)
+
+
+def _counts_samples(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether the first dimension of the edited tensor is the batch."""
+    repair = hypothesis.repair
+    if repair is None or not repair.taken:
+        return False
+    tensor = repair.taken[0].tensor
+    if not case.graph.tensors[tensor].shape or case.graph.is_parameter(tensor):
+        return False
+    return root(case.graph, tensor, 0)[0] == "batch"
 
 
 def _rank(hypothesis: Hypothesis, case: Case) -> int:

@@ -19,7 +19,7 @@ from shapetrace.signatures import relate
 Root = tuple[str, int, int]
 #: sizes that tell dimensions apart when an edit is made of a bare tensor
 _PRIMES = (101, 103, 107, 109, 113, 127, 131, 137)
-_FORMS = ("insert", "reduce", "omit", "dim", "number", "exchange", "cut")
+_FORMS = ("insert", "reduce", "omit", "dim", "number", "exchange", "cut", "width")
 
 
 def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -31,7 +31,7 @@ def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     agree = cross = 0
     for meeting in _meetings(case, final):
-        roots = [_root_of(case, hypothesis, ref, dim) for ref, dim in meeting]
+        roots = [root_of(case, hypothesis, ref, dim) for ref, dim in meeting]
         known = [root for root in roots if root is not None]
         for at, a in enumerate(known):
             for b in known[:at]:
@@ -64,7 +64,7 @@ def _meetings(case: Case, call: FunctionCall) -> Iterator[list[tuple[TensorRef, 
             yield found
 
 
-def _root_of(
+def root_of(
     case: Case, hypothesis: Hypothesis, ref: TensorRef, dim: int
 ) -> Root | None:
     """Where a dimension of one of the repaired call's tensors begins."""
@@ -77,7 +77,7 @@ def _root_of(
         taken.tensor == tensor for taken in repair.taken
     ):
         before = graph.tensors[tensor].shape
-        dims = _dims(hypothesis.edit, before)
+        dims = made_of(hypothesis.edit, before)
         if dims is None or dim >= len(dims) or len(dims[dim]) != 1:
             return None
         return root(graph, tensor, dims[dim][0])
@@ -99,12 +99,16 @@ def _root_of(
         if len(made.inputs) > 1 or first.shape != made.outputs[0].shape:
             break
         tensor = first.id
-    if ref.shape != graph.tensors[ref.id].shape:
+    shape = graph.tensors[ref.id].shape
+    # a width is another number, and begins where it began
+    if ref.shape != shape and not (
+        hypothesis.form == "width" and len(ref.shape) == len(shape)
+    ):
         return None
     return root(graph, ref.id, dim)
 
 
-def _dims(edit: Edit, shape: tuple[int, ...]) -> list[tuple[int, ...]] | None:
+def made_of(edit: Edit, shape: tuple[int, ...]) -> list[tuple[int, ...]] | None:
     """Of which dimensions of a tensor each dimension of the edited one is made."""
     if len(shape) > len(_PRIMES):
         return None

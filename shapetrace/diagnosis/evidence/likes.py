@@ -49,20 +49,57 @@ def likes(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 def _settings(graph: Graph, old: ModuleInfo, new: ModuleInfo) -> Fact | None:
     """The same for strides and paddings."""
-    group = likes_of(graph, old.name)
+    group = likes_of(graph, old.name) or _same_windows(graph, old)
     if not group:
         return None
     now = [one for one in group if settings(one) == settings(new)]
     names = [one.name for one in now]
     if now and len(now) == len(group):
         text = f"{few(names)}, its like, {have(names)} that"
-        return Fact("as its like have", min(len(now), 3), text)
+        return Fact("a window as its like have", min(len(now), 3), text)
     if now and is_apart(graph, old.name):
-        return Fact("as some of its like", 2.0)
+        return Fact("a window as some of its like", 2.0)
     same = [one for one in group if settings(one) == settings(old)]
     if len(same) == len(group):
-        return Fact("unlike its like", min(len(same), 3))
-    return Fact("as some of its like", 1.0) if is_unlike(graph, old.name) else None
+        return Fact("a window unlike its like", min(len(same), 3))
+    return (
+        Fact("a window as some of its like", 1.0)
+        if is_unlike(graph, old.name)
+        else None
+    )
+
+
+def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a window (convolution, pooling) left a rest: what it halves and another
+    doubles is then not what it was."""
+    site = hypothesis.site
+    calls = case.replay.calls_of.get(site.name, ()) if site.kind == "module" else ()
+    info = case.graph.rec.modules.get(site.name)
+    if info is None or not calls or "kernel_size" not in info.attributes:
+        return None
+    call = calls[-1]
+    if not call.inputs or not call.outputs:
+        return None
+    space = int(info.type[-2]) if info.type[-2:-1].isdigit() else 0
+    pairs = list(zip(call.inputs[0].shape[-space:], call.outputs[0].shape[-space:]))
+    if not space or any(min(pair) < 1 for pair in pairs):
+        return None
+    if any(a % b and b % a for a, b in pairs):
+        return Fact("rounds its input", text="it leaves a rest of its input out")
+    return Fact("scales by a whole number") if any(a != b for a, b in pairs) else None
+
+
+def _same_windows(graph: Graph, old: ModuleInfo) -> list[ModuleInfo]:
+    """The other windows of the model with the same kernel and stride: a padding that is
+    right for one of them is so for all."""
+    keys = ("kernel_size", "stride")
+    return [
+        info
+        for info in graph.rec.modules.values()
+        if info.type == old.type
+        and info.name != old.name
+        and all(info.attributes.get(k) == old.attributes.get(k) for k in keys)
+    ]
 
 
 def _changed(old: ModuleInfo, new: ModuleInfo) -> list[tuple[str, int, int, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
-from shapetrace.diagnosis.expected import waiting
+from shapetrace.diagnosis.expected import sizes_asked, waiting
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.similar_modules import few
 from shapetrace.lineage import Graph
@@ -38,6 +38,11 @@ def _facts(
         yield Fact("others took the old size", 2.0, f"{few(took)} took {old} before it")
     waits = waiting(graph)
     if hypothesis.form == "width" and waits:
+        asked = sizes_asked(case.call)[1:] if case.mismatch.kind == "numel" else ()
+        for other, size in waits.items():
+            if size in asked:
+                text = f"`{other}`, not reached yet, takes the {size} of the view"
+                yield Fact("what follows takes the new size", 1.0, text)
         takers = [other for other, size in waits.items() if size == new]
         if takers and old not in waits.values():
             text = f"{few(takers)}, not reached yet, {takes_word(takers)} {new}"

@@ -53,14 +53,19 @@ def disagreement(info: ModuleInfo) -> tuple[str, int, int] | None:
     return None
 
 
+def mirror(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether one side gets what the program does to the other."""
+    return Fact("as was done to the other side") if hypothesis.mirrors else None
+
+
 def program(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether the change is in code that the user wrote, and of a number that stands
     there."""
     site = hypothesis.site
     if site.kind == "module" and _is_library(case, site.name):
-        return Fact("in an installed package")
+        return Fact("a module in an installed package")
     if site.source is not None and not is_own(site.source):
-        return Fact("in an installed package")
+        return Fact(f"a {site.kind} in an installed package")
     if hypothesis.form == "number" and hypothesis.repair is not None:
         index = next(iter(hypothesis.repair.calls), None)
         if index is not None and 0 <= index < len(case.graph.rec.functions):

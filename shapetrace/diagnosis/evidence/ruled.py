@@ -17,8 +17,3 @@ def ruled(hypothesis: Hypothesis, case: Case) -> Fact | None:
             if culprit.kind != "function" or culprit.source == site.source:
                 return Fact(f"named {place} by the rules")
     return Fact("not named by the rules") if case.named_by_rules else None
-
-
-def proposed(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether a rule proposes the very line."""
-    return Fact("proposed by a rule") if hypothesis.ruled else None

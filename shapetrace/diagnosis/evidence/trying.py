@@ -38,6 +38,13 @@ def cost(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return None
 
 
+def placed(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether it is known where the line would have to stand."""
+    if hypothesis.edit is not None and hypothesis.line and hypothesis.where is None:
+        return Fact("has no place in the code")
+    return None
+
+
 def _stretches(hypothesis: Hypothesis, case: Case) -> bool:
     """Whether prediction and target would fit by broadcasting alone."""
     if not case.mismatch.loss or hypothesis.repair is None:

@@ -9,8 +9,10 @@ from shapetrace.diagnosis.generate.arguments import dims, numbers
 from shapetrace.diagnosis.generate.data import data
 from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
+from shapetrace.diagnosis.generate.indices import indices
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
+from shapetrace.diagnosis.generate.raised import raised
 from shapetrace.diagnosis.generate.ruled import ruled
 from shapetrace.diagnosis.generate.selections import selections
 from shapetrace.diagnosis.generate.settings import settings
@@ -24,9 +26,11 @@ Generator = Callable[[Case], Iterator[Hypothesis | None]]
 #: the cheap and the likely first: trying ends where its budget does
 GENERATORS: tuple[Generator, ...] = (
     ruled,
+    raised,
     values,
     widths,
     factories,
+    indices,
     operands,
     selections,
     unflattened,
@@ -47,7 +51,7 @@ def generate(case: Case) -> Iterator[Hypothesis]:
     """All hypotheses; a generator that fails costs no other."""
     # where it is not known what disagrees, no repair can be told from another
     known = case.mismatch.kind != "other"
-    for generator in GENERATORS if known else (ruled,):
+    for generator in GENERATORS if known else (ruled, raised):
         try:
             for hypothesis in generator(case):
                 if hypothesis is not None:

@@ -77,7 +77,7 @@ def _places(call: FunctionCall) -> Iterator[tuple[str, int]]:
 
 
 def _in(path: str, value: Any) -> Iterator[tuple[str, int]]:
-    if type(value) is int:
+    if type(value) is int and value >= -1:  # below are no sizes
         yield path, value
     elif isinstance(value, (tuple, list)):
         for at, part in enumerate(value):
@@ -187,7 +187,7 @@ def _flat(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
     """All dimensions joined but the batch."""
 
     def write() -> Written | None:
-        plain = _object(call).isidentifier()
+        plain = call.name != "flatten" and _object(call).isidentifier()
         view = f"{{}}.{call.name}({{}}.size(0), -1)"
         return expression(call, view if plain else "{}.flatten(1)")
 
@@ -271,6 +271,8 @@ def dims(case: Case) -> Iterator[Hypothesis | None]:
         if name == "permute":
             yield from _orders(case, call, rank)
             continue
+        if name == "flatten" and rank > 1 and _takes_batch(call):
+            yield from _flat(case, call)
         index = parameters(call)
         for param, place in index.items():
             path = f"kwargs['{param}']" if param in call.kwargs else f"args[{place}]"
@@ -290,6 +292,12 @@ def dims(case: Case) -> Iterator[Hypothesis | None]:
                 yield _with_dim(case, call, path, param, value, not value)
             elif param == "keepdim" and value is None and _has_dim(call):
                 yield _added(case, call, "keepdim", True)
+
+
+def _takes_batch(call: FunctionCall) -> bool:
+    """Whether a call's output begins with another dimension than its input."""
+    made = call.outputs or ()
+    return bool(made) and made[0].shape[:1] != call.inputs[0].shape[:1]
 
 
 def _has_dim(call: FunctionCall) -> bool:

@@ -12,9 +12,15 @@ from typing import Any
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.diagnosis.case import Case, is_method
-from shapetrace.diagnosis.changes import Written, installed, recalled
+from shapetrace.diagnosis.changes import (
+    Written,
+    recalled,
+)
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.rebuilding import (
+    installed,
+)
 from shapetrace.records import FunctionCall, ModuleInfo
 from shapetrace.signatures import is_loss
 from shapetrace.source.constructor import constructor
@@ -178,8 +184,11 @@ def _layers(case: Case) -> Iterator[Hypothesis | None]:
     shape = layer.inputs[0].shape
     kind = info.type
     if kind.startswith(_SPACE) and kind[-2:] in ("1d", "2d", "3d"):
+        rank = len(shape)
+        if rank == 2 and "Norm" in kind:
+            rank = 3  # those of one dimension of space take it without any, too
         for space in (1, 2, 3):
-            if space != int(kind[-2]) and len(shape) == space + 2:
+            if space != int(kind[-2]) and rank == space + 2:
                 yield _other_space(case, info, f"{kind[:-2]}{space}d", space)
     if kind in ("LayerNorm", "RMSNorm") and len(shape) > 2:
         wanted = info.attributes.get("normalized_shape")

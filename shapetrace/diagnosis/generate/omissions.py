@@ -12,13 +12,15 @@ from shapetrace.diagnosis.case import Case, is_method
 from shapetrace.diagnosis.changes import (
     Written,
     expression,
-    installed,
     method,
     recalled,
 )
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo
+from shapetrace.diagnosis.rebuilding import (
+    installed,
+)
+from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find, line_of
 
@@ -29,6 +31,10 @@ _LEFT_OUT = frozenset(
     "repeat_interleave tile one_hot pad interpolate narrow select unflatten contiguous "
     "adaptive_avg_pool2d adaptive_avg_pool1d avg_pool2d max_pool2d max_pool1d "
     "pixel_shuffle cumsum T mT".split()
+)
+_SHAPES = frozenset(
+    "squeeze unsqueeze flatten view reshape permute transpose t swapaxes movedim "
+    "unflatten contiguous T mT select narrow".split()
 )
 _LAYERS = frozenset(
     "Flatten Unflatten AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d Upsample "
@@ -54,6 +60,20 @@ def omissions(case: Case) -> Iterator[Hypothesis | None]:
                 yield _without_layer(case, behind.call, info)
 
 
+def _shapes_alone(call: FunctionCall) -> bool:
+    """Whether a call only gives the same values another shape: what else it does, such
+    as picking rows by a mask, is lost without it."""
+    name = call.name.rstrip("_")
+    if name == "getitem":
+        parts = call.args[1] if len(call.args) > 1 else None
+        return not any(isinstance(one, TensorRef) for one in _listed(parts))
+    return name in _SHAPES
+
+
+def _listed(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _left_out(case: Case, call: FunctionCall) -> Hypothesis | None:
 
     def write() -> Written | None:
@@ -71,6 +91,7 @@ def _left_out(case: Case, call: FunctionCall) -> Hypothesis | None:
         write,
         f"leaves `{call.name}` out",
         "omit",
+        "" if _shapes_alone(call) else f"what `{call.name}` is there for",
         reason=f"makes {after} of {before}",
     )
 

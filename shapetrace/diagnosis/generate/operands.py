@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from math import prod
 
 from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited, edited_at, result_edited
+from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.changes import (
+    edited,
+    edited_at,
+    result_edited,
+)
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis
 from shapetrace.diagnosis.orders import placements, reorder
+from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.source.line import find
 
+_PRODUCTS = ("matmul", "mm", "bmm", "baddbmm", "linear")
 #: views behind the failure before which an order may be missing
 _VIEWS = 3
-#: what the user's functions made may be edited for all that take it
-_MADE = 4
 
 Menu = Iterator[tuple[Form, Edit]]
 
@@ -32,8 +40,18 @@ def operands(case: Case) -> Iterator[Hypothesis | None]:
         if case.layer is not None:
             held = [r for r in case.call.inputs if case.graph.is_parameter(r.id)]
             others += [r.shape for r in held[:1]]
+        made = case.graph.producer(ref.id)
+        if isinstance(made, FunctionCall) and made.inputs and _named_again(case, ref):
+            for form, edit in menu(case, ref, others, made_here=True):
+                yield result_edited(case, made, edit, form)
+        rank, last_two = len(ref.shape), ""
+        if case.call.name in _PRODUCTS and rank > 1:
+            # as it is written for any number of dimensions
+            last_two = edits.transpose(rank - 2, rank - 1).text
+            yield edited(case, ref, edits.transpose(-2, -1))
         for form, edit in menu(case, ref, others):
-            yield edited(case, ref, edit, form)
+            if edit.text != last_two:
+                yield edited(case, ref, edit, form)
 
 
 def results(case: Case) -> Iterator[Hypothesis | None]:
@@ -54,7 +72,19 @@ def results(case: Case) -> Iterator[Hypothesis | None]:
 
 
 def earlier(case: Case) -> Iterator[Hypothesis | None]:
-    """An order of dimensions that is missing before a view."""
+    """An order of dimensions that is missing before a view, or before a pooling, which
+    takes the last dimensions for space."""
+    for behind in case.behind:
+        call = behind.call
+        if _pools(case, call) and len(call.inputs[0].shape) in (3, 4):
+            rank = len(call.inputs[0].shape)
+            yield edited_at(
+                case,
+                call,
+                call.inputs[0],
+                edits.classes_second(rank),
+                site=site_of_call(case.graph, call),
+            )
     found = 0
     for call in own_calls(case):
         if call.name not in ("view", "reshape", "flatten") or not call.inputs:
@@ -66,6 +96,28 @@ def earlier(case: Case) -> Iterator[Hypothesis | None]:
         found += 1
         if found >= _VIEWS:
             return
+
+
+def _named_again(case: Case, ref: TensorRef) -> bool:
+    """Whether the failing statement names a tensor more than once."""
+    line = find(case.call.source)
+    taken = next((one for one in case.call.inputs if one.id == ref.id), None)
+    if line is None or taken is None:
+        return False
+    node = line.argument(taken.path, is_method(case.call))
+    if not isinstance(node, ast.Name):
+        return False
+    return len(re.findall(rf"\b{node.id}\b", line.around(line.code))) > 1
+
+
+def _pools(case: Case, call: Call) -> bool:
+    """Whether a call makes fewer places of those in its input, without a parameter."""
+    if not call.inputs or any(case.graph.is_parameter(r.id) for r in call.inputs):
+        return False
+    if isinstance(call, FunctionCall):
+        return call.direct and "pool" in call.name
+    info = case.graph.rec.modules.get(call.name)
+    return info is not None and "Pool" in info.type
 
 
 def inputs(case: Case) -> Iterator[Hypothesis | None]:
@@ -120,6 +172,10 @@ def menu(
     for other in others:
         if rank < len(other):
             yield "insert", edits.trailing(len(other) - rank)
+            if rank == 1 and shape[0] > 1:
+                for dim, size in enumerate(other[1:-1], 1):
+                    if (size,) == shape:  # one number a channel
+                        yield "insert", edits.trailing(len(other) - 1 - dim)
             for places in placements(shape, other)[:3]:
                 yield "insert", edits.spread(places, len(other))
         order = reorder(shape, other)

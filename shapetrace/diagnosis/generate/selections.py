@@ -26,6 +26,11 @@ from shapetrace.source.line import find
 
 _VIEWS = ("view", "reshape", "flatten")
 _RECURRENT = ("LSTM", "GRU", "RNN")
+_LAST_STATE = Edit(
+    "{}[-1].unsqueeze(1)",
+    lambda t: t[-1].unsqueeze(1),
+    "takes the last layer's, for all steps of the other side",
+)
 
 
 def selections(case: Case) -> Iterator[Hypothesis | None]:
@@ -34,6 +39,8 @@ def selections(case: Case) -> Iterator[Hypothesis | None]:
         if ref is not other:
             yield _picked(case, other, ref)
             yield from _repeated(case, ref, other)
+    for ref in refs:
+        yield _last_state(case, ref)
     yield from _cut_before(case)
     yield _every_step(case)
     if case.target is not None and case.prediction is not None:
@@ -56,7 +63,22 @@ def _picked(case: Case, picked: TensorRef, whole: TensorRef) -> Hypothesis | Non
     shape = (*picked.shape[:1], *whole.shape[1:])
     text = f"{{}}[{line.text(line.tree.slice)}]"
     edit = Edit(text, lambda t: t.new_empty(shape), "picks the same rows")
-    return edited(case, whole, edit)
+    found = edited(case, whole, edit)
+    return found and replace(found, mirrors=True)
+
+
+def _last_state(case: Case, ref: TensorRef) -> Hypothesis | None:
+    """The state of a recurrent layer's last layer, where the states of all of them meet
+    a tensor with the batch first."""
+    made = (
+        case.graph.producer(case.graph.trail(ref.id, 1).hops[-1].tensor)
+        if (len(ref.shape) == 3 and case.graph.trail(ref.id, 1).hops)
+        else None
+    )
+    layer = case.graph.layer_of(made) if made is not None else None
+    if layer is None or layer.type not in _RECURRENT or made is None:
+        return None
+    return edited(case, ref, _LAST_STATE)
 
 
 def _repeated(
@@ -74,7 +96,8 @@ def _repeated(
                 edit = edits.interleaved(after[dim] // max(before[dim], 1), dim)
                 site = site_of_call(case.graph, made)
                 found = edited(case, ref, edit, site=site)
-                yield found and replace(found, reason=f"repeats one side to {after}")
+                reason = f"repeats one side to {after}"
+                yield found and replace(found, reason=reason, mirrors=True)
             return
 
 
@@ -88,7 +111,8 @@ def _cut_before(case: Case) -> Iterator[Hypothesis | None]:
         if call.name not in _VIEWS or not call.inputs or call is case.call:
             continue
         ref = call.inputs[0]
-        for dim in range(1, len(ref.shape)):
+        fits = any(ref.shape == other.shape for other in case.operands)
+        for dim in range(1, len(ref.shape) if not fits else 0):
             end = case.graph.trail(ref.id, dim).end
             if end.kind == "parameter":
                 continue  # features of a layer are not to be left out
@@ -117,7 +141,7 @@ def _cut_view(
             rest = whole.removeprefix(line.text(func))
             text = line.with_part(line.tree, f"{inside}.reshape{rest}")
             found = replace(found, line=text, where=line.source)
-    return replace(found, reason=f"has shape {ref.shape}")
+    return replace(found, reason=case.said_of(site, ref))
 
 
 def _one_hot_rows(

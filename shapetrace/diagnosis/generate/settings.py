@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import rebuilt
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair
+from shapetrace.diagnosis.rebuilding import (
+    rebuilt,
+)
 from shapetrace.diagnosis.similar_modules import beside
 from shapetrace.records import ModuleCall, ModuleInfo
 from shapetrace.source.line import find
@@ -48,7 +50,8 @@ def _others(
     if type(first) is bool and rank == 3:
         order = "(batch, time, features)" if first else "(time, batch, features)"
         yield {"batch_first": not first}, f"takes {order} (batch_first={first})"
-    if info.type in _RECURRENT:
+    roles = {spot.role for spot in case.mismatch.spots}
+    if info.type in _RECURRENT and "batch" not in roles:  # no samples come of those
         layers = info.attributes.get("num_layers", 1)
         both = bool(info.attributes.get("bidirectional"))
         for other in {1, 2, _states(call)} - {layers, 0}:

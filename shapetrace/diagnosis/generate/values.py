@@ -11,11 +11,17 @@ import torch
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited, edited_at, rebuilt
+from shapetrace.diagnosis.changes import (
+    edited,
+    edited_at,
+)
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.generate.widths import widths_of
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site
 from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.rebuilding import (
+    rebuilt,
+)
 from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
 from shapetrace.diagnosis.unlike import at_home
 from shapetrace.lineage import Call
@@ -40,6 +46,12 @@ def values(case: Case) -> Found:
         yield from _target_types(case)
 
 
+def _given(case: Case, tensor: int) -> TensorRef:
+    """A tensor as the failing call was given it: where it stands there is known."""
+    own = (ref for ref in case.call.inputs if ref.id == tensor)
+    return next(own, case.graph.tensors[tensor])
+
+
 def _range(case: Case) -> Found:
     """Indices beyond a table or a number of classes: more of them, or other indices."""
     left, right = case.mismatch.left, case.mismatch.right
@@ -53,7 +65,7 @@ def _range(case: Case) -> Found:
     else:
         reason = f"holds values from {span[0]} to {span[1]}"
         reason += f", allowed are 0 to {limit - 1}" if limit else ""
-        ref = case.graph.tensors[left.tensor]
+        ref = _given(case, left.tensor)
         site = site_of_data(case.graph, left.tensor, target=case.mismatch.loss)
         made = _shifted(case, ref, span, limit)
         base = Hypothesis("values", site, size=left.size)
@@ -115,14 +127,13 @@ def _unlike(case: Case) -> Found:
     left, right, kind = case.mismatch.left, case.mismatch.right, case.mismatch.kind
     if left is not None and right is None and case.mismatch.name == "int64":
         if left.tensor is not None:
-            ref = case.graph.tensors[left.tensor]
-            yield from _other_type(case, ref, torch.int64)
+            yield from _other_type(case, _given(case, left.tensor), torch.int64)
         return
     by_class = case.call.name in _BY_CLASS
     for spot, other in ((left, right), (right, left)):
         if spot is None or spot.tensor is None:
             continue
-        ref = case.graph.tensors[spot.tensor]
+        ref = _given(case, spot.tensor)
         if case.graph.is_parameter(ref.id):
             yield _parameters(case, spot, other)
             continue
@@ -142,9 +153,8 @@ def _other_type(case: Case, ref: TensorRef, dtype: torch.dtype) -> Found:
     own, wanted = _short(ref.dtype), _short(dtype)
     reason = f"is {own}, {wanted} is wanted"
     edit = edits.cast(dtype)
-    yield _with_reason(
-        edited(case, ref, edit, "values", _giver(case, ref, "dtype")), reason
-    )
+    giver = _giver(case, ref, "dtype")
+    yield _with_reason(edited(case, ref, edit, "values", giver), reason, giver)
     root = case.root()
     if root is not None and root.inputs and case.layer is not None:
         first = root.inputs[0]
@@ -167,12 +177,17 @@ def _moved(case: Case, ref: TensorRef, like: TensorRef) -> Found:
             "attribute, or of a layer in a plain list): .to() does not reach it"
         )
         yield Hypothesis("values", held, reason=said)
-    made = edited(case, ref, edit, "values", _giver(case, ref, "device"))
-    yield _with_reason(made, reason)
+    giver = _giver(case, ref, "device")
+    yield _with_reason(edited(case, ref, edit, "values", giver), reason, giver)
 
 
-def _with_reason(hypothesis: Hypothesis | None, reason: str) -> Hypothesis | None:
-    return hypothesis and replace(hypothesis, reason=reason)
+def _with_reason(
+    hypothesis: Hypothesis | None, reason: str, site: Site | None = None
+) -> Hypothesis | None:
+    """Told why; where no line can be written, whoever it is at least."""
+    if hypothesis is None:
+        return None if site is None else Hypothesis("values", site, reason=reason)
+    return replace(hypothesis, reason=reason)
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -6,13 +6,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import replace
+from math import gcd, prod
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import rebuilt
 from shapetrace.diagnosis.edits import resized
+from shapetrace.diagnosis.expected import sizes_asked
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.leaves import Leaf, leaves
 from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.rebuilding import (
+    rebuilt,
+)
 from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, Source
@@ -31,6 +35,8 @@ def widths(case: Case) -> Iterator[Hypothesis | None]:
     """Both sides of every pair of sizes that disagree."""
     if case.mismatch.kind == "rank":
         yield from _ranks(case)
+    if case.mismatch.kind == "numel":
+        yield from _filling(case)
     seen: set[tuple[int | None, int | None, int]] = set()
     for spot, wanted in _sides(case):
         key = (spot.tensor, spot.dim, wanted)
@@ -41,6 +47,25 @@ def widths(case: Case) -> Iterator[Hypothesis | None]:
             yield from _intake(case)
         else:
             yield from widths_of(case, spot, wanted)
+
+
+def _filling(case: Case) -> Iterator[Hypothesis | None]:
+    """The layers behind a tensor that a view asks more or fewer elements of, as wide as
+    fills what it asks for."""
+    call = case.call
+    asked = [size for size in sizes_asked(call) if size != -1]
+    if not call.inputs or not asked or min(asked) < 1:
+        return
+    shape, known = call.inputs[0].shape, prod(asked)
+    for dim in range(1, len(shape)):
+        rest = prod(shape[:dim] + shape[dim + 1 :])
+        step = known // gcd(known, rest or 1)
+        new = step * max(1, round(shape[dim] / step))
+        if -1 not in sizes_asked(call):
+            new = known // rest if rest and known % rest == 0 else 0
+        if new and new != shape[dim]:
+            spot = Spot(call.inputs[0].id, dim, shape[dim])
+            yield from _producers(case, spot, new)
 
 
 def _ranks(case: Case) -> Iterator[Hypothesis | None]:
@@ -166,6 +191,9 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
                 yield _remade(case, leaf.end.tensor, leaf.end.dim, name, new)
                 continue
             found = rebuilt(case, name, {width: new}, "width")
+            if found is None and name not in case.replay.calls_of:
+                # a function took its weight: without a call there is no trying
+                found = Hypothesis("width", case.site_named(name))
             if found is not None:
                 yield replace(
                     found,

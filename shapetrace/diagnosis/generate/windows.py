@@ -9,11 +9,13 @@ from math import isqrt
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import rebuilt
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import leaves
+from shapetrace.diagnosis.rebuilding import (
+    rebuilt,
+    rebuilt_together,
+)
 from shapetrace.diagnosis.similar_modules import likes_of
-from shapetrace.diagnosis.together import rebuilt_together
 from shapetrace.diagnosis.window_layers import (
     SETTINGS,
     Window,

@@ -1,6 +1,6 @@
-"""What earlier rules say of a failure: whom they name, and what they propose.
+"""What earlier rules say of a failure: whom they name.
 
-They are one voice among others: `generate.ruled` makes hypotheses of their proposals,
-`evidence.ruled` a fact of whom they name. A rule goes once generators and evidence of
+They are one voice among others: `generate.ruled` makes hypotheses of whom they name,
+and `evidence.ruled` a fact. A rule goes once generators and evidence of
 the general kind say the same.
 """

@@ -14,16 +14,8 @@ from shapetrace.diagnosis.rules.blame_argument import blame_argument
 from shapetrace.diagnosis.rules.blame_layer import blame_layer
 from shapetrace.diagnosis.rules.blame_loss import blame_loss
 from shapetrace.diagnosis.rules.blame_operands import blame_operands, untransposed
-from shapetrace.diagnosis.rules.blame_other import (
-    blame_container,
-    blame_range,
-    blame_unknown,
-)
-from shapetrace.diagnosis.rules.blame_types import blame_unlike
-from shapetrace.diagnosis.rules.blame_view import blame_view
 from shapetrace.diagnosis.rules.makers import holds
 from shapetrace.diagnosis.rules.order import disordered
-from shapetrace.diagnosis.rules.ranks import blame_rank
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, ModuleCall
@@ -32,24 +24,17 @@ _MOST = 3
 
 
 def blame(graph: Graph, problem: Mismatch) -> tuple[Culprit, ...]:
-    """At most three culprits, most likely first."""
-    rules = {
-        "container": blame_container,
-        "range": blame_range,
-        "dtype": blame_unlike,
-        "device": blame_unlike,
-        "numel": blame_view,
-        "rank": blame_rank,
-        "size": _size,
-        "other": blame_unknown,
-    }
-    found = list(rules[problem.kind](graph, problem))
+    """At most three culprits, most likely first; none where it is not two sizes."""
+    if problem.kind != "size" and not problem.loss:
+        return ()
+    if problem.kind not in ("size", "rank"):
+        return ()
+    found = blame_loss(graph, problem) if problem.kind == "rank" else None
+    found = list(_size(graph, problem) if found is None else found)
     distinct: list[Culprit] = []
     for culprit in found:
         if all((culprit.kind, culprit.name) != (c.kind, c.name) for c in distinct):
             distinct.append(culprit)
-    if not distinct:
-        distinct = list(blame_unknown(graph, problem))
     # an installed package has been run by many: its code comes after layers and data
     distinct.sort(key=_is_library_code)
     return tuple(distinct[:_MOST])
@@ -65,7 +50,7 @@ def _is_library_code(culprit: Culprit) -> bool:
 def _size(graph: Graph, problem: Mismatch) -> Iterable[Culprit]:
     left, right = problem.left, problem.right
     if left is None or right is None:
-        return blame_unknown(graph, problem)
+        return []
     if problem.loss:
         prediction, target = sides(graph, problem.call)
         if prediction is not None and target is not None:

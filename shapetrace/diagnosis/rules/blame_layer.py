@@ -7,18 +7,17 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.detect import Mismatch, Spot
 from shapetrace.diagnosis.leaves import Leaf, changers, leaves
-from shapetrace.diagnosis.rules.blame_other import blame_unknown
 from shapetrace.diagnosis.rules.earlier import changed_part, kept_from, taken_before
 from shapetrace.diagnosis.rules.flattened import (
     batch_joined,
     flat_too_late,
     regrouped_in,
+    unbatched,
 )
 from shapetrace.diagnosis.rules.makers import holds, of_part, producers, spelled
 from shapetrace.diagnosis.rules.misfit import misfit
 from shapetrace.diagnosis.rules.order import pooled_away, turned_axes
 from shapetrace.diagnosis.rules.parts import Part, parts
-from shapetrace.diagnosis.rules.ranks import unbatched
 from shapetrace.diagnosis.rules.suspects import made_in_model, parted
 from shapetrace.diagnosis.rules.votes import elect
 from shapetrace.diagnosis.sites import (
@@ -38,7 +37,7 @@ def blame_layer(
     of a missing batch dimension, another layout, a view that regrouped, or a state
     made for another batch."""
     if left.tensor is None or left.dim is None:
-        return blame_unknown(graph, problem)
+        return []
     consumer = _consumer(graph, problem, right)
     shape = graph.tensors[left.tensor].shape
     found = leaves(graph, left.tensor, left.dim)

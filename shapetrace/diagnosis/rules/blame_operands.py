@@ -10,8 +10,7 @@ from shapetrace.diagnosis.detect import Mismatch, Spot
 from shapetrace.diagnosis.expected import waiting
 from shapetrace.diagnosis.leaves import changers, leaves
 from shapetrace.diagnosis.rules.blame_layer import blame_layer
-from shapetrace.diagnosis.rules.blame_other import blame_unknown
-from shapetrace.diagnosis.rules.joins import JOINS
+from shapetrace.diagnosis.rules.flattened import unbatched
 from shapetrace.diagnosis.rules.letters import relettered
 from shapetrace.diagnosis.rules.makers import enclosing, holds, producers
 from shapetrace.diagnosis.rules.misfit import misfit
@@ -22,7 +21,6 @@ from shapetrace.diagnosis.rules.order import (
     misplaced,
     steps_first,
 )
-from shapetrace.diagnosis.rules.ranks import unbatched
 from shapetrace.diagnosis.rules.suspects import explained_by_sum, is_uneven, parted
 from shapetrace.diagnosis.rules.votes import odd_one, prefer
 from shapetrace.diagnosis.sites import culprit_of_call, culprit_of_data
@@ -35,11 +33,11 @@ def blame_operands(
 ) -> Iterable[Culprit]:
     """add, cat, matmul: both branches back to where each got its size."""
     if left.tensor is None or right.tensor is None:
-        return blame_unknown(graph, problem)
+        return []
     a, b = graph.tensors[left.tensor].shape, graph.tensors[right.tensor].shape
     dropped = unbatched(graph, problem.call)
     if dropped is not None:
-        return [dropped, *blame_unknown(graph, problem)]
+        return [dropped]
     swapped = untransposed(graph, problem) or _reversed(graph, problem)
     if swapped is not None:
         return [swapped]
@@ -144,7 +142,7 @@ def blame_operands(
 def _outvoted(problem: Mismatch, left: Spot, right: Spot) -> bool:
     """Whether several tensors are joined of which only the left one is odd."""
     assert left.dim is not None
-    if problem.call.name not in (*JOINS, "stack"):
+    if problem.call.name not in ("cat", "concat", "concatenate", "stack"):
         return False
     sizes = [
         ref.shape[left.dim] for ref in problem.call.inputs if left.dim < len(ref.shape)

@@ -1,15 +1,21 @@
-"""Views that took the batch, or too little, into a layer's features."""
+"""Views that took the batch, or too little, into a layer's features; a batch that a
+convolution's input lost."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from math import prod
 
 from shapetrace.diagnosis.detect import Spot
 from shapetrace.diagnosis.leaves import Leaf, changers
+from shapetrace.diagnosis.plain import rank_changer
 from shapetrace.diagnosis.rules.makers import spelled
 from shapetrace.diagnosis.sites import culprit_of_call
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall
+
+_CONVOLUTION = re.compile(r"conv(_transpose)?[123]d")
 
 
 def regrouped_in(
@@ -97,3 +103,17 @@ def flat_too_late(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
     return culprit_of_call(
         graph, call, dim=left.dim, size=left.size, expected=right.size, reason=reason
     )
+
+
+def unbatched(graph: Graph, call: FunctionCall) -> Culprit | None:
+    """Whoever dropped a dimension of what a convolution takes for one sample without a
+    batch: the channels, which do not fit, stand for the batch."""
+    if not _CONVOLUTION.fullmatch(call.name) or not call.inputs:
+        return None
+    rank = int(call.name[-2]) + 1
+    shape = call.inputs[0].shape
+    dropped = rank_changer(graph, call.inputs[0].id, more=False)
+    if len(shape) != rank or dropped is None:
+        return None
+    alone = f"{call.name} takes {spelled(shape)} for one sample without a batch"
+    return replace(dropped, reason=f"{dropped.reason}; {alone}")

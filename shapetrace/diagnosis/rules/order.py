@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations
 
 from shapetrace.diagnosis.detect import Mismatch
-from shapetrace.diagnosis.edits import Edit, permute, transpose
 from shapetrace.diagnosis.rules.suspects import Place
 from shapetrace.diagnosis.sites import (
     culprit_of_call,
@@ -164,41 +163,6 @@ def turned_axes(graph: Graph, problem: Mismatch) -> list[Culprit]:
 
 
 _TURNING = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t")
-
-
-def reorder(shape: tuple[int, ...], wanted: tuple[int, ...]) -> Edit | None:
-    """The change that brings a shape into another order; where sizes repeat, the one
-    that turns the fewest dimensions round: height stays before width."""
-    rank = len(shape)
-    if shape == wanted or sorted(shape) != sorted(wanted) or rank > _MOST:
-        return None
-    orders = [
-        order
-        for order in permutations(range(rank))
-        if tuple(shape[dim] for dim in order) == wanted
-    ]
-    best = min(orders, key=_turned)
-    swapped = [at for at, dim in enumerate(best) if at != dim]
-    return transpose(*swapped) if len(swapped) == 2 else permute(*best)
-
-
-def _turned(order: tuple[int, ...]) -> int:
-    """How many pairs of dimensions stand the other way round."""
-    return sum(a > b for at, a in enumerate(order) for b in order[at:])
-
-
-def wanted_order(problem: Mismatch) -> tuple[int, tuple[int, ...]] | None:
-    """The position of the operand on the right among the failing call's tensors, and
-    the order of sizes that the left side asks of it."""
-    right = problem.right
-    if not disordered(problem) or right is None or right.input is None:
-        return None
-    shape = list(problem.call.inputs[right.input].shape)
-    for clash in problem.conflicts:
-        if clash.right.input != right.input or clash.right.dim is None:
-            return None
-        shape[clash.right.dim] = clash.left.size
-    return right.input, tuple(shape)
 
 
 def steps_first(graph: Graph, place: Place) -> Culprit | None:

@@ -1,0 +1,140 @@
+"""What becomes of the samples: a call that mixes them, a layer that would take them for
+features, a product that adds them up."""
+
+from __future__ import annotations
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.evidence.layout import made_of, root, root_of
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.leaves import leaves
+
+_WIDTHS = ("width", "intake", "parameter", "setting")
+_VIEWS = ("view", "reshape", "flatten", "unflatten")
+_PRODUCTS = ("matmul", "mm", "bmm", "baddbmm")
+
+
+def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """A view that the change is made at puts parts of several samples together; a layer
+    that it is made at would be as wide as there are samples."""
+    if hypothesis.form in _WIDTHS:
+        if hypothesis.expected is not None and _counts_samples(case):
+            return Fact("as wide as there are samples")
+        return None
+    call = case.call_of(hypothesis.site)
+    if call is None or call.name not in _VIEWS or not call.inputs:
+        return None
+    before = call.inputs[0].shape
+    if len(before) < 2 or root(case.graph, call.inputs[0].id, 0)[0] != "batch":
+        return None
+    after = call.outputs[0].shape if call.outputs else ()
+    if not after or after[0] == before[0]:
+        return None
+    if len(after) == 1 or after[0] % max(before[0], 1):
+        text = f"it makes {after} of {before}, and puts samples together"
+        return Fact("mixes samples", text=text)
+    return Fact("joins samples with another dimension")
+
+
+def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a call that is put in leaves the samples apart, and all of them there."""
+    repair, edit = hypothesis.repair, hypothesis.edit
+    if repair is None or edit is None or not repair.taken:
+        return None
+    tensor = repair.taken[0].tensor
+    shape = case.graph.tensors[tensor].shape
+    if len(shape) < 2 or case.graph.is_parameter(tensor):
+        return None
+    if root(case.graph, tensor, 0)[0] != "batch":
+        return None
+    where = "a loss" if case.mismatch.loss else "another call"
+    if hypothesis.form == "cut" and edit.cuts == 0:
+        return Fact(f"drops samples for {where}")
+    dims = made_of(edit, shape)
+    if dims and len(dims[0]) > 1 and 0 in dims[0]:
+        return Fact(f"joins samples with others for {where}")
+    return None
+
+
+def restored(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a call that is left out took the very shape of the other side away."""
+    repair = hypothesis.repair
+    if hypothesis.form != "omit" or repair is None or hypothesis.loses:
+        return None
+    for index in repair.calls:
+        if 0 <= index < len(case.graph.rec.functions):
+            before = case.graph.rec.functions[index].inputs[0].shape
+            if any(ref.shape == before for ref in case.operands):
+                return Fact("had the other side's shape before")
+    return None
+
+
+def _counts_samples(case: Case) -> bool:
+    """Whether the number of samples is a factor of the size that did not fit."""
+    for spot in case.mismatch.spots:
+        if spot.tensor is None or spot.dim is None:
+            continue
+        if not case.graph.is_parameter(spot.tensor):
+            found = leaves(case.graph, spot.tensor, spot.dim)
+            if any(leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in found):
+                return True
+    return False
+
+
+def labels(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether the labels have numbers beyond the classes that a change would leave."""
+    if case.target is None or case.call.name not in ("cross_entropy", "nll_loss"):
+        return None
+    span = case.graph.rec.value_ranges.get(case.target.id)
+    repair = hypothesis.repair
+    if repair is None or span is None or case.target.dtype.is_floating_point:
+        return None
+    final = case.replay.final(repair)
+    if final is None or not final.inputs:
+        return None
+    shape = final.inputs[0].shape
+    classes = shape[1] if len(shape) > 1 else shape[0] if shape else 0
+    if 0 <= classes <= span[1]:
+        return Fact("labels beyond the classes", text=f"labels go to {span[1]}")
+    return None
+
+
+def matched(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether an edit gives a tensor with too few or too many dimensions as many, and
+    as many samples, as the other side has."""
+    repair, edit = hypothesis.repair, hypothesis.edit
+    if case.mismatch.kind != "rank" or repair is None or edit is None:
+        return None
+    for taken in repair.taken:
+        for spot in case.mismatch.spots:
+            if spot.tensor is None or spot.tensor == taken.tensor:
+                continue
+            wanted = case.graph.tensors[spot.tensor].shape
+            made = edit.apply(case.graph.tensors[taken.tensor]).shape
+            if len(made) == len(wanted) > 0 and made[0] == wanted[0]:
+                return Fact("as many samples as the other side has")
+    return None
+
+
+def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """What a product of matrices would add up: features, or samples and steps."""
+    repair = hypothesis.repair
+    if repair is None or case.call.name not in _PRODUCTS:
+        return None
+    final = case.replay.final(repair)
+    if final is None or len(final.inputs) < 2:
+        return None
+    a, b = final.inputs[-2:]
+    if len(a.shape) < 2 or len(b.shape) < 2:
+        return None
+    rows = root_of(case, hypothesis, a, len(a.shape) - 2)
+    if rows is not None and rows[0] == "width":
+        return Fact("makes rows of features")
+    kinds = set()
+    for ref, dim in ((a, len(a.shape) - 1), (b, len(b.shape) - 2)):
+        begins = root_of(case, hypothesis, ref, dim)
+        if begins is not None:
+            kinds.add(begins[0])
+    if kinds == {"width"}:
+        return Fact("adds features up")
+    return Fact("adds samples or steps up") if kinds & {"batch", "inner"} else None

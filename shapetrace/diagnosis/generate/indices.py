@@ -1,0 +1,49 @@
+"""An index with fewer dimensions than the tensor that it picks from or puts into."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.changes import (
+    edited,
+)
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.records import TensorRef
+from shapetrace.source.line import find
+
+#: their index has as many dimensions as the tensor
+_BY_INDEX = ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
+
+
+def indices(case: Case) -> Iterator[Hypothesis | None]:
+    """The index brought to the tensor's number of dimensions: one entry along `dim`, or
+    the same rows for all that stands behind."""
+    call = case.call
+    index = next((r for r in call.inputs[1:] if not r.dtype.is_floating_point), None)
+    dim = call.kwargs.get("dim", (*call.args[1:2], None)[0])
+    if call.name.rstrip("_") not in _BY_INDEX or index is None or type(dim) is not int:
+        return
+    tensor = call.inputs[0]
+    shape, taken = tensor.shape, index.shape
+    dim %= max(len(shape), 1)
+    site = site_of_call(case.graph, call)
+    reason = f"wants an index of {len(shape)} dimensions, as the tensor has"
+    if taken == shape[:dim] + shape[dim + 1 :]:
+        made = edited(case, index, edits.unsqueeze(dim), "insert", site)
+        yield made and replace(made, reason=reason)
+    elif dim < len(taken) < len(shape):
+        edit = edits.repeated(len(taken), shape, _name(case, tensor))
+        made = edited(case, index, edit, "insert", site)
+        yield made and replace(made, reason=reason)
+
+
+def _name(case: Case, ref: TensorRef) -> str:
+    """What the line calls a tensor, where that is a name."""
+    line = find(case.call.source)
+    node = None if line is None else line.argument(ref.path, is_method(case.call))
+    return line.text(node) if line is not None and isinstance(node, ast.Name) else ""

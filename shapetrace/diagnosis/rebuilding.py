@@ -1,0 +1,165 @@
+"""Modules built with other arguments: one, and with it all that its line builds, or
+several of a way, where what was forgotten for one was forgotten for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.changes import UNWRITTEN
+from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair
+from shapetrace.records import ModuleInfo
+from shapetrace.source.build_line import placed
+from shapetrace.source.construction import Construction
+from shapetrace.source.constructor import changed, constructor
+from shapetrace.source.rewrite import Part, rewritten
+from shapetrace.source.sizes import reworded
+
+#: the lines from the first that is changed to the last, at most
+_LINES = 12
+
+
+def rebuilt(
+    case: Case, name: str, changes: dict[str, Any], form: Form, words: str = ""
+) -> Hypothesis | None:
+    """A module built with other arguments, and with it all that its line builds."""
+    info = case.graph.rec.modules.get(name)
+    if info is None:
+        return None
+    key, value = next(iter(changes.items()))
+    words = words or f"{key}={value} instead of {info.attributes.get(key)}"
+    made = case.constructions.of(name)
+    if made is None:
+        text = constructor(info, **changes)
+        new = built_otherwise(case, (name,), changes)
+        if new is None:
+            return None
+        return installed(case, info, text, new[name], form, words)
+    names = case.constructions.built_by(made) or (name,)
+    new = built_otherwise(case, names, changes)
+    if new is None:
+        return None
+    modules = {one: info for one, info in new.items() if info is not None}
+    repair = Repair(modules=modules) if len(modules) == len(new) else None
+    outcome = None if repair is None else case.replay.start(repair)
+    if repair is not None and outcome is None:
+        return None
+    if len(names) > 1 and outcome is not None and outcome.broke:
+        # the line is right for the others that it builds
+        text = constructor(info, **changes)
+        alone = installed(case, info, text, new[name], form, words)
+        if alone is not None and alone.outcome and alone.outcome.status == "verified":
+            return alone
+    texts = {
+        key: argument_text(case, made, key, value) for key, value in changes.items()
+    }
+    line, where = made.changed(**texts) or UNWRITTEN
+    if not line and len(names) == 1:
+        whole = constructor(info, **changes)
+        if whole is not None and name:
+            line, where = placed(case.graph.rec, info, whole)
+    if len(names) > 1:
+        words += f", in all {len(names)} that the line builds"
+    return Hypothesis(
+        form,
+        case.site_named(name),
+        repair,
+        case.hops_to(name),
+        line,
+        where,
+        words,
+        outcome=outcome,
+    )
+
+
+def built_otherwise(
+    case: Case, names: Iterable[str], changes: dict[str, Any]
+) -> dict[str, ModuleInfo | None] | None:
+    """The modules built with other arguments; None where torch builds none such."""
+    try:
+        return {one: changed(case.graph.rec.modules[one], **changes) for one in names}
+    except ValueError:
+        return None
+
+
+def argument_text(case: Case, made: Construction, key: str, value: Any) -> str:
+    """A new value in the words that the old one was written in."""
+    old = made.argument(key)
+    if old is not None and type(value) is int:
+        return reworded(old, value, case.constructions.scopes)
+    if isinstance(value, (tuple, list)) and len(set(value)) == 1:
+        value = value[0]
+    return repr(value)
+
+
+def installed(
+    case: Case,
+    info: ModuleInfo,
+    text: str | None,
+    new: ModuleInfo | None,
+    form: Form,
+    words: str,
+) -> Hypothesis | None:
+    """`text` where the module is built, which then is `new`."""
+    repair = None if new is None else Repair(modules={info.name: new})
+    outcome = None if repair is None else case.replay.start(repair)
+    if repair is not None and outcome is None:
+        return None
+    line, where = UNWRITTEN
+    if text is not None and info.name:
+        line, where = placed(case.graph.rec, info, text)
+    return Hypothesis(
+        form,
+        case.site_named(info.name),
+        repair,
+        case.hops_to(info.name),
+        line,
+        where,
+        words,
+        outcome=outcome,
+    )
+
+
+def rebuilt_together(
+    case: Case, names: Sequence[str], changes: dict[str, Any], form: Form, words: str
+) -> Hypothesis | None:
+    """The modules of these names, the one that is to be named first, built otherwise;
+    None where their lines are far apart, or torch builds none such."""
+    made = [case.constructions.of(name) for name in names]
+    known = [one for one in made if one is not None]
+    files = {id(one.made.scope.tree) for one in known}
+    if len(known) != len(names) or len(files) != 1 or _apart(known):
+        return None
+    built = [name for one in known for name in case.constructions.built_by(one)]
+    modules = built_otherwise(case, dict.fromkeys([*names, *built]), changes)
+    if modules is None or any(info is None for info in modules.values()):
+        return None
+    repair = Repair(modules={n: i for n, i in modules.items() if i is not None})
+    outcome = case.replay.start(repair)
+    if outcome is None:
+        return None
+    parts: list[Part] = []
+    for one in known:
+        texts = {k: argument_text(case, one, k, value) for k, value in changes.items()}
+        own = one.parts(**texts)
+        if own is None:
+            return None
+        parts += own
+    calls = [one.call for one in known]
+    line, where = rewritten(known[0].made.scope.tree, parts, *calls)
+    return Hypothesis(
+        form,
+        case.site_named(names[0]),
+        repair,
+        case.hops_to(names[0]),
+        line,
+        where,
+        f"{words}, in {'both' if len(modules) == 2 else f'all {len(modules)}'}",
+        outcome=outcome,
+    )
+
+
+def _apart(known: Sequence[Construction]) -> bool:
+    lines = [one.call.lineno for one in known]
+    return max(lines) - min(lines) > _LINES
