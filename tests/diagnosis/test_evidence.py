@@ -1,4 +1,4 @@
-"""Evidence of the general kind: what becomes of the samples, and how sure one can be."""
+"""Evidence of the general kind: what becomes of samples, and how sure one can be."""
 
 from __future__ import annotations
 
