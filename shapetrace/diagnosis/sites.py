@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.lineage import Call, Graph
-from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source
+from shapetrace.records import Culprit, FunctionCall, ModuleCall
 
 #: calls that keep a shape and are passed over, at most
 _LONGEST = 64
@@ -97,11 +97,6 @@ def data_name(graph: Graph, tensor: int) -> str:
     if call is None:
         return "that came in from outside the trace"
     return f"made by {call.name} at {call.source}"
-
-
-def data_source(graph: Graph, tensor: int) -> Source | None:
-    call = beginning(graph, tensor)
-    return call.source if call is not None else None
 
 
 def owner(graph: Graph, tensor: int) -> str | None:

@@ -1,4 +1,4 @@
-"""What single kinds of evidence say, on programs that differ in that alone."""
+"""Evidence of the general kind: what becomes of samples, and how sure one can be."""
 
 from __future__ import annotations
 

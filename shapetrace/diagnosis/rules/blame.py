@@ -14,8 +14,8 @@ from shapetrace.diagnosis.rules.blame_argument import blame_argument
 from shapetrace.diagnosis.rules.blame_layer import blame_layer
 from shapetrace.diagnosis.rules.blame_loss import blame_loss
 from shapetrace.diagnosis.rules.blame_operands import blame_operands, untransposed
-from shapetrace.diagnosis.rules.makers import holds
 from shapetrace.diagnosis.rules.order import disordered
+from shapetrace.diagnosis.rules.producers import holds
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, ModuleCall

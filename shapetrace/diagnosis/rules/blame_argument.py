@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from shapetrace.diagnosis.detect import Mismatch, Spot
 from shapetrace.diagnosis.leaves import Leaf, changers, leaves
 from shapetrace.diagnosis.rules.blame_layer import blame_layer
-from shapetrace.diagnosis.rules.makers import producers, spelled
+from shapetrace.diagnosis.rules.producers import producers, spelled
 from shapetrace.diagnosis.sites import culprit_of_call, culprit_of_data, owner
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall

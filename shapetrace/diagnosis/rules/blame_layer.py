@@ -14,12 +14,12 @@ from shapetrace.diagnosis.rules.flattened import (
     regrouped_in,
     unbatched,
 )
-from shapetrace.diagnosis.rules.makers import holds, of_part, producers, spelled
-from shapetrace.diagnosis.rules.misfit import misfit
+from shapetrace.diagnosis.rules.like_widths import elect
+from shapetrace.diagnosis.rules.odd_windows import misfit
 from shapetrace.diagnosis.rules.order import pooled_away, turned_axes
 from shapetrace.diagnosis.rules.parts import Part, parts
+from shapetrace.diagnosis.rules.producers import holds, of_part, producers, spelled
 from shapetrace.diagnosis.rules.suspects import made_in_model, parted
-from shapetrace.diagnosis.rules.votes import elect
 from shapetrace.diagnosis.sites import (
     culprit_of_call,
     culprit_of_data,

@@ -15,8 +15,12 @@ from shapetrace.diagnosis.rules.blame_leaves import (
 )
 from shapetrace.diagnosis.rules.blame_third import blame_third
 from shapetrace.diagnosis.rules.class_dim import class_dim, permuted
-from shapetrace.diagnosis.rules.departed import BY_CLASS, departed, wanted_target
 from shapetrace.diagnosis.rules.order import blame_order
+from shapetrace.diagnosis.rules.reshaped_targets import (
+    BY_CLASS,
+    departed,
+    wanted_target,
+)
 from shapetrace.diagnosis.rules.suspects import (
     explained_by_sum,
     is_uneven,

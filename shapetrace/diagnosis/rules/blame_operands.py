@@ -10,10 +10,10 @@ from shapetrace.diagnosis.detect import Mismatch, Spot
 from shapetrace.diagnosis.expected import waiting
 from shapetrace.diagnosis.leaves import changers, leaves
 from shapetrace.diagnosis.rules.blame_layer import blame_layer
+from shapetrace.diagnosis.rules.einsum_letters import relettered
 from shapetrace.diagnosis.rules.flattened import unbatched
-from shapetrace.diagnosis.rules.letters import relettered
-from shapetrace.diagnosis.rules.makers import enclosing, holds, producers
-from shapetrace.diagnosis.rules.misfit import misfit
+from shapetrace.diagnosis.rules.like_widths import odd_one, prefer
+from shapetrace.diagnosis.rules.odd_windows import misfit
 from shapetrace.diagnosis.rules.order import (
     blame_order,
     disordered,
@@ -21,8 +21,8 @@ from shapetrace.diagnosis.rules.order import (
     misplaced,
     steps_first,
 )
+from shapetrace.diagnosis.rules.producers import enclosing, holds, producers
 from shapetrace.diagnosis.rules.suspects import explained_by_sum, is_uneven, parted
-from shapetrace.diagnosis.rules.votes import odd_one, prefer
 from shapetrace.diagnosis.sites import culprit_of_call, culprit_of_data
 from shapetrace.lineage import Graph, Hop
 from shapetrace.records import Culprit, FunctionCall

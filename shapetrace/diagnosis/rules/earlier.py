@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shapetrace.diagnosis.detect import Mismatch, Spot
 from shapetrace.diagnosis.leaves import leaves
-from shapetrace.diagnosis.rules.makers import holds, producers
+from shapetrace.diagnosis.rules.producers import holds, producers
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Source
 

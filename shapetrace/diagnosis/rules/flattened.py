@@ -10,7 +10,7 @@ from math import prod
 from shapetrace.diagnosis.detect import Spot
 from shapetrace.diagnosis.leaves import Leaf, changers
 from shapetrace.diagnosis.plain import rank_changer
-from shapetrace.diagnosis.rules.makers import spelled
+from shapetrace.diagnosis.rules.producers import spelled
 from shapetrace.diagnosis.sites import culprit_of_call
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, FunctionCall

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from shapetrace.diagnosis.rules.votes import having, usual
+from shapetrace.diagnosis.rules.like_widths import having, usual
 from shapetrace.diagnosis.similar_modules import few
 from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import End, Graph, Hop
