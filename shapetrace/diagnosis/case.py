@@ -208,8 +208,8 @@ class Case:
             return f"has shape {ref.shape}"
         if site.kind == "module" and site.name == owner(self.graph, ref.id):
             origin = self.graph.origin(ref.id)
-            path = origin.name if origin is not None else site.name
-            return f"holds `{path}` with {len(ref.shape)} dimensions, {ref.shape}"
+            name = origin.name.rpartition(".")[2] if origin is not None else site.name
+            return f"holds `{name}` with {len(ref.shape)} dimensions, {ref.shape}"
         if site.kind == "module" and self.layer is not None:
             if site.name == self.layer.name:
                 return f"is given {ref.shape}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import UNWRITTEN
-from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair
+from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Outcome, Repair
 from shapetrace.records import ModuleInfo
 from shapetrace.source.build_line import placed
 from shapetrace.source.construction import Construction
@@ -45,16 +45,19 @@ def rebuilt(
     outcome = None if repair is None else case.replay.start(repair)
     if repair is not None and outcome is None:
         return None
-    if len(names) > 1 and outcome is not None and outcome.broke:
-        # the line is right for the others that it builds
-        text = constructor(info, **changes)
-        alone = installed(case, info, text, new[name], form, words)
-        if alone is not None and alone.outcome and alone.outcome.status == "verified":
-            return alone
     texts = {
         key: argument_text(case, made, key, value) for key, value in changes.items()
     }
     line, where = made.changed(**texts) or UNWRITTEN
+    if len(names) > 1 and repair is not None and outcome is not None:
+        if not outcome.broke:
+            outcome = case.replay.read(repair, outcome, line, where)
+        if outcome is not None and outcome.status == "moved":
+            # the line is right for the others that it builds
+            text = constructor(info, **changes)
+            alone = installed(case, info, text, new[name], form, words)
+            if alone is not None and _helps(alone.outcome):
+                return alone
     if not line and len(names) == 1:
         whole = constructor(info, **changes)
         if whole is not None and name:
@@ -71,6 +74,10 @@ def rebuilt(
         words,
         outcome=outcome,
     )
+
+
+def _helps(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.status == "verified"
 
 
 def built_otherwise(
