@@ -225,6 +225,16 @@ def argmax(dim: int = 1) -> Edit:
     return Edit(f"{{}}.argmax({dim})", act, "makes class indices of one-hot rows")
 
 
+def one_hot(classes: int, dtype: torch.dtype | None = None) -> Edit:
+    """Class indices as rows of zeros with a one."""
+    rows = f"torch.nn.functional.one_hot({{}}, {classes})"
+    return Edit(
+        rows if dtype is None else cast(dtype).text.format(rows),
+        lambda t: _like(t, (*t.shape, classes), dtype),
+        "makes rows of zeros with a one of class indices",
+    )
+
+
 def resize(shape: tuple[int, ...]) -> Edit:
     """To another image size."""
     text = ", ".join(str(size) for size in shape)

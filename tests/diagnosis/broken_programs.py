@@ -412,3 +412,12 @@ program(
     "        nn.ConvTranspose1d(4, 1, 3, 2, 1),\n    )\n\n\n"
     + step("x = torch.randn(5, 1, 64)", "return F.l1_loss(model(x), x)"),
 )
+program(
+    "class indices cast for a loss of every element",
+    "one_hot(y, 6).float()",
+    sequential("nn.Linear(4, 8)", "nn.ReLU()", "nn.Linear(8, 6)")
+    + step(
+        "x, y = torch.randn(5, 4), torch.randint(0, 6, (5,))",
+        "return F.binary_cross_entropy_with_logits(model(x), y.float())",
+    ),
+)
