@@ -38,6 +38,8 @@ _FAINT = 0.002
 _LEAST = 0.01
 #: a fix so much weaker than the best, in log-odds, is none
 _WEAK = 3
+#: where there is none that is likelier
+_WEAKEST = 7
 
 
 def diagnose_failure(graph: Graph) -> Diagnosis | None:
@@ -182,7 +184,7 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
     for entry in (*_with_line(first)[:1], *_with_line(entries)):
         fix = _fix(entry.hypothesis)
         moved = fix.status == "moved" and chosen
-        weak = chosen and entry.score < entries[0].score - _WEAK
+        weak = entry.score < entries[0].score - (_WEAK if chosen else _WEAKEST)
         if not moved and not weak:
             chosen.setdefault(fix.line, fix)
     return tuple(chosen.values())[:_FIXES]

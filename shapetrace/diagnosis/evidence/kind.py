@@ -44,7 +44,7 @@ def change(hypothesis: Hypothesis, case: Case) -> Fact | None:
 def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """How far an edit turns the dimensions round: whether the first, which the batch
     is, stays in its place."""
-    if hypothesis.edit is None:
+    if hypothesis.edit is None or _of_parameter(hypothesis, case):
         return None
     shape = tuple(range(2, 2 + _rank(hypothesis, case)))
     bare = TensorRef("", 0, shape, torch.float32, torch.device("cpu"))
@@ -61,6 +61,12 @@ def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if made[:1] != shape[:1]:
         return Fact("moves the first dimension", moved / 2)
     return Fact("moves dimensions", moved / 2)
+
+
+def _of_parameter(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether a parameter is edited, which has no samples."""
+    taken = hypothesis.repair.taken if hypothesis.repair is not None else ()
+    return any(case.graph.is_parameter(one.tensor) for one in taken)
 
 
 def _counts_samples(hypothesis: Hypothesis, case: Case) -> bool:

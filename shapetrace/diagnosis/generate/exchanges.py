@@ -105,8 +105,9 @@ def _swapped(case: Case, call: FunctionCall) -> Hypothesis | None:
     def changed(one: FunctionCall) -> FunctionCall | None:
         if len(one.inputs) < 2:
             return None
-        a, b = one.inputs[:2]
-        return with_inputs(one, (replace(b, path=a.path), replace(a, path=b.path)))
+        a, b, *rest = one.inputs
+        turned = replace(b, path=a.path), replace(a, path=b.path)
+        return with_inputs(one, (*turned, *rest))
 
     words, reason = "the other way round", "takes its operands in this order"
     return recalled(case, call, changed, write, words, "exchange", reason=reason)

@@ -20,7 +20,7 @@ from shapetrace.diagnosis.changes import (
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.diagnosis.sites import owner, site_of_call
+from shapetrace.diagnosis.sites import owner, site_of_call, site_of_module
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.source.line import find
 
@@ -70,15 +70,13 @@ def _picked(case: Case, picked: TensorRef, whole: TensorRef) -> Hypothesis | Non
 def _last_state(case: Case, ref: TensorRef) -> Hypothesis | None:
     """The state of a recurrent layer's last layer, where the states of all of them meet
     a tensor with the batch first."""
-    made = (
-        case.graph.producer(case.graph.trail(ref.id, 1).hops[-1].tensor)
-        if (len(ref.shape) == 3 and case.graph.trail(ref.id, 1).hops)
-        else None
-    )
-    layer = case.graph.layer_of(made) if made is not None else None
-    if layer is None or layer.type not in _RECURRENT or made is None:
+    if len(ref.shape) != 3:
         return None
-    return edited(case, ref, _LAST_STATE)
+    made = case.graph.trail(ref.id, 0).end.call  # who counts layers and directions
+    layer = case.graph.layer_of(made) if made is not None else None
+    if layer is None or layer.type not in _RECURRENT:
+        return None
+    return edited(case, ref, _LAST_STATE, site=site_of_module(layer))
 
 
 def _repeated(
@@ -127,7 +125,7 @@ def _cut_view(
     case: Case, call: FunctionCall, ref: TensorRef, edit: Edit
 ) -> Hypothesis | None:
     """`x.view(…)` as `x[:, :n].reshape(…)`: what is cut is no longer contiguous."""
-    site = case.site_of(ref.id)
+    site = case.site_of_size(ref.id, edit.cuts or 0)
     found = edited_at(case, call, ref, edit, "cut", site)
     if found is None:
         return None

@@ -178,6 +178,8 @@ def _moved(case: Case, ref: TensorRef, like: TensorRef) -> Found:
             "attribute, or of a layer in a plain list): .to() does not reach it"
         )
         yield Hypothesis("values", held, reason=said)
+        yield _with_reason(edited(case, ref, edit, "values", held), said)
+        return
     giver = _giver(case, ref, "device")
     yield _with_reason(edited(case, ref, edit, "values", giver), reason, giver)
 
