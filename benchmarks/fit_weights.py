@@ -37,6 +37,9 @@ PASTED = 15
 RIDGE = 0.015
 #: what people really do, and what tests assert, counts for more than injected slips
 COUNTS = {"reports": 3.0, "tests": 3.0, "own": 3.0}
+#: what can only speak against a repair: a slip that is injected into a layer makes it
+#: unlike its like, and taking it back does not, so that the fit would turn the sign
+AGAINST = ("a window unlike its like", "unlike its like", "loses something")
 #: evidence that fewer programs show has no weight of its own
 LEAST = 3
 
@@ -256,13 +259,18 @@ def fitted(rows: list[Row]) -> dict[str, float]:
     problems = [
         one for one in problems if one.site is not None or one.right is not None
     ]
-    weights = torch.zeros(len(names), requires_grad=True)
+    free = torch.zeros(len(names), requires_grad=True)
+    against = torch.tensor([name in AGAINST for name in names])
     optimizer = torch.optim.LBFGS(
-        [weights], max_iter=300, line_search_fn="strong_wolfe", history_size=20
+        [free], max_iter=300, line_search_fn="strong_wolfe", history_size=20
     )
+
+    def signed() -> torch.Tensor:
+        return torch.where(against, -torch.nn.functional.softplus(free), free)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
+        weights = signed()
         losses = torch.stack([one.loss(weights) * one.weight for one in problems])
         loss = losses.mean()
         loss = loss + RIDGE * weights.square().sum() / math.sqrt(len(problems))
@@ -271,7 +279,8 @@ def fitted(rows: list[Row]) -> dict[str, float]:
 
     optimizer.step(closure)
     print(f"{len(problems)} programs, {len(names)} kinds of evidence")
-    return {name: round(float(weights[at].detach()), 2) for name, at in index.items()}
+    weights = signed().detach()
+    return {name: round(float(weights[at]), 2) for name, at in index.items()}
 
 
 def judged(rows: list[Row], weights: dict[str, float]) -> None:

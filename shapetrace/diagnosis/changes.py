@@ -88,7 +88,7 @@ def edited_at(
             if other.path == path
         )
     repair = Repair(taken=taken)
-    outcome = case.replay.start(repair)
+    outcome = Outcome("untried") if edit.values else case.replay.start(repair)
     if outcome is None:
         return None
     text, where, words = *_taken_so(case, call, ref, edit), edit.words

@@ -27,6 +27,8 @@ class Edit:
     sized: int | None = None
     #: the edit that brings the layout back
     back: Edit | None = None
+    #: whether values alone change, which no trial shows
+    values: bool = False
 
     def apply(self, ref: TensorRef) -> TensorRef:
         """The tensor afterwards. Only views and fresh tensors are made there: both

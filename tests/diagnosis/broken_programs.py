@@ -421,3 +421,108 @@ program(
         "return F.binary_cross_entropy_with_logits(model(x), y.float())",
     ),
 )
+program(
+    "classes counted from one",
+    "y - 1",
+    sequential("nn.Linear(4, 8)", "nn.ReLU()", "nn.Linear(8, 5)")
+    + step(
+        "x, y = torch.randn(10, 4), torch.arange(10) % 5 + 1",
+        "return F.cross_entropy(model(x), y)",
+    ),
+)
+program(
+    "pixels' classes counted from one",
+    "masks - 1",
+    sequential("nn.Conv2d(3, 7, 1)")
+    + step(
+        "x, masks = torch.randn(2, 3, 6, 7), torch.arange(7).expand(2, 6, 7) + 1",
+        "return F.cross_entropy(model(x), masks)",
+    ),
+)
+program(
+    "words counted from one",
+    "words - 1",
+    sequential("nn.Embedding(9, 4)")
+    + step("words = torch.arange(1, 10)", "return model(words).sum()"),
+)
+program(
+    "sequences of several lengths stacked",
+    "nn.utils.rnn.pad_sequence(sentences, batch_first=True)",
+    sequential("nn.Embedding(9, 4)", "nn.Linear(4, 3)")
+    + step(
+        "sentences = [torch.randint(0, 9, (n,)) for n in (3, 5, 4)]",
+        "return model(torch.stack(sentences)).sum()",
+    ),
+)
+program(
+    "frames of several clips stacked",
+    "nn.utils.rnn.pad_sequence(clips, batch_first=True)",
+    sequential("nn.Linear(6, 3)")
+    + step(
+        "clips = [torch.randn(n, 6) for n in (8, 5)]",
+        "return model(torch.stack(clips)).sum()",
+    ),
+)
+program(
+    "digits of 12 where 8 was reckoned with",
+    "nn.Linear(288, 24)",
+    net(
+        [
+            "self.conv1 = nn.Conv2d(1, 16, 3, padding=1)",
+            "self.conv2 = nn.Conv2d(16, 32, 3, padding=1)",
+            "self.fc1 = nn.Linear(32 * 2 * 2, 24)",
+            "self.fc2 = nn.Linear(24, 7)",
+        ],
+        [
+            "x = F.max_pool2d(F.relu(self.conv1(x)), 2)",
+            "x = F.max_pool2d(F.relu(self.conv2(x)), 2)",
+            "return self.fc2(F.relu(self.fc1(x.flatten(1))))",
+        ],
+    )
+    + step(
+        "x, y = torch.rand(9, 1, 12, 12), torch.randint(0, 7, (9,))",
+        "return F.cross_entropy(model(x), y)",
+    ),
+)
+program(
+    "pictures of 40 where 32 was reckoned with",
+    "nn.Linear(1600, 24)",
+    net(
+        [
+            "self.conv1 = nn.Conv2d(3, 8, 3, padding=1)",
+            "self.conv2 = nn.Conv2d(8, 16, 3, padding=1)",
+            "self.fc1 = nn.Linear(16 * 8 * 8, 24)",
+            "self.fc2 = nn.Linear(24, 7)",
+        ],
+        [
+            "x = F.max_pool2d(F.relu(self.conv1(x)), 2)",
+            "x = F.max_pool2d(F.relu(self.conv2(x)), 2)",
+            "return self.fc2(F.relu(self.fc1(x.flatten(1))))",
+        ],
+    )
+    + step(
+        "x, y = torch.rand(9, 3, 40, 40), torch.randint(0, 7, (9,))",
+        "return F.cross_entropy(model(x), y)",
+    ),
+)
+program(
+    "pictures of 48 where 24 was reckoned with",
+    "nn.Linear(1440, 24)",
+    net(
+        [
+            "self.conv1 = nn.Conv2d(3, 6, 3, padding=1)",
+            "self.conv2 = nn.Conv2d(6, 10, 3, padding=1)",
+            "self.fc1 = nn.Linear(10 * 6 * 6, 24)",
+            "self.fc2 = nn.Linear(24, 7)",
+        ],
+        [
+            "x = F.max_pool2d(F.relu(self.conv1(x)), 2)",
+            "x = F.max_pool2d(F.relu(self.conv2(x)), 2)",
+            "return self.fc2(F.relu(self.fc1(x.flatten(1))))",
+        ],
+    )
+    + step(
+        "x, y = torch.rand(9, 3, 48, 48), torch.randint(0, 7, (9,))",
+        "return F.cross_entropy(model(x), y)",
+    ),
+)

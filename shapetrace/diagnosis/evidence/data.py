@@ -14,6 +14,10 @@ _CHANNELS = (1, 3, 4)
 
 def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """The strongest of what the data says."""
+    if case.mismatch.kind == "range" and _counted_from_one(case):
+        if hypothesis.site.kind in ("target", "input"):
+            return Fact("counted from one", text="its values count from 1")
+        return Fact("counted from one, not this")
     ends = _ends(case)
     both = all(end is not None for end in ends) and len(ends) == 2
     if hypothesis.form == "data":
@@ -49,6 +53,14 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
                 return Fact("channels of images")
             return Fact("the first layer")
     return None
+
+
+def _counted_from_one(case: Case) -> bool:
+    """Whether indices that are out of range go from 1 to the number of entries."""
+    left, right = case.mismatch.left, case.mismatch.right
+    if left is None or right is None or left.tensor is None:
+        return False
+    return case.graph.rec.value_ranges.get(left.tensor) == (1, right.size)
 
 
 def _ends(case: Case) -> list[tuple[int, int] | None]:

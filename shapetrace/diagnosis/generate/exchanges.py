@@ -17,7 +17,7 @@ from shapetrace.diagnosis.changes import (
     recalled,
 )
 from shapetrace.diagnosis.generate.arguments import own_calls
-from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.rebuilding import (
     installed,
 )
@@ -56,8 +56,8 @@ def exchanges(case: Case) -> Iterator[Hypothesis | None]:
             yield _turned(case, call)
         if call.name == "einsum":
             yield from _relettered(case, call)
-        if call.name == "squeeze":
-            continue
+        if call.name == "stack" and call is case.call:
+            yield _padded(case, call)
     yield from _layers(case)
     if case.mismatch.loss:
         yield from _losses(case)
@@ -90,6 +90,33 @@ def _renamed(case: Case, call: FunctionCall, other: str) -> Hypothesis | None:
 
     words = f"`{other}` in the place of `{call.name}`"
     return recalled(case, call, changed, write, words, "exchange")
+
+
+def _padded(case: Case, call: FunctionCall) -> Hypothesis | None:
+    """Sequences of several lengths padded to the longest before they are stacked."""
+    refs, line = call.inputs, find(call.source)
+    same = len({ref.shape[1:] for ref in refs}) == 1 and all(ref.shape for ref in refs)
+    if line is None or not same or any(case.graph.from_model(ref.id) for ref in refs):
+        return None
+    if not isinstance(line.tree, ast.Call) or len(line.tree.args) != 1:
+        return None  # along another dimension: steps are not what is joined
+    longest = max(ref.shape[0] for ref in refs)
+    edit = edits.resized(0, longest)
+    repair = Repair(
+        taken=tuple(Taken(ref.id, edit, call.order, call.order) for ref in refs)
+    )
+    inside = line.text(line.tree.args[0])
+    code = f"torch.nn.utils.rnn.pad_sequence({inside}, batch_first=True)"
+    return Hypothesis(
+        "exchange",
+        case.site_of(refs[0].id),
+        repair,
+        line=line.around(line.spelled(code)),
+        where=line.source,
+        words="pads all to the length of the longest",
+        reason=f"has sequences of {', '.join(sorted({str(r.shape[0]) for r in refs}))}",
+        outcome=case.replay.start(repair),
+    )
 
 
 def _swapped(case: Case, call: FunctionCall) -> Hypothesis | None:

@@ -100,13 +100,13 @@ def _shifted(
     """Values that would fit if they began at 0, or if what is below 0 were a row."""
     if span[0] < 0 and not case.mismatch.loss:
         words = f"looks up row 0 for {span[0]}; a row of its own is better"
-        edit = Edit("{}.clamp(min=0)", lambda t: t, words)
+        edit = Edit("{}.clamp(min=0)", lambda t: t, words, values=True)
     elif span[0] >= 1 and limit and span[1] - span[0] < limit:
-        edit = Edit(f"{{}} - {span[0]}", lambda t: t, "makes the indices start at 0")
+        words = "makes the indices start at 0"
+        edit = Edit(f"{{}} - {span[0]}", lambda t: t, words, values=True)
     else:
         return None
     made = edited(case, ref, edit, "values")
-    # values alone change, which no trial on zeros can show
     return made and replace(made, repair=None, outcome=None)
 
 
