@@ -8,7 +8,6 @@ from dataclasses import replace
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.failing import failing
-from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.operand_rows import operand_rows
 from shapetrace.diagnosis.plain import behind_forward, handed_on, in_forward
@@ -31,6 +30,8 @@ _CULPRITS = 3
 #: forms with which several lines fit alike, a sum, a mean and the last, and differ in
 #: what is trained
 _OF_SEVERAL = ("reduce", "cut")
+#: evidence that a repair puts parts of several samples together
+_MIXED = ("mixes samples", "joins samples with others")
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line
 _FAINT = 0.002
@@ -182,7 +183,7 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
     first = [entry for suspect in found[:1] for entry in suspect.scored]
     chosen: dict[str, Fix] = {}
     for entry in (*_with_line(first)[:1], *_with_line(entries)):
-        fix = _fix(entry.hypothesis)
+        fix = _fix(entry)
         moved = fix.status == "moved" and chosen
         weak = entry.score < entries[0].score - (_WEAK if chosen else _WEAKEST)
         if not moved and not weak:
@@ -200,10 +201,12 @@ def _with_line(entries: list[Scored]) -> list[Scored]:
     ]
 
 
-def _fix(one: Hypothesis) -> Fix:
+def _fix(entry: Scored) -> Fix:
+    one = entry.hypothesis
     outcome = one.outcome
     status = outcome.status if outcome is not None and one.repair else "untried"
-    if status == "verified" and (one.loses or one.form in _OF_SEVERAL):
+    mixed = any(fact.name.startswith(_MIXED) for fact in entry.facts)
+    if status == "verified" and (one.loses or mixed or one.form in _OF_SEVERAL):
         status = "untried"  # it fits, and whether it is meant no shape tells
     later = outcome.detail if outcome is not None else ""
     detail = "; ".join(part for part in (one.words, later) if part)

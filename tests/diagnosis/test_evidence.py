@@ -26,3 +26,12 @@ def test_classes_fewer_than_the_labels_name_are_not_the_first_fix():
     found = failure_of(model, lambda: F.cross_entropy(model(x), x))
     assert first(found) == ("module", "1")
     assert "transpose(1, 2)" in found.fixes[0].line
+
+
+def test_features_dealt_out_as_more_samples_are_not_verified():
+    layers = nn.Flatten(), nn.Linear(32, 8), nn.Linear(8, 2)
+    model, x = nn.Sequential(*layers), torch.randn(6, 4, 16)
+    found = failure_of(model, lambda: model(x))
+    dealt = [fix for fix in found.fixes if "reshape" in fix.line]
+    assert all(fix.status != "verified" for fix in dealt)
+    assert found.fixes[0].status == "verified" and "Linear(64" in found.fixes[0].line

@@ -51,9 +51,11 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if hypothesis.form == "cut" and edit.cuts == 0:
         return Fact(f"drops samples for {where}")
     dims = made_of(edit, shape)
-    if dims and len(dims[0]) > 1 and 0 in dims[0]:
-        return Fact(f"joins samples with others for {where}")
-    return None
+    if dims is None:  # it deals the elements out anew
+        joined = edit.apply(case.graph.tensors[tensor]).shape[:1] != shape[:1]
+    else:
+        joined = bool(dims) and len(dims[0]) > 1 and 0 in dims[0]
+    return Fact(f"joins samples with others for {where}") if joined else None
 
 
 def restored(hypothesis: Hypothesis, case: Case) -> Fact | None:
