@@ -155,12 +155,25 @@ class Case:
             if holder is None or holder.qualname.startswith("torch.nn.modules."):
                 return site_of_module(self.layer)
             return self.site_named(holder.name)
-        site = self.site_of(tensor)
+        whole = self._unsliced(tensor) if self.mismatch.loss else tensor
+        site = self.site_of(whole)
         if site.kind != "module" or self.mismatch.loss:
             return site
         if self.layer is not None:
             return site_of_module(self.layer)
         return site_of_call(self.graph, self.call)
+
+    def _unsliced(self, tensor: int) -> int:
+        """The tensor that this one is a part of, with as many dimensions: which of them
+        stands where was so before."""
+        while True:
+            made = self.graph.producer(tensor)
+            if not isinstance(made, FunctionCall) or made.name != "getitem":
+                return tensor
+            before = made.inputs[0]
+            if len(before.shape) != len(self.graph.tensors[tensor].shape):
+                return tensor
+            tensor = before.id
 
     def alike(self, call: FunctionCall) -> list[FunctionCall]:
         """The calls of the same line, this one first: what is written there once is
