@@ -338,7 +338,8 @@ def test_a_stream_that_cannot_encode_costs_nothing_of_the_script(script, encodin
     )
     out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
     assert done.returncode == 1
-    assert out.startswith("mine") and "Linear" in out and "?" not in out
+    assert out.startswith("mine") and "Linear" in out
+    assert "?" not in out.replace("culprit?", "")  # a remark's own
     assert "Expected input batch_size (2)" in err and "UnicodeEncodeError" not in err
 
 
