@@ -18,7 +18,7 @@ from shapetrace.diagnosis.rules.class_dim import class_dim, permuted
 from shapetrace.diagnosis.rules.order import blame_order
 from shapetrace.diagnosis.rules.reshaped_targets import (
     BY_CLASS,
-    departed,
+    took_shape_away,
     wanted_target,
 )
 from shapetrace.diagnosis.rules.suspects import (
@@ -79,7 +79,7 @@ def _reshaped(
 ) -> list[Culprit]:
     """A target that had the shape which is wanted, before a line of the user's."""
     wanted = wanted_target(prediction, problem.call.name)
-    call = departed(graph, target.id, wanted)
+    call = took_shape_away(graph, target.id, wanted)
     if call is None or graph.from_model(target.id):
         return []
     reason = f"has shape {target.shape} since `{call.name}` at {call.source}"

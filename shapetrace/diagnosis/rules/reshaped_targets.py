@@ -17,7 +17,7 @@ def wanted_target(prediction: TensorRef, loss: str) -> tuple[int, ...] | None:
     return shape[:1] + shape[2:] if loss in BY_CLASS and len(shape) > 1 else shape
 
 
-def departed(
+def took_shape_away(
     graph: Graph, tensor: int, wanted: tuple[int, ...] | None
 ) -> FunctionCall | None:
     """The newest function of the user's that a tensor went into in the wanted shape and
