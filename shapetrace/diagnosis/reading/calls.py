@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 from shapetrace.diagnosis.reading import functions
@@ -50,7 +51,7 @@ _IDLE = frozenset(
 )
 
 
-class Calls:
+class Calls(ABC):
     """What calls give; the expressions and statements are read by those that extend
     it."""
 
@@ -83,9 +84,11 @@ class Calls:
 
     # -- to be read by those that extend it -------------------------------------------
 
+    @abstractmethod
     def value(self, frame: Frame, node: ast.expr) -> Any:
-        raise NotImplementedError
+        """What an expression gives."""
 
+    @abstractmethod
     def layer(
         self,
         name: str,
@@ -93,26 +96,31 @@ class Calls:
         kwargs: dict[str, Any],
         made: ModuleCall | None,
     ) -> Any:
-        raise NotImplementedError
+        """What a call of a module gives; `made` is its recorded call."""
 
+    @abstractmethod
     def routine(
         self, frame: Frame, func: Routine, args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
-        raise NotImplementedError
+        """What a call of one of the user's functions gives."""
 
+    @abstractmethod
     def children(self, name: str) -> list[Layer]:
-        raise NotImplementedError
+        """The modules in a container, in order."""
 
+    @abstractmethod
     def instance(
         self, frame: Frame, kind: Kind, args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
-        raise NotImplementedError
+        """An object of one of the user's classes."""
 
+    @abstractmethod
     def method_of(self, of: Instance, *names: str) -> Any:
-        raise NotImplementedError
+        """The first of these methods that an object has."""
 
+    @abstractmethod
     def body(self, frame: Frame, body: list[ast.stmt]) -> Any:
-        raise NotImplementedError
+        """What a function with these statements returns."""
 
     # -- ------------------------------------------------------------------------------
 
@@ -252,8 +260,9 @@ class Calls:
             return Layer(call.name)
         return found
 
+    @abstractmethod
     def attribute(self, frame: Frame, of: Any, node: ast.Attribute) -> Any:
-        raise NotImplementedError
+        """What an attribute of a value is."""
 
     def _arguments(
         self, frame: Frame, node: ast.Call
