@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -294,8 +295,9 @@ class Expressions(Names):
         if self.ahead and not before:
             yield UNKNOWN
 
+    @abstractmethod
     def assign(self, frame: Frame, target: ast.expr, value: Any) -> None:
-        raise NotImplementedError
+        """What a name, an attribute or an index stands for from now on."""
 
     def function_here(self, frame: Frame, node: ast.Lambda) -> Any:
         return Routine(frame.tree, node, frame.owner, frame)
