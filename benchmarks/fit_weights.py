@@ -90,14 +90,56 @@ def examined(case: Case) -> Row | None:
     }
 
 
+class Asked(tuple[str, str]):
+    """Kind and name of the likeliest culprit, which notes what it is held against."""
+
+    tests: Tests
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, tuple):
+            self.tests.told(*other)
+        return super().__eq__(other)
+
+    def __getitem__(self, at: Any) -> Any:
+        return (
+            Kind(self, super().__getitem__(at)) if at == 0 else super().__getitem__(at)
+        )
+
+    __hash__ = tuple.__hash__
+
+
+class Kind(str):
+    """The kind alone: of data that is all there is to say."""
+
+    asked: Asked
+
+    def __new__(cls, asked: Asked, text: str) -> Kind:
+        made = super().__new__(cls, text)
+        made.asked = asked
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        if other in ("input", "target"):
+            self.asked.tests.told(str(other), "")
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
 class Tests:
     """A plugin of pytest that runs the project's own tests of explanations, and notes
-    whom each program's explanation names first, which the tests assert, with the facts.
-    What a failing test said is no truth, and dropped."""
+    whom each program's explanation has to name first, with the facts: whom a test
+    asserts, and in a test that passes whom the explanation names."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self._kept = 0
+
+    def told(self, kind: str, name: str) -> None:
+        """A test asserts the culprit of the program that was explained last."""
+        if len(self.rows) > self._kept:
+            label = {"module": name, "function": f"function:{name.rstrip('_')}"}
+            self.rows[-1] |= {"want": [label.get(kind, kind)], "told": True}
 
     def pytest_configure(self) -> None:
         import failures  # type: ignore
@@ -114,12 +156,19 @@ class Tests:
             with unittest.mock.patch("shapetrace.diagnosis.diagnose_failure", noted):
                 return explained(*args)
 
-        failures.failure_of = failure_of
+        def first(found: Any) -> Asked:
+            asked = Asked(asserted(found))
+            asked.tests = self
+            return asked
+
+        asserted = failures.first
+        failures.failure_of, failures.first = failure_of, first
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "call":
             if report.failed:
-                del self.rows[self._kept :]
+                told = [row for row in self.rows[self._kept :] if "told" in row]
+                self.rows[self._kept :] = told
             self._kept = len(self.rows)
 
     def _note(self, graph: Any) -> None:

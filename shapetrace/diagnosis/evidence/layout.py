@@ -13,7 +13,7 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import relate
+from shapetrace.signatures import loss, relate
 
 #: (kind, tensor, dimension): where a dimension begins
 Root = tuple[str, int, int]
@@ -29,14 +29,18 @@ def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
     final = case.replay.final(hypothesis.repair)
     if final is None:
         return None
+    known = loss(final.name)
+    compared = known is not None and known.class_dim is None
     agree = cross = 0
     for meeting in _meetings(case, final):
         roots = [root_of(case, hypothesis, ref, dim) for ref, dim in meeting]
-        known = [root for root in roots if root is not None]
-        for at, a in enumerate(known):
-            for b in known[:at]:
+        told = [root for root in roots if root is not None]
+        for at, a in enumerate(told):
+            for b in told[:at]:
                 if a == b or a[0] == b[0]:
                     agree += 1 + (a == b)
+                elif compared and {a[0], b[0]} == {"width", "inner"}:
+                    continue  # what a layer makes is held against what came with data
                 elif "other" not in (a[0], b[0]):
                     cross += 1
     if cross:
