@@ -39,7 +39,12 @@ RIDGE = 0.015
 COUNTS = {"reports": 3.0, "tests": 3.0, "own": 3.0}
 #: what can only speak against a repair: a slip that is injected into a layer makes it
 #: unlike its like, and taking it back does not, so that the fit would turn the sign
-AGAINST = ("a window unlike its like", "unlike its like", "loses something")
+AGAINST = (
+    "a window unlike its like",
+    "unlike its like",
+    "loses something",
+    "deals elements out anew",
+)
 #: evidence that fewer programs show has no weight of its own
 LEAST = 3
 

@@ -100,6 +100,14 @@ class Case:
             return None
         return last_good(self.graph, self.call)
 
+    @property
+    def indices(self) -> tuple[int, int] | None:
+        """The least and the largest of the indices that do not fit, where known."""
+        left = self.mismatch.left
+        if self.mismatch.kind != "range" or left is None or left.tensor is None:
+            return None
+        return self.graph.rec.value_ranges.get(left.tensor)
+
     @cached_property
     def named_by_rules(self) -> tuple[Culprit, ...]:
         """Whom the earlier rules name, most likely first."""
@@ -236,7 +244,7 @@ class Case:
         if isinstance(made, FunctionCall) and made.direct and made.inputs:
             before = made.inputs[0].shape
             if len(before) != len(shape):
-                return f"makes {shape} of {before}"
+                return f"changes {before} -> {shape}"
         return f"gives {shape}"
 
     def written(self, layer: ModuleCall, tensor: int) -> ModuleCall | None:

@@ -25,7 +25,9 @@ from shapetrace.diagnosis.hypothesis import (
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
+from shapetrace.signatures.kinds import kind
 from shapetrace.source.line import Line, find, suffixed
+from shapetrace.source.scope import last_name
 from shapetrace.source.tree import is_own
 
 #: a statement to paste, and what it replaces
@@ -92,11 +94,14 @@ def edited_at(
     if outcome is None:
         return None
     text, where, words = *_taken_so(case, call, ref, edit), edit.words
+    if form == "reduce":
+        words += f": {edit.apply(ref).shape}"
     if edit.back is not None and not outcome.broke:
         # the layer on another layout, and what it gives on the former one
         behind = case.replay.read(repair, outcome)
         restored = None
-        if behind is not None and behind.status == "moved":
+        # a normalisation gives what it takes: what follows is written for that layout
+        if kind(case.call.name) == "norm" or (behind and behind.status == "moved"):
             restored = case.replay.run(replace(repair, back=edit.back))
         if restored is not None and restored.status == "verified":
             repair = replace(repair, back=edit.back)
@@ -172,7 +177,29 @@ def _taken_so(
     if line is None:
         name = case.role(ref)
         return f"{name} = {suffixed(name, None, edit.text)}", None
+    starred = line.with_starred(ref.path, lambda item: edit.text.format(item))
+    if starred is not None and back is None and isinstance(call, ModuleCall):
+        return line.spelled(starred), line.source
+    held = _held_by_loss(call, ref, line)
+    if held is not None:
+        code = f"{held} = {line.spelled(edit.text.format(held))}"
+        return line.inserted(code), line.source
     return UNWRITTEN  # it has no name there
+
+
+def _held_by_loss(call: Call, ref: TensorRef, line: Line) -> str | None:
+    """`criterion.weight`: weights that a loss module was made with, by the name that
+    the module has where it is called."""
+    if not isinstance(call, FunctionCall) or not isinstance(line.tree, ast.Call):
+        return None
+    name, func = parameter(call, ref), line.tree.func
+    if name not in ("weight", "pos_weight") or last_name(func) == call.name:
+        return None
+    return (
+        f"{line.text(func)}.{name}"
+        if isinstance(func, ast.Name | ast.Attribute)
+        else None
+    )
 
 
 def _tensor_argument(

@@ -102,15 +102,19 @@ def spread(places: tuple[int, ...], rank: int) -> Edit:
     return Edit(f"{{}}[{', '.join(inside)}]", lambda t: t[index], words)
 
 
-def interleaved(times: int, dim: int) -> Edit:
+def interleaved(times: int, dim: int, mirrors: bool = False) -> Edit:
+    """Every entry several times; `mirrors`: the other side was repeated so, and the
+    samples still belong together."""
+
     def act(t: torch.Tensor) -> torch.Tensor:
         shape = list(t.shape)
         shape[dim] *= times
         return _like(t, tuple(shape))
 
     text = f"{{}}.repeat_interleave({times}, dim={dim})"
-    words = f"repeats it {times} times, as the other side was"
-    return Edit(text, act, words, sized=dim)
+    words = f"repeats it {times} times" + ", as the other side was" * mirrors
+    loses = "" if mirrors or dim else "which samples belong together"
+    return Edit(text, act, words, sized=dim, loses=loses)
 
 
 def expand_batch(size: int, rank: int, text: str = "") -> Edit:

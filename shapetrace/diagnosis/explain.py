@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
+from shapetrace.diagnosis.evidence.samples import MISUSES
 from shapetrace.diagnosis.failing import failing
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.operand_rows import operand_rows
@@ -38,7 +39,7 @@ _FAINT = 0.002
 #: of a hundred culprits that nothing speaks against, one or two are the wrong ones
 _LEAST = 0.01
 #: a fix so much weaker than the best, in log-odds, is none
-_WEAK = 3
+_WEAK = 4
 #: where there is none that is likelier
 _WEAKEST = 7
 
@@ -192,12 +193,15 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
 
 
 def _with_line(entries: list[Scored]) -> list[Scored]:
-    """Those that can be pasted; what would break another call is none of them."""
+    """Those that can be pasted; what would break another call is none of them, nor a
+    layer built for so many samples as there are in this batch, nor a layer that gets
+    some of the samples alone."""
     return [
         entry
         for entry in entries
         if entry.hypothesis.line
         and not (entry.hypothesis.outcome and entry.hypothesis.outcome.broke)
+        and all(fact.name not in MISUSES for fact in entry.facts)
     ]
 
 

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -164,26 +164,38 @@ def changed(info: ModuleInfo, **changes: Any) -> ModuleInfo | None:
     """
     paths = {ref.path for ref in (*info.parameters, *info.buffers)}
     shapes: dict[str, tuple[int, ...]] = {}
+    held: dict[str, Any] = {}
     if paths:
         try:
             usual = _built(info, {})
         except ValueError:
             return None
         new = _built(info, changes) if usual is not None else None
-        if usual is None or new is None or not paths <= usual.keys():
+        if usual is None or new is None or not paths <= usual.shapes.keys():
             return None  # its weights are not where torch puts them
-        shapes = new
+        shapes = new.shapes
+        held = {
+            key: value
+            for key, value in new.attributes.items()
+            if key in info.attributes and usual.attributes.get(key) != value
+        }
     return replace(
         info,
         parameters=_resized(info.parameters, shapes),
         buffers=_resized(info.buffers, shapes),
-        attributes={**info.attributes, **changes},
+        attributes={**info.attributes, **changes, **held},
     )
 
 
-def _built(
-    info: ModuleInfo, changes: dict[str, Any]
-) -> dict[str, tuple[int, ...]] | None:
+class _Built(NamedTuple):
+    """A module that torch built: the shapes of its parameters and buffers, and what it
+    holds beside them, as `normalized_shape`, which is given as 32 and held as (32,)."""
+
+    shapes: dict[str, tuple[int, ...]]
+    attributes: dict[str, Any]
+
+
+def _built(info: ModuleInfo, changes: dict[str, Any]) -> _Built | None:
     given = _arguments(info, changes)
     if given is None or not changes.keys() <= given.keys():
         return None
@@ -192,15 +204,13 @@ def _built(
         if info.attributes.get(name) == width:  # as where it is not given
             given.pop(name, None)
     fixed = ((k, tuple(v) if isinstance(v, list) else v) for k, v in given.items())
-    return _shapes(*info.qualname.rsplit(".", 1), tuple(fixed))
+    return _build(*info.qualname.rsplit(".", 1), tuple(fixed))
 
 
 @functools.lru_cache(maxsize=1024)
-def _shapes(
-    home: str, name: str, given: tuple[tuple[str, Any], ...]
-) -> dict[str, tuple[int, ...]] | None:
-    """The shapes of the parameters and buffers of a module of torch's so built: on the
-    meta device, which takes no memory and no random numbers."""
+def _build(home: str, name: str, given: tuple[tuple[str, Any], ...]) -> _Built | None:
+    """A module of torch's built on the meta device, which takes no memory and no random
+    numbers."""
     kind = getattr(importlib.import_module(home), name)
     try:
         with torch._C.DisableTorchFunction(), warnings.catch_warnings():
@@ -214,7 +224,10 @@ def _shapes(
         *module.named_parameters(recurse=False),
         *module.named_buffers(recurse=False),
     ]
-    return {path: tuple(tensor.shape) for path, tensor in tensors}
+    shapes = {path: tuple(tensor.shape) for path, tensor in tensors}
+    plain = (bool, int, float, str, tuple)
+    held = {key: own for key, own in vars(module).items() if isinstance(own, plain)}
+    return _Built(shapes, held)
 
 
 def _resized(

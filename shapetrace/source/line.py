@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shapetrace.records import Source
@@ -87,6 +88,22 @@ class Line:
             node = node.elts[int(index)]
         return None if isinstance(node, ast.Starred) else node
 
+    def with_starred(self, path: str, change: Callable[[str], str]) -> str | None:
+        """The statement with one item of a starred argument changed: `f(*parts)` as
+        `f(change(parts[0]), *parts[1:])`. None where the argument is not starred."""
+        found = _STEP.fullmatch(path.removeprefix("args"))
+        if not isinstance(self.tree, ast.Call) or found is None or not found[1]:
+            return None
+        for at, value in enumerate(self.tree.args):
+            if isinstance(value, ast.Starred):
+                if not isinstance(value.value, ast.Name | ast.Attribute):
+                    return None
+                name, item = self.text(value.value), int(found[1]) - at
+                before = f"*{name}[:{item}], " if item > 0 else ""
+                changed = f"{change(f'{name}[{item}]')}, *{name}[{item + 1}:]"
+                return self.with_part(value, before + changed) if item >= 0 else None
+        return None
+
     def _first(self, head: str, key: str, method: bool) -> ast.expr | None:
         tree = self.tree
         if isinstance(tree, ast.BinOp):
@@ -94,7 +111,7 @@ class Line:
         if isinstance(tree, ast.Compare) and len(tree.comparators) == 1:
             return tree.left if key == "0" else tree.comparators[0]
         if isinstance(tree, ast.Subscript):
-            return tree.value if key == "0" else None
+            return tree.value if key == "0" else tree.slice
         if not isinstance(tree, ast.Call):
             return None
         if head == "kwargs":

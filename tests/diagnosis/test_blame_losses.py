@@ -32,9 +32,10 @@ def test_a_target_that_had_the_wanted_shape_before_a_view_gets_it_back():
         return F.binary_cross_entropy_with_logits(model(x), x.view(-1, 25))
 
     found = failure_of(model, step)
-    target = next(one for one in found.culprits if one.kind == "target")
-    assert "before that it had (4, 1, 5, 5)" in target.reason
+    assert found.culprits[0].kind == "target"
+    assert "before that it had (4, 1, 5, 5)" in found.culprits[0].reason
     assert found.fixes[0].status == "verified"
+    assert "binary_cross_entropy_with_logits(model(x), x)" in found.fixes[0].line
 
 
 def test_labels_of_the_next_step_are_not_taken_for_a_wrong_slice():
@@ -53,7 +54,8 @@ def test_class_weights_with_a_dimension_too_many_are_named_not_the_target():
     found = failure_of(model, lambda: criterion(model(torch.randn(5, 4)), y))
     assert found.message.startswith("`cross_entropy` failed: 2-D `weight` (1, 3)")
     assert found.culprits[0].kind == "input"
-    assert not found.fixes  # it is held by the loss, and has no name here
+    held = "criterion.weight = criterion.weight.squeeze(0)\n"
+    assert found.fixes[0].line.startswith(held)
 
 
 def test_weights_by_channel_get_dimensions_behind_them():
@@ -163,8 +165,7 @@ def test_a_transposition_inside_is_no_suspect_for_a_batch_of_one():
     model, y = OneRow(), torch.tensor([1])
     ids = torch.randint(0, 9, (1, 8))
     found = failure_of(model, lambda: F.cross_entropy(model(ids).view(-1, 3), y))
-    assert found.culprits[0].kind == "target"
-    assert found.culprits[0].probability > 0.7
+    assert all(culprit.name != "transpose" for culprit in found.culprits)
 
 
 def test_heads_stacked_in_front_of_the_batch_are_named():
@@ -197,7 +198,7 @@ def test_floats_as_class_indices_are_told_what_is_wanted():
 def test_a_label_below_zero_is_not_laid_to_the_number_of_classes():
     model, y = nn.Linear(4, 3), torch.tensor([0, -1])
     found = failure_of(model, lambda: F.cross_entropy(model(torch.randn(2, 4)), y))
-    assert found.culprits[0].kind == "target" and found.culprits[0].probability > 0.9
+    assert [culprit.kind for culprit in found.culprits] == ["target"]
     assert "would fit" not in str(found)
 
 
@@ -222,7 +223,7 @@ def test_rows_picked_of_the_labels_are_picked_of_the_prediction_too():
 
     fixes = failure_of(model, step).fixes
     assert "cross_entropy(out[mask], y[mask])" in fixes[0].line
-    assert all(fix.loses for fix in fixes if "cross_entropy(out, y)" in fix.line)
+    assert not any("cross_entropy(out, y)" in fix.line for fix in fixes)
 
 
 def test_no_fix_makes_two_columns_broadcast_silently():

@@ -112,7 +112,7 @@ CASES = {
     "value": (Attention, (2, 5, 32), nn.Linear(32, 16), "like"),
     "layers.1.1": (Dense, MAPS, nn.Conv2d(12, 3, 1), "like"),
     "layers.2.0": (Dense, MAPS, nn.BatchNorm2d(15), "expects num_features=15"),
-    "fc": (Generator, (4, 16), nn.Linear(16, 1023), "makes the 1023"),
+    "fc": (Generator, (4, 16), nn.Linear(16, 1023), "`up` takes the 64"),
     "up": (Generator, (4, 16), nn.ConvTranspose2d(64, 31, 4, 2, 1), AFTER),
     "norm": (Generator, (4, 16), nn.BatchNorm2d(31), AFTER),
     "2.conv1": (stages, IMAGES, nn.Conv2d(16, 32, 1, stride=2), "`1.conv1` has"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from failures import failure, failure_of, first
+from failures import failure, first
 from torch import nn
 
 import shapetrace
@@ -87,6 +87,8 @@ def test_a_product_the_wrong_way_round_is_turned():
     model = Runs(propagated, lin=nn.Linear(3, 5))
     found = failure(model, torch.randn(7, 3), torch.eye(7))
     assert first(found) == ("function", "matmul")
+    assert found.fixes[0].line == "return adjacency @ self.lin(x)"
+    assert found.fixes[0].status == "verified"
 
 
 def gradient(self, x):
@@ -114,6 +116,7 @@ def split_wrong(self, x):
 
 def test_only_what_a_view_does_not_have_alike_is_blamed():
     found = failure(Runs(split_wrong, lin=nn.Linear(4, 32)), torch.randn(2, 7, 4))
+    # nothing in the program tells 32 from 5 * 6
     assert {c.name for c in found.culprits[:2]} == {"view", "lin"}
     assert " 0 would fit" not in str(found)
 
@@ -145,7 +148,7 @@ def test_a_norm_for_maps_behind_a_linear_layer_is_named_with_the_one_that_fits()
 def test_a_batch_of_one_is_told_of_a_norm_that_needs_more():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3))
     found = failure(model, torch.randn(1, 3, 5, 5))
-    assert {culprit.kind for culprit in found.culprits[:2]} == {"module", "input"}
+    assert found.culprits[0].kind == "module"
     assert [c.size for c in found.culprits if c.kind == "input"] == [1]
 
 
@@ -201,8 +204,8 @@ def test_a_dimension_that_a_tensor_has_not_is_told_of_the_data():
     with pytest.raises(IndexError):
         with shapetrace.trace(model) as t:
             model(torch.ones(3))
-    either = {culprit.kind: culprit.reason for culprit in t.failure.culprits[:2]}
-    assert "asks for dim 1" in either["function"] and "(3,)" in either["input"]
+    assert first(t.failure)[0] == "input"
+    assert "asks for dim 1" in t.failure.culprits[1].reason
 
 
 def stacked(self, a, b):
@@ -228,10 +231,9 @@ def test_a_number_of_layers_is_not_taken_for_a_size_of_the_data():
 
 
 def test_the_batch_is_never_proposed_as_a_number_of_channels():
-    model, x = nn.Sequential(nn.Conv1d(1, 4, 3)), torch.randn(8, 20)
-    found = failure_of(model, lambda: model(x))
+    found = failure(nn.Sequential(nn.Conv1d(1, 4, 3)), torch.randn(8, 20))
     assert not any("Conv1d(8" in fix.line for fix in found.fixes)
-    assert any("model(x.unsqueeze(1))" in fix.line for fix in found.fixes)
+    assert "unsqueeze(1)" in found.fixes[0].line
 
 
 def added_in_place(self, x):
@@ -244,4 +246,5 @@ def test_an_operand_of_an_addition_in_place_is_edited():
     layers = {"conv": nn.Conv2d(2, 2, 1), "pool": nn.MaxPool2d(2)}
     model = Runs(added_in_place, **layers, up=nn.ConvTranspose2d(2, 2, 2, 2))
     found = failure(model, torch.randn(1, 2, 9, 9))
-    assert found.fixes[0].line.startswith(("model.up = ", "out += F.interpolate("))
+    lines = [fix.line for fix in found.fixes]
+    assert "out += F.interpolate(self.up(self.pool(x)), size=(9, 9))" in lines

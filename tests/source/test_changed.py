@@ -31,6 +31,7 @@ def shapes(tensors):
         (nn.LSTM(4, 8, 2), {"num_layers": 1}, nn.LSTM(4, 8, 1)),
         (nn.GRU(4, 8), {"hidden_size": 5}, nn.GRU(4, 5)),
         (nn.LayerNorm((3, 8)), {"normalized_shape": (8,)}, nn.LayerNorm(8)),
+        (nn.LayerNorm(8), {"normalized_shape": 6}, nn.LayerNorm(6)),
         (nn.BatchNorm2d(8), {"num_features": 4}, nn.BatchNorm2d(4)),
         (nn.Embedding(9, 4), {"embedding_dim": 6}, nn.Embedding(9, 6)),
         (nn.Bilinear(2, 3, 4), {"in2_features": 5}, nn.Bilinear(2, 5, 4)),
@@ -55,6 +56,7 @@ def test_the_tensors_are_those_that_torch_makes(old, changes, new):
     assert shapes((b.path, b) for b in found.buffers) == shapes(
         new.named_buffers(recurse=False)
     )
+    assert found.attributes == info_of(new).attributes
 
 
 def test_what_torch_does_not_build_is_an_error_with_its_words():

@@ -57,10 +57,8 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 def _counted_from_one(case: Case) -> bool:
     """Whether indices that are out of range go from 1 to the number of entries."""
-    left, right = case.mismatch.left, case.mismatch.right
-    if left is None or right is None or left.tensor is None:
-        return False
-    return case.graph.rec.value_ranges.get(left.tensor) == (1, right.size)
+    right = case.mismatch.right
+    return right is not None and case.indices == (1, right.size)
 
 
 def _ends(case: Case) -> list[tuple[int, int] | None]:

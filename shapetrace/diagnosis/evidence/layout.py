@@ -52,8 +52,13 @@ def _meetings(case: Case, call: FunctionCall) -> Iterator[list[tuple[TensorRef, 
     """The dimensions of a call's tensors that have to be equal, of sizes above 1."""
     relation = relate(replace(call, outputs=None))
     groups: dict[object, set[tuple[int, int]]] = {}
-    for place, name in relation.roles.items():
-        groups.setdefault(name, set()).add(place)
+    named: dict[tuple[str, int], list[int]] = {}
+    for (position, dim), name in relation.roles.items():
+        named.setdefault((name, position), []).append(dim)
+    for (role, position), own in named.items():
+        # a name for several dimensions: the last of one operand meets the last of all
+        for back, dim in enumerate(sorted(own, reverse=True)):
+            groups.setdefault((role, back), set()).add((position, dim))
     for number, dims in enumerate(relation.outputs):
         for at, origin in enumerate(dims):
             if origin.how in ("same", "broadcast") and len(origin.sources) > 1:

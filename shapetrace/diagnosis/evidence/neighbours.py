@@ -41,7 +41,7 @@ def _facts(
         asked = sizes_asked(case.call)[1:] if case.mismatch.kind == "numel" else ()
         for other, size in waits.items():
             if size in asked:
-                text = f"`{other}`, not reached yet, takes the {size} of the view"
+                text = f"`{other}` takes the {size} of the view, and was not reached"
                 yield Fact("what follows takes the new size", 1.0, text)
         takers = [other for other, size in waits.items() if size == new]
         if takers and old not in waits.values():

@@ -3,12 +3,21 @@ features, a product that adds them up."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import made_of, root, root_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import leaves
+from shapetrace.records import FunctionCall
+from shapetrace.signatures import relate
 
+_AS_SAMPLES = "as wide as there are samples"
+_DROPS = "drops samples for another call"
+_DEALS = "deals elements out anew"
+#: what makes sizes fit and is meant by nobody
+MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
 _WIDTHS = ("width", "intake", "parameter", "setting")
 _VIEWS = ("view", "reshape", "flatten", "unflatten")
 _PRODUCTS = ("matmul", "mm", "bmm", "baddbmm")
@@ -19,11 +28,14 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     that it is made at would be as wide as there are samples."""
     if hypothesis.form in _WIDTHS:
         if hypothesis.expected is not None and _counts_samples(case):
-            return Fact("as wide as there are samples")
+            return Fact(_AS_SAMPLES)
         return None
     call = case.call_of(hypothesis.site)
     if call is None or call.name not in _VIEWS or not call.inputs:
         return None
+    changed = hypothesis.repair.calls.values() if hypothesis.repair else ()
+    if not _deals(call) and any(_deals(other) for other in changed):
+        return Fact(_DEALS, text="with it, no dimension would stay whole")
     before = call.inputs[0].shape
     if len(before) < 2 or root(case.graph, call.inputs[0].id, 0)[0] != "batch":
         return None
@@ -34,6 +46,19 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
         text = f"it makes {after} of {before}, and puts samples together"
         return Fact("mixes samples", text=text)
     return Fact("joins samples with another dimension")
+
+
+def _deals(call: FunctionCall) -> bool:
+    """Whether a view cuts across dimensions: 10·1000 taken as 8·1250."""
+    if call.name not in _VIEWS:
+        return False
+    across = [
+        origin.sources
+        for dims in relate(replace(call, outputs=None)).outputs
+        for origin in dims
+        if origin.how == "product" and len(origin.sources) > 1
+    ]
+    return len(across) > len(set(across))
 
 
 def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -49,7 +74,7 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     where = "a loss" if case.mismatch.loss else "another call"
     if hypothesis.form == "cut" and edit.cuts == 0:
-        return Fact(f"drops samples for {where}")
+        return Fact("drops samples for a loss" if case.mismatch.loss else _DROPS)
     dims = made_of(edit, shape)
     if dims is None:  # it deals the elements out anew
         joined = edit.apply(case.graph.tensors[tensor]).shape[:1] != shape[:1]

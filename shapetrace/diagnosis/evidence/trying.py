@@ -22,9 +22,12 @@ def trying(hypothesis: Hypothesis, case: Case) -> Fact:
         return Fact("breaks another call", text=outcome.detail)
     if outcome.status == "untried" and outcome.detail:
         return Fact("what follows may not take it", text=outcome.detail)
-    if outcome.status == "untried" and outcome.goes:
-        return Fact("goes through")
-    return Fact(outcome.status)
+    status: str = outcome.status
+    if status == "untried" and outcome.goes:
+        status = "goes through"
+    if hypothesis.loses and status in ("verified", "goes through"):
+        return Fact("fits with a loss")  # what is thrown away nearly always lets it fit
+    return Fact(status)
 
 
 def cost(hypothesis: Hypothesis, case: Case) -> Fact | None:

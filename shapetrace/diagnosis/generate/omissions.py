@@ -20,6 +20,7 @@ from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.rebuilding import (
     installed,
 )
+from shapetrace.diagnosis.sites import site_of_data
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find, line_of
@@ -84,7 +85,7 @@ def _left_out(case: Case, call: FunctionCall) -> Hypothesis | None:
         return line.around(line.text(node)), line.source
 
     before, after = call.inputs[0].shape, (call.outputs or call.inputs)[0].shape
-    return recalled(
+    made = recalled(
         case,
         call,
         lambda one: method(one, "clone"),
@@ -94,6 +95,14 @@ def _left_out(case: Case, call: FunctionCall) -> Hypothesis | None:
         "" if _shapes_alone(call) else f"what `{call.name}` is there for",
         reason=f"makes {after} of {before}",
     )
+    target = case.target
+    alone = made is not None and _shapes_alone(call)
+    if made and alone and target and call.outputs and call.outputs[0].id == target.id:
+        # of a target that no model made, what shaped it before the loss is its own
+        if call.parent is None and not case.graph.from_model(target.id):
+            site = site_of_data(case.graph, target.id, target=True)
+            made = replace(made, site=site)
+    return made
 
 
 def _squeezes(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:

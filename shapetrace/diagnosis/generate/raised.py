@@ -93,4 +93,4 @@ def _lone(case: Case, tensor: int) -> Hypothesis | None:
         return None
     reason = "has a batch of 1 (drop_last=True leaves the last one out)"
     site = case.site_of(end.tensor)
-    return Hypothesis("unknown", site, hops=1, reason=reason, dim=0, size=1)
+    return Hypothesis("data", site, hops=1, reason=reason, dim=0, size=1)

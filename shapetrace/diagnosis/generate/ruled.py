@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Hypothesis, Site
+from shapetrace.diagnosis.sites import site_of_data
 from shapetrace.records import Culprit
 
 
@@ -29,6 +30,10 @@ def _site(case: Case, culprit: Culprit) -> Site:
     if culprit.kind == "function":
         place = (culprit.name, culprit.source)
         return Site("function", culprit.name, place, culprit.source)
+    if culprit.kind == "target" and case.target is not None:
+        site = site_of_data(case.graph, case.target.id, target=True)
+        if site.name == culprit.name:
+            return site
     for ref in case.operands:
         site = case.site_of(ref.id)
         if site.kind == culprit.kind and site.name == culprit.name:

@@ -1,6 +1,6 @@
 """What one side had done to it and the other has not: rows picked by a mask, entries
-repeated, a sequence cut before it was joined; and the last step taken where labels are
-for every one."""
+repeated, dimensions joined, a sequence cut before it was joined; and the last step
+taken where labels are for every one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.sites import owner, site_of_call, site_of_module
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.signatures import relate
 from shapetrace.source.line import find
 
 _VIEWS = ("view", "reshape", "flatten")
@@ -39,6 +40,7 @@ def selections(case: Case) -> Iterator[Hypothesis | None]:
         if ref is not other:
             yield _picked(case, other, ref)
             yield from _repeated(case, ref, other)
+            yield from _joined(case, ref, other)
     for ref in refs:
         yield _last_state(case, ref)
     yield from _cut_before(case)
@@ -91,12 +93,39 @@ def _repeated(
             grown = [d for d, (a, b) in enumerate(zip(before, after)) if a != b]
             if len(grown) == 1 and len(before) == len(after):
                 dim = grown[0]
-                edit = edits.interleaved(after[dim] // max(before[dim], 1), dim)
+                edit = edits.interleaved(after[dim] // max(before[dim], 1), dim, True)
                 site = site_of_call(case.graph, made)
                 found = edited(case, ref, edit, site=site)
                 reason = f"repeats one side to {after}"
                 yield found and replace(found, reason=reason, mirrors=True)
             return
+
+
+def _joined(
+    case: Case, ref: TensorRef, other: TensorRef
+) -> Iterator[Hypothesis | None]:
+    """Dimensions of one side joined, as those of the other were before they met."""
+    for _, made in case.graph.chain(other.id):
+        if not isinstance(made, FunctionCall) or not made.outputs or not made.inputs:
+            return
+        if made.name not in _VIEWS or not made.direct:
+            continue
+        before = made.inputs[0].shape
+        for origin in relate(made).outputs[0]:
+            dims = [dim for _, dim in origin.sources]
+            if origin.how != "product" or len(dims) < 2:
+                continue
+            run = tuple(before[dim] for dim in dims)
+            for start in range(len(ref.shape) - len(run) + 1):
+                if ref.shape[start : start + len(run)] == run:
+                    last = start + len(run) - 1
+                    end = -1 if last == len(ref.shape) - 1 else last
+                    edit = edits.flatten(start, end)
+                    site = site_of_call(case.graph, made)
+                    found = edited(case, ref, edit, site=site)
+                    reason = f"joins {'·'.join(map(str, run))} of one side alone"
+                    yield found and replace(found, reason=reason, mirrors=True)
+        return
 
 
 def _cut_before(case: Case) -> Iterator[Hypothesis | None]:

@@ -28,6 +28,8 @@ _SIZES = (
 
 
 def settings(case: Case) -> Iterator[Hypothesis | None]:
+    if (indices := case.indices) is not None and indices[0] < 0:
+        return  # no layer, however built, has a row or a class below 0
     seen: set[str] = set()
     modules: list[ModuleCall] = [case.layer] if case.layer is not None else []
     modules += [b.call for b in case.behind if isinstance(b.call, ModuleCall)]

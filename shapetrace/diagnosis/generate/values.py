@@ -59,7 +59,7 @@ def _range(case: Case) -> Found:
     if left is None:
         return
     limit = right.size if right is not None else 0
-    span = case.graph.rec.value_ranges.get(left.tensor or -1, (left.size, left.size))
+    span = case.indices or (left.size, left.size)
     if left.tensor is None:
         site = site_of_call(case.graph, case.call)
         yield Hypothesis("values", site, reason=f"asks for index {left.size}")
@@ -152,9 +152,10 @@ def _unlike(case: Case) -> Found:
 
 def _other_type(case: Case, ref: TensorRef, dtype: torch.dtype) -> Found:
     own, wanted = _short(ref.dtype), _short(dtype)
-    reason = f"is {own}, {wanted} is wanted"
     edit = edits.cast(dtype)
     giver = _giver(case, ref, "dtype")
+    verb = "gives" if giver.kind in ("module", "function") else "is"
+    reason = f"{verb} {own}; {wanted} is wanted"
     yield _with_reason(edited(case, ref, edit, "values", giver), reason, giver)
     root = case.root()
     if root is not None and root.inputs and case.layer is not None:

@@ -119,6 +119,10 @@ class Calls(ABC):
         """The first of these methods that an object has."""
 
     @abstractmethod
+    def lambda_body(self, frame: Frame, home: ast.Lambda) -> Any:
+        """What a lambda gives."""
+
+    @abstractmethod
     def body(self, frame: Frame, body: list[ast.stmt]) -> Any:
         """What a function with these statements returns."""
 

@@ -181,7 +181,7 @@ class Modules(Calls):
             self._bind(frame, args, kwargs)
             home = frame.home
             if isinstance(home, ast.Lambda):
-                return self.value(frame, home.body)
+                return self.lambda_body(frame, home)
             assert not isinstance(home, ast.expr)
             return self.body(frame, home.body)
         finally:

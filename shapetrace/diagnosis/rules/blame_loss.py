@@ -133,6 +133,7 @@ def _ranks(
         left, right = _extra(prediction, target)
     if right.dim is not None and right.dim < len(target.shape):
         size = target.shape[right.dim]
+        without = target.shape[: right.dim] + target.shape[right.dim + 1 :]
         note = _target(
             graph,
             target,
@@ -140,7 +141,7 @@ def _ranks(
             size=size,
             reason=(
                 f"has a dimension of {size} (dim {right.dim}) that the prediction "
-                f"{prediction.shape} has not"
+                f"{prediction.shape} has not; without it: {without}"
             ),
         )
         if graph.from_model(target.id):

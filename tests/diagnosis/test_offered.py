@@ -1,0 +1,53 @@
+"""Fixes that fit and that nobody means are not offered, or not called verified."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from failures import failure_of
+from torch import nn
+
+import shapetrace
+from shapetrace.diagnosis.consider import consider
+from shapetrace.diagnosis.explain import fixes, mismatch_of
+from shapetrace.diagnosis.rank import Suspect
+from shapetrace.lineage import Graph
+
+
+def alone(t, words):
+    """The fixes that there would be if only those with such a line had been thought
+    of."""
+    graph = Graph(t.recording)
+    found = consider(graph, mismatch_of(graph)).scored
+    entries = tuple(one for one in found if words in one.hypothesis.line)
+    assert entries, [one.hypothesis.line for one in found]
+    return fixes([Suspect(entries[0].hypothesis.site, entries, 1.0)])
+
+
+def test_a_view_that_cuts_across_dimensions_is_not_offered():
+    model = nn.Sequential(nn.Embedding(50, 16), nn.Linear(16, 50))
+    x, y = torch.randint(0, 50, (1, 10)), torch.randint(0, 40, (1, 4))
+    with pytest.raises(ValueError):
+        with shapetrace.trace(model) as t:
+            F.cross_entropy(model(x).view(-1, 50), y.view(-1))
+    assert alone(t, "view(-1, 125)") == ()  # 10·50 taken as 4·125
+    assert t.failure.fixes
+
+
+def test_samples_repeated_to_fit_a_state_are_not_verified():
+    gru, state = nn.GRU(8, 32, batch_first=True), torch.zeros(1, 8, 32)
+    with pytest.raises(RuntimeError):
+        with shapetrace.trace(gru) as t:
+            gru(torch.randn(4, 7, 8), state)
+    (fix,) = alone(t, "repeat_interleave")
+    assert (fix.status, fix.loses) == ("untried", "which samples belong together")
+    assert "as the other side was" not in fix.detail
+
+
+def test_a_norm_and_the_layer_before_it_may_each_be_made_to_fit():
+    model = nn.Sequential(nn.Linear(16, 32), nn.LayerNorm(64), nn.ReLU())
+    found = failure_of(model, lambda: model(torch.randn(4, 10, 16)))
+    told = {fix.line.split(", nn.ReLU")[0]: fix.status for fix in found.fixes[:2]}
+    assert told == {
+        "model = nn.Sequential(nn.Linear(16, 32), nn.LayerNorm(32)": "verified",
+        "model = nn.Sequential(nn.Linear(16, 64), nn.LayerNorm(64)": "verified",
+    }
