@@ -44,6 +44,7 @@ AGAINST = (
     "unlike its like",
     "loses something",
     "deals elements out anew",
+    "predicts what it is given",
 )
 #: evidence that fewer programs show has no weight of its own
 LEAST = 3

@@ -15,7 +15,6 @@ def own() -> Iterator[Case]:
     """What is known of them is what the first fix must say."""
     sys.path.insert(0, str(TESTS))
     try:
-        import broken_calls  # type: ignore  # noqa: F401  (adds to the programs)
         from broken_programs import PROGRAMS, WANTED  # type: ignore
     finally:
         sys.path.remove(str(TESTS))

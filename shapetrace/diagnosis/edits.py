@@ -324,6 +324,18 @@ def cropped(height: int, width: int) -> Edit:
     )
 
 
+def shifted(dim: int, by: int) -> Edit:
+    """What stands in front left out, where the other side goes without its end."""
+    inside = ", ".join([":"] * dim + [f"{by}:"])
+    words = f"leaves the first {by} of dim {dim} out" if by > 1 else ""
+    return Edit(
+        f"{{}}[{inside}]",
+        lambda t: t.narrow(dim, by, t.shape[dim] - by),
+        words or f"leaves the first of dim {dim} out: every step is given the next",
+        sized=dim,
+    )
+
+
 def cut_front(dim: int, size: int, rank: int) -> Edit:
     """The last `size` of one dimension: what stands in front is left out."""
     inside = ", ".join([":"] * dim + ["{}:"])

@@ -1,7 +1,7 @@
 """More programs of the table in `broken_programs`: calls whose operands do not go
 together, in dimensions left out, put in another order, or picked on one side only."""
 
-from broken_programs import net, program, sequential, step
+from broken_table import net, program, sequential, step
 
 program(
     "gather of whole rows by a flat index",

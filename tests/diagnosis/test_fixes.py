@@ -2,7 +2,6 @@
 
 import types
 
-import broken_calls  # noqa: F401  (adds to the programs)
 import pytest
 import torch
 from broken_programs import PROGRAMS, WANTED

@@ -3,7 +3,6 @@ same as one whose model was there before: so are all that `shapetrace run` runs.
 
 import importlib.util
 
-import broken_calls  # noqa: F401  (adds to the programs)
 import pytest
 import torch
 from broken_programs import PROGRAMS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import types
 from dataclasses import replace
 
-import broken_calls  # noqa: F401  (adds to the programs)
 import pytest
 import torch
 from broken_programs import PROGRAMS

@@ -20,6 +20,7 @@ from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program
 from shapetrace.diagnosis.evidence.ruled import ruled
 from shapetrace.diagnosis.evidence.samples import (
+    copied,
     edited,
     labels,
     matched,
@@ -56,6 +57,7 @@ FAMILIES: tuple[Family, ...] = (
     labels,
     matched,
     mixed,
+    copied,
     restored,
     summed,
     words,

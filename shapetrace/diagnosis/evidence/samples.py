@@ -18,6 +18,8 @@ _DROPS = "drops samples for another call"
 _DEALS = "deals elements out anew"
 #: what makes sizes fit and is meant by nobody
 MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
+#: a loss would fit, and nothing would be learnt
+COPIES = "predicts what it is given"
 _WIDTHS = ("width", "intake", "parameter", "setting")
 _VIEWS = ("view", "reshape", "flatten", "unflatten")
 _PRODUCTS = ("matmul", "mm", "bmm", "baddbmm")
@@ -81,6 +83,18 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
     else:
         joined = bool(dims) and len(dims[0]) > 1 and 0 in dims[0]
     return Fact(f"joins samples with others for {where}") if joined else None
+
+
+def copied(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a model would be given the very class indices that it is to predict."""
+    target, call = case.target, case.call_of(hypothesis.site)
+    if target is None or target.dtype.is_floating_point or hypothesis.form != "omit":
+        return None
+    if call is None or call.name != "getitem" or not call.outputs:
+        return None
+    behind = case.graph.ancestors(target.id)
+    same = call.inputs[0].id in behind and call.outputs[0].id not in behind
+    return Fact(COPIES) if same else None
 
 
 def restored(hypothesis: Hypothesis, case: Case) -> Fact | None:

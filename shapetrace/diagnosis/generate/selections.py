@@ -19,8 +19,19 @@ from shapetrace.diagnosis.changes import (
 )
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.generate.arguments import own_calls
-from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.diagnosis.sites import owner, site_of_call, site_of_module
+from shapetrace.diagnosis.hypothesis import (
+    Form,
+    Hypothesis,
+    Repair,
+    Site,
+    Taken,
+)
+from shapetrace.diagnosis.sites import (
+    owner,
+    site_of_call,
+    site_of_data,
+    site_of_module,
+)
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import relate
 from shapetrace.source.line import find
@@ -44,6 +55,7 @@ def selections(case: Case) -> Iterator[Hypothesis | None]:
     for ref in refs:
         yield _last_state(case, ref)
     yield from _cut_before(case)
+    yield from _next_step(case)
     yield _every_step(case)
     if case.target is not None and case.prediction is not None:
         yield from _one_hot_rows(case, case.prediction, case.target)
@@ -147,15 +159,44 @@ def _cut_before(case: Case) -> Iterator[Hypothesis | None]:
                 new, rest = divmod(ref.shape[dim] * wanted, size)
                 if not rest and 0 < new < ref.shape[dim]:
                     edit = edits.cut(dim, new, len(ref.shape))
-                    yield _cut_view(case, call, ref, edit)
+                    site = case.site_of_size(ref.id, dim)
+                    yield _cut_view(case, call, ref, edit, "cut", site)
+
+
+def _next_step(case: Case) -> Iterator[Hypothesis | None]:
+    """The input was cut at its end and the target, of the same tensor, was not: cut at
+    its front, so that every step is given what comes next."""
+    if case.prediction is None or case.target is None:
+        return
+    takers: dict[int, FunctionCall] = {case.target.id: case.call}
+    for _, made in case.graph.chain(case.target.id):
+        if isinstance(made, FunctionCall) and made.direct and made.inputs:
+            takers.setdefault(made.inputs[0].id, made)
+    for _, made in case.graph.chain(case.prediction.id):
+        if not isinstance(made, FunctionCall) or made.name != "getitem":
+            continue
+        taker = takers.get(made.inputs[0].id)
+        before, after = made.inputs[0].shape, (made.outputs or made.inputs)[0].shape
+        grown = [d for d, (a, b) in enumerate(zip(before, after)) if a != b]
+        if taker is None or len(grown) != 1 or len(before) != len(after):
+            continue
+        ref = next(one for one in taker.inputs if one.id == made.inputs[0].id)
+        edit = edits.shifted(grown[0], before[grown[0]] - after[grown[0]])
+        site = site_of_data(case.graph, ref.id, target=True)
+        found = _cut_view(case, taker, ref, edit, "insert", site)
+        yield found and replace(found, mirrors=True)
 
 
 def _cut_view(
-    case: Case, call: FunctionCall, ref: TensorRef, edit: Edit
+    case: Case,
+    call: FunctionCall,
+    ref: TensorRef,
+    edit: Edit,
+    form: Form,
+    site: Site,
 ) -> Hypothesis | None:
     """`x.view(…)` as `x[:, :n].reshape(…)`: what is cut is no longer contiguous."""
-    site = case.site_of_size(ref.id, edit.cuts or 0)
-    found = edited_at(case, call, ref, edit, "cut", site)
+    found = edited_at(case, call, ref, edit, form, site)
     if found is None:
         return None
     line = find(call.source)
