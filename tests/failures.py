@@ -11,6 +11,19 @@ from torch import nn
 import shapetrace
 
 
+class Runs(nn.Module):
+    """A forward made of one function, with the layers that it needs."""
+
+    def __init__(self, run: Callable[..., Any], **layers: nn.Module) -> None:
+        super().__init__()
+        self.run = run
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.run(self, *inputs)
+
+
 def failure_of(
     model: nn.Module, step: Callable[[], Any]
 ) -> shapetrace.Diagnosis | None:

@@ -113,7 +113,8 @@ def interleaved(times: int, dim: int, mirrors: bool = False) -> Edit:
 
     text = f"{{}}.repeat_interleave({times}, dim={dim})"
     words = f"repeats it {times} times" + ", as the other side was" * mirrors
-    loses = "" if mirrors or dim else "which samples belong together"
+    entries = f"entries of dim {dim}" if dim else "samples"
+    loses = "" if mirrors else f"which {entries} belong together"
     return Edit(text, act, words, sized=dim, loses=loses)
 
 
@@ -241,9 +242,10 @@ def one_hot(classes: int, dtype: torch.dtype | None = None) -> Edit:
     )
 
 
-def resize(shape: tuple[int, ...]) -> Edit:
-    """To another image size."""
+def resize(shape: tuple[int, ...], old: tuple[int, ...]) -> Edit:
+    """From one image size to another; a larger one loses nothing."""
     text = ", ".join(str(size) for size in shape)
+    shrinks = any(new < before for new, before in zip(shape, old))
 
     def act(t: torch.Tensor) -> torch.Tensor:
         if t.dim() != 2 + len(shape):
@@ -254,7 +256,7 @@ def resize(shape: tuple[int, ...]) -> Edit:
         f"F.interpolate({{}}, size=({text}))",
         act,
         f"resizes it to {'x'.join(str(size) for size in shape)}",
-        loses="the resolution that it had",
+        loses="the resolution that it had" if shrinks else "",
     )
 
 

@@ -13,8 +13,12 @@ from shapetrace.signatures import Conflict, conflicts, module_function, predict
 
 
 def clash_text(name: str, role: str, clash: Conflict) -> str:
+    if clash.kind == "rank" and role.startswith("dim="):
+        return f"then {name} is asked for {role} of {clash.left.size}-D"
     if clash.kind == "rank":
         return f"then {name} gets {clash.left.size} dimensions, {role} is wanted"
+    if clash.name == "index" and clash.right.input is None:
+        return f"then {name} is asked for {role} of {clash.left.size}"
     return f"then {name} expects {role}={clash.right.size}, gets {clash.left.size}"
 
 

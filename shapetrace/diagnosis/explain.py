@@ -185,7 +185,8 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
     chosen: dict[str, Fix] = {}
     for entry in (*_with_line(first)[:1], *_with_line(entries)):
         fix = _fix(entry)
-        moved = fix.status == "moved" and chosen
+        # somebody else's that does not even help is no help
+        moved = fix.status == "moved" and (chosen or entry not in first)
         weak = entry.score < entries[0].score - (_WEAK if chosen else _WEAKEST)
         if not moved and not weak:
             chosen.setdefault(fix.line, fix)

@@ -343,6 +343,8 @@ class _Walk:
                 now, found, self.guessed = following, (), True
         if found:
             clash = found[0]
+            if clash.name == "index" and clash.right.input is None:
+                raise _Unknown  # a loop over a dimension has as many steps as that
             name = describe(self.graph, call)[0]
             raise _Elsewhere(clash_text(name, clash.right.name or clash.name, clash))
         shapes = predict(now, tuple(ref.shape for ref in now.inputs))

@@ -16,6 +16,14 @@ class Unknown(Exception):
     """A rule has too little to go on; the caller falls back to probe and guess."""
 
 
+class NoSuchDim(Unknown):
+    """A `dim` that a tensor of `rank` dimensions does not have: the call raises."""
+
+    def __init__(self, dim: int, rank: int) -> None:
+        super().__init__(dim, rank)
+        self.dim, self.rank = dim, rank
+
+
 @dataclass(slots=True)
 class Answer:
     """All four uses of a rule at once: origins, roles, conflicts, stretches.
@@ -69,11 +77,11 @@ def product(pos: int, dims: list[int], shape: tuple[int, ...]) -> Dim:
 def wrap(dim: int, rank: int) -> int:
     """The dimension counted from 0; a scalar has one virtual dimension.
 
-    Raises Unknown when it is out of range: the call itself then raised.
+    Raises NoSuchDim when it is out of range: the call itself then raised.
     """
     span = max(rank, 1)
     if not -span <= dim < span:
-        raise Unknown
+        raise NoSuchDim(dim, rank)
     return dim % span
 
 

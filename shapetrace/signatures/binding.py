@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures.answer import Unknown
+from shapetrace.signatures.answer import NoSuchDim, Unknown
 
 Shape = tuple[int, ...]
 
@@ -139,8 +139,10 @@ class Bound:
         many = found if isinstance(found, (tuple, list)) else (found,)
         span = max(rank, 1)
         for dim in many:
-            if not isinstance(dim, int) or not -span <= dim < span:
+            if not isinstance(dim, int):
                 raise Unknown
+            if not -span <= dim < span:
+                raise NoSuchDim(dim, rank)
         return [dim % span for dim in many]
 
     def pair(self, name: str, i: int, default: int) -> int:

@@ -17,7 +17,7 @@ from shapetrace.signatures import (  # noqa: F401 - importing registers the rule
     reshape,
     spatial,
 )
-from shapetrace.signatures.answer import Answer, Dim, Unknown
+from shapetrace.signatures.answer import Answer, Dim, NoSuchDim, Unknown, out_of_range
 from shapetrace.signatures.binding import Bound, Shape
 from shapetrace.signatures.guess import guess
 from shapetrace.signatures.language import Signature
@@ -105,6 +105,10 @@ def answer(call: FunctionCall, shapes: tuple[Shape, ...]) -> Answer | None:
         return None
     try:
         return entry.run(Bound(call, shapes, entry.params, name, inplace))
+    except NoSuchDim as error:
+        if not shapes or len(shapes[0]) != error.rank:
+            return None  # of another tensor than the first
+        return Answer(conflicts=[out_of_range("input", 0, error.dim, error.rank)])
     except Unknown:
         return None
     except Exception:  # arguments that torch accepts and no rule foresaw: no answer

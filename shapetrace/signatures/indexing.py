@@ -107,6 +107,7 @@ def _item(b: Bound, walk: _Walk, op: Operand, item: Any, at: int) -> int:
         _advanced(walk, None)
         return at
     if isinstance(item, int):
+        _placed(walk.answer, op, at, item)
         return at + 1
     if isinstance(item, slice):
         walk.dims.append(_sliced(op, at, item))
@@ -132,6 +133,16 @@ def _item(b: Bound, walk: _Walk, op: Operand, item: Any, at: int) -> int:
         return at + len(shape)
     _advanced(walk, (-1, 0, shape, "index"))
     return at + 1
+
+
+def _placed(answer: Answer, op: Operand, dim: int, index: int) -> None:
+    """A dimension has to be as long as an index asks for."""
+    size = op.shape[dim]
+    if not -size <= index < size:
+        left = Side(op.pos, dim, size)
+        least = index + 1 if index >= 0 else -index
+        right = Side(None, None, least, f"index {index}")
+        answer.conflicts.append(Conflict("size", "index", left, right))
 
 
 def _sliced(op: Operand, at: int, item: slice) -> Dim:
@@ -375,7 +386,13 @@ def select(b: Bound) -> Answer:
     """One place along a dimension, which goes."""
     op = b.need("input")
     dim = wrap(b.integer("dim"), len(op.shape))
-    return Answer([[d for i, d in enumerate(all_same(op.pos, op.shape)) if i != dim]])
+    answer = Answer()
+    if op.shape and isinstance(b.value("index"), int):
+        _placed(answer, op, dim, b.integer("index"))
+    if not answer.conflicts:
+        dims = enumerate(all_same(op.pos, op.shape))
+        answer.outputs = [[d for i, d in dims if i != dim]]
+    return answer
 
 
 @rule("narrow narrow_copy", "input dim start length")
@@ -385,9 +402,13 @@ def narrow(b: Bound) -> Answer:
     dim = wrap(b.integer("dim"), len(op.shape))
     length = b.integer("length")
     dims = all_same(op.pos, op.shape)
-    if length > op.shape[dim]:
+    start = b.value("start")
+    least = length
+    if isinstance(start, int):  # a negative one counts from the end
+        least = length + start if start >= 0 else max(length, -start)
+    if least > op.shape[dim]:
         left = Side(op.pos, dim, op.shape[dim])
-        right = Side(None, None, length, "length")
+        right = Side(None, None, least, "length")
         return Answer(conflicts=[Conflict("size", "length", left, right)])
     if length != op.shape[dim]:
         note = f"length={length} of {op.shape[dim]}"

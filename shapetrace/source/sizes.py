@@ -63,8 +63,8 @@ def spelled_size(
 ) -> str | None:
     """The best text for a size. `same` are tensors with a dimension that is known to be
     the wanted one. None where none has that size, or several names have it that are not
-    known to be the same."""
-    fitting = [way for way in ways if way.size == size]
+    known to be the same, nor for 1, which too many things are by chance."""
+    fitting = [way for way in ways if way.size == size > 1]
     exact = [way for way in fitting if (way.tensor, way.dim) in same]
     for some in (exact, [way for way in fitting if way.named], fitting):
         if some is exact and exact:

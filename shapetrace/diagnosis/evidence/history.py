@@ -5,14 +5,18 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.kept_state import kept_state
 
 
 def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """A number that stayed while the data changed; a layer that took it all before."""
+    site = hypothesis.site
+    if hypothesis.form == "cut" and hypothesis.repair is None:
+        if kept_state(case) is not None:
+            return Fact("the state is of an earlier batch")
     good = case.earlier
     if good is None:
         return None
-    site = hypothesis.site
     if good.culprit is not None and site.kind == "function":
         if site.name == good.culprit.name and site.source == good.culprit.source:
             text = f"still has the {good.value} of the batch before"

@@ -1,4 +1,5 @@
-"""What the layers around say of a width: who takes the old size, who the new one."""
+"""What the layers around say of a width: who takes the old size, who the new one; and
+of what a layer made smaller that it was brought back."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.expected import sizes_asked, waiting
+from shapetrace.diagnosis.handed_on import handed_on
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.similar_modules import few
 from shapetrace.lineage import Graph
@@ -19,6 +21,8 @@ _TAKES = ("in_features", "in_channels", "num_features", "input_size", "embed_dim
 
 def neighbours(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """The strongest of what the other layers say to the old and the new size."""
+    if hypothesis.form == "omit" and hypothesis.repair is None:
+        return _brought_back(hypothesis, case)
     if hypothesis.form not in ("width", "intake", "parameter"):
         return None
     old, new = hypothesis.size, hypothesis.expected
@@ -27,6 +31,16 @@ def neighbours(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     facts = list(_facts(hypothesis, case, name, old, new))
     return max(facts, key=lambda fact: fact.strength, default=None)
+
+
+def _brought_back(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    for found in handed_on(case):
+        if found.maker.name == hypothesis.site.name:
+            text = (
+                "the other side went through it too, and was brought back to its size"
+            )
+            return Fact("the other side was brought back", text=text)
+    return None
 
 
 def _facts(

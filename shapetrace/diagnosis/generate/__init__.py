@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.generate.arguments import dims, numbers
+from shapetrace.diagnosis.generate.batches import batches
 from shapetrace.diagnosis.generate.data import data
 from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
@@ -27,6 +28,7 @@ Generator = Callable[[Case], Iterator[Hypothesis | None]]
 GENERATORS: tuple[Generator, ...] = (
     ruled,
     raised,
+    batches,
     values,
     widths,
     factories,

@@ -87,7 +87,7 @@ def _images(case: Case) -> Iterator[Hypothesis | None]:
     site = case.site_of(ref.id)
     for size in sorted(_SIZES, key=lambda size: abs(size - ref.shape[-1])):
         if ref.shape[-2:] != (size, size):
-            edit = edits.resize((size, size))
+            edit = edits.resize((size, size), ref.shape[2:])
             yield edited_at(case, top, ref, edit, "cut", site, once="resize")
 
 

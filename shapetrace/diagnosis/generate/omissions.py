@@ -16,11 +16,12 @@ from shapetrace.diagnosis.changes import (
     recalled,
 )
 from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.handed_on import HandedOn, handed_on
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.rebuilding import (
     installed,
 )
-from shapetrace.diagnosis.sites import site_of_data
+from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find, line_of
@@ -54,11 +55,26 @@ def omissions(case: Case) -> Iterator[Hypothesis | None]:
             yield from _indices(case, call)
         if name in _LEFT_OUT and not case.graph.is_parameter(call.inputs[0].id):
             yield _left_out(case, call)
+    for found in handed_on(case):
+        yield _too_late(case, found)
     for behind in case.behind:
         if isinstance(behind.call, ModuleCall):
             info = case.graph.rec.modules.get(behind.call.name)
             if info is not None and info.type in _LAYERS:
                 yield _without_layer(case, behind.call, info)
+
+
+def _too_late(case: Case, found: HandedOn) -> Hypothesis:
+    """What stands before a layer handed on instead of what it gives: the function that
+    hands it on has no name for it, as a rule, so that there is no line."""
+    maker, early, late = found
+    if isinstance(maker, ModuleCall):
+        site = case.site_of_layer(maker)
+    else:
+        site = site_of_call(case.graph, maker)
+    reason = f"makes {late.shape} of {early.shape}, and that is handed on"
+    words = f"hands on what `{site.name}` is given"
+    return Hypothesis("omit", site, reason=reason, words=words)
 
 
 def _shapes_alone(call: FunctionCall) -> bool:

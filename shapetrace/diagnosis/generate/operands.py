@@ -235,7 +235,7 @@ def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu
                     yield "insert", edits.interleaved(times, dim)
             if rank == 4 and differ and set(differ) <= {2, 3}:
                 if ref.dtype.is_floating_point:
-                    yield "cut", edits.resize(other[2:])
+                    yield "cut", edits.resize(other[2:], shape[2:])
                 if all(shape[d] >= other[d] for d in differ):
                     yield "cut", edits.cropped(*other[2:])
         elif rank > 1 and len(other) > rank and other[-rank:] == shape:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.generate.batches import without_last
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import changers, leaves
 from shapetrace.diagnosis.returned import returned
@@ -92,5 +93,16 @@ def _lone(case: Case, tensor: int) -> Hypothesis | None:
     if end.kind != "data":
         return None
     reason = "has a batch of 1 (drop_last=True leaves the last one out)"
-    site = case.site_of(end.tensor)
-    return Hypothesis("data", site, hops=1, reason=reason, dim=0, size=1)
+    line, where = without_last(case)
+    return Hypothesis(
+        "data",
+        case.site_of(end.tensor),
+        hops=1,
+        line=line,
+        where=where,
+        words="leaves out what is left over for the last batch" if line else "",
+        loses="the samples of the last batch" if line else "",
+        reason=reason,
+        dim=0,
+        size=1,
+    )

@@ -1,0 +1,59 @@
+"""States that a training loop hands from one batch to the next, where the next is of
+another size. (One that the model itself holds is the model's.)"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.lineage import Call
+from shapetrace.records import ModuleCall
+
+
+class KeptState(NamedTuple):
+    """`state` has the batch of an earlier call of `name`, `data` that of this one."""
+
+    name: str
+    state: Spot
+    data: Spot
+
+
+def kept_state(case: Case) -> KeptState | None:
+    left, right = case.mismatch.left, case.mismatch.right
+    if case.mismatch.kind != "size" or left is None or right is None:
+        return None
+    for state, data in ((left, right), (right, left)):
+        if state.tensor is None or data.tensor is None or data.dim is None:
+            continue
+        end = case.graph.trail(data.tensor, data.dim).end
+        if end.kind != "data" or end.dim != 0:
+            continue
+        before = case.graph.ancestors(state.tensor)
+        if data.tensor in before or case.graph.is_parameter(state.tensor):
+            continue
+        top = case.root()
+        if top is None or not any(ref.id in before for ref in top.inputs):
+            continue
+        name = _made_by_the_same(case, before)
+        if name:
+            return KeptState(name, state, data)
+    return None
+
+
+def _made_by_the_same(case: Case, before: set[int]) -> str:
+    """The name of what failed, where an earlier call of it gave one of the tensors."""
+    at: Call = case.layer or case.call
+    earlier: list[Call]
+    if isinstance(at, ModuleCall):
+        earlier = list(case.replay.calls_of.get(at.name, ()))
+    else:
+        earlier = [
+            one
+            for one in case.graph.rec.functions[: max(at.index, 0)]
+            if (one.name, one.source) == (at.name, at.source)
+        ]
+    for one in earlier:
+        if one.index != at.index and any(ref.id in before for ref in one.outputs or ()):
+            return at.name
+    return ""

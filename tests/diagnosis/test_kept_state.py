@@ -1,0 +1,103 @@
+"""A state goes on from one batch to the next, and the last batch is shorter."""
+
+import torch
+from failures import failure_of, first
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Tagger(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.embed = nn.Embedding(30, 6)
+        self.rnn = kind(6, 10, batch_first=True)
+        self.head = nn.Linear(10, 4)
+
+    def forward(self, x, state):
+        out, state = self.rnn(self.embed(x), state)
+        return self.head(out), state
+
+
+def tokens(count):
+    return TensorDataset(torch.randint(0, 30, (count, 7)))
+
+
+def detached(state):
+    if isinstance(state, tuple):
+        return tuple(part.detach() for part in state)
+    return state.detach()
+
+
+def epoch(model, loader, state=None):
+    for (batch,) in loader:
+        out, state = model(batch, state)
+        out.sum().backward()
+        state = detached(state)
+
+
+def test_the_loader_is_told_to_leave_the_rest_out():
+    model = Tagger(nn.LSTM)
+
+    def train():
+        state = None
+        loader = DataLoader(tokens(22), batch_size=8)
+        for (batch,) in loader:
+            out, state = model(batch, state)
+            state = detached(state)
+
+    found = failure_of(model, train)
+    assert first(found)[0] == "input"
+    told = found.culprits[0].reason
+    assert "is a batch of 6, and `rnn` goes on from the state" in told
+    fix = found.fixes[0]
+    assert fix.line == "loader = DataLoader(tokens(22), batch_size=8, drop_last=True)"
+    assert fix.status == "untried" and "the last batch" in fix.loses
+
+
+def test_of_two_loaders_it_is_the_one_of_the_loop():
+    model = Tagger(nn.GRU)
+
+    def train():
+        training = DataLoader(tokens(24), batch_size=8)
+        held_out = DataLoader(tokens(20), batch_size=8)
+        state = None
+        for loader in (training,):
+            for (batch,) in loader:
+                _, state = model(batch, state)
+        for (batch,) in held_out:
+            _, state = model(batch, detached(state))
+
+    found = failure_of(model, train)
+    assert first(found)[0] == "input"
+    assert found.fixes[0].line.startswith("held_out = ")
+
+
+class Cell(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.read = nn.Linear(5, 8)
+        self.keep = nn.Linear(8, 8)
+
+    def forward(self, x, state):
+        return torch.tanh(self.read(x) + self.keep(state))
+
+
+def test_a_state_of_the_users_own_layers():
+    model = Cell()
+
+    def train():
+        state = torch.zeros(8, 8)
+        for batch in (torch.randn(8, 5), torch.randn(8, 5), torch.randn(3, 5)):
+            state = model(batch, state).detach()
+
+    found = failure_of(model, train)
+    assert first(found)[0] == "input"
+    assert "is a batch of 3" in found.culprits[0].reason
+
+
+def test_a_first_state_that_does_not_fit_is_no_kept_one():
+    model = Tagger(nn.GRU)
+    state = torch.zeros(1, 8, 10)
+    found = failure_of(model, lambda: model(torch.randint(0, 30, (4, 7)), state))
+    assert "goes on from the state" not in str(found)
+    assert not any("drop_last" in fix.line for fix in found.fixes)
