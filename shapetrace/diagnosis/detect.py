@@ -47,7 +47,7 @@ def find_mismatch(graph: Graph, call: FunctionCall) -> Mismatch:
         least = dim + 1 if dim >= 0 else -dim
         right = Spot(None, None, least, f"a dim {dim}")
         return Mismatch("rank", call, layer, left, right, "dimensions")
-    stretched = _from_message(graph, call, layer, loss, message)
+    stretched = _from_message(call, layer, loss, message)
     return stretched or Mismatch("other", call, layer, loss=loss)
 
 
@@ -57,7 +57,6 @@ _MUST_MATCH = re.compile(r"dimension of length (\d+)|tensor [ab] \((\d+)\)")
 
 
 def _from_message(
-    graph: Graph,
     call: FunctionCall,
     layer: ModuleCall | None,
     loss: bool,
