@@ -271,14 +271,6 @@ def _sizes(
             for c in of_leaf(graph, leaf, right.size, None, target=True)
         ]
         return [*wrong, *made]
-    if not others:
-        merged = _merger(graph, own, left, right)
-        made = [
-            c
-            for leaf in own
-            for c in of_leaf(graph, leaf, left.size, None, target=False)
-        ]
-        return [*merged, *made, *wrong]
     if len(own) == len(others):
         # where several differ (height and width), the first stands for all
         return _pair(graph, own[0], others[0], left, right, wrong)
