@@ -3,23 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from failures import failure, first
+from failures import Runs, failure, first
 from torch import nn
 
 import shapetrace
-
-
-class Runs(nn.Module):
-    """A forward made of one function, with the layers that it needs."""
-
-    def __init__(self, run, **layers):
-        super().__init__()
-        self.run = run
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, *inputs):
-        return self.run(self, *inputs)
 
 
 def with_state(self, x):

@@ -2,21 +2,8 @@
 
 import pytest
 import torch
-from failures import failure, first
+from failures import Runs, failure, first
 from torch import nn
-
-
-class Runs(nn.Module):
-    """A forward made of one function, with the layers that it needs."""
-
-    def __init__(self, run, **layers):
-        super().__init__()
-        self.run = run
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, x):
-        return self.run(self, x)
 
 
 class NoReturn(nn.Module):
