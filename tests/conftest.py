@@ -1,10 +1,12 @@
-"""After every test: nothing of shapetrace is left on torch or on a module."""
+"""After every test: nothing of shapetrace is left on torch or on a module. And what
+several files of tests are given."""
 
 from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +72,15 @@ def nothing_left_behind() -> Iterator[None]:
     assert torch._C._len_torch_function_stack() == 0
     if "torch._dynamo.eval_frame" in sys.modules:
         assert torch._dynamo.eval_frame._stance.stance == "default"
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Writes a script into an empty working directory and gives its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str, name: str = "script.py") -> str:
+        Path(name).write_text(text)
+        return name
+
+    return write

@@ -9,11 +9,10 @@ from typing import Any, Literal, Self
 import transformers
 from torch import nn
 
-from shapetrace.callbacks.one_step import OneStep, Path
-from shapetrace.trace import Trace
+from shapetrace.callbacks.one_step import StepCallback
 
 
-class TrainerCallback(transformers.TrainerCallback):
+class TrainerCallback(StepCallback, transformers.TrainerCallback):
     """Trace one training step of a `transformers.Trainer`.
 
     A step is an optimizer's, with all the batches that it accumulates. That trainer
@@ -36,19 +35,8 @@ class TrainerCallback(transformers.TrainerCallback):
         3
     """
 
-    def __init__(self, step: int = 1, path: Path | None = None, **options: Any) -> None:
-        self._one = OneStep(step, path, options)
-        self._handle: Any = None
-
-    @property
-    def step(self) -> int:
-        """The training step that is traced, counted from 1."""
-        return self._one.step
-
-    @property
-    def trace(self) -> Trace | None:
-        """What was recorded; None before the step."""
-        return self._one.trace
+    #: of the hook on the model, while the step runs
+    _handle: Any = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         model: nn.Module = given["model"]

@@ -6,11 +6,10 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from shapetrace.callbacks.one_step import OneStep, Path
-from shapetrace.trace import Trace
+from shapetrace.callbacks.one_step import StepCallback
 
 
-class LightningCallback(Callback):
+class LightningCallback(StepCallback, Callback):
     """Trace one training step of a `lightning.Trainer`.
 
     A step is an optimizer's, with all the batches that it accumulates. When the step
@@ -30,19 +29,6 @@ class LightningCallback(Callback):
         >>> LightningCallback(step=3, path="step3.html").step
         3
     """
-
-    def __init__(self, step: int = 1, path: Path | None = None, **options: Any) -> None:
-        self._one = OneStep(step, path, options)
-
-    @property
-    def step(self) -> int:
-        """The training step that is traced, counted from 1."""
-        return self._one.step
-
-    @property
-    def trace(self) -> Trace | None:
-        """What was recorded; None before the step."""
-        return self._one.trace
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

@@ -67,3 +67,20 @@ class OneStep:
             )
         found: Callable[[str], None] = writers[ending]
         return found
+
+
+class StepCallback:
+    """What the trainers' callbacks have in common: the step to trace, and its trace."""
+
+    def __init__(self, step: int = 1, path: Path | None = None, **options: Any) -> None:
+        self._one = OneStep(step, path, options)
+
+    @property
+    def step(self) -> int:
+        """The training step that is traced, counted from 1."""
+        return self._one.step
+
+    @property
+    def trace(self) -> Trace | None:
+        """What was recorded; None before the step."""
+        return self._one.trace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from shapetrace.checks.lines import built, first_name, instead, operand, renamed
 from shapetrace.checks.registry import Check, check
@@ -37,6 +37,17 @@ def softmax_dim(call: FunctionCall) -> int | None:
     return rank - 1 if rank else None
 
 
+def _given(
+    scene: Scene, names: Iterable[str]
+) -> Iterator[tuple[FunctionCall, TensorRef, FunctionCall]]:
+    """The calls of some losses, each with its prediction and what computed that."""
+    for loss in scene.calls(*names):
+        if loss.index in scene.sides:
+            given, _ = scene.sides[loss.index]
+            for made in scene.sources_of_values(given.id):
+                yield loss, given, made
+
+
 def _how(scene: Scene, call: FunctionCall) -> str:
     """A call in words: the layer's name and type, or the function's."""
     layer = scene.layer(call)
@@ -52,13 +63,10 @@ def _how(scene: Scene, call: FunctionCall) -> str:
     "gradients are small and the loss cannot come near 0",
 )
 def softmax_before_cross_entropy(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls(*losses_that(takes="logits", activation="softmax")):
-        if loss.index not in scene.sides:
-            continue
-        given, _ = scene.sides[loss.index]
-        for made in scene.sources_of_values(given.id):
-            if gives(made.name) == "probabilities":
-                yield _twice(scene, rule, loss, made, given.id)
+    losses = losses_that(takes="logits", activation="softmax")
+    for loss, given, made in _given(scene, losses):
+        if gives(made.name) == "probabilities":
+            yield _twice(scene, rule, loss, made, given.id)
     for loss in scene.calls("log_softmax"):
         for made in scene.sources_of_values(loss.inputs[0].id):
             if plain(made.name) in _SOFTMAX:
@@ -207,29 +215,26 @@ def _computed_table(scene: Scene, made: FunctionCall) -> bool:
     "probabilities lie between 0.5 and 0.73",
 )
 def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls(*losses_that(takes="logits", activation="sigmoid")):
-        if loss.index not in scene.sides:
-            continue
-        given, _ = scene.sides[loss.index]
-        for made in scene.sources_of_values(given.id):
-            name = plain(made.name)
-            if gives(name) == "probabilities":
-                drop = _argument(scene, loss, given, made)
-                drop = drop or _without(scene, made, f"{loss.name} takes logits")
-                short = loss.name == "binary_cross_entropy_with_logits"
-                other = renamed(loss, "binary_cross_entropy") if short else None
-                again = " again" if name == "sigmoid" else ""
-                yield finding(
-                    scene,
-                    rule,
-                    loss,
-                    f"{loss.name} is given probabilities: {_how(scene, made)} has "
-                    f"applied {name} already, and {loss.name} applies sigmoid{again}.",
-                    culprits=[culprit(scene, made, "gives probabilities, not logits")],
-                    fixes=[drop or "return the logits, without the sigmoid", other],
-                    shapes=[("input", given, None)],
-                    way=(given.id, None),
-                )
+    losses = losses_that(takes="logits", activation="sigmoid")
+    for loss, given, made in _given(scene, losses):
+        name = plain(made.name)
+        if gives(name) == "probabilities":
+            drop = _argument(scene, loss, given, made)
+            drop = drop or _without(scene, made, f"{loss.name} takes logits")
+            short = loss.name == "binary_cross_entropy_with_logits"
+            other = renamed(loss, "binary_cross_entropy") if short else None
+            again = " again" if name == "sigmoid" else ""
+            yield finding(
+                scene,
+                rule,
+                loss,
+                f"{loss.name} is given probabilities: {_how(scene, made)} has "
+                f"applied {name} already, and {loss.name} applies sigmoid{again}.",
+                culprits=[culprit(scene, made, "gives probabilities, not logits")],
+                fixes=[drop or "return the logits, without the sigmoid", other],
+                shapes=[("input", given, None)],
+                way=(given.id, None),
+            )
 
 
 @check(
@@ -239,23 +244,19 @@ def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "below 0 or above 1, and is wrong until then",
 )
 def sigmoid_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls(*losses_that(takes="probabilities")):
-        if loss.index not in scene.sides:
-            continue
-        given, _ = scene.sides[loss.index]
-        for made in scene.sources_of_values(given.id):
-            if gives(made.name) == "scores":
-                yield finding(
-                    scene,
-                    rule,
-                    loss,
-                    f"{loss.name} takes probabilities and is given raw scores "
-                    f"of {_how(scene, made)}, with no sigmoid.",
-                    culprits=[culprit(scene, made, "gives no probabilities")],
-                    fixes=[
-                        renamed(loss, "binary_cross_entropy_with_logits")
-                        or "F.binary_cross_entropy_with_logits(logits, target)"
-                    ],
-                    shapes=[("input", given, None)],
-                    way=(given.id, None),
-                )
+    for loss, given, made in _given(scene, losses_that(takes="probabilities")):
+        if gives(made.name) == "scores":
+            yield finding(
+                scene,
+                rule,
+                loss,
+                f"{loss.name} takes probabilities and is given raw scores "
+                f"of {_how(scene, made)}, with no sigmoid.",
+                culprits=[culprit(scene, made, "gives no probabilities")],
+                fixes=[
+                    renamed(loss, "binary_cross_entropy_with_logits")
+                    or "F.binary_cross_entropy_with_logits(logits, target)"
+                ],
+                shapes=[("input", given, None)],
+                way=(given.id, None),
+            )

@@ -111,7 +111,7 @@ def _other_order(
     if line is None and info.type in _REBUILT:
         line = built(scene, owner.name, batch_first=first)
     calls = [one for one in scene.graph.rec.calls if one.name == owner.name]
-    turned = around_layer(scene, calls[0], "{}.transpose(0, 1)") if calls else None
+    turned = around_layer(calls[0], "{}.transpose(0, 1)") if calls else None
     if line is None and turned is None:
         return [f"nn.{_type(scene, owner)}(..., batch_first={first})"]
     return [line, turned]

@@ -230,22 +230,20 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     }
     for lost, last in overwritten(scene):
         unused -= {call.index for call in lost}
-        yield _overwritten(scene, rule, lost, last)
+        yield _overwritten(rule, lost, last)
     seen: set[str] = set()
     for index in sorted(unused):
         call = rec.calls[index]
         if call.parent not in unused and call.name not in seen:
             seen.add(call.name)
-            yield _unused(scene, rule, call)
+            yield _unused(rule, call)
 
 
-def _overwritten(
-    scene: Scene, rule: Check, lost: list[ModuleCall], last: ModuleCall
-) -> Diagnosis:
+def _overwritten(rule: Check, lost: list[ModuleCall], last: ModuleCall) -> Diagnosis:
     """`for layer in layers: out = layer(x)`: each layer is given the first input."""
     names = [call.name for call in lost]
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    found = _unused(scene, rule, lost[-1], "warning")
+    found = _unused(rule, lost[-1], "warning")
     message = (
         f"{shown} and {last.name} are all given the same input, and only what "
         f"{last.name} makes of it is used: the work of the others is thrown away."
@@ -256,7 +254,7 @@ def _overwritten(
 
 
 def _unused(
-    scene: Scene, rule: Check, call: ModuleCall, severity: Severity | None = None
+    rule: Check, call: ModuleCall, severity: Severity | None = None
 ) -> Diagnosis:
     message = f"no later call uses what {call.name} ({call.type}) returns."
     found = Diagnosis(

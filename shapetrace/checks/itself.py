@@ -114,7 +114,7 @@ def discarded_result(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"{call.name} returns a new tensor of {call.outputs[0].shape} that nobody "
             "takes: the one that it was called on is as it was, and is used on.",
             culprits=[culprit(scene, call, "returns what nobody takes")],
-            fixes=[_assigned(call, line)],
+            fixes=[_assigned(line)],
             shapes=[("input", given, None), ("thrown away", call.outputs[0], None)],
             way=(given.id, None),
         )
@@ -144,7 +144,7 @@ def _alone(call: FunctionCall) -> Line | None:
     return line
 
 
-def _assigned(call: FunctionCall, line: Line) -> Fix | None:
+def _assigned(line: Line) -> Fix | None:
     """The line with what it returns kept under the name that it was called on."""
     node = line.argument("args[0]", method=True)
     if not isinstance(node, (ast.Name, ast.Attribute)):

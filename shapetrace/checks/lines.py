@@ -52,7 +52,7 @@ def instead(
     return Fix(new, detail=note, where=line.source)
 
 
-def renamed(call: FunctionCall, new: str, note: str = "") -> Fix | None:
+def renamed(call: FunctionCall, new: str) -> Fix | None:
     """Another function of the same module, with the same arguments."""
     line = find(call.source)
     if line is None or not isinstance(line.tree, ast.Call):
@@ -61,7 +61,7 @@ def renamed(call: FunctionCall, new: str, note: str = "") -> Fix | None:
     if not isinstance(func, ast.Attribute) or func.attr != call.name:
         return None
     text = line.text(func).removesuffix(call.name) + new
-    return Fix(line.with_part(func, text), detail=note, where=line.source)
+    return Fix(line.with_part(func, text), where=line.source)
 
 
 def indexed(call: FunctionCall, index: str, note: str) -> Fix:
@@ -219,14 +219,14 @@ def built(
     return Fix(line, detail=note, where=place)
 
 
-def told(scene: Scene, name: str, note: str = "", **values: str) -> Fix | None:
+def told(scene: Scene, name: str, **values: str) -> Fix | None:
     """The line that builds a module, or the layer that a stack copies, with arguments
     changed and the rest as it was written; None where the line is not known."""
     found = with_arguments(scene.graph.rec, name, **values)
-    return None if found is None else Fix(found[0], detail=note, where=found[1])
+    return None if found is None else Fix(found[0], where=found[1])
 
 
-def around_layer(scene: Scene, call: ModuleCall, template: str) -> Fix | None:
+def around_layer(call: ModuleCall, template: str) -> Fix | None:
     """A layer's call with the template around its input and around its result; None
     where the line is not known, or more than one tensor comes out."""
     line = find(call.source)

@@ -44,7 +44,7 @@ def of_the_time(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"dimension {at} of {given.shape} for them, which is the data's; they are "
             f"dimension {used}.",
             culprits=[culprit(scene, call, f"normalises dimension {at}", at)],
-            fixes=[around_layer(scene, layer, "{}.transpose(1, 2)")],
+            fixes=[around_layer(layer, "{}.transpose(1, 2)")],
             shapes=[("input", given, at)],
             way=(given.id, at),
         )

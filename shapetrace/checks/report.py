@@ -43,11 +43,9 @@ def culprit(
 ) -> Culprit:
     """The layer that made a call, or the function itself."""
     layer = scene.layer(call)
-    name = call.name.rstrip("_") if layer is None else layer.name
-    kind = "function" if layer is None else "module"
     return Culprit(
-        "module" if kind == "module" else "function",
-        name,
+        "function" if layer is None else "module",
+        call.name.rstrip("_") if layer is None else layer.name,
         dim,
         size,
         expected,

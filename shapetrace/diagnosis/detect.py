@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from shapetrace.diagnosis.mismatch import Kind, Mismatch, Spot, is_part
 from shapetrace.diagnosis.unlike import other_devices, other_types, out_of_range
@@ -20,8 +21,10 @@ def find_mismatch(graph: Graph, call: FunctionCall) -> Mismatch:
     layer = graph.layer_of(call)
     loss = is_loss_like(graph, call)
     message = call.error.message if call.error else ""
+    # what each kind of clash fills in
+    unknown = Mismatch("other", call, layer, loss=loss)
     for find in (_container, out_of_range, other_types, other_devices):
-        mismatch = find(graph, call, layer, loss, message)
+        mismatch = find(graph, unknown, message)
         if mismatch is not None:
             return mismatch
     found = conflicts(call)
@@ -47,8 +50,7 @@ def find_mismatch(graph: Graph, call: FunctionCall) -> Mismatch:
         least = dim + 1 if dim >= 0 else -dim
         right = Spot(None, None, least, f"a dim {dim}")
         return Mismatch("rank", call, layer, left, right, "dimensions")
-    stretched = _from_message(graph, call, layer, loss, message)
-    return stretched or Mismatch("other", call, layer, loss=loss)
+    return _from_message(unknown, message) or unknown
 
 
 _RANK = re.compile(r"expected (\d)D (?:or \dD )?input \(got \dD input\)")
@@ -56,28 +58,23 @@ _OUT_OF_RANGE = re.compile(r"Dimension out of range \(.*, but got (-?\d+)\)")
 _MUST_MATCH = re.compile(r"dimension of length (\d+)|tensor [ab] \((\d+)\)")
 
 
-def _from_message(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    message: str,
-) -> Mismatch | None:
+def _from_message(unknown: Mismatch, message: str) -> Mismatch | None:
     """Where no signature says more: two operands that do not broadcast, if the error's
     text speaks of sizes that clash. Class weights and the like are found so."""
     if not _MUST_MATCH.search(message) and "broadcast" not in message:
         return None
     told = {int(a or b) for a, b in _MUST_MATCH.findall(message)}
     best: Mismatch | None = None
-    for j, second in enumerate(call.inputs):
-        for i, first in enumerate(call.inputs[:j]):
+    inputs = unknown.call.inputs
+    for j, second in enumerate(inputs):
+        for i, first in enumerate(inputs[:j]):
             for back in range(1, min(len(first.shape), len(second.shape)) + 1):
                 a, b = first.shape[-back], second.shape[-back]
                 if a == b or 1 in (a, b):
                     continue
                 left = Spot(first.id, len(first.shape) - back, a, "", i)
                 right = Spot(second.id, len(second.shape) - back, b, "", j)
-                found = Mismatch("size", call, layer, left, right, "", loss)
+                found = replace(unknown, kind="size", left=left, right=right)
                 if {a, b} & told:
                     return found
                 best = best or found
@@ -162,13 +159,7 @@ def _extra_dim(longer: tuple[int, ...], shorter: tuple[int, ...]) -> int:
     return len(longer) - 1
 
 
-def _container(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    message: str,
-) -> Mismatch | None:
+def _container(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | None:
     """A tuple, dict or dataclass where a tensor is wanted."""
     wanted = (
         "must be Tensor, not",
@@ -177,8 +168,8 @@ def _container(
     )
     if not any(part in message for part in wanted):
         return None
-    for ref in call.inputs:
+    for ref in unknown.call.inputs:
         if is_part(ref.path):
             spot = Spot(ref.id, None, 0, ref.path)
-            return Mismatch("container", call, layer, spot, None, "", loss)
+            return replace(unknown, kind="container", left=spot)
     return None

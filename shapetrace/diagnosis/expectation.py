@@ -371,13 +371,11 @@ def _fixes(graph: Graph, tensor: int, dim: int, found: _Mismatch) -> tuple[Fix, 
     if where is None:
         line = f"self.{name} = {built}" if name and not name.isdigit() else built
     direct = len(trail.hops) == 1 and isinstance(end.call, FunctionCall)
-    tried = direct and _gives(graph, end.call, info, note, dim, found.expected)
+    tried = direct and _gives(end.call, info, note, dim, found.expected)
     return (Fix(line, "verified" if tried else "untried", where=where),)
 
 
-def _gives(
-    graph: Graph, call: Call, info: ModuleInfo, note: str, dim: int, expected: int
-) -> bool:
+def _gives(call: Call, info: ModuleInfo, note: str, dim: int, expected: int) -> bool:
     """Whether the layer so built gives the expected size, by its signature."""
     try:
         anew = changed(info, **{note: expected})

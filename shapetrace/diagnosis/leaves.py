@@ -37,7 +37,7 @@ def leaves(graph: Graph, tensor: int, dim: int, deep: int = 8) -> tuple[Leaf, ..
     )
 
 
-def changers(graph: Graph, hops: tuple[Hop, ...]) -> list[Hop]:
+def changers(hops: tuple[Hop, ...]) -> list[Hop]:
     """The hops that did something to the size, newest first."""
     return [hop for hop in hops if hop.origin.how not in ("same", "broadcast", "guess")]
 
@@ -46,7 +46,7 @@ def makers(graph: Graph, leaf: Leaf, expected: int | None) -> Iterator[Culprit]:
     """Who made one factor: the layer whose width it is, then newest first, the data
     last."""
     found: list[Culprit] = []
-    for hop in changers(graph, leaf.hops):
+    for hop in changers(leaf.hops):
         if not hop.call.inputs or hop.origin.how == "window" and _even(graph, hop):
             continue
         made = graph.size(hop.tensor, hop.dim)

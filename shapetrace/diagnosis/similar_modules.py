@@ -161,3 +161,7 @@ def few(names: list[str]) -> str:
 
 def have(names: list[str]) -> str:
     return "has" if len(names) == 1 else "have"
+
+
+def take(names: list[str]) -> str:
+    return "takes" if len(names) == 1 else "take"

@@ -148,10 +148,9 @@ def culprit_of_module(
     *,
     dim: int | None = None,
     size: int | None = None,
-    expected: int | None = None,
     reason: str = "",
 ) -> Culprit:
-    return _culprit(site_of_module(module), dim, size, expected, reason)
+    return _culprit(site_of_module(module), dim, size, None, reason)
 
 
 def _culprit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,18 +12,13 @@ import torch
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import is_loss_like, sides
-from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import argument_name
 
 
-def out_of_range(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    message: str,
-) -> Mismatch | None:
+def out_of_range(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | None:
     """An index beyond its table; the values were read when the call raised."""
+    call = unknown.call
     if call.error is None or call.error.type not in ("IndexError", "RuntimeError"):
         return None
     low = message.lower()
@@ -33,16 +29,16 @@ def out_of_range(
     told = _OUT_OF_BOUNDS.search(message)
     for position, ref in enumerate(call.inputs):
         span = graph.rec.value_ranges.get(ref.id)
-        if span is None or not (loss or _is_index(graph, call, position)):
+        if span is None or not (unknown.loss or _is_index(graph, call, position)):
             continue
         bad = span[0] if span[0] < 0 else span[1]
         left = Spot(ref.id, None, bad, "index", position)
         size = _told_size(call, told, ref) or _table_size(graph, call, ref)
-        return Mismatch("range", call, layer, left, size, "index", loss)
+        return replace(unknown, kind="range", left=left, right=size, name="index")
     if told is not None and call.name == "getitem":
         left = Spot(None, None, int(told[1]), "index")
         size = _told_size(call, told, None)
-        return Mismatch("range", call, layer, left, size, "index", loss)
+        return replace(unknown, kind="range", left=left, right=size, name="index")
     return None
 
 
@@ -87,13 +83,7 @@ def _table_size(graph: Graph, call: FunctionCall, index: TensorRef) -> Spot | No
     return None
 
 
-def other_types(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    message: str,
-) -> Mismatch | None:
+def other_types(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | None:
     low = message.lower()
     words = (
         *("dtype", "scalar type", "floating point type", "bias type", "weight type"),
@@ -103,10 +93,11 @@ def other_types(
         return None
     if "expected all tensors" in low or "same device" in low:
         return None
-    index = None if loss else _float_index(graph, call)
+    call = unknown.call
+    index = None if unknown.loss else _float_index(graph, call)
     if index is not None and ("int64" in low or "indices" in low):
-        return Mismatch("dtype", call, layer, _whole(call, index), None, "int64")
-    return _odd_pair(graph, call, layer, loss, "dtype")
+        return replace(unknown, kind="dtype", left=_whole(call, index), name="int64")
+    return _odd_pair(graph, unknown, "dtype")
 
 
 def _float_index(graph: Graph, call: FunctionCall) -> TensorRef | None:
@@ -124,38 +115,30 @@ def _float_index(graph: Graph, call: FunctionCall) -> TensorRef | None:
 _INDEX_TYPES = (torch.int64, torch.int32)
 
 
-def other_devices(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    message: str,
-) -> Mismatch | None:
-    devices = {str(ref.device) for ref in call.inputs if ref.shape}
+def other_devices(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | None:
+    devices = {str(ref.device) for ref in unknown.call.inputs if ref.shape}
     if len(devices) < 2:
         return None
     if "device" not in message and not message.startswith("Input type"):
         return None
-    return _odd_pair(graph, call, layer, loss, "device")
+    return _odd_pair(graph, unknown, "device")
 
 
 def _odd_pair(
-    graph: Graph,
-    call: FunctionCall,
-    layer: ModuleCall | None,
-    loss: bool,
-    kind: Literal["dtype", "device"],
+    graph: Graph, unknown: Mismatch, kind: Literal["dtype", "device"]
 ) -> Mismatch:
     """The tensor that is unlike, and one that it is unlike. A loss judges its target,
     a layer its data, unless the other is not what the model's parameters are."""
+    call = unknown.call
     refs = list(call.inputs)
     if not refs:
-        return Mismatch("other", call, layer, loss=loss)
-    if loss:
+        return unknown
+    found = replace(unknown, kind=kind, name=kind)
+    if unknown.loss:
         prediction, target = sides(graph, call)
         if prediction is not None and target is not None:
-            left = _whole(call, prediction)
-            return Mismatch(kind, call, layer, left, _whole(call, target), kind, True)
+            left, right = _whole(call, prediction), _whole(call, target)
+            return replace(found, left=left, right=right)
     own = [ref for ref in refs if graph.is_parameter(ref.id)]
     data = [ref for ref in refs if not graph.is_parameter(ref.id)]
     for ref in data:
@@ -165,9 +148,8 @@ def _odd_pair(
                 if at_home(graph, ref.id, kind):
                     ref, other = other, ref
                 left, right = _whole(call, ref), _whole(call, other)
-                return Mismatch(kind, call, layer, left, right, kind, loss)
-    left = _whole(call, data[0] if data else refs[0])
-    return Mismatch(kind, call, layer, left, None, kind, loss)
+                return replace(found, left=left, right=right)
+    return replace(found, left=_whole(call, data[0] if data else refs[0]))
 
 
 def at_home(graph: Graph, tensor: int | None, kind: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 from shapetrace.lineage import End, Graph, Hop
@@ -57,3 +59,34 @@ def short(value: Any) -> Any:
     if isinstance(value, (tuple, list)) and len(set(value)) == 1:
         return value[0]
     return value
+
+
+def output_size(info: ModuleInfo, times: int) -> int | None:
+    """The other `output_size` of a layer that is told it: a flatten behind it wants so
+    many times more, or the one value of a channel."""
+    root = times if info.type.endswith("1d") else isqrt(times)
+    size = root if root in (times, isqrt(times)) and times % root == 0 else 1
+    same = (size, (size,), (size,) * 2, (size,) * 3)
+    return None if info.attributes["output_size"] in same else size
+
+
+def differing(
+    own: ModuleInfo, others: list[ModuleInfo]
+) -> Iterator[tuple[str, Any, str]]:
+    """Each setting that all others like a window have otherwise, what it is with them,
+    and the name of one."""
+
+    def setting(info: ModuleInfo, key: str) -> Any:
+        return whole(info.attributes.get(key))
+
+    for key in SETTINGS:
+        rest = [other for other in SETTINGS if other != key]
+        # a padding is right for one kernel: the others must be alike but for `key`
+        alike = [
+            info
+            for info in others
+            if all(setting(info, k) == setting(own, k) for k in rest)
+        ]
+        values = {setting(info, key) for info in alike}
+        if len(values) == 1 and values != {setting(own, key)}:
+            yield key, values.pop(), alike[0].name

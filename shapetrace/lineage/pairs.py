@@ -93,7 +93,7 @@ def against(good: Graph, a: Call, failed: Graph, b: Call) -> GoodBatch | None:
     """What differs behind two calls of one place in the code, of which `a` went well;
     None where the data of both have the same sizes."""
     pairs = list(lockstep(good, a, failed, b))
-    changes = sorted(_changes(good, failed, pairs), key=lambda change: change.order)
+    changes = sorted(_changes(failed, pairs), key=lambda change: change.order)
     if not changes:
         return None
     found = GoodBatch(a, tuple(changes))
@@ -177,7 +177,7 @@ def _alike(good: Graph, a: Call, failed: Graph, b: Call) -> bool:
     return (above.name if above else None) == (beside.name if beside else None)
 
 
-def _changes(good: Graph, failed: Graph, pairs: list[Pair]) -> Iterator[Change]:
+def _changes(failed: Graph, pairs: list[Pair]) -> Iterator[Change]:
     """The sizes that differ first: of data, or of what a call made of equal inputs."""
     for pair in pairs:
         for left, right in pair.begins:

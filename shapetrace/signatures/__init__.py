@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shapetrace.signatures.coverage import Coverage, coverage
 from shapetrace.signatures.elementwise import is_elementwise
 from shapetrace.signatures.engine import (
     argument_name,
@@ -28,7 +27,6 @@ from shapetrace.signatures.sizes import size_given, size_taken
 
 __all__ = [
     "Conflict",
-    "Coverage",
     "DimOrigin",
     "How",
     "Loss",
@@ -37,7 +35,6 @@ __all__ = [
     "argument_name",
     "broadcasts",
     "conflicts",
-    "coverage",
     "gives",
     "index_losses",
     "inner_function",

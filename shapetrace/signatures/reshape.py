@@ -56,7 +56,7 @@ def factor(
     for group_in, group_out in groups:
         _place(result, pos, old, new, group_in, group_out, told)
     if free is not None:
-        result[free] = _inferred(result[free], pos, old, new, free, groups, loose)
+        result[free] = _inferred(result[free], pos, old, free, groups, loose)
     return [
         dim if dim is not None else made("new", size) for dim, size in zip(result, new)
     ]
@@ -115,7 +115,6 @@ def _inferred(
     dim: Dim | None,
     pos: int,
     old: Shape,
-    new: Shape,
     free: int,
     groups: list[tuple[list[int], list[int]]],
     loose: set[int],

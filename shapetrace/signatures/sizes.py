@@ -11,7 +11,6 @@ import functools
 from typing import NamedTuple
 
 from shapetrace.records import ModuleInfo
-from shapetrace.signatures.kinds import kind
 from shapetrace.signatures.language import DimSpec, Signature, parse
 from shapetrace.signatures.layers import LAYERS
 from shapetrace.signatures.table import signatures
@@ -119,13 +118,3 @@ def size_given(layer: str) -> str | None:
         if places[-1].tensor == "output" and places[0].tensor not in ("input", "query"):
             return name
     return None
-
-
-def normalises(layer: str) -> bool:
-    """Whether a type of layer brings its input to mean 0 and variance 1.
-
-    >>> normalises("LayerNorm"), normalises("Linear")
-    (True, False)
-    """
-    known = LAYERS.get(layer)
-    return known is not None and kind(known.function) == "norm"

@@ -83,19 +83,6 @@ def value(made: Expression, inits: Inits) -> int | None:
     return found.value if found is not None else None
 
 
-def uses(made: Expression) -> int:
-    """How often a name is read in its function besides in this expression."""
-    if not isinstance(made.node, ast.Name):
-        return 0
-    return sum(
-        isinstance(node, ast.Name)
-        and node.id == made.node.id
-        and isinstance(node.ctx, ast.Load)
-        and node is not made.node
-        for node in ast.walk(made.scope.home)
-    )
-
-
 class _Follower:
     def __init__(self, inits: Inits) -> None:
         self._inits = inits

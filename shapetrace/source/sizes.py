@@ -52,12 +52,6 @@ def sizes_at(rec: Recording, call: Call) -> list[Size]:
     return found
 
 
-def variables_at(rec: Recording, call: Call) -> dict[str, TensorRef]:
-    """The tensors that variables hold where a recorded call is made."""
-    made = expression_of(rec, call)
-    return _known(rec, call, made)[0] if made is not None else {}
-
-
 def spelled_size(
     ways: Sequence[Size], size: int, same: Collection[tuple[int, int]] = ()
 ) -> str | None:

@@ -32,7 +32,6 @@ def csv(
     path: str | os.PathLike[str],
     *,
     by: str = "call",
-    failure: Diagnosis | None = None,
     broadcasts: Sequence[Broadcast] = (),
     costs: Costs | None = None,
 ) -> None:
@@ -42,7 +41,7 @@ def csv(
     `scalar`. Raises `ReportError` when the file cannot be written.
     """
     if by in GROUPINGS:
-        marks = marks_of(rec, all_findings(findings, failure))
+        marks = marks_of(rec, all_findings(findings))
         context = Context(rec, (lambda: costs) if costs is not None else None)
         kind, group = GROUPINGS[by]
         groups = group(rec, marks)
@@ -53,9 +52,7 @@ def csv(
             for column in of_frame(kind, context, costs=costs is not None)
         }
     else:
-        made = frame(
-            rec, findings, by, failure=failure, broadcasts=broadcasts, costs=costs
-        )
+        made = frame(rec, findings, by, broadcasts=broadcasts, costs=costs)
         cells = {name: made[name].astype(object).tolist() for name in made.columns}
     text = io.StringIO()
     lines = writer(text, lineterminator="\n")

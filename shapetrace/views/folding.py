@@ -67,7 +67,7 @@ def make_plan(rec: Recording, marks: Marks) -> Plan:
     for at, above in enumerate(parents):
         (tops if above is None else children.setdefault(above, [])).append(at)
     _add_functions(rec, marks, position, children, tops)
-    keys, sizes = _keys(rec, marks, children, parents)
+    keys, sizes = _keys(rec, marks, children)
     tree = _Tree(rec, children, keys)
     nodes = _in_order(tree, tops)
     batches = len(tops) > len({tree.who(top, None) for top in tops})
@@ -237,7 +237,6 @@ def _keys(
     rec: Recording,
     marks: Marks,
     children: dict[int, list[int]],
-    parents: list[int | None],
 ) -> tuple[list[int], list[int]]:
     """Two calls of equal key have alike subtrees. What is marked equals nothing."""
     calls, count = rec.calls, len(rec.calls)

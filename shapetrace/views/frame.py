@@ -25,7 +25,6 @@ def frame(
     findings: Sequence[Diagnosis] = (),
     by: str = "call",
     *,
-    failure: Diagnosis | None = None,
     broadcasts: Sequence[Broadcast] = (),
     costs: Costs | None = None,
 ) -> pandas.DataFrame:
@@ -36,7 +35,7 @@ def frame(
     it. What was found is in the column `finding`, and as text in `.attrs`. Columns of
     FLOPs, bytes and corrected times come with `costs`.
     """
-    findings = all_findings(findings, failure)
+    findings = all_findings(findings)
     if by in GROUPINGS:
         kind, group = GROUPINGS[by]
         context = Context(rec, (lambda: costs) if costs is not None else None)
@@ -49,7 +48,7 @@ def frame(
     else:
         choices = ", ".join(map(repr, [*GROUPINGS, "broadcast", *TOTALS]))
         raise UsageError(f"there is no frame by {by!r}: by= takes one of {choices}")
-    made.attrs.update(_attributes(rec, findings, failure))
+    made.attrs.update(_attributes(rec, findings))
     return made
 
 
@@ -67,11 +66,9 @@ def _frame(
     )
 
 
-def _attributes(
-    rec: Recording, findings: Sequence[Diagnosis], failure: Diagnosis | None
-) -> dict[str, Any]:
+def _attributes(rec: Recording, findings: Sequence[Diagnosis]) -> dict[str, Any]:
     """Plain text: pandas copies `attrs` with every frame made from this one."""
-    failure = failure_of(findings, failure)
+    failure = failure_of(findings)
     attributes: dict[str, Any] = {}
     if failure is not None:
         attributes[FAILURE] = str(failure)

@@ -39,7 +39,7 @@ class Marks:
 
 
 def failure_of(
-    findings: Sequence[Diagnosis], failure: Diagnosis | None
+    findings: Sequence[Diagnosis], failure: Diagnosis | None = None
 ) -> Diagnosis | None:
     """The failure that was passed, or the one among the findings."""
     if failure is not None:
@@ -51,7 +51,7 @@ def failure_of(
 
 
 def all_findings(
-    findings: Sequence[Diagnosis], failure: Diagnosis | None
+    findings: Sequence[Diagnosis], failure: Diagnosis | None = None
 ) -> tuple[Diagnosis, ...]:
     """The failure first, then the findings, none twice."""
     first = failure_of(findings, failure)

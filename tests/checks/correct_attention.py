@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.checks.classified import classified
+
 
 def transformer_seq_first(batch, steps, width):
     class M(nn.Module):
@@ -45,8 +47,7 @@ def seq_first_classifier(batch, steps, width):
 
     m = M()
     x = torch.randint(0, 20, (batch, steps))
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def hierarchical_batch_first(batch, steps, width):
@@ -67,8 +68,7 @@ def hierarchical_batch_first(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, 3, steps, width)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def axial_attention(batch, steps, width):
@@ -91,8 +91,7 @@ def axial_attention(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, steps, width, 3)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def intersample_attention(batch, steps, width):
@@ -113,8 +112,7 @@ def intersample_attention(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, steps)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def set_of_agents_batch_is_time(batch, steps, width):
@@ -197,8 +195,7 @@ def cls_pool_with_padding(batch, steps, width):
     m = M()
     x = torch.randint(1, 20, (batch, steps))
     x[0, 2:] = 0
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def mask_of_rows_and_columns(batch, steps, width):

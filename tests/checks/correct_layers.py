@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.checks.classified import classified
+
 
 def mlp(given, hidden, made):
     return nn.Sequential(nn.Linear(given, hidden), nn.ReLU(), nn.Linear(hidden, made))
@@ -44,8 +46,7 @@ def swin(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, 3, 8, 8)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def vit(batch, steps, width):
@@ -67,8 +68,7 @@ def vit(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, 3, 8, 8)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def gnn(batch, steps, width):
@@ -129,8 +129,7 @@ def batchnorm_channels(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, steps, width)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def mlp_mixer(batch, steps, width):
@@ -150,8 +149,7 @@ def mlp_mixer(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, steps, width)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def bn_over_joints(batch, steps, width):
@@ -167,8 +165,7 @@ def bn_over_joints(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, steps, width)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def vq(batch, steps, width):
@@ -226,8 +223,7 @@ def slot_attention(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, steps, width)
-    y = torch.randint(0, 2, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x, 2)
 
 
 def per_token_decoder_to_grid(batch, steps, width):
@@ -277,8 +273,7 @@ def parallel_heads(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, steps, width)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def moe(batch, steps, width):
@@ -296,8 +291,7 @@ def moe(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, width)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def stochastic_depth_unused(batch, steps, width):
@@ -315,5 +309,4 @@ def stochastic_depth_unused(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, width)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)

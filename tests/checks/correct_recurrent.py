@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.checks.classified import classified
+
 
 def time_major_ctc(batch, steps, width):
     class M(nn.Module):
@@ -225,8 +227,7 @@ def bilstm_hn(batch, steps, width):
 
     m = M()
     x = torch.randn(batch, steps, width)
-    y = torch.randint(0, 3, (batch,))
-    return (m, lambda: F.cross_entropy(m(x), y))
+    return classified(m, x)
 
 
 def crf_forward(batch, steps, width):

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -25,17 +24,6 @@ def step(batch):
 for i in range(1, 7):
     step(i)
 """
-
-
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def write(text: str, name: str = "script.py") -> str:
-        Path(name).write_text(text)
-        return name
-
-    return write
 
 
 def batches(path="a.json"):

@@ -23,18 +23,6 @@ model(torch.ones(2, 4))
 BROKEN = GOOD + "nn.functional.cross_entropy(model(torch.ones(2, 4)), torch.ones(5))\n"
 
 
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    """Writes a script into an empty working directory and gives its name."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(text: str, name: str = "script.py") -> str:
-        Path(name).write_text(text)
-        return name
-
-    return write
-
-
 def refused(capsys, *argv: str) -> str:
     """What the command says when it refuses; nothing may have run."""
     with pytest.raises(SystemExit) as exit:

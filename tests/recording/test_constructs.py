@@ -12,14 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from construct_programs import (
-    PROGRAMS,
-    Unhashable,
-    Wraps,
-    lazy_modules,
-    net,
-    torchinfo_inside,
-)
+from construct_hooks import torchinfo_inside
+from construct_modules import Unhashable, Wraps, lazy_modules
+from construct_programs import PROGRAMS
+from construct_table import net
 from invariants import check_invariants
 from torch import nn
 from torch.nn.modules import module as torch_module

@@ -18,7 +18,7 @@ from shapetrace.signatures import is_loss, kind, loss, loss_input, loss_target, 
 from shapetrace.signatures.kinds import KINDS
 from shapetrace.signatures.layers import LAYERS
 from shapetrace.signatures.loss_facts import index_losses
-from shapetrace.signatures.sizes import normalises, size_given, size_taken, sizes
+from shapetrace.signatures.sizes import size_given, size_taken, sizes
 
 LOSSES = [name for name in dir(F) if is_loss(name)]
 
@@ -136,7 +136,9 @@ def test_what_a_layer_takes_and_makes():
 
 def test_normalising_layers_are_those_with_norm_in_their_name():
     named = {name for name in LAYERS if "Norm" in name}
-    assert {n for n in LAYERS if normalises(n)} == named - {"LocalResponseNorm"}
+    assert {n for n in LAYERS if kind(LAYERS[n].function) == "norm"} == named - {
+        "LocalResponseNorm"
+    }
 
 
 def test_a_new_loss_is_one_line(monkeypatch):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from rule_coverage import coverage
 from signature_records import record
 from torch import nn
 
@@ -16,7 +17,6 @@ from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
     broadcasts,
     conflicts,
-    coverage,
     is_loss,
     loss_input,
     loss_target,

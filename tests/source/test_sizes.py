@@ -11,8 +11,7 @@ import shapetrace
 from shapetrace.source.called import module_path, root_name
 from shapetrace.source.finder import Constructions
 from shapetrace.source.frames import expression_of
-from shapetrace.source.integers import uses
-from shapetrace.source.sizes import reworded, sizes_at, spelled_size, variables_at
+from shapetrace.source.sizes import reworded, sizes_at, spelled_size
 
 HEAD = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
 
@@ -61,7 +60,7 @@ def test_sizes_have_the_names_of_the_scope(recorded):
     ways = sizes_at(rec, called(rec, "view"))
     texts = [way.text for way in ways if way.named]
     assert texts == ["B", "T", "C", "n", "self.heads"]
-    x, q = variables_at(rec, called(rec, "view"))["x"], called(rec, "view").inputs[0]
+    (x,), q = rec.calls[0].inputs, called(rec, "view").inputs[0]
     assert spelled_size(ways, 7) == "T"
     assert spelled_size(ways, 2) == "self.heads"
     assert spelled_size(ways, 5, same={(x.id, 0)}) == "B"
@@ -73,7 +72,7 @@ def test_equal_sizes_of_two_names_are_not_taken_for_each_other(recorded):
     rec = recorded(ATTENTION.replace("5, 7, 6", "2, 7, 6"))
     ways = sizes_at(rec, called(rec, "view"))
     assert spelled_size(ways, 2) is None
-    x = variables_at(rec, called(rec, "view"))["x"]
+    (x,) = rec.calls[0].inputs
     assert spelled_size(ways, 2, same={(x.id, 0)}) == "B"
 
 
@@ -203,21 +202,3 @@ def test_a_root_is_called_what_the_script_calls_it(recorded, program, name, path
     rec = recorded(program)
     assert root_name(rec) == name
     assert module_path(rec, "0") == path
-
-
-def test_a_name_that_is_read_elsewhere_too_is_counted(recorded):
-    rec = recorded("""
-        class Net(nn.Module):
-            def __init__(self, hidden=8, out=3):
-                super().__init__()
-                self.a = nn.Linear(4, hidden)
-                self.b = nn.Linear(hidden, out)
-            def forward(self, x):
-                return self.b(self.a(x))
-        model = Net()
-        def step():
-            return model(torch.ones(2, 4))
-    """)
-    made = Constructions(rec)
-    assert uses(made.of("a").argument("out_features")) == 1
-    assert uses(made.of("b").argument("out_features")) == 0

@@ -32,7 +32,7 @@ def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
     known = loss(final.name)
     compared = known is not None and known.class_dim is None
     agree = cross = 0
-    for meeting in _meetings(case, final):
+    for meeting in _meetings(final):
         roots = [root_of(case, hypothesis, ref, dim) for ref, dim in meeting]
         told = [root for root in roots if root is not None]
         for at, a in enumerate(told):
@@ -48,7 +48,7 @@ def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return Fact("dimensions belong together", min(agree, 4) / 2) if agree else None
 
 
-def _meetings(case: Case, call: FunctionCall) -> Iterator[list[tuple[TensorRef, int]]]:
+def _meetings(call: FunctionCall) -> Iterator[list[tuple[TensorRef, int]]]:
     """The dimensions of a call's tensors that have to be equal, of sizes above 1."""
     relation = relate(replace(call, outputs=None))
     groups: dict[object, set[tuple[int, int]]] = {}

@@ -10,13 +10,10 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.expected import sizes_asked, waiting
 from shapetrace.diagnosis.handed_on import handed_on
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.similar_modules import few
+from shapetrace.diagnosis.layer_widths import is_norm, next_taker, takes
+from shapetrace.diagnosis.similar_modules import few, take
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo
-
-_NORMS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "SyncBatch")
-#: what the layers of torch.nn, timm and transformers call the width that they take
-_TAKES = ("in_features", "in_channels", "num_features", "input_size", "embed_dim")
 
 
 def neighbours(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -59,15 +56,15 @@ def _facts(
                 yield Fact("what follows takes the new size", 1.0, text)
         takers = [other for other, size in waits.items() if size == new]
         if takers and old not in waits.values():
-            text = f"{few(takers)}, not reached yet, {takes_word(takers)} {new}"
+            text = f"{few(takers)}, not reached yet, {take(takers)} {new}"
             yield Fact("what follows takes the new size", 1.5, text)
     following = next_taker(graph, name if hypothesis.form == "intake" else "")
     if following is not None and hypothesis.form == "intake":
         other, size = following
-        if _is_norm(graph, name) and size == old:
+        if is_norm(graph, name) and size == old:
             text = f"`{other}`, defined after it, takes {old}"
             yield Fact("the next layer takes the old size", 1.5, text)
-        elif _is_norm(graph, name) and size == new:
+        elif is_norm(graph, name) and size == new:
             text = f"`{other}`, defined after it, takes {new}"
             yield Fact("the next layer takes the new size", 1.5, text)
     both = {name}
@@ -103,32 +100,6 @@ def _took(case: Case, name: str, size: int) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def next_taker(graph: Graph, name: str) -> tuple[str, int] | None:
-    """The first module defined after `name` that takes a width, and which."""
-    names = list(graph.rec.modules)
-    if name not in graph.rec.modules:
-        return None
-    for candidate in names[names.index(name) + 1 :]:
-        wants = takes(graph.rec.modules[candidate])
-        if wants is not None:
-            return candidate, wants
-    return None
-
-
-def takes(info: ModuleInfo) -> int | None:
-    """How many features or channels a layer takes; None where it takes any."""
-    for key in _TAKES:
-        value = info.attributes.get(key)
-        if isinstance(value, int):
-            return value
-    weight = next((p for p in info.parameters if p.path == "weight"), None)
-    if weight is None or info.type.startswith("Embedding"):
-        return None
-    if len(weight.shape) == 1 and not info.type.startswith(_NORMS):
-        return None  # nn.PReLU, a scale
-    return weight.shape[1] if len(weight.shape) > 1 else weight.shape[0]
-
-
 def gives(info: ModuleInfo) -> int | None:
     """How many features or channels a layer gives."""
     attributes = info.attributes
@@ -145,12 +116,3 @@ def widths(graph: Graph, but: set[str], size: int) -> list[str]:
         for name, info in graph.rec.modules.items()
         if name not in but and size in (takes(info), gives(info))
     ]
-
-
-def takes_word(names: list[str]) -> str:
-    return "takes" if len(names) == 1 else "take"
-
-
-def _is_norm(graph: Graph, name: str) -> bool:
-    info = graph.rec.modules.get(name)
-    return info is not None and info.type.startswith(_NORMS)

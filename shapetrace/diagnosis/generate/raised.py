@@ -75,7 +75,7 @@ def _shrunk(case: Case, tensor: int) -> Iterator[Hypothesis]:
     graph = case.graph
     dim = len(graph.tensors[tensor].shape) - 1
     for leaf in leaves(graph, tensor, dim) if dim >= 0 else ():
-        for hops, hop in enumerate(changers(graph, leaf.hops), 1):
+        for hops, hop in enumerate(changers(leaf.hops), 1):
             if hop.origin.how == "window":
                 size = graph.size(hop.tensor, hop.dim)
                 site = site_of_call(graph, hop.call)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import isqrt
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
@@ -19,6 +18,8 @@ from shapetrace.diagnosis.similar_modules import likes_of
 from shapetrace.diagnosis.window_layers import (
     SETTINGS,
     Window,
+    differing,
+    output_size,
     scales,
     short,
     whole,
@@ -105,10 +106,8 @@ def _usual(
     """Other settings, one at a time, and what speaks for them."""
     own = window.info.attributes
     if "output_size" in own:
-        # a flatten behind it wants so many times more, or the one value of a channel
-        root = times if window.info.type.endswith("1d") else isqrt(times)
-        size = root if root in (times, isqrt(times)) and times % root == 0 else 1
-        if own["output_size"] not in (size, (size,), (size,) * 2, (size,) * 3):
+        size = output_size(window.info, times)
+        if size is not None:
             yield {"output_size": size}, ""
         return
     if scales(window.info):
@@ -123,19 +122,8 @@ def _usual(
         if other is not window and other.info.type == window.info.type
     ]
     others += [like for like in likes_of(graph, window.info.name)]
-    for key in SETTINGS:
-        rest = [other for other in SETTINGS if other != key]
-        # a padding is right for one kernel: the others must be alike but for `key`
-        alike = [
-            info
-            for info in others
-            if all(whole(info.attributes.get(k)) == whole(own.get(k)) for k in rest)
-        ]
-        values = {whole(info.attributes.get(key)) for info in alike}
-        if len(values) == 1 and values != {whole(own.get(key))}:
-            value = values.pop()
-            why = f"; {short(value)} is what `{alike[0].name}` has"
-            yield {key: value}, why
+    for key, value, name in differing(window.info, others):
+        yield {key: value}, f"; {short(value)} is what `{name}` has"
     kernel, stride, padding = (whole(own.get(key)) for key in SETTINGS)
     if not isinstance(kernel, tuple) or not isinstance(padding, tuple):
         if stride != kernel and not isinstance(kernel, tuple):

@@ -159,7 +159,7 @@ class Calls(ABC):
             return False
         return self._fails(call)
 
-    def given_back(self, call: Call | None, inputs: Any, frame: Frame) -> Any:
+    def given_back(self, call: Call | None, inputs: Any) -> Any:
         """What a recorded call gave, where it is given now what it was given then; None
         where that is not so."""
         if call is None or call.outputs is None:
@@ -185,7 +185,7 @@ class Calls(ABC):
         inputs = [func.of, *args] if method else args
         if call is not None:
             self._learn(frame, node, call)
-            known = self.given_back(call, [inputs, kwargs], frame)
+            known = self.given_back(call, [inputs, kwargs])
             if known is not None:
                 return known
             inputs, kwargs = self._filled(call, inputs, kwargs)

@@ -65,14 +65,14 @@ class Expressions(Names):
         of, index = self.value(frame, node.value), self.value(frame, node.slice)
         if call is not None:
             self._learn(frame, node, call)
-            known = self.given_back(call, [of, index], frame)
+            known = self.given_back(call, [of, index])
             if known is not None:
                 return known
             if call.outputs is None and self.stated(call):
                 return self.result
         found = self.item(of, index, node)
         if found is UNKNOWN and call is not None and call.outputs is not None:
-            return self.given_back(call, UNKNOWN, frame)
+            return self.given_back(call, UNKNOWN)
         return found
 
     def item(self, of: Any, index: Any, node: ast.expr) -> Any:
@@ -122,7 +122,7 @@ class Expressions(Names):
         if call is not None:
             if isinstance(node, ast.expr):
                 self._learn(frame, node, call)
-            known = self.given_back(call, [left, right], frame)
+            known = self.given_back(call, [left, right])
             if known is not None:
                 return known
             (left, right), _ = self._filled(call, [left, right], {})
@@ -137,7 +137,7 @@ class Expressions(Names):
         if call is not None and call.outputs is None and self.result is not None:
             return self.result
         if call is not None and call.outputs is not None:
-            return self.given_back(call, UNKNOWN, frame)
+            return self.given_back(call, UNKNOWN)
         if isinstance(left, TensorRef) or isinstance(right, TensorRef):
             return self.miss(node, name)
         return UNKNOWN
@@ -156,11 +156,11 @@ class Expressions(Names):
         call = self.recorded_call(frame, node)
         values = [self.value(frame, each) for each in (node.left, *node.comparators)]
         if call is not None:
-            known = self.given_back(call, values, frame)
+            known = self.given_back(call, values)
             if known is not None:
                 return known
         told: list[Any] = [
-            self._compared(frame, op, left, right, node)
+            self._compared(op, left, right, node)
             for op, left, right in zip(node.ops, values, values[1:], strict=False)
         ]
         if len(told) == 1:
@@ -169,9 +169,7 @@ class Expressions(Names):
             return False
         return True if all(each is True for each in told) else UNKNOWN
 
-    def _compared(
-        self, frame: Frame, op: ast.cmpop, left: Any, right: Any, node: ast.expr
-    ) -> Any:
+    def _compared(self, op: ast.cmpop, left: Any, right: Any, node: ast.expr) -> Any:
         if isinstance(op, (ast.Is, ast.IsNot)):
             if left is UNKNOWN or right is UNKNOWN:
                 return UNKNOWN

@@ -16,7 +16,6 @@ from shapetrace.diagnosis.reading.values import (
     Conflicting,
     Unknown,
     placed,
-    tensors_in,
 )
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
@@ -321,7 +320,3 @@ def number(name: str, of: TensorRef, arguments: list[Any]) -> Any:
     if name in ("numel", "nelement"):
         return math.prod(of.shape)
     return UNKNOWN
-
-
-def is_scalar(value: Any) -> bool:
-    return all(math.prod(ref.shape) == 1 for ref in tensors_in(value))

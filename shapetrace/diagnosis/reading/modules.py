@@ -63,7 +63,7 @@ class Modules(Calls):
         value = args[0]
         for child in self.children(name):
             inner = self.recorded.child(made.index, child.name) if made else None
-            known = self.given_back(inner, [value], None)  # type: ignore[arg-type]
+            known = self.given_back(inner, [value])
             if inner is not None and inner.outputs is None:
                 self.ahead = True
                 if self.stated(inner):

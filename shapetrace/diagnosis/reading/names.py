@@ -118,7 +118,7 @@ class Names(Modules):
             return of[name == "indices"]
         call = self.recorded_call(frame, node)
         if call is not None and call.outputs is not None:
-            return self.given_back(call, UNKNOWN, frame)
+            return self.given_back(call, UNKNOWN)
         return UNKNOWN
 
     def _of_layer(self, frame: Frame, owner: str, node: ast.Attribute) -> Any:
@@ -160,7 +160,7 @@ class Names(Modules):
         if name not in ("T", "mT", "H", "mH", "real", "imag"):
             return UNKNOWN
         call = self.recorded_call(frame, node)
-        known = self.given_back(call, of, frame)
+        known = self.given_back(call, of)
         if known is not None:
             return known
         qualname = f"torch.Tensor.{name}"

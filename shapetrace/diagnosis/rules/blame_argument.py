@@ -72,7 +72,7 @@ def _first_regrouped(
 ) -> Culprit | None:
     """A view of the user's that made another first dimension of one of `wanted`."""
     for leaf in found:
-        for hop in changers(graph, leaf.hops):
+        for hop in changers(leaf.hops):
             call = hop.call
             if not isinstance(call, FunctionCall) or not call.inputs or hop.dim != 0:
                 continue

@@ -56,7 +56,7 @@ def blame_layer(
     if turned:
         return [*turned, wants]
     if right.tensor is not None and not holds(graph, right):
-        other = _second_operand(graph, problem, left, right)
+        other = _second_operand(graph, left, right)
         both = f"is given {left.size} and {right.size} for one dimension"
         kept = kept_from(graph, problem, right.tensor)
         if kept is not None:
@@ -71,7 +71,7 @@ def blame_layer(
     batch = unbatched(graph, problem.call) or _unbatched(graph, left.tensor)
     if batch is not None:
         first.append(batch)
-    regrouped = regrouped_in(graph, found, left, right)
+    regrouped = regrouped_in(graph, found, right)
     if regrouped is not None:
         first.append(regrouped)
     mixed = None if first else batch_joined(graph, left, right)
@@ -119,10 +119,10 @@ def blame_layer(
     untouched = (
         len(found) == 1
         and found[0].end.kind == "data"
-        and not any(hop.call.inputs for hop in changers(graph, found[0].hops))
+        and not any(hop.call.inputs for hop in changers(found[0].hops))
     )
     outside = all(
-        hop.call.parent is None for leaf in found for hop in changers(graph, leaf.hops)
+        hop.call.parent is None for leaf in found for hop in changers(leaf.hops)
     )
     if outside and not graph.from_model(left.tensor):
         prepared = [] if untouched else made_by
@@ -161,7 +161,7 @@ def _odd_part(graph: Graph, found: tuple[Leaf, ...], right: Spot) -> Part | None
     """Of several tensors joined, the one that the rest of the model tells to be odd."""
     if len(found) != 1 or found[0].end.kind != "branch":
         return None
-    hops = [hop for hop in changers(graph, found[0].hops) if hop.origin.how == "sum"]
+    hops = [hop for hop in changers(found[0].hops) if hop.origin.how == "sum"]
     ranked = parts(graph, hops[0], right.size) if len(hops) == 1 else []
     return ranked[0] if ranked and ranked[0].firm else None
 
@@ -275,9 +275,7 @@ def _joined_elsewhere(graph: Graph, left: Spot, right: Spot) -> Culprit | None:
     return None
 
 
-def _second_operand(
-    graph: Graph, problem: Mismatch, left: Spot, right: Spot
-) -> list[Culprit]:
+def _second_operand(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
     """A layer's other input: a hidden state, a mask, a second sequence."""
     assert right.tensor is not None and right.dim is not None
     reason = f"gives {right.size} where {left.size} is wanted"
@@ -305,19 +303,3 @@ def _second_operand(
         reason=reason,
     )
     return [data]
-
-
-def _swapped(
-    graph: Graph, problem: Mismatch, a: tuple[int, ...], b: tuple[int, ...]
-) -> bool:
-    """A sequence layer with batch_first=False whose second operand fits its first
-    once batch and time change places."""
-    assert problem.layer is not None
-    info = graph.rec.modules.get(problem.layer.name)
-    if info is None or info.attributes.get("batch_first") is not False:
-        return False
-    if len(a) < 3 or len(b) < 2 or a[0] == a[1]:
-        return False
-    if info.type in ("LSTM", "GRU", "RNN"):
-        return len(b) == 3 and b[1] == a[0]  # a state has the batch in dim 1
-    return b[:2] == a[:2]

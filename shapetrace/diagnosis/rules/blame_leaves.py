@@ -14,7 +14,7 @@ def of_leaf(
 ) -> list[Culprit]:
     """Who made one factor: newest first, the data last."""
     found: list[Culprit] = []
-    for hop in changers(graph, leaf.hops):
+    for hop in changers(leaf.hops):
         if not hop.call.inputs:
             continue
         made = graph.size(hop.tensor, hop.dim)

@@ -271,14 +271,6 @@ def _sizes(
             for c in of_leaf(graph, leaf, right.size, None, target=True)
         ]
         return [*wrong, *made]
-    if not others:
-        merged = _merger(graph, own, left, right)
-        made = [
-            c
-            for leaf in own
-            for c in of_leaf(graph, leaf, left.size, None, target=False)
-        ]
-        return [*merged, *made, *wrong]
     if len(own) == len(others):
         # where several differ (height and width), the first stands for all
         return _pair(graph, own[0], others[0], left, right, wrong)
@@ -292,7 +284,7 @@ def _sizes(
 def _prepared(graph: Graph, found: list[Leaf], size: int) -> str:
     """The user's function that made a size of the target out of another."""
     for leaf in found:
-        for hop in changers(graph, leaf.hops):
+        for hop in changers(leaf.hops):
             call = hop.call
             made = graph.size(hop.tensor, hop.dim)
             if isinstance(call, FunctionCall) and call.inputs and is_own(call.source):
@@ -304,7 +296,7 @@ def _prepared(graph: Graph, found: list[Leaf], size: int) -> str:
 def _merger(graph: Graph, own: list[Leaf], left: Spot, right: Spot) -> list[Culprit]:
     """The function that joined what is left over into the prediction's dimension."""
     for leaf in own:
-        for hop in changers(graph, leaf.hops):
+        for hop in changers(leaf.hops):
             direct = isinstance(hop.call, FunctionCall) and hop.call.direct
             if hop.origin.how in ("product", "sum", "split") and direct:
                 return [
@@ -366,7 +358,7 @@ def _pair(
     if joined is not None:
         return [joined, *wrong, *theirs]
     # a product that holds on both sides cancels out: it is no suspect
-    steps = [hop for hop in changers(graph, mine.hops) if hop.origin.how != "product"]
+    steps = [hop for hop in changers(mine.hops) if hop.origin.how != "product"]
     innocent = {
         culprit_of_call(graph, hop.call).name
         for hop in mine.hops

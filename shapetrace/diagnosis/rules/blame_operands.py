@@ -73,7 +73,7 @@ def blame_operands(
     assert left.tensor is not None and right.tensor is not None
     weights = [_parameter_end(graph, spot) for spot in (left, right)]
     if sorted(a) == sorted(b) and a != b:
-        layouts = _layouts(graph, problem, left, right)
+        layouts = _layouts(graph, left, right)
         if layouts:
             return layouts
     for spot, other in ((left, right), (right, left)):
@@ -115,10 +115,11 @@ def blame_operands(
     if _outvoted(problem, left, right):
         return [*first[:1], *second[:1], *first[1:], *second[1:]]
     made = [graph.from_model(spot.tensor) for spot in (left, right) if spot.tensor]
+    # what layers made against what came in (a mask, a table made in forward)
     if made == [True, False]:
-        return _one_is_data(graph, left, right, first, second)
+        return [*second[:1], *first, *second[1:]]
     if made == [False, True]:
-        return _one_is_data(graph, right, left, second, first)
+        return [*first[:1], *second, *first[1:]]
     odd, evidence = odd_one(graph, left, right)
     if odd and first and second:
         if odd > 0:
@@ -208,17 +209,10 @@ def _merged(graph: Graph, spot: Spot, other: Spot) -> Culprit | None:
     return culprit_of_call(graph, call, dim=end.dim, size=made, reason=reason)
 
 
-def _one_is_data(
-    graph: Graph, model: Spot, data: Spot, makers: list[Culprit], own: list[Culprit]
-) -> list[Culprit]:
-    """What layers made against what came in (a mask, a table made in forward)."""
-    return [*own[:1], *makers, *own[1:]]
-
-
 def _changed(graph: Graph, spot: Spot) -> int:
     assert spot.tensor is not None and spot.dim is not None
     trail = graph.trail(spot.tensor, spot.dim)
-    return sum(2 if is_uneven(graph, hop) else 1 for hop in changers(graph, trail.hops))
+    return sum(2 if is_uneven(graph, hop) else 1 for hop in changers(trail.hops))
 
 
 def _parameter_end(graph: Graph, spot: Spot) -> bool:
@@ -275,7 +269,7 @@ def _wanted_next(graph: Graph, problem: Mismatch, left: Spot, right: Spot) -> in
     return (left.size in takes) - (right.size in takes)
 
 
-def _layouts(graph: Graph, problem: Mismatch, left: Spot, right: Spot) -> list[Culprit]:
+def _layouts(graph: Graph, left: Spot, right: Spot) -> list[Culprit]:
     """The same sizes in another order: a missing permute. Whoever put a new dimension
     in another place than the other side (one_hot puts classes last) is the culprit."""
     found = []

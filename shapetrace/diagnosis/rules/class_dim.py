@@ -7,18 +7,7 @@ from shapetrace.diagnosis.leaves import leaves
 from shapetrace.diagnosis.rules.blame_leaves import of_leaf
 from shapetrace.diagnosis.sites import culprit_of_call
 from shapetrace.lineage import Graph
-from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, FunctionCall, TensorRef
-
-
-def wants_indices(graph: Graph, call: FunctionCall) -> bool:
-    """Whether a loss over classes was given floats in the shape of class indices."""
-    prediction, target = sides(graph, call)
-    if call.name not in ("cross_entropy", "nll_loss"):
-        return False
-    if prediction is None or target is None or not target.dtype.is_floating_point:
-        return False
-    return target.shape != prediction.shape
 
 
 def permuted(prediction: TensorRef, target: TensorRef) -> bool:

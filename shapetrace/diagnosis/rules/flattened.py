@@ -18,12 +18,10 @@ from shapetrace.records import Culprit, FunctionCall
 _CONVOLUTION = re.compile(r"conv(_transpose)?[123]d")
 
 
-def regrouped_in(
-    graph: Graph, found: tuple[Leaf, ...], left: Spot, right: Spot
-) -> Culprit | None:
+def regrouped_in(graph: Graph, found: tuple[Leaf, ...], right: Spot) -> Culprit | None:
     """A view that took part of the batch (or of another dimension) into this one."""
     for leaf in found:
-        for hop in changers(graph, leaf.hops):
+        for hop in changers(leaf.hops):
             if hop.origin.how not in ("product", "split", "argument"):
                 continue
             call = hop.call

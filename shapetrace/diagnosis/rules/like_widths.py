@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis.detect import Spot
 from shapetrace.diagnosis.expected import waiting
+from shapetrace.diagnosis.layer_widths import is_norm, next_taker, takes
 from shapetrace.diagnosis.leaves import Leaf
 from shapetrace.diagnosis.rules.suspects import Place
-from shapetrace.diagnosis.similar_modules import few, have, peers
+from shapetrace.diagnosis.similar_modules import few, have, peers, take
 from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo
-
-#: layers whose width is that of what goes in and comes out
-_NORMS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "SyncBatch")
 
 
 def elect(
@@ -46,12 +44,13 @@ def elect(
             own = left.size if odd else right.size
             votes.append((-sign, f"`{name}` has {own} as its like have, {few(same)}"))
     around = _around(graph, consumer, left)
-    for name, size in _next_widths(graph, consumer, (left.size, right.size)):
-        if size not in around and _is_norm(graph, consumer):
-            sign = 1 if size == right.size else -1
+    following = next_taker(graph, consumer)
+    if following is not None and following[1] in {left.size, right.size} - around:
+        name, size = following
+        sign = 1 if size == right.size else -1
+        if is_norm(graph, consumer):
             votes.append((sign, f"`{name}`, defined after it, takes {size}"))
-        elif size not in around and _beside(graph, name, consumer):
-            sign = 1 if size == right.size else -1
+        elif _beside(graph, name, consumer):
             votes.append((sign, f"`{name}` beside it takes {size}"))
     votes += _spread(graph, consumer, producer, left.size, right.size)
     took = list(dict.fromkeys(_takers(graph, found, consumer, left.size)))
@@ -89,7 +88,7 @@ def _spread(
         wide = widths(graph, {consumer}, left)
         fit = widths(graph, {consumer}, right)
         if len(wide) > 1 and not fit:
-            text = f"{few(wide)} {_take(wide)} {left}, none takes {right}"
+            text = f"{few(wide)} {take(wide)} {left}, none takes {right}"
             return [(-1, text)]
         return []
     wide = having(graph, left, {producer: 0, consumer: 1})
@@ -182,11 +181,6 @@ def _peers(graph: Graph, tensor: int, dim: int) -> list[dict[str, int]]:
     return peers(graph, holder, path, dim) if holder in graph.rec.modules else []
 
 
-def _is_norm(graph: Graph, name: str) -> bool:
-    info = graph.rec.modules.get(name)
-    return info is not None and info.type.startswith(_NORMS)
-
-
 def _around(graph: Graph, consumer: str, left: Spot) -> set[int]:
     """All other sizes that came into the modules around a layer: what is defined after
     it may well take one of those."""
@@ -203,22 +197,6 @@ def _around(graph: Graph, consumer: str, left: Spot) -> set[int]:
     return found
 
 
-def _next_widths(
-    graph: Graph, name: str, sizes: tuple[int, int]
-) -> Iterator[tuple[str, int]]:
-    """The first module defined after `name` that takes a width, if one of two."""
-    names = list(graph.rec.modules)
-    if name not in graph.rec.modules:
-        return
-    for candidate in names[names.index(name) + 1 :]:
-        wants = takes(graph.rec.modules[candidate])
-        if wants is None:
-            continue
-        if wants in sizes:
-            yield candidate, wants
-        return
-
-
 def _beside(graph: Graph, one: str, two: str) -> bool:
     """Whether the same module holds both layers, and the first takes something else
     than the second gives: they stand side by side, not in a row."""
@@ -233,24 +211,6 @@ def gives(info: ModuleInfo) -> int | None:
     attributes = info.attributes
     found = attributes.get("out_features", attributes.get("out_channels"))
     return found if isinstance(found, int) else None
-
-
-#: what the layers of torch.nn, timm and transformers call the width that they take
-_TAKES = ("in_features", "in_channels", "num_features", "input_size", "embed_dim")
-
-
-def takes(info: ModuleInfo) -> int | None:
-    """How many features or channels a layer takes; None where it takes any."""
-    for key in _TAKES:
-        value = info.attributes.get(key)
-        if isinstance(value, int):
-            return value
-    weight = next((p for p in info.parameters if p.path == "weight"), None)
-    if weight is None or info.type.startswith("Embedding"):
-        return None
-    if len(weight.shape) == 1 and not info.type.startswith(_NORMS):
-        return None  # nn.PReLU, a scale
-    return weight.shape[1] if len(weight.shape) > 1 else weight.shape[0]
 
 
 def odd_one(graph: Graph, a: Place, b: Place) -> tuple[int, str]:
@@ -323,11 +283,7 @@ def _takers(
             layer = graph.layer_of(hop.call)
             if layer is None or layer.name == consumer:
                 continue
-            if _is_norm(graph, layer.name):
+            if is_norm(graph, layer.name):
                 weight = graph.rec.modules[layer.name].parameters[:1]
                 if weight and weight[0].shape == (size,):
                     yield layer.name
-
-
-def _take(names: list[str]) -> str:
-    return "takes" if len(names) == 1 else "take"

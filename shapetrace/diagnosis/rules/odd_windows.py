@@ -4,7 +4,6 @@ to what its neighbours have, or to the usual, would make everything fit."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isqrt
 from typing import Any
 
 from shapetrace.diagnosis.hypothesis import Repair
@@ -15,6 +14,8 @@ from shapetrace.diagnosis.sites import culprit_of_call
 from shapetrace.diagnosis.window_layers import (
     SETTINGS,
     Window,
+    differing,
+    output_size,
     short,
     whole,
     windows_behind,
@@ -72,10 +73,8 @@ def _usual(
     """Other settings, one at a time, and what speaks for them."""
     own = window.info.attributes
     if "output_size" in own:
-        # a flatten behind it wants so many times more, or the one value of a channel
-        root = times if window.info.type.endswith("1d") else isqrt(times)
-        size = root if root in (times, isqrt(times)) and times % root == 0 else 1
-        if own["output_size"] not in (size, (size,), (size,) * 2, (size,) * 3):
+        size = output_size(window.info, times)
+        if size is not None:
             yield "output_size", size, " alone"
         return
     others = [
@@ -83,17 +82,8 @@ def _usual(
         for other in windows
         if other is not window and other.info.type == window.info.type
     ]
-    for key in SETTINGS:
-        rest = [other for other in SETTINGS if other != key]
-        # a padding is right for one kernel: the others must be alike but for `key`
-        alike = [
-            info
-            for info in others
-            if all(whole(info.attributes.get(k)) == whole(own.get(k)) for k in rest)
-        ]
-        values = {whole(info.attributes.get(key)) for info in alike}
-        if len(values) == 1 and values != {whole(own.get(key))}:
-            yield key, values.pop(), f", as `{alike[0].name}` has,"
+    for key, value, name in differing(window.info, others):
+        yield key, value, f", as `{name}` has,"
     kernel, stride, padding = (whole(own.get(key)) for key in SETTINGS)
     if not isinstance(kernel, tuple) or not isinstance(padding, tuple):
         if stride != kernel and not isinstance(kernel, tuple):

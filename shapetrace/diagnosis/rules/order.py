@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 from shapetrace.diagnosis.detect import Mismatch
+from shapetrace.diagnosis.orders import placements
 from shapetrace.diagnosis.rules.suspects import Place
 from shapetrace.diagnosis.sites import (
     culprit_of_call,
@@ -18,8 +17,6 @@ _ARRANGING = frozenset(
     "view reshape unflatten flatten permute transpose swapaxes swapdims movedim "
     "moveaxis t stack".split()
 )
-#: dimensions of which all orders are tried
-_MOST = 6
 
 
 def disordered(problem: Mismatch) -> bool:
@@ -70,19 +67,6 @@ def blame_order(graph: Graph, *tensors: int) -> list[Culprit]:
             )
             return [culprit_of_call(graph, call, reason=reason)]
     return []
-
-
-def placements(shape: tuple[int, ...], other: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Where the dimensions of a shape could stand among the more of another, sizes
-    and order kept, other than at its end; those that take in the last come first."""
-    rank, more = len(shape), len(other)
-    found = [
-        places
-        for places in combinations(range(more), rank)
-        if all(shape[i] == other[at] for i, at in enumerate(places))
-        and places != tuple(range(more - rank, more))
-    ]
-    return sorted(found, key=lambda places: -places[-1]) if 1 < rank < more else []
 
 
 def misaligned(

@@ -30,7 +30,7 @@ def producers(
     data: list[Culprit] = []
     for leaf in found:
         culprits += _of_like(graph, leaf)
-        for hop in changers(graph, leaf.hops):
+        for hop in changers(leaf.hops):
             how = hop.origin.how
             size = graph.size(hop.tensor, hop.dim)
             expected = None

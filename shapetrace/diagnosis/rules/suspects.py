@@ -158,7 +158,7 @@ def _since_right(graph: Graph, hops: tuple[Hop, ...], other: Place) -> list[Hop]
     assert other.tensor is not None and other.dim is not None
     wanted = graph.size(other.tensor, other.dim)
     found = []
-    for hop in changers(graph, hops):
+    for hop in changers(hops):
         found.append(hop)
         if source_size(graph, hop) == wanted != graph.size(hop.tensor, hop.dim):
             break

@@ -53,12 +53,12 @@ class BackwardTimer(Extension):
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         if _task() != -1 and not self._again:
             self._again.append(cell)
-            self._mark("again", None)
+            self._mark("again")
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
         if self._again and self._again[-1] is cell:
             self._again.pop()
-            self._mark("done", None)
+            self._mark("done")
 
     def finish(self, cells: Sequence[Cell]) -> None:
         if self._tasks:
@@ -75,8 +75,8 @@ class BackwardTimer(Extension):
         for part in (self._handles, self._hooks, self._marks):
             part.clear()
 
-    def _mark(self, kind: Kind, cell: Cell | None) -> None:
-        self._marks.append((kind, self._now(), ident(), _task(), cell))
+    def _mark(self, kind: Kind) -> None:
+        self._marks.append((kind, self._now(), ident(), _task(), None))
 
     def _stamp_for(self, cell: Cell) -> Callable[[Any], None]:
         def stamp(gradients: Any) -> None:
