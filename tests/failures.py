@@ -47,16 +47,3 @@ def failure(
 def first(found: shapetrace.Diagnosis) -> tuple[str, str]:
     """Kind and name of the likeliest culprit."""
     return found.culprits[0].kind, found.culprits[0].name
-
-
-class Runs(nn.Module):
-    """A forward made of one function, with the layers that it needs."""
-
-    def __init__(self, run: Callable[..., Any], **layers: nn.Module) -> None:
-        super().__init__()
-        self.run = run
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, *inputs: Any) -> Any:
-        return self.run(self, *inputs)

@@ -22,7 +22,7 @@ from shapetrace.diagnosis.hypothesis import (
     Site,
     Taken,
 )
-from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.diagnosis.sites import owner, site_of_call
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures.kinds import kind
@@ -44,23 +44,29 @@ def edited(
     edit: Edit,
     form: Form = "insert",
     site: Site | None = None,
-    once: str = "",
 ) -> Hypothesis | None:
     """The failing call with one of its tensors edited, where the user wrote it."""
-    if site is None:
-        sized = edit.sized is not None and edit.sized < len(ref.shape)
-        site = (
-            case.site_of_size(ref.id, edit.sized or 0)
-            if sized
-            else case.site_of_missing(ref.id)
-        )
+    site = site or _site(case, ref, edit)
     if case.layer is None:
-        return edited_at(case, case.call, ref, edit, form, site, once)
+        return edited_at(case, case.call, ref, edit, form, site)
     outer = case.written(case.layer, ref.id)
     if outer is None:
         return None
     ref = next(r for r in outer.inputs if r.id == ref.id)
-    return edited_at(case, outer, ref, edit, form, site, once)
+    return edited_at(case, outer, ref, edit, form, site)
+
+
+def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
+    """Who is to be told of an edit: who gave the dimension its size that is changed,
+    or whoever takes the tensor as it is."""
+    if edit.sized is not None and edit.sized < len(ref.shape):
+        return case.site_of_size(ref.id, edit.sized)
+    if edit.removes is not None and case.target and ref.id == case.target.id:
+        end = case.graph.trail(ref.id, edit.removes % len(ref.shape)).end
+        name = owner(case.graph, end.tensor) if end.kind == "parameter" else None
+        if name is not None:  # of a target that a model gave, the layer makes it
+            return case.site_named(name)
+    return case.site_of_missing(ref.id)
 
 
 def edited_at(

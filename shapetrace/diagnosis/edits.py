@@ -25,6 +25,8 @@ class Edit:
     loses: str = ""
     #: the dimension whose size alone it changes
     sized: int | None = None
+    #: the dimension that it does away with
+    removes: int | None = None
     #: the edit that brings the layout back
     back: Edit | None = None
     #: whether values alone change, which no trial shows
@@ -272,12 +274,6 @@ def pool() -> Edit:
     return Edit("{}.mean((2, 3))", act, words, loses="where in a map it is")
 
 
-def shift(by: int) -> Edit:
-    return Edit(
-        f"{{}} - {by}", lambda t: _like(t, tuple(t.shape)), "makes labels start at 0"
-    )
-
-
 def resized(dim: int, size: int) -> Edit:
     """A tensor made with another size in one dimension; no line says it."""
 
@@ -297,10 +293,10 @@ def reduced(word: str, dim: int) -> Edit:
         del shape[dim]
         return _like(t, tuple(shape))
 
-    return Edit(f"{{}}.{word}({dim})", act, f"{word} over dim {dim}")
+    return Edit(f"{{}}.{word}({dim})", act, f"{word} over dim {dim}", removes=dim)
 
 
-def selected(dim: int, rank: int) -> Edit:
+def selected(dim: int) -> Edit:
     """The last entry of one dimension."""
     inside = ", ".join([":"] * dim + ["-1"])
     return Edit(
@@ -308,10 +304,11 @@ def selected(dim: int, rank: int) -> Edit:
         lambda t: t.select(dim, -1),
         f"the last of dim {dim} alone",
         loses=f"all of dim {dim} but its last entry",
+        removes=dim,
     )
 
 
-def viewed(shape: tuple[int, ...], other: tuple[int, ...]) -> Edit:
+def viewed(other: tuple[int, ...]) -> Edit:
     """The same elements in another tensor's shape: neighbouring dimensions joined."""
     inside = ", ".join(str(size) for size in (-1, *other[1:]))
     return Edit(f"{{}}.reshape({inside})", lambda t: t.reshape(other), "regroups it")
@@ -338,9 +335,9 @@ def shifted(dim: int, by: int) -> Edit:
     )
 
 
-def cut_front(dim: int, size: int, rank: int) -> Edit:
+def cut_front(dim: int, size: int) -> Edit:
     """The last `size` of one dimension: what stands in front is left out."""
-    inside = ", ".join([":"] * dim + ["{}:"])
+    inside = ", ".join([":"] * dim + ["1:"])
 
     def act(t: torch.Tensor) -> torch.Tensor:
         if t.shape[dim] < size:
@@ -348,7 +345,7 @@ def cut_front(dim: int, size: int, rank: int) -> Edit:
         return t.narrow(dim, t.shape[dim] - size, size)
 
     return Edit(
-        f"{{}}[{inside.format(1)}]",
+        f"{{}}[{inside}]",
         act,
         f"leaves the first of dim {dim} out",
         cuts=dim,

@@ -110,6 +110,19 @@ def test_an_extra_dimension_of_a_target_that_a_model_gave_leads_to_the_model():
     assert first(failure_of(nets, step)) == ("module", "target")
 
 
+def test_values_of_every_action_against_that_of_the_one_taken_lead_to_the_model():
+    nets = nn.ModuleDict({"online": nn.Linear(5, 3), "slow": nn.Linear(5, 3)})
+    x, reward, done = torch.randn(12, 5), torch.randn(12, 1), torch.zeros(12, 1)
+    taken = torch.zeros(12, 1, dtype=torch.long)
+
+    def step():
+        value = nets["online"](x).gather(1, taken).squeeze(1)
+        after = nets["slow"](x).detach()
+        return F.mse_loss(value, reward + 0.9 * after * (1 - done))
+
+    assert first(failure_of(nets, step)) == ("module", "slow")
+
+
 def test_height_and_width_of_flattened_maps_lead_to_the_pooling():
     model = nn.Sequential(nn.Conv2d(3, 5, 1), nn.MaxPool2d(2), nn.Upsample(None, 2))
     y = torch.zeros(2, 9, 7, dtype=torch.long)

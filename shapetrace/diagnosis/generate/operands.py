@@ -182,7 +182,7 @@ def menu(
         if order is not None:
             yield "insert", order
         if 0 < len(other) <= rank and prod(other) == prod(shape) and other != shape:
-            yield "insert", edits.viewed(shape, other)
+            yield "insert", edits.viewed(other)
     if 1 < rank <= 4:
         for a, b in combinations(range(rank), 2):
             yield "insert", edits.transpose(a, b)
@@ -207,9 +207,9 @@ def menu(
                 yield "reduce", edits.reduced(
                     word, dim - rank if dim == rank - 1 else dim
                 )
-            yield "reduce", edits.selected(dim, rank)
+            yield "reduce", edits.selected(dim)
     if rank > 1:
-        yield "reduce", edits.selected(0, rank)
+        yield "reduce", edits.selected(0)
     if made_here:
         return
     if rank > 1:
@@ -255,7 +255,7 @@ def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu
         if shape[dim] > wanted.size and _may_be_cut(case, ref, dim):
             yield "cut", edits.cut(dim, wanted.size, rank)
             if shape[dim] == wanted.size + 1:
-                yield "cut", edits.cut_front(dim, wanted.size, rank)
+                yield "cut", edits.cut_front(dim, wanted.size)
         if shape[dim] == 1 and wanted.size > 1:
             yield "insert", edits.expanded(dim, wanted.size, rank)
         if shape[dim] > 1 and wanted.size % shape[dim] == 0:
