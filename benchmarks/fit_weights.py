@@ -35,6 +35,8 @@ AGAINST = (
     "loses something",
     "deals elements out anew",
     "predicts what it is given",
+    "stretches both sides",
+    "has the wanted size in another dimension",
 )
 #: evidence that fewer programs show has no weight of its own
 LEAST = 3

@@ -8,6 +8,7 @@ from dataclasses import replace
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES
+from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.failing import failing
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.operand_rows import operand_rows
@@ -32,7 +33,13 @@ _CULPRITS = 3
 #: what is trained
 _OF_SEVERAL = ("reduce", "cut")
 #: evidence that a repair puts parts of several samples together, or trains nothing
-_MIXED = ("mixes samples", "joins samples with others", COPIES)
+_MIXED = (
+    "mixes samples",
+    "joins samples with others",
+    "moves the first dimension",
+    PAIRS,
+    COPIES,
+)
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line
 _FAINT = 0.002

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.evidence.data import data
+from shapetrace.diagnosis.evidence.data import data, turned
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
@@ -28,6 +28,7 @@ from shapetrace.diagnosis.evidence.samples import (
     restored,
     summed,
 )
+from shapetrace.diagnosis.evidence.stretching import stretching
 from shapetrace.diagnosis.evidence.trying import cost, placed, tried_form, trying
 from shapetrace.diagnosis.evidence.words import home, words
 from shapetrace.diagnosis.hypothesis import Hypothesis
@@ -51,6 +52,7 @@ FAMILIES: tuple[Family, ...] = (
     program,
     mirror,
     data,
+    turned,
     history,
     layout,
     edited,
@@ -60,6 +62,7 @@ FAMILIES: tuple[Family, ...] = (
     copied,
     restored,
     summed,
+    stretching,
     words,
     home,
     ruled,

@@ -55,6 +55,20 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return None
 
 
+def turned(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether data of another size would only get what another of its dimensions has:
+    it comes the other way round, sooner than in another size."""
+    if hypothesis.form != "data" or hypothesis.dim is None or not hypothesis.expected:
+        return None
+    for spot in case.mismatch.spots:
+        if spot.tensor is None or case.graph.is_parameter(spot.tensor):
+            continue
+        shape = case.graph.tensors[spot.tensor].shape
+        if spot.size == hypothesis.size and hypothesis.expected in shape[1:]:
+            return Fact("has the wanted size in another dimension")
+    return None
+
+
 def _counted_from_one(case: Case) -> bool:
     """Whether indices that are out of range go from 1 to the number of entries."""
     right = case.mismatch.right

@@ -17,6 +17,7 @@ from shapetrace.diagnosis.generate.raised import raised
 from shapetrace.diagnosis.generate.ruled import ruled
 from shapetrace.diagnosis.generate.selections import selections
 from shapetrace.diagnosis.generate.settings import settings
+from shapetrace.diagnosis.generate.slices import slices
 from shapetrace.diagnosis.generate.values import values
 from shapetrace.diagnosis.generate.widths import widths
 from shapetrace.diagnosis.generate.windows import windows
@@ -35,6 +36,7 @@ GENERATORS: tuple[Generator, ...] = (
     indices,
     operands,
     selections,
+    slices,
     unflattened,
     omissions,
     numbers,

@@ -261,6 +261,10 @@ def _path(call: FunctionCall, place: int) -> str:
     return f"args[1][{place}]" if listed else f"args[{place + 1}]"
 
 
+#: where functions take two dimensions that they swap
+_SWAPPED = dict.fromkeys(("transpose", "swapaxes", "swapdims"), (1, 2))
+
+
 def dims(case: Case) -> Iterator[Hypothesis | None]:
     """Another dimension, another order of dimensions, or `keepdim` the other way."""
     for call in own_calls(case):
@@ -279,8 +283,11 @@ def dims(case: Case) -> Iterator[Hypothesis | None]:
             value = get(call, path)
             if param in _DIMS and type(value) is int:
                 span = rank + (name in ("unsqueeze", "stack"))
+                # two that are swapped: with itself, a dimension stays where it is
+                taken = {get(call, f"args[{at}]") for at in _SWAPPED.get(name, ())}
+                taken = {one % span for one in taken | {value} if type(one) is int}
                 for other in range(span):
-                    if other != value % max(span, 1):
+                    if other not in taken:
                         new = other - span if value < 0 else other
                         yield _with_dim(case, call, path, param, value, new)
             elif param in ("dim", "dims") and param not in call.kwargs:

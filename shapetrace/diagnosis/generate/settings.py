@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.generate.composites import built_in_composite, composite
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair
 from shapetrace.diagnosis.rebuilding import (
     rebuilt,
@@ -40,7 +41,12 @@ def settings(case: Case) -> Iterator[Hypothesis | None]:
         seen.add(call.name)
         yield from _another_called(case, call, info)
         for changes, reason in _others(case, call, info):
-            made = rebuilt(case, info.name, changes, "setting")
+            key, value = next(iter(changes.items()))
+            outer = composite(case, info, key) if len(changes) == 1 else None
+            if outer is not None:
+                made = built_in_composite(case, info, outer, key, value)
+            else:
+                made = rebuilt(case, info.name, changes, "setting")
             yield made and replace(made, reason=reason)
 
 

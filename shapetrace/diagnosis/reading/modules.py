@@ -43,6 +43,9 @@ class Modules(Calls):
         if forward is None:
             if not info.qualname.startswith("torch.nn.modules."):
                 return UNKNOWN
+            if made is not None and made.outputs is None and name != self.failing:
+                self.ahead = True
+                self.missed.append(f"the rest of `{name}`")  # it failed inside of it
             return functions.layer(info, args, kwargs, self.rec.modules)
         index = made.index if made is not None else None
         frame = Frame(forward.tree, forward.home, name, index, made is not None)
