@@ -36,6 +36,7 @@ AGAINST = (
     "deals elements out anew",
     "predicts what it is given",
     "stretches both sides",
+    "leaves batches unequal",
     "has the wanted size in another dimension",
 )
 #: evidence that fewer programs show has no weight of its own

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall
@@ -56,10 +57,18 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 
 def turned(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether data of another size would only get what another of its dimensions has:
-    it comes the other way round, sooner than in another size."""
+    """Whether data of another size would only get what another of its dimensions has,
+    so that it comes the other way round; or as many samples as nothing else has."""
     if hypothesis.form != "data" or hypothesis.dim is None or not hypothesis.expected:
         return None
+    if hypothesis.dim == 0:
+        for ref in case.operands:
+            samples = root(case.graph, ref.id, 0) if ref.shape else None
+            if samples is None or samples[0] != "batch" or len(ref.shape) < 2:
+                continue
+            own = case.site_of(samples[1]) == hypothesis.site
+            if ref.shape[0] == hypothesis.size and not own:
+                return Fact("leaves batches unequal")
     for spot in case.mismatch.spots:
         if spot.tensor is None or case.graph.is_parameter(spot.tensor):
             continue

@@ -80,5 +80,3 @@ def _where_built(case: Case, outer: ModuleInfo, key: str, value: Any) -> Written
             if found:
                 return UNWRITTEN
     return UNWRITTEN
-
-
