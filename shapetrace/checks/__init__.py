@@ -20,6 +20,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     masks,
     modes,
     normalising,
+    optimizers,
     padding,
     pairing,
     reductions,
