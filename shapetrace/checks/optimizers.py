@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from shapetrace.checks.activations import argument
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
 from shapetrace.checks.scene import Scene, plain
@@ -120,6 +121,7 @@ def _reached(scene: Scene, backward: FunctionCall, known: set[str]) -> list[Laye
     """The layers in training whose parameters a total reaches."""
     modules = scene.graph.rec.modules
     inner = {name.rpartition(".")[0] for name in modules if name}
+    frozen = _frozen(scene)
     found: dict[str, Layer] = {}
     for call in behind(scene, backward.inputs[0].id):
         for ref in call.inputs:
@@ -130,12 +132,22 @@ def _reached(scene: Scene, backward: FunctionCall, known: set[str]) -> list[Laye
             info = modules.get(name)
             if not origin.requires_grad or info is None or not info.training:
                 continue
-            if not name or name in inner:
+            if not name or name in inner or ref.id in frozen:
                 continue
             before = found.get(name, Layer(name, call, False))
             trained = before.trained or origin.name in known
             found[name] = before._replace(trained=trained)
     return sorted(found.values(), key=lambda layer: layer.call.index)
+
+
+def _frozen(scene: Scene) -> set[int]:
+    """The parameters that were told in the block not to learn, as they were then."""
+    return {
+        ref.id
+        for call in scene.functions
+        if call.name == "requires_grad_" and argument(call, "requires_grad", 1) is False
+        for ref in call.outputs or ()
+    }
 
 
 def _belongs(scene: Scene, left: Layer, layers: Sequence[Layer]) -> bool:
