@@ -13,8 +13,9 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.checks.softmax import over_batch
+from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
 #: calls between the normalisation and where it is used
@@ -250,10 +251,20 @@ def _wrong(
             culprit(scene, at, f"normalises dimension {dim}", dim),
             culprit(scene, call) if length is not None else None,
         ],
-        fixes=[along(scene, at, used)],
+        fixes=[_over_features(scene, at, used, step)],
         shapes=[("input", given, dim)],
         way=(given.id, dim),
     )
+
+
+def _over_features(
+    scene: Scene, call: FunctionCall, used: int, step: Step | None
+) -> Fix:
+    """The normalisation over the features: tried where it is known who uses them."""
+    fix = along(scene, call, used)
+    if step is not None:
+        scene.trial(fix, Change(call, "", "", used))
+    return fix
 
 
 def _cosines(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
