@@ -78,7 +78,7 @@ def _kept(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix | No
     if len(alike) < len(users) or made is None or not made.inputs:
         return None
     if made.inputs[0].shape == more.shape and made.name in ("squeeze", "getitem"):
-        return undone(made)
+        return scene.trial(undone(made), Change(made, "", "leave out", dim))
     if len(users) < 2:
         return None
     change = Change(made, "", "unsqueeze", dim)

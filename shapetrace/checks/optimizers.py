@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from shapetrace.checks.activations import argument
@@ -17,6 +19,7 @@ from shapetrace.records import (
     Fix,
     FunctionCall,
     Range,
+    Source,
     TensorRef,
 )
 from shapetrace.signatures import kind
@@ -68,7 +71,9 @@ def _idle(
         )
         reason = "clears the gradients before they are used"
         who = Culprit("function", "zero_grad", source=clear.source, reason=reason)
-        fix = Fix("optimizer.zero_grad()", detail="before backward(), or after step()")
+        fix = _exchanged(backward.source, clear.source) or Fix(
+            "optimizer.zero_grad()", detail="before backward(), or after step()"
+        )
     else:
         message = (
             f"step() at {step.source} changes no parameter: its optimizer holds none "
@@ -89,6 +94,23 @@ def _idle(
         shapes=[("loss", total, None)],
         way=(total.id, None),
     )
+
+
+def _exchanged(first: Source | None, second: Source | None) -> Fix | None:
+    """Two statements that stand below each other, the other way round."""
+    if first is None or second is None or first.file != second.file:
+        return None
+    spans = [(one.line, one.end_line or one.line) for one in (first, second)]
+    if spans[0][1] + 1 != spans[1][0]:
+        return None
+    texts = [
+        [linecache.getline(first.file, n).strip() for n in range(start, end + 1)]
+        for start, end in spans
+    ]
+    if not all(len(text) == 1 and text[0] for text in texts):
+        return None
+    where = replace(first, end_line=spans[1][1], column=None, end_column=None)
+    return Fix(f"{texts[1][0]}\n{texts[0][0]}", where=where)
 
 
 @check(

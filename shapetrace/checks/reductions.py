@@ -153,7 +153,8 @@ def _mean(scene: Scene, number: TensorRef, other: TensorRef) -> FunctionCall | N
         return None  # a penalty for weights
     weighs = given.shape[: len(other.shape)] == other.shape
     if len(given.shape) > len(other.shape):
-        weighs &= len(other.shape) > 1  # else features or classes, as many by chance
+        roots = [scene.axes.sole(ref.id, 0) for ref in (given, other)]
+        weighs &= all(root is not None and root[2] == 0 for root in roots)
     weighs &= scene.is_raw_data(other.id)
     return made if weighs and scene.axes.descends(number.id, TRAINABLE) else None
 

@@ -39,7 +39,7 @@ class Steps:
         if any(_end(one) > backward.start_ns for one in around):
             return [], []
         steps = [one for one in self.steps if start <= one.start_ns < end]
-        if any(_end(one) > end for one in steps) or not steps:
+        if not steps:
             return [], []
         first = steps[0].start_ns
         return steps, [one for one in self.clears if start <= one.start_ns < first]

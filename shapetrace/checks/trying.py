@@ -19,8 +19,8 @@ _MOST = 4000
 
 class Change(NamedTuple):
     """What a fix does to a call, and to all of its line: a tensor that it takes is
-    squeezed or unsqueezed first, or, where `path` is empty, what it makes is so. With
-    no `name` the call itself runs over another dimension."""
+    squeezed or unsqueezed first, or, where `path` is empty, what it makes is so, or the
+    call is left out. With no `name` the call itself runs over another dimension."""
 
     call: FunctionCall
     path: str
@@ -73,8 +73,11 @@ class _Walk:
         made = with_inputs(call, inputs)
         if site and not change.name:
             made = _along(made, change.dim)
-        if made is not call and not self._follows(made, call):
+        if made is not call and not self._follows(made, call, site):
             return False
+        if site and change.name == "leave out":
+            self._now[(made.outputs or ())[0].id] = made.inputs[0]
+            return True
         self._append(made)
         if site and change.name and not change.path:
             outputs = made.outputs or ()
@@ -84,14 +87,15 @@ class _Walk:
             self._now[outputs[0].id] = one
         return True
 
-    def _follows(self, made: FunctionCall, call: FunctionCall) -> bool:
-        """Whether the shapes that come of other inputs are known, and none is wrong."""
+    def _follows(self, made: FunctionCall, call: FunctionCall, site: bool) -> bool:
+        """Whether the shapes that come of other inputs are known, and nothing is newly
+        stretched but where the fix asks for it."""
         if not call.outputs:
             return [r.shape for r in made.inputs] == [r.shape for r in call.inputs]
         shapes = predict(made, tuple(ref.shape for ref in made.inputs))
         if shapes is None or len(shapes) != len(call.outputs):
             return False
-        if broadcasts(made) and not broadcasts(call):
+        if not site and broadcasts(made) and not broadcasts(call):
             return False
         for ref, shape in zip(call.outputs, shapes, strict=True):
             if shape != ref.shape:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import shapetrace
 from tests.checks.test_checks_kinds import findings, silent
 
 
@@ -66,6 +67,16 @@ def of_another_model(make):
 )
 def test_a_step_that_changes_nothing(program, who, make):
     assert findings(program, make) == [("step-without-effect", who)]
+
+
+def test_the_two_lines_are_exchanged():
+    torch.manual_seed(0)
+    with pytest.warns(shapetrace.ShapeTraceWarning):
+        with shapetrace.trace() as t:
+            cleared(torch.optim.SGD)
+    (fix,) = t.findings[0].fixes
+    assert fix.line == "optimizer.zero_grad()\nloss_of(model).backward()"
+    assert fix.where.end_line == fix.where.line + 1
 
 
 def accumulated():
@@ -242,6 +253,23 @@ def generator():
     step(torch.optim.Adam(make.parameters()), loss)
 
 
+class Pair(nn.Module):
+    """A generator and its critic in one model."""
+
+    def __init__(self):
+        super().__init__()
+        self.make, self.critic = Net(), nn.Linear(8, 1)
+
+    def forward(self, z):
+        return self.critic(self.make(z))
+
+
+def generator_in_one_model():
+    pair = Pair()
+    loss = F.binary_cross_entropy_with_logits(pair(torch.randn(8, 8)), torch.ones(8, 1))
+    step(torch.optim.Adam(pair.make.parameters()), loss)
+
+
 def against_a_classifier():
     """What is made is to be taken for something by a network that stays as it is."""
     make, classify = Net(), Net()
@@ -345,7 +373,7 @@ CORRECT = [
     *(no_learning_rate, own_optimizer),
     *(only_the_head, without_the_first, frozen, only_the_norm, in_two_groups),
     *(two_optimizers, one_of_them_own, in_turns, generator, against_a_classifier),
-    *(perceptual, by_hand),
+    *(perceptual, by_hand, generator_in_one_model),
     *(in_eval_from_the_beginning, adversarial_in_eval, critic_in_eval, attributed),
     *(one_dropout_off, epochs(nn.Module.train)),
 ]

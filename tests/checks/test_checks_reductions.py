@@ -55,6 +55,23 @@ def test_divergences_that_are_weighed_as_they_should(name, sizes):
     assert silent(latent, sizes, EACH[name])
 
 
+def test_weights_of_samples_on_the_mean_of_a_loss_by_hand():
+    def program(reduce):
+        x, weights = torch.randn(6, 4), torch.rand(6)
+        (reduce((nn.Linear(4, 4)(x) - x).square()) * weights).mean().backward()
+
+    assert findings(program, torch.mean) == [("reduced-too-early", "mean")]
+    assert silent(program, lambda errors: errors.mean(1))
+
+
+def test_a_constant_for_each_class_as_many_as_samples():
+    def program():
+        out = nn.Linear(4, 6)(torch.randn(6, 4)).T
+        (out.square().mean() * torch.ones(6).softmax(0)).sum().backward()
+
+    assert silent(program)
+
+
 def test_a_penalty_for_weights_beside_data_of_as_many():
     def program():
         layer, x = nn.Linear(6, 6), torch.rand(6, 6)

@@ -76,6 +76,14 @@ def test_where_the_other_half_is_then_stretched():
     assert marks(program) == ["untried", "untried"]
 
 
+def test_where_something_is_stretched_only_then():
+    def program(made):
+        y = torch.randn(6)
+        ((made - y) ** 2 * made.expand(-1, 6)).mean().backward()
+
+    assert "verified" not in marks(program)
+
+
 def test_where_the_same_is_left_in_another_line():
     def program(made):
         y = torch.randn(6)
@@ -117,3 +125,41 @@ def test_what_no_shape_can_show_stays_untried():
         with shapetrace.trace(model) as t:
             F.cross_entropy(model(torch.randn(6, 8)), torch.arange(6) % 4)
     assert {fix.status for found in t.findings for fix in found.fixes} == {"untried"}
+
+
+def test_where_the_line_itself_is_to_stretch_them():
+    class Modulated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Parameter(torch.randn(1, 2, 8))
+            self.embed = nn.Linear(4, 8)
+
+        def forward(self, x):
+            shift, scale = (self.table + self.embed(x)).chunk(2, dim=1)
+            return shift * scale
+
+    model = Modulated()
+    with pytest.warns(shapetrace.ShapeTraceWarning):
+        with shapetrace.trace(model) as t:
+            model(torch.randn(2, 4)).square().mean().backward()
+    assert [fix.status for found in t.findings for fix in found.fixes] == ["verified"]
+
+
+def test_a_squeeze_that_is_left_out():
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(8, 1)
+
+        def forward(self, x):
+            return self.fc(x).squeeze(-1)
+
+    model = Squeezed()
+    with pytest.warns(shapetrace.ShapeTraceWarning):
+        with shapetrace.trace(model) as t:
+            ((model(torch.randn(6, 8)) - torch.randn(6, 1)) ** 2).mean().backward()
+    (found,) = t.findings
+    assert (found.fixes[0].line, found.fixes[0].status) == (
+        "return self.fc(x)",
+        "verified",
+    )
