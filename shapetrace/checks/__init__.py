@@ -20,6 +20,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     masks,
     modes,
     normalising,
+    optimizers,
     padding,
     pairing,
     reductions,
@@ -30,6 +31,8 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
 )
 from shapetrace.checks.registry import CHECKS, Check
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import mended
+from shapetrace.diagnosis.text import told
 from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.lineage import Graph
 from shapetrace.records import Diagnosis, Source
@@ -38,6 +41,8 @@ __all__ = ["CHECKS", "Check", "chosen", "run_checks", "warn"]
 
 #: other places of one mistake that are listed
 _PLACES = 4
+#: findings whose fixes are tried
+_TRIED = 4
 _GRAVITY = {"error": 0, "warning": 1, "note": 2}
 _IGNORE = re.compile(r"#\s*shapetrace:\s*ignore(?:\[([^\]]*)\])?")
 
@@ -77,17 +82,54 @@ def run_checks(
     and one for all sites where the same code meets what one layer or line has made."""
     if not graph.rec.has_functions:
         return ()  # modules alone do not tell what went between them
+    scene, found = _all(graph, codes)
+    ranked = sorted(found, key=lambda one: _GRAVITY[one.severity])
+    causes: dict[object, list[Diagnosis]] = {}
+    for one in ranked:
+        causes.setdefault(_cause(one), []).append(one)
+    before, shown = _alarms(found), []
+    for count, (first, *same) in enumerate(causes.values()):
+        if count < _TRIED:
+            left = before - _alarms([first, *same])
+            first = _tried(scene, first, codes, left)
+        shown.append(_with_places(first, same))
+    return tuple(shown)
+
+
+def _all(graph: Graph, codes: bool | Collection[str]) -> tuple[Scene, list[Diagnosis]]:
+    """All findings of the chosen checks, one for a site and code."""
     scene = Scene(graph)
     found: dict[tuple[str, str, Source | None], Diagnosis] = {}
     for check in chosen(codes):
         for one in _found(scene, check):
             if not _ignored(one):
                 found.setdefault((one.code, one.where, one.source), one)
-    ranked = sorted(found.values(), key=lambda one: _GRAVITY[one.severity])
-    causes: dict[object, list[Diagnosis]] = {}
-    for one in ranked:
-        causes.setdefault(_cause(one), []).append(one)
-    return tuple(_with_places(first, same) for first, *same in causes.values())
+    return scene, list(found.values())
+
+
+def _alarms(found: Iterable[Diagnosis]) -> set[tuple[str, Source | None]]:
+    return {(one.code, one.source) for one in found if one.severity != "note"}
+
+
+def _tried(
+    scene: Scene,
+    found: Diagnosis,
+    codes: bool | Collection[str],
+    others: set[tuple[str, Source | None]],
+) -> Diagnosis:
+    """A finding with those of its fixes called verified with which, in the recording of
+    the mended program, it is gone wherever it shows, and no alarm but the others is
+    left."""
+    fixes = list(found.fixes)
+    for at, fix in enumerate(fixes):
+        change = scene.changes.get((fix.line, fix.where))
+        rec = None if change is None else mended(scene.graph.rec, change)
+        if rec is not None:
+            if _alarms(_all(Graph(rec), codes)[1]) <= others:
+                fixes[at] = replace(fix, status="verified")
+    if fixes == list(found.fixes):
+        return found
+    return told(replace(found, fixes=tuple(fixes)))
 
 
 def _cause(found: Diagnosis) -> object:

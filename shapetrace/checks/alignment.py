@@ -6,7 +6,8 @@ from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding, size_culprit
 from shapetrace.checks.scene import Scene
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.checks.trying import Change
+from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
 _REDUCES = ("reduce", "total", "choose")
@@ -79,7 +80,7 @@ def _own_reduction(
                 culprit(scene, made, "drops the dimension", dim, low.shape[dim]),
                 culprit(scene, call, "aligns the last dimensions", at),
             ],
-            fixes=[operand(call, low, f"{{}}.unsqueeze({lead + places[0]})", "x")],
+            fixes=[_unsqueezed(scene, call, low, lead + places[0])],
             shapes=[("first", low, dim), ("second", tall, at)],
             way=(low.id, dim),
         )
@@ -124,10 +125,17 @@ def _taken_apart(
             culprit(scene, call, "aligns the last dimensions", lead, count),
             size_culprit(scene, low.id, 0, f"has a batch of {count}"),
         ],
-        fixes=[operand(call, low, "{}.unsqueeze(1)", "x")],
+        fixes=[_unsqueezed(scene, call, low, 1)],
         shapes=[("batch", low, 0), ("parameter", tall, lead)],
         way=(low.id, 0),
     )
+
+
+def _unsqueezed(
+    scene: Scene, call: FunctionCall, ref: TensorRef, dim: int
+) -> Fix | None:
+    fix = operand(call, ref, f"{{}}.unsqueeze({dim})", "x")
+    return scene.trial(fix, Change(call, ref.path, "unsqueeze", dim))
 
 
 def _separates(user: FunctionCall, made: TensorRef, dim: int) -> bool:

@@ -177,13 +177,14 @@ def _flattened(
 def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | None:
     """Data and the first rows of a table of positions that are added to it, or that it
     is turned by, as (data, rows)."""
-    if len(call.inputs) != 2 or any(len(ref.shape) != 3 for ref in call.inputs):
+    ranks = {len(ref.shape) for ref in call.inputs}
+    if len(call.inputs) != 2 or len(ranks) != 1 or min(ranks) < 3:
         return None
     axes = scene.axes
     for rows, data in (call.inputs, call.inputs[::-1]):
         if axes.descends(rows.id, DATA):
             continue
-        if rows.shape[1] != 1 or data.shape[1] == 1:
+        if max(rows.shape[1:-1]) != 1 or data.shape[1] == 1:
             continue
         if rows.shape[0] != data.shape[0] or rows.shape[0] == 1:
             continue

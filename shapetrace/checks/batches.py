@@ -85,8 +85,11 @@ class Batches:
             if (place := sequence_roles(scene, call)) is not None
             and (root := axes.sole(call.inputs[0].id, place[1])) is not None
         }
-        for call in (*scene.of_kind("batch_product"), *scene.calls("matmul")):
-            pair = [ref for ref in call.inputs[-2:] if len(ref.shape) > 2]
+        products = [*scene.of_kind("batch_product"), *scene.calls("matmul")]
+        pairs = [call.inputs[-2:] for call in products]
+        pairs += [c.inputs[:2] for c in scene.calls("scaled_dot_product_attention")]
+        for both in pairs:
+            pair = [ref for ref in both if len(ref.shape) > 2]
             roots = [axes.sole(ref.id, 0) for ref in pair]
             if len(pair) == 2 and all(r is not None and r[2] == 0 for r in roots):
                 taken |= {root for root in roots if root is not None}

@@ -163,10 +163,13 @@ def _blame(
         if not _is_layer(found[0]) and found[0] is not None:
             if found[0].kind in ("target", "input"):
                 found.reverse()  # the target is believed
+    if len(ref.shape) == len(other.shape) and _stretched_before(scene, other, ref):
+        found.reverse()  # it was stretched on its way, by a term of its own
     dropper = found[1]
     if len(other.shape) < len(ref.shape) and dropper is not None:
         if dropper.kind == "function" and dropper.name in _EXPLICIT:
-            found.reverse()  # who dropped a dimension, before who kept one
+            if not _beside_data(scene, other):
+                found.reverse()  # who dropped a dimension, before who kept one
     found.append(culprit(scene, call, "stretches its operands"))
     return found
 
@@ -193,6 +196,35 @@ def _dropper(scene: Scene, ref: TensorRef) -> Culprit | None:
                 seen.add(one.id)
                 todo.append(one.id)
     return None
+
+
+def _beside_data(scene: Scene, ref: TensorRef) -> bool:
+    """Whether what a tensor is made of, element by element, met data of that shape, as
+    the rewards of a target: one dimension more would have been stretched there."""
+    todo, seen = [ref], {ref.id}
+    while todo:
+        call = scene.made_by(todo.pop().id)
+        for one in () if call is None else call.inputs:
+            if one.shape == ref.shape and one.id not in seen:
+                if scene.is_raw_data(one.id):
+                    return True
+                seen.add(one.id)
+                todo.append(one)
+    return False
+
+
+def _stretched_before(scene: Scene, other: TensorRef, ref: TensorRef) -> bool:
+    """Whether a term of a tensor has the shape of what it is compared with."""
+    todo, seen = [other], {other.id}
+    while todo:
+        call = scene.made_by(todo.pop().id)
+        for one in () if call is None else call.inputs:
+            if one.shape == ref.shape and one.id != ref.id:
+                return True
+            if one.shape == other.shape and one.id not in seen:
+                seen.add(one.id)
+                todo.append(one)
+    return False
 
 
 def _written(call: FunctionCall) -> bool:

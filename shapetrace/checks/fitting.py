@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from shapetrace.checks.lines import after, built, code_of, operand, undone
 from shapetrace.checks.report import size_culprit
 from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.trying import Change
 from shapetrace.records import Culprit, Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss, named
 
@@ -37,9 +38,11 @@ def to_one_shape(
                     return [mended]
                 one = label(scene, call, more, fewer)
                 two = label(scene, call, fewer, more)
+                less = operand(call, more, f"{{}}.squeeze({dim})", one)
+                wide = operand(call, fewer, f"{{}}.unsqueeze({dim})", two)
                 lines = [
-                    operand(call, more, f"{{}}.squeeze({dim})", one),
-                    operand(call, fewer, f"{{}}.unsqueeze({dim})", two),
+                    scene.trial(less, Change(call, more.path, "squeeze", dim)),
+                    scene.trial(wide, Change(call, fewer.path, "unsqueeze", dim)),
                 ]
                 return lines[::-1] if _meets(scene, call, more.shape) else lines
     if len(given.shape) == len(target.shape):
@@ -62,7 +65,8 @@ def _for_all(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix |
     made = scene.made_by(more.id)
     if len(users) < 2 or len(alike) < len(users) or made is None or not made.inputs:
         return None
-    return after(made, f"{{}}.squeeze({dim})")
+    change = Change(made, "", "squeeze", dim)
+    return scene.trial(after(made, f"{{}}.squeeze({dim})"), change)
 
 
 def _kept(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix | None:
@@ -74,8 +78,11 @@ def _kept(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix | No
     if len(alike) < len(users) or made is None or not made.inputs:
         return None
     if made.inputs[0].shape == more.shape and made.name in ("squeeze", "getitem"):
-        return undone(made)
-    return after(made, f"{{}}.unsqueeze({dim})") if len(users) > 1 else None
+        return scene.trial(undone(made), Change(made, "", "leave out", dim))
+    if len(users) < 2:
+        return None
+    change = Change(made, "", "unsqueeze", dim)
+    return scene.trial(after(made, f"{{}}.unsqueeze({dim})"), change)
 
 
 def _wider(scene: Scene, given: TensorRef, dim: int, size: int) -> Fix | str:

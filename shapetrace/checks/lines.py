@@ -142,6 +142,13 @@ def unreduced(scene: Scene, loss: FunctionCall) -> Fix:
         if found is not None:
             return found
         return Fix(f'nn.{layer.type}(reduction="none")', where=loss.source)
+    line = find(loss.source)
+    if line is not None and isinstance(line.tree, ast.Call) and len(loss.inputs) == 2:
+        if last_name(line.tree.func) != loss.name and len(line.tree.args) == 2:
+            # a layer that the trace has not met
+            given = ", ".join(map(line.text, line.tree.args))
+            new = line.around(f'F.{loss.name}({given}, reduction="none")')
+            return Fix(new, where=line.source)
     return with_argument(loss, 'reduction="none"')
 
 

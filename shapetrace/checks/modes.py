@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shapetrace.checks.activations import argument
 from shapetrace.checks.lines import says, with_argument
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
-from shapetrace.records import Diagnosis
+from shapetrace.checks.training import Steps, behind, outermost
+from shapetrace.records import Diagnosis, Fix, FunctionCall
 
 
 @check(
@@ -38,3 +40,77 @@ def dropout_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("input", call.inputs[0], None)],
             way=(call.inputs[0].id, None),
         )
+
+
+@check(
+    "trained-in-eval",
+    "warning",
+    "a training step runs in evaluation mode, after others that did not: nobody called "
+    "model.train() again, and dropout drops nothing from here on",
+)
+def trained_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    layers = [call for call in scene.of_kind("dropout") if _drops(call) is not None]
+    if all(map(_drops, layers)):
+        return
+    ran, start, dropped = Steps(scene), 0, set[str]()
+    for backward in ran.backwards:
+        steps, _ = ran.after(backward)
+        if not steps:
+            continue
+        last = ran.inside(steps[-1])[-1:]
+        since, start = start, last[0].index if last else backward.index
+        now = [call for call in layers if since <= call.index < backward.index]
+        now = [call for call in now if call.grad]
+        names = {_layer(scene, call) for call in now}
+        if all(map(_drops, now)):
+            dropped |= names
+            continue
+        if any(map(_drops, now)) or not names <= dropped:
+            continue
+        held = set[str]().union(*map(ran.held, steps))
+        if _trains(scene, now[0], backward, held):
+            yield _still_in_eval(scene, rule, now[0], backward)
+            return
+
+
+def _drops(call: FunctionCall) -> bool | None:
+    """Whether a layer's dropout drops; None where it could not, or the user said so."""
+    rate, training = argument(call, "p", 1), argument(call, "training", 2)
+    if call.direct or not rate or not isinstance(training, bool):
+        return None
+    return training
+
+
+def _layer(scene: Scene, call: FunctionCall) -> str:
+    module = scene.graph.module_of(call)
+    return "" if module is None else module.name
+
+
+def _trains(
+    scene: Scene, drop: FunctionCall, backward: FunctionCall, held: set[str]
+) -> bool:
+    """Whether a step changes the model that a dropout is a part of, by what it made."""
+    calls = behind(scene, backward.inputs[0].id)
+    top = outermost(scene, drop)
+    return any(call.index == drop.index for call in calls) and any(
+        outermost(scene, call) == top and scene.graph.rec.origins[ref.id].name in held
+        for call in calls
+        for ref in call.inputs
+        if scene.graph.is_parameter(ref.id)
+    )
+
+
+def _still_in_eval(
+    scene: Scene, rule: Check, call: FunctionCall, backward: FunctionCall
+) -> Diagnosis:
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{_layer(scene, call)} is in evaluation mode in the step that backward() at "
+        f"{backward.source} belongs to, and was in training mode in the steps before.",
+        culprits=[culprit(scene, call, "drops nothing any more")],
+        fixes=[Fix("model.train()", detail="when the evaluation is over")],
+        shapes=[("input", call.inputs[0], None)],
+        way=(call.inputs[0].id, None),
+    )

@@ -13,13 +13,16 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.checks.softmax import over_batch
+from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
 #: calls between the normalisation and where it is used
 _NEAR = 16
 _PRODUCTS = ("product", "batch_product")
+#: calls behind which what was normalised before is normalised once more
+_SHARES = ("softmax", "log_softmax", "unit_length")
 #: calls behind which the vectors are others
 _LAYERS = ("linear", "convolution", "recurrent", "attention")
 
@@ -123,7 +126,9 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
             if used in step.lost and dim not in step.lost and summed is None:
                 if name in _PRODUCTS and unit and _of_activations(scene, step.call):
                     return step
-                if name != "total" or not _weighted(scene, step.given, call, unit):
+                if not _sums(step.call, call):
+                    continue
+                if not _weighted(scene, step, call, unit):
                     continue
                 if unit:
                     return step
@@ -132,7 +137,7 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
                 if summed is not None and step.call.name == "mean":
                     return summed
                 continue
-            elif used in step.lost or name in _PRODUCTS or name in _LAYERS:
+            elif used in step.lost or name in (*_PRODUCTS, *_LAYERS, *_SHARES):
                 continue
             elif not unit and _one_hot(scene, step, dim, used):
                 return step
@@ -140,6 +145,13 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
                 seen.add(step.made.id)
                 todo.append((step.made, step.places, now, count + 1))
     return None
+
+
+def _sums(step: FunctionCall, call: FunctionCall) -> bool:
+    """Whether a call sums up shares, or the logarithms of some."""
+    if kind(call.name) == "log_softmax" and step.name == "logsumexp":
+        return True
+    return kind(step.name) == "total"
 
 
 def _one_hot(scene: Scene, step: Step, dim: int, used: int) -> bool:
@@ -179,18 +191,31 @@ def _summed(scene: Scene, made: TensorRef, dim: int) -> bool:
 
 
 def _of_activations(scene: Scene, call: FunctionCall) -> bool:
-    """Whether a product is one of two tensors with data in them, no layer."""
-    return all(scene.axes.descends(ref.id, DATA) for ref in call.inputs[-2:])
+    """Whether a product is one of two tensors with data in them, or of one with vectors
+    of length 1 that are learned: no layer."""
+    return all(
+        scene.axes.descends(ref.id, DATA) or _is_unit(scene, ref)
+        for ref in call.inputs[-2:]
+    )
 
 
-def _weighted(scene: Scene, ref: TensorRef, start: FunctionCall, unit: bool) -> bool:
+def _is_unit(scene: Scene, ref: TensorRef) -> bool:
+    made = scene.made_by(scene.undressed(ref.id))
+    if made is None or not made.inputs:
+        return False
+    return made.name == "normalize" or _length(scene, made) is not None
+
+
+def _weighted(scene: Scene, step: Step, start: FunctionCall, unit: bool) -> bool:
     """Whether what is summed was multiplied by something before, since `start`: shares
-    by a number for each of them, else features are chosen."""
+    by a number for each of them, else features are chosen. Logarithms are added."""
+    scales = "sum" if step.call.name == "logsumexp" else "scale"
+    ref = step.given
     for _ in range(_NEAR):
         made = scene.made_by(ref.id)
         if made is None or made.index <= start.index or not made.inputs:
             return False
-        if kind(made.name) == "scale" and len(made.inputs) == 2:
+        if kind(made.name) == scales and len(made.inputs) == 2:
             if unit:
                 return all(len(one.shape) == len(ref.shape) for one in made.inputs)
             if all(one.shape == ref.shape for one in made.inputs):
@@ -226,10 +251,20 @@ def _wrong(
             culprit(scene, at, f"normalises dimension {dim}", dim),
             culprit(scene, call) if length is not None else None,
         ],
-        fixes=[along(scene, at, used)],
+        fixes=[_over_features(scene, at, used, step)],
         shapes=[("input", given, dim)],
         way=(given.id, dim),
     )
+
+
+def _over_features(
+    scene: Scene, call: FunctionCall, used: int, step: Step | None
+) -> Fix:
+    """The normalisation over the features: tried where it is known who uses them."""
+    fix = along(scene, call, used)
+    if step is not None:
+        scene.trial(fix, Change(call, "", "", used))
+    return fix
 
 
 def _cosines(scene: Scene, rule: Check) -> Iterator[Diagnosis]:

@@ -21,8 +21,10 @@ from shapetrace.source.place import text
 #: calls that leave every entry of a mask what it is
 _SAME = ("view", "unit", "expand", "copy", "cast", "transpose")
 _NOT = frozenset(("logical_not", "bitwise_not", "invert", "__invert__"))
-#: `lengths`, `batch.seq_len[:, None]`, and no difference of them
-_LENGTHS = re.compile(r"[\w.]*len\w*(\[[^\]]*\]|\.\w+\([^()]*\))*")
+#: `lengths`, `batch.seq_len[:, None]`, `(lengths - 1)[:, None]`: no difference of two
+_PART = r"(\[[^\]]*\]|\.\w+\([^()]*\))*"
+_NAME = r"[\w.]*len\w*" + _PART
+_LENGTHS = re.compile(rf"({_NAME}( [-+] 1)?|\({_NAME} [-+] 1\){_PART})")
 #: scores below this come to nothing in a softmax
 _NOTHING = -1e3
 #: calls between a comparison and where its mask is used
@@ -175,22 +177,26 @@ def padding_in_mean(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for call in scene.calls("mean"):
         given = call.inputs[0]
         dim = argument(call, "dim", 1)
-        weighed = _weighed_by_tokens(scene, given) if dim is None else None
+        if isinstance(dim, (tuple, list)) and len(dim) == 1:
+            (dim,) = dim
+        last = dim is None or dim in (-1, len(given.shape) - 1)
+        weighed = _weighed_by_tokens(scene, given) if last else None
+        over, where = given.shape, ""
+        if dim is not None:
+            over, where = given.shape[-1:], f" along dimension {dim}"
         if weighed is not None:
             yield finding(
                 scene,
                 rule,
                 call,
-                f"{call.name} divides by all {prod(given.shape)} places of "
-                f"{given.shape}, those too that the mask at {weighed.source} takes "
-                "out.",
+                f"{call.name} divides by all {prod(over)} places of "
+                f"{given.shape}{where}, those too that the mask at {weighed.source} "
+                "takes out.",
                 culprits=[culprit(scene, call, "counts the padding")],
                 shapes=[("input", given, None)],
                 way=(given.id, None),
             )
             continue
-        if isinstance(dim, (tuple, list)) and len(dim) == 1:
-            (dim,) = dim
         if not isinstance(dim, int) or not given.shape:
             continue
         time = scene.axes.roots(given.id, dim % len(given.shape))
@@ -221,7 +227,12 @@ def _counted_alone(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             continue
         (total, dim), (count, at) = above, below
         given, mask = total.inputs[0], count.inputs[0]
-        if not _same_steps(scene, given, dim, mask, at) or not _padded(scene, given):
+        if total.outputs and not total.outputs[0].shape:
+            if given.shape != mask.shape:
+                continue  # another sum over all, as a penalty
+        if not _same_steps(scene, given, dim, mask, at):
+            continue
+        if not _padded(scene, given, scene.axes.roots(given.id, dim)):
             continue
         yield finding(
             scene,
@@ -239,7 +250,8 @@ def _counted_alone(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 
 
 def _total(scene: Scene, ref: TensorRef) -> tuple[FunctionCall, int] | None:
-    """The sum over one dimension that a tensor is, and that dimension."""
+    """The sum over one dimension that a tensor is, and that dimension; the last one of
+    a sum over all."""
     made = scene.made_by(_origin(scene, ref.id))
     while made is not None and plain(made.name) in ("clamp", "clamp_min"):
         made = scene.made_by(_origin(scene, made.inputs[0].id))
@@ -248,6 +260,8 @@ def _total(scene: Scene, ref: TensorRef) -> tuple[FunctionCall, int] | None:
     dim, rank = argument(made, "dim", 1), len(made.inputs[0].shape)
     if isinstance(dim, (tuple, list)) and len(dim) == 1:
         (dim,) = dim
+    if dim is None and rank:
+        return made, rank - 1
     return (made, dim % rank) if isinstance(dim, int) and rank else None
 
 
@@ -262,7 +276,7 @@ def _same_steps(
     return counted or roots == scene.axes.roots(given.id, dim)
 
 
-def _padded(scene: Scene, ref: TensorRef) -> bool:
+def _padded(scene: Scene, ref: TensorRef, time: frozenset[Root]) -> bool:
     """Whether the steps of the padding hold other numbers than 0, for all that is seen:
     a layer with a bias made them, and nothing has taken them out since."""
     found = False
@@ -271,7 +285,7 @@ def _padded(scene: Scene, ref: TensorRef) -> bool:
         call = scene.made_by(todo.pop())
         if call is None:
             continue
-        if "pad_packed" in call.name or _takes_out(scene, call):
+        if "pad_packed" in call.name or _takes_out(scene, call, time):
             return False
         if kind(call.name) in _FILLS or call.name == "embedding":
             rows = (
@@ -279,18 +293,32 @@ def _padded(scene: Scene, ref: TensorRef) -> bool:
             )
             found = found or rows is None
             continue
-        new = [one.id for one in call.inputs if one.id not in seen]
-        seen.update(new)
-        todo += new
+        for one in call.inputs:
+            if scene.axes.descends(one.id, PARAMETER) and one.id not in seen:
+                seen.add(one.id)
+                todo.append(one.id)
     return found
 
 
-def _takes_out(scene: Scene, call: FunctionCall) -> bool:
-    """Whether data, a mask perhaps, takes entries out of what a layer made."""
-    return kind(call.name) in _TAKES_OUT and any(
-        max(one.shape, default=1) > 1 and not scene.axes.descends(one.id, PARAMETER)
-        for one in call.inputs
-    )
+def _takes_out(scene: Scene, call: FunctionCall, time: frozenset[Root]) -> bool:
+    """Whether data, a mask perhaps, takes steps out of what a layer made: what is the
+    same for all steps does not, nor does a class that is picked at each of them."""
+    made = (call.outputs or call.inputs)[0]
+    if kind(call.name) not in _TAKES_OUT:
+        return False
+    axes = scene.axes
+    rank = len(made.shape)
+    steps = {d - rank for d in range(rank) if axes.roots(made.id, d) & time}
+    if steps and call.name == "gather":
+        along = argument(call, "dim", 1)
+        return not isinstance(along, int) or along % rank - rank in steps
+    for one in call.inputs:
+        if max(one.shape, default=1) < 2 or axes.descends(one.id, PARAMETER):
+            continue
+        sizes = [one.shape[d] for d in steps if d >= -len(one.shape)]
+        if not steps or kind(call.name) != "scale" or max(sizes, default=1) > 1:
+            return True
+    return False
 
 
 def _weighed_by_tokens(scene: Scene, ref: TensorRef) -> FunctionCall | None:
@@ -321,7 +349,7 @@ def _hidden_before(
             if _hides(scene, call, time):
                 found = call
             continue
-        if _takes_out(scene, call):
+        if _takes_out(scene, call, time):
             return None
         for one in call.inputs:
             if scene.axes.descends(one.id, PARAMETER) and one.id not in seen:

@@ -1,16 +1,17 @@
-"""Losses that are one number already where each sample's was wanted."""
+"""Losses and counts that are one number already where each sample's was wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shapetrace.checks.activations import argument
 from shapetrace.checks.batches import batch_of
 from shapetrace.checks.lines import instead, unreduced
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.lineage.dimensions import TRAINABLE
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.lineage.dimensions import DATA, TRAINABLE
+from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 from shapetrace.signatures import loss as facts_of
 
@@ -37,7 +38,7 @@ def reduced_too_early(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             loss = _reduced(scene, number)
             if loss is None:
                 mean = _mean(scene, number, other)
-                if mean is not None and _is_reduced(scene, call):
+                if mean is not None and _is_reduced(scene, call, other):
                     yield _weights(scene, rule, call, mean, other)
                     break
                 continue
@@ -46,13 +47,76 @@ def reduced_too_early(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 () if at is None else scene.sides[loss.index][0].shape[at : at + 1]
             )
             if other.shape and samples not in ((), (1,)):
-                if _weighs(scene, other, loss) and _is_reduced(scene, call):
+                if _weighs(scene, other, loss) and _is_reduced(scene, call, other):
                     yield _weights(scene, rule, call, loss, other)
                     break
             if not other.shape and samples not in ((), (1,)):
                 if _grows_with(scene, other, loss):
                     yield _power(scene, rule, call, loss)
                     break
+    yield from _counts_of_all(scene, rule)
+
+
+def _counts_of_all(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    """Vectors summed over the tokens of each sample, divided by the number of tokens of
+    all samples."""
+    for call in scene.calls("div"):
+        if len(call.inputs) != 2 or call.inputs[1].shape:
+            continue
+        above = call.inputs[0]
+        count = _total(scene, call.inputs[1])
+        vectors = len(above.shape) > 1 and scene.axes.from_parameter(above.id, -1)
+        if count is None or not vectors:
+            continue
+        mask, total = count.inputs[0], scene.made_by(scene.undressed(above.id))
+        if len(mask.shape) < 2 or min(mask.shape) < 2 or total is None:
+            continue
+        if total.name != "sum" or not _is_weighed(scene, total.inputs[0], mask):
+            continue
+        dim, rank = argument(total, "dim", 1), len(total.inputs[0].shape)
+        if isinstance(dim, int) and 0 < dim % rank < len(mask.shape):
+            yield _count(scene, rule, call, count, dim % rank)
+
+
+def _total(scene: Scene, number: TensorRef) -> FunctionCall | None:
+    """The sum over all of a mask that a number is, with a least value perhaps."""
+    made = scene.made_by(number.id)
+    while made is not None and plain(made.name) in ("clamp", "clamp_min", "float"):
+        made = scene.made_by(made.inputs[0].id)
+    if made is None or made.name != "sum" or not scene.is_raw_data(number.id):
+        return None
+    return made
+
+
+def _is_weighed(scene: Scene, ref: TensorRef, mask: TensorRef) -> bool:
+    """Whether what is summed was multiplied by a mask."""
+    made = scene.made_by(ref.id)
+    if made is None or plain(made.name) != "mul" or len(made.inputs) != 2:
+        return False
+    start = scene.undressed(mask.id)
+    return any(scene.undressed(one.id) == start for one in made.inputs)
+
+
+def _count(
+    scene: Scene, rule: Check, call: FunctionCall, count: FunctionCall, dim: int
+) -> Diagnosis:
+    above, mask = call.inputs[0], count.inputs[0]
+    keep = ", keepdim=True" if len(above.shape) == len(mask.shape) else ""
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{above.shape} holds the sum of each sample, over dimension {dim} of a mask "
+        f"of {mask.shape}, and is divided by the sum over all of that mask, at "
+        f"{count.source}: the number of tokens in the whole batch.",
+        culprits=[
+            culprit(scene, count, "counts the tokens of all samples"),
+            culprit(scene, call, "divides each sample by them"),
+        ],
+        fixes=[instead(count, f"{{}}.sum({dim}{keep})")],
+        shapes=[("sums", above, 0), ("mask", mask, 0)],
+        way=(above.id, 0),
+    )
 
 
 def _reduced(scene: Scene, ref: TensorRef) -> FunctionCall | None:
@@ -71,12 +135,27 @@ def _reduced(scene: Scene, ref: TensorRef) -> FunctionCall | None:
 
 
 def _mean(scene: Scene, number: TensorRef, other: TensorRef) -> FunctionCall | None:
-    """The call that took the mean of what was made by a model, where data of the same
-    shape is to weigh it: of a loss by hand."""
+    """The call that took the mean, or the sum, of what was made by a model, where data
+    of the same shape, or of its first dimensions, is to weigh it: of a loss by hand."""
     made = scene.made_by(number.id)
-    if made is None or made.name != "mean" or max(other.shape, default=1) < 2:
+    for _ in range(_NEAR):
+        if made is None or plain(made.name) not in ("neg", "mul"):
+            break
+        if len(made.inputs) != 1 or made.inputs[0].shape:
+            break
+        made = scene.made_by(made.inputs[0].id)
+    if made is None or max(other.shape, default=1) < 2 or not made.inputs:
         return None
-    weighs = made.inputs[0].shape == other.shape and scene.is_raw_data(other.id)
+    given = made.inputs[0]
+    if made.name not in ("mean", "sum") or (made.outputs or (given,))[0].shape:
+        return None
+    if made.name == "sum" and not scene.axes.descends(given.id, DATA):
+        return None  # a penalty for weights
+    weighs = given.shape[: len(other.shape)] == other.shape
+    if len(given.shape) > len(other.shape):
+        roots = [scene.axes.sole(ref.id, 0) for ref in (given, other)]
+        weighs &= all(root is not None and root[2] == 0 for root in roots)
+    weighs &= scene.is_raw_data(other.id)
     return made if weighs and scene.axes.descends(number.id, TRAINABLE) else None
 
 
@@ -103,9 +182,20 @@ def _places(loss: FunctionCall, given: TensorRef) -> set[tuple[int, ...]]:
     return {given.shape[:at] + given.shape[at + 1 :]}
 
 
-def _is_reduced(scene: Scene, call: FunctionCall) -> bool:
-    made = (call.outputs or ())[0]
-    return any(not ref.shape for _, ref in scene.follow(made.id))
+def _is_reduced(scene: Scene, call: FunctionCall, weights: TensorRef) -> bool:
+    """Whether a product is summed up in the end: alone, or with other terms where the
+    weights came with the data. Those that are learned have a term of their own."""
+    sums = ("add", "sub") if scene.is_raw_data(weights.id) else ()
+    todo = list(call.outputs or ())[:1]
+    for _ in range(_NEAR):
+        if not todo:
+            break
+        for user, ref in scene.follow(todo.pop().id):
+            if not ref.shape:
+                return True
+            if plain(user.name) in sums and ref.shape == user.inputs[0].shape:
+                todo.append(ref)
+    return False
 
 
 def _grows_with(scene: Scene, ref: TensorRef, loss: FunctionCall) -> bool:
@@ -135,15 +225,25 @@ def _weights(
         call,
         f"{loss.name} at {loss.source} is one number for the whole batch, and the "
         f"weights of {other.shape} are one for each sample or place of it: every one "
-        "gets the mean of them.",
+        f"gets the {'sum' if loss.name == 'sum' else 'mean'} of them.",
         culprits=[
             culprit(scene, loss, "is reduced to one number"),
             culprit(scene, call, "weighs what is reduced already"),
         ],
-        fixes=[instead(loss, "{}") if loss.name == "mean" else unreduced(scene, loss)],
+        fixes=[_each(loss, other) or unreduced(scene, loss)],
         shapes=[("loss", (loss.outputs or ())[0], None), ("weights", other, 0)],
         way=(other.id, 0),
     )
+
+
+def _each(loss: FunctionCall, other: TensorRef) -> Fix | None:
+    """The line of a mean or a sum by hand with a number for each weight."""
+    if loss.name not in ("mean", "sum"):
+        return None
+    given = loss.inputs[0].shape
+    dims = tuple(range(len(other.shape), len(given)))
+    over = dims if len(dims) > 1 else dims[0] if dims else None
+    return instead(loss, "{}" if over is None else f"{{}}.{loss.name}({over})")
 
 
 def _power(

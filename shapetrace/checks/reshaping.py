@@ -13,7 +13,7 @@ from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.lineage.dimensions import DATA, Scramble
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
-from shapetrace.signatures import kind
+from shapetrace.signatures import index_losses, kind
 
 #: steps between two views that together shear a matrix, as relative positions do
 _NEAR = 4
@@ -56,6 +56,65 @@ def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             way=(given.id, None),
         )
     yield from _torn(scene, rule)
+    yield from _two_classes(scene, rule, {one.call.index for one in scrambles})
+
+
+def _two_classes(scene: Scene, rule: Check, known: set[int]) -> Iterator[Diagnosis]:
+    """Scores of two classes, `(batch, 2, places)`, that are viewed as `(-1, 2)`: two
+    fits nearly anywhere, but the loss takes for the classes what was places."""
+    for loss in scene.calls(*index_losses()):
+        ref = scene.sides[loss.index][0] if loss.index in scene.sides else None
+        call = None if ref is None else _last_view(scene, ref)
+        if ref is None or call is None or len(ref.shape) != 2 or call.index in known:
+            continue
+        given = call.inputs[0]
+        root = scene.axes.sole(ref.id, 1)
+        at = [
+            dim
+            for dim in range(1, len(given.shape) - 1)
+            if given.shape[dim] == ref.shape[1] and _is_made(scene, given, dim)
+        ]
+        if root is None or len(at) != 1:
+            continue
+        if root not in scene.axes.roots(given.id, len(given.shape) - 1):
+            continue
+        known.add(call.index)
+        others = [d for d in range(len(given.shape)) if d != at[0]]
+        order = ", ".join(map(str, (*others, at[0])))
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{call.name} makes {ref.shape} of {given.shape}: {loss.name} takes the "
+            f"{ref.shape[1]} of dimension 1 for the classes, but they are cut out of "
+            f"the last dimension, and the classes were dimension {at[0]}; permute was "
+            "meant before it.",
+            culprits=[culprit(scene, call, "takes places for classes", 1)],
+            fixes=[
+                instead(call, f"{{}}.permute({order}).reshape(-1, {ref.shape[1]})", "x")
+            ],
+            shapes=[("input", given, at[0]), ("output", ref, 1)],
+            way=(given.id, at[0]),
+        )
+
+
+def _is_made(scene: Scene, ref: TensorRef, dim: int) -> bool:
+    """Whether a dimension is for certain one that a layer makes."""
+    roots = scene.axes.roots(ref.id, dim)
+    return scene.axes.sure(ref.id, dim) and all(
+        kind == "parameter" for kind, _, _ in roots
+    )
+
+
+def _last_view(scene: Scene, ref: TensorRef) -> FunctionCall | None:
+    """The view that gave a prediction its shape, with nothing after it that changed
+    more than its numbers."""
+    made = scene.made_by(ref.id)
+    while made is not None and made.inputs and kind(made.name) != "view":
+        if made.inputs[0].shape != ref.shape:
+            return None
+        made = scene.made_by(made.inputs[0].id)
+    return made if made is not None and made.inputs else None
 
 
 def _torn(scene: Scene, rule: Check) -> Iterator[Diagnosis]:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 
+from shapetrace.checks.trying import Change
 from shapetrace.lineage import Graph
 from shapetrace.lineage.dimensions import DATA, PARAMETER, Axes
 from shapetrace.lineage.loss_calls import prediction, target
-from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss, kind, named
 from shapetrace.signatures.kinds import RESHAPING, SAME_NUMBERS
 
@@ -51,6 +52,8 @@ class Scene:
                 self.by_name.setdefault(plain(call.name), []).append(call)
         #: what was found: a second finding of the same is not told in full
         self.reported: set[Hashable] = set()
+        #: what a fix does, by its line and its place, where it can be tried
+        self.changes: dict[Hashable, Change] = {}
 
     @cached_property
     def axes(self) -> Axes:
@@ -165,6 +168,12 @@ class Scene:
         if origin is None or origin.kind == "outside":
             return None
         return origin.name.rpartition(".")[0]
+
+    def trial(self, fix: Fix | None, change: Change) -> Fix | None:
+        """A fix that is tried when the finding is told."""
+        if fix is not None:
+            self.changes[fix.line, fix.where] = change
+        return fix
 
     def layer(self, call: FunctionCall) -> ModuleCall | None:
         return self.graph.layer_of(call)

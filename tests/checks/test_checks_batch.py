@@ -197,6 +197,33 @@ def test_a_table_of_positions_that_turns_the_samples(sizes):
     assert silent(program, 1)
 
 
+class Heads(nn.Module):
+    """Rotary positions of (batch, time, heads, features), cut by one of the first."""
+
+    def __init__(self, dim):
+        super().__init__()
+        angles = torch.arange(64)[:, None] * torch.exp(-torch.arange(4.0))
+        self.register_buffer("cos", angles.cos()[:, None, None])
+        self.qkv, self.fc, self.dim = nn.Linear(8, 24), nn.Linear(8, 3), dim
+
+    def forward(self, x):
+        rows = self.cos[: x.shape[self.dim]].transpose(0, self.dim)
+        q, k, v = self.qkv(x).unflatten(-1, (3, 2, 4)).unbind(2)
+        q, k, v = ((one * rows).transpose(1, 2) for one in (q, k, v))
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.fc(out.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("sizes", [(5, 9), (9, 9)])
+def test_a_table_of_positions_for_heads_that_turns_the_samples(sizes):
+    def program(dim):
+        out = Heads(dim)(torch.randn(*sizes, 8))
+        F.cross_entropy(out.mT, torch.randint(0, 3, sizes))
+
+    assert findings(program, 0) == [("batch-dim", "getitem")]
+    assert silent(program, 1)
+
+
 def test_the_samples_of_a_loss_by_hand_are_those_of_its_mean():
     def program(dim):
         x, y = torch.randn(8, 6), torch.randn(8, 1)

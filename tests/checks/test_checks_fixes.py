@@ -31,6 +31,13 @@ def step(model):
 """
 
 PROGRAMS = {
+    "a focal weight of the mean, by a loss that the trace has not met": (
+        "self.fc = nn.Linear(6, 4)",
+        "return self.fc(x)",
+        "loss = nn.CrossEntropyLoss()\n    y = torch.arange(5) % 4\n"
+        "    ce = loss(model(torch.randn(5, 6)), y)\n"
+        "    return ((1 - torch.exp(-ce)) ** 2 * ce).mean()",
+    ),
     "a column against a row": (
         "self.fc = nn.Linear(6, 1)",
         "return self.fc(x)",

@@ -297,3 +297,44 @@ def test_features_of_places_that_are_cut_for_no_image():
         made.view(5, 12, -1).logsumexp(1).square().mean().backward()
 
     assert silent(program)
+
+
+def two_classes(places, change):
+    """Scores of two classes for each place, channels first, in rows of two."""
+    conv = nn.Conv1d if len(places) == 1 else nn.Conv2d
+    scores = conv(3, 2, 3, padding=1)(torch.randn(5, 3, *places))
+    y = torch.randint(0, 2, (5, *places)).flatten()
+    F.nll_loss(change(scores), y).backward()
+
+
+VIEWED = {
+    "view": lambda s: s.log_softmax(1).view(-1, 2),
+    "before": lambda s: s.reshape(-1, 2).log_softmax(1),
+}
+PERMUTED = {
+    "movedim": lambda s: s.log_softmax(1).movedim(1, -1).reshape(-1, 2),
+    "before": lambda s: s.movedim(1, -1).reshape(-1, 2).log_softmax(1),
+    "flattened": lambda s: s.log_softmax(1).flatten(2).mT.reshape(-1, 2),
+}
+
+
+@pytest.mark.parametrize("places", [(32,), (6, 8), (2,)])
+@pytest.mark.parametrize("name", VIEWED)
+def test_two_classes_that_a_view_takes_from_the_places(name, places):
+    found = findings(two_classes, places, VIEWED[name])
+    assert ("view-as-permute", "view" if name == "view" else "reshape") in found
+
+
+@pytest.mark.parametrize("places", [(32,), (6, 8), (2,)])
+@pytest.mark.parametrize("name", PERMUTED)
+def test_two_classes_that_were_permuted(name, places):
+    assert silent(two_classes, places, PERMUTED[name])
+
+
+def test_two_classes_of_a_linear_layer():
+    def program():
+        scores = nn.Linear(4, 2)(torch.randn(5, 2, 4))
+        y = torch.randint(0, 2, (10,))
+        F.cross_entropy(scores.view(-1, 2), y).backward()
+
+    assert silent(program)

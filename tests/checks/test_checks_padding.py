@@ -186,6 +186,42 @@ def test_the_mean_of_losses_that_a_mask_has_set_to_0():
     assert silent(spoken, lambda loss, tokens: (loss.sum(1) / tokens.sum(1)).mean())
 
 
+def test_the_mean_over_the_steps_of_losses_that_a_mask_has_set_to_0():
+    def means(loss, tokens):
+        return (loss.mean(dim=1) * 9).sum() / tokens.sum()
+
+    assert findings(spoken, means) == [("padding-in-mean", "mean")]
+    assert silent(spoken, lambda loss, tokens: (loss.mean(0) * 2).sum() / tokens.sum())
+
+
+def valued(weigh, reduce):
+    """The log-probabilities of tokens, with the lengths of their sequences."""
+    ids, lengths = batch((5, 9))
+    hidden = nn.GRU(8, 8, batch_first=True)(nn.Embedding(20, 8)(ids[:, :-1]))[0]
+    scores = nn.Linear(8, 20)(hidden).log_softmax(-1)
+    chosen = scores.gather(-1, ids[:, 1:, None]).squeeze(-1)
+    tokens = (torch.arange(8)[None] < (lengths - 1)[:, None]).float()
+    reduce(-weigh(chosen), tokens).backward()
+
+
+def all_by_tokens(loss, tokens):
+    return loss.sum() / tokens.sum()
+
+
+def test_a_sum_over_all_that_is_divided_by_the_tokens():
+    def each_sample(chosen):
+        return chosen * torch.randn(5, 1)
+
+    assert findings(valued, each_sample, all_by_tokens) == [("padding-in-mean", "sum")]
+    own = lambda loss, tokens: (loss * tokens).sum() / tokens.sum()  # noqa: E731
+    assert silent(valued, each_sample, own)
+    assert silent(valued, lambda chosen: chosen * torch.randn(5, 8), all_by_tokens)
+    assert silent(valued, lambda chosen: chosen[:, :, None].square(), all_by_tokens)
+    assert silent(
+        valued, lambda c: c.gather(1, torch.randint(8, (5, 8))), all_by_tokens
+    )
+
+
 def causal(m, x, ids, lengths):
     hidden = torch.full((x.shape[1],) * 2, -math.inf).triu(1)
     return m.attention(x, x, x, attn_mask=hidden)[0]

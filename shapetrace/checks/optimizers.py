@@ -1,0 +1,224 @@
+"""Optimizers whose steps leave alone what the loss was to train."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from shapetrace.checks.activations import argument
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import finding
+from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.training import STEP, Steps, behind, outermost
+from shapetrace.lineage.dimensions import RECORDED
+from shapetrace.records import (
+    Culprit,
+    Diagnosis,
+    Fix,
+    FunctionCall,
+    Range,
+    Source,
+    TensorRef,
+)
+from shapetrace.signatures import kind
+
+#: backwards that are looked at: a training loop makes the same in each step
+_FIRST = 8
+
+
+class Layer(NamedTuple):
+    """A layer whose parameters a loss reaches, by the call that used them."""
+
+    name: str
+    call: FunctionCall
+    trained: bool
+
+
+@check(
+    "step-without-effect",
+    "warning",
+    "optimizer.step() after backward() changes nothing: the gradients were cleared "
+    "before it, or the optimizer holds none of the parameters that the loss reaches",
+)
+def step_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    ran = Steps(scene)
+    if not ran.steps:
+        return
+    for backward in ran.backwards[:_FIRST]:
+        steps, clears = ran.after(backward)
+        if not steps or any(step.source not in ran.idle for step in steps):
+            continue
+        if not scene.axes.descends(backward.inputs[0].id, RECORDED):
+            continue
+        yield _idle(scene, rule, backward, steps[0], clears)
+
+
+def _idle(
+    scene: Scene,
+    rule: Check,
+    backward: FunctionCall,
+    step: Range,
+    clears: Sequence[Range],
+) -> Diagnosis:
+    total = backward.inputs[0]
+    if clears:
+        clear = clears[0]
+        message = (
+            f"step() at {step.source} changes no parameter: zero_grad() at "
+            f"{clear.source} clears what backward() has made just before it."
+        )
+        reason = "clears the gradients before they are used"
+        who = Culprit("function", "zero_grad", source=clear.source, reason=reason)
+        fix = _exchanged(backward.source, clear.source) or Fix(
+            "optimizer.zero_grad()", detail="before backward(), or after step()"
+        )
+    else:
+        message = (
+            f"step() at {step.source} changes no parameter: its optimizer holds none "
+            "that the loss reaches."
+        )
+        reason = "finds no gradient"
+        who = Culprit("function", "step", source=step.source, reason=reason)
+        name = step.name.removeprefix(STEP).removesuffix(".step")
+        line = f"optimizer = torch.optim.{name}(model.parameters())"
+        fix = Fix(line, detail="of the model as it is trained, after it was changed")
+    return finding(
+        scene,
+        rule,
+        backward,
+        message,
+        culprits=[who],
+        fixes=[fix],
+        shapes=[("loss", total, None)],
+        way=(total.id, None),
+    )
+
+
+def _exchanged(first: Source | None, second: Source | None) -> Fix | None:
+    """Two statements that stand below each other, the other way round."""
+    if first is None or second is None or first.file != second.file:
+        return None
+    spans = [(one.line, one.end_line or one.line) for one in (first, second)]
+    if spans[0][1] + 1 != spans[1][0]:
+        return None
+    texts = [
+        [linecache.getline(first.file, n).strip() for n in range(start, end + 1)]
+        for start, end in spans
+    ]
+    if not all(len(text) == 1 and text[0] for text in texts):
+        return None
+    where = replace(first, end_line=spans[1][1], column=None, end_column=None)
+    return Fix(f"{texts[1][0]}\n{texts[0][0]}", where=where)
+
+
+@check(
+    "layer-never-trained",
+    "warning",
+    "an optimizer trains what comes before a layer, and not the layer: it stays at its "
+    "first random values",
+)
+def layer_never_trained(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    ran = Steps(scene)
+    if not ran.steps:
+        return
+    told: set[str] = set()
+    for backward in ran.backwards[:_FIRST]:
+        steps, _ = ran.after(backward)
+        if not steps or not ran.trained:
+            continue
+        layers = _reached(scene, backward, ran.trained)
+        left = [layer for layer in layers if not layer.trained]
+        if not left or 2 * len(left) > len(layers):
+            continue
+        left = [one for one in left if _belongs(scene, one, layers)]
+        new = [one for one in left if one.name not in told]
+        told.update(one.name for one in new)
+        if new:
+            yield _left_out(scene, rule, new, steps[-1])
+
+
+def _reached(scene: Scene, backward: FunctionCall, known: set[str]) -> list[Layer]:
+    """The layers in training whose parameters a total reaches."""
+    modules = scene.graph.rec.modules
+    inner = {name.rpartition(".")[0] for name in modules if name}
+    frozen = _frozen(scene)
+    found: dict[str, Layer] = {}
+    for call in behind(scene, backward.inputs[0].id):
+        for ref in call.inputs:
+            origin = scene.graph.origin(ref.id)
+            if origin is None or origin.kind != "parameter":
+                continue
+            name = origin.name.rpartition(".")[0]
+            info = modules.get(name)
+            if not origin.requires_grad or info is None or not info.training:
+                continue
+            if not name or name in inner or ref.id in frozen:
+                continue
+            before = found.get(name, Layer(name, call, False))
+            trained = before.trained or origin.name in known
+            found[name] = before._replace(trained=trained)
+    return sorted(found.values(), key=lambda layer: layer.call.index)
+
+
+def _frozen(scene: Scene) -> set[int]:
+    """The parameters that were told in the block not to learn, as they were then."""
+    return {
+        ref.id
+        for call in scene.functions
+        if call.name == "requires_grad_" and argument(call, "requires_grad", 1) is False
+        for ref in call.outputs or ()
+    }
+
+
+def _belongs(scene: Scene, left: Layer, layers: Sequence[Layer]) -> bool:
+    """Whether a layer stands behind a trained one of the same model, and before another
+    or before the labels: neither features that are taken as they are, nor a critic."""
+    top = outermost(scene, left.call)
+    trained = [one.call.index for one in layers if one.trained]
+    own = {i for i in trained if outermost(scene, scene.functions[i]) == top}
+    before = {call.index for ref in left.call.inputs for call in behind(scene, ref.id)}
+    if top is None or not own & before:
+        return False
+    made = scene.descendants(ref.id for ref in left.call.outputs or ())
+    if any(ref.id in made for i in own - before for ref in scene.functions[i].inputs):
+        return True
+    return any(
+        given.id in made and target is not None and _is_label(scene, target)
+        for given, target in scene.sides.values()
+    )
+
+
+def _is_label(scene: Scene, target: TensorRef) -> bool:
+    """Whether a target came with the data: no constant for real or fake ones."""
+    made = scene.made_by(scene.undressed(target.id))
+    filled = made is not None and kind(plain(made.name)) == "fill"
+    return not filled and scene.is_raw_data(target.id)
+
+
+def _left_out(
+    scene: Scene, rule: Check, left: Sequence[Layer], step: Range
+) -> Diagnosis:
+    names = [one.name for one in left]
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    first = left[0].call
+    made = first.outputs or ()
+    return finding(
+        scene,
+        rule,
+        first,
+        f"backward() gives {shown} a gradient, and no step() changes "
+        f"{'them' if len(left) > 1 else 'it'}: the optimizer at {step.source} trains "
+        "the layers before, and holds others than these.",
+        culprits=[
+            Culprit("module", one.name, source=one.call.source, reason="is not trained")
+            for one in left
+        ],
+        fixes=[
+            Fix(f'optimizer.add_param_group({{"params": model.{name}.parameters()}})')
+            for name in names[:1]
+        ],
+        shapes=[("output", ref, None) for ref in made[:1]],
+        way=(made[0].id, None) if made else None,
+    )

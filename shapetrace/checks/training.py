@@ -1,0 +1,112 @@
+"""The training steps of a trace: its backwards, and what optimizers do after them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+from shapetrace.checks.scene import Scene
+from shapetrace.lineage.dimensions import RECORDED
+from shapetrace.records import FunctionCall, Range, Source
+
+#: what torch calls the ranges of an optimizer
+STEP, _ZERO = "Optimizer.step#", "Optimizer.zero_grad#"
+
+
+class Steps:
+    """The steps of a trace's optimizers, each after the backward before it."""
+
+    def __init__(self, scene: Scene) -> None:
+        rec = scene.graph.rec
+        self._scene = scene
+        complete = rec.has_functions and rec.has_timing and not rec.dropped_calls
+        ranges = sorted(rec.ranges, key=lambda one: one.start_ns) if complete else []
+        self.steps = [one for one in ranges if one.name.startswith(STEP)]
+        self.clears = [one for one in ranges if one.name.startswith(_ZERO)]
+        self.backwards = [
+            call for call in scene.by_name.get("backward", ()) if call.inputs
+        ]
+
+    def after(self, backward: FunctionCall) -> tuple[list[Range], list[Range]]:
+        """The steps between a backward and the next one, and what clears gradients
+        before the first of them; none where a step takes backwards into itself."""
+        start, end = _end(backward), float("inf")
+        for call in self.backwards:
+            if call.start_ns >= start:
+                end = min(end, call.start_ns)
+        around = (one for one in self.steps if one.start_ns <= backward.start_ns)
+        if any(_end(one) > backward.start_ns for one in around):
+            return [], []
+        steps = [one for one in self.steps if start <= one.start_ns < end]
+        if not steps:
+            return [], []
+        first = steps[0].start_ns
+        return steps, [one for one in self.clears if start <= one.start_ns < first]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [call.start_ns for call in self._scene.functions]
+
+    def inside(self, step: Range) -> Sequence[FunctionCall]:
+        """The calls that a step makes."""
+        first = bisect_left(self._starts, step.start_ns)
+        last = bisect_left(self._starts, _end(step), first)
+        return self._scene.functions[first:last]
+
+    def held(self, step: Range) -> set[str]:
+        """The parameters that a step takes, as they are or by their `data`."""
+        return set(self._parameters(self.inside(step)))
+
+    def _parameters(self, calls: Iterable[FunctionCall]) -> Iterator[str]:
+        for call in calls:
+            for ref in call.inputs:
+                if self._scene.graph.is_parameter(ref.id):
+                    yield self._scene.graph.rec.origins[ref.id].name
+
+    @cached_property
+    def idle(self) -> set[Source | None]:
+        """The places of steps in none of which anything was computed."""
+        places = {step.source for step in self.steps}
+        return places - {step.source for step in self.steps if self.inside(step)}
+
+    @cached_property
+    def trained(self) -> set[str]:
+        """The parameters that any step takes, or that are written to without autograd
+        once there are gradients; none where a step shows none of what it changes."""
+        found: set[str] = set()
+        for step in self.steps:
+            held = self.held(step)
+            if self.inside(step) and not held:
+                return set()
+            found |= held
+        later = self._scene.functions[self.backwards[0].index :]
+        writes = (call for call in later if not call.grad and call.name[-1:] == "_")
+        return found | set(self._parameters(writes))
+
+
+def _end(one: Range | FunctionCall) -> int:
+    return one.start_ns + one.duration_ns
+
+
+def behind(scene: Scene, tensor: int) -> list[FunctionCall]:
+    """The calls that a tensor was made by, as far as gradients go back."""
+    found, todo, seen = [], [tensor], {tensor}
+    while todo:
+        call = scene.made_by(todo.pop())
+        if call is None or not call.grad:
+            continue
+        found.append(call)
+        for ref in call.inputs:
+            if ref.id not in seen and scene.axes.descends(ref.id, RECORDED):
+                seen.add(ref.id)
+                todo.append(ref.id)
+    return found
+
+
+def outermost(scene: Scene, call: FunctionCall) -> int | None:
+    """The outermost module call around a call."""
+    module = scene.graph.module_of(call)
+    while module is not None and module.parent is not None:
+        module = scene.graph.rec.calls[module.parent]
+    return None if module is None else module.index
