@@ -252,7 +252,9 @@ def _overwritten(
     )
     fix = "x = layer(x)  # in the loop: each layer takes what the one before made"
     found = replace(found, message=message, fixes=(Fix(fix, where=last.source),))
-    return explained(found, [("input", ref, None) for ref in last.inputs[:1]])
+    return explained(
+        scene.graph.rec, found, [("input", ref, None) for ref in last.inputs[:1]]
+    )
 
 
 def _unused(
@@ -270,4 +272,4 @@ def _unused(
         call=call.index,
     )
     shapes = [("output", ref, None) for ref in call.outputs or ()]
-    return explained(found, shapes[:3])
+    return explained(scene.graph.rec, found, shapes[:3])

@@ -19,6 +19,7 @@ from shapetrace.lineage.steps import PASSES
 from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Source, Step
 from shapetrace.source.place import segment
 from shapetrace.source.printable import printable
+from shapetrace.source.spoken import spoken
 from shapetrace.source.tree import is_own, package_of
 
 Style = Literal[
@@ -213,7 +214,8 @@ class _Page:
         if culprit.kind in ("target", "input"):
             return f"the {self._plain(culprit.name)}"
         if culprit.kind == "module":
-            return f"`{culprit.name}`" if culprit.name else "the model itself"
+            name = spoken(self._of.called, culprit.name)
+            return f"`{name}`" if name else "the model itself"
         place = self._place(culprit.source)
         code = segment(culprit.source) if culprit.source != self._of.source else ""
         name = code if 0 < len(code) <= _CODE else culprit.name
@@ -240,7 +242,7 @@ class _Page:
                 yield from self._pasted("new", "  + ", line)
         more = len(fixes) - self._room.fixes
         if more > 0:
-            yield [("", f"{more} more: see `.fixes`.")]
+            yield [("", f"… and {more} more fix{'es' * (more > 1)}")]
 
     def _pasted(self, style: Style, sign: str, line: str) -> Iterator[Line]:
         parts = textwrap.wrap(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shapetrace.records.calls import Source
+from shapetrace.records.calls import ScriptName, Source
 
 Severity = Literal["error", "warning", "note"]
 
@@ -110,6 +110,8 @@ class Diagnosis:
     excerpt: tuple[str, ...] = ()
     operands: tuple[Operand, ...] = ()
     remarks: tuple[str, ...] = ()
+    #: what the script calls the roots: the texts have it, `where` and culprits have not
+    called: tuple[ScriptName, ...] = ()
     #: how a notebook shows one: the views, which know, put it here; no field
     card = staticmethod(str)
 

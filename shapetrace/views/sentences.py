@@ -17,7 +17,7 @@ def summary(rec: Recording, failure: Diagnosis | None) -> str:
     if rec.has_timing and rec.calls:
         said.append(f"{words.milliseconds(_outermost_ns(rec), 1)} ms")
     if failure is not None:
-        said.append(f"failed at {failure.where}")
+        said.append(f"failed at {words.where(failure)}")
     elif rec.error is not None:
         said.append(f"failed with {rec.error.type}")
     return words.one_line(f"{title(rec)}: {', '.join(said)}")

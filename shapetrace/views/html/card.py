@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Step
+from shapetrace.records import Diagnosis, Fix, Operand, Step
 from shapetrace.source.place import text as source_text
+from shapetrace.source.spoken import spoken
+from shapetrace.views import words
 from shapetrace.views.html.markup import element, safe, shape
 from shapetrace.views.html.stylesheet import STYLE
 from shapetrace.views.html.way_back import way_back
@@ -43,7 +45,7 @@ def finding(
     )
     if found.code == "failure":
         name = "failed"
-    where = element("code", safe(found.where)) if found.where else ""
+    where = element("code", safe(words.where(found))) if found.where else ""
     if found.source is not None:
         where += f" at {safe(found.source)}"
     parts = [
@@ -52,7 +54,7 @@ def finding(
         element("pre", safe("\n".join(found.excerpt))) if found.excerpt else "",
         _operands(found.operands),
         _fixes(found.fixes, copy),
-        _culprits(found.culprits, link) if found.severity != "note" else "",
+        _culprits(found, link) if found.severity != "note" else "",
         _way(found.lineage),
         "".join(element("p", safe(remark)) for remark in found.remarks),
         element(
@@ -107,12 +109,16 @@ def _operands(operands: Sequence[Operand]) -> str:
     return element("table", "".join(rows), "st-steps") if rows else ""
 
 
-def _culprits(culprits: Sequence[Culprit], link: Link) -> str:
+def _culprits(found: Diagnosis, link: Link) -> str:
+    culprits = found.culprits
     if not culprits:
         return ""
     rows = []
     for culprit in culprits:
-        name = element("code", safe(culprit.name or "the model itself"))
+        said_name = culprit.name
+        if culprit.kind == "module":
+            said_name = spoken(found.called, culprit.name) or "the model itself"
+        name = element("code", safe(said_name))
         if culprit.kind == "module" and (address := link(culprit.name)) is not None:
             name = element("a", name, href=address)
         if culprit.source is not None:
