@@ -162,6 +162,5 @@ def explained(
     operands = tuple(
         Operand(label, ref.shape, kind(ref), odd) for label, ref, odd in shapes
     )
-    page = f"See docs/checks/{found.code}.md"
     silence = f"Where it is meant: # shapetrace: ignore[{found.code}]"
-    return told(rec, replace(found, operands=operands, remarks=(page, silence)))
+    return told(rec, replace(found, operands=operands, remarks=(silence,)))

@@ -79,6 +79,7 @@ def table(t: Trace, options: argparse.Namespace, title: str = "") -> None:
             columns=columns,
             costs=(lambda: t.costs) if columns else None,
             colours=colours,
+            in_report=True,
         )
         return f"{title}{drawn}"
 

@@ -19,7 +19,11 @@ def explain_call(graph: Graph, call: Call) -> Diagnosis:
         where, module = f"module:{call.name}", call
     outputs = ", ".join(str(ref.shape) for ref in call.outputs or ())
     inputs = ", ".join(str(ref.shape) for ref in call.inputs)
-    facts = f"{where}: {inputs} -> {outputs or 'nothing'}"
+    layer = graph.layer_of(call)
+    said = where
+    if layer is not None and where.startswith("module:"):
+        said = f"module:{graph.spoken(layer)}"
+    facts = f"{said}: {inputs} -> {outputs or 'nothing'}"
     culprits: tuple[Culprit, ...] = ()
     if isinstance(call, FunctionCall) and is_loss(call.name):
         facts = _loss_facts(graph, call) or facts

@@ -9,6 +9,9 @@ from shapetrace.records.calls import ScriptName, Source
 
 Severity = Literal["error", "warning", "note"]
 
+#: what is no check's: a page of the documentation for each would say nothing more
+_NO_CHECKS = ("failure", "expectation", "explanation", "unexplained")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -114,6 +117,12 @@ class Diagnosis:
     called: tuple[ScriptName, ...] = ()
     #: how a notebook shows one: the views, which know, put it here; no field
     card = staticmethod(str)
+
+    @property
+    def page(self) -> str:
+        """The page of the documentation on a check's finding: what it means, an example
+        and its fix. Empty where no check found it."""
+        return "" if self.code in _NO_CHECKS else f"docs/checks/{self.code}.md"
 
     def __str__(self) -> str:
         return self.text or self.message

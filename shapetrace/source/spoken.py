@@ -10,8 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from shapetrace.records import Recording, ScriptName
-from shapetrace.source.called import root_name
+from shapetrace.records import Recording, ScriptName, Source
+from shapetrace.source.called import called_in
 
 #: an expression that is longer says less than the name of the class
 _LONGEST = 40
@@ -20,13 +20,20 @@ _LONGEST = 40
 def script_names(rec: Recording) -> tuple[ScriptName, ...]:
     """What the script calls each root that its lines name; not where it calls two
     alike, as a loop over layers does."""
-    roots = dict.fromkeys(call.name for call in rec.calls if call.parent is None)
-    known = {name: root_name(rec, name) for name in roots}
+    known: dict[str, str] = {}
+    lines: dict[Source | None, str] = {}
+    for call in rec.calls:
+        if call.parent is not None or call.name in known:
+            continue
+        if call.source not in lines:
+            called = called_in(rec, call)
+            lines[call.source] = called.code if called is not None else ""
+        code = lines[call.source]
+        if 0 < len(code) <= _LONGEST:
+            known[call.name] = code
     counts = Counter(known.values())
     return tuple(
-        ScriptName(name, code)
-        for name, code in known.items()
-        if code is not None and counts[code] == 1 and len(code) <= _LONGEST
+        ScriptName(name, code) for name, code in known.items() if counts[code] == 1
     )
 
 

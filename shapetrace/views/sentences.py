@@ -90,7 +90,12 @@ def closing(rec: Recording, made: Sheet) -> list[str]:
 _MOST_NAMES = 6
 
 
-def honesty(made: Sheet) -> list[str]:
+def every_row(in_report: bool) -> str:
+    """What has all that a table leaves out, for its reader."""
+    return "the CSV report" if in_report else "t.to_dataframe()"
+
+
+def honesty(made: Sheet, in_report: bool = False) -> list[str]:
     """What a reader must know of folded and of missing rows."""
     said = []
     rec = made.context.rec
@@ -109,10 +114,11 @@ def honesty(made: Sheet) -> list[str]:
     if made.hidden:
         said.append(
             f"{words.plural(made.hidden, 'call')} left out to stay readable, the"
-            f" deepest first; t.to_dataframe() has every call."
+            f" deepest first; {every_row(in_report)} has every call."
         )
     if made.deeper:
-        said.append(f"{words.plural(made.deeper, 'call')} deeper than depth= shows.")
+        depth = "--depth" if in_report else "depth="
+        said.append(f"{words.plural(made.deeper, 'call')} deeper than {depth} shows.")
     if made.foreign:
         said.append("↗ a module from elsewhere in the model, by its full name.")
     return said

@@ -8,6 +8,7 @@ from shapetrace.records import Diagnosis, Fix, Operand, Step
 from shapetrace.source.place import text as source_text
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
+from shapetrace.views.html.about import about
 from shapetrace.views.html.markup import element, safe, shape
 from shapetrace.views.html.stylesheet import STYLE
 from shapetrace.views.html.way_back import way_back
@@ -57,6 +58,7 @@ def finding(
         _culprits(found, link) if found.severity != "note" else "",
         _way(found.lineage),
         "".join(element("p", safe(remark)) for remark in found.remarks),
+        about(found),
         element(
             "details",
             "<summary>as text</summary>" + element("pre", safe(str(found))),

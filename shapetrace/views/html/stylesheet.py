@@ -99,6 +99,7 @@ border-radius:4px}}
 .shapetrace .st-verified{{color:var(--st-good);font-weight:600}}
 .shapetrace .st-copy{{margin-left:.5em;font:11px system-ui,sans-serif;cursor:pointer}}
 .shapetrace .st-text{{margin:.3em 0;color:var(--st-note)}}
+.shapetrace h5{{margin:.8em 0 .2em;font-size:12px}}
 .shapetrace summary{{cursor:pointer}}
 .shapetrace .st-text pre{{margin:.4em 0;white-space:pre-wrap}}
 .shapetrace .st-picture{{overflow-x:auto}}
