@@ -327,13 +327,6 @@ def test_what_the_script_s_reader_cannot_type_is_not_told(script, capsys):
     out = capsys.readouterr().out
     assert "… and 2 more findings below" in out
     assert out.count("Where it is meant:") == 14
-    wide = GOOD + "head = nn.Linear(3, 5).double()\n"
-    wide += "out = head(model(torch.ones(2000, 10, 4)).double())\n"
-    wide += "loss = nn.functional.cross_entropy(out[0], torch.arange(10) % 5)\n"
-    wide += "loss = ((out[:, :1, 0] - torch.ones(2000)) ** 2).mean()\n"
-    main(["run", script(wide, "wide.py")])
-    out = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"Columns left out at this width: .*; the CSV report has all", out)
 
 
 def test_a_report_in_which_all_is_well_is_explained_too(script, capsys):
