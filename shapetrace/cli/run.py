@@ -110,6 +110,9 @@ def run(options: argparse.Namespace) -> int:
             _try_fixes(t, found, steps.taken, took)
         if error is None:
             return status
+        if isinstance(failed, Exception):
+            show("")  # between the report and the traceback
+            output.fit(failed, t.failure)
         return _pass_on(error)
 
 

@@ -129,7 +129,7 @@ class _Page:
         yield [("place", f"{'':{wide}}--> {source}{where}")]
         margin = min(len(line) - len(line.lstrip()) for line in lines if line)
         for number, line in enumerate(lines[: self._room.code]):
-            begin, end = _columns(source, line, number, len(lines))
+            begin, end = columns(source, line, number, len(lines))
             text, begin, end = _cropped(
                 line[margin:], begin - margin, end - margin, self._width - wide - 3
             )
@@ -346,7 +346,9 @@ def folded(steps: Sequence[Step], most: int) -> list[tuple[Step, int]]:
     shown: list[tuple[Step, int]] = []
     before = -1
     for i in telling:
-        if i - before > 1:
+        if i - before == 2:  # the one left out takes no more room than "1 more"
+            shown.append((steps[i - 1], 0))
+        elif i - before > 2:
             shown.append((steps[i], i - before - 1))
         shown.append((steps[i], 0))
         before = i
@@ -365,7 +367,7 @@ def _of_the_user(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]
     return steps[:end], steps[end:]
 
 
-def _columns(source: Source, line: str, number: int, count: int) -> tuple[int, int]:
+def columns(source: Source, line: str, number: int, count: int) -> tuple[int, int]:
     """From which character to which a line of an excerpt is marked."""
     if source.column is None or source.end_column is None:
         return 0, 0

@@ -135,7 +135,9 @@ def test_who_has_no_trace_to_ask_is_told_of_no_method() -> None:
         plain = table(rec, [failure], width=width)
         report = table(rec, [failure], width=width, in_report=True)
         assert "t.explain()" in plain and "t." not in report.replace("torch.", "")
-    assert "t.to_dataframe() has all" in " ".join(table(rec, [failure], width=60).split())
+    assert "t.to_dataframe() has all" in " ".join(
+        table(rec, [failure], width=60).split()
+    )
     assert "the CSV report has all" in " ".join(
         table(rec, [failure], width=60, in_report=True).split()
     )

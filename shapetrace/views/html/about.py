@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from shapetrace.records import Diagnosis
-from shapetrace.views.html.markup import element, safe
+from shapetrace.views.html.markup import element, inline, safe
 
 #: `docs/checks` of the checkout, which the package takes along
 _FOLDER = Path(__file__).parents[2] / "pages"
@@ -45,13 +45,6 @@ def _html(text: str) -> str:
             if block.startswith("#"):
                 made.append(element("h5", safe(block.lstrip("# "))))
             else:
-                made.append(element("p", _inline(block)))
+                words = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", " ".join(block.split()))
+                made.append(element("p", inline(words)))
     return "".join(made)
-
-
-def _inline(text: str) -> str:
-    parts = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", " ".join(text.split())).split("`")
-    return "".join(
-        element("code", safe(part)) if at % 2 else safe(part)
-        for at, part in enumerate(parts)
-    )

@@ -138,7 +138,7 @@ def _name(row: Row, called: Sequence[ScriptName], fold: str, is_open: bool) -> s
         full += f" and {len(names) - 3} more"
     if row.kind == "call" and row.group.first.source is not None:
         full += f" · called at {row.group.first.source}"
-    label = f"{level}{safe(row.label)}"
+    label = f"{level}{safe(row.short or row.label)}"
     if fold:
         box = f'<input type="checkbox" class="{fold}"{" checked" if is_open else ""}>'
         label = f"<label>{box}{label}</label>"
