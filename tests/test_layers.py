@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "shapetrace"
 
 #: from the first to the last: each may import those before it, and its own files
 LAYERS = """
-    errors records signatures source recording lineage diagnosis checks costs views
+    torch_internals errors records signatures source recording lineage diagnosis checks
+    costs views
     comparison report trace summarize
     callbacks distributed cli ipython pytest_plugin __main__ __init__
 """.split()
