@@ -16,8 +16,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from shapetrace.comparison.across_ranks import Rank, Ranks
+from shapetrace.comparison.across_ranks import Ranks
 from shapetrace.comparison.rank_file import read, written
+from shapetrace.comparison.ranks import Rank
 from shapetrace.errors import ReportError, UsageError
 from shapetrace.recording import guards
 from shapetrace.records import Diagnosis, Recording
