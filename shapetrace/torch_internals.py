@@ -175,6 +175,9 @@ backward_pre_hooks: dict[int, Any] = _found(f"{_HOOKS}backward_pre_hooks", {})
 module_call = _found("torch.nn.Module._call_impl", nn.Module.__call__)
 
 
+_MODULE = vars(nn.Module())
+
+
 def parameters_of(module: nn.Module) -> dict[str, Any]:
     """A module's own parameters, by the names under which it has them."""
     try:
@@ -201,7 +204,9 @@ def children_of(module: nn.Module) -> dict[str, Any]:
 
 def hooks_of(module: nn.Module, kind: str) -> dict[int, Any]:
     """A module's own hooks: `forward`, `forward_pre`, `backward`, `backward_pre`."""
-    found: dict[int, Any] = getattr(module, f"_{kind}_hooks", {})
+    name = f"_{kind}_hooks"
+    # a module of the user's that lacks what torch's have is not to be made up for
+    found: dict[int, Any] = getattr(module, name) if name in _MODULE else {}
     return found
 
 
