@@ -54,7 +54,7 @@ def called_in(rec: Recording, call: ModuleCall) -> Expression | None:
     """What stands for a module in the line that calls it; None where something else
     does so, `checkpoint(model, x)` or `loss.backward()`."""
     made = expression_of(rec, call)
-    if made is None or not isinstance(made.node, ast.Call) or call.recomputed:
+    if made is None or not isinstance(made.node, ast.Call):
         return None
     called = made.at(made.node.func)
     if isinstance(called.node, ast.Attribute) and called.node.attr in _FORWARD:
