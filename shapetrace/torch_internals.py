@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -176,38 +177,33 @@ module_call = _found("torch.nn.Module._call_impl", nn.Module.__call__)
 
 
 _MODULE = vars(nn.Module())
+_Own = Callable[[nn.Module], dict[str, Any]]
+_HOOKS_OF = (
+    *("_forward_pre_hooks", "_forward_hooks"),
+    *("_backward_hooks", "_backward_pre_hooks"),
+)
 
 
-def parameters_of(module: nn.Module) -> dict[str, Any]:
-    """A module's own parameters, by the names under which it has them."""
-    try:
-        return module._parameters
-    except AttributeError:
-        return dict(module.named_parameters(recurse=False, remove_duplicate=False))
+def _own(name: str, without: _Own) -> _Own:
+    """What gives a register of a module. Where torch has it and a module of the user's
+    has lost it, that is not made up for."""
+    return attrgetter(name) if name in _MODULE else without
 
 
-def buffers_of(module: nn.Module) -> dict[str, Any]:
-    """A module's own buffers."""
-    try:
-        return module._buffers
-    except AttributeError:
-        return dict(module.named_buffers(recurse=False, remove_duplicate=False))
-
-
-def children_of(module: nn.Module) -> dict[str, Any]:
-    """A module's own modules."""
-    try:
-        return module._modules
-    except AttributeError:
-        return dict(module.named_children())
-
-
-def hooks_of(module: nn.Module, kind: str) -> dict[int, Any]:
-    """A module's own hooks: `forward`, `forward_pre`, `backward`, `backward_pre`."""
-    name = f"_{kind}_hooks"
-    # a module of the user's that lacks what torch's have is not to be made up for
-    found: dict[int, Any] = getattr(module, name) if name in _MODULE else {}
-    return found
+#: a module's own parameters, buffers and modules, by the names under which it has them
+parameters_of = _own(
+    "_parameters",
+    lambda one: dict(one.named_parameters(recurse=False, remove_duplicate=False)),
+)
+buffers_of = _own(
+    "_buffers",
+    lambda one: dict(one.named_buffers(recurse=False, remove_duplicate=False)),
+)
+children_of = _own("_modules", lambda one: dict(one.named_children()))
+#: a module's own hooks: before and after its forward, after and before its backward
+hooks_of: Callable[[nn.Module], tuple[dict[int, Any], ...]] = (
+    attrgetter(*_HOOKS_OF) if set(_HOOKS_OF) <= set(_MODULE) else lambda one: ({},) * 4
+)
 
 
 def is_replica(module: nn.Module) -> bool:

@@ -78,11 +78,13 @@ class Site:
         if "forward" in vars(module):
             self.sealed = False
             self.code, self.internal = _code_of(module.forward)
-        hooks = torch_internals.hooks_of
-        self.pre_hooks: dict[Any, Any] = hooks(module, "forward_pre")
-        self.forward_hooks: dict[Any, Any] = hooks(module, "forward")
-        self.backward_hooks: dict[Any, Any] = hooks(module, "backward")
-        self.backward_pre_hooks: dict[Any, Any] = hooks(module, "backward_pre")
+        self.pre_hooks: dict[Any, Any]
+        self.forward_hooks: dict[Any, Any]
+        self.backward_hooks: dict[Any, Any]
+        self.backward_pre_hooks: dict[Any, Any]
+        hooks = torch_internals.hooks_of(module)
+        self.pre_hooks, self.forward_hooks = hooks[:2]
+        self.backward_hooks, self.backward_pre_hooks = hooks[2:]
 
     def release(self) -> None:
         """Let go of the hooks, which are the user's."""
@@ -174,7 +176,7 @@ class Table:
     def _enter_replica(self, module: nn.Module) -> Site | None:
         """A replica has the `__dict__` of its original, and so its registers."""
         for site in self.entered:
-            if site.forward_hooks is torch_internals.hooks_of(module, "forward"):
+            if site.forward_hooks is torch_internals.hooks_of(module)[1]:
                 return self._add(site.name, module)
         return None
 
