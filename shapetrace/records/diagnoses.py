@@ -19,6 +19,7 @@ class Step:
 
     `dim` is the dimension that is followed, or None when the whole tensor is; `how`
     says in words how the call made it; `sure` is False where the step is a guess.
+    `name` is a module's as the script has it, `module` as the recording has it.
     """
 
     name: str
