@@ -35,7 +35,8 @@ from shapetrace.summarize import summary
 from shapetrace.trace import Trace, load, trace
 
 if TYPE_CHECKING:
-    from shapetrace.comparison import Comparison, compare
+    from shapetrace.comparison import Comparison
+    from shapetrace.comparison.compare import compare
     from shapetrace.views.csv import read_csv
 
 __version__ = "0.1.0"

@@ -13,6 +13,6 @@
 from __future__ import annotations
 
 from shapetrace.comparison import Rank, RankDifference, Ranks
-from shapetrace.comparison.rank_file import load
+from shapetrace.comparison.across_ranks import load
 
 __all__ = ["Rank", "RankDifference", "Ranks", "load"]

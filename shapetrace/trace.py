@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from torch import nn
 
 from shapetrace.errors import ShapeTraceWarning, UsageError
-from shapetrace.recording import guards, torch_internals
+from shapetrace.recording import guards
 from shapetrace.recording.clocks import Clock, CpuClock, NoClock
 from shapetrace.recording.readout import Live, Stored
 from shapetrace.recording.session import Session
@@ -189,7 +189,7 @@ class Trace(Report):
 
     def _deliver(self, error: BaseException) -> tuple[str, str]:
         """Where this is one of several ranks, let the others know that it failed."""
-        if not torch_internals.has_ranks() or isinstance(error, GeneratorExit):
+        if not guards.has_ranks() or isinstance(error, GeneratorExit):
             return "", ""
         from shapetrace.comparison.rank_exchange import deliver
 

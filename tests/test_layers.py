@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "shapetrace"
 
 #: from the first to the last: each may import those before it, and its own files
 LAYERS = """
-    errors records signatures source recording lineage diagnosis checks costs views
+    torch_internals errors records signatures source recording lineage diagnosis checks
+    costs views
     comparison report trace summarize
     callbacks distributed cli ipython pytest_plugin __main__ __init__
 """.split()
@@ -101,6 +102,52 @@ def test_heavy_packages_are_imported_only_where_they_are_used(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_file_is_read_at_one_sitting(path):
     assert len(path.read_text().splitlines()) <= 400
+
+
+def imported_files(path: Path, known: dict[tuple[str, ...], Path]) -> set[Path]:
+    """The files that a file imports, lazily or not; not for its types alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            home = tuple(node.module.split("."))
+            found |= {(*home, alias.name) for alias in node.names} | {home}
+        elif isinstance(node, ast.Import):
+            found |= {tuple(alias.name.split(".")) for alias in node.names}
+    # `from a.b import c` where c is a file of its own does not ask for more of a.b
+    files = {known[name] for name in found if name in known}
+    return {file for file in files if file.name != "__init__.py"} - {path}
+
+
+def circle(edges: dict[Path, set[Path]]) -> list[Path]:
+    """Some files that import each other in a circle; empty where none do."""
+    left = dict(edges)
+    while left:
+        free = [file for file, needs in left.items() if not needs & set(left)]
+        if not free:
+            return sorted(left)
+        for file in free:
+            del left[file]
+    return []
+
+
+def test_no_files_import_each_other_in_a_circle():
+    known = {module_of(path): path for path in FILES}
+    assert circle({path: imported_files(path, known) for path in FILES}) == []
+
+
+def test_a_circle_is_found_also_where_an_import_is_lazy(tmp_path):
+    a, b, c = (tmp_path / f"{name}.py" for name in "abc")
+    a.write_text("def f():\n    from here.b import g")
+    b.write_text("from here import c")
+    c.write_text("import here.a\nif TYPE_CHECKING:\n    import here.c")
+    known = {("here", path.stem): path for path in (a, b, c)}
+    assert circle({path: imported_files(path, known) for path in (a, b, c)})
+    c.write_text("if TYPE_CHECKING:\n    import here.a")
+    assert not circle({path: imported_files(path, known) for path in (a, b, c)})
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from math import prod
 
 from shapetrace.records import Diagnosis, ModuleInfo, Recording
 from shapetrace.signatures import argument_name
+from shapetrace.source.spoken import spoken
 
 EQUATION = re.compile(
     r"(?<![\w.·])(?<![+·*/-] )(\d+) = (\d+(?: ?[·+*/-] ?\d+|\)|\(| ?// ?\d+)*)(?![\w.])"
@@ -86,6 +87,7 @@ def _names(found: Diagnosis, rec: Recording) -> Iterator[str]:
     """Every name in backticks is a module's, a tensor's, a function's or the code's."""
     known = set(rec.modules) | {info.type for info in rec.modules.values()}
     known |= {origin.name for origin in rec.origins.values()}
+    known |= {spoken(rec.called, name) for name in (*rec.modules, *known)}
     known |= {call.name for call in rec.functions} | {call.type for call in rec.calls}
     for info in rec.modules.values():
         known |= set(info.attributes)

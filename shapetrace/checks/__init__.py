@@ -129,7 +129,7 @@ def _tried(
                 fixes[at] = replace(fix, status="verified")
     if fixes == list(found.fixes):
         return found
-    return told(replace(found, fixes=tuple(fixes)))
+    return told(scene.graph.rec, replace(found, fixes=tuple(fixes)))
 
 
 def _cause(found: Diagnosis) -> object:

@@ -53,7 +53,7 @@ def _how(scene: Scene, call: FunctionCall) -> str:
     layer = scene.layer(call)
     if layer is None:
         return f"{call.name}()"
-    return f"{layer.name or 'the model'} ({layer.type})"
+    return f"{scene.graph.spoken(layer)} ({layer.type})"
 
 
 @check(

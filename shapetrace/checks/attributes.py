@@ -45,7 +45,7 @@ def attribute_mismatch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 fixes=(fix,) if fix is not None else (),
                 call=call.index,
             )
-            yield explained(found, [(ref.path, ref, dim)])
+            yield explained(scene.graph.rec, found, [(ref.path, ref, dim)])
 
 
 def _disagreeing(info: ModuleInfo, attribute: str) -> tuple[TensorRef, int] | None:

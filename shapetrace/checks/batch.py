@@ -80,7 +80,7 @@ def _runs_over_batch(
     if not proof:
         return
     layer = scene.layer(call)
-    name = call.name if layer is None else layer.name or layer.type
+    name = call.name if layer is None else scene.graph.spoken(layer)
     other = "(time, batch, features)" if sequence == 0 else "(batch, time, features)"
     owner = _outer(scene, call)
     holds = "" if sole else ", which holds the batch"

@@ -230,31 +230,35 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     }
     for lost, last in overwritten(scene):
         unused -= {call.index for call in lost}
-        yield _overwritten(rule, lost, last)
+        yield _overwritten(scene, rule, lost, last)
     seen: set[str] = set()
     for index in sorted(unused):
         call = rec.calls[index]
         if call.parent not in unused and call.name not in seen:
             seen.add(call.name)
-            yield _unused(rule, call)
+            yield _unused(scene, rule, call)
 
 
-def _overwritten(rule: Check, lost: list[ModuleCall], last: ModuleCall) -> Diagnosis:
+def _overwritten(
+    scene: Scene, rule: Check, lost: list[ModuleCall], last: ModuleCall
+) -> Diagnosis:
     """`for layer in layers: out = layer(x)`: each layer is given the first input."""
     names = [call.name for call in lost]
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    found = _unused(rule, lost[-1], "warning")
+    found = _unused(scene, rule, lost[-1], "warning")
     message = (
         f"{shown} and {last.name} are all given the same input, and only what "
         f"{last.name} makes of it is used: the work of the others is thrown away."
     )
     fix = "x = layer(x)  # in the loop: each layer takes what the one before made"
     found = replace(found, message=message, fixes=(Fix(fix, where=last.source),))
-    return explained(found, [("input", ref, None) for ref in last.inputs[:1]])
+    return explained(
+        scene.graph.rec, found, [("input", ref, None) for ref in last.inputs[:1]]
+    )
 
 
 def _unused(
-    rule: Check, call: ModuleCall, severity: Severity | None = None
+    scene: Scene, rule: Check, call: ModuleCall, severity: Severity | None = None
 ) -> Diagnosis:
     message = f"no later call uses what {call.name} ({call.type}) returns."
     found = Diagnosis(
@@ -268,4 +272,4 @@ def _unused(
         call=call.index,
     )
     shapes = [("output", ref, None) for ref in call.outputs or ()]
-    return explained(found, shapes[:3])
+    return explained(scene.graph.rec, found, shapes[:3])

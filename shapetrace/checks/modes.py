@@ -33,7 +33,7 @@ def dropout_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             scene,
             rule,
             call,
-            f"{call.name} drops values although {module.name or 'the model'} "
+            f"{call.name} drops values although {scene.graph.spoken(module)} "
             f"({module.type}) is in evaluation mode: the function does not know it.",
             culprits=[culprit(scene, call, "is not told training=self.training")],
             fixes=[with_argument(call, "training=self.training")],

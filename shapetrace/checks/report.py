@@ -16,6 +16,7 @@ from shapetrace.records import (
     Fix,
     FunctionCall,
     Operand,
+    Recording,
     Severity,
     Step,
     TensorRef,
@@ -147,15 +148,17 @@ def finding(
         function=call.index,
         call=None if module is None else module.index,
     )
-    return explained(found, shapes)
+    return explained(scene.graph.rec, found, shapes)
 
 
 def explained(
-    found: Diagnosis, shapes: Sequence[tuple[str, TensorRef, int | None]]
+    rec: Recording,
+    found: Diagnosis,
+    shapes: Sequence[tuple[str, TensorRef, int | None]],
 ) -> Diagnosis:
     """A finding with its text, which ends with how to silence it."""
     operands = tuple(
         Operand(label, ref.shape, kind(ref), odd) for label, ref, odd in shapes
     )
     silence = f"Where it is meant: # shapetrace: ignore[{found.code}]"
-    return told(replace(found, operands=operands, remarks=(silence,)))
+    return told(rec, replace(found, operands=operands, remarks=(silence,)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import sys
 from collections.abc import Iterable
 from functools import partial
 
@@ -15,6 +17,7 @@ from shapetrace.source.printable import printable
 from shapetrace.trace import Trace
 from shapetrace.views import terminal, text
 from shapetrace.views.columns import named
+from shapetrace.views.terminal import has_colours, is_terminal
 from shapetrace.views.words import plural
 
 
@@ -79,6 +82,7 @@ def table(t: Trace, options: argparse.Namespace, title: str = "") -> None:
             columns=columns,
             costs=(lambda: t.costs) if columns else None,
             colours=colours,
+            in_report=True,
         )
         return f"{title}{drawn}"
 
@@ -106,6 +110,18 @@ def explain(findings: Iterable[Diagnosis]) -> None:
     for note in notes:
         place = f" [{note.source}]" if note.source is not None else ""
         show(f"  {note.code}: {note.message}{place}")
+
+
+def fit(error: BaseException, failure: Diagnosis | None) -> None:
+    """The explanation that an exception bears, as wide as the terminal on which its
+    traceback will stand, and in colours there."""
+    stream = sys.stderr
+    notes = getattr(error, "__notes__", None)
+    if failure is None or stream is None or not is_terminal(stream) or not notes:
+        return
+    width = shutil.get_terminal_size().columns
+    fitted = terminal.explanation(failure, width, colours=has_colours(stream))
+    notes[:] = [note.replace(str(failure), fitted) for note in notes]
 
 
 def _explanation(finding: Diagnosis, width: int | None, colours: bool) -> str:

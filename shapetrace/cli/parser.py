@@ -30,11 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def run_options(program: list[str]) -> argparse.Namespace:
-    """The options of `shapetrace run` with nothing but a program and its arguments."""
-    return _parser().parse_args(["run", *program])
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="shapetrace",

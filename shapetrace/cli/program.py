@@ -69,6 +69,13 @@ def find(options: argparse.Namespace) -> Program:
     return _script(options)
 
 
+def again(arguments: list[str]) -> Program:
+    """The program that these `Program.arguments` stand for."""
+    module = arguments[1:] if arguments[0] == "-m" else None
+    parser = argparse.ArgumentParser()
+    return find(argparse.Namespace(module=module, program=arguments, parser=parser))
+
+
 def _script(options: argparse.Namespace) -> Program:
     given = options.program[0]
     path = os.path.abspath(given)

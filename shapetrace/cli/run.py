@@ -10,61 +10,23 @@ import argparse
 import os
 import sys
 import time
-from typing import Self
 
 from shapetrace.cli import output, program, torchrun
 from shapetrace.cli.console import say, show, waiting
+from shapetrace.cli.fix_trials import try_fixes
 from shapetrace.cli.processes import Processes
+from shapetrace.cli.script_trace import ScriptTrace
 from shapetrace.cli.training_steps import Steps
 from shapetrace.recording import tracebacks
-from shapetrace.recording.clocks import CpuClock
 from shapetrace.trace import Trace
 from shapetrace.views.words import plural
 
 #: what a shell reports of a program that Ctrl-C ended
 INTERRUPTED = 130
-#: module calls that are kept of a script of any length: the newest. The report of so
-#: many takes some seconds, and is some megabytes as JSON
-MOST_CALLS = 8_000
 #: `--try-fixes` gives a fix as many seconds, and three times as long as the script took
 PATIENCE = 60
 #: `--memory` and `--backward` need every call, so that they end after so many steps
 FEW_STEPS = 10
-
-
-class ScriptTrace(Trace):
-    """A trace whose report explains every finding, so that none need be a warning."""
-
-    @classmethod
-    def of_script(
-        cls,
-        functions: bool = True,
-        checks: bool = True,
-        memory: bool = False,
-        backward: bool = False,
-        everything: bool = False,
-    ) -> Self:
-        """Of all modules that a script calls; of the newest calls, if not of
-        `everything`."""
-        return cls(
-            (),
-            CpuClock(),
-            functions=functions,
-            checks=checks,
-            memory=memory,
-            backward=backward,
-            max_calls=None if everything else MOST_CALLS,
-        )
-
-    def _say(self, error: BaseException | None) -> None:
-        if error is not None:
-            super()._say(error)
-
-    def without_findings(self) -> Trace:
-        """What was recorded, for who does not want to wait for what it means."""
-        plain = Trace.__new__(Trace)
-        plain._restore(self.recording, ())
-        return plain
 
 
 def run(options: argparse.Namespace) -> int:
@@ -110,6 +72,9 @@ def run(options: argparse.Namespace) -> int:
             _try_fixes(t, found, steps.taken, took)
         if error is None:
             return status
+        if isinstance(failed, Exception):
+            show("")  # between the report and the traceback
+            output.fit(failed, t.failure)
         return _pass_on(error)
 
 
@@ -164,8 +129,6 @@ def _remark(
 
 
 def _try_fixes(t: Trace, found: program.Program, taken: int, took: float) -> None:
-    from shapetrace.cli.fix_trials import try_fixes
-
     serious = [one for one in t.findings if one.severity != "note" and one.fixes]
     if not serious:
         say("--try-fixes: there is no fix to try")

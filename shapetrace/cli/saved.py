@@ -7,7 +7,7 @@ import argparse
 from shapetrace.cli import output
 from shapetrace.cli.console import refuse
 from shapetrace.cli.console import show as print_text
-from shapetrace.comparison import rank_file
+from shapetrace.comparison import across_ranks, rank_file
 from shapetrace.errors import ReportError
 from shapetrace.source.printable import printable
 from shapetrace.trace import Trace, load
@@ -28,7 +28,7 @@ def show(options: argparse.Namespace) -> int:
 
 def _show_ranks(options: argparse.Namespace, files: dict[str, str]) -> int:
     try:
-        made = rank_file.load(options.report)
+        made = across_ranks.load(options.report)
     except ReportError as error:
         refuse(options, printable(str(error)))
     if files:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from shapetrace.comparison.across_ranks import Rank, RankDifference, Ranks
+from shapetrace.comparison.across_ranks import Ranks
 from shapetrace.comparison.compare import Comparison, Traced, compare
 from shapetrace.comparison.differences import Difference, ModuleChange
+from shapetrace.comparison.rank_differences import RankDifference
+from shapetrace.comparison.ranks import Rank
 
 __all__ = [
     "Comparison",

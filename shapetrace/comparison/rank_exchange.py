@@ -16,11 +16,13 @@ from typing import Any
 
 import torch.distributed as dist
 
-from shapetrace.comparison.across_ranks import Rank, Ranks
+from shapetrace.comparison.across_ranks import Ranks
 from shapetrace.comparison.rank_file import read, written
+from shapetrace.comparison.ranks import Rank
 from shapetrace.errors import ReportError, UsageError
-from shapetrace.recording.torch_internals import default_store, has_ranks
+from shapetrace.recording import guards
 from shapetrace.records import Diagnosis, Recording
+from shapetrace.torch_internals import default_store
 from shapetrace.views.json import parse
 
 #: the store of torch takes no more than 8 MB at once
@@ -34,7 +36,7 @@ def gather(
     recording: Recording, findings: tuple[Diagnosis, ...], timeout: float
 ) -> Ranks | None:
     """See `Trace.gather`."""
-    if not has_ranks():
+    if not guards.has_ranks():
         launched = os.environ.get("WORLD_SIZE", "1") != "1"
         if launched and not (dist.is_available() and dist.is_initialized()):
             raise UsageError(

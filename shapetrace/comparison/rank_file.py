@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from shapetrace.comparison.across_ranks import Rank, Ranks
+from shapetrace.comparison.ranks import Rank
 from shapetrace.errors import ReportError
 from shapetrace.views import files
 from shapetrace.views import json as reports
@@ -15,9 +16,9 @@ from shapetrace.views import json as reports
 _BEGINS = '{"shapetrace_ranks"'
 
 
-def dumps(made: Ranks) -> str:
+def dumps(ranks: Iterable[Rank]) -> str:
     """One line of JSON."""
-    return merged({one.rank: written(one) for one in made.ranks})
+    return merged({one.rank: written(one) for one in ranks})
 
 
 def written(one: Rank) -> str:
@@ -87,7 +88,7 @@ def holds_ranks(path: str | os.PathLike[str]) -> bool:
     return False
 
 
-def load(path: str | os.PathLike[str]) -> Ranks:
+def load(path: str | os.PathLike[str]) -> tuple[Rank, ...]:
     """The ranks of a file that `Ranks.to_json` or `shapetrace run` wrote.
 
     Raises:
@@ -99,7 +100,7 @@ def load(path: str | os.PathLike[str]) -> Ranks:
         parts = document["ranks"]
         if document["shapetrace_ranks"] != reports.VERSION or type(parts) is not list:
             raise ValueError("another format")
-        return Ranks(tuple(read(part) for part in parts))
+        return tuple(read(part) for part in parts)
     except ReportError as error:
         raise ReportError(f"{os.fspath(path)!r}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:

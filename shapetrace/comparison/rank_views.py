@@ -9,7 +9,8 @@ from html import escape
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from shapetrace.comparison.across_ranks import Rank, RankDifference, Ranks
+from shapetrace.comparison.rank_differences import RankDifference
+from shapetrace.comparison.ranks import Gathered, Rank
 from shapetrace.records import Recording
 from shapetrace.source.printable import printable
 from shapetrace.views import words
@@ -22,7 +23,7 @@ _MOST_MODULES = 24
 _MOST_DIFFERENCES = 6
 
 
-def by_module(made: Ranks) -> pandas.DataFrame:
+def by_module(made: Gathered) -> pandas.DataFrame:
     """One row per module: calls, times over the ranks, the slowest, what differs."""
     import pandas
 
@@ -31,7 +32,7 @@ def by_module(made: Ranks) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=[*columns, "differs"])
 
 
-def _modules(made: Ranks) -> Iterator[list[Any]]:
+def _modules(made: Gathered) -> Iterator[list[Any]]:
     present = made.present()
     times: dict[str, dict[int, int]] = {}
     counts: dict[str, dict[int, int]] = {}
@@ -66,7 +67,7 @@ def _short(difference: RankDifference) -> str:
     return f"rank {ranks}: {difference.here} (else {difference.usual})"
 
 
-def by_rank(made: Ranks) -> pandas.DataFrame:
+def by_rank(made: Gathered) -> pandas.DataFrame:
     """One row per rank: how it ended, calls, time, FLOPs, memory."""
     import pandas
 
@@ -106,7 +107,7 @@ def _peak(rec: Recording) -> int | None:
     )
 
 
-def text(made: Ranks) -> str:
+def text(made: Gathered) -> str:
     """The whole comparison in a screen."""
     from tabulate import tabulate
 
@@ -147,7 +148,7 @@ def _sizes(flops: int | None, peak: int | None) -> list[str]:
     return ["" if value is None else words.scaled(value, unit) for value, unit in pairs]
 
 
-def _sentences(made: Ranks) -> Iterator[str]:
+def _sentences(made: Gathered) -> Iterator[str]:
     yield f"shapetrace: {words.plural(len(made), 'rank')}" + (
         f", {words.plural(len(made.failures), 'failure')}" if made.failures else ""
     )
@@ -174,7 +175,7 @@ def _sentences(made: Ranks) -> Iterator[str]:
         yield "all ranks make the same calls on the same shapes"
 
 
-def html(made: Ranks) -> str:
+def html(made: Gathered) -> str:
     """For a notebook: the sentences, and both tables."""
     said = "".join(f"<p>{escape(line)}</p>" for line in _sentences(made))
     tables = "".join(

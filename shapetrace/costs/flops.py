@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.costs.traffic import traffic
 
 #: under another name in torch.ops.aten
@@ -35,14 +35,14 @@ class Count(NamedTuple):
     whole: bool = True
 
 
-class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
     """Counts the operations that run inside, and notes whether products were among
     them that no formula counts."""
 
     def __init__(self) -> None:
         from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         own = {torch.ops.aten.convolution_backward: _convolution_backward}
         self._counter = FlopCounterMode(display=False, custom_mapping=own)
         self._formulas = flop_registry
@@ -51,18 +51,18 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.moved = 0
 
     def __enter__(self) -> Operations:
-        super().__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()
         self._counter.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exc: Any) -> None:
         self._counter.__exit__(*exc)  # type: ignore[no-untyped-call]
-        super().__exit__(*exc)  # type: ignore[no-untyped-call]
+        super().__exit__(*exc)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        packet = func._overloadpacket
+        packet = torch_internals.packet_of(func)
         if packet.__name__ in _PRODUCTS and packet not in self._formulas:
             self._whole = False
         output = func(*args, **(kwargs or {}))
@@ -85,7 +85,7 @@ def is_free(name: str) -> bool:
         return False
     for overload in packet.overloads():
         try:
-            if getattr(packet, overload)._can_decompose():
+            if torch_internals.can_decompose(getattr(packet, overload)):
                 return False
         except RuntimeError:  # an overload of TorchScript alone
             continue

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.costs.flops import Count, Operations, is_free
 from shapetrace.costs.gradients import Need, differentiable
 from shapetrace.records import FunctionCall, Opaque, TensorRef
@@ -32,8 +33,8 @@ _HOMES = {
     "torch.Tensor": torch.Tensor,
     "torch.functional": torch.functional,
     "torch.nn.functional": torch.nn.functional,
-    "torch._C._nn": torch._C._nn,
-    "torch._VF": torch._VF,
+    "torch._C._nn": torch_internals.nn_functions,
+    "torch._VF": torch_internals.vf_functions,
     "torch.linalg": torch.linalg,
     "torch.fft": torch.fft,
     "torch.special": torch.special,
@@ -76,7 +77,7 @@ class Repeater:
         self._stack = ExitStack()
 
     def __enter__(self) -> Repeater:
-        self._stack.enter_context(torch._C.DisableTorchFunction())
+        self._stack.enter_context(torch_internals.unseen_by_modes())
         self._stack.enter_context(torch.inference_mode(False))
         self._stack.enter_context(torch.enable_grad())
         return self
@@ -161,9 +162,7 @@ def _repeat(
     device = "meta"
     mode: AbstractContextManager[Any] = nullcontext()
     if call.name in _ATTENTION:
-        from torch._subclasses.fake_tensor import FakeTensorMode
-
-        device, mode = "cpu", FakeTensorMode()
+        device, mode = "cpu", torch_internals.fake_tensors()
     with mode:
         leaves: list[Tensor] = []
         given: dict[str, Tensor] = {}

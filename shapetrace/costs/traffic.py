@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import shapetrace.torch_internals as torch_internals
+
 #: they hand out memory and leave it as it is; the last two are views in all but name
 _UNWRITTEN = {
     *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
@@ -39,7 +41,7 @@ _PLACING = {"index_put", "_index_put_impl", "_unsafe_index_put"}
 
 def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> int:
     """Bytes read and written by one call of an `OpOverload` on these arguments."""
-    name = func._overloadpacket.__name__
+    name = torch_internals.packet_of(func).__name__
     if func.is_view or func.namespace == "prim" or name in _UNWRITTEN:
         return 0
     operands = _tensors([*args, *kwargs.values()])

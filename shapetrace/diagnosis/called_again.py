@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.records import FunctionCall, Opaque, TensorRef
 from shapetrace.signatures import conflicts, loss, loss_input, loss_target
 from shapetrace.signatures.probe import resolve
@@ -96,7 +97,7 @@ def really_goes(call: FunctionCall) -> bool | None:
     if func is None:
         return None
     try:
-        with torch._C.DisableTorchFunction(), torch.no_grad():
+        with torch_internals.unseen_by_modes(), torch.no_grad():
             zeros = {
                 ref.path: torch.zeros(ref.shape, dtype=ref.dtype) for ref in call.inputs
             }
@@ -105,7 +106,7 @@ def really_goes(call: FunctionCall) -> bool | None:
     except Exception:  # an argument that is not kept as data
         return None
     try:
-        with torch._C.DisableTorchFunction(), torch.no_grad():
+        with torch_internals.unseen_by_modes(), torch.no_grad():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 func(*args, **kwargs)

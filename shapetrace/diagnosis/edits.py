@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.records import TensorRef
 
 
@@ -35,7 +36,7 @@ class Edit:
     def apply(self, ref: TensorRef) -> TensorRef:
         """The tensor afterwards. Only views and fresh tensors are made there: both
         come without the second that torch needs to load its meta kernels."""
-        with torch._C.DisableTorchFunction(), torch.no_grad():
+        with torch_internals.unseen_by_modes(), torch.no_grad():
             bare = torch.empty(ref.shape, dtype=ref.dtype, device="meta")
             made = self.act(bare)
         device = self.device or ref.device

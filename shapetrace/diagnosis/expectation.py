@@ -280,7 +280,7 @@ def _diagnose(graph: Graph, tensor: int, shape: str, found: _Mismatch) -> Diagno
         function=made.index if isinstance(made, FunctionCall) else None,
         call=module.index if module is not None else None,
     )
-    return told(diagnosis)
+    return told(graph.rec, diagnosis)
 
 
 def _culprits(

@@ -59,12 +59,12 @@ def diagnose_failure(graph: Graph) -> Diagnosis | None:
     try:
         if failed is None:
             found = behind_forward(graph)
-            return found and told(found)
+            return found and told(graph.rec, found)
         mismatch = _mismatch(graph, call, module)
         if mismatch is not None:
             return _explained(graph, mismatch, module)
         assert module is not None
-        return told(in_forward(graph, module))
+        return told(graph.rec, in_forward(graph, module))
     except Exception as fault:  # a fault of ours costs the explanation, not the trace
         return unexplained(graph, failed, fault) if failed is not None else None
 
@@ -97,6 +97,7 @@ def _explained(
     where = f"module:{module.name}" if module is not None else where_of(graph, call)
     message = sentence(graph, mismatch, where)
     return told(
+        graph.rec,
         Diagnosis(
             code="failure",
             severity="error",
@@ -111,7 +112,7 @@ def _explained(
             call=enclosing.index if enclosing is not None else None,
             operands=operand_rows(graph, mismatch),
             remarks=_remarks(mismatch, message, case.earlier),
-        )
+        ),
     )
 
 

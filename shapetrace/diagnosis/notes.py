@@ -19,7 +19,11 @@ def explain_call(graph: Graph, call: Call) -> Diagnosis:
         where, module = f"module:{call.name}", call
     outputs = ", ".join(str(ref.shape) for ref in call.outputs or ())
     inputs = ", ".join(str(ref.shape) for ref in call.inputs)
-    facts = f"{where}: {inputs} -> {outputs or 'nothing'}"
+    layer = graph.layer_of(call)
+    said = where
+    if layer is not None and where.startswith("module:"):
+        said = f"module:{graph.spoken(layer)}"
+    facts = f"{said}: {inputs} -> {outputs or 'nothing'}"
     culprits: tuple[Culprit, ...] = ()
     if isinstance(call, FunctionCall) and is_loss(call.name):
         facts = _loss_facts(graph, call) or facts
@@ -40,7 +44,7 @@ def explain_call(graph: Graph, call: Call) -> Diagnosis:
         function=call.index if isinstance(call, FunctionCall) else None,
         call=module.index if module is not None else None,
     )
-    return told(diagnosis)
+    return told(graph.rec, diagnosis)
 
 
 def _loss_facts(graph: Graph, call: FunctionCall) -> str:
@@ -57,7 +61,9 @@ def _loss_facts(graph: Graph, call: FunctionCall) -> str:
         classes = prediction.shape[1]
         end = graph.trail(prediction.id, 1).end
         layer = graph.layer_of(end.call) if end.call is not None else None
-        by = f" from `{layer.name}` ({end.origin.note})" if layer and end.origin else ""
+        by = ""
+        if layer is not None and end.origin is not None:
+            by = f" from `{graph.spoken(layer)}` ({end.origin.note})"
         text += (
             f": {classes} classes{by}; the targets span only {span[0]} to {span[1]}"
             if span[1] < classes - 1
@@ -99,7 +105,7 @@ def explain_tensor(graph: Graph, tensor: int) -> Diagnosis:
             )
         elif end.call is not None and end.origin is not None:
             name = graph.layer_of(end.call)
-            by = (name.name or name.type) if name else end.call.name
+            by = graph.spoken(name) if name else end.call.name
             words = f"`{by}`: {end.origin.note or end.origin.how}"
         else:
             words = "as it came in"
@@ -123,4 +129,4 @@ def explain_tensor(graph: Graph, tensor: int) -> Diagnosis:
         ),
         lineage=tuple(make_step(graph, hop) for hop in graph.chain(tensor)),
     )
-    return told(diagnosis)
+    return told(graph.rec, diagnosis)

@@ -66,5 +66,5 @@ def _from(graph: Graph, tensor: int) -> tuple[str, Source | None]:
     if call is None or not call.inputs:
         return data_name(graph, tensor), None
     layer = graph.layer_of(call)
-    name = (layer.name or layer.type) if layer is not None else call.name
+    name = graph.spoken(layer) if layer is not None else call.name
     return f"from {name}", call.source

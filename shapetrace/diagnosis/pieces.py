@@ -19,6 +19,7 @@ from shapetrace.lineage.steps import PASSES
 from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Source, Step
 from shapetrace.source.place import segment
 from shapetrace.source.printable import printable
+from shapetrace.source.spoken import spoken
 from shapetrace.source.tree import is_own, package_of
 
 Style = Literal[
@@ -93,6 +94,8 @@ class _Page:
         if of.severity != "note":
             yield from self._culprits(of.culprits)
         yield from self._fixes(of.fixes)
+        if of.page:
+            yield [("", f"See {of.page}")]
         for remark in of.remarks:
             yield from self._wrapped([("", self._plain(remark))], most=2)
 
@@ -126,7 +129,7 @@ class _Page:
         yield [("place", f"{'':{wide}}--> {source}{where}")]
         margin = min(len(line) - len(line.lstrip()) for line in lines if line)
         for number, line in enumerate(lines[: self._room.code]):
-            begin, end = _columns(source, line, number, len(lines))
+            begin, end = columns(source, line, number, len(lines))
             text, begin, end = _cropped(
                 line[margin:], begin - margin, end - margin, self._width - wide - 3
             )
@@ -213,7 +216,8 @@ class _Page:
         if culprit.kind in ("target", "input"):
             return f"the {self._plain(culprit.name)}"
         if culprit.kind == "module":
-            return f"`{culprit.name}`" if culprit.name else "the model itself"
+            name = spoken(self._of.called, culprit.name)
+            return f"`{name}`" if name else "the model itself"
         place = self._place(culprit.source)
         code = segment(culprit.source) if culprit.source != self._of.source else ""
         name = code if 0 < len(code) <= _CODE else culprit.name
@@ -240,7 +244,7 @@ class _Page:
                 yield from self._pasted("new", "  + ", line)
         more = len(fixes) - self._room.fixes
         if more > 0:
-            yield [("", f"{more} more: see `.fixes`.")]
+            yield [("", f"… and {more} more fix{'es' * (more > 1)}")]
 
     def _pasted(self, style: Style, sign: str, line: str) -> Iterator[Line]:
         parts = textwrap.wrap(
@@ -342,7 +346,9 @@ def folded(steps: Sequence[Step], most: int) -> list[tuple[Step, int]]:
     shown: list[tuple[Step, int]] = []
     before = -1
     for i in telling:
-        if i - before > 1:
+        if i - before == 2:  # the one left out takes no more room than "1 more"
+            shown.append((steps[i - 1], 0))
+        elif i - before > 2:
             shown.append((steps[i], i - before - 1))
         shown.append((steps[i], 0))
         before = i
@@ -361,7 +367,7 @@ def _of_the_user(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]
     return steps[:end], steps[end:]
 
 
-def _columns(source: Source, line: str, number: int, count: int) -> tuple[int, int]:
+def columns(source: Source, line: str, number: int, count: int) -> tuple[int, int]:
     """From which character to which a line of an excerpt is marked."""
     if source.column is None or source.end_column is None:
         return 0, 0

@@ -23,7 +23,7 @@ def in_forward(graph: Graph, module: ModuleCall) -> Diagnosis:
     a module handed on a container or the forward unpacked another number of values."""
     error = module.error
     assert error is not None
-    name = module.name or module.type
+    name = graph.spoken(module)
     shapes = ", ".join(str(ref.shape) for ref in module.inputs)
     message = (
         f"`{name}` ({module.type}) raised {error.type} on {shapes or 'no tensor'}: "

@@ -107,7 +107,7 @@ def _ranks(graph: Graph, mismatch: Mismatch, left: Spot, right: Spot | None) -> 
 
 def _root(graph: Graph) -> str:
     calls = graph.rec.calls
-    return calls[0].type if calls else "the model"
+    return graph.spoken(calls[0]) if calls else "the model"
 
 
 def _attribute(graph: Graph, spot: Spot, kind: str) -> str:

@@ -19,15 +19,17 @@ def unexplained(graph: Graph, failed: Call, fault: Exception) -> Diagnosis:
     """What failed and where, and that shapetrace could not work out why."""
     if isinstance(failed, FunctionCall):
         where, inner = where_of(graph, failed), graph.module_of(failed)
+        name = failed.name
     else:
         where, inner = f"module:{failed.name}", failed
+        name = graph.spoken(failed)
     shapes = ", ".join(str(ref.shape) for ref in failed.inputs) or "no tensor"
     said = failed.error.message if failed.error is not None else ""
     return Diagnosis(
         code="failure",
         severity="error",
         message=(
-            f"`{failed.name}` failed on {shapes}: {said} (shapetrace could not work "
+            f"`{name}` failed on {shapes}: {said} (shapetrace could not work "
             f"out why: {type(fault).__name__}: {fault})"
         ),
         where=where,

@@ -126,7 +126,7 @@ def _values(
     if not calls or not calls[0].outputs:
         return None
     call = calls[0]
-    name = f"`{call.name}`" if call.name else "the model"
+    name = f"`{graph.spoken(call)}`"
     gives = f"{got} values"
     if call.output_type == "Tensor" and call.outputs:
         gives = f"one tensor {call.outputs[0].shape}"

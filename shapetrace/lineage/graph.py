@@ -23,6 +23,7 @@ from shapetrace.signatures import (
     relate_module,
     takes_no_numbers,
 )
+from shapetrace.source.spoken import spoken
 
 #: a walk longer than this is cut: no explanation needs more, and it is linear
 _LONGEST = 200_000
@@ -121,6 +122,10 @@ class Graph:
         if isinstance(call, ModuleCall):
             return call
         return None if call.direct else self.module_of(call)
+
+    def spoken(self, module: ModuleCall) -> str:
+        """What a text calls a module: a root as the script does, else its class."""
+        return spoken(self.rec.called, module.name) or module.type
 
     def dim_origin(self, tensor: int, dim: int) -> tuple[Call, DimOrigin] | None:
         """The call that made a tensor and what it did for one dimension."""

@@ -43,7 +43,7 @@ def describe(graph: Graph, call: Call) -> tuple[str, str]:
     made the call, else the function."""
     layer = graph.layer_of(call)
     if layer is not None:
-        return layer.name or layer.type, layer.type
+        return graph.spoken(layer), layer.type
     assert isinstance(call, FunctionCall)
     return call.name, "function"
 

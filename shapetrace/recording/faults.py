@@ -37,8 +37,11 @@ class Faults:
         """Something of ours failed; the batch goes on without what is lost."""
         self._count += 1
         if lost not in self._lost and len(self._lost) < _MOST:
-            said = f"{type(fault).__name__}: {fault}{_place(fault)}"
-            self._lost[lost] = said
+            said = self._lost[lost] = type(fault).__name__
+            try:
+                said = self._lost[lost] = f"{said}: {fault}{_place(fault)}"
+            except RecursionError:  # no room on the stack for more words
+                pass
             if self.over:
                 warnings.warn(_warning({lost: said}), ShapeTraceWarning, stacklevel=3)
 

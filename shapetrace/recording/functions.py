@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import CALL, MAKE, RAISE, THREAD, error_tuple
 from shapetrace.recording.tensors import PLAIN, describe, freeze
 
 if TYPE_CHECKING:
     from shapetrace.recording.recorder import Recorder
 
-_DISABLED = torch._C.DisableTorchFunction
+_DISABLED = torch_internals.unseen_by_modes
 _FRAME = sys._getframe
 _TENSOR = torch.Tensor
 _SETITEM = torch.Tensor.__setitem__
@@ -40,9 +41,9 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     stacks = recorder.stacks
     stack = stacks.main
     others = stacks.others
-    alone = not torch._C._len_torch_function_stack()
+    alone = not torch_internals.count_modes()
     compiling = torch.compiler.is_dynamo_compiling
-    tracing = torch._C._get_tracing_state
+    tracing = torch_internals.jit_tracing
     input_of = _Arguments(recorder).freeze
     python = recorder.python_functions
     warns, standing_in = recorder.callers.warns, recorder.callers.standing_in

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
@@ -11,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as torch_module
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.errors import UsageError
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import SeenModule
@@ -63,6 +62,14 @@ def check_options(
         raise UsageError("trace(backward=True) takes times: leave timing=False out.")
 
 
+def has_ranks() -> bool:
+    """Whether several processes take part, and can be reached."""
+    ranks = torch.distributed
+    if not (ranks.is_available() and ranks.is_initialized()):
+        return False
+    return ranks.get_world_size() > 1
+
+
 def name_roots(roots: list[nn.Module]) -> list[tuple[str, nn.Module]]:
     """One root needs no name; several are named by their classes, numbered if alike."""
     if len(roots) == 1:
@@ -91,7 +98,7 @@ class Eagerly:
 
     def start(self, trace: object) -> None:
         """Where Dynamo is not loaded there is no compiled code, and none is needed."""
-        if "torch._dynamo.eval_frame" not in sys.modules:
+        if not torch_internals.dynamo_is_loaded():
             return
         with self._lock:
             self._needed_by.add(trace)
@@ -105,9 +112,8 @@ class Eagerly:
             stance = self._stance
             if stance is None or self._needed_by:
                 return
-            from torch._dynamo import eval_frame
-
-            if eval_frame._stance is stance.stance:  # the user has not set another
+            found = torch_internals.compile_stance()
+            if found in (None, stance.stance):  # the user has not set another
                 stance.__exit__(None, None, None)
             self._stance = None
 
@@ -153,8 +159,8 @@ class HiddenWarning:
     def start(self) -> None:
         """The user's own hooks are warned of as ever."""
         hooks = (
-            *torch_module._global_forward_pre_hooks.values(),
-            *torch_module._global_forward_hooks.values(),
+            *torch_internals.forward_pre_hooks.values(),
+            *torch_internals.forward_hooks.values(),
         )
         package = __name__.partition(".")[0]
         if all(getattr(one, "__module__", "").startswith(package) for one in hooks):

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as torch_module
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import (
     ENTER,
     ENTER_INSIDE,
@@ -61,8 +61,8 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
     stack = recorder.stacks.main
     others = recorder.stacks.others
     push, pop = stack.append, stack.pop
-    all_backward_hooks = torch_module._global_backward_hooks
-    all_backward_pre_hooks = torch_module._global_backward_pre_hooks
+    all_backward_hooks = torch_internals.backward_hooks
+    all_backward_pre_hooks = torch_internals.backward_pre_hooks
     compiling = torch.compiler.is_dynamo_compiling
 
     def enter(module: nn.Module, args: Any) -> None:
@@ -160,7 +160,7 @@ class _Slow:
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         recorder, stacks = self._recorder, self._stacks
-        if torch._C._get_tracing_state() is not None:
+        if torch_internals.jit_tracing() is not None:
             recorder.jit_traced = True  # it takes down all that is done, ours too
             return
         caller = caller_of_module(_FRAME(3))
@@ -174,7 +174,7 @@ class _Slow:
                 return
         if not self._functions:
             self._references.look(args, True)
-        if torch._C._current_graph_task_id() != -1:
+        if torch_internals.backward_number() != -1:
             self._events += (RECOMPUTED, thread)
         open_.append(site)
         self._events += (ENTER, site, self._now(), thread, code, lasti)
@@ -212,8 +212,8 @@ class _Slow:
             site.forward_hooks
             or site.backward_hooks
             or site.backward_pre_hooks
-            or torch_module._global_backward_hooks
-            or torch_module._global_backward_pre_hooks
+            or torch_internals.backward_hooks
+            or torch_internals.backward_pre_hooks
         ):
             # these run after ours, and may give the caller something else
             open_.append(Leaving(site, hook, head))

@@ -16,8 +16,8 @@ from time import perf_counter_ns, thread_time_ns
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, relu
-from torch.nn.modules import module as module_hooks
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.build import Replay
 from shapetrace.recording.clocks import CpuClock
 from shapetrace.recording.extensions.base import Extensions
@@ -72,9 +72,9 @@ def calibrate(
     None where it cannot be measured: global module hooks would see its calls.
     """
     if (
-        module_hooks._global_forward_hooks
-        or module_hooks._global_forward_pre_hooks
-        or module_hooks._global_forward_hooks_always_called
+        torch_internals.forward_hooks
+        or torch_internals.forward_pre_hooks
+        or torch_internals.always_called
     ):
         return None
     with ThreadPoolExecutor(1) as thread:

@@ -132,6 +132,10 @@ class Live:
             allocated_peak=selection.allocated_peak,
             dropped_calls=selection.dropped_calls,
         )
+        from shapetrace.source.spoken import script_names
+
+        with recorder.faults.losing("what the script calls its models"):
+            made = replace(made, called=script_names(made))
         if self.ended:
             # the events have said what they had to say
             recorder.events.clear()

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 #: where torch keeps its global forward hooks, and what belongs to a hook's number
 _REGISTERS = (
-    torch_module._global_forward_pre_hooks,
-    torch_module._global_forward_hooks,
+    torch_internals.forward_pre_hooks,
+    torch_internals.forward_hooks,
 )
 _WITH_A_HOOK = (
-    torch_module._global_forward_hooks_with_kwargs,
-    torch_module._global_forward_hooks_always_called,
+    torch_internals.with_kwargs,
+    torch_internals.always_called,
 )
 
 
@@ -71,6 +72,7 @@ class Recorder:
         #: whether torch.jit.trace ran, which is not recorded
         self.jit_traced = False
         self._hooks: list[Any] = []
+        self._handles: list[Any] = []
         self._modes: list[TorchFunctionMode] = []
         self._staying: list[Any] | None = None
 
@@ -100,9 +102,11 @@ class Recorder:
             if extensions is not None:
                 before, after = extensions.around(self.belongs, before, after)
             self._hooks += (before, after)
-            torch_module.register_module_forward_pre_hook(before)
-            torch_module.register_module_forward_hook(
-                after, with_kwargs=True, always_call=True
+            self._handles.append(torch_module.register_module_forward_pre_hook(before))
+            self._handles.append(
+                torch_module.register_module_forward_hook(
+                    after, with_kwargs=True, always_call=True
+                )
             )
             if self.functions:
                 self._push(function_mode(self))
@@ -121,24 +125,25 @@ class Recorder:
                     for table in _WITH_A_HOOK:
                         table.pop(number, None)
                     register.pop(number, None)  # the last: it is how they are found
+        for handle in self._handles:
+            handle.remove()
         self._remove_modes()
 
     def _push(self, mode: TorchFunctionMode) -> None:
         self._modes.append(mode)
-        torch._C._push_on_torch_function_stack(mode)
+        torch_internals.push_mode(mode)
 
     def _remove_modes(self) -> None:
         """Take the modes off the stack of this thread, wherever in it they lie. What
         is to stay is noted before anything is touched: see `uninstall`."""
-        depth = torch._C._len_torch_function_stack
+        if not torch_internals.has_mode_stack:
+            while self._modes:
+                torch_internals.pop_mode(self._modes.pop())
+            return
         if self._staying is None:
-            stack = [torch._C._get_function_stack_at(at) for at in range(depth())]
-            own = self._modes
+            stack, own = torch_internals.active_modes(), self._modes
             self._staying = [m for m in stack if not any(m is one for one in own)]
-        while depth():
-            torch._C._pop_torch_function_stack()
-        for mode in self._staying:
-            torch._C._push_on_torch_function_stack(mode)
+        torch_internals.replace_modes(self._staying)
         self._staying = None
 
     def meet(self, module: nn.Module, open_: list[Any]) -> Site | None:

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import DEFINE
 from shapetrace.recording.tensors import PLAIN, Definition, Reference, describe, freeze
 from shapetrace.records import Origin
 
-DISABLED = torch._C.DisableTorchFunction
-_MODES = torch._C._len_torch_function_stack
+DISABLED = torch_internals.unseen_by_modes
+_MODES = torch_internals.count_modes
 _PARAMETER, _TENSOR = torch.nn.Parameter, torch.Tensor
 _CPU = torch.device("cpu")
 _OUTSIDE = [Origin("outside", requires_grad=grad) for grad in (False, True)]
@@ -154,7 +155,8 @@ class References:
         seen, events, ref = self.seen, self._events, weakref.ref
         with DISABLED():
             for module in modules:
-                for own in (module._parameters, module._buffers):
+                parameters = torch_internals.parameters_of(module)
+                for own in (parameters, torch_internals.buffers_of(module)):
                     one: Any
                     for one in own.values():
                         if type(one) is not _PARAMETER and type(one) is not _TENSOR:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.references import References
 from shapetrace.recording.table import Site, Table
 from shapetrace.recording.tensors import PLAIN, Reference
@@ -49,10 +50,12 @@ def see(site: Site, module: nn.Module, references: References) -> SeenModule:
     site.kind = type(module)  # a lazy module has changed it
     parameters: tuple[Named, ...] = ()
     buffers: tuple[Named, ...] = ()
-    if module._parameters:
-        parameters = _references(references, module._parameters)
-    if module._buffers:
-        buffers = _references(references, module._buffers)
+    named = torch_internals.parameters_of(module)
+    if named:
+        parameters = _references(references, named)
+    named = torch_internals.buffers_of(module)
+    if named:
+        buffers = _references(references, named)
     # what a module sets itself stands behind the twenty that `nn.Module` sets
     attributes = {}
     own = vars(module)

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-from torch import nn
-
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import FAIL, LEFT, error_tuple
 from shapetrace.recording.table import Site
 from shapetrace.source.place import INTERNAL, STANDS_IN
 
 #: the frame of a module call; the hooks run below it
-_CALL = nn.Module._call_impl.__code__
+_CALL = torch_internals.module_call.__code__
 #: through this what torch.compile returns is called
 _COMPILED = "compile_wrapper"
 _NO_CODE = compile("", "<no module>", "exec")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.source.place import INTERNAL
 
 if TYPE_CHECKING:
@@ -77,10 +78,13 @@ class Site:
         if "forward" in vars(module):
             self.sealed = False
             self.code, self.internal = _code_of(module.forward)
-        self.pre_hooks: dict[Any, Any] = module._forward_pre_hooks
-        self.forward_hooks: dict[Any, Any] = module._forward_hooks
-        self.backward_hooks: dict[Any, Any] = module._backward_hooks
-        self.backward_pre_hooks: dict[Any, Any] = module._backward_pre_hooks
+        self.pre_hooks: dict[Any, Any]
+        self.forward_hooks: dict[Any, Any]
+        self.backward_hooks: dict[Any, Any]
+        self.backward_pre_hooks: dict[Any, Any]
+        hooks = torch_internals.hooks_of(module)
+        self.pre_hooks, self.forward_hooks = hooks[:2]
+        self.backward_hooks, self.backward_pre_hooks = hooks[2:]
 
     def release(self) -> None:
         """Let go of the hooks, which are the user's."""
@@ -117,7 +121,7 @@ class Table:
         that does not belong to the trace. It belongs if it stands below a module whose
         call is open, or is the copy of one that nn.DataParallel makes."""
         key = id(module)
-        if getattr(module, "_is_replica", False):
+        if torch_internals.is_replica(module):
             return self._enter_replica(module)
         above = open_sites[-1].key if open_sites else 0
         if (key, above) in self._strangers:
@@ -146,7 +150,8 @@ class Table:
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Their own parameters and buffers, by qualified name."""
         for site, module in self.living():
-            for own in (module._parameters, module._buffers):
+            parameters = torch_internals.parameters_of(module)
+            for own in (parameters, torch_internals.buffers_of(module)):
                 for key, tensor in own.items():
                     if tensor is not None:
                         yield f"{site.name}.{key}" if site.name else key, tensor
@@ -171,7 +176,7 @@ class Table:
     def _enter_replica(self, module: nn.Module) -> Site | None:
         """A replica has the `__dict__` of its original, and so its registers."""
         for site in self.entered:
-            if site.forward_hooks is module._forward_hooks:
+            if site.forward_hooks is torch_internals.hooks_of(module)[1]:
                 return self._add(site.name, module)
         return None
 
@@ -196,7 +201,7 @@ def _tree(prefix: str, root: nn.Module) -> list[tuple[str, nn.Module]]:
             continue
         seen.add(key)
         found.append((name, module))
-        children = module._modules
+        children = torch_internals.children_of(module)
         if children:
             prefix = f"{name}." if name else ""
             for part, child in reversed(list(children.items())):

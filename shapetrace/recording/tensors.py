@@ -16,8 +16,8 @@ from types import EllipsisType, NoneType
 from typing import Any, TypeAlias
 
 import torch
-from torch.utils import _pytree
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.records import Opaque
 
 Reference: TypeAlias = "weakref.ref[torch.Tensor]"
@@ -127,7 +127,7 @@ def _parts(value: Any) -> tuple[str, str, tuple[Any, ...], list[Any]] | None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = dict(_fields(value))
         return name, "field", tuple(named), list(named.values())
-    node = _pytree.SUPPORTED_NODES.get(kind)
+    node = torch_internals.containers.get(kind)
     if node is not None:
         children, _ = node.flatten_fn(value)
         children = list(children)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import VALUES
 from shapetrace.recording.references import DISABLED
 
@@ -68,9 +69,9 @@ def _readable(tensor: torch.Tensor) -> bool:
     return (
         type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and not tensor.is_meta
-        and not torch._C._len_torch_dispatch_stack()
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and torch._C._get_tracing_state() is None
-        and not torch._C._autograd._profiler_enabled()
+        and not torch_internals.count_dispatch_modes()
+        and torch_internals.functorch_level() is None
+        and torch_internals.jit_tracing() is None
+        and not torch_internals.is_profiling()
         and not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
     )

@@ -11,6 +11,7 @@ from shapetrace.records.calls import (
     FunctionCall,
     ModuleCall,
     Opaque,
+    ScriptName,
     Source,
     TensorRef,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Overhead",
     "Range",
     "Recording",
+    "ScriptName",
     "Severity",
     "Source",
     "Step",

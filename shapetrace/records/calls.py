@@ -48,6 +48,15 @@ class TensorRef:
 
 
 @dataclass(frozen=True, slots=True)
+class ScriptName:
+    """What the script calls an outermost module: `agent.actor`, where its `name` in the
+    recording is empty or that of its class."""
+
+    name: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """An argument that is neither a tensor nor plain data: only its type is kept."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shapetrace.records.calls import Source
+from shapetrace.records.calls import ScriptName, Source
 
 Severity = Literal["error", "warning", "note"]
+
+#: what is no check's: a page of the documentation for each would say nothing more
+_NO_CHECKS = ("failure", "expectation", "explanation", "unexplained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,7 @@ class Step:
 
     `dim` is the dimension that is followed, or None when the whole tensor is; `how`
     says in words how the call made it; `sure` is False where the step is a guess.
+    `name` is a module's as the script has it, `module` as the recording has it.
     """
 
     name: str
@@ -110,8 +114,16 @@ class Diagnosis:
     excerpt: tuple[str, ...] = ()
     operands: tuple[Operand, ...] = ()
     remarks: tuple[str, ...] = ()
+    #: what the script calls the roots: the texts have it, `where` and culprits have not
+    called: tuple[ScriptName, ...] = ()
     #: how a notebook shows one: the views, which know, put it here; no field
     card = staticmethod(str)
+
+    @property
+    def page(self) -> str:
+        """The page of the documentation on a check's finding: what it means, an example
+        and its fix. Empty where no check found it."""
+        return "" if self.code in _NO_CHECKS else f"docs/checks/{self.code}.md"
 
     def __str__(self) -> str:
         return self.text or self.message

@@ -9,6 +9,7 @@ from shapetrace.records.calls import (
     CallError,
     FunctionCall,
     ModuleCall,
+    ScriptName,
     Source,
     TensorRef,
 )
@@ -141,3 +142,5 @@ class Recording:
     allocated_peak: int | None = None
     #: module calls that `max_calls` made the trace drop, the oldest first
     dropped_calls: int = 0
+    #: what the script calls the roots, where its lines tell
+    called: tuple[ScriptName, ...] = ()

@@ -137,7 +137,7 @@ class Answers:
             >>> with shapetrace.trace(layer) as t:
             ...     y = layer(torch.ones(2, 4)).T
             >>> [step.name for step in t.lineage(y, dim=0)]
-            ['T', 'Linear']
+            ['T', 'layer']
         """
         from shapetrace.lineage import steps
 

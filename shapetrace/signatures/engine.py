@@ -11,6 +11,7 @@ from shapetrace.signatures import (  # noqa: F401 - importing registers the rule
     indexing,
     join,
     losses,
+    picking,
     products,
     recurrent,
     reduce,

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.records import FunctionCall, Opaque, TensorRef
 from shapetrace.signatures.names import home_and_name
 from shapetrace.signatures.relation import DimOrigin, How
@@ -56,7 +57,7 @@ def probe(call: FunctionCall) -> tuple[tuple[DimOrigin, ...], ...] | None:
     shapes = [ref.shape for ref in call.inputs]
     wanted = [ref.shape for ref in call.outputs]
     try:
-        with torch._C.DisableTorchFunction(), torch.no_grad():
+        with torch_internals.unseen_by_modes(), torch.no_grad():
             if _run(func, call, shapes) != wanted:
                 return None
             return _explore(func, call, shapes, wanted)

@@ -10,6 +10,7 @@ was written, and what a line to paste looks like.
     integers      Stem: the constant, shape or value that an integer stems from
     sizes         how a size is written in the names of a scope
     called        what the script calls a root and its modules
+    spoken        names of modules in a text, a root's as the script has it
     line          Line: a statement with one of its expressions exchanged
     rewrite       the same for several statements; a statement before or after
     names         torch's names as a file has them

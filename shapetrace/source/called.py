@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import sys
 
 import torch
 
-from shapetrace.records import ModuleInfo, Recording
+from shapetrace.records import ModuleCall, ModuleInfo, Recording
 from shapetrace.source.frames import expression_of
+from shapetrace.source.names import imported
 from shapetrace.source.scope import Expression, bound, from_only_call
 
 _FORWARD = ("forward", "__call__")
@@ -37,24 +39,50 @@ def root_name(rec: Recording, root: str = "") -> str | None:
 def root_expression(rec: Recording, root: str) -> Expression | None:
     """What stands for a root where it is called. Where a helper calls it by its
     parameter, it is what the helper's only caller gives."""
+    seen = set()
     for call in rec.calls:
-        if call.name != root or call.parent is not None:
+        if call.name != root or call.parent is not None or call.source in seen:
             continue
-        made = expression_of(rec, call)
-        if made is None or not isinstance(made.node, ast.Call):
-            continue
-        called = made.at(made.node.func)
-        if isinstance(called.node, ast.Attribute) and called.node.attr in _FORWARD:
-            called = called.at(called.node.value)
-        while isinstance(called.node, ast.Name):
-            holder = called.scope.holder(called.node.id)
-            given = from_only_call(holder, called.node.id) if holder else None
-            if given is None or not isinstance(given.node, ast.Name | ast.Attribute):
-                break
-            called = given
-        if isinstance(called.node, ast.Name | ast.Attribute | ast.Subscript):
+        seen.add(call.source)
+        called = called_in(rec, call)
+        if called is not None:
             return called
     return None
+
+
+def called_in(rec: Recording, call: ModuleCall) -> Expression | None:
+    """What stands for a module in the line that calls it; None where something else
+    does so, `checkpoint(model, x)` or `loss.backward()`."""
+    made = expression_of(rec, call)
+    if made is None or not isinstance(made.node, ast.Call):
+        return None
+    called = made.at(made.node.func)
+    if isinstance(called.node, ast.Attribute) and called.node.attr in _FORWARD:
+        called = called.at(called.node.value)
+    while isinstance(called.node, ast.Name):
+        holder = called.scope.holder(called.node.id)
+        given = from_only_call(holder, called.node.id) if holder else None
+        if given is None or not isinstance(given.node, ast.Name | ast.Attribute):
+            break
+        called = given
+    return None if _is_function(called) else called
+
+
+def _is_function(called: Expression) -> bool:
+    """Whether it is no module for certain: a function of torch's or Python's own, whose
+    frames are none of the user's, or the result of a call."""
+    node = called.node
+    if isinstance(node, ast.Attribute) and node.attr == "backward":
+        return True
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return True
+    whole = imported(called.scope.tree.file).get(node.id)
+    if whole is None:
+        return hasattr(builtins, node.id) and called.scope.holder(node.id) is None
+    home = whole.partition(".")[0]
+    return home == "torch" or home in sys.stdlib_module_names
 
 
 def is_parameter(made: Expression) -> bool:

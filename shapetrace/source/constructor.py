@@ -9,8 +9,7 @@ import warnings
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
-
+import shapetrace.torch_internals as torch_internals
 from shapetrace.records import ModuleInfo, TensorRef
 
 #: arguments that decide on presence alone, and the tensor that shows them
@@ -213,7 +212,7 @@ def _build(home: str, name: str, given: tuple[tuple[str, Any], ...]) -> _Built |
     numbers."""
     kind = getattr(importlib.import_module(home), name)
     try:
-        with torch._C.DisableTorchFunction(), warnings.catch_warnings():
+        with torch_internals.unseen_by_modes(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module = kind(**dict(given), device="meta")
     except TypeError:  # it takes no device, or other arguments than it shows

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shapetrace.records import Culprit, Diagnosis, Recording
+from shapetrace.views import words
 
 FAILURE = "failure"
 CULPRIT = "culprit"
@@ -101,7 +102,7 @@ def _blame(finding: Diagnosis, culprit: Culprit) -> str:
         said.append(f"is {culprit.size}")
         if culprit.expected is not None:
             said.append(f"instead of {culprit.expected}")
-    said.append(f"({finding.where})")
+    said.append(f"({words.where(finding)})")
     return " ".join(filter(None, said))
 
 

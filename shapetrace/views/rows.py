@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.records import Diagnosis, Recording
+from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.columns import COLUMNS, Column, Context, Group, Kind, named
 from shapetrace.views.folding import Node, Plan, cap, make_plan, relative
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from shapetrace.costs import Costs
 
 DIGITS = "0123456789"
-ROOT = "(root)"
 
 
 @dataclass(slots=True)
@@ -141,7 +141,8 @@ def _sort(made: Sheet, name: str) -> None:
     for row in made.rows:
         row.depth, row.parent = 0, None
         if row.kind == "call":
-            names = [name or ROOT for name in row.group.names]
+            called = made.context.rec.called
+            names = [spoken(called, name) or words.ROOT for name in row.group.names]
             row.label, row.short = _label(names, 1), _short_label(names, 1)
             if len(row.group.calls) > 1:
                 row.label += f" ×{len(row.group.calls):,}"
@@ -203,7 +204,12 @@ def _call_row(
 ) -> Row:
     above = plan.parents[node.members[0]]
     outer = None if above is None else rec.calls[above].name
-    seen = [relative(rec.calls[one].name, outer) or ROOT for one in node.shown]
+    names = [rec.calls[one].name for one in node.shown]
+    seen = [
+        (spoken(rec.called, name) if outer is None else relative(name, outer))
+        or words.ROOT
+        for name in names
+    ]
     rounds = len(node.shown) // node.pattern
     calls = [rec.calls[member] for member in node.members]
     if node.pattern > 1:

@@ -17,7 +17,7 @@ def summary(rec: Recording, failure: Diagnosis | None) -> str:
     if rec.has_timing and rec.calls:
         said.append(f"{words.milliseconds(_outermost_ns(rec), 1)} ms")
     if failure is not None:
-        said.append(f"failed at {failure.where}")
+        said.append(f"failed at {words.where(failure)}")
     elif rec.error is not None:
         said.append(f"failed with {rec.error.type}")
     return words.one_line(f"{title(rec)}: {', '.join(said)}")
@@ -90,7 +90,12 @@ def closing(rec: Recording, made: Sheet) -> list[str]:
 _MOST_NAMES = 6
 
 
-def honesty(made: Sheet) -> list[str]:
+def every_row(in_report: bool) -> str:
+    """What has all that a table leaves out, for its reader."""
+    return "the CSV report" if in_report else "t.to_dataframe()"
+
+
+def honesty(made: Sheet, in_report: bool = False) -> list[str]:
     """What a reader must know of folded and of missing rows."""
     said = []
     rec = made.context.rec
@@ -109,10 +114,11 @@ def honesty(made: Sheet) -> list[str]:
     if made.hidden:
         said.append(
             f"{words.plural(made.hidden, 'call')} left out to stay readable, the"
-            f" deepest first; t.to_dataframe() has every call."
+            f" deepest first; {every_row(in_report)} has every call."
         )
     if made.deeper:
-        said.append(f"{words.plural(made.deeper, 'call')} deeper than depth= shows.")
+        depth = "--depth" if in_report else "depth="
+        said.append(f"{words.plural(made.deeper, 'call')} deeper than {depth} shows.")
     if made.foreign:
         said.append("↗ a module from elsewhere in the model, by its full name.")
     return said

@@ -9,6 +9,7 @@ from statistics import median
 from shapetrace.costs import Costs, batches, memory, steps
 from shapetrace.records import Recording
 from shapetrace.source.printable import printable
+from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.columns import Context, Group, named
 from shapetrace.views.columns.measures import own_ns
@@ -75,7 +76,8 @@ def _rest(groups: list[Group], context: Context) -> list[str]:
 
 def _cells(groups: list[Group], context: Context) -> Cells:
     """The columns by title, those that have nothing to say left out."""
-    cells = {"module": [group.first.name or "(root)" for group in groups]}
+    called = context.rec.called
+    cells = {"module": [spoken(called, one.first.name) or words.ROOT for one in groups]}
     for column in named(_COLUMNS):
         if not column.when(context):
             continue
@@ -143,7 +145,8 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
         peak = max(rec.live, key=lambda sample: sample.activations)
         where = "between modules"
         if peak.call is not None:
-            where = f"in {rec.calls[peak.call].name or '(root)'}"
+            name = rec.calls[peak.call].name
+            where = f"in {spoken(rec.called, name) or words.ROOT}"
         line = f"Activations held at most {words.scaled(peak.activations, 'B')}, "
         whole = words.scaled(memory(rec).total, "B")
         said.append(f"{line}{where}; with parameters and all else {whole}.")

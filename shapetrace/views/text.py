@@ -14,7 +14,13 @@ from shapetrace.views import terminal, words
 from shapetrace.views.changes import changed
 from shapetrace.views.marks import CULPRIT, failure_of
 from shapetrace.views.rows import Row, Sheet, sheet
-from shapetrace.views.sentences import closing, honesty, summary, totals
+from shapetrace.views.sentences import (
+    closing,
+    every_row,
+    honesty,
+    summary,
+    totals,
+)
 
 if TYPE_CHECKING:
     from shapetrace.costs import Costs
@@ -62,12 +68,14 @@ def table(
     sort: str | None = None,
     costs: Callable[[], Costs] | None = None,
     colours: bool = False,
+    in_report: bool = False,
 ) -> str:
     """One row per module call, alike neighbours folded, in at most `width` columns.
 
     Without `width` the terminal says it; 100 where there is none. Narrow tables lose
     the less important columns, and say which. With `colours` what failed is red, the
-    culprit too, and dimensions that a call changed are bold.
+    culprit too, and dimensions that a call changed are bold. `in_report`: its reader
+    has no trace to ask, and finds the explanations below.
     """
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns
@@ -93,17 +101,16 @@ def table(
         parts.append(_draw(drawn))
         lines = [totals(rec, made)] if costs is None else closing(rec, made)
         parts.append("\n".join(_wrap(line, width, "  ") for line in lines))
-    remarks = honesty(made)
+    remarks = honesty(made, in_report)
     if dropped:
-        remarks.append(
-            f"Columns left out at this width: {', '.join(dropped)};"
-            f" t.to_dataframe() has all."
-        )
+        names = ", ".join(dropped)
+        all_of = every_row(in_report)
+        remarks.append(f"Columns left out at this width: {names}; {all_of} has all.")
     remarks += rec.notes
     if remarks:
         parts.append("\n".join(_wrap(remark, width, "  ") for remark in remarks))
     if made.findings:
-        parts.append(_findings(made, failure, width))
+        parts.append(_findings(made, failure, width, in_report))
     return "\n\n".join(parts)
 
 
@@ -305,7 +312,9 @@ def _draw(columns: list[Cells]) -> str:
     return "\n".join(line.rstrip() for line in drawn.splitlines())
 
 
-def _findings(made: Sheet, failure: Diagnosis | None, width: int) -> str:
+def _findings(
+    made: Sheet, failure: Diagnosis | None, width: int, in_report: bool
+) -> str:
     lines = []
     for finding in made.findings[:MOST_FINDINGS]:
         kind = "failed" if finding is failure else finding.severity
@@ -313,8 +322,11 @@ def _findings(made: Sheet, failure: Diagnosis | None, width: int) -> str:
         lines.append(_wrap(f"{kind}{name} {words.headline(finding)}", width, "  "))
     left = len(made.findings) - MOST_FINDINGS
     if left > 0:
-        lines.append(f"… and {words.plural(left, 'more finding')} in t.findings")
-    hint = "t.explain() says why, and what to write instead."
-    if failure is None:
+        where = "below" if in_report else "in t.findings"
+        lines.append(f"… and {words.plural(left, 'more finding')} {where}")
+    if not in_report:  # which prints the explanations themselves
         hint = "t.findings holds the explanations: print(t.findings[0])"
-    return "\n".join([*lines, _wrap(hint, width)])
+        if failure is not None:
+            hint = "t.explain() says why, and what to write instead."
+        lines.append(_wrap(hint, width))
+    return "\n".join(lines)

@@ -7,6 +7,10 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from shapetrace.records import CallError, Diagnosis, Source, TensorRef
+from shapetrace.source.spoken import spoken
+
+#: the outermost module, where neither the trace nor the script has a name for it
+ROOT = "(root)"
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _SHORT_DTYPES = {
@@ -109,9 +113,17 @@ def place(source: Source | None) -> str:
     return "" if source is None else str(source)
 
 
+def where(finding: Diagnosis) -> str:
+    """Where it went wrong, with the module as the script calls it."""
+    kind, colon, name = finding.where.partition(":")
+    if kind == "module":
+        name = spoken(finding.called, name) or ROOT
+    return f"{kind}{colon}{name}"
+
+
 def headline(finding: Diagnosis) -> str:
     """A finding in one line: where, in which line of code, and its first sentence."""
-    where = finding.where
+    said = where(finding)
     if finding.source is not None:
-        where += f" at {finding.source}"
-    return one_line(f"{where}: {finding.message}" if where else finding.message)
+        said += f" at {finding.source}"
+    return one_line(f"{said}: {finding.message}" if said else finding.message)

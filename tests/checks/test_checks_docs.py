@@ -5,11 +5,15 @@ from __future__ import annotations
 import linecache
 import pathlib
 import re
+from html import unescape
 
 import pytest
 import torch
 
 from shapetrace.checks import CHECKS
+from shapetrace.diagnosis.text import render
+from shapetrace.records import Diagnosis
+from shapetrace.views.html.about import about
 
 FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "checks"
 #: what a machine without an accelerator does not show
@@ -35,6 +39,31 @@ def executed(name, block, **names):
 
 def test_every_check_has_a_page_and_every_page_a_check():
     assert {page.stem for page in FOLDER.glob("*.md")} == set(CHECKS)
+
+
+@pytest.mark.parametrize("code", CHECKS)
+def test_a_finding_names_its_page_and_a_report_shows_it(code):
+    found = Diagnosis(code, "warning", "It is so.", where="")
+    assert f"See docs/checks/{code}.md" in render(found).splitlines()
+    assert (FOLDER.parents[1] / found.page).is_file()
+    page = " ".join((FOLDER / f"{code}.md").read_text().split())
+    shown = about(found)
+    assert f"docs/checks/{code}.md" in shown and shown.startswith("<details")
+    first = re.search(r"Severity: [\w ,;]+\. (.{12})", page)[1]
+    assert first in unescape(re.sub("<.*?>", "", shown))
+    assert shown.count("<pre>") == page.count("```") // 2 >= 2
+    assert "```" not in shown and "](" not in shown
+
+
+@pytest.mark.parametrize("code", ["failure", "explanation", "expectation"])
+def test_what_no_check_found_has_no_page(code):
+    found = Diagnosis(code, "note", "It is so.", where="")
+    assert found.page == "" and about(found) == "" and "docs/" not in render(found)
+
+
+@pytest.mark.parametrize("code", ["../index", "../../README", "no-such", "a/b", ""])
+def test_a_report_from_elsewhere_shows_no_other_file(code):
+    assert about(Diagnosis(code, "note", "It is so.", where="")) == ""
 
 
 @pytest.mark.filterwarnings("ignore")

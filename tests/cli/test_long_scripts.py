@@ -11,7 +11,7 @@ import time
 import pytest
 
 import shapetrace
-from shapetrace.cli import console, main, run
+from shapetrace.cli import console, main, run, script_trace
 
 LOOP = """
 import torch
@@ -66,7 +66,7 @@ def test_a_failure_after_the_traced_steps_tells_how_to_see_it(script, capsys):
 
 
 def test_the_newest_calls_of_a_long_script_are_kept(script, monkeypatch):
-    monkeypatch.setattr(run, "MOST_CALLS", 12)
+    monkeypatch.setattr(script_trace, "MOST_CALLS", 12)
     assert main(["run", "--json", "a.json", script(LOOP)]) == 0
     kept = batches()
     assert kept == [1, 2, 3, 4, 5, 6][-len(kept) :] and 2 <= len(kept) <= 4
@@ -107,7 +107,7 @@ def test_ctrl_c_while_the_report_is_made_keeps_what_was_recorded(
     def interrupted(t):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.ScriptTrace, "findings", property(interrupted))
+    monkeypatch.setattr(script_trace.ScriptTrace, "findings", property(interrupted))
     assert main(["run", "--json", "a.json", script(LOOP)]) == 0
     out, err = capsys.readouterr()
     assert "Linear" in out and "interrupted" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -293,6 +294,27 @@ def test_findings_are_explained_in_full_and_are_no_warnings(script, capsys):
     assert str(finding) in capsys.readouterr().out
     assert main(["explain", "a.json"]) == 0
     assert str(finding) in capsys.readouterr().out
+
+
+def test_what_the_script_s_reader_cannot_type_is_not_told(script, capsys):
+    # more findings than are listed, calls too deep to be shown
+    lines = [
+        f"m{n} = nn.Sequential(nn.Sequential(nn.Linear(4, 1)))\n"
+        f"((m{n}(torch.ones(3, 4)) - torch.ones(3)) ** 2).mean()\n"
+        for n in range(14)
+    ]
+    text = "import torch\nfrom torch import nn\n" + "".join(lines)
+    fails = "try:\n    m0(torch.ones(2, 3))\nexcept RuntimeError:\n    pass\n"
+    for at, program in enumerate((text, text + fails, BROKEN)):
+        name = script(program, f"script{at}.py")
+        main(["run", "--depth", "1", "--html", "a.html", name])
+        out, err = capsys.readouterr()
+        assert not re.search(r"\bt\.\w|print\(", out + err)
+        assert not re.search(r"\bt\.(explain|findings|to_)", Path("a.html").read_text())
+    main(["run", script(text)])
+    out = capsys.readouterr().out
+    assert "… and 2 more findings below" in out
+    assert out.count("Where it is meant:") == 14
 
 
 def test_a_report_in_which_all_is_well_is_explained_too(script, capsys):

@@ -39,14 +39,18 @@ def script(tmp_path, monkeypatch):
     return "script.py"
 
 
-def seen(command, columns, **environment):
+def seen(command, columns, errors=False, status=0, **environment):
     """What a command writes to a terminal of so many columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     known = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
     known |= {"TERM": "xterm", **environment}
     process = subprocess.Popen(
-        command, stdout=theirs, stderr=subprocess.DEVNULL, env=known, stdin=theirs
+        command,
+        stdout=theirs,
+        stderr=theirs if errors else subprocess.DEVNULL,
+        env=known,
+        stdin=theirs,
     )
     os.close(theirs)
     found = b""
@@ -56,7 +60,7 @@ def seen(command, columns, **environment):
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    assert process.wait() == 0
+    assert process.wait() == status
     return found.decode().replace("\r\n", "\n")
 
 
@@ -96,3 +100,16 @@ def test_an_unknown_column_is_refused_before_the_script_runs(script, capsys):
     assert raised.value.code == 2
     said = capsys.readouterr()
     assert "--columns= was given 'parms'" in said.err and not said.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_the_explanation_under_a_traceback_fits_the_terminal_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fails = FAILS.replace("try:\n    Net()", "Net()").partition("except")[0]
+    (tmp_path / "script.py").write_text(fails)
+    command = [sys.executable, "-m", "shapetrace", "run", "script.py"]
+    text = seen(command, 60, errors=True, status=1)
+    told = text.partition("shapetrace:")[2]
+    assert "\x1b[32m  + self.fc = nn.Linear(288, 10)" in told
+    assert max(map(len, plain(told).splitlines())) <= 60
+    assert "\x1b" not in seen(command, 60, errors=True, status=1, NO_COLOR="1")

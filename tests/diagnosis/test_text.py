@@ -14,7 +14,7 @@ from explained import EVERY, LAYER, LOSS, SILENT, at
 
 from shapetrace.diagnosis.pieces import changed_lines, leads, pieces
 from shapetrace.diagnosis.text import render, told
-from shapetrace.records import Culprit, Fix, Source, Step
+from shapetrace.records import Culprit, Fix, Recording, Source, Step
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -136,7 +136,8 @@ def test_the_code_that_is_shown_is_kept_with_the_diagnosis(tmp_path):
     source = Source(str(path), 2, "f", 3, 8, 10)
     where = Source(str(path), 2, "", 3)
     fix = Fix("y = g(\n    x[0])", where=where)
-    found = told(replace(SILENT, source=source, excerpt=(), fixes=(fix,)))
+    nothing = Recording((), (), {}, {})
+    found = told(nothing, replace(SILENT, source=source, excerpt=(), fixes=(fix,)))
     assert found.excerpt == ("    y = g(  # why", "        x)")
     assert found.fixes[0].old == "y = g(\n    x)"
     path.unlink()

@@ -75,7 +75,7 @@ def test_a_false_statement_is_found(net, change, says):
         origin = shapetrace.records.Origin("buffer", "mask")
         rec = replace(rec, origins={**rec.origins, -1: origin})
     assert list(false_statements(found, rec)) == []
-    assert says in list(false_statements(told(replace(found, **change)), rec))
+    assert says in list(false_statements(told(rec, replace(found, **change)), rec))
 
 
 def test_a_false_way_back_is_found(net):

@@ -189,7 +189,8 @@ def test_between_modules_the_functions_are_steps_without_a_module() -> None:
     first, second = nn.Linear(4, 6), nn.Linear(6, 2)
     t, y = traced(lambda x: second(first(x).tanh()), torch.ones(3, 4), first, second)
     way = t.lineage(y)
-    assert names(way) == ["Linear_2", "tanh", "Linear"]
+    assert names(way) == ["second", "tanh", "first"]
+    assert [step.module for step in way] == ["Linear_2", None, "Linear"]
     assert way[1].module is None and way[1].function is not None
 
 

@@ -18,6 +18,7 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import shapetrace
+from shapetrace.recording.faults import Faults
 
 X = torch.linspace(-1, 1, 24).reshape(2, 3, 4)
 
@@ -381,3 +382,13 @@ def test_threads_have_their_own_calls_at_the_shortest_switch_interval(given, fun
             call.name not in ("", "Sequential") and given
         )
         assert above is None or above.thread == call.thread
+
+
+def test_a_fault_at_the_end_of_the_stack_is_told_in_a_word():
+    class Long(RecursionError):
+        def __str__(self) -> str:
+            raise RecursionError
+
+    faults = Faults()
+    faults.add("some calls", Long())
+    assert "cost some calls." in faults.warning() and "Long" in faults.warning()

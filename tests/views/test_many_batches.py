@@ -49,9 +49,9 @@ def rows(t):
 def test_a_module_has_one_row_and_its_stack_another():
     t = many(Net())
     *first, losses = [row[0] for row in rows(t)]
-    assert first == ["Scale", "Net", "├─fc", "├─blocks.0…2", "└─sometimes"]
+    assert first == ["scale", "net", "├─fc", "├─blocks.0…2", "└─sometimes"]
     assert losses.startswith("CrossEnt") and losses.endswith("_58")
-    assert rows(t)[1] == ("Net", "58") and rows(t)[3] == ("├─blocks.0…2", "3")
+    assert rows(t)[1] == ("net", "58") and rows(t)[3] == ("├─blocks.0…2", "3")
 
 
 def test_losses_and_transforms_are_no_models():
@@ -82,7 +82,7 @@ def test_the_call_that_failed_keeps_a_row_of_its_own():
     except RuntimeError:
         pass
     outer, inner = [line for line in str(t).splitlines() if "failed" in line][1:3]
-    assert outer.startswith("Net ") and "fc" in inner
+    assert outer.startswith("net ") and "fc" in inner
     assert len(rows(t)) < 12
 
 
@@ -91,4 +91,4 @@ def test_a_few_batches_stay_in_their_order():
     with shapetrace.trace() as t:
         for n in (2, 3, 2):
             net(torch.zeros(n, 4))
-    assert [row[0] for row in rows(t)].count("Net") == 3
+    assert [row[0] for row in rows(t)].count("net") == 3

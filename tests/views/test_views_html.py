@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import shapetrace
-from shapetrace.records import Culprit, Diagnosis, Recording, Step
+from shapetrace.records import Culprit, Diagnosis, Recording, Source, Step
 from shapetrace.views.changes import changed
 from shapetrace.views.html import card, cards, fragment, page
 from shapetrace.views.html.grid import odd_dims
@@ -174,7 +174,7 @@ def test_branches_fold_and_what_is_healthy_is_folded_where_something_fails() -> 
     found = Diagnosis("odd", "warning", "Odd.", "module:x", call=call.index)
     text = fragment(rec, [found])
     assert "checked" in row(text, "layers.5")
-    assert "checked" not in row(text, "layers.0 … layers.4 ×5")
+    assert "checked" not in row(text, "layers.0…4 ×5")
 
 
 def test_a_folded_row_hides_all_that_is_inside_it_and_nothing_else() -> None:
@@ -211,6 +211,25 @@ def test_a_notebook_shows_cards_of_findings_and_of_costs() -> None:
     assert t.findings == () and isinstance(t.findings, tuple)
     assert "FLOPs forward" in Checker(t.costs._repr_html_()).text
     assert "\n" not in repr(t.costs)
+
+
+def test_the_expression_is_marked_in_its_line_and_names_are_code() -> None:
+    _, failure = samples.failed_loss()
+    code = "        loss = F.mse_loss(p < 3, y)"
+    place = Source("train.py", 7, column=15, end_column=35, end_line=7)
+    text = card(replace(failure, excerpt=(code,), source=place, message="`a` is <b>."))
+    assert "loss = <u>F.mse_loss(p &lt; 3, y)</u></pre>" in text
+    assert ">loss =" in text and "<code>a</code> is &lt;b&gt;." in text
+    assert "<u>" not in card(replace(failure, excerpt=(code,), source=None))
+
+
+def test_a_way_of_one_step_has_no_picture_and_is_not_hidden() -> None:
+    _, failure = samples.failed_loss()
+    step = Step("fc2", "Linear", (2, 73), 1, how="out_features")
+    alone = card(replace(failure, lineage=(step,)))
+    assert "every step" not in alone and "out_features" in alone
+    several = card(replace(failure, lineage=(step, replace(step, name="fc1"))))
+    assert "every step" in several
 
 
 def test_times_and_memory_are_drawn_in_a_page() -> None:

@@ -129,6 +129,20 @@ def test_what_is_left_out_is_counted() -> None:
     assert len(text.splitlines()) < 420
 
 
+def test_who_has_no_trace_to_ask_is_told_of_no_method() -> None:
+    rec, failure = samples.failed_layer()
+    for width in (60, 100):
+        plain = table(rec, [failure], width=width)
+        report = table(rec, [failure], width=width, in_report=True)
+        assert "t.explain()" in plain and "t." not in report.replace("torch.", "")
+    assert "t.to_dataframe() has all" in " ".join(
+        table(rec, [failure], width=60).split()
+    )
+    assert "the CSV report has all" in " ".join(
+        table(rec, [failure], width=60, in_report=True).split()
+    )
+
+
 def test_the_failure_is_shown_however_many_calls_are_left_out() -> None:
     rec, failure = samples.failed_loss()
     many = samples.many_calls(2001, alike=False)

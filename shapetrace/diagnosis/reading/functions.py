@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.diagnosis.expected import clash_text
 from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
@@ -186,7 +187,7 @@ def _made(call: FunctionCall) -> Any:
         return value
 
     try:
-        with torch._C.DisableTorchFunction(), torch.no_grad():
+        with torch_internals.unseen_by_modes(), torch.no_grad():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 kwargs = {key: filled(value) for key, value in call.kwargs.items()}

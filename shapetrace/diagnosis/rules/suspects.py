@@ -190,7 +190,7 @@ def removed(graph: Graph, tensor: int, size: int) -> tuple[FunctionCall, str] | 
             and any(_of_data(graph, ref.id, size) for ref in others)
         ):
             layer = graph.layer_of(call)
-            name = (layer.name or layer.type) if layer is not None else call.name
+            name = graph.spoken(layer) if layer is not None else call.name
             picked = newer if newer is not None and newer.direct else call
             return (
                 picked,

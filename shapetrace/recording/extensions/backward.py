@@ -13,10 +13,9 @@ from _thread import get_ident as ident
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import torch
 from torch import nn
-from torch.autograd import Variable
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.extensions.base import Cell, Extension, Node, Tensors, add_up
 
@@ -24,7 +23,7 @@ from shapetrace.recording.extensions.base import Cell, Extension, Node, Tensors,
 Kind = Literal["node", "end", "again", "done"]
 Mark = tuple[Kind, Any, int, int, Cell | None]
 
-_task = torch._C._current_graph_task_id
+_task = torch_internals.backward_number
 
 
 class BackwardTimer(Extension):
@@ -83,8 +82,7 @@ class BackwardTimer(Extension):
             task = _task()
             if task not in self._tasks:
                 self._tasks.add(task)
-                engine = Variable._execution_engine
-                engine.queue_callback(self.guarded(lambda: self._end(task)))
+                torch_internals.after_backward(self.guarded(lambda: self._end(task)))
             self._marks.append(("node", self._now(), ident(), task, cell))
 
         return self.guarded(stamp)

@@ -22,15 +22,14 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.tensors import PLAIN, freeze
 from shapetrace.recording.warned_from import Callers
 
-_DISABLED = torch._C.DisableTorchFunction
-_RANGE_ENTER = torch.ops.profiler._record_function_enter_new
-_RANGE_EXIT = torch.ops.profiler._record_function_exit._RecordFunction
-#: the sequence number of nodes that accumulate a parameter's gradient lies above
-_LEAF = 1 << 62
+_DISABLED = torch_internals.unseen_by_modes
+_RANGE_ENTER = torch_internals.range_enter
+_RANGE_EXIT = torch_internals.range_exit
 
 Node = Any
 Tensors = list[torch.Tensor]
@@ -122,7 +121,7 @@ class Extensions:
         #: a call of a module of the trace begins; it ends, `None` where it raised
         self.enter = self._guarded(None, self._enter)
         self.leave = self._guarded(None, self._leave)
-        self._start = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        self._start = torch_internals.next_node_number()
 
     @property
     def see_functions(self) -> bool:
@@ -134,7 +133,7 @@ class Extensions:
     ) -> tuple[Any, Any]:
         """The recorder's pre-hook and post-hook, with the extensions around them."""
         compiling = torch.compiler.is_dynamo_compiling
-        tracing = torch._C._get_tracing_state
+        tracing = torch_internals.jit_tracing
 
         def begin(module: nn.Module, args: Any) -> None:
             if belongs(module):
@@ -289,8 +288,8 @@ class Extensions:
             node = open_.pop()
             if node is None:
                 continue
-            number = node._sequence_nr()
-            if number >= _LEAF:
+            number = torch_internals.node_number(node)
+            if number >= torch_internals.LEAF:
                 leaves.append(node)
                 continue
             if number < self._start or number in self._known:

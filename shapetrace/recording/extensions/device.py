@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import DeviceEvents
 from shapetrace.recording.extensions.base import Cell, Extension, Tensors
 
@@ -31,7 +32,8 @@ class DeviceTimer(Extension):
         self.unmarked = 0
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
-        own = (*module._parameters.values(), *module._buffers.values())
+        parameters = torch_internals.parameters_of(module)
+        own = (*parameters.values(), *torch_internals.buffers_of(module).values())
         devices = {one.device for one in (*inputs, *own) if one is not None}
         marks = {device: self._events.mark(device) for device in accelerators(devices)}
         if None in marks.values():

@@ -21,6 +21,7 @@ from torch import nn
 from torch.autograd.function import BackwardCFunction
 from torch.optim import Optimizer
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.extensions.base import (
     Call,
     Cell,
@@ -93,7 +94,8 @@ class MemoryWatch(Extension):
         self.states: dict[int, int] = {}
 
     def attach(self, module: nn.Module) -> None:
-        for one in (*module._parameters.values(), *module._buffers.values()):
+        own = torch_internals.parameters_of(module), torch_internals.buffers_of(module)
+        for one in (*own[0].values(), *own[1].values()):
             if one is not None:
                 self._watch(one, OWN)
                 if one.is_leaf and one.grad is not None:
@@ -130,7 +132,7 @@ class MemoryWatch(Extension):
             self._looks_at[cell] = self.guarded(partial(self._passing, cell))
         look = self._looks_at[cell]
         self._handles += [node.register_prehook(look) for node in nodes]
-        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+        if torch_internals.saved_tensors_hooks(False) is not None:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
             self._unknown.add(cell)
@@ -302,7 +304,7 @@ class MemoryWatch(Extension):
         storage = _storage(tensor)
         if storage is None:
             return None
-        key = storage._cdata
+        key = torch_internals.storage_key(storage)
         stored = self._watched.get(key)
         if stored is not None:
             if stored.kind not in (kind, OWN) and kind in (GRADIENT, OPTIMIZER, OWN):
@@ -338,7 +340,11 @@ class MemoryWatch(Extension):
     def _numbers(self, tensors: Iterable[torch.Tensor]) -> Iterator[int]:
         for one in tensors:
             storage = _storage(one)
-            stored = self._watched.get(storage._cdata) if storage is not None else None
+            stored = (
+                self._watched.get(torch_internals.storage_key(storage))
+                if storage is not None
+                else None
+            )
             if stored is not None:
                 yield stored.number
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Step
+from shapetrace.diagnosis.pieces import columns
+from shapetrace.records import Diagnosis, Fix, Operand, Step
 from shapetrace.source.place import text as source_text
-from shapetrace.views.html.markup import element, safe, shape
+from shapetrace.source.spoken import spoken
+from shapetrace.views import words
+from shapetrace.views.html.about import about
+from shapetrace.views.html.markup import element, inline, safe, shape
 from shapetrace.views.html.stylesheet import STYLE
 from shapetrace.views.html.way_back import way_back
 
@@ -43,18 +47,19 @@ def finding(
     )
     if found.code == "failure":
         name = "failed"
-    where = element("code", safe(found.where)) if found.where else ""
+    where = element("code", safe(words.where(found))) if found.where else ""
     if found.source is not None:
         where += f" at {safe(found.source)}"
     parts = [
         element("p", f"{element('b', safe(name), 'st-badge')} {where}", "st-where"),
-        element("p", safe(found.message), "st-message"),
-        element("pre", safe("\n".join(found.excerpt))) if found.excerpt else "",
+        element("p", inline(found.message), "st-message"),
+        _excerpt(found),
         _operands(found.operands),
         _fixes(found.fixes, copy),
-        _culprits(found.culprits, link) if found.severity != "note" else "",
+        _culprits(found, link) if found.severity != "note" else "",
         _way(found.lineage),
-        "".join(element("p", safe(remark)) for remark in found.remarks),
+        "".join(element("p", inline(remark)) for remark in found.remarks),
+        about(found),
         element(
             "details",
             "<summary>as text</summary>" + element("pre", safe(str(found))),
@@ -65,6 +70,23 @@ def finding(
 
 
 # -- the parts ---------------------------------------------------------------------
+
+
+def _excerpt(found: Diagnosis) -> str:
+    """The lines of code, the expression that it is about marked."""
+    lines, source = found.excerpt, found.source
+    if not any(map(str.strip, lines)):
+        return ""
+    margin = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+    shown = []
+    for number, line in enumerate(lines):
+        begin = end = margin
+        if source is not None:
+            begin, end = columns(source, line, number, len(lines))
+        begin, end = max(begin, margin), max(end, margin)
+        marked = element("u", safe(line[begin:end])) if end > begin else ""
+        shown.append(safe(line[margin:begin]) + marked + safe(line[end:]))
+    return element("pre", "\n".join(shown), "st-excerpt")
 
 
 def _fixes(fixes: Sequence[Fix], copy: bool) -> str:
@@ -81,7 +103,7 @@ def _fixes(fixes: Sequence[Fix], copy: bool) -> str:
         if fix.where is not None:
             said += f" {safe(fix.where)}"
         notes = [fix.detail, f"loses {fix.loses}" if fix.loses else ""]
-        said += "".join(f"<br>{safe(note)}" for note in notes if note)
+        said += "".join(f"<br>{inline(note)}" for note in notes if note)
         button = ""
         if copy:
             button = element("button", "copy", "st-copy", data_line=fix.line)
@@ -100,22 +122,26 @@ def _operands(operands: Sequence[Operand]) -> str:
             element("td", safe(one.label)),
             element("td", shape(one.shape, odd=() if one.dim is None else (one.dim,))),
             element("td", safe(one.dtype)),
-            element("td", safe(one.origin)),
+            element("td", inline(one.origin)),
         )))  # fmt: skip
         for one in operands
     ]
     return element("table", "".join(rows), "st-steps") if rows else ""
 
 
-def _culprits(culprits: Sequence[Culprit], link: Link) -> str:
+def _culprits(found: Diagnosis, link: Link) -> str:
+    culprits = found.culprits
     if not culprits:
         return ""
     rows = []
     for culprit in culprits:
-        name = element("code", safe(culprit.name or "the model itself"))
+        said_name = culprit.name
+        if culprit.kind == "module":
+            said_name = spoken(found.called, culprit.name) or "the model itself"
+        name = element("code", safe(said_name))
         if culprit.kind == "module" and (address := link(culprit.name)) is not None:
             name = element("a", name, href=address)
-        if culprit.source is not None:
+        if culprit.source is not None and str(culprit.source) not in culprit.name:
             name += "<br>" + element("small", safe(culprit.source))
         said = []
         if culprit.size is not None:
@@ -129,7 +155,7 @@ def _culprits(culprits: Sequence[Culprit], link: Link) -> str:
             element("tr", "".join((
                 element("td", name),
                 element("td", ", ".join(said)),
-                element("td", safe(culprit.reason)),
+                element("td", inline(culprit.reason)),
                 element("td", likely, "st-number"),
             )))  # fmt: skip
         )
@@ -149,7 +175,7 @@ def _way(steps: Sequence[Step]) -> str:
             element("td", safe(step.type)),
             element("td", shape(step.shape, odd=_dims(step))),
             element("td", safe(step.source) if step.source else ""),
-            element("td", safe(step.how) + ("" if step.sure else " (a guess)")),
+            element("td", inline(step.how) + ("" if step.sure else " (a guess)")),
         )))  # fmt: skip
         for step in steps[:_MOST_STEPS]
     ]
@@ -157,11 +183,11 @@ def _way(steps: Sequence[Step]) -> str:
         more = f"… and {len(steps) - _MOST_STEPS} more calls"
         rows.append(element("tr", element("td", more, colspan=5)))
     listed = element("table", "".join(rows), "st-steps")
-    return (
-        element("h4", f"The way back{odd}")
-        + way_back(steps)
-        + element("details", f"<summary>every step</summary>{listed}", "st-text")
-    )
+    picture = way_back(steps)
+    if picture:
+        inner = f"<summary>every step</summary>{listed}"
+        listed = picture + element("details", inner, "st-text")
+    return element("h4", f"The way back{odd}") + listed
 
 
 def _dims(step: Step) -> tuple[int, ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from shapetrace.records import Recording
+from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.html.markup import safe
 
 _BARS = 10
 _WIDTH, _ROW = 460, 20
 _NAME = 190
+#: characters for which that is room
+_LONGEST = 28
 _HIGH = 160
 #: a line of more corners is not finer on a screen
 _CORNERS = 600
@@ -23,7 +26,7 @@ def _time(rec: Recording) -> str:
     """The modules with the most time of their own."""
     own: dict[str, int] = {}
     for call in rec.calls:
-        name = call.name or f"({call.type})"
+        name = spoken(rec.called, call.name) or f"({call.type})"
         own[name] = own.get(name, 0) + call.self_ns
     whole = sum(own.values())
     slowest = sorted(own.items(), key=lambda item: -item[1])[:_BARS]
@@ -35,13 +38,21 @@ def _time(rec: Recording) -> str:
         y = at * _ROW
         wide = max(1, (_WIDTH - _NAME - 120) * ns // most)
         said = f"{words.milliseconds(ns)} ms, {words.percent(ns, whole)}"
-        short = name if len(name) <= 28 else f"…{name[-27:]}"
+        short = _end(name)
         bars.append(
             f'<text class="st-right" x="{_NAME - 8}" y="{y + 14}">{safe(short)}</text>'
             f'<rect class="st-own" x="{_NAME}" y="{y + 3}" width="{wide}" height="14"/>'
             f'<text x="{_NAME + wide + 6}" y="{y + 14}">{said}</text>'
         )
     return _figure("Own time by module", len(slowest) * _ROW, "".join(bars))
+
+
+def _end(name: str) -> str:
+    """The end of a name tells modules apart: as many of its parts as there is room."""
+    if len(name) <= _LONGEST:
+        return name
+    end = name[1 - _LONGEST :]
+    return f"…{end.partition('.')[2] or end}"
 
 
 def _memory(rec: Recording) -> str:
@@ -65,7 +76,8 @@ def _memory(rec: Recording) -> str:
     points.append(f"{_WIDTH},{_HIGH}")
     where = "between modules"
     if peak.call is not None:
-        where = f"in {rec.calls[peak.call].name or rec.calls[peak.call].type}"
+        call = rec.calls[peak.call]
+        where = f"in {spoken(rec.called, call.name) or call.type}"
     said = f"at most {words.scaled(peak.total, 'B')}, {where}"
     drawn = (
         f'<polygon class="st-fill" points="{" ".join(points)}"/>'

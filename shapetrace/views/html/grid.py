@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
-from shapetrace.records import Culprit, Diagnosis, Step, TensorRef
+from shapetrace.records import Culprit, Diagnosis, ScriptName, Step, TensorRef
+from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.changes import Shape, changed
 from shapetrace.views.columns import Column
 from shapetrace.views.columns.getters import state
 from shapetrace.views.html.markup import element, safe, shape
 from shapetrace.views.marks import CULPRIT
-from shapetrace.views.rows import ROOT, Row, Sheet
+from shapetrace.views.rows import Row, Sheet
 
 #: a table of no more rows than that is shown unfolded at first
 OPEN_ROWS = 80
@@ -49,7 +50,7 @@ def grid(made: Sheet, *, anchors: bool) -> str:
             [f"st-{row.kind}", *_mood(row), *(f"st-in{one}" for one in inside)]
         )
         fold = f"st-fold{at}" if at in parents else ""
-        name = _name(row, fold, at in opened)
+        name = _name(row, made.context.rec.called, fold, at in opened)
         ident = None
         if anchors and row.kind == "call":
             ident = anchor(row.group.first.index)
@@ -128,16 +129,16 @@ def _opened(made: Sheet) -> set[int]:
     return opened
 
 
-def _name(row: Row, fold: str, is_open: bool) -> str:
+def _name(row: Row, called: Sequence[ScriptName], fold: str, is_open: bool) -> str:
     indent = min(row.depth, DEEPEST_INDENT)
     level = element("small", str(row.depth)) + " " if row.depth > indent else ""
     names = row.group.names
-    full = ", ".join(name or ROOT for name in names[:3])
+    full = ", ".join(spoken(called, name) or words.ROOT for name in names[:3])
     if len(names) > 3:
         full += f" and {len(names) - 3} more"
     if row.kind == "call" and row.group.first.source is not None:
         full += f" · called at {row.group.first.source}"
-    label = f"{level}{safe(row.label)}"
+    label = f"{level}{safe(row.short or row.label)}"
     if fold:
         box = f'<input type="checkbox" class="{fold}"{" checked" if is_open else ""}>'
         label = f"<label>{box}{label}</label>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from html import escape
 from typing import Any
@@ -17,6 +18,19 @@ def safe(value: Any) -> str:
     '&lt;b&gt;\\\\u202e'
     """
     return escape(printable(str(value)))
+
+
+def inline(text: object) -> str:
+    """Words of ours, what stands between backticks as code.
+
+    >>> inline("`fc1` gets <4>; a ` alone stays")
+    '<code>fc1</code> gets &lt;4&gt;; a ` alone stays'
+    """
+    parts = re.split(r"`([^`]+)`", str(text))
+    return "".join(
+        element("code", safe(part)) if at % 2 else safe(part)
+        for at, part in enumerate(parts)
+    )
 
 
 def element(name: str, inner: str, look: str = "", **attributes: Any) -> str:

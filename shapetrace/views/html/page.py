@@ -91,12 +91,12 @@ def _body(
     parts += [finding(one, link=rows.get, copy=whole) for one in made.findings[:MOST]]
     left = len(made.findings) - MOST
     if left > 0:
-        more = f"… and {words.plural(left, 'more finding')} in t.findings"
-        parts.append(element("p", more))
+        more = words.plural(left, "more finding")
+        parts.append(element("p", f"… and {more}, which the JSON report has"))
     if made.rows:
         parts.append(grid(made, anchors=whole))
         parts.append(element("p", safe(totals(rec, made)), "st-totals"))
-    remarks = [*honesty(made), *rec.notes]
+    remarks = [*honesty(made, in_report=whole), *rec.notes]
     if remarks:
         items = "".join(element("li", safe(remark)) for remark in remarks)
         parts.append(element("ul", items, "st-remarks"))

@@ -86,6 +86,10 @@ letter-spacing:.04em;color:var(--st-note)}}
 .shapetrace .st-error .st-badge{{color:var(--st-bad)}}
 .shapetrace .st-warning .st-badge{{color:var(--st-odd)}}
 .shapetrace .st-message{{font-size:14px;font-weight:600;overflow-wrap:anywhere}}
+.shapetrace .st-excerpt{{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5em 0}}
+.shapetrace .st-excerpt u{{text-decoration:underline 2px var(--st-bad);
+text-underline-offset:3px}}
+.shapetrace .st-message code{{font-size:13px;font-weight:700}}
 .shapetrace .st-fixes td,.shapetrace .st-culprits td,.shapetrace .st-steps td{{
 padding-left:0;padding-right:1.2em;overflow-wrap:break-word}}
 .shapetrace small{{color:var(--st-note);white-space:nowrap}}
@@ -99,6 +103,7 @@ border-radius:4px}}
 .shapetrace .st-verified{{color:var(--st-good);font-weight:600}}
 .shapetrace .st-copy{{margin-left:.5em;font:11px system-ui,sans-serif;cursor:pointer}}
 .shapetrace .st-text{{margin:.3em 0;color:var(--st-note)}}
+.shapetrace h5{{margin:.8em 0 .2em;font-size:12px}}
 .shapetrace summary{{cursor:pointer}}
 .shapetrace .st-text pre{{margin:.4em 0;white-space:pre-wrap}}
 .shapetrace .st-picture{{overflow-x:auto}}
@@ -110,7 +115,9 @@ border-radius:4px}}
 .shapetrace .st-box .st-odd{{fill:var(--st-bad);font-weight:700}}
 .shapetrace .st-edge{{fill:none;stroke:var(--st-note)}}
 .shapetrace .st-charts{{display:flex;flex-wrap:wrap;gap:2em;margin:1em 0}}
-.shapetrace figure{{margin:0;overflow-x:auto}}
+.shapetrace figure{{margin:0;max-width:100%}}
+.shapetrace figure svg{{max-width:100%;height:auto}}
+@media (max-width:600px){{.shapetrace .st-fixes td{{display:block;padding-right:0}}}}
 .shapetrace figcaption{{font-weight:600;margin-bottom:.3em}}
 .shapetrace svg .st-right{{text-anchor:end}}
 .shapetrace rect.st-own{{fill:var(--st-own)}}

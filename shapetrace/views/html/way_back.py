@@ -106,7 +106,9 @@ def _told(way: Sequence[Step], shown: Collection[int]) -> list[tuple[Step | None
     found: list[tuple[Step | None, int]] = []
     before = -1
     for at in telling:
-        if at - before > 1:
+        if at - before == 2:  # as high as the box that would stand for it
+            found.append((way[at - 1], 0))
+        elif at - before > 2:
             found.append((None, at - before - 1))
         found.append((way[at], 0))
         before = at

@@ -1,0 +1,73 @@
+"""Names of modules as a reader of the script knows them: `agent.actor`, not `Linear`.
+
+A recording names a root by its class, or not at all. Names stay so in the data; texts
+and tables call it what the script calls it, wherever that is one thing alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from shapetrace.records import Recording, ScriptName, Source
+from shapetrace.source.called import called_in
+
+#: an expression that is longer says less than the name of the class
+_LONGEST = 40
+
+
+def script_names(rec: Recording) -> tuple[ScriptName, ...]:
+    """What the script calls each root that its lines name; not where it calls two
+    alike, as a loop over layers does."""
+    known: dict[str, str] = {}
+    lines: dict[Source | None, str] = {}
+    for call in rec.calls:
+        if call.parent is not None or call.name in known:
+            continue
+        if call.source not in lines:
+            called = called_in(rec, call)
+            lines[call.source] = called.code if called is not None else ""
+        code = lines[call.source]
+        if 0 < len(code) <= _LONGEST:
+            known[call.name] = code
+    counts = Counter(known.values())
+    return tuple(
+        ScriptName(name, code) for name, code in known.items() if counts[code] == 1
+    )
+
+
+def spoken(called: Iterable[ScriptName], name: str) -> str:
+    """A module's name with its root's as the script has it; the name itself where the
+    script tells nothing."""
+    for root in called:
+        if name == root.name:
+            return root.code
+        if root.name and name.startswith(f"{root.name}."):
+            return root.code + name.removeprefix(root.name)
+    return name
+
+
+def in_words(rec: Recording, text: str) -> str:
+    """Words in which the modules of a root that is named by its class get its name in
+    the script: "`net.fc1` makes the 10" of "`Net.fc1` makes the 10"."""
+    roots = [re.escape(root.name) for root in rec.called if root.name]
+    if not roots:
+        return text
+    names = (
+        rf"(?<![\w.])(?:{'|'.join(roots)})(?:\.\w+)+|(?<=`)(?:{'|'.join(roots)})(?=`)"
+    )
+
+    def put(found: re.Match[str]) -> str:
+        return spoken(rec.called, found[0]) if _is_known(rec, found[0]) else found[0]
+
+    return re.sub(names, put, text)
+
+
+def _is_known(rec: Recording, name: str) -> bool:
+    """Whether it is a module's name, or that of a tensor of a module."""
+    owner, _, last = name.rpartition(".")
+    if name in rec.modules or owner not in rec.modules:
+        return name in rec.modules
+    info = rec.modules[owner]
+    return any(ref.path == last for ref in (*info.parameters, *info.buffers))
