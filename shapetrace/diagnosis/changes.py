@@ -56,6 +56,16 @@ def edited(
     return edited_at(case, outer, ref, edit, form, site)
 
 
+def _other_space(call: Call, ref: TensorRef, edit: Edit) -> bool:
+    """Whether a function is told by the number of dimensions what is space: with
+    another number it goes well too, and works over other dimensions."""
+    if not isinstance(call, FunctionCall):
+        return False
+    if call.name != "interpolate" and kind(call.name) not in ("convolution", "pool"):
+        return False
+    return len(edit.apply(ref).shape) != len(ref.shape)
+
+
 def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
     """Who is to be told of an edit: who gave the dimension its size that is changed,
     or whoever takes the tensor as it is."""
@@ -80,6 +90,8 @@ def edited_at(
 ) -> Hypothesis | None:
     """A call of the user's with one of its tensors edited, there and at every call of
     the same line."""
+    if call is not case.call and _other_space(call, ref, edit):
+        return None
     if isinstance(call, FunctionCall):
         taken = tuple(
             Taken(other.id, edit, one.order, one.order)
@@ -231,6 +243,9 @@ def result_edited(
     """A call of the user's with its result edited, for all that take it."""
     line = find(call.source)
     if line is None or not call.direct or not call.outputs:
+        return None
+    made = call.outputs[0]
+    if any(_other_space(one, made, edit) for one in case.graph.users.get(made.id, ())):
         return None
     repair = Repair(
         taken=tuple(

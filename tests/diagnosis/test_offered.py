@@ -51,3 +51,24 @@ def test_a_norm_and_the_layer_before_it_may_each_be_made_to_fit():
         "model = nn.Sequential(nn.Linear(16, 32), nn.LayerNorm(32)": "verified",
         "model = nn.Sequential(nn.Linear(16, 64), nn.LayerNorm(64)": "verified",
     }
+
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.heads, self.split = 4, nn.Linear(5, 20)
+
+    def forward(self, x, region):
+        query = self.split(x).view(2, 256, self.heads, 5).transpose(1, 2)
+        ratio = (region.numel() / query.shape[1]) ** 0.5  # shape[2] was meant
+        mask = F.interpolate(region[None, None], scale_factor=1 / ratio)
+        return x * mask.reshape(1, -1, 1)
+
+
+def test_maps_are_not_squeezed_to_be_resized_along_one_dimension():
+    model = Masked()
+    with pytest.raises(RuntimeError):
+        with shapetrace.trace(model) as t:
+            model(torch.randn(2, 256, 5), torch.ones(128, 128))
+    lines = [fix.line for fix in t.failure.fixes]
+    assert not any("[None, None]." in line for line in lines), lines

@@ -101,7 +101,9 @@ def root_of(
             if len(sources) != 1:
                 return None
             source = new.inputs[sources[0][0]].id
-            return root(graph, source, sources[0][1])
+            begins = root(graph, source, sources[0][1])
+            cut = outputs[0][dim].how == "slice" and graph.is_parameter(source)
+            return ("inner", *begins[1:]) if cut else begins
         if made is None or not made.inputs or not made.outputs:
             break
         first = made.inputs[0]
@@ -136,9 +138,12 @@ def made_of(edit: Edit, shape: tuple[int, ...]) -> list[tuple[int, ...]] | None:
 def root(graph: Graph, tensor: int, dim: int) -> Root:
     """Where a dimension begins: "batch" (the first of data), "inner" (another of it),
     "width" (of a parameter), or "other"."""
-    end = graph.trail(tensor, dim).end
+    trail = graph.trail(tensor, dim)
+    end = trail.end
     if end.kind == "data":
         return ("batch" if end.dim == 0 else "inner", end.tensor, end.dim)
     if end.kind == "parameter":
-        return ("width", end.tensor, end.dim)
+        last = trail.hops[-1].origin.how if trail.hops else ""
+        # what is cut of a table is as long as the steps that it is cut for
+        return ("inner" if last == "slice" else "width", end.tensor, end.dim)
     return ("other", end.tensor, end.dim)
