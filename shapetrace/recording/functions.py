@@ -223,8 +223,12 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
 
     def attribute(func: Any, args: Any, kwargs: Any) -> Any:
         """`x.shape` passes straight through; `x.T` and `x.data` make tensors, and so
-        does `x.data = y` where `y` has another shape."""
-        setting = func.__name__ == "__set__" and func.__self__.__name__ == "data"
+        does `x.data = y` where `y` has another shape. `x.requires_grad = False` is
+        recorded as the method that does the same: what is frozen is not to be trained.
+        """
+        name = func.__self__.__name__ if func.__name__ == "__set__" else ""
+        setting = name == "data"
+        freezing = name == "requires_grad" and args[1] is False
         if setting:
             before = _form(args[0])
         value = func(*args, **(kwargs or {}))
@@ -233,6 +237,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 if _form(args[0]) == before:
                     return value
                 made = args[0]
+            elif freezing:
+                made, func = args[0], torch.Tensor.requires_grad_
             elif isinstance(value, _TENSOR) and func.__self__.__name__ != "grad":
                 made = value
             else:
@@ -241,7 +247,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 return value
             code, lasti, thread = place(_FRAME(2))
             stamp = now()
-            inputs = [freeze(arg, references.reference) for arg in args[: 1 + setting]]
+            taken = args[: 1 + (setting or freezing)]
+            inputs = [freeze(arg, references.reference) for arg in taken]
             head = (CALL, func, code, lasti, None, len(inputs), *inputs)
             note(thread, (*head, stamp, stamp, define(made)))
         except Exception as fault:  # ours must not end the user's batch

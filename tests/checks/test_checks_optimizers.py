@@ -197,6 +197,16 @@ def frozen():
     step(torch.optim.SGD(parameters(model.one, model.norm)), loss_of(model))
 
 
+def frozen_by_attribute():
+    """Frozen when the recording knows them already: the model was called before."""
+    model = Net()
+    with torch.no_grad():
+        loss_of(model)
+    for parameter in parameters(model.two, model.head):
+        parameter.requires_grad = False
+    step(torch.optim.SGD(parameters(model.one, model.norm)), loss_of(model))
+
+
 def only_the_norm():
     """As adapters are trained: most layers are left as they were."""
     model = Net()
@@ -371,7 +381,8 @@ def one_dropout_off():
 CORRECT = [
     *(accumulated, one_of_two, closures, before_any_gradient, of_the_input),
     *(no_learning_rate, own_optimizer),
-    *(only_the_head, without_the_first, frozen, only_the_norm, in_two_groups),
+    *(only_the_head, without_the_first, frozen, frozen_by_attribute),
+    *(only_the_norm, in_two_groups),
     *(two_optimizers, one_of_them_own, in_turns, generator, against_a_classifier),
     *(perceptual, by_hand, generator_in_one_model),
     *(in_eval_from_the_beginning, adversarial_in_eval, critic_in_eval, attributed),

@@ -285,3 +285,15 @@ def test_each_id_has_one_producer_and_parents_nest(steps, depth, functions):
         model(torch.ones(2, 4)).sum()
     check_invariants(t.recording)
     assert [ref.shape for ref in t.calls[0].outputs] == [(2, 4)]
+
+
+def test_a_parameter_that_is_frozen_by_its_attribute_is_recorded_as_by_its_method():
+    model = nn.Linear(3, 2)
+    with shapetrace.trace(model) as t:
+        model.weight.requires_grad = False
+        model.bias.requires_grad_(False)
+        model(torch.ones(1, 3))
+    frozen = [call for call in t.functions if call.name == "requires_grad_"]
+    assert [call.args[1] for call in frozen] == [False, False]
+    assert [call.inputs[0].shape for call in frozen] == [(2, 3), (2,)]
+    assert not model.weight.requires_grad and not model.bias.requires_grad
