@@ -18,6 +18,7 @@ from shapetrace.diagnosis.generate.ruled import ruled
 from shapetrace.diagnosis.generate.selections import selections
 from shapetrace.diagnosis.generate.settings import settings
 from shapetrace.diagnosis.generate.slices import slices
+from shapetrace.diagnosis.generate.swapped import swapped
 from shapetrace.diagnosis.generate.values import values
 from shapetrace.diagnosis.generate.widths import widths
 from shapetrace.diagnosis.generate.windows import windows
@@ -42,6 +43,7 @@ GENERATORS: tuple[Generator, ...] = (
     numbers,
     dims,
     exchanges,
+    swapped,
     settings,
     data,
     windows,

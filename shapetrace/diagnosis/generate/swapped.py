@@ -1,0 +1,67 @@
+"""Two tensors that a module was handed in each other's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import torch
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.changes import UNWRITTEN
+from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.records import ModuleCall, TensorRef
+from shapetrace.source.line import find
+from shapetrace.source.tree import is_own
+
+#: arguments that may have been meant for one another
+_MOST = 4
+
+
+def swapped(case: Case) -> Iterator[Hypothesis | None]:
+    """Every pair of arguments of the modules around the failing call."""
+    call = case.layer or case.graph.module_of(case.call)
+    while call is not None:
+        given = [ref for ref in call.inputs if ref.path.count("[") == 1][:_MOST]
+        if call.source is not None and is_own(call.source):
+            for a, b in combinations(given, 2):
+                if a.id != b.id and a.shape != b.shape:
+                    yield _exchanged(case, call, a, b)
+        call = case.graph.rec.calls[call.parent] if call.parent is not None else None
+
+
+def _exchanged(
+    case: Case, call: ModuleCall, a: TensorRef, b: TensorRef
+) -> Hypothesis | None:
+    taken = [
+        Taken(one.id, _as(other), call.order, call.end_order)
+        for one, other in ((a, b), (b, a))
+    ]
+    repair = Repair(taken=tuple(taken))
+    outcome = case.replay.start(repair)
+    if outcome is None or outcome.broke:
+        return None
+    line, where = UNWRITTEN
+    found = find(call.source)
+    if found is not None:
+        nodes = found.argument(a.path), found.argument(b.path)
+        if nodes[0] is not None and nodes[1] is not None:
+            line, where = found.swapped(nodes[0], nodes[1]), found.source
+    return Hypothesis(
+        "exchange",
+        case.site_of_layer(call),
+        repair,
+        line=line,
+        where=where,
+        words="exchanges the two arguments",
+        reason=f"is given {a.shape} and {b.shape}, each in the place of the other",
+        outcome=outcome,
+    )
+
+
+def _as(other: TensorRef) -> Edit:
+    def act(t: torch.Tensor) -> torch.Tensor:
+        return t.new_empty(other.shape, dtype=other.dtype)
+
+    return Edit("{}", act)
