@@ -36,6 +36,7 @@ AGAINST = (
     "deals elements out anew",
     "predicts what it is given",
     "stretches both sides",
+    "the layer took an earlier batch",
     "leaves batches unequal",
     "has the wanted size in another dimension",
 )

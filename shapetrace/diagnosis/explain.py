@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
+from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.failing import failing
@@ -39,6 +40,7 @@ _MIXED = (
     "moves the first dimension",
     PAIRS,
     COPIES,
+    TOOK_IT,
 )
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line

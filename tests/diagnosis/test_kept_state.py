@@ -101,3 +101,18 @@ def test_a_first_state_that_does_not_fit_is_no_kept_one():
     found = failure_of(model, lambda: model(torch.randint(0, 30, (4, 7)), state))
     assert "goes on from the state" not in str(found)
     assert not any("drop_last" in fix.line for fix in found.fixes)
+
+
+def test_a_loop_that_splits_its_data_is_not_told_to_chunk_them():
+    model = Tagger(nn.GRU)
+    data = torch.randint(0, 30, (22, 7))
+
+    def train():
+        state = None
+        for batch in data.split(8):
+            _, state = model(batch, state)
+            state = detached(state)
+
+    found = failure_of(model, train)
+    assert first(found)[0] == "input"
+    assert not any("chunk" in fix.line for fix in found.fixes)

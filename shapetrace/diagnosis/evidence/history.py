@@ -7,6 +7,10 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.kept_state import kept_state
 
+#: a layer that took the batches before is as it was meant to be
+TOOK_IT = "the layer took an earlier batch"
+_REBUILT = ("width", "intake", "parameter", "setting", "window")
+
 
 def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """A number that stayed while the data changed; a layer that took it all before."""
@@ -14,6 +18,8 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if hypothesis.form == "cut" and hypothesis.repair is None:
         if kept_state(case) is not None:
             return Fact("the state is of an earlier batch")
+    if hypothesis.form in _REBUILT and kept_state(case) is not None:
+        return Fact(TOOK_IT)
     good = case.earlier
     if good is None:
         return None
@@ -23,6 +29,6 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
             return Fact("stayed when the data changed", text=text)
     if site.kind in ("input", "target"):
         return Fact("the data changed since a batch that went well")
-    if hypothesis.form in ("width", "intake", "parameter", "setting", "window"):
-        return Fact("the layer took an earlier batch")
+    if hypothesis.form in _REBUILT:
+        return Fact(TOOK_IT)
     return None
