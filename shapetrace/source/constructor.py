@@ -211,6 +211,10 @@ def _build(home: str, name: str, given: tuple[tuple[str, Any], ...]) -> _Built |
     """A module of torch's built on the meta device, which takes no memory and no random
     numbers."""
     kind = getattr(importlib.import_module(home), name)
+    if hasattr(kind, "reset_parameters"):
+        # an embedding's normal numbers cost a second where nothing was on the meta
+        # device before: torch then loads all that it has for that
+        kind = type(name, (kind,), {"reset_parameters": lambda self: None})
     try:
         with torch_internals.unseen_by_modes(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,6 +1,8 @@
 """What would be recorded of a module that is built with other arguments: what torch
 itself builds."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -80,3 +82,21 @@ def test_building_it_leaves_no_trace():
         warnings.simplefilter("error")  # one layer with dropout: torch warns of it
         changed(info, num_layers=1)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_embedding_is_built_without_what_torch_has_for_the_meta_device(tmp_path):
+    """It takes a second to load."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, torch, shapetrace\n"
+        "from torch import nn\n"
+        "from shapetrace.source.constructor import changed\n"
+        "model = nn.Sequential(nn.Embedding(9, 4))\n"
+        "with shapetrace.trace(model) as t:\n"
+        "    pass\n"
+        "before = set(sys.modules)\n"
+        "found = changed(t.recording.modules['0'], embedding_dim=6)\n"
+        "assert [p.shape for p in found.parameters] == [(9, 6)]\n"
+        "assert not [m for m in set(sys.modules) - before if '_decomp' in m]\n"
+    )
+    subprocess.run([sys.executable, str(program)], check=True)
