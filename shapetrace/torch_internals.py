@@ -52,11 +52,16 @@ has_mode_stack = None not in (_count, _mode_at, _push, _pop)
 count_dispatch_modes = _found("torch._C._len_torch_dispatch_stack", lambda: 1)
 
 
+class Missing(RuntimeError):
+    """What is asked for cannot be had from this torch, also by another way: who asks
+    goes on without it, and says so."""
+
+
 class _NoDispatchMode:
     """In place of torch's: what is counted with it is unknown then."""
 
     def __init__(self) -> None:
-        raise NotImplementedError("this torch has no mode for operations")
+        raise Missing("this torch has no mode for operations")
 
 
 DispatchMode = _found("torch.utils._python_dispatch.TorchDispatchMode", _NoDispatchMode)
@@ -93,7 +98,7 @@ def fake_tensors() -> Any:
     try:
         from torch._subclasses.fake_tensor import FakeTensorMode
     except ImportError as error:
-        raise NotImplementedError("this torch has no fake tensors") from error
+        raise Missing("this torch has no fake tensors") from error
     return FakeTensorMode()
 
 
@@ -146,7 +151,7 @@ LEAF = 1 << 62
 def after_backward(call: Callable[[], None]) -> None:
     """Call this when the backward that runs has ended."""
     if _engine is None:
-        raise NotImplementedError("this torch does not tell when a backward ends")
+        raise Missing("this torch does not tell when a backward ends")
     _engine.queue_callback(call)
 
 

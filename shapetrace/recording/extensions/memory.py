@@ -360,5 +360,5 @@ def _gives_gradients(func: Any) -> bool:
 def _storage(tensor: torch.Tensor) -> Any:
     try:
         return tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):  # sparse and other layouts have none
+    except RuntimeError:  # sparse and other layouts have none
         return None
