@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case, spots_with_size
-from shapetrace.diagnosis.changes import (
-    edited_at,
-)
+from shapetrace.diagnosis.changes import edited_at
 from shapetrace.diagnosis.edits import resized
 from shapetrace.diagnosis.generate.windows import has_windows
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken

@@ -18,9 +18,7 @@ from shapetrace.diagnosis.changes import (
 )
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.diagnosis.rebuilding import (
-    installed,
-)
+from shapetrace.diagnosis.rebuilding import installed
 from shapetrace.records import FunctionCall, ModuleInfo
 from shapetrace.signatures import is_loss
 from shapetrace.source.constructor import constructor

@@ -8,9 +8,7 @@ from dataclasses import replace
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case, is_method
-from shapetrace.diagnosis.changes import (
-    edited,
-)
+from shapetrace.diagnosis.changes import edited
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.records import TensorRef

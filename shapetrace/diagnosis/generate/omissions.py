@@ -18,9 +18,7 @@ from shapetrace.diagnosis.changes import (
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.handed_on import HandedOn, handed_on
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.diagnosis.rebuilding import (
-    installed,
-)
+from shapetrace.diagnosis.rebuilding import installed
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.source.constructor import constructor

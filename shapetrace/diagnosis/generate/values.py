@@ -19,9 +19,7 @@ from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.generate.widths import widths_of
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site
 from shapetrace.diagnosis.mismatch import Spot
-from shapetrace.diagnosis.rebuilding import (
-    rebuilt,
-)
+from shapetrace.diagnosis.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
 from shapetrace.diagnosis.unlike import at_home
 from shapetrace.lineage import Call

@@ -14,9 +14,7 @@ from shapetrace.diagnosis.expected import sizes_asked
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.leaves import Leaf, leaves
 from shapetrace.diagnosis.mismatch import Spot
-from shapetrace.diagnosis.rebuilding import (
-    rebuilt,
-)
+from shapetrace.diagnosis.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, Source
