@@ -83,6 +83,11 @@ class Site:
     place: object = None
     source: Source | None = None
 
+    @property
+    def key(self) -> tuple[str, object]:
+        """What tells it from other sites."""
+        return self.kind, self.name if self.kind == "module" else self.place
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:

@@ -1,5 +1,5 @@
 """States that a training loop hands from one batch to the next, where the next is of
-another size. (One that the model itself holds is the model's.)"""
+another size; and those that the model keeps itself."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def kept_state(case: Case) -> KeptState | None:
         name = _made_by_the_same(case, before)
         if name:
             return KeptState(name, state, data)
+    return None
+
+
+def kept_by_model(case: Case) -> tuple[Call, Spot] | None:
+    """What the model made in an earlier call and kept since, and who made it."""
+    top = case.root()
+    for spot in case.mismatch.spots:
+        made = None if spot.tensor is None else case.graph.producer(spot.tensor)
+        if made is None or made.parent is None or top is None:
+            continue
+        if made.order < top.order:
+            return made, spot
     return None
 
 

@@ -37,6 +37,20 @@ def leaves(graph: Graph, tensor: int, dim: int, deep: int = 8) -> tuple[Leaf, ..
     )
 
 
+def every_part(graph: Graph, tensor: int, dim: int) -> Iterator[Leaf]:
+    """The factors of a size, and those of the parts of a sum."""
+    todo = [(tensor, dim)]
+    seen = set(todo)
+    while todo:
+        for leaf in leaves(graph, *todo.pop()):
+            yield leaf
+            end = leaf.end
+            if end.kind == "branch" and end.origin and end.origin.how == "sum":
+                more = [at for at in end.sources if at not in seen]
+                seen.update(more)
+                todo += more
+
+
 def changers(hops: tuple[Hop, ...]) -> list[Hop]:
     """The hops that did something to the size, newest first."""
     return [hop for hop in hops if hop.origin.how not in ("same", "broadcast", "guess")]

@@ -79,9 +79,7 @@ def suspects(entries: Iterable[Scored]) -> list[Suspect]:
     """The sites, the likeliest first."""
     groups: dict[object, list[Scored]] = {}
     for entry in entries:
-        site = entry.hypothesis.site
-        place = site.name if site.kind == "module" else site.place
-        groups.setdefault((site.kind, place), []).append(entry)
+        groups.setdefault(entry.hypothesis.site.key, []).append(entry)
     sums = {key: _log_sum(e.score for e in group) for key, group in groups.items()}
     if not sums:
         return []

@@ -214,7 +214,8 @@ def doubled_state(self, x):
 def test_a_number_of_layers_is_not_taken_for_a_size_of_the_data():
     layer = nn.GRU(3, 5, 2, bidirectional=True, batch_first=True)
     found = failure(Runs(doubled_state, gru=layer), torch.randn(4, 6, 3))
-    assert not any("x.size" in fix.line for fix in found.fixes)
+    assert not any("zeros(x.size" in fix.line for fix in found.fixes)
+    assert any("zeros(4, x.size(0), 5)" in fix.line for fix in found.fixes)
 
 
 def test_the_batch_is_never_proposed_as_a_number_of_channels():

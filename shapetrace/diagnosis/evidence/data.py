@@ -26,7 +26,8 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
             batches = all(spot.role in ("", "batch") for spot in case.mismatch.spots)
             if ends[0][1] == ends[1][1] == 0 and batches:
                 return Fact(
-                    "unequal batches", text="the two came in with unequal batches"
+                    f"unequal batches, {hypothesis.site.kind}",
+                    text="the two came in with unequal batches",
                 )
             return Fact("both sizes came in with data")
         if not any(ends):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
-from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.kept_state import kept_state
+from shapetrace.diagnosis.hypothesis import Hypothesis, Site
+from shapetrace.diagnosis.kept_state import kept_by_model, kept_state
+from shapetrace.diagnosis.sites import site_of_call
 
 #: a layer that took the batches before is as it was meant to be
 TOOK_IT = "the layer took an earlier batch"
@@ -20,6 +21,10 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
             return Fact("the state is of an earlier batch")
     if hypothesis.form in _REBUILT and kept_state(case) is not None:
         return Fact(TOOK_IT)
+    kept = kept_by_model(case)
+    if kept is not None and site_of_call(case.graph, kept[0]).key == site.key:
+        text = f"the {kept[1].size} is kept from an earlier batch ({kept[0].source})"
+        return Fact("kept from an earlier batch", text=text)
     good = case.earlier
     if good is None:
         return None
@@ -27,8 +32,23 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
         if site.name == good.culprit.name and site.source == good.culprit.source:
             text = f"still has the {good.value} of the batch before"
             return Fact("stayed when the data changed", text=text)
+    if site.kind in ("input", "target") and _same_as_before(case, site):
+        text = "it is the very tensor of the batch before"
+        return Fact("stayed when the data changed", text=text)
     if site.kind in ("input", "target"):
         return Fact("the data changed since a batch that went well")
     if hypothesis.form in _REBUILT:
         return Fact(TOOK_IT)
     return None
+
+
+def _same_as_before(case: Case, site: Site) -> bool:
+    """Whether the call that went well in an earlier batch took this very tensor, where
+    another that it took is not the same any more."""
+    good = case.earlier
+    then = {ref.id for ref in good.call.inputs} if good is not None else set()
+    now = [ref for ref in case.call.inputs if not case.graph.is_parameter(ref.id)]
+    kept = [ref for ref in now if ref.id in then]
+    return len(kept) < len(now) and any(
+        case.site_of(ref.id).key == site.key for ref in kept
+    )

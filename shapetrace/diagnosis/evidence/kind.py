@@ -26,6 +26,8 @@ def kind(hypothesis: Hypothesis, case: Case) -> Fact:
 def change(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """The call that is put in, or the function that is changed."""
     if hypothesis.edit is not None:
+        if hypothesis.edit.index:
+            return Fact("put in an index of the code's own")
         found = _VERB.match(hypothesis.edit.text)
         if found is not None:
             verb = found[1] or found[2]
@@ -94,7 +96,8 @@ def place(hypothesis: Hypothesis, case: Case) -> Fact:
     failing = (case.call.name, case.call.source)
     if site.kind == "function" and site.place == failing:
         return Fact("at the failing function")
-    return Fact(f"at a {site.kind}")
+    at = " of a loss" if case.mismatch.loss else ""
+    return Fact(f"at a {site.kind}{at}")
 
 
 def distance(hypothesis: Hypothesis, case: Case) -> Fact | None:

@@ -12,8 +12,11 @@ from shapetrace.diagnosis.handed_on import handed_on
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.layer_widths import is_norm, next_taker, takes
 from shapetrace.diagnosis.similar_modules import few, take
+from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.lineage import Graph
+from shapetrace.lineage.loss_calls import sides as loss_sides
 from shapetrace.records import ModuleInfo
+from shapetrace.signatures import is_loss
 
 
 def neighbours(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -97,7 +100,23 @@ def _took(case: Case, name: str, size: int) -> list[str]:
             continue
         if any(ref.id in made for ref in call.inputs):
             found.append(call.name)
+    found += _losses_that_took(case, name, size)
     return list(dict.fromkeys(found))
+
+
+def _losses_that_took(case: Case, name: str, size: int) -> Iterator[str]:
+    """The losses that went through with a prediction as wide as a layer made it."""
+    site = case.site_named(name)
+    for call in case.graph.rec.functions:
+        if not is_loss(call.name) or call.outputs is None:
+            continue
+        prediction, _ = loss_sides(case.graph, call)
+        if prediction is None or size not in prediction.shape:
+            continue
+        dim = prediction.shape.index(size)
+        hops = case.graph.trail(prediction.id, dim).hops
+        if any(site_of_call(case.graph, hop.call).key == site.key for hop in hops):
+            yield call.name
 
 
 def gives(info: ModuleInfo) -> int | None:

@@ -9,7 +9,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import made_of, root, root_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import leaves
+from shapetrace.diagnosis.leaves import every_part
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import relate
 
@@ -45,7 +45,7 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if not after or after[0] == before[0]:
         return None
     if len(after) == 1 or after[0] % max(before[0], 1):
-        text = f"it makes {after} of {before}, and puts samples together"
+        text = f"it makes {after} of {before}, and takes the batch of {before[0]} too"
         return Fact("mixes samples", text=text)
     return Fact("joins samples with another dimension")
 
@@ -116,7 +116,7 @@ def _counts_samples(case: Case) -> bool:
         if spot.tensor is None or spot.dim is None:
             continue
         if not case.graph.is_parameter(spot.tensor):
-            found = leaves(case.graph, spot.tensor, spot.dim)
+            found = every_part(case.graph, spot.tensor, spot.dim)
             if any(leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in found):
                 return True
     return False

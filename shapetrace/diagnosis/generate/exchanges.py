@@ -100,7 +100,8 @@ def _padded(case: Case, call: FunctionCall) -> Hypothesis | None:
         return None
     if not isinstance(line.tree, ast.Call) or len(line.tree.args) != 1:
         return None  # along another dimension: steps are not what is joined
-    longest = max(ref.shape[0] for ref in refs)
+    lengths = sorted({ref.shape[0] for ref in refs})
+    longest = lengths[-1]
     edit = edits.resized(0, longest)
     repair = Repair(
         taken=tuple(Taken(ref.id, edit, call.order, call.order) for ref in refs)
@@ -114,7 +115,9 @@ def _padded(case: Case, call: FunctionCall) -> Hypothesis | None:
         line=line.around(line.spelled(code)),
         where=line.source,
         words="pads all to the length of the longest",
-        reason=f"has sequences of {', '.join(sorted({str(r.shape[0]) for r in refs}))}",
+        reason=f"has sequences of {', '.join(map(str, lengths))}",
+        size=lengths[0],
+        expected=longest,
         outcome=case.replay.start(repair),
     )
 

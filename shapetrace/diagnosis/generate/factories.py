@@ -4,7 +4,6 @@ sequences, a mask for 128 steps. The size of the forward's own input in its plac
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from shapetrace.diagnosis.case import Case, spots_with_size
 from shapetrace.diagnosis.edits import resized
@@ -14,6 +13,7 @@ from shapetrace.records import FunctionCall
 from shapetrace.source.line import find
 
 _FACTORIES = ("zeros", "ones", "randn", "rand", "empty", "full")
+_FOLLOWS = "follows the input instead of a fixed {}"
 
 
 def factories(case: Case) -> Iterator[Hypothesis | None]:
@@ -47,11 +47,14 @@ def _resized(
     if not made.outputs or wanted < 1:
         return None
     old = made.outputs[0].shape[dim]
+    # what a layer asks for by its own settings follows no input
+    right = case.mismatch.right
+    settled = case.layer is not None and right is not None and right.tensor is None
     line = find(made.source)
     text, where = "", None
     if line is not None:
         node = line.argument(f"args[{dim}]") or line.argument(f"args[0][{dim}]")
-        size = case.spelled_size(made, wanted)
+        size = str(wanted) if settled else case.spelled_size(made, wanted)
         if node is not None and size is not None:
             text, where = line.with_part(node, size), line.source
     taken = tuple(
@@ -59,17 +62,16 @@ def _resized(
         for one in case.alike(made)
         if one.outputs
     )
-    found = Hypothesis(
+    return Hypothesis(
         "number",
         site_of_call(case.graph, made),
         Repair(taken=taken),
         case.hops(made.outputs[0].id),
         text,
         where,
-        f"follows the input instead of a fixed {old}",
+        f"{wanted} instead of {old}" if settled else _FOLLOWS.format(old),
         reason=f"makes {old} in dim {dim}",
         dim=dim,
         size=old,
         expected=wanted,
     )
-    return replace(found, once="")

@@ -12,11 +12,10 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edits import resized
 from shapetrace.diagnosis.expected import sizes_asked
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.diagnosis.leaves import Leaf, leaves
+from shapetrace.diagnosis.leaves import every_part, leaves
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner
-from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, Source
 from shapetrace.signatures import size_given, size_taken
 from shapetrace.source.rewrite import rewritten
@@ -139,16 +138,21 @@ def _intake(case: Case, info: ModuleInfo | None = None) -> Iterator[Hypothesis |
         return
     name, size = taken
     own = info.attributes.get(name)
-    if own in (size, (size,)):
+    wanted = own[0] if isinstance(own, tuple) and own else own
+    reason = f"expects {name}={_short(own)}, gets {size}"
+    if wanted == size:
         weight = next((p for p in info.parameters if p.path == "weight"), None)
         if weight is None or size in weight.shape:
             return
+        origin = case.graph.origin(weight.id)
+        held = origin.name if origin is not None else f"{info.name}.weight"
+        wanted = None
+        reason = f"holds `{held}`, {weight.shape}, and gets {size}"
     found = rebuilt(case, info.name, {name: size}, "intake")
     if found is not None:
-        wanted = own[0] if isinstance(own, tuple) and own else own
         yield replace(
             found,
-            reason=f"takes {name}={_short(own)}, and is given {size}",
+            reason=reason,
             dim=len(data[0].shape) - 1,
             size=wanted if isinstance(wanted, int) else None,
             expected=size,
@@ -172,7 +176,7 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
     ):
         return  # samples are among the factors: no width is to make up for them
     seen: set[tuple[str, int]] = set()
-    for leaf in _every_part(graph, spot.tensor, spot.dim):
+    for leaf in every_part(graph, spot.tensor, spot.dim):
         if not leaf.size or leaf.end.kind != "parameter":
             continue
         name = owner(graph, leaf.end.tensor)
@@ -246,20 +250,6 @@ def _holder_line(
                 text = reworded(old, new, case.constructions.scopes)
                 return rewritten(scope.tree, [(sizes[dim], text)], node)
     return "", None
-
-
-def _every_part(graph: Graph, tensor: int, dim: int) -> Iterator[Leaf]:
-    """The factors of a size, and those of the parts of a sum."""
-    todo = [(tensor, dim)]
-    seen = set(todo)
-    while todo:
-        for leaf in leaves(graph, *todo.pop()):
-            yield leaf
-            end = leaf.end
-            if end.kind == "branch" and end.origin and end.origin.how == "sum":
-                more = [at for at in end.sources if at not in seen]
-                seen.update(more)
-                todo += more
 
 
 def _candidates(old: int, part: int, size: int, wanted: int) -> list[int]:
