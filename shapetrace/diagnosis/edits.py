@@ -32,6 +32,8 @@ class Edit:
     back: Edit | None = None
     #: whether values alone change, which no trial shows
     values: bool = False
+    #: the index that rows are picked by
+    index: str = ""
 
     def apply(self, ref: TensorRef) -> TensorRef:
         """The tensor afterwards. Only views and fresh tensors are made there: both
@@ -103,6 +105,16 @@ def spread(places: tuple[int, ...], rank: int) -> Edit:
     index = tuple(slice(None) if at in places else None for at in range(rank))
     words = "adds dimensions of size 1 where it has none"
     return Edit(f"{{}}[{', '.join(inside)}]", lambda t: t[index], words)
+
+
+def picked(index: str, rows: int) -> Edit:
+    """`x[index]`: the rows that an index of `rows` entries names."""
+    return Edit(
+        f"{{}}[{index}]",
+        lambda t: _like(t, (rows, *t.shape[1:])),
+        f"picks a row for each of the {rows} entries of `{index}`",
+        index=index,
+    )
 
 
 def interleaved(times: int, dim: int, mirrors: bool = False) -> Edit:

@@ -14,6 +14,8 @@ from shapetrace.source.rewrite import Span, span
 from shapetrace.source.scope import Expression, Scope, nodes
 
 Call = FunctionCall | ModuleCall
+Tensors = dict[str, TensorRef]
+Names = dict[str, tuple[TensorRef, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,12 @@ def sizes_at(rec: Recording, call: Call) -> list[Size]:
     return found
 
 
+def tensors_at(rec: Recording, call: Call) -> Tensors:
+    """The tensors that have a name where a recorded call is made, by their names."""
+    made = expression_of(rec, call)
+    return {} if made is None else _known(rec, call, made)[0]
+
+
 def spelled_size(
     ways: Sequence[Size], size: int, same: Collection[tuple[int, int]] = ()
 ) -> str | None:
@@ -80,10 +88,6 @@ def _form(scope: Scope) -> str:
     return (
         "{name}.size({dim})" if code.count(".size(") > shapes else "{name}.shape[{dim}]"
     )
-
-
-Tensors = dict[str, TensorRef]
-Names = dict[str, tuple[TensorRef, int]]
 
 
 def _known(rec: Recording, call: Call, made: Expression) -> tuple[Tensors, Names]:
@@ -157,7 +161,8 @@ def _assign(
         return
     ids = [each.id if isinstance(each, ast.Name) else "" for each in targets]
     held = tensors.get(val.id) if isinstance(val, ast.Name) else None
-    made = outputs.get(span(val), ())
+    # a tensor that is unpacked is unbound where the names stand
+    made = outputs.get(span(val), outputs.get(span(target), ()))
     shape = shape_of(val) if isinstance(val, ast.expr) else None
     of = tensors.get(shape.id) if isinstance(shape, ast.Name) else None
     item = shape_item(val) if isinstance(val, ast.expr) else None

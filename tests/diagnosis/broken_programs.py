@@ -3,6 +3,7 @@ it. `WANTED` is what the first fix must say."""
 
 import broken_calls  # noqa: F401  (each adds its programs to the table)
 import broken_data  # noqa: F401
+import broken_graphs  # noqa: F401
 import broken_layers  # noqa: F401
 import broken_losses  # noqa: F401
 from broken_table import PROGRAMS, WANTED

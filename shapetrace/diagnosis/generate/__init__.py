@@ -10,6 +10,7 @@ from shapetrace.diagnosis.generate.batches import batches
 from shapetrace.diagnosis.generate.data import data
 from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
+from shapetrace.diagnosis.generate.gathered import gathered
 from shapetrace.diagnosis.generate.indices import indices
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
@@ -35,6 +36,7 @@ GENERATORS: tuple[Generator, ...] = (
     widths,
     factories,
     indices,
+    gathered,
     operands,
     selections,
     slices,
