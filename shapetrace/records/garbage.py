@@ -13,9 +13,13 @@ def uncollected() -> Iterator[None]:
     cells by the hundred thousand. Looking through all of them again and again for
     garbage was a third of the time of the findings, and more of that of the records."""
     was = gc.isenabled()
-    gc.disable()
     try:
-        yield
-    finally:
+        try:
+            gc.disable()
+            yield
+        finally:
+            if was:
+                gc.enable()
+    finally:  # again, where a Ctrl-C has cut the first short
         if was:
             gc.enable()
