@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _LAYERS = "torch.nn.modules."
 _CALLING = {"torch.nn.modules.transformer", "torch.nn.modules.loss"}
 _NO_HOOKS: dict[Any, Any] = {}
+#: so many are looked through: one may stand around itself
+_DECORATORS = 20
 _HOOKS_OF = torch_internals.hooks_of
 
 
@@ -44,9 +46,20 @@ class _Kind:
 
 
 def _code_of(forward: Any) -> tuple[CodeType | None, bool]:
-    """The code of a forward, and whether that is torch's own."""
-    code = getattr(getattr(forward, "__func__", forward), "__code__", None)
-    return code, code is not None and INTERNAL[code.co_filename]
+    """The code of a forward, and whether that is torch's own. Where decorators of the
+    user's stand around one of the user's, the code is that of the innermost, in which
+    calls are made; below those of torch's, such as torch.compile's, each is looked at.
+    """
+    function = getattr(forward, "__func__", forward)
+    code = getattr(function, "__code__", None)
+    internal = code is not None and INTERNAL[code.co_filename]
+    for _ in range(_DECORATORS):
+        function = getattr(function, "__wrapped__", None)
+        inner = getattr(function, "__code__", None)
+        if internal or inner is None or INTERNAL[inner.co_filename]:
+            break
+        code = inner
+    return code, internal
 
 
 class Site:
