@@ -3,7 +3,6 @@
     python benchmarks/overhead.py                  everything that is installed
     python benchmarks/overhead.py --quick          few repetitions: a smoke test
     python benchmarks/overhead.py --nets dispatch --peers torchinfo
-    python benchmarks/overhead.py > benchmarks/RESULTS.md
 
 Every figure is a ratio to the untraced forward, or to the floor, measured in the same
 process, in which all take turns. Ours and the floor share a process; each peer has one
