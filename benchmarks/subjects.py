@@ -12,6 +12,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.overrides import TorchFunctionMode
 
 Watch = Callable[[nn.Module], AbstractContextManager[Any]]
@@ -26,30 +30,36 @@ class EmptyMode(TorchFunctionMode):
 
 
 @contextmanager
-def empty_hooks(model: nn.Module) -> Iterator[None]:
-    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-        pass
-
-    def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        pass
-
-    handles = []
-    for module in model.modules():
-        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(
-            module.register_forward_hook(after, with_kwargs=True, always_call=True)
-        )
+def installed(before: Any, after: Any, mode: Any = None) -> Iterator[None]:
+    """Hooks of all modules, and a function mode."""
+    handles = [
+        register_module_forward_pre_hook(before),
+        register_module_forward_hook(after, with_kwargs=True, always_call=True),
+    ]
     try:
-        yield
+        with nullcontext() if mode is None else mode:
+            yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-@contextmanager
-def empty_hooks_and_mode(model: nn.Module) -> Iterator[None]:
-    with empty_hooks(model), EmptyMode():
-        yield
+def empty_hooks(model: nn.Module) -> AbstractContextManager[None]:
+    """What the hooks of a tracer cost that does nothing in them."""
+    return installed(_before, _after)
+
+
+def empty_hooks_and_mode(model: nn.Module) -> AbstractContextManager[None]:
+    """The floor: what is left to a tracer is what it costs beyond this."""
+    return installed(_before, _after, EmptyMode())
+
+
+def _before(module: nn.Module, args: Any) -> None:
+    pass
+
+
+def _after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    pass
 
 
 def shapetrace(model: nn.Module) -> AbstractContextManager[Any]:
@@ -127,11 +137,13 @@ def torchlens(model: nn.Module, x: Tensor) -> object:
     return trace(model, x)
 
 
+HOOKS, FLOOR = "empty hooks", "empty hooks and mode"
+
 WATCH: dict[str, Watch] = {
     # measures the measuring: it should say 1.00
     "nothing": lambda model: nullcontext(),
-    "empty hooks": empty_hooks,
-    "empty hooks and mode": empty_hooks_and_mode,
+    HOOKS: empty_hooks,
+    FLOOR: empty_hooks_and_mode,
     "shapetrace": shapetrace,
     "shapetrace checks=False": shapetrace_without_checks,
     "shapetrace functions=False": shapetrace_hooks_alone,

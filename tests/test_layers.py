@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -187,6 +188,20 @@ def test_importing_shapetrace_loads_no_heavy_package():
     loaded = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     assert "shapetrace" in loaded.split()
     assert HEAVY.isdisjoint(loaded.split())
+
+
+def test_printing_a_trace_does_not_load_torchs_compiler():
+    code = """
+import sys, torch, shapetrace
+with shapetrace.trace(torch.nn.Linear(4, 3)) as t:
+    torch.nn.Linear(4, 3)(torch.ones(2, 4))
+str(t), repr(t), t.to_csv("report.csv"), t.to_html("report.html")
+print(sorted({"torch._dynamo", "sympy", "pandas"} & set(sys.modules)))
+"""
+    run = [sys.executable, "-c", code]
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(run, cwd=folder, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_the_package_lists_what_it_offers_and_nothing_else():

@@ -36,6 +36,7 @@ from shapetrace.diagnosis.text import told
 from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.lineage import Graph
 from shapetrace.records import Diagnosis, Source
+from shapetrace.records.garbage import uncollected
 
 __all__ = ["CHECKS", "Check", "chosen", "run_checks", "warn"]
 
@@ -75,6 +76,7 @@ def chosen(codes: bool | Collection[str]) -> tuple[Check, ...]:
     return tuple(check for code, check in CHECKS.items() if code in codes)
 
 
+@uncollected()
 def run_checks(
     graph: Graph, codes: bool | Collection[str] = True
 ) -> tuple[Diagnosis, ...]:

@@ -10,6 +10,7 @@ from shapetrace.costs.counts import CallCounts, FunctionCounts
 from shapetrace.costs.repeat import size
 from shapetrace.costs.times import corrected
 from shapetrace.records import Recording, TensorRef
+from shapetrace.records.garbage import uncollected
 
 #: more of the corrected time than this is too much to be uncertain of
 _UNSETTLED = 0.15
@@ -145,6 +146,7 @@ def unknown_costs(rec: Recording) -> Costs:
     )
 
 
+@uncollected()
 def costs(rec: Recording) -> Costs:
     """The costs of every call of a recording."""
     functions = FunctionCounts(rec)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _DISABLED = torch_internals.unseen_by_modes
 _FRAME = sys._getframe
+#: what is compiled is compiled by this, which few programs load: told in a hundredth of
+#: a microsecond
+_COMPILER, _LOADED = "torch._dynamo", sys.modules
 _TENSOR = torch.Tensor
 _SETITEM = torch.Tensor.__setitem__
 _CPU = torch.device("cpu")
@@ -55,7 +58,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         ) -> Any:
             nonlocal events
             # Dynamo looks through modes into what it compiles, as flex_attention does
-            if compiling():
+            if _COMPILER in _LOADED and compiling():
                 return func(*args, **(kwargs or {}))
             kind = type(func)
             if kind is MethodWrapperType:
@@ -69,10 +72,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 # the usual call: from the forward of the innermost open module
                 top = stack[-1]
                 if kind is FunctionType:
-                    if python.get(func, True):
-                        meet(func, args, kwargs)
                     frame = _FRAME(3)  # torch's function and its handler stand between
-                    if warns(func):
+                    if python.get(func, True) and meet(func, args, kwargs):
                         caller = standing_in(frame)
                 else:
                     frame = _FRAME(1)
@@ -186,12 +187,14 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 failed(fault)
             return output
 
-    def meet(func: Any, args: Any, kwargs: Any) -> None:
-        """A function of torch's that is written in Python: noted once, but for those
-        whose arguments are looked at each time."""
-        python[func] = func in values.by_index
-        if func in values.by_index:
+    def meet(func: Any, args: Any, kwargs: Any) -> bool:
+        """Whether a function of torch's that is written in Python may warn. Asked once,
+        but of those that may, and of those whose arguments are looked at each time."""
+        may_warn, by_index = warns(func), func in values.by_index
+        python[func] = may_warn or by_index
+        if by_index:
             values.read_target(func, args, kwargs)
+        return may_warn
 
     def recorded() -> bool:
         """Whether what happens now is recorded: torch.jit.trace takes down all that is

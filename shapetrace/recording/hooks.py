@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from shapetrace.recording.recorder import Recorder
 
 _FRAME = sys._getframe
+_COMPILER, _LOADED = "torch._dynamo", sys.modules
+_TENSOR = torch.Tensor
 #: between a hook and who called the module: `inner`, `_call_impl`, `_wrapped_call_impl`
 _CALLER = 4
 #: on an exception torch gives a hook no keyword arguments, and so one argument less
@@ -53,7 +55,9 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
     now = recorder.clock.now
     references = recorder.references
     look = None if references.functions else references.look
-    output_of = None if references.functions else references.output
+    fresh = None if references.functions else references.fresh
+    changed = references.changed
+    modes = torch_internals.count_modes
     known = references.seen.get
     find = recorder.table.sites.get
     failed = recorder.fault
@@ -68,7 +72,7 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
     def enter(module: nn.Module, args: Any) -> None:
         nonlocal events
         # Dynamo looks through hooks into what it compiles, as flex_attention does
-        if compiling():
+        if _COMPILER in _LOADED and compiling():
             return
         try:
             site = find(id(module))
@@ -77,7 +81,7 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
                 frame = _FRAME(_CALLER)
                 # the usual call: from the forward of the innermost open module
                 if (code := frame.f_code) is top.code:
-                    if look is not None:
+                    if look is not None and not (top.sealed and site.sealed):
                         look(args, not top.sealed)
                     push(site)
                     if top.internal:
@@ -94,7 +98,7 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
 
     def leave(module: nn.Module, args: Any, kwargs: Any, output: Any = _RAISED) -> None:
         nonlocal events
-        if compiling():
+        if _COMPILER in _LOADED and compiling():
             return
         stamp = now()
         try:
@@ -114,12 +118,14 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
                 and not all_backward_hooks
                 and not all_backward_pre_hooks
             ):
-                if output_of is not None:
-                    made = output_of(output, top.sealed)
-                else:
-                    made = known(id(output))
-                    if made is not None and made() is not output:
+                made: Any = known(id(output))
+                if made is not None and made() is not output:
+                    made = None
+                if fresh is not None and (made is None or not top.sealed):
+                    if type(output) is not _TENSOR or modes():
                         made = None
+                    elif made is None or changed(output):
+                        made = fresh(output)
                 if made is not None:
                     pop()
                     events += (LEAVE_ONE, top, stamp, given, made)

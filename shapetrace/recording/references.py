@@ -96,24 +96,13 @@ class References:
             if kind is _TENSOR and not _MODES():
                 found = seen.get(id(arg))
                 known = found is not None and found() is arg
-                if not known or anew and self._changed(arg):
+                if not known or anew and self.changed(arg):
                     self._outside(arg)
             elif kind not in PLAIN:
                 freeze(arg, self.reference)
 
-    def output(self, output: Any, sealed: bool) -> Reference | Definition | None:
-        """Without function events: what a call returned, as a new tensor where it is
-        not one that is known; None where it is no plain tensor. A layer of torch's own
-        (`sealed`) gives a tensor no other shape in place."""
-        if type(output) is not _TENSOR or _MODES():
-            return None
-        found = self.seen.get(id(output))
-        if found is not None and found() is output:
-            if sealed or not self._changed(output):
-                return found
-        return self._plain(output)
-
-    def _changed(self, tensor: torch.Tensor) -> bool:
+    def changed(self, tensor: torch.Tensor) -> bool:
+        """Whether a plain tensor that is known has another form since."""
         _, shape, dtype, device = self.forms[id(tensor)]
         return (
             tensor.shape != shape
@@ -129,9 +118,10 @@ class References:
             name = grad_fn.name()
             origin = self._origins.get(name) or Origin("unseen", name, True)
             self._origins[name] = origin
-        self._events += (DEFINE, *self._plain(tensor), origin)
+        self._events += (DEFINE, *self.fresh(tensor), origin)
 
-    def _plain(self, tensor: torch.Tensor) -> Definition:
+    def fresh(self, tensor: torch.Tensor) -> Definition:
+        """A plain tensor, without function events, as a new one."""
         key, found = id(tensor), weakref.ref(tensor)
         try:
             shape: Any = tensor.shape

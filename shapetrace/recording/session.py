@@ -16,6 +16,7 @@ from shapetrace.recording.faults import Faults
 from shapetrace.recording.readout import Live
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import see_modules
+from shapetrace.records.garbage import uncollected
 
 
 class Session:
@@ -46,6 +47,7 @@ class Session:
         self._live: Live | None = None
         self._hidden = guards.HiddenWarning()
 
+    @uncollected()
     def start(self) -> Live:
         """Watch from now on. Where it fails, `take_off` what it has put on."""
         selection = Selection(
@@ -97,6 +99,7 @@ class Session:
                 raise
             self.faults.add("nothing of the report", cut)
 
+    @uncollected()
     def finish(self, error: BaseException | None) -> None:
         """Ask what can be asked only at the end; `error` is what left the block."""
         recorder, live, losing = self._recorder, self._live, self.faults.losing

@@ -67,13 +67,9 @@ def see(site: Site, module: nn.Module, references: References) -> SeenModule:
             continue
         if type(value) in PLAIN or _is_plain(value):
             attributes[key] = value
-    return _new(
-        SeenModule,
-        (
-            *(site.name, site.kind, parameters, buffers),
-            *(attributes, getattr(module, "training", False)),
-        ),
-    )
+    training = getattr(module, "training", False)
+    told = (site.name, site.kind, parameters, buffers, attributes, training)
+    return _new(SeenModule, told)
 
 
 def _references(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _LAYERS = "torch.nn.modules."
 _CALLING = {"torch.nn.modules.transformer", "torch.nn.modules.loss"}
 _NO_HOOKS: dict[Any, Any] = {}
+#: so many are looked through: one may stand around itself
+_DECORATORS = 20
+_HOOKS_OF = torch_internals.hooks_of
 
 
 class ModuleReference(weakref.ref[nn.Module]):
@@ -43,9 +46,20 @@ class _Kind:
 
 
 def _code_of(forward: Any) -> tuple[CodeType | None, bool]:
-    """The code of a forward, and whether that is torch's own."""
-    code = getattr(getattr(forward, "__func__", forward), "__code__", None)
-    return code, code is not None and INTERNAL[code.co_filename]
+    """The code of a forward, and whether that is torch's own. Where decorators of the
+    user's stand around one of the user's, the code is that of the innermost, in which
+    calls are made; below those of torch's, such as torch.compile's, each is looked at.
+    """
+    function = getattr(forward, "__func__", forward)
+    code = getattr(function, "__code__", None)
+    internal = code is not None and INTERNAL[code.co_filename]
+    for _ in range(_DECORATORS):
+        function = getattr(function, "__wrapped__", None)
+        inner = getattr(function, "__code__", None)
+        if internal or inner is None or INTERNAL[inner.co_filename]:
+            break
+        code = inner
+    return code, internal
 
 
 class Site:
@@ -58,6 +72,10 @@ class Site:
         *("met", "pre_hooked", "pre_hooks", "forward_hooks"),
         *("backward_hooks", "backward_pre_hooks"),
     )
+    pre_hooks: dict[Any, Any]
+    forward_hooks: dict[Any, Any]
+    backward_hooks: dict[Any, Any]
+    backward_pre_hooks: dict[Any, Any]
 
     def __init__(
         self, name: str, module: nn.Module, found: ModuleReference, kind: _Kind
@@ -78,13 +96,12 @@ class Site:
         if "forward" in vars(module):
             self.sealed = False
             self.code, self.internal = _code_of(module.forward)
-        self.pre_hooks: dict[Any, Any]
-        self.forward_hooks: dict[Any, Any]
-        self.backward_hooks: dict[Any, Any]
-        self.backward_pre_hooks: dict[Any, Any]
-        hooks = torch_internals.hooks_of(module)
-        self.pre_hooks, self.forward_hooks = hooks[:2]
-        self.backward_hooks, self.backward_pre_hooks = hooks[2:]
+        (
+            self.pre_hooks,
+            self.forward_hooks,
+            self.backward_hooks,
+            self.backward_pre_hooks,
+        ) = _HOOKS_OF(module)
 
     def release(self) -> None:
         """Let go of the hooks, which are the user's."""
@@ -110,10 +127,10 @@ class Table:
     def enter(self, prefix: str, root: nn.Module) -> Site | None:
         """Everything below a module belongs to the trace, under the names that
         `named_modules()` gives it. A module that is there already keeps its name."""
-        sites, add = self.sites, self._add
+        sites, add, forget = self.sites, self._add, self._forget
         for name, module in _tree(prefix, root):
             if id(module) not in sites:
-                add(name, module)
+                add(name, module, forget)
         return self.sites.get(id(root))
 
     def meet(self, module: nn.Module, open_sites: Sequence[Site]) -> Site | None:
@@ -162,11 +179,13 @@ class Table:
             site.release()
         self._strangers.clear()
 
-    def _add(self, name: str, module: nn.Module) -> Site:
+    def _add(
+        self, name: str, module: nn.Module, forget: Callable[[ModuleReference], None]
+    ) -> Site:
         kind = self._kinds.get(type(module))
         if kind is None:
             kind = self._kinds[type(module)] = _Kind(type(module))
-        found = ModuleReference(module, self._forget)
+        found = ModuleReference(module, forget)
         found.key = id(module)
         site = Site(name, module, found, kind)
         self.sites[site.key] = site
@@ -177,7 +196,7 @@ class Table:
         """A replica has the `__dict__` of its original, and so its registers."""
         for site in self.entered:
             if site.forward_hooks is torch_internals.hooks_of(module)[1]:
-                return self._add(site.name, module)
+                return self._add(site.name, module, self._forget)
         return None
 
     def _forget(self, reference: ModuleReference) -> None:

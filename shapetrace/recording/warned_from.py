@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+from torch.overrides import handle_torch_function
+
 from shapetrace.source.place import STANDS_IN
 
 _CALL: CodeType = (lambda func, args, kwargs: func(*args, **kwargs)).__code__
@@ -56,8 +58,8 @@ class Callers:
 
 
 def _may_warn(func: Any, depth: int = _DEPTH) -> bool:
-    if not isinstance(func, FunctionType):
-        return False
+    if not isinstance(func, FunctionType) or func is handle_torch_function:
+        return False  # what hands a call to modes warns of the line that it stands in
     names = func.__code__.co_names
     if "warn" in names:
         return True

@@ -14,6 +14,7 @@ from shapetrace.records import (
     ModuleCall,
     Recording,
 )
+from shapetrace.records.garbage import uncollected
 
 if TYPE_CHECKING:
     from shapetrace.costs import Costs
@@ -99,6 +100,7 @@ class Analyses:
         message = "a fault of shapetrace's own: this cannot be explained"
         return Diagnosis("unexplained", "note", message, where="")
 
+    @uncollected()
     def _explained(self, x: FunctionCall | ModuleCall | int | None) -> Diagnosis:
         from shapetrace.diagnosis import explain_call, explain_last, explain_tensor
 

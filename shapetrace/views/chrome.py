@@ -22,6 +22,7 @@ from shapetrace.records import (
     Source,
     TensorRef,
 )
+from shapetrace.records.garbage import uncollected
 from shapetrace.views import words
 
 _PROCESS = 1
@@ -29,6 +30,7 @@ _PROCESS = 1
 Slice = tuple[int, int, int, str]
 
 
+@uncollected()
 def dumps(rec: Recording) -> str:
     """The trace as JSON. Raises `UsageError` where no times were taken."""
     if not rec.has_timing:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shapetrace.errors import ReportError
 from shapetrace.records import Broadcast, Diagnosis, Recording
+from shapetrace.records.garbage import uncollected
 from shapetrace.views import words
 from shapetrace.views.cells import guarded, unguarded
 from shapetrace.views.columns import Context, of_frame
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Shapes = tuple[tuple[int, ...], ...]
 
 
+@uncollected()
 def csv(
     rec: Recording,
     findings: Sequence[Diagnosis],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shapetrace.errors import UsageError
 from shapetrace.records import Broadcast, Diagnosis, Recording
+from shapetrace.records.garbage import uncollected
 from shapetrace.views import words
 from shapetrace.views.columns import Column, Context, Group, of_frame
 from shapetrace.views.groups import GROUPINGS
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from shapetrace.costs import Costs
 
 
+@uncollected()
 def frame(
     rec: Recording,
     findings: Sequence[Diagnosis] = (),

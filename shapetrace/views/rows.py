@@ -108,7 +108,8 @@ def sheet(
 def _chosen(names: Collection[str] | None, context: Context) -> Sequence[Column]:
     if names is not None:
         return named(names)
-    return [one for one in COLUMNS if one.when(context) and one.tables(context)]
+    # whether a table has it is asked first: what it costs may be long to work out
+    return [one for one in COLUMNS if one.tables(context) and one.when(context)]
 
 
 def _cut_below(plan: Plan, depth: int, count: int) -> int:

@@ -8,6 +8,7 @@ from statistics import median
 
 from shapetrace.costs import Costs, batches, memory, steps
 from shapetrace.records import Recording
+from shapetrace.records.garbage import uncollected
 from shapetrace.source.printable import printable
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
@@ -39,6 +40,7 @@ _SPARE = (
 )
 
 
+@uncollected()
 def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
     """One row a module, sorted by its own time, in at most `width` columns."""
     if width is None:

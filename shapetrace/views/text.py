@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shapetrace.records import Diagnosis, Recording
+from shapetrace.records.garbage import uncollected
 from shapetrace.source.printable import printable
 from shapetrace.views import terminal, words
 from shapetrace.views.changes import changed
@@ -57,6 +58,7 @@ class Cells:
         return max(map(len, [self.title, *self.cells]))
 
 
+@uncollected()
 def table(
     rec: Recording,
     findings: Sequence[Diagnosis] = (),

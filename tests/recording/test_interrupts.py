@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import linecache
 import sys
@@ -42,7 +43,7 @@ def installed() -> list[Any]:
     found += [torch._C._get_function_stack_at(at) for at in range(depth)]
     found += warnings.filters
     dynamo = sys.modules.get("torch._dynamo.eval_frame")
-    found.append(torch._C._is_torch_function_enabled())
+    found += [torch._C._is_torch_function_enabled(), gc.isenabled()]
     return [*found, dynamo and dynamo._stance.stance]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 import shapetrace
 from shapetrace import Trace
+from shapetrace.recording.table import Table
 
 
 def traced(model: nn.Module, *args: Any, **options: Any) -> Trace:
@@ -166,3 +168,58 @@ def test_a_fault_of_ours_ends_no_batch_and_is_told():
             assert type(model(torch.ones(2))) is Odd
     assert t.calls[0].name == ""
     assert any("could not be recorded" in note for note in t.recording.notes)
+
+
+def halving(forward: Any) -> Any:
+    """A decorator of the user's, as transformers' are."""
+
+    @functools.wraps(forward)
+    def halved(self: nn.Module, x: torch.Tensor) -> Any:
+        return forward(self, torch.div(x, 2))
+
+    return halved
+
+
+class Decorated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    @halving
+    @halving
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.neg(self.layer(x))
+
+
+@pytest.mark.parametrize("functions", [True, False])
+def test_what_a_decorated_forward_calls_stands_on_its_own_line(functions):
+    t = traced(Decorated(), torch.ones(1, 2), functions=functions)
+    assert tree(t) == [("", None), ("layer", "")]
+    layer = t.calls[1].source
+    assert layer.function == "Decorated.forward"
+    if functions:
+        places = [(call.name, call.source.function) for call in t.functions]
+        assert places == [
+            *[("div", "halving.<locals>.halved")] * 2,
+            ("linear", "Decorated.forward"),
+            ("neg", "Decorated.forward"),
+        ]
+        assert {call.parent for call in t.functions} == {0, 1}
+
+
+def test_the_frame_of_a_decorated_forward_is_told_as_quickly_as_any():
+    model = Decorated()
+    site = Table().enter("", model)
+    forward = Decorated.forward.__wrapped__.__wrapped__
+    assert site.code is forward.__code__ and not site.internal
+    forward.__wrapped__ = Decorated.forward  # a circle
+    assert Table().enter("", model).code is not None
+
+
+def test_a_forward_below_torchs_own_decorator_is_looked_at_each_time():
+    model = Decorated()
+    model.forward = torch.compile(model.forward, backend="eager")
+    site = Table().enter("", model)
+    assert site.code is model.forward.__code__ and site.internal
+    t = traced(model, torch.ones(1, 2))
+    assert any("compiled" in note for note in t.recording.notes)

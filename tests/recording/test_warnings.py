@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shapetrace
+from shapetrace.recording.warned_from import Callers
 
 COLUMN, ROW = torch.ones(4, 1), torch.ones(4)
 WIDTH = torch.ones(3)
@@ -43,6 +44,15 @@ def by_one_of_the_users():
     mine(ROW)
 
 
+def by_what_hands_calls_to_a_subclass():
+    class Old(torch.Tensor):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return "as of old"
+
+    for _ in range(2):
+        assert F.relu(torch.ones(2).as_subclass(Old)) == "as of old"
+
+
 def warned(body, action, traced, **options):
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter(action)
@@ -61,7 +71,14 @@ def warned(body, action, traced, **options):
 )
 @pytest.mark.parametrize("action", ["always", "default", "module", "once"])
 @pytest.mark.parametrize(
-    "body", [by_function, by_layer, by_a_function_that_it_calls, by_one_of_the_users]
+    "body",
+    [
+        by_function,
+        by_layer,
+        by_a_function_that_it_calls,
+        by_one_of_the_users,
+        by_what_hands_calls_to_a_subclass,
+    ],
 )
 def test_warnings_are_those_of_an_untraced_batch(body, action, options):
     untraced = warned(body, action, traced=False)
@@ -101,3 +118,9 @@ def test_a_function_that_may_warn_is_where_it_is_written(options):
             F.softmax(torch.ones(2, 3), 1)
         places.append([call.source for call in t.functions if call.name == "softmax"])
     assert places[0] == places[1] and places[0][0].column == 12
+
+
+def test_what_warns_of_its_own_line_needs_nobody_to_stand_in():
+    callers = Callers()
+    assert not any(map(callers.warns, (F.relu, F.batch_norm, F.layer_norm, F.dropout)))
+    assert all(map(callers.warns, (F.softmax, F.mse_loss, F.cross_entropy)))

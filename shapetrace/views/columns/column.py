@@ -210,7 +210,7 @@ class Column:
 
     def of(self, groups: Sequence[Group], context: Context) -> list[Any]:
         """The value of each row; None where a row of its kind has none."""
-        if all(group.kind in self.kinds for group in groups):
+        if {group.kind for group in groups} <= self.kinds:
             return self.values(groups, context)
         own = [group for group in groups if group.kind in self.kinds]
         values = iter(self.values(own, context))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shapetrace.records import Diagnosis, Recording
+from shapetrace.records.garbage import uncollected
 from shapetrace.views import words
 from shapetrace.views.html.card import MOST, finding
 from shapetrace.views.html.charts import charts
@@ -39,6 +40,7 @@ document.addEventListener("click", event => {
 """
 
 
+@uncollected()
 def page(
     rec: Recording,
     findings: Sequence[Diagnosis] = (),
@@ -58,6 +60,7 @@ def page(
     )
 
 
+@uncollected()
 def fragment(
     rec: Recording,
     findings: Sequence[Diagnosis] = (),

@@ -8,15 +8,14 @@ here: it is read off the records' own annotations.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from shapetrace.errors import ReportError
 from shapetrace.records import Diagnosis, Recording
+from shapetrace.records.garbage import uncollected
 from shapetrace.views.files import read
 from shapetrace.views.json.coherence import check_coherence
 from shapetrace.views.json.columns import Damage, picked
@@ -31,7 +30,7 @@ _WRITE_AGAIN = "write it again with Trace.to_json(path)"
 def dumps(rec: Recording, findings: Sequence[Diagnosis] = ()) -> str:
     """The recording and what was found in it, as one line of JSON."""
     writer = Writer()
-    with _no_collection():
+    with uncollected():
         writer.number(rec)
         document = {
             "shapetrace": VERSION,
@@ -57,7 +56,7 @@ def loads(text: str) -> tuple[Recording, tuple[Diagnosis, ...]]:
 
     Raises `ReportError` for every other text, and says what is wrong with it.
     """
-    with _no_collection():
+    with uncollected():
         return build(parse(text))
 
 
@@ -96,18 +95,6 @@ def build(document: Any) -> tuple[Recording, tuple[Diagnosis, ...]]:
     except Damage as damage:
         raise ReportError(f"the trace is damaged ({damage}); {_WRITE_AGAIN}") from None
     return recordings[0], tuple(findings)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """All that is made here is kept: to search it for garbage takes twice the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _no_number(name: str) -> NoReturn:
