@@ -71,6 +71,8 @@ class CallCounts:
         for call in rec.calls:
             if call.parent is None:
                 self.missing_in_all |= self.missing[call.index]
+        if rec.dropped_calls:
+            self.missing_in_all.add("dropped calls")
 
     def _recomputed(self, rec: Recording) -> None:
         """Checkpointing runs forwards again inside a backward, where no function is
@@ -111,9 +113,11 @@ def _shapes(call: ModuleCall) -> Shapes:
 
 
 def _unseen_inputs(rec: Recording, at: int) -> set[str]:
-    """Tensors that something made in the block which nobody saw at work."""
+    """Tensors that something made in the block which nobody saw at work. One without a
+    name was made by a call that `max_calls` dropped."""
     origins = (rec.origins.get(ref.id) for ref in rec.functions[at].inputs)
-    return {one.name for one in origins if one is not None and one.kind == "unseen"}
+    unseen = {one.name for one in origins if one and one.kind == "unseen"}
+    return unseen - {""}
 
 
 def _made_unseen(rec: Recording) -> dict[int, str]:

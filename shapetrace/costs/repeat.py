@@ -178,6 +178,10 @@ def _repeat(
             given[ref.path] = known[ref.id] = tensor
         args = [_thawed(arg, given, device) for arg in call.args]
         kwargs = {key: _thawed(arg, given, device) for key, arg in call.kwargs.items()}
+        if call.name == "to":  # x.to("cpu"), x.to(0)
+            args = [device if type(arg) in (str, int) else arg for arg in args]
+        if kwargs.get("device") is not None:
+            kwargs["device"] = device
         with Operations() as forward:
             output = func(*args, **kwargs)
         ends: list[Tensor] = []
