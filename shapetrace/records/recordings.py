@@ -76,6 +76,16 @@ class Overhead:
 
 
 @dataclass(frozen=True, slots=True)
+class Unseen:
+    """Work that was not recorded: in the module call of index `call` and those inside
+    it, or outside of any. `name` says what: "vmap", "backward of Swish" where `Swish`
+    is an `autograd.Function` of the user's."""
+
+    name: str
+    call: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """What ran inside one `torch.profiler.record_function(name)`, in the order of the
     ends. Torch makes one itself for each batch that a `DataLoader` gives and each step
@@ -146,5 +156,6 @@ class Recording:
     allocated_peak: int | None = None
     #: module calls that `max_calls` made the trace drop, the oldest first
     dropped_calls: int = 0
+    unseen: tuple[Unseen, ...] = ()
     #: what the script calls the roots, where its lines tell
     called: tuple[ScriptName, ...] = ()
