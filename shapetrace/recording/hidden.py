@@ -33,7 +33,7 @@ def custom_backwards(args: Any, kwargs: Any) -> list[str]:
     if not any(map(_is_users, _subclasses(Function))):
         return []
     given = args[0] if args else next(iter((kwargs or {}).values()), None)
-    roots = given if isinstance(given, (tuple, list)) else (given,)
+    roots: Sequence[Any] = given if isinstance(given, (tuple, list)) else (given,)
     open_: list[Any]
     with torch_internals.unseen_by_modes():
         open_ = [one.grad_fn for one in roots if isinstance(one, Tensor)]
@@ -51,11 +51,11 @@ def custom_backwards(args: Any, kwargs: Any) -> list[str]:
     return list(found)
 
 
-def _subclasses(kind: type) -> Iterator[type]:
+def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
     for one in kind.__subclasses__():
         yield one
         yield from _subclasses(one)
 
 
-def _is_users(kind: type) -> bool:
+def _is_users(kind: type[Any]) -> bool:
     return kind.__module__.partition(".")[0] != "torch"
