@@ -68,7 +68,8 @@ class Replay:
         self.versions.order += 1
         self.error = self._error(error)
         self._open.close_all(self.versions.order, running=running)
-        self._stamps.append(recorder.clock.now())
+        ended = recorder.ended  # so far, where the block is not at its end
+        self._stamps.append(recorder.clock.now() if ended is None else ended)
         self._finish(recorder.clock.resolve(self._stamps))
         self.modules = module_infos(modules, self.calls, self.versions)
 
