@@ -187,7 +187,7 @@ class MemoryWatch(Extension):
         self._handles, self._accumulating, self._watched = [], {}, {}
         self._log, self._saved, self._passed = [], {}, {}
         self._looks_at, self._begun = {}, {}
-        self._ended, self._reached = {}, {}
+        self._ended, self._reached, self._leaving = {}, {}, []
 
     def _saved_by_call(self, cells: Sequence[Cell]) -> None:
         """What the call and all inside it saved, and what would be free without it: no
@@ -343,8 +343,9 @@ class MemoryWatch(Extension):
     def _left(self) -> None:
         """What a backward let go of goes only once it was seen what it made with it:
         both were there while it was made."""
-        while self._leaving:
-            self._change(self._leaving.pop(0), -1)
+        leaving, self._leaving = self._leaving, []
+        for stored in leaving:
+            self._change(stored, -1)
 
     def _change(self, stored: _Stored, sign: int) -> None:
         """It came or went."""
