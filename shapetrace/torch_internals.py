@@ -113,6 +113,8 @@ def _jit_tracing() -> bool | None:
 jit_tracing = _found("torch._C._get_tracing_state", _jit_tracing)
 #: the transformation of torch.func that is at work, None without one
 functorch_level = _found("torch._C._functorch.peek_interpreter_stack", lambda: ())
+#: all that are at work, the outermost first; None without one
+functorch_levels = _found("torch._C._functorch.get_interpreter_stack", lambda: None)
 is_profiling = _found("torch._C._autograd._profiler_enabled", lambda: True)
 #: what torch.profiler.record_function calls at its begin and end
 range_enter = _found("torch.ops.profiler._record_function_enter_new", object())
@@ -159,6 +161,11 @@ def node_number(node: Any) -> int:
     """The number of a node of autograd's graph; that of a leaf where it has none."""
     number = getattr(node, "_sequence_nr", None)
     return int(number()) if number is not None else LEAF
+
+
+def function_of(node: Any) -> type[Any] | None:
+    """The `autograd.Function` whose backward a node runs; None where it is another."""
+    return getattr(node, "_forward_cls", None)
 
 
 def storage_key(storage: Any) -> int:

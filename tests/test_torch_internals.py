@@ -72,6 +72,16 @@ def found(name: str) -> Any:
     return value
 
 
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
 def instances() -> list[tuple[Any, str]]:
     """Objects of torch's, and what of theirs is private."""
     layer = nn.Linear(2, 2)
@@ -84,6 +94,7 @@ def instances() -> list[tuple[Any, str]]:
         (layer._replicate_for_data_parallel(), "_is_replica"),
         (made.untyped_storage(), "_cdata"),
         (made.grad_fn, "_sequence_nr"),
+        (Square.apply(made).grad_fn, "_forward_cls"),
         (add, "_overloadpacket"),
         (add, "_can_decompose"),
     ]

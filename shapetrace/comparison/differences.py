@@ -17,6 +17,7 @@ from shapetrace.records import (
     Source,
     TensorRef,
 )
+from shapetrace.source.spoken import spoken_in
 
 What = Literal["shape", "dtype", "device", "error", "only in a", "only in b"]
 
@@ -41,11 +42,13 @@ class Difference:
     source: Source | None = None
     index_a: int | None = None
     index_b: int | None = None
+    #: what both scripts call a module, in words
+    called: str = ""
 
     def __str__(self) -> str:
         at = f" at {self.source}" if self.source else ""
         dim = f" dim {self.dim}" if self.dim is not None else ""
-        where = f"`{self.name or self.type}`{at}"
+        where = f"`{self.called or self.name or self.type}`{at}"
         if self.what in ("only in a", "only in b"):
             return f"{where}: {self.what}"
         what = "" if self.what == "shape" else f" {self.what}"
@@ -228,6 +231,11 @@ def _difference(
         source=call.source,
         index_a=pair.a.index if pair.a is not None else None,
         index_b=pair.b.index if pair.b is not None else None,
+        called=(
+            spoken_in([one.rec for one in graphs], call)
+            if isinstance(call, ModuleCall)
+            else ""
+        ),
     )
 
 

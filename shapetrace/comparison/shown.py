@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shapetrace.comparison.differences import Differences
 from shapetrace.lineage.align import Aligned
 from shapetrace.records import FunctionCall, ModuleCall, Recording
+from shapetrace.source.spoken import spoken_in
 from shapetrace.views import words
 from shapetrace.views.sentences import title
 
@@ -117,7 +118,9 @@ def _sentences(made: Differences) -> Iterator[str]:
         yield "No difference but in times."
     if made.failed is not None:
         which = "b" if made.failed_b else "a"
-        name = made.failed.name or getattr(made.failed, "type", "")
+        name = made.failed.name
+        if isinstance(made.failed, ModuleCall):
+            name = spoken_in((made.a, made.b), made.failed)
         error = made.failed.error
         said = f": {words.one_line(str(error))}" if error is not None else ""
         yield f"{which} failed in `{name}`{said}"
@@ -131,7 +134,7 @@ def _sentences(made: Differences) -> Iterator[str]:
         yield f"First to differ: {made.first}"
     for which, calls in (("a", made.only_a), ("b", made.only_b)):
         if calls:
-            names = words.unique(call.name or call.type for call in calls)
+            names = words.unique(spoken_in((made.a, made.b), call) for call in calls)
             shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
             yield f"Only in {which}: {words.plural(len(calls), 'module call')}: {shown}"
     slower = _times(made)
@@ -158,7 +161,7 @@ def _times(made: Differences) -> str:
             found.append((high - low, pair.call, old, new))
     found.sort(key=lambda entry: -entry[0])
     return "; ".join(
-        f"{call.name or call.type} {words.milliseconds(old)} → "
+        f"{spoken_in((made.a, made.b), call)} {words.milliseconds(old)} → "
         f"{words.milliseconds(new)} ms"
         for _, call, old, new in found[:3]
     )
@@ -172,7 +175,7 @@ def _rows(made: Differences) -> list[list[str]]:
             continue
         cells = [_cell(pair.a, pair.b), _cell(pair.b, pair.a)]
         if cells[0] != cells[1]:
-            rows.append([pair.call.name or pair.call.type, *cells])
+            rows.append([spoken_in((made.a, made.b), pair.call), *cells])
     return rows
 
 

@@ -13,7 +13,7 @@ from shapetrace.records import Recording, TensorRef
 from shapetrace.records.garbage import uncollected
 
 #: more of the corrected time than this is too much to be uncertain of
-_UNSETTLED = 0.15
+_UNSETTLED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def costs(rec: Recording) -> Costs:
     """The costs of every call of a recording."""
     functions = FunctionCounts(rec)
     counts = CallCounts(rec, functions)
-    times = corrected(rec, functions.moved)
+    times = corrected(rec)
     held = _held(rec)
     seen, ran = rec.has_functions, functions.ran
     made: list[CallCost] = []

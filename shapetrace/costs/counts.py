@@ -64,6 +64,7 @@ class CallCounts:
             self.missing[parent] |= names
         for at, name in _made_unseen(rec).items():
             self.missing[at].add(name)
+        self._unseen(rec)
         for call in reversed(rec.calls):  # what is inside a call comes after it
             if call.parent is not None and not call.recomputed:
                 self._add(call.index, call.parent)
@@ -71,6 +72,20 @@ class CallCounts:
         for call in rec.calls:
             if call.parent is None:
                 self.missing_in_all |= self.missing[call.index]
+        if rec.dropped_calls:
+            self.missing_in_all.add("dropped calls")
+
+    def _unseen(self, rec: Recording) -> None:
+        """What is said of a call holds for all calls inside it."""
+        said: dict[int | None, set[str]] = {}
+        for one in rec.unseen:
+            said.setdefault(one.call, set()).add(one.name)
+        self.missing_in_all |= said.get(None, set())
+        inherited: list[set[str]] = []
+        for call in rec.calls:
+            above = set() if call.parent is None else inherited[call.parent]
+            inherited.append(above | said.get(call.index, set()))
+            self.missing[call.index] |= inherited[-1]
 
     def _recomputed(self, rec: Recording) -> None:
         """Checkpointing runs forwards again inside a backward, where no function is
@@ -111,9 +126,11 @@ def _shapes(call: ModuleCall) -> Shapes:
 
 
 def _unseen_inputs(rec: Recording, at: int) -> set[str]:
-    """Tensors that something made in the block which nobody saw at work."""
+    """Tensors that something made in the block which nobody saw at work. One without a
+    name was made by a call that `max_calls` dropped."""
     origins = (rec.origins.get(ref.id) for ref in rec.functions[at].inputs)
-    return {one.name for one in origins if one is not None and one.kind == "unseen"}
+    unseen = {one.name for one in origins if one and one.kind == "unseen"}
+    return unseen - {""}
 
 
 def _made_unseen(rec: Recording) -> dict[int, str]:

@@ -126,17 +126,17 @@ def memory_for(batch_size: int, recordings: Sequence[Recording]) -> MemoryEstima
     base = [
         moment for size_, moments in turns if size_ == largest for moment in moments
     ]
-    low = _stretched(base, batch_size / largest, 1.0)
-    high = _stretched(base, batch_size / largest, batch_size / largest)
-    low, high = sorted((low, high))
+    sizes = tuple(sorted({size_ for size_, _ in turns}))
+    likely = _stretched(base, batch_size / largest, batch_size / largest)
+    low = high = likely
+    if len(sizes) == 1:
+        low, high = sorted((_stretched(base, batch_size / largest, 1.0), likely))
     for size_, moments in turns:
         factor = size_ / largest
         true = _stretched(moments, 1.0, 1.0)
         off = abs(_stretched(base, factor, factor) - true) / true
         off *= abs(batch_size - largest) / max(1, abs(size_ - largest))
-        low, high = min(low, high * (1 - off)), max(high, high * (1 + off))
-    likely = _stretched(base, batch_size / largest, batch_size / largest)
-    sizes = tuple(sorted({size_ for size_, _ in turns}))
+        low, high = min(low, likely * (1 - off)), max(high, likely * (1 + off))
     return MemoryEstimate(batch_size, round(low), round(likely), round(high), sizes)
 
 

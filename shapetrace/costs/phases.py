@@ -34,7 +34,8 @@ class TrainingStep:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps of a trace. The first stands apart: it warms up.
+    """The steps of a trace. The first stands apart: it warms up. Where `max_calls` made
+    the trace drop it, there is no first.
 
     Without an optimizer's step in the block a step ends with its backward, without
     that with its forward; `notes` say so, and what else a reader must know.
@@ -42,6 +43,8 @@ class Steps:
 
     steps: tuple[TrainingStep, ...]
     notes: tuple[str, ...] = field(default=())
+    #: whether the first step of the block is the first one here
+    has_first: bool = True
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -55,7 +58,7 @@ class Steps:
     @property
     def warm(self) -> tuple[TrainingStep, ...]:
         """All but the first, where there are several."""
-        return self.steps[1:] or self.steps
+        return self.steps[1:] or self.steps if self.has_first else self.steps
 
     def median_ns(self, phase: str | None = None) -> int:
         """Of the warm steps: of one phase, or of the whole step."""
@@ -79,7 +82,8 @@ class Steps:
         head = f"{count} {_ms(whole)} ms"
         if len(self.warm) > 1:
             head += f" ({' to '.join(map(_ms, self.spread_ns()))})"
-        if len(self) > 1:
+        apart = self.has_first and len(self) > 1
+        if apart:
             head += f"; the first took {_ms(self.steps[0].duration_ns)} ms"
         lines = [head]
         for phase in self.steps[0].phases:
@@ -87,8 +91,9 @@ class Steps:
             lines.append(f"  {phase:10}{_ms(time):>10} ms{time / (whole or 1):>8.1%}")
             if len(self.warm) > 1:
                 low, high = map(_ms, self.spread_ns(phase))
-                lines[-1] += f"   {low} to {high}, first "
-                lines[-1] += _ms(self.steps[0].phases[phase])
+                lines[-1] += f"   {low} to {high}"
+            if apart and len(self.warm) > 1:
+                lines[-1] += f", first {_ms(self.steps[0].phases[phase])}"
         return "\n".join([*lines, *(f"  ({note})" for note in self.notes)])
 
 
@@ -123,7 +128,8 @@ def steps(rec: Recording) -> Steps:
         phases = {name: inside.get(name, 0) for name in PHASES if name in seen}
         made.append(TrainingStep(at, begin, end - begin, phases))
         begin = end
-    return Steps(tuple(made), tuple(_notes(rec, seen, backwards)))
+    notes = tuple(_notes(rec, seen, backwards))
+    return Steps(tuple(made), notes, has_first=not rec.dropped_calls)
 
 
 def _ends(

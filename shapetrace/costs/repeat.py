@@ -24,6 +24,7 @@ import shapetrace.torch_internals as torch_internals
 from shapetrace.costs.flops import Count, Operations, is_free
 from shapetrace.costs.gradients import Need, differentiable
 from shapetrace.records import FunctionCall, Opaque, TensorRef
+from shapetrace.signatures.kinds import RESHAPING, SAME_NUMBERS, kind
 from shapetrace.signatures.names import home_and_name
 
 Strides = tuple[int, ...]
@@ -148,7 +149,10 @@ def _repeated(
                 return _repeat(func, call, need, strides)
     except Exception:  # its result depends on values, or an argument was not kept
         pass  # then only torch's list of formulas can tell
-    if call.name in _BY_VALUES or is_free(call.name):
+    does = kind(call.name)
+    if does in RESHAPING and does != "copy":
+        return _NOTHING_MADE  # x.view(size), of a size that is in a tensor
+    if call.name in _BY_VALUES or does in SAME_NUMBERS or is_free(call.name):
         return Made(_NO_FLOPS, _NO_FLOPS, moved)
     return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
 
@@ -178,6 +182,10 @@ def _repeat(
             given[ref.path] = known[ref.id] = tensor
         args = [_thawed(arg, given, device) for arg in call.args]
         kwargs = {key: _thawed(arg, given, device) for key, arg in call.kwargs.items()}
+        if call.name == "to":  # x.to("cpu"), x.to(0)
+            args = [device if type(arg) in (str, int) else arg for arg in args]
+        if kwargs.get("device") is not None:
+            kwargs["device"] = device
         with Operations() as forward:
             output = func(*args, **kwargs)
         ends: list[Tensor] = []

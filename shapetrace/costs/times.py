@@ -1,18 +1,33 @@
 """The times of module calls without what the tracer itself took of them.
 
-What is inside a call is never more than the call: its time is its own and that of the
-calls inside it, and its own is never corrected below the time of its functions, in
-which the tracer has next to no part.
+A call's own time is that of its functions, in which the tracer has next to no part, and
+what lies between them: the model's own Python code and the tracer's. How dear the
+tracer was in this very batch, whose caches may have been cold, is told by torch's own
+innermost layers, between whose functions there is next to nothing else. What is inside
+a call is never more than the call, and no call is less than its functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from shapetrace.costs.repeat import is_python
-from shapetrace.recording.overhead import CACHE_BYTES, FEW_ARGUMENTS
-from shapetrace.records import Recording
+from shapetrace.costs.statistics import batches
+from shapetrace.recording.overhead import FEW_ARGUMENTS
+from shapetrace.records import FunctionCall, Overhead, Recording
+
+#: how many times as dear as in a warm cache the tracer may be found to have been
+_LEAST, _MOST = 0.7, 3.0
+#: a layer of torch's between whose functions is so much more has Python of its own
+_MORE = 1.4
+#: by which part the time that is left between functions may be off, of a layer whose
+#: every cost is known; and by which part of the tracer's cost otherwise
+_OFF, _OFF_OTHERS = 0.25, 0.08
+#: a short function runs slower beside the tracer, which takes its place in the cache:
+#: by up to a part, and up to nanoseconds, as far as was seen (gelu, dropout of 8 x 8)
+_OFF_FUNCTIONS, _OFF_MOST = 0.25, 4000.0
 
 
 class Corrected(NamedTuple):
@@ -23,44 +38,134 @@ class Corrected(NamedTuple):
     uncertain_ns: int
 
 
-def corrected(rec: Recording, moved: Sequence[int]) -> list[Corrected]:
-    """Of each call; nothing where the tracer's cost is unknown. `moved` are the bytes
-    that each function moves: much empties the cache, and what follows is slower."""
+class _Own:
+    """What one call's own time is made of, in nanoseconds."""
+
+    __slots__ = ("functions", "slower", "tracer", "bare")
+
+    def __init__(self, cost: Overhead) -> None:
+        self.functions = 0.0
+        #: by how much less time they may take without the tracer
+        self.slower = 0.0
+        #: what the tracer takes between the functions, in a warm cache
+        self.tracer = cost.module_inside
+        #: what is there without it: the calls of modules, reading their parameters
+        self.bare = cost.layer_bare
+
+
+def corrected(rec: Recording) -> list[Corrected]:
+    """Of each call; nothing where the tracer's cost is unknown."""
     cost = rec.overhead
     if cost is None or not rec.has_timing:
         return []
-    count = len(rec.calls)
-    spent = [cost.module_inside] * count
-    floor = [0.0] * count
-    cold = [False] * count
-    for function in rec.functions:
-        parent = function.parent
-        if parent is None:
-            continue
-        inside = cost.function_inside
-        floor[parent] += max(0.0, function.duration_ns - inside)
-        if is_python(function.qualname):
-            more = len(function.args) + len(function.kwargs) - FEW_ARGUMENTS
-            spent[parent] += cost.python_function + cost.argument * more
-        else:
-            spent[parent] += cost.function
-        if moved[function.index] >= CACHE_BYTES:
-            cold[parent] = True
-            spent[parent] += cost.function_cold
-    totals, uncertain = [0] * count, [0.0] * count
+    own = _made_of(rec, cost)
+    between = [
+        max(0.0, call.self_ns - one.functions)
+        for call, one in zip(rec.calls, own, strict=True)
+    ]
+    shares = _shares(rec, own, between, cost.uncertainty)
+    totals, uncertain = [0] * len(own), [0.0] * len(own)
     found: list[Corrected] = []
     for call in reversed(rec.calls):  # what is inside a call comes after it
         at, parent = call.index, call.parent
-        least = min(floor[at], float(call.self_ns))
-        own = round(max(least, call.self_ns - spent[at]))
-        totals[at] += own
-        uncertain[at] += (call.self_ns - own) * cost.uncertainty
-        found.append(Corrected(totals[at], own, round(uncertain[at])))
+        left, off = shares[at]
+        functions = min(own[at].functions, float(call.self_ns))
+        time = round(functions + left * between[at])
+        totals[at] += time
+        uncertain[at] += off * between[at] + own[at].slower
+        found.append(Corrected(totals[at], time, round(uncertain[at])))
         if parent is not None and rec.calls[parent].thread == call.thread:
             totals[parent] += totals[at]
             uncertain[parent] += uncertain[at]
-            spent[parent] += cost.module - cost.module_inside
-            if cold[at]:
-                spent[parent] += cost.module_cold
-                cold[parent] = True
     return found[::-1]
+
+
+def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
+    own = [_Own(cost) for _ in rec.calls]
+    for call in rec.calls:
+        if call.parent is not None and rec.calls[call.parent].thread == call.thread:
+            own[call.parent].tracer += cost.module - cost.module_inside
+            own[call.parent].bare += cost.module_bare
+        info = rec.modules.get(call.name)
+        if info is not None:
+            count = len(info.parameters) + len(info.buffers)
+            own[call.index].bare += count * cost.parameter_bare
+    for function in rec.functions:
+        if function.parent is not None:
+            one = own[function.parent]
+            took = max(0.0, function.duration_ns - cost.function_inside)
+            one.functions += took
+            one.slower += min(took * _OFF_FUNCTIONS, _OFF_MOST)
+            one.tracer += _around(function, cost)
+    return own
+
+
+def _around(function: FunctionCall, cost: Overhead) -> float:
+    """What the tracer takes for one function, in a warm cache."""
+    spent = cost.function
+    if is_python(function.qualname):
+        more = len(function.args) + len(function.kwargs) - FEW_ARGUMENTS
+        spent = cost.python_function + cost.argument * more
+    source = function.source
+    if function.direct and source is not None:
+        if source.function.rpartition(".")[2] != "forward":
+            spent += cost.elsewhere
+    return spent
+
+
+#: calls of one batch, of one type, in which the tracer has as much to do
+Group = tuple[int, str, int]
+
+
+def _shares(
+    rec: Recording, own: Sequence[_Own], between: Sequence[float], uncertainty: float
+) -> list[tuple[float, float]]:
+    """Of each call: which part of what lies between its functions is not the tracer's,
+    and by which part of it that may be off. A group has it in common: a call that was
+    interrupted is no measure of the others."""
+    turn = batches(rec)
+    parents = {call.parent for call in rec.calls}
+    groups: dict[Group, list[int]] = {}
+    torchs: set[Group] = set()
+    innermost: dict[int, list[Group]] = {}
+    for call in rec.calls:
+        key = (turn[call.index], call.type, round(own[call.index].tracer))
+        if key not in groups:
+            groups[key] = []
+            info = rec.modules.get(call.name)
+            if info is not None and info.qualname.startswith("torch.nn."):
+                torchs.add(key)
+                if call.index not in parents:
+                    innermost.setdefault(key[0], []).append(key)
+        groups[key].append(call.index)
+    dear = {
+        key: median(
+            between[at] / (own[at].tracer + own[at].bare or 1.0) for at in calls
+        )
+        for key, calls in groups.items()
+    }
+    found = [(0.0, 0.0)] * len(own)
+    known = {at: _cold(keys, dear, groups) for at, keys in innermost.items()}
+    usual = median(known.values()) if known else 1.0
+    off_others = _OFF_OTHERS if known else _OFF_OTHERS + uncertainty
+    for key, calls in groups.items():
+        cold = known.get(key[0], usual)
+        tracer = sum(own[at].tracer for at in calls)
+        bare = sum(own[at].bare for at in calls)
+        least = bare / (tracer + bare or 1.0)
+        share, off = least, least * (_OFF + uncertainty)
+        if key not in torchs or dear[key] > _MORE * cold:
+            taken = cold * (1 - least) / (dear[key] or 1.0)
+            share, off = max(least, 1 - taken), min(taken, 1.0) * off_others
+        for at in calls:
+            found[at] = share, off
+    return found
+
+
+def _cold(
+    keys: Iterable[Group], dear: dict[Group, float], groups: dict[Group, list[int]]
+) -> float:
+    """How many times as dear as in a warm cache the tracer was in one batch: the lower
+    quartile of its layers, since some have more to do than call functions."""
+    times = sorted(dear[key] for key in keys for _ in groups[key])
+    return min(max(times[len(times) // 4], _LEAST), _MOST)

@@ -27,9 +27,12 @@ _OVERWRITING = {
 }
 #: they read of the first operand as many elements as they give
 _GATHERING = {
-    *("index", "index_select", "gather", "take", "embedding", "embedding_bag"),
-    *("_embedding_bag", "_embedding_bag_forward_only", "masked_select"),
+    *("index", "index_select", "gather", "take", "embedding", "masked_select"),
 }
+#: they read of the first operand a row for each index
+_BAGS = {"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"}
+#: they read of the first operand an element for each class index
+_PICKING = {"nll_loss_forward", "nll_loss2d_forward"}
 #: they change as many elements of the first operand as the last tensor has
 _SCATTERING = {
     *("index_add", "index_copy", "index_reduce", "scatter", "scatter_add"),
@@ -47,6 +50,14 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
     operands = _tensors([*args, *kwargs.values()])
     results = _new(_tensors([output]), operands)
     stem = name.removesuffix("_")
+    if name.endswith("_like") or name.startswith("new_"):
+        return _bytes(results)  # the first operand says what they are like
+    if name in _BAGS:
+        rows = operands[1].numel() * operands[0].size(-1) * operands[0].element_size()
+        return rows + _bytes(operands[1:]) + _bytes(results[:1])
+    if name in _PICKING:
+        picked = operands[1].numel() * operands[0].element_size()
+        return picked + _bytes(operands[1:]) + _bytes(results)
     if stem in _GATHERING and operands:
         return _bytes(operands[1:]) + 2 * _bytes(results)
     if stem in _SCATTERING and operands:

@@ -30,6 +30,9 @@ _MASKS = {torch.bool, torch.uint8}
 _HOST = {"cpu", "meta"}
 
 
+Line = tuple[str, int] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Synchronization:
     """The waiting calls of one function at one line. `certain` where a tensor lay on
@@ -55,7 +58,7 @@ def synchronizations(rec: Recording) -> tuple[Synchronization, ...]:
     """What waits, certain before candidates, most time first. Where a tensor lies on
     an accelerator, those on the processor are no candidates; neither are those of
     loaders and optimizers, which stay there."""
-    groups: dict[tuple[Source | None, str, bool], list[FunctionCall]] = {}
+    groups: dict[tuple[Line, str, bool], list[FunctionCall]] = {}
     moved = any(map(_on_accelerator, rec.functions))
     spans = [(one.start_ns, one.start_ns + one.duration_ns) for one in rec.ranges]
     for call in rec.functions:
@@ -64,17 +67,19 @@ def synchronizations(rec: Recording) -> tuple[Synchronization, ...]:
         certain = _on_accelerator(call)
         inside = any(start <= call.start_ns < end for start, end in spans)
         if certain or not moved and not inside:
-            groups.setdefault((call.source, call.name, certain), []).append(call)
+            place = call.source
+            line = None if place is None else (place.file, place.line)
+            groups.setdefault((line, call.name, certain), []).append(call)
     found = [
         Synchronization(
-            source=source,
+            source=calls[0].source,
             name=name,
             calls=len(calls),
             time_ns=sum(call.duration_ns for call in calls),
             certain=certain,
             module=_module(rec, calls),
         )
-        for (source, name, certain), calls in groups.items()
+        for (_, name, certain), calls in groups.items()
     ]
     return tuple(sorted(found, key=lambda one: (-one.certain, -one.time_ns)))
 

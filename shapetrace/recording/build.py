@@ -22,6 +22,7 @@ from shapetrace.records import (
     Range,
     Source,
     TensorRef,
+    Unseen,
 )
 from shapetrace.source.place import locate
 
@@ -34,7 +35,7 @@ _ENOUGH = "_StopRecomputationError"
 
 class Replay:
     """One pass over the events of a recorder. Read `calls`, `functions`, `modules`,
-    `values`, `error`, `ranges`, `live` and `versions` afterwards."""
+    `values`, `error`, `ranges`, `live`, `unseen` and `versions` afterwards."""
 
     def __init__(
         self,
@@ -60,13 +61,15 @@ class Replay:
         self._ranges: list[tuple[str, int, int, Source | None]] = []
         self._ranges_open: list[tuple[str, int, Source | None]] = []
         self._live: list[tuple[int, Held, int | None]] = []
+        self._unseen: dict[Unseen, None] = {}
         self.versions = Versions()
         self.values: dict[int, tuple[int, int]] = {}
         self._run()
         self.versions.order += 1
         self.error = self._error(error)
         self._open.close_all(self.versions.order, running=running)
-        self._stamps.append(recorder.clock.now())
+        ended = recorder.ended  # so far, where the block is not at its end
+        self._stamps.append(recorder.clock.now() if ended is None else ended)
         self._finish(recorder.clock.resolve(self._stamps))
         self.modules = module_infos(modules, self.calls, self.versions)
 
@@ -91,6 +94,7 @@ class Replay:
             raw.VALUES: self._note_values,
             raw.NOTE: self._note_cell,
             raw.LIVE: self._note_live,
+            raw.UNSEEN: self._note_unseen,
         }
         while position < end:
             versions.order += 1
@@ -134,6 +138,12 @@ class Replay:
         _, stamp, held = self._events[at : at + 3]
         call = self._open.innermost()
         self._live.append((self._stamp(stamp), held, call.index if call else None))
+        return at + 3
+
+    def _note_unseen(self, at: int) -> int:
+        _, thread, name = self._events[at : at + 3]
+        call = self._open.innermost(thread)
+        self._unseen[Unseen(name, call.index if call else None)] = None
         return at + 3
 
     # -- module calls -------------------------------------------------------------
@@ -311,4 +321,5 @@ class Replay:
         self.live = tuple(
             LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
         )
+        self.unseen = tuple(self._unseen)
         self.duration_ns = times[-1] - zero

@@ -11,7 +11,15 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import shapetrace.torch_internals as torch_internals
-from shapetrace.recording.events import CALL, MAKE, RAISE, THREAD, error_tuple
+from shapetrace.recording.events import (
+    CALL,
+    MAKE,
+    RAISE,
+    THREAD,
+    UNSEEN,
+    error_tuple,
+)
+from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
 from shapetrace.recording.tensors import PLAIN, describe, freeze
 
 if TYPE_CHECKING:
@@ -191,9 +199,13 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         """Whether a function of torch's that is written in Python may warn. Asked once,
         but of those that may, and of those whose arguments are looked at each time."""
         may_warn, by_index = warns(func), func in values.by_index
-        python[func] = may_warn or by_index
+        python[func] = may_warn or by_index or func in BACKWARDS
         if by_index:
             values.read_target(func, args, kwargs)
+        elif func in BACKWARDS:
+            _, thread = stacks.here()
+            for name in custom_backwards(args, kwargs):
+                events.extend((UNSEEN, thread, name))
         return may_warn
 
     def recorded() -> bool:
@@ -208,6 +220,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         """Code, instruction and thread of a call that a forward did not make itself."""
         open_, thread = stacks.here()
         stacks.settle(open_, frame)
+        for name in transforms():
+            events.extend((UNSEEN, thread, name))
         return (*stacks.place(frame, open_), thread)
 
     def note(thread: int, event: tuple[Any, ...]) -> None:
@@ -227,11 +241,12 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     def attribute(func: Any, args: Any, kwargs: Any) -> Any:
         """`x.shape` passes straight through; `x.T` and `x.data` make tensors, and so
         does `x.data = y` where `y` has another shape. `x.requires_grad = False` is
-        recorded as the method that does the same: what is frozen is not to be trained.
+        recorded as the method that does the same: what is frozen is not to be trained,
+        and a backward goes to what asks for a gradient.
         """
         name = func.__self__.__name__ if func.__name__ == "__set__" else ""
         setting = name == "data"
-        freezing = name == "requires_grad" and args[1] is False
+        asking = name == "requires_grad"
         if setting:
             before = _form(args[0])
         value = func(*args, **(kwargs or {}))
@@ -240,7 +255,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 if _form(args[0]) == before:
                     return value
                 made = args[0]
-            elif freezing:
+            elif asking:
                 made, func = args[0], torch.Tensor.requires_grad_
             elif isinstance(value, _TENSOR) and func.__self__.__name__ != "grad":
                 made = value
@@ -250,7 +265,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 return value
             code, lasti, thread = place(_FRAME(2))
             stamp = now()
-            taken = args[: 1 + (setting or freezing)]
+            taken = args[: 1 + (setting or asking)]
             inputs = [freeze(arg, references.reference) for arg in taken]
             head = (CALL, func, code, lasti, None, len(inputs), *inputs)
             note(thread, (*head, stamp, stamp, define(made)))

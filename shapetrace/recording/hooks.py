@@ -26,8 +26,10 @@ from shapetrace.recording.events import (
     LEAVE,
     LEAVE_ONE,
     RECOMPUTED,
+    UNSEEN,
     error_tuple,
 )
+from shapetrace.recording.hidden import transforms
 from shapetrace.recording.stacks import Leaving, caller_of_module, frame_of_hook
 from shapetrace.recording.tensors import Reference, freeze
 from shapetrace.records import Opaque
@@ -184,6 +186,8 @@ class _Slow:
             self._events += (RECOMPUTED, thread)
         open_.append(site)
         self._events += (ENTER, site, self._now(), thread, code, lasti)
+        for name in transforms():
+            self._events += (UNSEEN, thread, name)
 
     def _end(
         self,

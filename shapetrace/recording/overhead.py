@@ -3,7 +3,8 @@
 Measured when the records are first asked for, after the batch and not at entry: the
 traced batch then waits for nothing, and a trace that nobody reads costs nothing. The
 measurement runs in a thread of its own, where no function mode, autocast or default
-device of the user's is in force and none of them sees its calls.
+device of the user's is in force and none of them sees its calls. Its loops call from
+a forward, as models do: a call from elsewhere costs the recorder a walk up the stack.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
-from time import perf_counter_ns, thread_time_ns
+from time import thread_time_ns
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,11 @@ from shapetrace.recording.extensions.base import Extensions
 from shapetrace.recording.recorder import Recorder
 from shapetrace.records import Overhead
 
-_CALLS = 40
+_CALLS, _ROUNDS = 16, 9
+#: so many calls come first, which fill the processor's cache
+_WARMING = 3
 #: what the recorder is given of `relu` and of `batch_norm`
 FEW_ARGUMENTS, _MANY_ARGUMENTS = 2, 8
-_ROUNDS = 12
-_COLD_ROUNDS = 16
-#: a kernel that moves as many bytes leaves little else in the cache of a core
-CACHE_BYTES = 2 << 20
 
 
 class _Empty(nn.Module):
@@ -39,28 +38,116 @@ class _Empty(nn.Module):
 
 
 class _Loop(nn.Module):
-    """Calls one thing many times in its forward, where most calls of a model are."""
-
-    def __init__(self, call: Callable[[Tensor], object]) -> None:
-        super().__init__()
-        self.call = call
-
-    def forward(self, x: Tensor) -> None:
-        call = self.call
-        for _ in range(_CALLS):
-            call(x)
-
-
-class _Flood(nn.Module):
-    """A kernel that empties the cache, and nothing else."""
+    """Calls one thing many times in its forward, and notes what a call took: this
+    thread's processor time, in which other work on the machine is not."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.flood = torch.zeros(2 * CACHE_BYTES, dtype=torch.uint8, device="cpu")
+        self.took: list[float] = []
+        self._since = 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.flood.zero_()
-        return x
+    def clock(self, at: int) -> None:
+        if at == _WARMING:
+            self._since = thread_time_ns()
+        elif at == _WARMING + _CALLS:
+            self.took.append((thread_time_ns() - self._since) / _CALLS)
+
+    @property
+    def cost(self) -> float:
+        """The lower quartile, since whatever disturbs a measurement makes it longer."""
+        return float(sorted(self.took)[len(self.took) // 4])
+
+    @property
+    def spread(self) -> float:
+        return median(self.took) - self.cost
+
+
+_TIMES = tuple(range(_WARMING + _CALLS + 1))
+
+
+class _Modules(_Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.empty = _Empty()
+
+    def forward(self, x: Tensor) -> None:
+        clock, empty = self.clock, self.empty
+        for at in _TIMES:
+            clock(at)
+            empty(x)
+
+
+class _Functions(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock, add = self.clock, torch.add
+        for at in _TIMES:
+            clock(at)
+            add(x, x)
+
+
+class _PythonFunctions(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock = self.clock
+        for at in _TIMES:
+            clock(at)
+            relu(x)
+
+
+class _ManyArguments(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock, one = self.clock, torch.ones(1, device="cpu")
+        for at in _TIMES:
+            clock(at)
+            batch_norm(x, one, one, one, one)
+
+
+class _Elsewhere(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock = self.clock
+        for at in _TIMES:
+            clock(at)
+            _add(x)
+
+
+def _add(x: Tensor) -> Tensor:
+    return torch.add(x, x)
+
+
+class _Parameters(_Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(0, device="cpu"))
+
+    def forward(self, x: Tensor) -> None:
+        clock = self.clock
+        for at in _TIMES:
+            clock(at)
+            self.weight  # a Python function of the module's finds it
+
+
+class _Layers(_Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.ReLU()
+
+    def forward(self, x: Tensor) -> None:
+        clock, layer = self.clock, self.layer
+        for at in _TIMES:
+            clock(at)
+            layer(x)
+
+
+class _Nothing(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock = self.clock
+        for at in _TIMES:
+            clock(at)
+
+
+_KINDS: tuple[type[_Loop], ...] = (
+    *(_Nothing, _Modules, _Functions, _PythonFunctions, _ManyArguments),
+    *(_Elsewhere, _Parameters, _Layers),
+)
 
 
 def calibrate(
@@ -83,98 +170,54 @@ def calibrate(
 
 def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Overhead:
     x = torch.zeros(1, 1, device="cpu", requires_grad=True)
-    one = torch.ones(1, device="cpu")
-    loops = (
-        _Loop(_Empty()),
-        _Loop(lambda x: torch.add(x, x)),
-        _Loop(lambda x: relu(x)),
-        _Loop(lambda x: batch_norm(x, one, one, one, one)),
-    )
-    bare: list[list[float]] = [[] for _ in loops]
-    full: list[list[float]] = [[] for _ in loops]
+    bare = [kind() for kind in _KINDS]
+    full = [kind() for kind in _KINDS]
     replay: Replay | None = None
     # extensions look at autograd's graph: only where there are some is one made
     with torch.set_grad_enabled(extensions() is not None):
         for at in range(_ROUNDS):
-            for loop, times in zip(loops, bare, strict=True):
-                times.append(_time(loop, x))
+            for loop in bare:
+                loop(x)
             recorder = Recorder(
                 CpuClock(), functions=functions, extensions=extensions()
             )
-            recorder.install([(str(at), loop) for at, loop in enumerate(loops)])
+            recorder.install([(str(at), loop) for at, loop in enumerate(full)])
             try:
-                for loop, times in zip(loops, full, strict=True):
-                    times.append(_time(loop, x))
+                for loop in full:
+                    loop(x)
             finally:
                 recorder.uninstall()
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
     assert replay is not None
-    costs, spreads = zip(*map(_cost, bare, full), strict=True)
-    module_cost, function_cost, few, many = costs
-    module_cold, function_cold = _cold(functions)
-    inner = [call for call in replay.calls if call.parent is not None]
-    inside = _lower([call.duration_ns for call in inner])
-    adds_inside = [call.duration_ns for call in replay.functions[:_CALLS]]
+    costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
+    _, module, function, few, many, elsewhere, *_ = costs
+    nothing, empty, add, one, *_, parameter, layer = (loop.cost for loop in bare)
+    inner = [call.duration_ns for call in replay.calls if call.parent is not None]
+    adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
-    function_inside = _lower(adds_inside) - _lower(bare[1]) if adds_inside else 0.0
+    function_inside = _lower(adds) - (add - nothing) if adds else 0.0
     return Overhead(
-        module=module_cost,
+        module=module,
         # of a forward of no work the recorded duration is all the recorder's
-        module_inside=min(inside, module_cost),
-        function=function_cost,
-        function_inside=min(max(function_inside, 0.0), function_cost),
+        module_inside=min(_lower(inner), module),
+        module_bare=max(empty - nothing, 0.0),
+        layer_bare=max(layer - empty - one + nothing, 0.0),
+        parameter_bare=max(parameter - nothing, 0.0),
+        function=function,
+        function_inside=min(max(function_inside, 0.0), function),
         python_function=few,
         argument=max(0.0, (many - few) / (_MANY_ARGUMENTS - FEW_ARGUMENTS)),
-        module_cold=max(module_cold - module_cost, 0.0),
-        function_cold=max(function_cold - function_cost, 0.0),
-        uncertainty=max(spreads),
+        elsewhere=max(0.0, elsewhere - function),
+        uncertainty=max(map(_uncertainty, bare[1:5], full[1:5], costs[1:5])),
     )
 
 
-def _cost(bare: list[float], full: list[float]) -> tuple[float, float]:
-    """What a call takes longer, and by which part of it that may be off. The lower
-    quartile, since whatever disturbs a measurement makes it longer."""
-    cost = max(_lower(full) - _lower(bare), 0.0)
-    spread = (median(full) - _lower(full)) + (median(bare) - _lower(bare))
-    return cost, min(1.0, spread / cost) if cost else 0.0
+def _uncertainty(bare: _Loop, full: _Loop, cost: float) -> float:
+    """By which part of it a cost may be off."""
+    return min(1.0, (bare.spread + full.spread) / cost) if cost else 0.0
 
 
 def _lower(times: Sequence[float]) -> float:
     """The lower quartile."""
     return float(sorted(times)[len(times) // 4])
-
-
-def _cold(functions: bool) -> tuple[float, float]:
-    """The cost of one module call and one function call whose code and data must be
-    fetched from memory, since a large kernel runs in between."""
-    module, x = _Flood(), torch.zeros(1, device="cpu")
-    module(x)
-    recorder = Recorder(CpuClock(), functions=functions)
-    recorder.install([("", module)])
-    whole = []
-    try:
-        for _ in range(_COLD_ROUNDS):
-            start = perf_counter_ns()
-            module(x)
-            whole.append(perf_counter_ns() - start)
-    finally:
-        recorder.uninstall()
-    replay = Replay(recorder, [])
-    if not functions:
-        return 0.0, 0.0
-    around: list[float] = []
-    inside: list[float] = []
-    for took, call, kernel in zip(whole, replay.calls, replay.functions, strict=True):
-        # of the call's own duration, what is not the kernel's is the function's cost
-        inside.append(call.duration_ns - kernel.duration_ns)
-        around.append(took - call.duration_ns)
-    return _lower(around), _lower(inside)
-
-
-def _time(loop: _Loop, x: Tensor) -> float:
-    """Nanoseconds a call of this thread's processor time: other work on the machine
-    is not in it."""
-    start = thread_time_ns()
-    loop(x)
-    return (thread_time_ns() - start) / _CALLS

@@ -124,6 +124,7 @@ class Live:
             optimizer_state=dict(selection.optimizer_state),
             allocated_peak=selection.allocated_peak,
             dropped_calls=selection.dropped_calls,
+            unseen=replay.unseen,
         )
         from shapetrace.source.spoken import script_names
 

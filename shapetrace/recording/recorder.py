@@ -71,6 +71,8 @@ class Recorder:
         self.python_functions: dict[FunctionType, bool] = {}
         #: whether torch.jit.trace ran, which is not recorded
         self.jit_traced = False
+        #: the stamp of the end of the block
+        self.ended: Any = None
         self._hooks: list[Any] = []
         self._handles: list[Any] = []
         self._modes: list[TorchFunctionMode] = []

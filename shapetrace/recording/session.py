@@ -106,6 +106,7 @@ class Session:
         if recorder is None or live is None:
             return
         live.ended = True
+        recorder.ended = recorder.clock.now()
         with losing("the ends of some calls"):
             recorder.stacks.close(error)
         with losing("figures of memory and backward"):

@@ -9,15 +9,16 @@ file, line and globals of the frame that called it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
-
-from torch.overrides import handle_torch_function
 
 from shapetrace.source.place import STANDS_IN
 
 _CALL: CodeType = (lambda func, args, kwargs: func(*args, **kwargs)).__code__
 _HOMES = ("torch.nn.functional", "torch.functional")
+#: what hands a call to our mode has warnings of its own, which no call of ours meets
+_DISPATCH = {"handle_torch_function"}
 #: how far the functions that a function calls are looked through
 _DEPTH = 3
 
@@ -35,7 +36,7 @@ class Callers:
         known = self._warns.get(func)
         if known is None:
             home = getattr(func, "__module__", None)
-            known = self._warns[func] = home in _HOMES and _may_warn(func)
+            known = self._warns[func] = home in _HOMES and _torchs_may_warn(func)
         return known
 
     def standing_in(self, frame: FrameType) -> Callable[[Any, Any, Any], Any]:
@@ -57,10 +58,16 @@ class Callers:
         self._made.clear()
 
 
+@cache
+def _torchs_may_warn(func: FunctionType) -> bool:
+    """Asked once a process: it takes up to a third of a millisecond."""
+    return _may_warn(func)
+
+
 def _may_warn(func: Any, depth: int = _DEPTH) -> bool:
-    if not isinstance(func, FunctionType) or func is handle_torch_function:
-        return False  # what hands a call to modes warns of the line that it stands in
-    names = func.__code__.co_names
+    if not isinstance(func, FunctionType):
+        return False
+    names = set(func.__code__.co_names) - _DISPATCH
     if "warn" in names:
         return True
     if depth == 0:

@@ -31,6 +31,7 @@ from shapetrace.records.recordings import (
     Overhead,
     Range,
     Recording,
+    Unseen,
 )
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "Source",
     "Step",
     "TensorRef",
+    "Unseen",
 ]

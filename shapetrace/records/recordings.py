@@ -55,20 +55,34 @@ class Overhead:
     `module`, `function` (of torch's C++) and `python_function` (of torch's Python,
     such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
     more) are what one call takes longer under the trace; `inside` is the part of it
-    that lies within the call's own recorded duration. `cold` is what comes on top
-    around a kernel that has emptied the processor's cache. `uncertainty` is by which
-    part of them they may be off.
+    that lies within the call's own recorded duration. `elsewhere` is what comes on top
+    where no forward calls a function, but what a forward called. `bare` is what the
+    call of a module, a layer's forward around its function, and the reading of one
+    parameter take without a trace. `uncertainty` is by which part of them they may be
+    off.
     """
 
     module: float
     module_inside: float
     function: float
     function_inside: float
+    module_bare: float = 0.0
+    layer_bare: float = 0.0
+    parameter_bare: float = 0.0
     python_function: float = 0.0
     argument: float = 0.0
-    module_cold: float = 0.0
-    function_cold: float = 0.0
+    elsewhere: float = 0.0
     uncertainty: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Work that was not recorded: in the module call of index `call` and those inside
+    it, or outside of any. `name` says what: "vmap", "backward of Swish" where `Swish`
+    is an `autograd.Function` of the user's."""
+
+    name: str
+    call: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +156,6 @@ class Recording:
     allocated_peak: int | None = None
     #: module calls that `max_calls` made the trace drop, the oldest first
     dropped_calls: int = 0
+    unseen: tuple[Unseen, ...] = ()
     #: what the script calls the roots, where its lines tell
     called: tuple[ScriptName, ...] = ()

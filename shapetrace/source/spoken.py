@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from shapetrace.records import Recording, ScriptName, Source
+from shapetrace.records import ModuleCall, Recording, ScriptName, Source
 from shapetrace.source.called import called_in
 
 #: an expression that is longer says less than the name of the class
@@ -46,6 +46,13 @@ def spoken(called: Iterable[ScriptName], name: str) -> str:
         if root.name and name.startswith(f"{root.name}."):
             return root.code + name.removeprefix(root.name)
     return name
+
+
+def spoken_in(recordings: Iterable[Recording], call: ModuleCall) -> str:
+    """What the scripts of all these recordings call the module of a call; where they
+    differ or tell nothing its name, else its class."""
+    names = {spoken(rec.called, call.name) for rec in recordings}
+    return (names.pop() if len(names) == 1 else call.name) or call.type
 
 
 def in_words(rec: Recording, text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shapetrace.costs import Costs, memory, steps
 from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
+from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.text import shorten
 
@@ -100,8 +101,10 @@ def _new_axes() -> Axes:
     return ax
 
 
-def _label(call: ModuleCall, limit: int = 26) -> str:
-    return _end(call.name, limit) if call.name else f"({shorten(call.type, limit)})"
+def _label(rec: Recording, call: ModuleCall, limit: int = 26) -> str:
+    """As the script calls it."""
+    name = spoken(rec.called, call.name)
+    return _end(name, limit) if name else f"({shorten(call.type, limit)})"
 
 
 def _end(name: str, limit: int) -> str:
@@ -134,7 +137,9 @@ def _time(rec: Recording, costs: Costs, ax: Axes) -> None:
         known = costs.settled and cost is not None
         time = cost if known and cost is not None else call.self_ns
         forward[call.name] = forward.get(call.name, 0.0) + time / 1e6
-        label = f"{_label(call)} {call.type}" if call.name else _label(call)
+        label = _label(rec, call)
+        if spoken(rec.called, call.name):
+            label = f"{label} {call.type}"
         labels.setdefault(call.name, label)
         back = (call.backward_ns or 0) / 1e6
         backward[call.name] = backward.get(call.name, 0.0) + back
@@ -162,7 +167,7 @@ def _time(rec: Recording, costs: Costs, ax: Axes) -> None:
     said = f"own time, ms{corrected}"
     if rest:
         left = sum(own[name] for name in rest) / whole
-        said += f"; {words.plural(len(rest), 'more module')}: {left:.1%}"
+        said += f"\n{words.plural(len(rest), 'more module')}: {left:.1%}"
     ax.set_xlabel(said, fontsize="small")
     _legend(ax, 2)
     ax.tick_params("y", labelsize=size, length=0)
@@ -209,12 +214,14 @@ def _memory(rec: Recording, costs: Costs, ax: Axes) -> None:
     for kind, sizes in drawn.items():
         top = [a + b for a, b in zip(base, [*sizes, sizes[-1]], strict=True)]
         name = "on its way back" if kind == "backward" else kind
+        # a line around it shows what lasted less than a pixel is wide; what is lower
+        # covers the line of what is empty
         ax.fill_between(edges, base, top, step="post", color=_KINDS[kind], label=name,
-                        linewidth=0)  # fmt: skip
+                        linewidth=0.5, zorder=2 - len(ax.collections) / 10)  # fmt: skip
         base = top
     most = max(range(len(times)), key=base.__getitem__)
     call = rec.live[most].call
-    where = "between modules" if call is None else f"in {_label(rec.calls[call])}"
+    where = "between modules" if call is None else f"in {_label(rec, rec.calls[call])}"
     ax.plot([times[most]], [base[most]], "v", color="black", clip_on=False)
     said = f"▼ most: {words.scaled(base[most], 'B')}, {where}"
     ax.set_xlabel(f"ms        {said}", fontsize="small")
@@ -273,7 +280,7 @@ def _roofline(rec: Recording, costs: Costs, ax: Axes) -> None:
     for at, kind in enumerate(order[: len(_MARKS)]):
         _dots(by_type[kind], kind, _TYPES[at % len(_TYPES)], _MARKS[at], ax)
     ax.set(xscale="log", yscale="log")
-    _name(sorted(points, key=lambda point: -point.time_ns), ax)
+    _name(rec, sorted(points, key=lambda point: -point.time_ns), ax)
     ax.set_xlabel(
         f"operations a byte moved (hollow: one an element)\nroof: the best of this "
         f"trace, {words.scaled(best, 'FLOP/s')} and {words.scaled(moved, 'B/s')}",
@@ -281,7 +288,17 @@ def _roofline(rec: Recording, costs: Costs, ax: Axes) -> None:
     )
     ax.set_ylabel("operations a second", fontsize="small")
     ax.yaxis.set_major_formatter(lambda value, _: words.scaled(value, ""))
+    low, high = ax.get_ylim()
+    few = high < 20 * low  # so that not one power of ten may lie between them
+    ax.yaxis.set_minor_formatter(
+        lambda value, _: words.scaled(value, "") if few and _leads(value) else ""
+    )
     _legend(ax, 4)
+
+
+def _leads(value: float) -> bool:
+    """Whether a number begins with 2 or 5, as the marks between powers of ten do."""
+    return f"{value:e}"[0] in "25"
 
 
 def _dots(points: list[_Point], kind: str, colour: str, mark: str, ax: Axes) -> None:
@@ -310,7 +327,7 @@ def _point(calls: Sequence[ModuleCall], costs: Costs) -> _Point | None:
     return _Point(calls[0], flops or elements, moved, time, bool(flops))
 
 
-def _name(points: Sequence[_Point], ax: Axes) -> None:
+def _name(rec: Recording, points: Sequence[_Point], ax: Axes) -> None:
     """Names of the longest ones, where they hide no other name."""
     figure: Any = ax.get_figure()
     figure.canvas.draw()
@@ -323,7 +340,7 @@ def _name(points: Sequence[_Point], ax: Axes) -> None:
             return
         for x, y, side in _PLACES:
             label = ax.annotate(
-                _label(point.call, 20),
+                _label(rec, point.call, 20),
                 (point.x, point.y),
                 xytext=(x, y),
                 textcoords="offset points",

@@ -22,9 +22,10 @@ from shapetrace.views.text import NARROWEST, WIDTH
 Cells = dict[str, list[str]]
 
 _COLUMNS = (
-    *("type", "calls", "own_ms", "own_share", "net_ms", "first_ms", "median_ms"),
-    *("p95_ms", "device_ms", "backward_ms", "recompute_ms", "saved_bytes"),
-    *("allocated_bytes", "flops", "moved_bytes", "flops_per_second", "backward_flops"),
+    *("type", "calls", "own_ms", "own_share", "net_ms", "net_first_ms"),
+    *("net_median_ms", "net_p95_ms", "device_ms", "backward_ms", "recompute_ms"),
+    *("saved_bytes", "allocated_bytes", "flops", "moved_bytes", "flops_per_second"),
+    "backward_flops",
 )
 
 _MOST_ROWS = 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -221,3 +222,28 @@ def test_calls_of_a_shared_layer_in_one_batch_are_no_earlier_batch() -> None:
             return x
 
     assert earlier(run(Shared(), [(torch.ones(2, 4), torch.ones(2, 4))])) is None
+
+
+class Waiting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.seconds = 0.0
+
+    def forward(self, x):
+        time.sleep(self.seconds)
+        return x + 1
+
+
+def test_the_time_is_that_of_what_both_scripts_call_the_model():
+    net = Waiting()
+    with shapetrace.trace(net) as a:
+        net(torch.ones(2))
+    net.seconds = 0.1
+    with shapetrace.trace(net) as b:
+        net(torch.ones(3))
+    text = str(shapetrace.compare(a, b))
+    assert "\nTime: net " in text and "\nnet    " in text
+    critic = net
+    with shapetrace.trace(critic) as b:
+        critic(torch.ones(3))
+    assert "\nTime: Waiting " in str(shapetrace.compare(a, b))

@@ -258,6 +258,13 @@ def test_functions_that_depend_on_values_have_no_formula_and_are_complete():
     assert t.costs.complete and t.costs.flops == 36
 
 
+def test_a_size_that_is_in_a_tensor_leaves_the_count_complete():
+    model, size = nn.Linear(4, 3), torch.tensor(2)
+    with shapetrace.trace(model) as t:
+        model(torch.randn(6, 4)).reshape(size, 3, 3).narrow(1, size, 1)
+    assert t.costs.complete and t.costs.flops == 2 * 6 * 4 * 3
+
+
 def test_a_model_built_in_the_block_leaves_the_count_complete():
     with shapetrace.trace() as t:
         layer = nn.Linear(4, 3)

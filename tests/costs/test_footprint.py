@@ -65,9 +65,28 @@ def test_a_second_size_is_part_of_the_estimate():
     first, second = trained(16), trained(64)
     estimate = first.memory_for(512, second)
     assert estimate.sizes == (16, 64)
+    alone = second.memory_for(512)
+    assert estimate.high - estimate.low < 0.1 * (alone.high - alone.low)
+    true = held(trained(512, steps=2)) + 512 * 64 * 4
+    assert abs(estimate.bytes - true) < 0.02 * true
     assert estimate.fits(estimate.high) is True
     assert estimate.fits(estimate.low - 1) is False
     assert "512" in str(estimate) and "16 and 64" in str(estimate)
+
+
+def test_a_gradient_of_a_parameter_does_not_grow_with_the_batch():
+    """The first layer's gradient is on its way as a matrix that autograd transposes."""
+    model = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
+
+    def traced(size):
+        with shapetrace.trace(model, memory=True) as t:
+            model(torch.randn(size, 784)).sum().backward()
+        model.zero_grad()
+        return t
+
+    estimate = traced(8).memory_for(64)
+    true = traced(64).memory().total + 64 * 784 * 4
+    assert estimate.low <= true <= estimate.high < 1.05 * true
 
 
 def test_the_first_candidate_wins_what_is_said():
@@ -85,7 +104,7 @@ def test_the_first_candidate_wins_what_is_said():
     won = most(plain) - most(trained(4096, steps=2, prepare=prepare))
     assert first.peak_bytes > 0
     # what checkpointing saved cannot be looked at, so that a little of it is not seen
-    assert won == pytest.approx(first.peak_bytes, rel=0.35)
+    assert won == pytest.approx(first.peak_bytes, rel=0.05)
 
 
 def test_batch_norms_in_a_block_are_minded():

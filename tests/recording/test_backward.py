@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -159,3 +161,38 @@ def test_double_backward_works():
 def test_backward_without_times_is_refused():
     with pytest.raises(shapetrace.errors.UsageError, match="timing=False"):
         shapetrace.trace(net(), backward=True, timing=False)
+
+
+class Hooked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.layer(x)
+        y.register_hook(lambda gradient: time.sleep(0.03))
+        return y
+
+
+def test_a_tensors_hook_is_the_time_of_who_made_the_tensor():
+    model = nn.Sequential(nn.Linear(4, 4), Hooked(), nn.Linear(4, 4))
+    with shapetrace.trace(model, backward=True) as t:
+        model(torch.randn(2, 4)).sum().backward()
+    took = {call.name: call.backward_ns / 1e6 for call in t.calls}
+    assert took["1.layer"] >= 30 and took["1"] >= 30
+    assert took["2"] < 15 and took["0"] < 15
+
+
+def test_a_tensors_own_hooks_are_the_users_alone_after_the_trace():
+    model = nn.Linear(4, 4)
+    seen = []
+    with shapetrace.trace(model, backward=True):
+        y = model(torch.randn(2, 4))
+        y.register_hook(seen.append)
+        handle = y.register_hook(lambda gradient: gradient * 2)
+        y.sum().backward(retain_graph=True)
+    assert len(y._backward_hooks) == 2 and len(seen) == 1
+    assert torch.equal(model.bias.grad, torch.full((4,), 4.0))
+    handle.remove()
+    y.sum().backward()
+    assert torch.equal(model.bias.grad, torch.full((4,), 6.0)) and len(seen) == 2

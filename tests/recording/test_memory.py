@@ -228,6 +228,17 @@ def test_cross_entropy_holds_the_logits_and_their_log_softmax():
     assert most(t, "activations") == 2 * scores.nbytes + target + single + total_weight
 
 
+def test_an_operation_in_the_backward_holds_what_it_takes_and_what_it_makes():
+    """log_softmax, the gradient that comes to it and the one that it makes: as many
+    bytes as torch.profiler sees allocated at once."""
+    layer, logits = nn.Linear(16, 1000, bias=False), 256 * 1000 * 4
+    x, target = torch.randn(256, 16), torch.zeros(256, dtype=torch.long)
+    with shapetrace.trace(layer, memory=True) as t:
+        F.cross_entropy(layer(x), target).backward()
+    most = max(sample.activations + sample.backward for sample in t.recording.live)
+    assert 3 * logits <= most <= 3 * logits + 1000
+
+
 @pytest.mark.parametrize("to_none", [True, False])
 def test_gradients_from_before_are_gradients_and_no_activations(to_none):
     model = nn.Linear(10, 10)

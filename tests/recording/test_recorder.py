@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,14 @@ def test_without_timing_every_time_is_zero():
     t = traced(nn.Linear(4, 3), torch.ones(2, 4), timing=False)
     assert {call.duration_ns for call in t.calls} == {0}
     assert {function.duration_ns for function in t.functions} == {0}
+
+
+def test_the_recording_ends_with_the_block_and_not_when_it_is_asked_for():
+    layer = nn.Linear(4, 4)
+    with shapetrace.trace(layer) as t:
+        layer(torch.randn(2, 4))
+    time.sleep(0.1)
+    assert t.recording.duration_ns < 100e6
 
 
 def test_the_source_is_the_line_of_the_users_code():

@@ -3,8 +3,9 @@
 Every node that a module's forward adds to autograd's graph gets a pre-hook that takes
 a stamp and changes nothing. A node's time runs until the next stamp of its thread, so
 that the accumulation of gradients after it is part of it. Outputs are not wrapped and
-tensors carry no hook: in-place operations and views work as ever. The hooks are on
-nodes and not on modules, since autograd goes by the graph's order, not by modules.
+tensors carry no hook, but where the user gives them one, which runs before the node:
+then a stamp comes before it. In-place operations and views work as ever. The hooks are
+on nodes and not on modules, since autograd goes by the graph's order, not by modules.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from _thread import get_ident as ident
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 import shapetrace.torch_internals as torch_internals
@@ -37,6 +39,8 @@ class BackwardTimer(Extension):
         self._marks: list[Mark] = []
         self._handles: list[Any] = []
         self._hooks: dict[Cell | None, Callable[[Any], None]] = {}
+        #: whose node has this number
+        self._cells: dict[int, Cell] = {}
         self._tasks: set[int] = set()
         self._again: list[Cell] = []
         self._done = False
@@ -47,7 +51,16 @@ class BackwardTimer(Extension):
         if cell not in self._hooks:
             self._hooks[cell] = self._stamp_for(cell)
         for node in nodes:
+            self._cells[torch_internals.node_number(node)] = cell
             self._handles.append(node.register_prehook(self._hooks[cell]))
+
+    def hooked(self, cell: Cell | None, tensor: torch.Tensor) -> None:
+        if tensor.grad_fn is not None:
+            number = torch_internals.node_number(tensor.grad_fn)
+            stamp = self._hooks.get(self._cells.get(number, cell))
+            if stamp is not None:
+                handle = tensor.register_hook(stamp)  # type: ignore[no-untyped-call]
+                self._handles.append(handle)
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         if _task() != -1 and not self._again:
@@ -71,7 +84,7 @@ class BackwardTimer(Extension):
         self._done = True
         for handle in self._handles:
             handle.remove()
-        for part in (self._handles, self._hooks, self._marks):
+        for part in (self._handles, self._hooks, self._cells, self._marks):
             part.clear()
 
     def _mark(self, kind: Kind) -> None:

@@ -30,6 +30,7 @@ from shapetrace.recording.warned_from import Callers
 _DISABLED = torch_internals.unseen_by_modes
 _RANGE_ENTER = torch_internals.range_enter
 _RANGE_EXIT = torch_internals.range_exit
+_REGISTER_HOOK = torch.Tensor.register_hook
 
 Node = Any
 Tensors = list[torch.Tensor]
@@ -74,6 +75,9 @@ class Extension:
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
     ) -> None:
         """A torch function was called."""
+
+    def hooked(self, cell: Cell | None, tensor: torch.Tensor) -> None:
+        """A hook will be registered on a tensor."""
 
     def entered(self, label: str, frame: FrameType) -> None:
         """A range of `torch.profiler.record_function` begins, at this frame."""
@@ -211,6 +215,8 @@ class Extensions:
                 if compiling():
                     return func(*args, **(kwargs or {}))
                 caller = None
+                if func is _REGISTER_HOOK:
+                    hooks(args[0])
                 if type(func) is FunctionType and warns(func):
                     # torch's function and its handler stand between
                     with suppress(ValueError):  # a thread that began with the function
@@ -225,17 +231,26 @@ class Extensions:
                     ranged(func, args, sys._getframe(1))
                 return output
 
+        hooks = self._guarded(None, self._hooks)
         saw = self._guarded(None, self._saw)
         ranged = self._guarded(None, self._ranged)
         return Mode()
+
+    def _innermost(self) -> Cell | None:
+        stack = self._stacks.get(ident())
+        return stack[-1] if stack else None
+
+    def _hooks(self, tensor: torch.Tensor) -> None:
+        """Before a hook of a tensor's is registered."""
+        cell = self._innermost()
+        self._each(lambda one: one.hooked(cell, tensor))
 
     def _saw(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
         """A function was called."""
         made = tensors_in(output)
         if not made:
             return
-        stack = self._stacks.get(ident())
-        cell = stack[-1] if stack else None
+        cell = self._innermost()
         if self.functions:
             taken = tensors_in(args)
             taken += tensors_in(kwargs) if kwargs else []

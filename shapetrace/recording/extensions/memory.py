@@ -73,6 +73,8 @@ class MemoryWatch(Extension):
         self._live = live
         self._held = [0, 0, 0, 0]
         self._count = 0
+        #: what a backward has let go of, until it is seen what it made with it
+        self._leaving: list[_Stored] = []
         self._watched: dict[int, _Stored] = {}
         self._log: list[Change] = []
         self._saved: dict[Cell | None, dict[int, int]] = {}
@@ -82,7 +84,7 @@ class MemoryWatch(Extension):
         self._names: dict[type, list[str]] = {}
         self._stepping = False
         self._handles: list[Any] = []
-        self._looks_at: dict[Cell | None, Call] = {}
+        self._looks_at: dict[tuple[Cell | None, frozenset[int]], Call] = {}
         #: of a call: how many changes there were at its start (of the outermost), at
         #: its end, and when the first of its nodes was reached by a backward
         self._begun: dict[Cell, int] = {}
@@ -119,6 +121,7 @@ class MemoryWatch(Extension):
     ) -> None:
         for one in inputs:
             self._watch(one, OUTSIDE)
+        self._left()
         kind = ACTIVATION
         if _gives_gradients(func):
             kind = GRADIENT
@@ -128,10 +131,11 @@ class MemoryWatch(Extension):
             self._watch(one, kind, cell)
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
-        if cell not in self._looks_at:
-            self._looks_at[cell] = self.guarded(partial(self._passing, cell))
-        look = self._looks_at[cell]
-        self._handles += [node.register_prehook(look) for node in nodes]
+        for node in nodes:
+            key = cell, _leaves(node)
+            if key not in self._looks_at:
+                self._looks_at[key] = self.guarded(partial(self._passing, *key))
+            self._handles.append(node.register_prehook(self._looks_at[key]))
         if torch_internals.saved_tensors_hooks(False) is not None:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
@@ -165,6 +169,7 @@ class MemoryWatch(Extension):
         self._accumulating[id(variable)] = hook
 
     def finish(self, cells: Sequence[Cell]) -> None:
+        self._left()
         held = list(accumulate((change for change, _ in self._log), initial=0))
         for cell in cells:
             cell.fields["peak_bytes"] = 0
@@ -182,7 +187,7 @@ class MemoryWatch(Extension):
         self._handles, self._accumulating, self._watched = [], {}, {}
         self._log, self._saved, self._passed = [], {}, {}
         self._looks_at, self._begun = {}, {}
-        self._ended, self._reached = {}, {}
+        self._ended, self._reached, self._leaving = {}, {}, []
 
     def _saved_by_call(self, cells: Sequence[Cell]) -> None:
         """What the call and all inside it saved, and what would be free without it: no
@@ -251,13 +256,19 @@ class MemoryWatch(Extension):
 
     # -- gradients and the optimizer -------------------------------------------------
 
-    def _passing(self, cell: Cell | None, gradients: Any) -> None:
+    def _passing(
+        self, cell: Cell | None, leaves: frozenset[int], gradients: Any
+    ) -> None:
+        """Gradients come to a node; `leaves` are the bytes of the parameters to which
+        alone it leads: what is as large will be their gradient, and no batch's size is
+        in it."""
         while cell is not None and cell not in self._reached:
             self._reached[cell] = len(self._log)
             cell = cell.parent
         for one in gradients:
             if one is not None:
-                self._watch(one, BACKWARD)
+                self._watch(one, GRADIENT if _bytes(one) in leaves else BACKWARD)
+        self._left()
 
     def _gradient(self, variable: torch.Tensor) -> None:
         gradient = variable.grad
@@ -317,13 +328,24 @@ class MemoryWatch(Extension):
 
         def gone(_: object) -> None:
             known = self._watched.pop(key, None)
-            if known is not None:
+            if known is None:
+                return
+            if torch_internals.backward_number() != -1:
+                self._leaving.append(known)
+            else:
                 self._change(known, -1)
 
         stored.reference = weakref.ref(storage, self.guarded(gone))
         self._watched[key] = stored
         self._change(stored, 1)
         return stored
+
+    def _left(self) -> None:
+        """What a backward let go of goes only once it was seen what it made with it:
+        both were there while it was made."""
+        leaving, self._leaving = self._leaving, []
+        for stored in leaving:
+            self._change(stored, -1)
 
     def _change(self, stored: _Stored, sign: int) -> None:
         """It came or went."""
@@ -355,6 +377,19 @@ def _gives_gradients(func: Any) -> bool:
     if name == "__get__":
         return getattr(func.__self__, "__name__", "") == "grad"
     return bool(name == "grad")
+
+
+def _leaves(node: Node) -> frozenset[int]:
+    """The bytes of the parameters that a node leads to; none where it leads on."""
+    found = [following for following, _ in node.next_functions if following is not None]
+    if any(torch_internals.node_number(one) < torch_internals.LEAF for one in found):
+        return frozenset()
+    leaves = [one.variable for one in found]
+    return frozenset(_bytes(one) for one in leaves if isinstance(one, nn.Parameter))
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _storage(tensor: torch.Tensor) -> Any:

@@ -110,12 +110,18 @@ class Context:
         """How the calls of modules differ, where there were several batches."""
         from shapetrace.costs import statistics
 
-        if max(self.turn, default=0) == 0:
-            return {}
-        times = None
-        if self._costs is not None and self.costs.settled:
-            times = [cost.corrected_ns or 0 for cost in self.costs.calls]
-        return dict(statistics(self.rec, times))
+        return statistics(self.rec) if max(self.turn, default=0) else {}
+
+    @cached_property
+    def net_spread(self) -> dict[str, ModuleStatistics]:
+        """As `spread`, without the tracer's own cost where that is settled."""
+        from shapetrace.costs import statistics
+
+        if not self.spread or not self.costs.settled:
+            return self.spread
+        return statistics(
+            self.rec, [cost.corrected_ns or 0 for cost in self.costs.calls]
+        )
 
     @cached_property
     def filled(self) -> frozenset[str]:

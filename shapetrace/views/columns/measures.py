@@ -95,11 +95,13 @@ def own_share(groups: Sequence[Group], context: Context) -> list[Any]:
     return [one / whole if whole else None for one in own_ns(groups, context)]
 
 
-def spread(part: str) -> Values:
-    """One of the times over which the calls of a module spread, in milliseconds."""
+def spread(part: str, *, net: bool = False) -> Values:
+    """One of the times over which the calls of a module spread, in milliseconds; `net`:
+    without the tracer's own cost where that has settled."""
 
     def values(groups: Sequence[Group], context: Context) -> list[Any]:
-        known = [context.spread.get(group.calls[0].name) for group in groups]
+        of = context.net_spread if net else context.spread
+        known = [of.get(group.calls[0].name) for group in groups]
         times = [getattr(one, f"{part}_ns", None) for one in known]
         return [None if time is None else time / 1e6 for time in times]
 

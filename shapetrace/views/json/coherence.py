@@ -18,6 +18,7 @@ def check_coherence(rec: Recording, findings: Sequence[Diagnosis]) -> None:
     _check_tensors(rec)
     calls, functions = len(rec.calls), len(rec.functions)
     _within("LiveBytes.call", (live.call for live in rec.live), calls)
+    _within("Unseen.call", (one.call for one in rec.unseen), calls)
     steps = [step for finding in findings for step in finding.lineage]
     for about in (findings, steps):
         _within("call", (one.call for one in about), calls)
