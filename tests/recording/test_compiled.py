@@ -115,6 +115,9 @@ GRAPHS: dict[str, Callable[[nn.Module], object]] = {
     "make_fx": lambda net: torch.fx.experimental.proxy_tensor.make_fx(
         lambda v: F.cross_entropy(net(v), torch.tensor([1, 2]))
     )(X).code,
+    "make_fx of symbolic sizes": lambda net: torch.fx.experimental.proxy_tensor.make_fx(
+        net, tracing_mode="symbolic", _allow_non_fake_inputs=True
+    )(X).code,
     "jit.trace": lambda net: torch.jit.trace(net, X).inlined_graph,
     "jit.trace of a function": lambda net: torch.jit.trace(
         lambda v: F.relu(v).view(-1), X
@@ -123,7 +126,10 @@ GRAPHS: dict[str, Callable[[nn.Module], object]] = {
 }
 
 
-@pytest.mark.parametrize("options", [{}, {"functions": False}, {"max_calls": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"functions": False}, {"max_calls": 2}, {"memory": True, "backward": True}],
+)
 @pytest.mark.parametrize("way", GRAPHS)
 def test_a_graph_taken_inside_holds_nothing_of_ours(way, options):
     import torch.fx.experimental.proxy_tensor  # noqa: F401

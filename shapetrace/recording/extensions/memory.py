@@ -137,6 +137,9 @@ class MemoryWatch(Extension):
             self._packed = True
             self._unknown.add(cell)
             return
+        if torch_internals.takes_operations_down():  # to look is an operation or two
+            self._unknown.add(cell)
+            return
         saved = self._saved.setdefault(cell, {})
         for node in nodes:
             if self._packed and isinstance(node, BackwardCFunction):
@@ -304,6 +307,11 @@ class MemoryWatch(Extension):
         storage = _storage(tensor)
         if storage is None:
             return None
+        size = storage.nbytes()
+        # a number of bytes that is a symbol is none, and to reckon with it would be a
+        # step of the graph that make_fx takes
+        if type(size) is not int:
+            return None
         key = torch_internals.storage_key(storage)
         stored = self._watched.get(key)
         if stored is not None:
@@ -313,7 +321,7 @@ class MemoryWatch(Extension):
                 self._change(stored, 1)
             return stored
         self._count += 1
-        stored = _Stored(storage.nbytes(), kind, cell, self._count)
+        stored = _Stored(size, kind, cell, self._count)
 
         def gone(_: object) -> None:
             known = self._watched.pop(key, None)
