@@ -60,12 +60,12 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             kind = type(func)
             if kind is MethodWrapperType:
                 return attribute(func, args, kwargs)
-            n = len(args)
             kept = kwargs or None
             code: CodeType | None = None
             caller = None
             thread = lasti = 0
             try:
+                n = len(args)
                 # the usual call: from the forward of the innermost open module
                 top = stack[-1]
                 if kind is FunctionType:
@@ -117,10 +117,10 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                         if first is None or first() is not a:
                             first = a if type(a) in PLAIN else input_of(func, a)
                         inputs.append(first)
+                start = now()
             except Exception as fault:  # ours must not end the user's batch
                 failed(fault)
                 return func(*args, **(kwargs or {}))
-            start = now()
             try:
                 if caller is not None:
                     output = caller(func, args, kwargs or {})
@@ -136,8 +136,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 except Exception as fault:  # ours must not replace the user's
                     failed(fault)
                 raise
-            end = now()
             try:
+                end = now()
                 # with a mode of the user's below this one, it would see what is read
                 if type(output) is _TENSOR and alone and not thread:
                     one = ref(output)
@@ -226,11 +226,14 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         does `x.data = y` where `y` has another shape. `x.requires_grad = False` is
         recorded as the method that does the same: what is frozen is not to be trained.
         """
-        name = func.__self__.__name__ if func.__name__ == "__set__" else ""
-        setting = name == "data"
-        freezing = name == "requires_grad" and args[1] is False
-        if setting:
-            before = _form(args[0])
+        try:
+            name = func.__self__.__name__ if func.__name__ == "__set__" else ""
+            setting = name == "data"
+            freezing = name == "requires_grad" and args[1] is False
+            before = _form(args[0]) if setting else None
+        except Exception as fault:  # ours must not end the user's batch
+            failed(fault)
+            return func(*args, **(kwargs or {}))
         value = func(*args, **(kwargs or {}))
         try:
             if setting:

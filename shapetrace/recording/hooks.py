@@ -96,8 +96,8 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
         nonlocal events
         if compiling():
             return
-        stamp = now()
         try:
+            stamp = now()
             top = stack[-1]
             # the usual call: of the innermost open module, given one known tensor
             if (
