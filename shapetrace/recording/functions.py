@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import CALL, MAKE, RAISE, THREAD, error_tuple
-from shapetrace.recording.tensors import PLAIN, describe, freeze
+from shapetrace.recording.tensors import PLAIN, describe, freeze, is_tensor
 
 if TYPE_CHECKING:
     from shapetrace.recording.recorder import Recorder
@@ -242,7 +242,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 made = args[0]
             elif freezing:
                 made, func = args[0], torch.Tensor.requires_grad_
-            elif isinstance(value, _TENSOR) and func.__self__.__name__ != "grad":
+            elif is_tensor(value) and func.__self__.__name__ != "grad":
                 made = value
             else:
                 return value
@@ -273,7 +273,7 @@ class _Arguments:
         kind = type(arg)
         if kind in PLAIN:
             return arg
-        if func in _MAKERS and not isinstance(arg, _TENSOR):
+        if func in _MAKERS and not is_tensor(arg):
             return None
         if (kind is tuple or kind is torch.Size) and arg and type(arg[0]) is int:
             # a stride, a shape: the same few in every call

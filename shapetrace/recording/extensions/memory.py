@@ -31,6 +31,7 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
+from shapetrace.recording.tensors import is_tensor
 
 #: what a storage holds; the first four are counted
 ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
@@ -249,7 +250,7 @@ class MemoryWatch(Extension):
             except RuntimeError:  # changed in place meanwhile: autograd will say so
                 continue
             for one in value if isinstance(value, tuple) else (value,):
-                if isinstance(one, torch.Tensor):
+                if is_tensor(one):
                     yield one
 
     # -- gradients and the optimizer -------------------------------------------------
