@@ -55,7 +55,7 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
     if stem == "index_fill":  # whole rows of the first, which the index chooses
         whole, dim, index = args[:3]
         rows = whole.numel() // max(1, whole.shape[dim]) if whole.shape else 1
-        written = rows * index.numel() * whole.element_size()
+        written: int = rows * index.numel() * whole.element_size()
         return _bytes(operands[1:]) + written + 2 * _bytes(results)
     if stem in _PLACING:
         chosen = torch.ops.aten.index(args[0], args[1])  # values may be broadcast to it
