@@ -180,3 +180,36 @@ def test_the_losses_of_per_sample_gradients_are_recorded():
     assert [call.name for call in t.calls] == ["", "0"]
     assert [one.name for one in t.losses] == ["cross_entropy"]
     assert t.recording.notes == ()
+
+
+def raised_in_a_block(program: Callable[[], object]) -> Exception:
+    net = model()
+    with pytest.raises(Exception) as raised, shapetrace.trace(net):
+        net(X)
+        program()
+    return raised.value
+
+
+def test_that_no_graph_is_taken_while_there_are_hooks_of_all_modules_is_said():
+    net = model().eval()
+    assert torch.export.export(net, (X,), strict=True) is not None
+    error = raised_in_a_block(lambda: torch.export.export(net, (X,), strict=True))
+    if type(error).__module__ != "torch._dynamo.exc":
+        pytest.skip("torch 2.9 ends with an assertion of its own")
+    assert "take it before the block" in error.__notes__[0]
+
+
+def test_that_nothing_is_exchanged_that_is_referred_to_is_said():
+    weight = torch.ones(2)
+
+    def swap() -> None:
+        torch.utils.swap_tensors(weight, torch.ones(2))
+
+    swap()
+    error = raised_in_a_block(lambda: (weight + 1, swap()))
+    assert "move or convert the module" in error.__notes__[0]
+
+
+def test_of_other_exceptions_it_is_not_said():
+    error = raised_in_a_block(lambda: F.linear(X, torch.ones(3, 3)))
+    assert "the block" not in error.__notes__[0]
