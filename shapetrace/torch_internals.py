@@ -51,6 +51,10 @@ has_mode_stack = None not in (_count, _mode_at, _push, _pop)
 #: how many dispatch modes are; without, there may be one that takes all down
 count_dispatch_modes = _found("torch._C._len_torch_dispatch_stack", lambda: 1)
 
+_dispatch_modes = _found(
+    "torch.utils._python_dispatch._get_current_dispatch_mode_stack", None
+)
+
 
 class Missing(RuntimeError):
     """What is asked for cannot be had from this torch, also by another way: who asks
@@ -91,6 +95,18 @@ def replace_modes(modes: list[Any]) -> None:
         _pop()
     for mode in modes:
         _push(mode)
+
+
+def takes_operations_down() -> bool:
+    """Whether a dispatch mode sees each operation, ours too; that of fake tensors keeps
+    nothing of them."""
+    if not count_dispatch_modes():
+        return False
+    home = sys.modules.get("torch._subclasses.fake_tensor")
+    fake = getattr(home, "FakeTensorMode", ())
+    if _dispatch_modes is None:
+        return True
+    return not all(isinstance(mode, fake) for mode in _dispatch_modes())
 
 
 def fake_tensors() -> Any:

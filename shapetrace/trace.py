@@ -174,8 +174,10 @@ class Trace(Report):
         if error is not None:
             failure = self.failure
             rank, others = self._deliver(error)
-            if failure is not None or others:
-                told = "\n\n".join(str(part) for part in (failure, others) if part)
+            hindered = guards.hindered_by_trace(error)
+            if failure is not None or others or hindered:
+                parts = (failure, others, hindered)
+                told = "\n\n".join(str(part) for part in parts if part)
                 # not every exception takes notes; t.explain() has it all the same
                 with suppress(Exception):
                     if isinstance(error, Exception):

@@ -40,7 +40,7 @@ def left_on(module: nn.Module) -> list[str]:
         if getattr(hook, "__module__", "").startswith("shapetrace")
     ]
     for key, value in vars(module).items():
-        if getattr(value, "__module__", "").startswith("shapetrace"):
+        if str(getattr(value, "__module__", "")).startswith("shapetrace"):
             found.append(f"{key}: {value.__qualname__}")
     return found
 

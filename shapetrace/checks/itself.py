@@ -136,6 +136,12 @@ def _alone(call: FunctionCall) -> Line | None:
     line = find(call.source)
     if line is None or not isinstance(line.tree, (ast.Call, ast.BinOp)):
         return None
+    if isinstance(line.tree, ast.Call):
+        # a library's function may call it inside: `ema.update_parameters(model)`
+        called = line.tree.func
+        name = getattr(called, "attr", getattr(called, "id", None))
+        if name != call.name:
+            return None
     statement = line.file.statement(line.node)
     if not isinstance(statement, ast.Expr) or statement.value is not line.node:
         return None

@@ -47,13 +47,15 @@ def run(options: argparse.Namespace) -> int:
     steps = Steps(t, options.first or 1, count)
     processes = Processes()
     error: BaseException | None = None
-    with found.as_main() as module:
+    with found.as_main() as module, torchrun.InOrder() as order:
         processes.watch()
         began = time.monotonic()
-        torchrun.end_in_order()
         try:
-            steps.begin()
-            exec(found.code, module.__dict__)
+            try:
+                steps.begin()
+                exec(found.code, module.__dict__)
+            finally:
+                order.script_ended()
         except BaseException as raised:  # whatever it is, the report comes first
             error = raised
         processes.ignore()

@@ -42,11 +42,29 @@ def merge(path: str) -> None:
         rank_file.merge_files(path, size, since=_STARTED - _APART_S)
 
 
-def end_in_order() -> None:
-    """torchrun ends all ranks by SIGTERM when one fails: they are to leave their blocks
-    as by `sys.exit`, and so write their reports."""
-    if rank() is not None and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
+class InOrder:
+    """torchrun ends all ranks by SIGTERM when one fails: within this block the script
+    is left as by `sys.exit`, and the report is written."""
+
+    def __enter__(self) -> InOrder:
+        first = rank() is not None and signal.getsignal(signal.SIGTERM) is _DEFAULT
+        self._mine = first
+        if first:
+            signal.signal(signal.SIGTERM, _leave)
+        return self
+
+    def script_ended(self) -> None:
+        """Of itself, or by an error because another rank is gone: the SIGTERM that then
+        follows must not end what it asks for."""
+        if self._mine:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def __exit__(self, *error: object) -> None:
+        if self._mine:
+            signal.signal(signal.SIGTERM, _DEFAULT)
+
+
+_DEFAULT = signal.SIG_DFL
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

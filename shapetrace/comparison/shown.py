@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shapetrace.comparison.differences import Differences
 from shapetrace.lineage.align import Aligned
 from shapetrace.records import FunctionCall, ModuleCall, Recording
+from shapetrace.source.printable import printable
 from shapetrace.source.spoken import spoken_in
 from shapetrace.views import words
 from shapetrace.views.sentences import title
@@ -28,13 +29,17 @@ def text(made: Differences) -> str:
     """The whole comparison in a screen of 80 columns."""
     lines: list[str] = []
     for line in _sentences(made):
-        lines += textwrap.wrap(line, _WIDTH, subsequent_indent="    ")
+        said = printable(line, keep="")
+        lines += textwrap.wrap(said, _WIDTH, subsequent_indent="    ")
     rows = _rows(made)
     if rows:
         from tabulate import tabulate
 
         table = tabulate(
-            [[_cut(cell, 26) for cell in row] for row in rows[:_MOST]],
+            [
+                [_cut(printable(one, keep=""), 26) for one in row]
+                for row in rows[:_MOST]
+            ],
             headers=["module call", "a", "b"],
             disable_numparse=True,
         )

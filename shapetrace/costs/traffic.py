@@ -63,6 +63,11 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
     if stem in _SCATTERING and operands:
         changed = operands[-1].numel() * operands[0].element_size()
         return _bytes(operands[1:]) + 2 * changed + 2 * _bytes(results)
+    if stem == "index_fill":  # whole rows of the first, which the index chooses
+        whole, dim, index = args[:3]
+        rows = whole.numel() // max(1, whole.shape[dim]) if whole.shape else 1
+        written: int = rows * index.numel() * whole.element_size()
+        return _bytes(operands[1:]) + written + 2 * _bytes(results)
     if stem in _PLACING:
         chosen = torch.ops.aten.index(args[0], args[1])  # values may be broadcast to it
         return _bytes(operands[1:]) + _bytes([chosen]) + 2 * _bytes(results)

@@ -20,6 +20,9 @@ def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:
     asserted = _asserted(graph)
     if asserted is not None:
         return asserted, None
+    unlike = _unlike_in_backward(graph)
+    if unlike is not None:
+        return unlike, None
     ids = {rec.error.id} if rec.error is not None else None
     for call in rec.functions:
         if call.error is None or call.error.type in _SILENT:
@@ -60,6 +63,23 @@ def _asserted(graph: Graph) -> FunctionCall | None:
         if span and (span[1] >= prediction.shape[1] or span[0] < min(0, ignored)):
             message = f"Target {span[1]} is out of bounds."
             return replace(call, error=CallError("IndexError", message, error.id))
+    return None
+
+
+def _unlike_in_backward(graph: Graph) -> FunctionCall | None:
+    """The loss whose target is of another type than its prediction, which some losses
+    take and their backward does not. That says what the types are, and not of what."""
+    rec = graph.rec
+    if rec.error is None or not rec.error.message.startswith("Found dtype"):
+        return None
+    ended = [call for call in rec.functions if call.error is not None]
+    if not ended or ended[-1].name != "backward":
+        return None
+    for call in reversed(rec.functions[: ended[-1].index]):
+        prediction, target = sides(graph, call) if is_loss(call.name) else (None, None)
+        if prediction is None or target is None or prediction.dtype == target.dtype:
+            continue
+        return replace(call, error=rec.error)
     return None
 
 

@@ -40,7 +40,7 @@ class Faults:
             said = self._lost[lost] = type(fault).__name__
             try:
                 said = self._lost[lost] = f"{said}: {fault}{_place(fault)}"
-            except RecursionError:  # no room on the stack for more words
+            except Exception:  # no room on the stack for more words, or it has none
                 pass
             if self.over:
                 warnings.warn(_warning({lost: said}), ShapeTraceWarning, stacklevel=3)

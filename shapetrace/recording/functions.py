@@ -20,7 +20,7 @@ from shapetrace.recording.events import (
     error_tuple,
 )
 from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
-from shapetrace.recording.tensors import PLAIN, describe, freeze
+from shapetrace.recording.tensors import PLAIN, describe, freeze, is_tensor
 
 if TYPE_CHECKING:
     from shapetrace.recording.recorder import Recorder
@@ -71,12 +71,12 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             kind = type(func)
             if kind is MethodWrapperType:
                 return attribute(func, args, kwargs)
-            n = len(args)
             kept = kwargs or None
             code: CodeType | None = None
             caller = None
             thread = lasti = 0
             try:
+                n = len(args)
                 # the usual call: from the forward of the innermost open module
                 top = stack[-1]
                 if kind is FunctionType:
@@ -126,10 +126,10 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                         if first is None or first() is not a:
                             first = a if type(a) in PLAIN else input_of(func, a)
                         inputs.append(first)
+                start = now()
             except Exception as fault:  # ours must not end the user's batch
                 failed(fault)
                 return func(*args, **(kwargs or {}))
-            start = now()
             try:
                 if caller is not None:
                     output = caller(func, args, kwargs or {})
@@ -145,8 +145,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 except Exception as fault:  # ours must not replace the user's
                     failed(fault)
                 raise
-            end = now()
             try:
+                end = now()
                 # with a mode of the user's below this one, it would see what is read
                 if type(output) is _TENSOR and alone and not thread:
                     one = ref(output)
@@ -244,11 +244,13 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         recorded as the method that does the same: what is frozen is not to be trained,
         and a backward goes to what asks for a gradient.
         """
-        name = func.__self__.__name__ if func.__name__ == "__set__" else ""
-        setting = name == "data"
-        asking = name == "requires_grad"
-        if setting:
-            before = _form(args[0])
+        try:
+            name = func.__self__.__name__ if func.__name__ == "__set__" else ""
+            setting, asking = name == "data", name == "requires_grad"
+            before = _form(args[0]) if setting else None
+        except Exception as fault:  # ours must not end the user's batch
+            failed(fault)
+            return func(*args, **(kwargs or {}))
         value = func(*args, **(kwargs or {}))
         try:
             if setting:
@@ -257,7 +259,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 made = args[0]
             elif asking:
                 made, func = args[0], torch.Tensor.requires_grad_
-            elif isinstance(value, _TENSOR) and func.__self__.__name__ != "grad":
+            elif is_tensor(value) and func.__self__.__name__ != "grad":
                 made = value
             else:
                 return value
@@ -288,7 +290,7 @@ class _Arguments:
         kind = type(arg)
         if kind in PLAIN:
             return arg
-        if func in _MAKERS and not isinstance(arg, _TENSOR):
+        if func in _MAKERS and not is_tensor(arg):
             return None
         if (kind is tuple or kind is torch.Size) and arg and type(arg[0]) is int:
             # a stride, a shape: the same few in every call

@@ -13,6 +13,7 @@ from torch import nn
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.errors import UsageError
+from shapetrace.recording.events import error_tuple
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import SeenModule
 from shapetrace.recording.unseen import unseen_calls
@@ -27,6 +28,30 @@ LEFT_FAST_PATH = (
     "differ from an untraced run"
 )
 JIT_TRACED = "what torch.jit.trace ran is not recorded: its graph would hold it"
+
+
+HINDERS_DYNAMO = (
+    "torch takes no whole graph (torch.export with strict=True) while there are hooks "
+    "of all modules, as a trace has: take it before the block, or with strict=False"
+)
+HINDERS_SWAP = (
+    "torch exchanges no tensor that anybody refers to, if only weakly, as a trace "
+    "does: move or convert the module before the block"
+)
+
+
+def hindered_by_trace(error: BaseException | None) -> str:
+    """What the user's exception may have to do with the trace itself: what torch does
+    not do while anybody watches. Empty where nothing."""
+    for _ in range(10):  # what was raised from what
+        if error is None:
+            break
+        if type(error).__module__ == "torch._dynamo.exc":
+            return HINDERS_DYNAMO
+        if "has weakref associated with it" in error_tuple(error)[1]:
+            return HINDERS_SWAP
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def check_modules(modules: Iterable[object]) -> None:

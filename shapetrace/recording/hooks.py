@@ -31,7 +31,12 @@ from shapetrace.recording.events import (
 )
 from shapetrace.recording.hidden import transforms
 from shapetrace.recording.stacks import Leaving, caller_of_module, frame_of_hook
-from shapetrace.recording.tensors import Reference, freeze
+from shapetrace.recording.tensors import (
+    Reference,
+    freeze,
+    is_tensor,
+    name_of_class,
+)
 from shapetrace.records import Opaque
 
 if TYPE_CHECKING:
@@ -102,8 +107,8 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
         nonlocal events
         if _COMPILER in _LOADED and compiling():
             return
-        stamp = now()
         try:
+            stamp = now()
             top = stack[-1]
             # the usual call: of the innermost open module, given one known tensor
             if (
@@ -248,12 +253,12 @@ class _Slow:
     def result(self, output: Any) -> Any:
         """What a call returned as data."""
         try:
-            if self._functions or not isinstance(output, torch.Tensor):
+            if self._functions or not is_tensor(output):
                 return freeze(output, self._references.reference)
             return self._references.lookup(output) or self._references.define(output)
         except Exception as fault:  # the call is recorded all the same
             self._recorder.fault(fault)
-            return Opaque(type(output).__qualname__)
+            return Opaque(name_of_class(type(output)))
 
 
 def _raised_in(frame: Any) -> BaseException | None:

@@ -15,7 +15,15 @@ from torch.nn.parameter import is_lazy
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import DEFINE
-from shapetrace.recording.tensors import PLAIN, Definition, Reference, describe, freeze
+from shapetrace.recording.tensors import (
+    PLAIN,
+    Definition,
+    Reference,
+    describe,
+    freeze,
+    grad_fn_of,
+    requires_grad_of,
+)
 from shapetrace.records import Origin
 
 DISABLED = torch_internals.unseen_by_modes
@@ -78,9 +86,9 @@ class References:
         if known is not None:
             return known
         with DISABLED():
-            grad_fn = tensor.grad_fn
+            grad_fn = grad_fn_of(tensor)
             if grad_fn is None:
-                origin = _OUTSIDE[tensor.requires_grad]
+                origin = _OUTSIDE[requires_grad_of(tensor)]
             else:
                 origin = Origin("unseen", grad_fn.name(), True)
             definition = describe(tensor)

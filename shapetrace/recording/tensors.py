@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from itertools import islice
 from types import EllipsisType, NoneType
 from typing import Any, TypeAlias
 
@@ -42,8 +43,28 @@ PLAIN: frozenset[type] = frozenset(
 _DEPTH = 100  # deeper than that nothing is nested; Python ends at ten times that
 _LONG = 64  # a longer list of plain numbers is data, not an argument
 _SEQUENCES = {tuple, list, torch.Size}
+_CONTAINERS: tuple[Any, ...] = (tuple, list, deque, set, frozenset)
 #: of short sequences, which most calls of a convolution or a view have
 _KEYS = tuple(tuple(range(count)) for count in range(17))
+
+
+def _attribute(name: str) -> Callable[[torch.Tensor], Any]:
+    """That of a tensor as torch has it: a class of the user's may say something else,
+    or raise."""
+    descriptor: Any = getattr(torch.Tensor, name)
+    found: Callable[[torch.Tensor], Any] = descriptor.__get__
+    return found
+
+
+_SHAPE, _DTYPE, _DEVICE = map(_attribute, ("shape", "dtype", "device"))
+grad_fn_of, requires_grad_of = map(_attribute, ("grad_fn", "requires_grad"))
+#: the name of a class, whatever its metaclass says
+name_of_class: Callable[[type], str] = type.__dict__["__qualname__"].__get__
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether it is one; `isinstance` believes what a value says of its class."""
+    return issubclass(type(value), torch.Tensor)
 
 
 class Nested:
@@ -66,12 +87,12 @@ class Nested:
 def describe(tensor: torch.Tensor) -> Definition:
     """Called with torch functions disabled: `.shape` is no event."""
     try:
-        shape: Any = tuple(tensor.shape)
+        shape: Any = tuple(_SHAPE(tensor))
     except Exception:  # a nested (ragged) tensor has no one shape
         shape = ()
     if type(tensor) is not torch.Tensor and not all(type(n) is int for n in shape):
         shape = ()  # a size that is a symbol, as that of a jagged tensor, is no number
-    return (weakref.ref(tensor), shape, tensor.dtype, tensor.device)
+    return (weakref.ref(tensor), shape, _DTYPE(tensor), _DEVICE(tensor))
 
 
 def freeze(
@@ -81,13 +102,13 @@ def freeze(
 
     `above` are the containers that it is in: one inside itself ends where it recurs.
     """
-    if isinstance(value, torch.Tensor):
+    if is_tensor(value):
         return leaf(value)
     kind = type(value)
     if kind in PLAIN:
         return value
     if len(above) >= _DEPTH or any(value is outer for outer in above):
-        return Opaque(kind.__qualname__)
+        return Opaque(name_of_class(kind))
     above = (*above, value)
     if kind in _SEQUENCES and len(value) < len(_KEYS):
         found = [
@@ -99,7 +120,7 @@ def freeze(
     except Exception:  # the user's container cannot be looked into
         parts = None
     if parts is None:
-        return Opaque(kind.__qualname__)
+        return Opaque(name_of_class(kind))
     name, style, keys, values = parts
     if len(values) > _LONG and all(type(part) in PLAIN for part in values):
         return Opaque(f"{name} of {len(values)} values")
@@ -109,21 +130,24 @@ def freeze(
 def _parts(value: Any) -> tuple[str, str, tuple[Any, ...], list[Any]] | None:
     """Type name, addressing style, keys and parts of a container; None for others."""
     kind = type(value)
-    name = kind.__qualname__
+    name = name_of_class(kind)
     if kind is slice:
         bounds = [value.start, value.stop, value.step]
         return name, "item", ("start", "stop", "step"), bounds
     if isinstance(value, Mapping):
-        items = list(value.items())
+        items = _items(value)
         keys = tuple(_key(key, at) for at, (key, _) in enumerate(items))
         return name, "item", keys, [part for _, part in items]
     if isinstance(value, (tuple, list, deque)):
+        found = _held(value)
         fields = getattr(kind, "_fields", None)
-        if isinstance(value, tuple) and fields is not None:
-            return name, "field", tuple(fields), list(value)
-        return name, "item", tuple(range(len(value))), list(value)
+        if isinstance(value, tuple) and isinstance(fields, tuple):
+            if len(fields) == len(found):
+                return name, "field", fields, found
+        return name, "item", tuple(range(len(found))), found
     if isinstance(value, (set, frozenset)):
-        return name, "item", tuple(range(len(value))), list(value)
+        found = _held(value)
+        return name, "item", tuple(range(len(found))), found
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = dict(_fields(value))
         return name, "field", tuple(named), list(named.values())
@@ -135,6 +159,24 @@ def _parts(value: Any) -> tuple[str, str, tuple[Any, ...], list[Any]] | None:
     return None
 
 
+def _held(value: Any) -> list[Any]:
+    """What a container holds, by Python's own iterator: one of the user's may have no
+    end, or effects."""
+    for base in _CONTAINERS:
+        if isinstance(value, base):
+            return list(base.__iter__(value))
+    return []
+
+
+def _items(value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """As `_held`; a mapping that is no dict says itself how many there are."""
+    if isinstance(value, OrderedDict):
+        return list(OrderedDict.items(value))
+    if isinstance(value, dict):
+        return list(dict.items(value))
+    return list(islice(value.items(), len(value)))
+
+
 def _key(key: Any, at: int) -> Any:
     """A key of a mapping as plain data: a tensor or module would be kept alive."""
     if type(key) in PLAIN:
@@ -142,8 +184,8 @@ def _key(key: Any, at: int) -> Any:
     if type(key) is tuple and all(type(part) in PLAIN for part in key):
         return key
     if isinstance(key, Enum):
-        return Opaque(f"{type(key).__qualname__}.{key.name}")
-    return Opaque(f"{type(key).__qualname__} {at}")
+        return Opaque(f"{name_of_class(type(key))}.{key.name}")
+    return Opaque(f"{name_of_class(type(key))} {at}")
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ import torch
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import VALUES
 from shapetrace.recording.references import DISABLED
+from shapetrace.recording.tensors import is_tensor
 
 if TYPE_CHECKING:
     from shapetrace.recording.references import References
@@ -42,11 +43,11 @@ class Values:
             if type(value) in (tuple, list):  # x[:, index]
                 values += value
         for value in values:
-            if isinstance(value, torch.Tensor) and value.device.type == "cpu":
+            if is_tensor(value) and value.device.type == "cpu":
                 self._range(value)
 
     def _range(self, tensor: Any) -> None:
-        if not self._read or not isinstance(tensor, torch.Tensor):
+        if not self._read or not is_tensor(tensor):
             return
         with DISABLED():
             if tensor.dtype in _INTEGERS and tensor.numel() and _readable(tensor):

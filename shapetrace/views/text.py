@@ -53,6 +53,12 @@ class Cells:
     floor: int = 0
     painted: list[str] | None = None
 
+    def __post_init__(self) -> None:
+        """A class's name, too, may be what a terminal acts on."""
+        self.cells = [printable(cell, keep="") for cell in self.cells]
+        if self.short is not None:
+            self.short = [printable(cell, keep="") for cell in self.short]
+
     @property
     def width(self) -> int:
         return max(map(len, [self.title, *self.cells]))
@@ -123,7 +129,8 @@ def summary_line(
     failure: Diagnosis | None = None,
 ) -> str:
     """`<Trace of Net: 12 module calls, 20 functions, 3.2 ms>`: one line, for repr."""
-    return f"<Trace of {summary(rec, failure_of(findings, failure))}>"
+    said = summary(rec, failure_of(findings, failure))
+    return f"<Trace of {printable(said, keep='')}>"
 
 
 def _wrap(text: str, width: int, indent: str = "") -> str:
@@ -224,7 +231,7 @@ def _tree(rows: list[Row], *, short: bool) -> list[str]:
     guides: list[str] = []
     cells: list[str] = []
     for at, row in enumerate(rows):
-        label = printable(row.short if short else row.label, keep="")
+        label = row.short if short else row.label
         ends = last[row.parent] == at
         if row.parent is None:
             guides.append("")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import shapetrace
 from tests.checks.test_checks_kinds import findings, silent
 
 # -- compared-with-itself --------------------------------------------------------------
@@ -51,8 +52,6 @@ def test_a_tensor_beside_another_part_of_it(loss):
 
 
 def codes(program, *args):
-    import shapetrace
-
     with shapetrace.trace() as t:
         program(*args)
     return [found.code for found in t.findings]
@@ -122,6 +121,23 @@ def test_a_result_that_nobody_takes(change):
 )
 def test_calls_alone_on_their_line_that_are_meant(change):
     assert silent(scored, change)
+
+
+def test_what_a_library_throws_away_inside_is_not_the_line_s():
+    """`AveragedModel.update_parameters` detaches the parameters of its copy."""
+    averages = torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=averages)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with shapetrace.trace(model) as t:
+        for _ in range(3):
+            optimizer.zero_grad()
+            F.mse_loss(model(torch.randn(5, 4)), torch.randn(5, 3)).backward()
+            optimizer.step()
+            averaged.update_parameters(model)
+        averaged.module(torch.randn(5, 4))
+    assert "detach" in [call.name for call in t.functions]
+    assert t.findings == ()
 
 
 # -- rows in another order -------------------------------------------------------------

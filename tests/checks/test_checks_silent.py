@@ -289,7 +289,7 @@ CASES = {
         "target-dtype",
         Scores(),
         X,
-        F.mse_loss,
+        F.l1_loss,  # mse_loss up to torch 2.9, and huber_loss, fail in the backward
         labels(6, 4),
     ),
     "detached": (

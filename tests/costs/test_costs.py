@@ -299,9 +299,11 @@ CLASSES = torch.zeros(100, dtype=torch.long)
         (lambda: torch.zeros_like(X, device="cpu"), 20_000),
         (lambda: X.new_full((3,), 1.0), 12),
         (lambda: TABLE[3], 0),
-        # one row is written, from one number of 8 bytes
-        (lambda: X.__setitem__(0, 0), 200 + 8),
-        (lambda: TABLE.__setitem__(ROWS, 0), 32 + 128 + 8),
+        # one row is written, from one number of 4 bytes
+        (lambda: X.__setitem__(0, torch.tensor(0.0)), 4 + 200 + 4),
+        (lambda: TABLE.__setitem__(ROWS, torch.tensor(0.0)), 4 + 32 + 128 + 4),
+        # what `TABLE[ROWS] = 0` is from torch 2.15 on
+        (lambda: TABLE.index_fill_(0, ROWS, 0), 32 + 128),
         (lambda: X[:, :1].expand(100, 50) + 1, 400 + 20_000),
         (lambda: torch.cat([X, X[:50]]), 2 * 30_000),
         # scores of 64 x 64 in 2 heads: written, read, written, read

@@ -1,9 +1,12 @@
 """Who is named where element types, devices or indices do not fit: on evidence of what
 the rest of the model is. The meta device stands for an accelerator."""
 
+import pytest
 import torch
 from failures import failure, first
 from torch import nn
+
+import shapetrace
 
 
 class Noisy(nn.Module):
@@ -105,3 +108,19 @@ def test_a_number_beyond_a_dimension_is_told_from_an_index_tensor():
     assert "index 1 is out of range; 1 (dim 0) exist" in found.message
     assert first(found) == ("function", "getitem")
     assert found.culprits[1].name == "lstm"
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64])
+def test_a_backward_that_finds_another_type_is_about_the_loss_s_target(dtype):
+    """`huber_loss` takes such a target, and its backward says no more than
+    "Found dtype Long but expected Float"."""
+    model = nn.Linear(10, 4)
+    with pytest.raises(RuntimeError, match="Found dtype"):
+        with shapetrace.trace(model) as t:
+            target = torch.ones(6, 4).to(dtype)
+            loss = torch.nn.functional.huber_loss(model(torch.randn(6, 10)), target)
+            loss.backward()
+    assert t.failure is not None
+    assert t.failure.where == "loss:huber_loss"
+    assert [culprit.kind for culprit in t.failure.culprits][0] == "target"
+    assert ".float()" in t.failure.fixes[0].line

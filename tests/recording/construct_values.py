@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -93,3 +94,92 @@ def hostile_arguments(watch: Watch) -> Any:
         y, others, more = model(torch.ones(2), hostile, [lying], key=hostile)
         z = torch.stack([y, y])
     return y, z, others[0] is hostile, others[1][0] is lying, more["key"] is hostile
+
+
+# -- values that say what is not so --------------------------------------------------
+
+
+class Endless(list[Any]):
+    """Says of itself that it has no end."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.repeat(1)
+
+
+class EndlessMapping(Mapping[Any, Any]):
+    def __getitem__(self, key: Any) -> Any:
+        return torch.ones(1)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.count()
+
+
+class Refuses(dict[Any, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("do not look")
+
+    __iter__ = keys = __len__ = items
+
+
+class TooFewNames(tuple[Any, ...]):
+    _fields = ("only",)
+
+
+class SaysTensor:
+    """As `unittest.mock.Mock(spec=torch.Tensor)` does."""
+
+    @property
+    def __class__(self) -> Any:
+        return torch.Tensor
+
+
+class SaysNothing:
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("do not ask")
+
+
+class Nameless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "__qualname__":
+            raise RuntimeError("no name")
+        return super().__getattribute__(name)
+
+
+class WithoutName(metaclass=Nameless):
+    pass
+
+
+class Secretive(torch.Tensor):
+    @property
+    def dtype(self) -> Any:
+        raise RuntimeError("do not look")
+
+    grad_fn = requires_grad = device = dtype
+
+
+def untrue() -> list[Any]:
+    x = torch.ones(2)
+    return [
+        *(Endless([x]), EndlessMapping(), Refuses(x=x), TooFewNames((x, x))),
+        *(SaysTensor(), SaysNothing(), WithoutName(), x.as_subclass(Secretive)),
+    ]
+
+
+class Passes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor, value: Any, *, named: Any) -> Any:
+        return self.body(x), value, named
+
+
+@program
+def values_that_lie(watch: Watch) -> Any:
+    model, x = Passes(), torch.ones(2, 4)
+    with watch(model):
+        return [model(x, one, named=one)[0] for one in untrue()]

@@ -61,15 +61,21 @@ def lines_of_ours() -> Iterator[dict[Place, str]]:
 
 
 @contextmanager
-def failing_at(place: Place, error: BaseException) -> Iterator[list[bool]]:
-    """The line raises, the first time it is reached; the list then holds True."""
+def failing_at(
+    place: Place, error: BaseException, after: int = 0
+) -> Iterator[list[bool]]:
+    """The line raises, once it has been reached `after` times; the list then holds
+    True."""
     raised: list[bool] = []
+    reached = 0
 
     def seen(frame: FrameType, event: str) -> None:
-        here = frame.f_lineno == place[1] and frame.f_code.co_filename == place[0]
-        if here and not raised:
-            raised.append(True)
-            raise error
+        nonlocal reached
+        if frame.f_lineno == place[1] and frame.f_code.co_filename == place[0]:
+            reached += 1
+            if reached > after and not raised:
+                raised.append(True)
+                raise error
 
     with _tracing(seen):
         yield raised

@@ -78,9 +78,16 @@ def traced(program: Any, **options: Any) -> tuple[Any, shapetrace.Trace]:
     return run(program, watch), made[-1]
 
 
-@pytest.mark.parametrize("functions", [True, False])
+OPTIONS: dict[str, dict[str, Any]] = {
+    "functions": {},
+    "hooks alone": {"functions": False},
+    "memory": {"memory": True, "backward": True},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda made: made.__name__)
-def test_a_program_computes_the_same_and_every_call_is_there(program, functions):
+def test_a_program_computes_the_same_and_every_call_is_there(program, options):
     if program is torchinfo_inside:
         pytest.importorskip("torchinfo")
     untraced = run(program, lambda *modules: contextlib.nullcontext())
@@ -91,7 +98,7 @@ def test_a_program_computes_the_same_and_every_call_is_there(program, functions)
         return hooks[-1]
 
     run(program, plain)
-    found, t = traced(program, functions=functions)
+    found, t = traced(program, **options)
     assert equal(untraced, found)
     assert [call.type for call in t.calls] == hooks[-1].types
     if program is not lazy_modules:  # whose parameters a call makes inside the block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 import warnings
 from typing import Any, NamedTuple
 
@@ -143,12 +144,13 @@ def hurt(
     *,
     fails: bool,
     given: bool,
+    after: int = 0,
 ) -> list[str]:
     """What the fault does to the user's batch: nothing, it is hoped."""
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ShapeTraceWarning)
-        with failing_at(place, error) as raised:
+        with failing_at(place, error, after) as raised:
             made = batch(options, fails=fails, given=given)
         if not raised:
             return []
@@ -171,7 +173,9 @@ def told(place: Place, name: str) -> str:
     return f"{place[0].removeprefix(OURS)}:{place[1]} {name}"
 
 
-def check(chosen: list[Place], options: dict[str, Any], **how: bool) -> None:
+def check(
+    chosen: list[Place], options: dict[str, Any], after: int = 0, **how: bool
+) -> None:
     names = places(options, **how)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ShapeTraceWarning)
@@ -179,7 +183,7 @@ def check(chosen: list[Place], options: dict[str, Any], **how: bool) -> None:
     hurts = {}
     for number, place in enumerate(chosen):
         kind = KINDS[number % len(KINDS)]
-        found = hurt(place, kind("injected"), options, untraced, **how)
+        found = hurt(place, kind("injected"), options, untraced, after=after, **how)
         if found:
             hurts[told(place, names.get(place, "?"))] = found
     assert hurts == {}
@@ -211,7 +215,8 @@ def test_each_function_may_fail(options, fails, given):
 def test_lines_here_and_there_may_fail(options, fails, given):
     how = {"fails": fails, "given": given}
     lines = [place for place in places(options, **how) if can_fail(place)]
-    check(random.Random(0).sample(lines, 40), options, **how)
+    for after in (0, 3):  # some lines are others where something is known already
+        check(random.Random(after).sample(lines, 20), options, after, **how)
 
 
 @pytest.mark.faults
@@ -256,6 +261,44 @@ def test_one_warning_says_what_was_lost_and_how_to_report_it(part, monkeypatch):
         look_at(made.trace)
         if where != "shapetrace.lineage.Graph.__init__":
             assert any("incomplete" in note for note in made.trace.recording.notes)
+
+
+class Wordless(Exception):
+    """As a container of the user's may raise that is looked into."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_a_fault_that_has_no_words_is_warned_of_too(monkeypatch):
+    def broken(*args: Any) -> Any:
+        raise Wordless
+
+    monkeypatch.setattr("shapetrace.recording.stacks.Stacks.here", broken)
+    with pytest.warns(ShapeTraceWarning, match="Your batch is unharmed.*Wordless"):
+        made = batch({}, fails=False, given=True)
+    assert made.error is None and len(made.computed) == 6
+
+
+@pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
+@pytest.mark.parametrize("options", [{}, {"memory": True}, {"functions": False}])
+def test_a_clock_that_fails_costs_a_time_and_not_the_batch(options, monkeypatch):
+    class Clock:
+        left = -1
+
+        def now(self) -> int:
+            self.left -= 1
+            if self.left == 0:
+                raise OSError("no clock")
+            return time.perf_counter_ns()
+
+    clock = Clock()
+    monkeypatch.setattr("shapetrace.recording.clocks.CpuClock.now", clock.now)
+    untraced = batch({}, fails=False, given=True)
+    for clock.left in range(1, 60, 2):
+        made = batch(options, fails=False, given=True)
+        assert made.error is None and installed() == []
+        assert all(map(torch.equal, made.computed, untraced.computed))
 
 
 def test_where_warnings_are_errors_the_user_s_own_exception_still_leaves(monkeypatch):

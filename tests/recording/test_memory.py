@@ -31,6 +31,19 @@ def test_saved_bytes_are_those_of_the_tensors_a_layer_needs_again():
     assert loss.requires_grad
 
 
+def test_of_fake_tensors_it_is_the_same_and_under_a_mode_that_listens_unknown():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FakeTensorMode():
+        fake = nn.Sequential(nn.Linear(4, 3), nn.Sigmoid()), torch.randn(5, 4)
+        found, _ = saved(*fake)
+    assert found == {"": 5 * 4 * 4 + 5 * 3 * 4, "0": 5 * 4 * 4, "1": 5 * 3 * 4}
+    with FlopCounterMode(display=False):  # it would see what autograd is asked
+        found, _ = saved(nn.Sequential(nn.Linear(4, 3), nn.Sigmoid()), torch.ones(5, 4))
+    assert found == {"": None, "0": None, "1": None}
+
+
 def test_a_storage_saved_twice_counts_once_in_the_parent():
     model = nn.Sequential(nn.Sigmoid(), nn.Tanh(), nn.Sigmoid())
     x = torch.randn(8, requires_grad=True)

@@ -154,14 +154,26 @@ def test_several_modules_are_named_by_their_classes():
     ]
 
 
-def test_a_fault_of_ours_ends_no_batch_and_is_told():
-    class Odd:
-        """Something that may not even be asked what it is."""
+class Odd:
+    """Something that may not even be asked what it is."""
 
-        @property
-        def __class__(self) -> Any:
-            raise RuntimeError("no asking")
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("no asking")
 
+
+def test_a_value_that_may_not_be_asked_is_told_by_its_type():
+    model = Calls(lambda self, x: Odd())
+    with shapetrace.trace(model) as t:
+        assert type(model(torch.ones(2))) is Odd
+    assert t.calls[0].name == "" and t.recording.notes == ()
+
+
+def test_a_fault_of_ours_ends_no_batch_and_is_told(monkeypatch):
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("no asking")
+
+    monkeypatch.setattr("shapetrace.recording.hooks.freeze", broken)
     model = Calls(lambda self, x: Odd())
     with pytest.warns(shapetrace.ShapeTraceWarning, match="no asking"):
         with shapetrace.trace(model) as t:

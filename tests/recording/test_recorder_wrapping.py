@@ -17,6 +17,15 @@ import shapetrace
 from shapetrace import Trace
 
 
+class Blocks(nn.Sequential):
+    """Of one's own: torch 2.9 does not compile a forward of torch's."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            x = block(x)
+        return x
+
+
 class Block(nn.Module):
     """One layer and its activation, perhaps checkpointed."""
 
@@ -67,7 +76,7 @@ def compiled(way: str, model: nn.Module, count: list[int]) -> nn.Module:
 def test_compiled_modules_run_eagerly_inside_and_compiled_afterwards(
     way, warm, compilations
 ):
-    model = compiled(way, nn.Sequential(Block(), Block()), compilations)
+    model = compiled(way, Blocks(Block(), Block()), compilations)
     x = torch.ones(2, 4)
     if warm:
         expected = model(x)
@@ -76,9 +85,9 @@ def test_compiled_modules_run_eagerly_inside_and_compiled_afterwards(
         y = model(x)
     assert len(compilations) == warm  # nothing was compiled inside
     assert [call.type for call in t.calls][-6:] == [
-        *("Sequential", "Block", "Linear", "Block", "Linear")
+        *("Blocks", "Block", "Linear", "Block", "Linear")
     ][-6:] or [call.type for call in t.calls] == [
-        *("OptimizedModule", "Sequential", "Block", "Linear", "Block", "Linear")
+        *("OptimizedModule", "Blocks", "Block", "Linear", "Block", "Linear")
     ]
     assert any("eager" in note for note in t.recording.notes)
     model(x)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from construct_values import Endless, Refuses, SaysTensor, TooFewNames
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from invariants import check_invariants
@@ -70,6 +71,11 @@ CASES = [
     (None, []),
     ((), []),
     ({"a": {"b": [{"c": one(1)}]}}, ["output['a']['b'][0]['c']"]),
+    # what says of itself what is not so, or will not be looked into
+    (Endless([one(1)]), ["output[0]"]),
+    (Refuses(x=one(1)), ["output['x']"]),
+    (TooFewNames((one(1), one(2))), ["output[0]", "output[1]"]),
+    (SaysTensor(), []),
 ]
 
 

@@ -279,8 +279,14 @@ def test_what_would_act_on_a_terminal_is_written_as_its_number():
         def forward(self, x):
             return self.get_submodule("a\x1b[2Jb")(x)
 
-    model = Net()
+    named = type("Net\x1b]0;owned\x07", (Net,), {})
+    model, well = named(), nn.Linear(4, 3)
     with pytest.raises(RuntimeError), shapetrace.trace(model) as t:
         model(torch.ones(2, 5))
+    with shapetrace.trace(well) as other:
+        well(torch.ones(2, 4))
     for text in (str(t), str(t.failure), str(t.summary()), str(t.table())):
         assert "\x1b" not in text and "a\\x1b[2Jb" in text
+    for text in (str(t), str(t.table()), repr(t), str(shapetrace.compare(other, t))):
+        assert "\x1b" not in text and "\x07" not in text
+    assert "Net\\x1b]0;owned\\x07" in str(t)

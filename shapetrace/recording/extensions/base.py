@@ -24,7 +24,13 @@ from torch.overrides import TorchFunctionMode
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import PausingClock
-from shapetrace.recording.tensors import PLAIN, freeze
+from shapetrace.recording.tensors import (
+    PLAIN,
+    freeze,
+    grad_fn_of,
+    is_tensor,
+    requires_grad_of,
+)
 from shapetrace.recording.warned_from import Callers
 
 _DISABLED = torch_internals.unseen_by_modes
@@ -298,7 +304,7 @@ class Extensions:
         node would keep its saved tensors alive."""
         found: list[Node] = []
         leaves: list[Node] = []
-        open_ = [one.grad_fn for one in outputs if one.requires_grad]
+        open_ = [grad_fn_of(one) for one in outputs if requires_grad_of(one)]
         while open_:
             node = open_.pop()
             if node is None:
@@ -333,12 +339,12 @@ class Extensions:
 
 def tensors_in(value: Any) -> Tensors:
     """Every tensor of a nested value, in order."""
-    if isinstance(value, torch.Tensor):
+    if is_tensor(value):
         return [value]
     found: Tensors = []
     if type(value) is tuple:  # arguments: some tensors, some numbers
         for part in value:
-            if isinstance(part, torch.Tensor):
+            if is_tensor(part):
                 found.append(part)
             elif type(part) not in PLAIN:
                 freeze(part, found.append)

@@ -31,6 +31,7 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
+from shapetrace.recording.tensors import is_tensor
 
 #: what a storage holds; the first four are counted
 ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
@@ -139,6 +140,9 @@ class MemoryWatch(Extension):
         if torch_internals.saved_tensors_hooks(False) is not None:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
+            self._unknown.add(cell)
+            return
+        if torch_internals.takes_operations_down():  # to look is an operation or two
             self._unknown.add(cell)
             return
         saved = self._saved.setdefault(cell, {})
@@ -251,7 +255,7 @@ class MemoryWatch(Extension):
             except RuntimeError:  # changed in place meanwhile: autograd will say so
                 continue
             for one in value if isinstance(value, tuple) else (value,):
-                if isinstance(one, torch.Tensor):
+                if is_tensor(one):
                     yield one
 
     # -- gradients and the optimizer -------------------------------------------------
@@ -315,6 +319,11 @@ class MemoryWatch(Extension):
         storage = _storage(tensor)
         if storage is None:
             return None
+        size = storage.nbytes()
+        # a number of bytes that is a symbol is none, and to reckon with it would be a
+        # step of the graph that make_fx takes
+        if type(size) is not int:
+            return None
         key = torch_internals.storage_key(storage)
         stored = self._watched.get(key)
         if stored is not None:
@@ -324,7 +333,7 @@ class MemoryWatch(Extension):
                 self._change(stored, 1)
             return stored
         self._count += 1
-        stored = _Stored(storage.nbytes(), kind, cell, self._count)
+        stored = _Stored(size, kind, cell, self._count)
 
         def gone(_: object) -> None:
             known = self._watched.pop(key, None)
