@@ -11,6 +11,7 @@ from shapetrace.comparison.differences import Differences
 from shapetrace.lineage.align import Aligned
 from shapetrace.records import FunctionCall, ModuleCall, Recording
 from shapetrace.views import words
+from shapetrace.views.html.markup import inline
 from shapetrace.views.sentences import title
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def text(made: Differences) -> str:
 
 
 def html(made: Differences) -> str:
-    said = "".join(f"<p>{escape(line)}</p>" for line in _sentences(made))
+    said = "".join(f"<p>{inline(line)}</p>" for line in _sentences(made))
     rows = _rows(made)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
