@@ -1,5 +1,6 @@
 """What is marked verified is pasted, and the program then really runs to its end."""
 
+import runpy
 import warnings
 
 import pytest
@@ -73,3 +74,37 @@ def test_the_correct_program_is_not_spoken_of(name, distinct, tmp_path):
     with shapetrace.trace(model) as t:
         program.step(model).backward()
     assert [f for f in t.findings if f.severity != "note"] == []
+
+
+LOOP = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(8, 16)
+        self.fc2 = nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.fc2(self.fc1(x).relu())
+
+
+net = Net()
+for epoch in range(2):
+    x, y = torch.randn(4, 8), torch.randint(0, 3, (4,))
+    loss = nn.functional.cross_entropy(net(x), y)
+    loss.backward()
+"""
+
+
+def test_a_loop_is_read_where_no_model_was_named(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(LOOP)
+    with pytest.raises(RuntimeError), shapetrace.trace() as t:
+        runpy.run_path(str(path))
+    fix = t.failure.fixes[0]
+    assert (fix.line, fix.status) == ("self.fc2 = nn.Linear(16, 3)", "verified")
+    path.write_text(pasted(LOOP, fix))
+    runpy.run_path(str(path))

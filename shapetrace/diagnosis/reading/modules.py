@@ -136,10 +136,12 @@ class Modules(Calls):
         return made
 
     def _of_recording(self, kind: Kind) -> Layer | None:
-        """The one root of a class."""
+        """The one root of a class; a trace of no module in particular has as roots what
+        was called."""
+        called = (call.name for call in self.rec.calls if call.parent is None)
         roots = [
             name
-            for name in self.rec.roots
+            for name in dict.fromkeys((*self.rec.roots, *called))
             if name in self.rec.modules
             and self.rec.modules[name].type == kind.node.name
         ]
