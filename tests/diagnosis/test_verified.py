@@ -99,12 +99,16 @@ for epoch in range(2):
 """
 
 
-def test_a_loop_is_read_where_no_model_was_named(tmp_path):
+ONE_LINE = LOOP[: LOOP.index("net =")] + "Net()(torch.randn(4, 8)).sum().backward()\n"
+
+
+@pytest.mark.parametrize("code", [LOOP, ONE_LINE])
+def test_a_script_is_read_where_no_model_was_named(code, tmp_path):
     path = tmp_path / "train.py"
-    path.write_text(LOOP)
+    path.write_text(code)
     with pytest.raises(RuntimeError), shapetrace.trace() as t:
         runpy.run_path(str(path))
     fix = t.failure.fixes[0]
     assert (fix.line, fix.status) == ("self.fc2 = nn.Linear(16, 3)", "verified")
-    path.write_text(pasted(LOOP, fix))
+    path.write_text(pasted(code, fix))
     runpy.run_path(str(path))

@@ -47,7 +47,7 @@ _IDLE = frozenset(
     "print manual_seed zero_grad step backward no_grad enable_grad inference_mode item "
     "tolist info debug warn append add_scalar log set_grad_enabled autocast train eval "
     "float int str format synchronize time perf_counter state_dict update device "
-    "requires_grad_ isinstance hasattr".split()
+    "requires_grad_ isinstance hasattr super __init__".split()
 )
 
 
@@ -347,7 +347,7 @@ class Calls(ABC):
             made = call if isinstance(call, ModuleCall) else None
             return self.layer(func.name, args, kwargs, made)
         if isinstance(func, Built):
-            return functions.layer(func.info, args, kwargs, {})
+            return functions.layer(func.info, args, kwargs, {}, f"`{func.info.type}`")
         if isinstance(func, Routine):
             return self.routine(frame, func, args, kwargs)
         if isinstance(func, Library):

@@ -45,8 +45,9 @@ class Modules(Calls):
                 return UNKNOWN
             if made is not None and made.outputs is None and name != self.failing:
                 self.ahead = True
-                self.missed.append(f"the rest of `{name}`")  # it failed inside of it
-            return functions.layer(info, args, kwargs, self.rec.modules)
+                self.missed.append(f"the rest of {name}")  # it failed inside of it
+            said = f"`{self.graph.said(name) or info.type}`"
+            return functions.layer(info, args, kwargs, self.rec.modules, said)
         index = made.index if made is not None else None
         frame = Frame(forward.tree, forward.home, name, index, made is not None)
         if made is not None:
