@@ -1,4 +1,4 @@
-"""The programs of docs/errors.md, docs/howto.md and docs/tutorial.md run as they say.
+"""The programs of errors.md, howto.md, tutorial.md and comparison.md run as they say.
 
 REGEN=1 rewrites the explanations of docs/errors.md.
 """
@@ -110,3 +110,21 @@ def test_the_tutorial_goes_from_its_beginning_to_its_end(tmp_path, monkeypatch, 
     out = capsys.readouterr().out
     assert "to have 3 channels, but got 1 channels" in out
     assert "1000" in out and "nn.Linear(512, 10)" in out
+
+
+@pytest.mark.zoo
+def test_the_comparison_shows_what_a_summary_prints(capsys, monkeypatch):
+    pytest.importorskip("torchvision")
+    monkeypatch.setenv("COLUMNS", "100")
+    page = (DOCS / "comparison.md").read_text()
+    first, step = PROGRAM.findall(page)
+    scope, error = scope_of(first + step)
+    assert error is None
+    out = re.sub(r"[\d,.]+ ms", "ms", capsys.readouterr().out)
+    shown = page[page.index("```text\n") + len("```text\n") :]
+    shown = re.sub(r"[\d,.]+ ms", "ms", shown[: shown.index("```")])
+    version = re.compile(r"torch \S+")
+    assert version.sub("", out).startswith(version.sub("", shown))
+    assert {call.name for call in scope["t"].calls} > {"", "conv1", "fc"}
+    for column in ("self ms", "bwd ms", "saved", "FLOPs"):
+        assert column in out.partition("59 calls deeper")[2]

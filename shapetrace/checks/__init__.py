@@ -44,6 +44,8 @@ __all__ = ["CHECKS", "Check", "chosen", "run_checks", "warn"]
 _PLACES = 4
 #: findings whose fixes are tried
 _TRIED = 4
+#: functions that are walked again for it, over all fixes: some two seconds
+_WALKED = 48_000
 _GRAVITY = {"error": 0, "warning": 1, "note": 2}
 _IGNORE = re.compile(r"#\s*shapetrace:\s*ignore(?:\[([^\]]*)\])?")
 
@@ -90,8 +92,10 @@ def run_checks(
     for one in ranked:
         causes.setdefault(_cause(one), []).append(one)
     before, shown = _alarms(found), []
+    walked = 0
     for count, (first, *same) in enumerate(causes.values()):
-        if count < _TRIED:
+        walked += len(first.fixes) * len(graph.rec.functions)
+        if count < _TRIED and walked <= _WALKED:
             left = before - _alarms([first, *same])
             first = _tried(scene, first, codes, left)
         shown.append(_with_places(first, same))

@@ -31,12 +31,13 @@ def attribute_mismatch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 continue
             ref, dim = odd
             fix = built(scene, name, None, "", **{attribute: value})
+            said = scene.graph.spoken(call)
             reason = f"has {attribute} {value} and a {ref.path} of {ref.shape}"
             who = Culprit("module", name, dim, ref.shape[dim], value, reason=reason)
             found = Diagnosis(
                 code=rule.code,
                 severity=rule.severity,
-                message=f"{name} says {attribute}={value}, but its {ref.path} is "
+                message=f"{said} says {attribute}={value}, but its {ref.path} is "
                 f"{ref.shape}: it computes with {ref.shape[dim]}.",
                 where=f"module:{name}",
                 module=name,

@@ -243,12 +243,12 @@ def _overwritten(
     scene: Scene, rule: Check, lost: list[ModuleCall], last: ModuleCall
 ) -> Diagnosis:
     """`for layer in layers: out = layer(x)`: each layer is given the first input."""
-    names = [call.name for call in lost]
+    *names, kept = (scene.graph.spoken(call) for call in (*lost, last))
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     found = _unused(scene, rule, lost[-1], "warning")
     message = (
-        f"{shown} and {last.name} are all given the same input, and only what "
-        f"{last.name} makes of it is used: the work of the others is thrown away."
+        f"{shown} and {kept} are all given the same input, and only what "
+        f"{kept} makes of it is used: the work of the others is thrown away."
     )
     fix = "x = layer(x)  # in the loop: each layer takes what the one before made"
     found = replace(found, message=message, fixes=(Fix(fix, where=last.source),))
@@ -260,7 +260,9 @@ def _overwritten(
 def _unused(
     scene: Scene, rule: Check, call: ModuleCall, severity: Severity | None = None
 ) -> Diagnosis:
-    message = f"no later call uses what {call.name} ({call.type}) returns."
+    message = (
+        f"no later call uses what {scene.graph.spoken(call)} ({call.type}) returns."
+    )
     found = Diagnosis(
         code=rule.code,
         severity=severity or rule.severity,

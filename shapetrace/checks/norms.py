@@ -40,7 +40,8 @@ def of_the_time(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             scene,
             rule,
             call,
-            f"{layer.name} ({layer.type}) is told the number of features, and takes "
+            f"{scene.graph.spoken(layer)} ({layer.type}) is told the number of "
+            "features, and takes "
             f"dimension {at} of {given.shape} for them, which is the data's; they are "
             f"dimension {used}.",
             culprits=[culprit(scene, call, f"normalises dimension {at}", at)],

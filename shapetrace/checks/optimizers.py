@@ -23,6 +23,7 @@ from shapetrace.records import (
     TensorRef,
 )
 from shapetrace.signatures import kind
+from shapetrace.source.called import module_path
 
 #: backwards that are looked at: a training loop makes the same in each step
 _FIRST = 8
@@ -82,7 +83,9 @@ def _idle(
         reason = "finds no gradient"
         who = Culprit("function", "step", source=step.source, reason=reason)
         name = step.name.removeprefix(STEP).removesuffix(".step")
-        line = f"optimizer = torch.optim.{name}(model.parameters())"
+        called = scene.graph.rec.calls[:1]
+        model = module_path(scene.graph.rec, called[0].name if called else "")
+        line = f"optimizer = torch.optim.{name}({model}.parameters())"
         fix = Fix(line, detail="of the model as it is trained, after it was changed")
     return finding(
         scene,
@@ -200,8 +203,9 @@ def _is_label(scene: Scene, target: TensorRef) -> bool:
 def _left_out(
     scene: Scene, rule: Check, left: Sequence[Layer], step: Range
 ) -> Diagnosis:
-    names = [one.name for one in left]
+    names = [scene.graph.said(one.name) for one in left]
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    path = module_path(scene.graph.rec, left[0].name)
     first = left[0].call
     made = first.outputs or ()
     return finding(
@@ -215,10 +219,7 @@ def _left_out(
             Culprit("module", one.name, source=one.call.source, reason="is not trained")
             for one in left
         ],
-        fixes=[
-            Fix(f'optimizer.add_param_group({{"params": model.{name}.parameters()}})')
-            for name in names[:1]
-        ],
+        fixes=[Fix(f'optimizer.add_param_group({{"params": {path}.parameters()}})')],
         shapes=[("output", ref, None) for ref in made[:1]],
         way=(made[0].id, None) if made else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from shapetrace.checks.registry import Check
+from shapetrace.checks.registry import CHECKS, Check
 from shapetrace.checks.scene import Scene
 from shapetrace.diagnosis.operand_rows import kind
 from shapetrace.diagnosis.text import told
@@ -156,9 +156,12 @@ def explained(
     found: Diagnosis,
     shapes: Sequence[tuple[str, TensorRef, int | None]],
 ) -> Diagnosis:
-    """A finding with its text, which ends with how to silence it."""
+    """A finding with its text, which ends with why it matters and how to silence it."""
     operands = tuple(
         Operand(label, ref.shape, kind(ref), odd) for label, ref, odd in shapes
     )
-    silence = f"Where it is meant: # shapetrace: ignore[{found.code}]"
-    return told(rec, replace(found, operands=operands, remarks=(silence,)))
+    remarks = (
+        f"What it means: {CHECKS[found.code].summary}.",
+        f"Where it is meant: # shapetrace: ignore[{found.code}]",
+    )
+    return told(rec, replace(found, operands=operands, remarks=remarks))

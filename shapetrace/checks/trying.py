@@ -13,9 +13,6 @@ from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.records import FunctionCall, Recording, TensorRef
 from shapetrace.signatures import broadcasts, predict
 
-#: calls of a recording that is walked again
-_MOST = 4000
-
 
 class Change(NamedTuple):
     """What a fix does to a call, and to all of its line: a tensor that it takes is
@@ -31,8 +28,6 @@ class Change(NamedTuple):
 def mended(rec: Recording, change: Change) -> Recording | None:
     """The recording with a change; None where that is not known, where the program
     would stop, or where tensors would be stretched that were not."""
-    if len(rec.functions) > _MOST:
-        return None
     walk = _Walk(change)
     for call in rec.functions:
         if not walk.pass_(call):

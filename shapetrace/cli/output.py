@@ -70,7 +70,6 @@ def merge(path: str) -> None:
 
 def table(t: Trace, options: argparse.Namespace, title: str = "") -> None:
     """The table, with the columns and as deep as was asked for."""
-    columns = options.columns.split(",") if options.columns else None
 
     def made(width: int | None, colours: bool) -> str:
         drawn = text.table(
@@ -79,8 +78,8 @@ def table(t: Trace, options: argparse.Namespace, title: str = "") -> None:
             failure=t.failure,
             width=width,
             depth=options.depth,
-            columns=columns,
-            costs=(lambda: t.costs) if columns else None,
+            columns=options.columns,
+            costs=(lambda: t.costs) if options.columns else None,
             colours=colours,
             in_report=True,
         )
@@ -92,7 +91,7 @@ def table(t: Trace, options: argparse.Namespace, title: str = "") -> None:
 def check_columns(options: argparse.Namespace) -> None:
     """Refuse columns that there are not, before anything has run."""
     try:
-        named(options.columns.split(",") if options.columns else (), "--columns")
+        named(options.columns or (), "--columns")
     except UsageError as error:
         refuse(options, printable(str(error)))
 
@@ -125,4 +124,5 @@ def fit(error: BaseException, failure: Diagnosis | None) -> None:
 
 
 def _explanation(finding: Diagnosis, width: int | None, colours: bool) -> str:
-    return terminal.explanation(finding, width or text.WIDTH, colours=colours)
+    said = terminal.explanation(finding, width or text.WIDTH, colours=colours)
+    return f"{finding.severity} [{finding.code}]\n{said}" if finding.page else said

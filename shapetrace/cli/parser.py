@@ -47,9 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=saved.show, parser=show)
 
     explain = commands.add_parser(
-        "explain", help="explain what failed, or looks wrong, in a saved report"
+        "explain",
+        help="explain what failed, or looks wrong, in a saved report; or a check",
     )
-    explain.add_argument("report", help="the JSON file")
+    explain.add_argument(
+        "report", help="the JSON file, or a finding's code: silent-broadcast"
+    )
     explain.set_defaults(command=saved.explain, parser=explain)
 
     compare = commands.add_parser(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from shapetrace.cli import output
 from shapetrace.cli.console import refuse
@@ -11,6 +12,7 @@ from shapetrace.comparison import across_ranks, rank_file
 from shapetrace.errors import ReportError
 from shapetrace.source.printable import printable
 from shapetrace.trace import Trace, load
+from shapetrace.views.pages import page
 
 
 def show(options: argparse.Namespace) -> int:
@@ -38,7 +40,12 @@ def _show_ranks(options: argparse.Namespace, files: dict[str, str]) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Print the explanations alone; of a run in which all is well, that of its loss."""
+    """Print the explanations alone; of a run in which all is well, that of its loss. Of
+    a check, by its code, print the page."""
+    about = None if os.path.exists(options.report) else page(options.report)
+    if about is not None:
+        print_text(about.rstrip())
+        return 0
     t = _load(options, options.report)
     if t.findings:
         output.explain(t.findings)

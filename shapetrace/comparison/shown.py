@@ -13,6 +13,7 @@ from shapetrace.records import FunctionCall, ModuleCall, Recording
 from shapetrace.source.printable import printable
 from shapetrace.source.spoken import spoken_in
 from shapetrace.views import words
+from shapetrace.views.html.markup import inline
 from shapetrace.views.sentences import title
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def text(made: Differences) -> str:
 
 
 def html(made: Differences) -> str:
-    said = "".join(f"<p>{escape(line)}</p>" for line in _sentences(made))
+    said = "".join(f"<p>{inline(line)}</p>" for line in _sentences(made))
     rows = _rows(made)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"

@@ -45,12 +45,13 @@ def next_layers(graph: Graph, mismatch: Mismatch, call: FunctionCall) -> str:
             return ""
         found = conflicts(made)
         if found:
-            return clash_text(name, found[0].right.name or found[0].name, found[0])
+            role = found[0].right.name or found[0].name
+            return clash_text(graph.said(name), role, found[0])
         after = predict(made, tuple(other.shape for other in made.inputs))
         if not after or len(after) != 1:
             return ""
         if any(size < 1 for size in after[0]):
-            return f"then the input of {name} is too small for its window"
+            return f"then the input of {graph.said(name)} is too small for its window"
         ref = replace(ref, shape=after[0])
     return ""
 
@@ -91,7 +92,7 @@ def unreached(graph: Graph, modules: Mapping[str, ModuleInfo]) -> str:
             asked = behind if after in waits.values() else list(waits)
             for other in asked:
                 if waits[other] == before:
-                    return f"{other}, not reached yet, takes {before}"
+                    return f"{graph.said(other)}, not reached yet, takes {before}"
     return ""
 
 

@@ -11,6 +11,7 @@ from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.failing import failing
+from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.operand_rows import operand_rows
 from shapetrace.diagnosis.plain import behind_forward, handed_on, in_forward
@@ -149,10 +150,7 @@ def _culprit(suspect: Suspect) -> Culprit:
     )
     if named is not None and named.reason and named.line == "":
         best = named  # what a rule says of it is said in more words
-    sized = next(
-        (e.hypothesis for e in suspect.scored if e.hypothesis.expected is not None),
-        best,
-    )
+    sized = next((e.hypothesis for e in suspect.scored if _fits(e.hypothesis)), best)
     told = [e.hypothesis.reason for e in suspect.scored if e.hypothesis.reason]
     reason = best.reason or (told[0] if told else "")
     said = [part for part in (reason, *_evidence(suspect.scored[0])) if part]
@@ -167,6 +165,14 @@ def _culprit(suspect: Suspect) -> Culprit:
         "; ".join(dict.fromkeys(said)),
         probability=_told(suspect.probability),
     )
+
+
+def _fits(one: Hypothesis) -> bool:
+    """Whether another size is known to fit: data would have it, a rule says so, or
+    trying has shown it."""
+    known = one.repair is None or one.site.kind in ("target", "input")
+    tried = one.outcome is not None and one.outcome.status == "verified"
+    return one.expected is not None and (known or tried)
 
 
 def _told(probability: float) -> float:

@@ -12,9 +12,10 @@ from shapetrace.records import ModuleCall
 
 
 class KeptState(NamedTuple):
-    """`state` has the batch of an earlier call of `name`, `data` that of this one."""
+    """`state` has the batch of an earlier call of what a text calls `said`, `data` that
+    of this one."""
 
-    name: str
+    said: str
     state: Spot
     data: Spot
 
@@ -35,9 +36,9 @@ def kept_state(case: Case) -> KeptState | None:
         top = case.root()
         if top is None or not any(ref.id in before for ref in top.inputs):
             continue
-        name = _made_by_the_same(case, before)
-        if name:
-            return KeptState(name, state, data)
+        said = _made_by_the_same(case, before)
+        if said:
+            return KeptState(said, state, data)
     return None
 
 
@@ -54,7 +55,7 @@ def kept_by_model(case: Case) -> tuple[Call, Spot] | None:
 
 
 def _made_by_the_same(case: Case, before: set[int]) -> str:
-    """The name of what failed, where an earlier call of it gave one of the tensors."""
+    """What failed, in words, where an earlier call of it gave one of the tensors."""
     at: Call = case.layer or case.call
     earlier: list[Call]
     if isinstance(at, ModuleCall):
@@ -67,5 +68,5 @@ def _made_by_the_same(case: Case, before: set[int]) -> str:
         ]
     for one in earlier:
         if one.index != at.index and any(ref.id in before for ref in one.outputs or ()):
-            return at.name
+            return case.graph.spoken(at) if isinstance(at, ModuleCall) else at.name
     return ""

@@ -27,7 +27,7 @@ def operand_rows(graph: Graph, mismatch: Mismatch) -> tuple[Operand, ...]:
         origin = graph.origin(ref.id)
         source: Source | None = None
         if parameter and origin is not None:
-            label, words = str(origin.kind), f"`{origin.name}`"
+            label, words = str(origin.kind), f"`{graph.said(origin.name)}`"
         else:
             label = operand(mismatch, spot or Spot(ref.id, None, 0, "", position))
             label = label.removeprefix("the ").strip("`")

@@ -94,10 +94,11 @@ class _Page:
         if of.severity != "note":
             yield from self._culprits(of.culprits)
         yield from self._fixes(of.fixes)
-        if of.page:
-            yield [("", f"See {of.page}")]
         for remark in of.remarks:
             yield from self._wrapped([("", self._plain(remark))], most=2)
+        if of.page:
+            more = f"See {of.page}, or: shapetrace explain {of.code}"
+            yield from self._wrapped([("", more)])
 
     # -- places -----------------------------------------------------------------------
 

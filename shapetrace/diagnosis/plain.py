@@ -158,7 +158,7 @@ def _keys(graph: Graph, module: ModuleCall) -> str:
                 for other in graph.rec.modules
                 if other.startswith(f"{name}.")
             )
-            said.append(f"`{name}` has {_listed(own)}")
+            said.append(f"`{graph.said(name)}` has {_listed(own)}")
     return "; ".join(said[:3])
 
 

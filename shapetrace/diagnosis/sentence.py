@@ -12,7 +12,7 @@ from shapetrace.signatures import argument_name, is_loss, loss_input, loss_targe
 def sentence(graph: Graph, mismatch: Mismatch, where: str) -> str:
     """What failed, and the two things that clash."""
     kind, _, name = where.partition(":")
-    subject = f"`{name or _root(graph)}`" if kind == "module" else ""
+    subject = f"`{graph.said(name) or _root(graph)}`" if kind == "module" else ""
     subject = subject or f"`{mismatch.call.name}`"
     if mismatch.layer is not None:
         subject += f" ({mismatch.layer.type})"
@@ -124,7 +124,7 @@ def _side(graph: Graph, mismatch: Mismatch, spot: Spot) -> str:
         own = mismatch.layer is not None and origin.name.startswith(mismatch.layer.name)
         if role and own:
             return f"its {role}"
-        return f"dim {spot.dim} of `{origin.name}`"
+        return f"dim {spot.dim} of `{graph.said(origin.name)}`"
     if spot.tensor is None:
         role = spot.role or mismatch.name
         asked = not role or role in (mismatch.call.name, "view", "size", "shape")

@@ -154,8 +154,8 @@ def _shapes(graph: Graph, names: list[str], path: str) -> dict[str, tuple[int, .
     }
 
 
-def few(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:2])
+def few(graph: Graph, names: list[str]) -> str:
+    shown = ", ".join(f"`{graph.said(name)}`" for name in names[:2])
     return shown + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 

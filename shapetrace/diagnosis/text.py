@@ -8,41 +8,19 @@ from dataclasses import replace
 from shapetrace.diagnosis.pieces import pieces
 from shapetrace.records import Diagnosis, Fix, Recording, Source
 from shapetrace.source.rewrite import dedented, without_comments
-from shapetrace.source.spoken import in_words
 
 
 def told(rec: Recording, diagnosis: Diagnosis) -> Diagnosis:
-    """A diagnosis with the lines of code that it is about, in the script's own names,
-    and its text."""
+    """A diagnosis with the lines of code that it is about, what the script calls its
+    models, and its text."""
     source = diagnosis.source
-    shown = _reworded(rec, diagnosis)
     shown = replace(
-        shown,
+        diagnosis,
+        called=rec.called,
         excerpt=tuple(_lines(source)) if source is not None else (),
-        fixes=tuple(replace(fix, old=_replaced(fix)) for fix in shown.fixes),
+        fixes=tuple(replace(fix, old=_replaced(fix)) for fix in diagnosis.fixes),
     )
     return replace(shown, text=render(shown))
-
-
-def _reworded(rec: Recording, diagnosis: Diagnosis) -> Diagnosis:
-    """All that is said in words, with the roots called what the script calls them."""
-
-    def put(words: str) -> str:
-        return in_words(rec, words)
-
-    of = diagnosis
-    return replace(
-        of,
-        called=rec.called,
-        message=put(of.message),
-        culprits=tuple(replace(one, reason=put(one.reason)) for one in of.culprits),
-        lineage=tuple(replace(step, how=put(step.how)) for step in of.lineage),
-        operands=tuple(replace(row, origin=put(row.origin)) for row in of.operands),
-        fixes=tuple(
-            replace(fix, detail=put(fix.detail), loses=put(fix.loses))
-            for fix in of.fixes
-        ),
-    )
 
 
 def render(diagnosis: Diagnosis, width: int = 100) -> str:

@@ -123,9 +123,13 @@ class Graph:
             return call
         return None if call.direct else self.module_of(call)
 
+    def said(self, name: str) -> str:
+        """What a text calls a module, or a parameter of one, of that name."""
+        return spoken(self.rec.called, name)
+
     def spoken(self, module: ModuleCall) -> str:
         """What a text calls a module: a root as the script does, else its class."""
-        return spoken(self.rec.called, module.name) or module.type
+        return self.said(module.name) or module.type
 
     def dim_origin(self, tensor: int, dim: int) -> tuple[Call, DimOrigin] | None:
         """The call that made a tensor and what it did for one dimension."""

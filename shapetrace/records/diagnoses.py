@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from shapetrace.records.calls import ScriptName, Source
 
@@ -130,6 +130,10 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         return Diagnosis.card(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows in a terminal: the text, not the fields."""
+        printer.text(str(self))
 
 
 @dataclass(frozen=True, slots=True)

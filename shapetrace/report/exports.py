@@ -52,9 +52,10 @@ class Report(Answers):
 
         Args:
             depth: as many levels below the outermost modules are shown; None: all.
-            columns: their names, those of `to_dataframe()` and more: "input",
-                "output", "params", "params_share", "trainable", "kernel", "stride",
-                "groups", "flops", "mult_adds", "memory" …; None: what was recorded.
+            columns: their names, in a list or by commas, those of `to_dataframe()`
+                and more: "input", "output", "params", "params_share", "trainable",
+                "kernel", "stride", "groups", "flops", "mult_adds", "memory" …; None:
+                what was recorded.
             sort: the column to order the rows by, the largest first, not as a tree.
             width: characters a line; None: as wide as the terminal.
 

@@ -57,6 +57,10 @@ def called_in(rec: Recording, call: ModuleCall) -> Expression | None:
     if made is None or not isinstance(made.node, ast.Call):
         return None
     called = made.at(made.node.func)
+    if (_home(called) or "").partition(".")[0] == "shapetrace":
+        # `shapetrace.summary(model, ...)` calls it for the user
+        models = [*made.node.args, *(pair.value for pair in made.node.keywords)]
+        called = made.at(models[0]) if models else called
     if isinstance(called.node, ast.Attribute) and called.node.attr in _FORWARD:
         called = called.at(called.node.value)
     while isinstance(called.node, ast.Name):
@@ -74,15 +78,26 @@ def _is_function(called: Expression) -> bool:
     node = called.node
     if isinstance(node, ast.Attribute) and node.attr == "backward":
         return True
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    if not isinstance(node, ast.Name):
+    name = _first_name(node)
+    if name is None:
         return True
-    whole = imported(called.scope.tree.file).get(node.id)
+    whole = _home(called)
     if whole is None:
-        return hasattr(builtins, node.id) and called.scope.holder(node.id) is None
+        return hasattr(builtins, name.id) and called.scope.holder(name.id) is None
     home = whole.partition(".")[0]
     return home == "torch" or home in sys.stdlib_module_names
+
+
+def _home(called: Expression) -> str | None:
+    """What the first name of an expression is imported as."""
+    name = _first_name(called.node)
+    return imported(called.scope.tree.file).get(name.id) if name is not None else None
+
+
+def _first_name(node: ast.expr) -> ast.Name | None:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node if isinstance(node, ast.Name) else None
 
 
 def is_parameter(made: Expression) -> bool:

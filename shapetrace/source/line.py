@@ -193,8 +193,32 @@ def keyword(tree: Tree, call: ast.expr, name: str, value: str) -> Part | None:
 
 
 def suffixed(text: str, node: ast.expr | None, template: str) -> str:
-    """The template around an expression, in parentheses where it needs them."""
+    """The template around an expression, in parentheses where it needs them; what takes
+    back the expression's own last call is that call left out.
+
+    >>> node = ast.parse("y.unsqueeze(1)", mode="eval").body
+    >>> suffixed("y.unsqueeze(1)", node, "{}.squeeze(1)")
+    'y'
+    """
+    kept = _before(text, node, template)
+    if kept is not None:
+        return kept
     safe = (ast.Name, ast.Attribute, ast.Call, ast.Subscript)
     simple = text.isidentifier() if node is None else isinstance(node, safe)
     starts = template.startswith("{}") and template != "{}"
     return template.replace("{}", text if simple or not starts else f"({text})")
+
+
+_BACK = {"squeeze": "unsqueeze", "unsqueeze": "squeeze"}
+
+
+def _before(text: str, node: ast.expr | None, template: str) -> str | None:
+    """What `y.unsqueeze(1)` is called on, where the template is `{}.squeeze(1)`."""
+    func = node.func if isinstance(node, ast.Call) else None
+    if not isinstance(func, ast.Attribute) or func.attr not in _BACK:
+        return None
+    last, _, given = template.removeprefix("{}.").partition("(")
+    call = f".{func.attr}({given}"
+    if last != _BACK[func.attr] or template != f"{{}}.{last}({given}":
+        return None
+    return text.removesuffix(call) if text.endswith(call) else None

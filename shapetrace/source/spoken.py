@@ -6,7 +6,6 @@ and tables call it what the script calls it, wherever that is one thing alone.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -43,7 +42,9 @@ def spoken(called: Iterable[ScriptName], name: str) -> str:
     for root in called:
         if name == root.name:
             return root.code
-        if root.name and name.startswith(f"{root.name}."):
+        if not root.name:
+            return f"{root.code}.{name}"
+        if name.startswith(f"{root.name}."):
             return root.code + name.removeprefix(root.name)
     return name
 
@@ -53,28 +54,3 @@ def spoken_in(recordings: Iterable[Recording], call: ModuleCall) -> str:
     differ or tell nothing its name, else its class."""
     names = {spoken(rec.called, call.name) for rec in recordings}
     return (names.pop() if len(names) == 1 else call.name) or call.type
-
-
-def in_words(rec: Recording, text: str) -> str:
-    """Words in which the modules of a root that is named by its class get its name in
-    the script: "`net.fc1` makes the 10" of "`Net.fc1` makes the 10"."""
-    roots = [re.escape(root.name) for root in rec.called if root.name]
-    if not roots:
-        return text
-    names = (
-        rf"(?<![\w.])(?:{'|'.join(roots)})(?:\.\w+)+|(?<=`)(?:{'|'.join(roots)})(?=`)"
-    )
-
-    def put(found: re.Match[str]) -> str:
-        return spoken(rec.called, found[0]) if _is_known(rec, found[0]) else found[0]
-
-    return re.sub(names, put, text)
-
-
-def _is_known(rec: Recording, name: str) -> bool:
-    """Whether it is a module's name, or that of a tensor of a module."""
-    owner, _, last = name.rpartition(".")
-    if name in rec.modules or owner not in rec.modules:
-        return name in rec.modules
-    info = rec.modules[owner]
-    return any(ref.path == last for ref in (*info.parameters, *info.buffers))

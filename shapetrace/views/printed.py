@@ -35,4 +35,6 @@ def preformatted(text: str) -> str:
     """The text as HTML in which columns stand below each other."""
     from html import escape
 
-    return f'<pre style="white-space:pre;overflow-x:auto">{escape(text)}</pre>'
+    # not the page's font: nbconvert's style names one that it does not define
+    look = "font-family:ui-monospace,monospace;white-space:pre;overflow-x:auto"
+    return f'<pre style="{look}">{escape(text)}</pre>'

@@ -118,7 +118,10 @@ def table(
     if remarks:
         parts.append("\n".join(_wrap(remark, width, "  ") for remark in remarks))
     if made.findings:
-        parts.append(_findings(made, failure, width, in_report))
+        # in a report each has its explanation below, but for a failure: the traceback
+        listed = [f for f in made.findings if f is failure or not in_report]
+        if listed:
+            parts.append(_findings(listed, failure, width, in_report))
     return "\n\n".join(parts)
 
 
@@ -322,17 +325,19 @@ def _draw(columns: list[Cells]) -> str:
 
 
 def _findings(
-    made: Sheet, failure: Diagnosis | None, width: int, in_report: bool
+    findings: Sequence[Diagnosis],
+    failure: Diagnosis | None,
+    width: int,
+    in_report: bool,
 ) -> str:
     lines = []
-    for finding in made.findings[:MOST_FINDINGS]:
+    for finding in findings[:MOST_FINDINGS]:
         kind = "failed" if finding is failure else finding.severity
         name = "" if finding is failure else f" [{finding.code}]"
         lines.append(_wrap(f"{kind}{name} {words.headline(finding)}", width, "  "))
-    left = len(made.findings) - MOST_FINDINGS
+    left = len(findings) - MOST_FINDINGS
     if left > 0:
-        where = "below" if in_report else "in t.findings"
-        lines.append(f"… and {words.plural(left, 'more finding')} {where}")
+        lines.append(f"… and {words.plural(left, 'more finding')} in t.findings")
     if not in_report:  # which prints the explanations themselves
         hint = "t.findings holds the explanations: print(t.findings[0])"
         if failure is not None:

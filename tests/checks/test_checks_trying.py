@@ -163,3 +163,26 @@ def test_a_squeeze_that_is_left_out():
         "return self.fc(x)",
         "verified",
     )
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_training_loop_as_its_first_step():
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters())
+    with pytest.warns(shapetrace.ShapeTraceWarning), shapetrace.trace() as t:
+        for _ in range(600):
+            F.mse_loss(model(torch.randn(6, 8)), torch.randn(6)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert len(t.functions) > 4000
+    assert [fix.status for fix in t.findings[0].fixes] == ["verified", "verified"]
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_what_takes_a_call_back_is_that_call_left_out():
+    y = torch.randn(6)
+    with pytest.warns(shapetrace.ShapeTraceWarning), shapetrace.trace() as t:
+        made = Net()(torch.randn(6, 8)).sum(1)
+        F.mse_loss(made, y.abs().unsqueeze(1)).backward()
+    lines = {fix.line: fix.status for fix in t.findings[0].fixes}
+    assert lines["F.mse_loss(made, y.abs()).backward()"] == "verified"

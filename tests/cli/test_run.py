@@ -291,9 +291,24 @@ def test_findings_are_explained_in_full_and_are_no_warnings(script, capsys):
     assert warned == []
     (finding,) = shapetrace.load("a.json").findings
     assert finding.severity == "warning"
-    assert str(finding) in capsys.readouterr().out
+    explained = f"\n\nwarning [silent-broadcast]\n{finding}\n"
+    out = capsys.readouterr().out
+    assert explained in out and out.count(finding.message) == 1
     assert main(["explain", "a.json"]) == 0
-    assert str(finding) in capsys.readouterr().out
+    assert explained in f"\n{capsys.readouterr().out}"
+
+
+def test_a_finding_leads_to_what_it_means(script, capsys):
+    main(["run", script(SILENT)])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "every prediction is compared with every target" in out
+    assert "or: shapetrace explain silent-broadcast" in out
+    assert main(["explain", "silent-broadcast"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("# silent-broadcast\n") and "## " in page
+    with pytest.raises(SystemExit):
+        main(["explain", "silent-broad"])
+    assert "Cannot read 'silent-broad'" in capsys.readouterr().err
 
 
 def test_what_the_script_s_reader_cannot_type_is_not_told(script, capsys):
@@ -313,7 +328,7 @@ def test_what_the_script_s_reader_cannot_type_is_not_told(script, capsys):
         assert not re.search(r"\bt\.(explain|findings|to_)", Path("a.html").read_text())
     main(["run", script(text)])
     out = capsys.readouterr().out
-    assert "… and 2 more findings below" in out
+    assert out.count("\nwarning [silent-broadcast]\n") == 14
     assert out.count("Where it is meant:") == 14
 
 

@@ -125,7 +125,7 @@ def test_a_rank_that_fails_delivers_its_explanation_and_holds_up_nobody(tmp_path
     ranks = run.ranks("fails")
     assert run.status == [0, 1]  # the program's own failure is not hidden
     assert ranks.failures[1].where == "module:first"
-    assert "rank 1 failed: module:first" in run.text("fails")
+    assert "rank 1 failed: module:model.first" in run.text("fails")
     assert "shapetrace on rank 1:" in (tmp_path / "fails.notes1").read_text()
     # the rank that waited says where, and for whom
     assert ranks[0].waits.startswith("all_reduce at rank_program.py:")

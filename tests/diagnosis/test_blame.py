@@ -94,7 +94,7 @@ class Tied(nn.Module):
 def test_a_layer_with_the_weight_of_another_is_named_and_the_weight_too():
     found = failure(Tied(), torch.zeros(3, 2, dtype=torch.long))
     assert first(found) == ("module", "out")
-    assert "`embed.weight`" in found.culprits[0].reason
+    assert "`model.embed.weight`" in found.culprits[0].reason
     assert "in_features=6, gets 6" not in str(found)
 
 
@@ -225,7 +225,7 @@ class Branches(nn.Module):
 def test_of_several_that_are_joined_the_odd_one_is_named(names):
     found = failure(Branches(names.split()), torch.randn(2, 3, 16, 16))
     assert first(found) == ("module", "odd")
-    assert found.lineage[0].name == "odd"
+    assert found.lineage[0].module == "odd"
 
 
 def test_of_samples_that_are_stacked_the_odd_one_is_named():

@@ -104,7 +104,7 @@ class Fire(nn.Module):
         return torch.cat([self.one(x), self.three(x)], dim=1)
 
 
-AFTER = "`last`, defined after it, takes 32"
+AFTER = "`model.last`, defined after it, takes 32"
 IMAGES = (2, 3, 16, 16)
 MAPS = (2, 8, 8, 8)
 CASES = {
@@ -115,8 +115,13 @@ CASES = {
     "fc": (Generator, (4, 16), nn.Linear(16, 1023), "`up` takes the 64"),
     "up": (Generator, (4, 16), nn.ConvTranspose2d(64, 31, 4, 2, 1), AFTER),
     "norm": (Generator, (4, 16), nn.BatchNorm2d(31), AFTER),
-    "2.conv1": (stages, IMAGES, nn.Conv2d(16, 32, 1, stride=2), "`1.conv1` has"),
-    "squeeze": (Fire, (2, 16, 8, 8), nn.Conv2d(16, 5, 1), "`three` beside it takes 4"),
+    "2.conv1": (stages, IMAGES, nn.Conv2d(16, 32, 1, stride=2), "`model.1.conv1` has"),
+    "squeeze": (
+        Fire,
+        (2, 16, 8, 8),
+        nn.Conv2d(16, 5, 1),
+        "`model.three` beside it takes 4",
+    ),
 }
 
 

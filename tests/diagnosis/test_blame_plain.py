@@ -51,8 +51,8 @@ def two_of_three(self, x):
 @pytest.mark.parametrize(
     "inner, said",
     [
-        (Several(), "`inner` returns tuple(Tensor, Tensor, Tensor), where 2"),
-        (nn.Linear(4, 4), "`inner` returns one tensor (3, 4), where 2"),
+        (Several(), "`model.inner` returns tuple(Tensor, Tensor, Tensor), where 2"),
+        (nn.Linear(4, 4), "`model.inner` returns one tensor (3, 4), where 2"),
     ],
 )
 def test_values_unpacked_from_a_module_are_told_of_it(inner, said):

@@ -44,7 +44,7 @@ def test_a_wrong_width_is_blamed_on_its_layer_with_the_line_to_write(batch) -> N
     assert found.fixes[0].line == "self.fc2 = nn.Linear(50, 33)"
     assert found.fixes[0].status == "verified"
     assert "dim 1 is 73 instead of 33" in str(found)
-    assert [step.name for step in found.lineage] == ["fc2"]
+    assert [step.module for step in found.lineage] == ["fc2"]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_the_loader_is_told_to_leave_the_rest_out():
     found = failure_of(model, train)
     assert first(found)[0] == "input"
     told = found.culprits[0].reason
-    assert "is a batch of 6, and `rnn` goes on from the state" in told
+    assert "is a batch of 6, and `model.rnn` goes on from the state" in told
     fix = found.fixes[0]
     assert fix.line == "loader = DataLoader(tokens(22), batch_size=8, drop_last=True)"
     assert fix.status == "untried" and "the last batch" in fix.loses

@@ -46,7 +46,7 @@ def test_a1_more_classes_than_labels_is_legal_and_explain_states_the_facts():
         F.cross_entropy(logits, torch.tensor([4, 31]))
     assert alarms(t) == []
     text = str(t.explain())
-    assert "73 classes from `fc2` (out_features)" in text
+    assert "73 classes from `model.fc2` (out_features)" in " ".join(text.split())
     assert "targets span only 4 to 31" in text
     with pytest.raises(shapetrace.ShapeError) as caught:
         t.expect(logits, "batch 33")

@@ -1,5 +1,6 @@
 """What is marked verified is pasted, and the program then really runs to its end."""
 
+import runpy
 import warnings
 
 import pytest
@@ -73,3 +74,88 @@ def test_the_correct_program_is_not_spoken_of(name, distinct, tmp_path):
     with shapetrace.trace(model) as t:
         program.step(model).backward()
     assert [f for f in t.findings if f.severity != "note"] == []
+
+
+LOOP = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(8, 16)
+        self.fc2 = nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.fc2(self.fc1(x).relu())
+
+
+net = Net()
+for epoch in range(2):
+    x, y = torch.randn(4, 8), torch.randint(0, 3, (4,))
+    loss = nn.functional.cross_entropy(net(x), y)
+    loss.backward()
+"""
+
+
+ONE_LINE = LOOP[: LOOP.index("net =")] + "Net()(torch.randn(4, 8)).sum().backward()\n"
+
+
+#: the next batch is not known, and what is done with it went well with this one
+LOADER = LOOP[: LOOP.index("net =")] + """\
+data = torch.utils.data.TensorDataset(torch.randn(8, 8), torch.randint(0, 3, (8,)))
+loader = torch.utils.data.DataLoader(data, batch_size=4)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+net = Net().to(device)
+criterion = nn.CrossEntropyLoss()
+
+
+def train(epochs):
+    for epoch in range(epochs):
+        total = 0.0
+        for x, y in loader:
+            x, y = x.to(device), y.to(device)
+            loss = criterion(net(x), y)
+            loss.backward()
+            total += loss.item() * x.size(0)
+        print(epoch, total / len(loader.dataset))
+
+
+train(2)
+"""
+
+
+@pytest.mark.parametrize("code", [LOOP, ONE_LINE, LOADER])
+def test_a_script_is_read_where_no_model_was_named(code, tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(code)
+    with pytest.raises(RuntimeError), shapetrace.trace() as t:
+        runpy.run_path(str(path))
+    fix = t.failure.fixes[0]
+    assert (fix.line, fix.status) == ("self.fc2 = nn.Linear(16, 3)", "verified")
+    path.write_text(pasted(code, fix))
+    runpy.run_path(str(path))
+
+
+LAYERS = """\
+import torch
+from torch import nn
+
+
+def layers():
+    return [getattr(nn, "Linear")(*sizes) for sizes in ((8, 16), (12, 4), (16, 2))]
+
+
+x = torch.randn(4, 8)
+for layer in layers():
+    x = layer(x)
+"""
+
+
+def test_a_loop_over_layers_that_never_ran_is_not_the_next_batch(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(LAYERS)
+    with pytest.raises(RuntimeError), shapetrace.trace() as t:
+        runpy.run_path(str(path))
+    assert {fix.status for fix in t.failure.fixes} <= {"untried", "moved"}

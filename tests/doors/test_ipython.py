@@ -62,6 +62,7 @@ def outputs():
         "%%shapetrace\nnet(x);",
         "%%shapetrace nett\nnet(x)",
         "import shapetrace\nwith shapetrace.trace(net):\n    net(torch.ones(4, 9))",
+        "t.failure",
     )
 
 
@@ -85,6 +86,12 @@ def test_a_failing_cell_shows_its_own_lines_and_the_explanation(outputs):
 def test_what_a_cell_defined_is_found_by_the_cells_number(outputs):
     name, place = eval(outputs[4][0].data["text/plain"])
     assert name == "fc2" and place == "In [1]:13"
+
+
+def test_a_diagnosis_is_its_text_where_no_page_is_shown(outputs):
+    (shown,) = outputs[8]
+    assert shown.data["text/plain"].startswith("`cross_entropy` failed: dim 1 of")
+    assert "text/html" in shown.data
 
 
 def test_without_a_model_every_module_is_traced_and_a_semicolon_is_quiet(outputs):

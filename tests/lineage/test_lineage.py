@@ -33,6 +33,11 @@ def names(way: tuple[Step, ...]) -> list[str]:
     return [step.name for step in way]
 
 
+def recorded(way: tuple[Step, ...]) -> list[str | None]:
+    """Modules as the recording names them: `name` has the root's by the script."""
+    return [step.name if step.type == "function" else step.module for step in way]
+
+
 def traced(
     run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, *modules: nn.Module
 ) -> tuple[shapetrace.Trace, torch.Tensor]:
@@ -57,12 +62,12 @@ def test_a_width_leads_to_its_layer_with_and_without_autograd(mode) -> None:
         t, y = traced(model, torch.ones(2, 1, 28, 28), model)
     (step,) = t.lineage(y, 1)
     assert (step.name, step.type, step.how, step.sure) == (
-        "fc2",
+        "run.fc2",
         "Linear",
         "out_features",
         True,
     )
-    assert names(t.lineage(y)) == [
+    assert recorded(t.lineage(y)) == [
         "fc2",
         "relu",
         "fc1",
@@ -131,7 +136,7 @@ def test_through_embedding_lstm_attention_and_cat() -> None:
     (cat,) = [step for step in t.lineage(y, 1) if step.name == "cat"]
     assert cat.how.startswith("9 + 9")
     order = ["out", "cat", "attention", "lstm", "embedding"]
-    assert list(dict.fromkeys(names(t.lineage(y, 0)))) == order
+    assert list(dict.fromkeys(recorded(t.lineage(y, 0)))) == order
 
 
 def test_a_product_is_shown_as_its_factors_each_with_its_way() -> None:
@@ -141,8 +146,8 @@ def test_a_product_is_shown_as_its_factors_each_with_its_way() -> None:
     (flatten,) = [call for call in t.functions if call.name == "flatten"]
     assert flatten.outputs is not None
     way = steps(t._graph, flatten.outputs[0].id, 1)
-    assert way[0].how.startswith("16·13·13: 16 is conv's out_channels, 13 begins as 28")
-    parts = [(step.name, step.part) for step in way]
+    assert way[0].how.startswith("16·13·13: 16 is model.conv's out_channels, 13 ")
+    parts = list(zip(recorded(way), [step.part for step in way], strict=True))
     assert parts == [
         ("flatten", ""),
         ("pool", "16"),
@@ -220,7 +225,7 @@ def test_without_functions_unseen_code_is_bridged_by_marked_guesses() -> None:
         y = model(torch.ones(2, 1, 28, 28))
     way = t.lineage(y)
     seen = [step for step in way if step.sure]
-    assert names(tuple(seen)) == ["fc2", "fc1", "pool", "conv"]
+    assert recorded(tuple(seen)) == ["fc2", "fc1", "pool", "conv"]
     guessed = [step for step in way if not step.sure]
     assert {step.name for step in guessed} == {"unseen code"}
     assert all(step.function is None for step in guessed)
@@ -278,7 +283,7 @@ def test_long_stretches_that_pass_a_size_on_are_folded_with_their_count() -> Non
     folded = fold(t.lineage(y, 1))
     assert [step.count for step in folded] == [1, 299, 1]
     assert sum(step.count for step in folded) == len(t.lineage(y, 1))
-    assert names(folded)[-1] == "0"
+    assert recorded(folded)[-1] == "0"
 
 
 def test_a_deep_chain_is_walked_without_recursion() -> None:

@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils import checkpoint
 
 import shapetrace
-from shapetrace.records import ModuleInfo, Recording, ScriptName
-from shapetrace.source.spoken import in_words, spoken
+from shapetrace.records import ScriptName
+from shapetrace.source.spoken import spoken
 
 
 class Agent:
@@ -51,6 +51,17 @@ def test_the_one_module_of_a_trace_has_its_name_too(tmp_path):
     t.to_json(tmp_path / "t.json")
     assert str(shapetrace.load(tmp_path / "t.json")) == str(t)
     assert ">net<" in t._repr_html_()
+
+
+def test_what_a_summary_calls_for_the_user_has_the_name_that_it_was_given():
+    net = nn.Sequential(nn.Linear(4, 3))
+    for text in (
+        shapetrace.summary(net, input_size=(2, 4)),
+        shapetrace.summary(model=net, input_data=torch.ones(2, 4)),
+    ):
+        assert first_column(text)[0] == "net"
+    unnamed = shapetrace.summary(nn.Sequential(nn.Linear(4, 3)), input_size=(2, 4))
+    assert first_column(unnamed)[0] == "(root)"
 
 
 def test_a_module_that_raises_is_named_wherever_it_is_told():
@@ -94,13 +105,24 @@ def test_what_calls_a_module_for_the_user_is_not_taken_for_it(reentrant):
     assert t.recording.called == ()
 
 
-def test_only_names_of_modules_are_exchanged_in_words():
-    modules = {name: ModuleInfo(name, "Net", "m.Net") for name in ("Net", "Net.fc")}
-    rec = Recording((), (), modules, {}, called=(ScriptName("Net", "self.net"),))
-    words = "`Net.fc` and Net.fc's, `Net`; Net, Net.forward, nn.Net.fc, `nn.Net`"
-    assert in_words(rec, words) == (
-        "`self.net.fc` and self.net.fc's, `self.net`; "
-        "Net, Net.forward, nn.Net.fc, `nn.Net`"
+def test_a_child_stands_below_its_root_s_name():
+    named = (ScriptName("Net", "self.net"),)
+    assert spoken(named, "Net.fc") == "self.net.fc"
+    assert spoken(named, "Network.fc") == "Network.fc"
+    only = (ScriptName("", "model"),)
+    assert (
+        spoken(only, "") == "model" and spoken(only, "fc.weight") == "model.fc.weight"
     )
-    assert spoken(rec.called, "Net.fc") == "self.net.fc"
-    assert spoken(rec.called, "Network.fc") == "Network.fc"
+    assert spoken((), "fc") == "fc"
+
+
+def test_the_children_of_the_one_module_of_a_trace_have_its_name_in_texts():
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(5, 2))
+    with shapetrace.trace(net) as t, pytest.raises(RuntimeError):
+        net(torch.ones(2, 4))
+    text = str(t.failure)
+    assert text.startswith("`net.2` (Linear) failed: dim 1 of the input is 3")
+    assert "`net.2.weight`" in text and "net.0" in text
+    # what is typed is the script's, what a program reads is as ever
+    assert t.failure.where == "module:2" and t.failure.culprits[0].name == "2"
+    assert first_column(t)[:2] == ["net", "├─0"]

@@ -62,6 +62,7 @@ def test_a_row_of_another_kind_has_no_value():
 def test_columns_are_chosen_by_name_title_or_what_other_tools_call_them():
     rec = samples.small_cnn()
     text = table(rec, columns=("num_params", "input_size", "total ms"), width=90)
+    assert table(rec, columns="num_params, input_size,total ms", width=90) == text
     assert header(text).split() == ["module", "params", "input", "total", "ms"]
 
 

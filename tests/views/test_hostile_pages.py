@@ -39,8 +39,8 @@ HOSTILE = [
 ]
 
 
-def owned(page: str, folder: Path) -> bool:
-    """Whether anything of the page's data ran in a real browser."""
+def shown(page: str, folder: Path) -> str:
+    """What a real browser has made of a page, its scripts run."""
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
     assert CHROMIUM is not None
@@ -50,7 +50,12 @@ def owned(page: str, folder: Path) -> bool:
         [*command, path.as_uri()], capture_output=True, text=True, timeout=120
     )
     assert "</html>" in done.stdout, done.stderr
-    return 'data-owned="1"' in done.stdout
+    return done.stdout
+
+
+def owned(page: str, folder: Path) -> bool:
+    """Whether anything of the page's data ran in a real browser."""
+    return 'data-owned="1"' in shown(page, folder)
 
 
 def test_a_page_that_runs_something_is_noticed(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -14,6 +15,7 @@ import shapetrace
 from shapetrace.records import Culprit, Diagnosis, Recording, Source, Step
 from shapetrace.views.changes import changed
 from shapetrace.views.html import card, cards, fragment, page
+from shapetrace.views.html.charts import charts
 from shapetrace.views.html.grid import odd_dims
 from shapetrace.views.html.way_back import way_back
 
@@ -197,6 +199,28 @@ def test_the_way_back_parts_and_meets() -> None:
     assert made.seen.count("rect") == 4 and made.seen.count("path") == 3
     assert picture.count(">pool<") == 1  # both ways meet there, with both sizes odd
     assert ">5</tspan>×<tspan" in picture
+
+
+def test_ways_one_after_the_other_stand_in_one_column() -> None:
+    joined = Step("flatten", "function", (2, 80), 1, tensor=5)
+    left = Step("pool", "MaxPool2d", (2, 5, 4, 4), 1, tensor=4, part="5")
+    behind = Step("stem", "Conv2d", (2, 3, 8, 8), 2, tensor=2, part="4")
+    beside = Step("randn", "function", (2, 3, 8, 8), 2, tensor=1, part="4")
+    after = (joined, left, replace(left, dim=2, part="4"), behind)
+    assert re.findall(r'<rect x="(\d+)"', way_back(after)) == ["1", "1", "1"]
+    assert 'width="232"' in way_back(after)
+    apart = (joined, left, beside)  # both hang on the flatten
+    assert re.findall(r'<rect x="(\d+)"', way_back(apart)) == ["1", "1", "255"]
+
+
+def test_the_words_behind_the_longest_bar_have_room() -> None:
+    call = replace(samples.small_cnn().calls[0], self_ns=99_999_000_000)
+    rec = samples.small_cnn()
+    drawn = charts(replace(rec, calls=(call, *rec.calls[1:])))
+    bar = re.search(r'rect class="st-own" x="(\d+)" y="3" width="(\d+)"', drawn)
+    assert bar is not None and "99,999.00 ms, " in drawn
+    # 22 characters of at most 7 pixels each
+    assert int(bar[1]) + int(bar[2]) + 6 + 22 * 6.5 <= 460
 
 
 def test_a_notebook_shows_cards_of_findings_and_of_costs() -> None:

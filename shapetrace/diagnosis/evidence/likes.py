@@ -33,10 +33,12 @@ def likes(hypothesis: Hypothesis, case: Case) -> Fact | None:
             found = set(group.values())
             names = list(group)
             if found == {after}:
-                text = f"{few(names)}, its like, {have(names)} {after} instead"
+                text = (
+                    f"{few(case.graph, names)}, its like, {have(names)} {after} instead"
+                )
                 fact = Fact("as its like have", min(len(names), 3), text)
             elif found == {before}:
-                text = f"{few(names)}, its like, {have(names)} {before} too"
+                text = f"{few(case.graph, names)}, its like, {have(names)} {before} too"
                 fact = Fact("unlike its like", min(len(names), 3), text)
             elif before not in found and after in found:
                 fact = Fact("as some of its like", 1.0)
@@ -55,7 +57,7 @@ def _settings(graph: Graph, old: ModuleInfo, new: ModuleInfo) -> Fact | None:
     now = [one for one in group if settings(one) == settings(new)]
     names = [one.name for one in now]
     if now and len(now) == len(group):
-        text = f"{few(names)}, its like, {have(names)} that"
+        text = f"{few(graph, names)}, its like, {have(names)} that"
         return Fact("a window as its like have", min(len(now), 3), text)
     if now and is_apart(graph, old.name):
         return Fact("a window as some of its like", 2.0)
@@ -85,7 +87,7 @@ def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if not space or any(min(pair) < 1 for pair in pairs):
         return None
     if any(a % b and b % a for a, b in pairs):
-        return Fact("rounds its input", text="it leaves a rest of its input out")
+        return Fact("rounds its input", text="some of its input is left over")
     return Fact("scales by a whole number") if any(a != b for a, b in pairs) else None
 
 

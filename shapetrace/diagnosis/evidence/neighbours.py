@@ -49,7 +49,11 @@ def _facts(
     graph = case.graph
     took = _took(case, name, old) if hypothesis.form == "width" else []
     if took:
-        yield Fact("others took the old size", 2.0, f"{few(took)} took {old} before it")
+        yield Fact(
+            "others took the old size",
+            2.0,
+            f"{few(case.graph, took)} took {old} before it",
+        )
     waits = waiting(graph)
     if hypothesis.form == "width" and waits:
         asked = sizes_asked(case.call)[1:] if case.mismatch.kind == "numel" else ()
@@ -59,7 +63,7 @@ def _facts(
                 yield Fact("what follows takes the new size", 1.0, text)
         takers = [other for other, size in waits.items() if size == new]
         if takers and old not in waits.values():
-            text = f"{few(takers)}, not reached yet, {take(takers)} {new}"
+            text = f"{few(case.graph, takers)}, not reached yet, {take(takers)} {new}"
             yield Fact("what follows takes the new size", 1.5, text)
     following = next_taker(graph, name if hypothesis.form == "intake" else "")
     if following is not None and hypothesis.form == "intake":
@@ -75,10 +79,14 @@ def _facts(
         both.add(case.layer.name)
     wide, fit = widths(graph, both, old), widths(graph, both, new)
     if fit and not wide:
-        text = f"{new} is a width of {few(fit)} too, {old} of no other layer"
+        text = (
+            f"{new} is a width of {few(case.graph, fit)} too, {old} of no other layer"
+        )
         yield Fact("the new size is known", 1.0, text)
     if wide and not fit:
-        text = f"{old} is a width of {few(wide)} too, {new} of no other layer"
+        text = (
+            f"{old} is a width of {few(case.graph, wide)} too, {new} of no other layer"
+        )
         yield Fact("the old size is known", 1.0, text)
 
 

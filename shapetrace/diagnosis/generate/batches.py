@@ -30,7 +30,7 @@ def batches(case: Case) -> Iterator[Hypothesis | None]:
         where=where,
         words="leaves out what is left over for the last batch" if line else "",
         loses="the samples of the last batch" if line else "",
-        reason=f"is a batch of {new}, and `{found.name}` goes on from the state that "
+        reason=f"is a batch of {new}, and `{found.said}` goes on from the state that "
         f"it gave for one of {old}",
         dim=0,
         size=new,

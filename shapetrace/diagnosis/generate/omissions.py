@@ -71,7 +71,7 @@ def _too_late(case: Case, found: HandedOn) -> Hypothesis:
     else:
         site = site_of_call(case.graph, maker)
     reason = f"makes {late.shape} of {early.shape}, and that is handed on"
-    words = f"hands on what `{site.name}` is given"
+    words = f"hands on what `{case.graph.said(site.name)}` is given"
     return Hypothesis("omit", site, reason=reason, words=words)
 
 

@@ -277,7 +277,7 @@ def _every_step(case: Case) -> Hypothesis | None:
     shape = (batch, a[1], length)
     every = Edit(text, lambda t: t.new_empty(shape))
     order_ = case.call.order
-    words = f"applies {head.name} to every step: logits {shape}"
+    words = f"applies {graph.spoken(head)} to every step: logits {shape}"
     return replace(
         bare,
         repair=Repair(taken=(Taken(prediction.id, every, order_, order_),)),

@@ -111,6 +111,6 @@ def _another_called(
             0 if call is case.layer else 1,
             line.with_part(func, text),
             line.source,
-            f"calls `{name}`",
-            reason="is the one that is called",
+            f"calls `{case.graph.said(name)}`",
+            reason=f"is called where `{case.graph.said(name)}` may be meant",
         )

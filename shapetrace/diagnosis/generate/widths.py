@@ -146,6 +146,7 @@ def _intake(case: Case, info: ModuleInfo | None = None) -> Iterator[Hypothesis |
             return
         origin = case.graph.origin(weight.id)
         held = origin.name if origin is not None else f"{info.name}.weight"
+        held = case.graph.said(held)
         wanted = None
         reason = f"holds `{held}`, {weight.shape}, and gets {size}"
     found = rebuilt(case, info.name, {name: size}, "intake")

@@ -76,7 +76,7 @@ def _together(
             has = ", ".join(
                 f"{key}={short(first.info.attributes.get(key))}" for key in changes
             )
-            others = ", ".join(f"`{name}`" for name in names[1:])
+            others = ", ".join(f"`{case.graph.said(name)}`" for name in names[1:])
             now = case.graph.size(first.hop.tensor, first.hop.dim)
             reason = f"gives {now} with {has}, and so does {others}"
             yield replace(made, reason=reason, dim=first.hop.dim, size=now)
@@ -123,7 +123,7 @@ def _usual(
     ]
     others += [like for like in likes_of(graph, window.info.name)]
     for key, value, name in differing(window.info, others):
-        yield {key: value}, f"; {short(value)} is what `{name}` has"
+        yield {key: value}, f"; {short(value)} is what `{graph.said(name)}` has"
     kernel, stride, padding = (whole(own.get(key)) for key in SETTINGS)
     if not isinstance(kernel, tuple) or not isinstance(padding, tuple):
         if stride != kernel and not isinstance(kernel, tuple):

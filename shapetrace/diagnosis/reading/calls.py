@@ -31,6 +31,7 @@ from shapetrace.diagnosis.reading.values import (
     Method,
     Routine,
     TooLong,
+    Unknown,
     is_known,
     nested,
     tensors_in,
@@ -47,13 +48,14 @@ _IDLE = frozenset(
     "print manual_seed zero_grad step backward no_grad enable_grad inference_mode item "
     "tolist info debug warn append add_scalar log set_grad_enabled autocast train eval "
     "float int str format synchronize time perf_counter state_dict update device "
-    "requires_grad_ isinstance hasattr".split()
+    "requires_grad_ isinstance hasattr len super __init__".split()
 )
+#: as which a module is read whose making is not, or whose weights are taken for it
+_NO_MODULE = (Unknown, TensorRef)
 
 
 class Calls(ABC):
-    """What calls give; the expressions and statements are read by those that extend
-    it."""
+    """What calls give; expressions and statements are read by those that extend it."""
 
     def __init__(
         self,
@@ -79,6 +81,8 @@ class Calls(ABC):
         self.missed: list[str] = []
         #: the module calls in which a pasted line runs
         self.changed_in: set[int] = set()
+        #: above 0 in a round of the script's loop that begins behind the failing call
+        self.beyond = 0
         self._steps = 0
         self._depth = 0
 
@@ -133,8 +137,9 @@ class Calls(ABC):
         if self._steps > _MOST:
             raise TooLong
 
-    def miss(self, node: ast.AST, why: str = "") -> Any:
-        if self.ahead:
+    def miss(self, node: ast.AST, why: str = "", always: bool = False) -> Any:
+        """What is not known behind the failing call, but for the batches after it."""
+        if self.ahead and (always or not self.beyond):
             self.missed.append(f"line {getattr(node, 'lineno', 0)}: {why}")
         return UNKNOWN
 
@@ -212,7 +217,8 @@ class Calls(ABC):
                 return nested(tuple(map(self.repaired.now, call.outputs)))
             name = last_name(node.func)
             if name not in _IDLE and not name.startswith("_log"):
-                self.miss(node, ast.unparse(node.func))
+                item = isinstance(func, _NO_MODULE) and isinstance(node.func, ast.Name)
+                self.miss(node, ast.unparse(node.func), always=item)
         return found
 
     def _unseen(self, frame: Frame, node: ast.Call) -> Any:
@@ -258,7 +264,7 @@ class Calls(ABC):
                 return Method(of, node.attr)
             return self.attribute(frame, of, node)
         found = self.value(frame, node)
-        if found is UNKNOWN and isinstance(call, ModuleCall):
+        if isinstance(found, _NO_MODULE) and isinstance(call, ModuleCall):
             if isinstance(node, ast.Name):
                 frame.names[node.id] = Layer(call.name)
             return Layer(call.name)
@@ -347,7 +353,7 @@ class Calls(ABC):
             made = call if isinstance(call, ModuleCall) else None
             return self.layer(func.name, args, kwargs, made)
         if isinstance(func, Built):
-            return functions.layer(func.info, args, kwargs, {})
+            return functions.layer(func.info, args, kwargs, {}, f"`{func.info.type}`")
         if isinstance(func, Routine):
             return self.routine(frame, func, args, kwargs)
         if isinstance(func, Library):

@@ -210,8 +210,9 @@ def layer(
     arguments: list[Any],
     keywords: dict[str, Any],
     modules: Mapping[str, ModuleInfo],
+    said: str,
 ) -> Any:
-    """What one of torch's layers gives."""
+    """What one of torch's layers gives, which a text calls `said`."""
     inputs: list[TensorRef] = []
     for n, value in enumerate(arguments):
         placed(value, f"args[{n}]", inputs.append)
@@ -221,7 +222,6 @@ def layer(
         return UNKNOWN
     given = tuple(inputs)
     call = ModuleCall(-1, None, 0, info.name, info.type, given, None)
-    said = f"`{info.name}`" if info.name else f"`{info.type}`"
     if info.qualname.startswith("torch.nn.modules.transformer."):
         return _transformer(info, inputs, modules, said)
     if info.type in _RECURRENT:
@@ -230,7 +230,7 @@ def layer(
             shapes = " and ".join(str(ref.shape) for ref in inputs)
             raise Conflicting(f"then {said} gets {shapes}, of unequal dimensions")
     if info.type in _RECURRENT and len(inputs[0].shape) == 2:
-        return _unbatched(info, arguments, modules)
+        return _unbatched(info, arguments, modules, said)
     made = inner_function(call, info, modules)
     if made is None:
         return UNKNOWN
@@ -247,7 +247,10 @@ def layer(
 
 
 def _unbatched(
-    info: ModuleInfo, arguments: list[Any], modules: Mapping[str, ModuleInfo]
+    info: ModuleInfo,
+    arguments: list[Any],
+    modules: Mapping[str, ModuleInfo],
+    said: str,
 ) -> Any:
     """A recurrent layer takes two dimensions for one sequence without a batch."""
     if len(arguments) > 1:
@@ -255,7 +258,7 @@ def _unbatched(
     ref = arguments[0]
     batch = 0 if info.attributes.get("batch_first") else 1
     shape = (1, *ref.shape) if batch == 0 else (ref.shape[0], 1, ref.shape[1])
-    value = layer(info, [replace(ref, shape=shape)], {}, modules)
+    value = layer(info, [replace(ref, shape=shape)], {}, modules, said)
     if not isinstance(value, tuple):
         return UNKNOWN
 

@@ -45,8 +45,9 @@ class Modules(Calls):
                 return UNKNOWN
             if made is not None and made.outputs is None and name != self.failing:
                 self.ahead = True
-                self.missed.append(f"the rest of `{name}`")  # it failed inside of it
-            return functions.layer(info, args, kwargs, self.rec.modules)
+                self.missed.append(f"the rest of {name}")  # it failed inside of it
+            said = f"`{self.graph.said(name) or info.type}`"
+            return functions.layer(info, args, kwargs, self.rec.modules, said)
         index = made.index if made is not None else None
         frame = Frame(forward.tree, forward.home, name, index, made is not None)
         if made is not None:
@@ -136,10 +137,12 @@ class Modules(Calls):
         return made
 
     def _of_recording(self, kind: Kind) -> Layer | None:
-        """The one root of a class."""
+        """The one root of a class; a trace of no module in particular has as roots what
+        was called."""
+        called = (call.name for call in self.rec.calls if call.parent is None)
         roots = [
             name
-            for name in self.rec.roots
+            for name in dict.fromkeys((*self.rec.roots, *called))
             if name in self.rec.modules
             and self.rec.modules[name].type == kind.node.name
         ]

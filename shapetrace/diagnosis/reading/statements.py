@@ -10,6 +10,7 @@ from shapetrace.diagnosis.reading import functions
 from shapetrace.diagnosis.reading.builtins import items
 from shapetrace.diagnosis.reading.expressions import Expressions, truth
 from shapetrace.diagnosis.reading.recorded import Cursor, Recorded, Repaired
+from shapetrace.diagnosis.reading.rounds import is_beyond
 from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
     Conflicting,
@@ -283,9 +284,14 @@ class Reader(Expressions):
 
     def loop(self, frame: Frame, node: ast.For | ast.AsyncFor) -> None:
         for one in self.runs_through(frame, node.iter, [*node.body]):
-            self.assign(frame, node.target, one)
-            if not self._round(frame, node.body):
-                return
+            beyond = self.ahead and is_beyond(self.cursor, frame, node.body, one)
+            self.beyond += beyond
+            try:
+                self.assign(frame, node.target, one)
+                if not self._round(frame, node.body):
+                    return
+            finally:
+                self.beyond -= beyond
         self.block(frame, node.orelse)
 
     def repetition(self, frame: Frame, node: ast.While) -> None:

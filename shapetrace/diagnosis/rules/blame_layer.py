@@ -178,11 +178,12 @@ def _demand(
     origin = graph.origin(right.tensor) if right.tensor is not None else None
     if problem.layer is not None and tied(graph, problem.layer, right):
         assert origin is not None
-        return f"has `{origin.name}` as its weight, for {right.size}; gets {left.size}"
+        weight = f"`{graph.said(origin.name)}` as its weight"
+        return f"has {weight}, for {right.size}; gets {left.size}"
     if problem.layer is None and origin is not None:
         label = ""  # of a signature's letters, such as the k of a product
     if label in ("input", "other", "size", "") and origin is not None:
-        return f"holds `{origin.name}` for {right.size}, gets {left.size}"
+        return f"holds `{graph.said(origin.name)}` for {right.size}, gets {left.size}"
     return f"expects {label}={right.size}, gets {left.size}"
 
 

@@ -37,25 +37,31 @@ def elect(
         if likes:
             weight = sign * min(len(likes), 2)
             votes.append(
-                (weight, f"{few(likes)}, its like, {have(likes)} {other} instead")
+                (
+                    weight,
+                    f"{few(graph, likes)}, its like, {have(likes)} {other} instead",
+                )
             )
         same = equals(graph, place.tensor, place.dim)
         if same:
             own = left.size if odd else right.size
-            votes.append((-sign, f"`{name}` has {own} as its like have, {few(same)}"))
+            text = f"`{graph.said(name)}` has {own} as its like have"
+            votes.append((-sign, f"{text}, {few(graph, same)}"))
     around = _around(graph, consumer, left)
     following = next_taker(graph, consumer)
     if following is not None and following[1] in {left.size, right.size} - around:
         name, size = following
         sign = 1 if size == right.size else -1
         if is_norm(graph, consumer):
-            votes.append((sign, f"`{name}`, defined after it, takes {size}"))
+            votes.append(
+                (sign, f"`{graph.said(name)}`, defined after it, takes {size}")
+            )
         elif _beside(graph, name, consumer):
-            votes.append((sign, f"`{name}` beside it takes {size}"))
+            votes.append((sign, f"`{graph.said(name)}` beside it takes {size}"))
     votes += _spread(graph, consumer, producer, left.size, right.size)
     took = list(dict.fromkeys(_takers(graph, found, consumer, left.size)))
     if took:
-        votes.append((-2, f"{few(took)} took {left.size} before it"))
+        votes.append((-2, f"{few(graph, took)} took {left.size} before it"))
     total, evidence = _counted(votes)
     if total == 0 or total > 0 and producer is None:
         return None
@@ -88,16 +94,16 @@ def _spread(
         wide = widths(graph, {consumer}, left)
         fit = widths(graph, {consumer}, right)
         if len(wide) > 1 and not fit:
-            text = f"{few(wide)} {take(wide)} {left}, none takes {right}"
+            text = f"{few(graph, wide)} {take(wide)} {left}, none takes {right}"
             return [(-1, text)]
         return []
     wide = having(graph, left, {producer: 0, consumer: 1})
     fit = having(graph, right, {producer: 0, consumer: 1})
     if fit and not wide:
-        text = f"{right} is a width of {few(fit)} too, {left} of no other layer"
+        text = f"{right} is a width of {few(graph, fit)} too, {left} of no other layer"
         return [(1, text)]
     if wide and not fit:
-        text = f"{left} is a width of {few(wide)} too, {right} of no other layer"
+        text = f"{left} is a width of {few(graph, wide)} too, {right} of no other layer"
         return [(-1, text)]
     return []
 
@@ -162,7 +168,10 @@ def usual(graph: Graph, tensor: int, dim: int) -> tuple[int, str] | None:
         sizes = set(group.values())
         if len(sizes) == 1 and own not in sizes:
             likes, size = list(group), sizes.pop()
-            return size, f"{few(likes)}, its like, {have(likes)} {size}, not {own}"
+            return (
+                size,
+                f"{few(graph, likes)}, its like, {have(likes)} {size}, not {own}",
+            )
     return None
 
 
@@ -230,17 +239,19 @@ def odd_one(graph: Graph, a: Place, b: Place) -> tuple[int, str]:
         for other in {n for group in _peers(graph, *end) for n in group.values()}:
             likes = unlike(graph, *end, other) if other != own else []
             if likes:
-                text = f"{few(likes)}, its like, {have(likes)} {other}, not {own}"
+                text = (
+                    f"{few(graph, likes)}, its like, {have(likes)} {other}, not {own}"
+                )
                 votes.append((2 * sign, text))
         same = equals(graph, *end)
         if same:
-            votes.append((-sign, f"the other has {own} as {few(same)}"))
+            votes.append((-sign, f"the other has {own} as {few(graph, same)}"))
     takes = set(waiting(graph).values())
     if (sizes[0] in takes) != (sizes[1] in takes):
         size = sizes[0] if sizes[0] in takes else sizes[1]
         sign = 1 if size == sizes[0] else -1
         name = next(name for name, n in waiting(graph).items() if n == size)
-        votes.append((sign, f"`{name}`, not reached yet, takes {size}"))
+        votes.append((sign, f"`{graph.said(name)}`, not reached yet, takes {size}"))
     return _counted(votes)
 
 

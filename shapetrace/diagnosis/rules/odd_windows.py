@@ -43,7 +43,7 @@ def misfit(
     tries = [
         (window, *setting)
         for window in windows
-        for setting in _usual(window, windows, times)
+        for setting in _usual(graph, window, windows, times)
     ]
     tries.sort(key=lambda entry: not entry[3])  # stable: the newest windows first
     replay = Replay(graph, problem, _WALKED)
@@ -59,7 +59,9 @@ def misfit(
             made = graph.size(window.hop.tensor, window.hop.dim)
             note = remark(window.hop.origin) if key != "output_size" else ""
             has = f"{key}={short(window.info.attributes.get(key))}"
-            reason = f"gives {made}{note} with {has}; {short(value)}{why} would fit"
+            reason = (
+                f"gives {made}{note} with {has}; {key}={short(value)}{why} would fit"
+            )
             found = culprit_of_call(
                 graph, window.layer, dim=window.hop.dim, size=made, reason=reason
             )
@@ -68,7 +70,7 @@ def misfit(
 
 
 def _usual(
-    window: Window, windows: list[Window], times: int
+    graph: Graph, window: Window, windows: list[Window], times: int
 ) -> Iterator[tuple[str, Any, str]]:
     """Other settings, one at a time, and what speaks for them."""
     own = window.info.attributes
@@ -83,7 +85,7 @@ def _usual(
         if other is not window and other.info.type == window.info.type
     ]
     for key, value, name in differing(window.info, others):
-        yield key, value, f", as `{name}` has,"
+        yield key, value, f", as `{graph.said(name)}` has,"
     kernel, stride, padding = (whole(own.get(key)) for key in SETTINGS)
     if not isinstance(kernel, tuple) or not isinstance(padding, tuple):
         if stride != kernel and not isinstance(kernel, tuple):

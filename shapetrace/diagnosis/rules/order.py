@@ -132,7 +132,7 @@ def turned_axes(graph: Graph, problem: Mismatch) -> list[Culprit]:
     )
     spot = problem.spots[-1]
     found = [culprit_of_module(layer, dim=spot.dim, size=spot.size, reason=reason)]
-    taken = f"`{layer.name}` takes {zero} first"
+    taken = f"`{graph.spoken(layer)}` takes {zero} first"
     for made, call in graph.chain(given.id):
         before = call.inputs[0].shape if call.inputs else ()
         after = graph.tensors[made].shape

@@ -69,7 +69,9 @@ def _is_lone(graph: Graph, part: Part) -> str:
     fit = having(graph, part.wanted, {name: 0})
     if not fit or having(graph, part.size, {name: 0}):
         return ""
-    return f"{part.wanted} is a width of {few(fit)}, {part.size} of no other layer"
+    return (
+        f"{part.wanted} is a width of {few(graph, fit)}, {part.size} of no other layer"
+    )
 
 
 def _flat(graph: Graph, sources: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:

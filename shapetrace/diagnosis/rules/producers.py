@@ -94,8 +94,8 @@ def producers(
 
 def _holding(graph: Graph, leaf: Leaf) -> str:
     origin = graph.origin(leaf.end.tensor)
-    name = origin.name if origin is not None else "a parameter"
-    return f"holds `{name}` with {leaf.size}"
+    name = f"`{graph.said(origin.name)}`" if origin is not None else "a parameter"
+    return f"holds {name} with {leaf.size}"
 
 
 def _of_like(graph: Graph, leaf: Leaf) -> list[Culprit]:

@@ -12,13 +12,13 @@ __all__ = ["COLUMNS", "Column", "Context", "Group", "Kind", "named", "of_frame"]
 
 
 def named(names: Collection[str], asked: str = "columns") -> tuple[Column, ...]:
-    """The columns of these names, in this order.
+    """The columns of these names, in this order; a text has them by commas.
 
     Raises:
         UsageError: if a name is unknown; the message lists those there are.
     """
     if isinstance(names, str):
-        names = (names,)
+        names = [name.strip() for name in names.split(",")]
     known = {name: one for one in COLUMNS for name in (*one.also, one.title, one.name)}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -1,30 +1,21 @@
-"""The page on a check, within the report: it comes with the package, so that it is
-there without a network, and wherever the report goes."""
+"""The page on a check, within the report."""
 
 from __future__ import annotations
 
 import functools
 import re
-from pathlib import Path
 
 from shapetrace.records import Diagnosis
 from shapetrace.views.html.markup import element, inline, safe
+from shapetrace.views.pages import page
 
-#: `docs/checks` of the checkout, which the package takes along
-_FOLDER = Path(__file__).parents[2] / "pages"
 _FENCE = "```"
 
 
 def about(found: Diagnosis) -> str:
     """What a check's finding means, to be unfolded; empty where there is no page."""
-    name = found.code
-    # a report may come from anywhere: its codes lead nowhere else
-    if not found.page or not re.fullmatch(r"[a-z]+(-[a-z]+)*", name):
-        return ""
-    path = _FOLDER / f"{name}.md"
-    if not path.is_file():
-        return ""
-    return _shown(name, path.read_text(encoding="utf-8"))
+    text = page(found.code) if found.page else None
+    return "" if text is None else _shown(found.code, text)
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,6 +10,8 @@ from shapetrace.views.html.markup import safe
 _BARS = 10
 _WIDTH, _ROW = 460, 20
 _NAME = 190
+#: room for "100,000.00 ms, 100.0%" behind the longest bar
+_SAID = 150
 #: characters for which that is room
 _LONGEST = 28
 _HIGH = 160
@@ -36,7 +38,7 @@ def _time(rec: Recording) -> str:
     bars = []
     for at, (name, ns) in enumerate(slowest):
         y = at * _ROW
-        wide = max(1, (_WIDTH - _NAME - 120) * ns // most)
+        wide = max(1, (_WIDTH - _NAME - _SAID) * ns // most)
         said = f"{words.milliseconds(ns)} ms, {words.percent(ns, whole)}"
         short = _end(name)
         bars.append(

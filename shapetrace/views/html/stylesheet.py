@@ -18,6 +18,10 @@ _DARK = (
     "--st-text:#e3e5e8"
 )
 
+#: a fragment's own rules are stronger than those of the page around it: JupyterLab and
+#: nbconvert align all cells of a table to the right, by `:not(…).jp-…HTMLCommon td`
+_INSIDE = ".shapetrace:not(#_) "
+
 STYLE = f"""
 .shapetrace{{{_LIGHT};--st-line:rgba(128,128,128,.28);
 --st-ground:var(--jp-layout-color0,var(--vscode-editor-background,
@@ -30,7 +34,7 @@ background:var(--st-ground);font:13px/1.5 system-ui,sans-serif;text-align:left}}
 [data-jp-theme-light="false"] .shapetrace,.vscode-dark .shapetrace,
 html[theme=dark] .shapetrace{{{_DARK}}}
 .shapetrace p{{margin:.5em 0}}
-.shapetrace h4{{margin:.9em 0 .2em;font-size:13px}}
+.shapetrace h4{{margin:.9em 0 .2em;font-size:13px;font-weight:600}}
 .shapetrace table{{border-collapse:collapse;margin:0;font-size:13px;color:inherit;
 border:0;table-layout:auto}}
 .shapetrace td,.shapetrace th{{padding:1px .6em;text-align:left;border:0;
@@ -124,7 +128,7 @@ border-radius:4px}}
 .shapetrace polygon.st-fill{{fill:var(--st-fill);stroke:var(--st-own)}}
 .shapetrace .st-totals,.shapetrace .st-remarks{{color:var(--st-note)}}
 .shapetrace .st-remarks{{margin:.3em 0;padding-left:1.4em}}
-"""
+""".replace(".shapetrace ", _INSIDE)
 
 PAGE_STYLE = """
 :root{color-scheme:light dark}

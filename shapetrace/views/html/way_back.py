@@ -1,7 +1,7 @@
 """The way back as a picture: who made the odd size, where ways part and meet.
 
 A simple layered layout: the newest call stands on top, what it was made of below it,
-and each way has a column of its own.
+and ways beside each other have columns of their own.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def _boxes(steps: Sequence[Step]) -> list[Box]:
         if column == 0:
             joint = newer
     _layers(boxes)
+    _columns(boxes)
     return boxes
 
 
@@ -124,6 +125,19 @@ def _layers(boxes: list[Box]) -> None:
     for box in boxes:
         for old in box.older:
             boxes[old].layer = max(boxes[old].layer, box.layer + 1)
+
+
+def _columns(boxes: list[Box]) -> None:
+    """A way goes on in the leftmost column in which nothing stands below the box that
+    it hangs on: a picture of ways one after the other is narrow."""
+    deepest: dict[int, int] = {}
+    for way in sorted({box.column for box in boxes}):
+        own = [at for at, box in enumerate(boxes) if box.column == way]
+        hung = min((one.layer for one in boxes if own[0] in one.older), default=-1)
+        column = next(n for n in range(way + 1) if deepest.get(n, -1) <= hung)
+        for at in own:
+            boxes[at].column = column
+            deepest[column] = max(deepest.get(column, 0), boxes[at].layer)
 
 
 def _corner(box: Box) -> tuple[int, int]:
