@@ -57,7 +57,7 @@ class Axes:
         self.scrambles: list[Scramble] = []
         #: views whose cuts fall across places of the data and features of each
         self.tears: list[FunctionCall] = []
-        for call in graph.rec.functions:
+        for call in graph.program:
             for ref in call.inputs:
                 if ref.id not in self._dims:
                     self._leaf(ref)
