@@ -9,13 +9,16 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from shapetrace.checks import (  # noqa: F401 - importing registers the checks
+    accumulation,
     activations,
     attention,
     attributes,
     batch,
     broadcasting,
     classes,
+    detaching,
     flow,
+    ignoring,
     itself,
     masks,
     modes,
@@ -23,10 +26,13 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     optimizers,
     padding,
     pairing,
+    positions,
     reductions,
+    registration,
     reshaping,
     shifting,
     softmax,
+    sums,
     targets,
 )
 from shapetrace.checks.registry import CHECKS, Check

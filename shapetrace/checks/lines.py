@@ -4,6 +4,7 @@ otherwise the change in general words."""
 from __future__ import annotations
 
 import ast
+import json
 from typing import Any
 
 from shapetrace.checks.scene import Scene
@@ -50,6 +51,14 @@ def instead(
         text = f"({text})"
     new = line.around(template.replace("{}", text))
     return Fix(new, detail=note, where=line.source)
+
+
+def instead_of(call: FunctionCall, ref: TensorRef) -> Fix | None:
+    """One of a call's tensors in the place of what the call makes of it."""
+    line, node = _at(call, ref.path)
+    if line is None or node is None:
+        return None
+    return Fix(line.around(line.text(node)), where=line.source)
 
 
 def renamed(call: FunctionCall, new: str) -> Fix | None:
@@ -134,22 +143,21 @@ def says(call: FunctionCall, name: str, place: int) -> bool | None:
     return named or len(line.tree.args) > place - is_method(call)
 
 
-def unreduced(scene: Scene, loss: FunctionCall) -> Fix:
-    """A loss that gives each sample's number."""
-    layer = scene.layer(loss)
+def with_option(scene: Scene, loss: FunctionCall, name: str, value: int | str) -> Fix:
+    """A loss with one of its options set, where its layer is built or it is called."""
+    layer, said = scene.layer(loss), f"{name}={json.dumps(value)}"
     if layer is not None:
-        found = built(scene, layer.name, reduction="none")
-        if found is not None:
-            return found
-        return Fix(f'nn.{layer.type}(reduction="none")', where=loss.source)
+        changes: dict[str, Any] = {name: value}
+        found = built(scene, layer.name, **changes)
+        return found or Fix(f"nn.{layer.type}({said})", where=loss.source)
     line = find(loss.source)
     if line is not None and isinstance(line.tree, ast.Call) and len(loss.inputs) == 2:
         if last_name(line.tree.func) != loss.name and len(line.tree.args) == 2:
             # a layer that the trace has not met
             given = ", ".join(map(line.text, line.tree.args))
-            new = line.around(f'F.{loss.name}({given}, reduction="none")')
+            new = line.around(f"F.{loss.name}({given}, {said})")
             return Fix(new, where=line.source)
-    return with_argument(loss, 'reduction="none"')
+    return with_argument(loss, said)
 
 
 def with_argument(call: FunctionCall, argument: str) -> Fix:

@@ -8,7 +8,7 @@ from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.batches import Batches
 from shapetrace.checks.following import Places, Step, steps
 from shapetrace.checks.lines import along, says
-from shapetrace.checks.norms import of_the_time
+from shapetrace.checks.norms import of_items, of_the_time
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
@@ -57,6 +57,7 @@ def normalised_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 yield _wrong(scene, rule, call, dim, features[-1], None)
     yield from _cosines(scene, rule)
     yield from of_the_time(scene, rule)
+    yield from of_items(scene, rule)
 
 
 def _by_default(call: FunctionCall) -> bool:
