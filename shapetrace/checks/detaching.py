@@ -11,8 +11,9 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.scene import SAME_VALUES, Scene, plain
 from shapetrace.checks.training import behind, outermost
+from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, RECORDED
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind, losses_that
 from shapetrace.source.line import find
 
@@ -63,7 +64,7 @@ def _weights(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                     culprit(scene, made, "is not detached"),
                     culprit(scene, call, "passes the gradient on"),
                 ],
-                fixes=[operand(call, weight, "{}.detach()", "advantage")],
+                fixes=[_detached(scene, call, weight, "advantage")],
                 shapes=[("weight", weight, None), ("log-probability", log, None)],
                 way=(weight.id, None),
             )
@@ -97,11 +98,18 @@ def _targets(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                     data_culprit(scene, target.id, "is not detached"),
                     culprit(scene, made, "puts a value that learns into the target"),
                 ],
-                fixes=[operand(call, target, "{}.detach()", "target")],
+                fixes=[_detached(scene, call, target, "target")],
                 shapes=[("prediction", value, None), ("target", target, None)],
                 way=(target.id, None),
             )
             break
+
+
+def _detached(
+    scene: Scene, call: FunctionCall, ref: TensorRef, name: str
+) -> Fix | None:
+    fix = operand(call, ref, "{}.detach()", name)
+    return scene.trial(fix, Change(call, ref.path, (("detach", None),)))
 
 
 def _is_scaled(scene: Scene, ref: TensorRef) -> bool:

@@ -10,6 +10,7 @@ from shapetrace.checks.padding import origin_of, paddings
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis
 
 
@@ -52,7 +53,12 @@ def padding_in_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 data_culprit(scene, target.id, f"holds the padding, {index}"),
                 culprit(scene, loss, "is given no ignore_index"),
             ],
-            fixes=[with_option(scene, loss, "ignore_index", index)],
+            fixes=[
+                scene.trial(
+                    with_option(scene, loss, "ignore_index", index),
+                    Change(loss, settings={"ignore_index": index}),
+                )
+            ],
             shapes=[("target", target, None)],
             way=(target.id, None),
         )

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import Change, place_of
 from shapetrace.diagnosis.case import is_method
 from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss
@@ -61,6 +62,20 @@ def instead_of(call: FunctionCall, ref: TensorRef) -> Fix | None:
     return Fix(line.around(line.text(node)), where=line.source)
 
 
+def sizes_of(call: FunctionCall) -> list[str]:
+    """The sizes that a view asks for, as the user's line has them; [] where it is not
+    known, or they come in one piece."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Call):
+        return []
+    given = line.tree.args[1 - is_method(call) :]
+    if len(given) == 1 and isinstance(given[0], (ast.Tuple, ast.List)):
+        given = given[0].elts
+    if line.tree.keywords or any(isinstance(one, ast.Starred) for one in given):
+        return []
+    return [line.text(one) for one in given]
+
+
 def renamed(call: FunctionCall, new: str) -> Fix | None:
     """Another function of the same module, with the same arguments."""
     line = find(call.source)
@@ -96,12 +111,14 @@ def summed(
     return Fix(line.around(template.format(text, table, text)), where=line.source)
 
 
-#: where a function takes its `dim`, if not as the second argument
-_DIM_PLACE = {"normalize": 2, "cosine_similarity": 2}
-
-
 def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
-    """A softmax over another dimension."""
+    """A softmax, or a norm, over another dimension."""
+    fix = _along(scene, call, dim)
+    scene.trial(fix, Change(call, settings={"dim": dim}))
+    return fix
+
+
+def _along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
     layer = scene.layer(call)
     if layer is not None and layer.type in ("Softmax", "LogSoftmax"):
         found = built(scene, layer.name, dim=dim)
@@ -109,7 +126,7 @@ def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
             return found
     line = find(call.source)
     if line is not None and isinstance(line.tree, ast.Call) and layer is None:
-        place = _DIM_PLACE.get(call.name, 1) - is_method(call)
+        place = place_of(call.name, "dim") - is_method(call)
         named = [kw.value for kw in line.tree.keywords if kw.arg == "dim"]
         values = named or line.tree.args[place : place + 1]
         if values and not isinstance(values[0], ast.Starred):

@@ -14,6 +14,7 @@ from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -191,7 +192,14 @@ def _constant(
     size = scores.shape[dim]
     fixes = []
     if at >= 0 and wide and mask.shape[wide[-1]] == size:
-        fixes.append(operand(call, mask, f"{{}}.transpose({wide[-1]}, {at})", "mask"))
+        order = list(range(len(mask.shape)))
+        order[wide[-1]], order[at] = at, wide[-1]
+        fixes.append(
+            scene.trial(
+                operand(call, mask, f"{{}}.transpose({wide[-1]}, {at})", "mask"),
+                Change(call, mask.path, (("permute", tuple(order)),)),
+            )
+        )
     return finding(
         scene,
         rule,

@@ -13,9 +13,8 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.checks.softmax import over_batch
-from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA
-from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
 #: calls between the normalisation and where it is used
@@ -252,20 +251,10 @@ def _wrong(
             culprit(scene, at, f"normalises dimension {dim}", dim),
             culprit(scene, call) if length is not None else None,
         ],
-        fixes=[_over_features(scene, at, used, step)],
+        fixes=[along(scene, at, used)],
         shapes=[("input", given, dim)],
         way=(given.id, dim),
     )
-
-
-def _over_features(
-    scene: Scene, call: FunctionCall, used: int, step: Step | None
-) -> Fix:
-    """The normalisation over the features: tried where it is known who uses them."""
-    fix = along(scene, call, used)
-    if step is not None:
-        scene.trial(fix, Change(call, "", "", used))
-    return fix
 
 
 def _cosines(scene: Scene, rule: Check) -> Iterator[Diagnosis]:

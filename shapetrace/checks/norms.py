@@ -12,6 +12,7 @@ from shapetrace.checks.lines import around_layer
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import Change
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.source.construction import Construction
@@ -49,7 +50,12 @@ def of_the_time(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"dimension {at} of {given.shape} for them, which is the data's; they are "
             f"dimension {used}.",
             culprits=[culprit(scene, call, f"normalises dimension {at}", at)],
-            fixes=[around_layer(layer, "{}.transpose(1, 2)")],
+            fixes=[
+                scene.trial(
+                    around_layer(layer, "{}.transpose(1, 2)"),
+                    Change(call, "around", (("permute", (0, 2, 1)),)),
+                )
+            ],
             shapes=[("input", given, at)],
             way=(given.id, at),
         )
@@ -78,7 +84,12 @@ def of_items(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"dimension {over[0]} is a sequence that attention runs over: the "
             f"{given.shape[over[0]]} items share a mean and a variance.",
             culprits=[culprit(scene, call, f"normalises dimension {over[0]} too")],
-            fixes=[_last_alone(call)],
+            fixes=[
+                scene.trial(
+                    _last_alone(call),
+                    Change(call, settings={"normalized_shape": given.shape[-1:]}),
+                )
+            ],
             shapes=[("input", given, over[0])],
             way=(given.id, over[0]),
         )

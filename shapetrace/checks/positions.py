@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -45,7 +46,7 @@ def slice_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 f"{user.source} gives it to each of the {value} steps of {data.shape}: "
                 "no step gets a row of its own.",
                 culprits=[culprit(scene, call, f"takes one row, {value}")],
-                fixes=[_sliced(line, at)],
+                fixes=[scene.trial(_sliced(line, at), _first_rows(call, at))],
                 shapes=[("table", table, None), ("data", data, dim)],
                 way=(data.id, dim),
             )
@@ -123,6 +124,17 @@ def _asks_size(node: ast.expr) -> bool:
         or isinstance(one, ast.Call)
         and last_name(one.func) in _SIZES
         for one in ast.walk(node)
+    )
+
+
+def _first_rows(call: FunctionCall, at: int) -> Change:
+    """The index with a slice up to the number that stands there."""
+    index = call.args[1]
+    if not isinstance(index, tuple):
+        return Change(call, settings={"index": slice(None, index)})
+    return Change(
+        call,
+        settings={"index": (*index[:at], slice(None, index[at]), *index[at + 1 :])},
     )
 
 

@@ -79,5 +79,5 @@ def _left_out(scene: Scene, call: FunctionCall, again: TensorRef) -> Fix | None:
     kept = next(ref for ref in call.inputs if ref.id != again.id)
     fix = instead_of(call, kept)
     if kept is call.inputs[0]:
-        return scene.trial(fix, Change(call, "", "leave out", 0))
+        return scene.trial(fix, Change(call, "args[0]", instead=True))
     return fix
