@@ -45,6 +45,12 @@ def unit_vectors_over_the_batch():
     F.cross_entropy(a @ a.T, torch.arange(6)).backward()
 
 
+def unit_vectors_by_place():
+    f = nn.Linear(8, 5)
+    a = F.normalize(f(torch.randn(6, 8)), 2.0, 0)
+    F.cross_entropy(a @ a.T, torch.arange(6)).backward()
+
+
 def norms_over_the_batch():
     f = nn.Linear(8, 5)
     a = f(torch.randn(6, 8))
@@ -70,6 +76,7 @@ LINES = {
     over_the_batch_by_a_layer: ("softmax-over-batch", "nn.LogSoftmax(dim=1)"),
     over_the_queries: ("attention-dim", ".softmax(2)"),
     unit_vectors_over_the_batch: ("normalised-dim", "dim=1)"),
+    unit_vectors_by_place: ("normalised-dim", "2.0, 1)"),
     norms_over_the_batch: ("normalised-dim", "a.norm(dim=1, keepdim=True)"),
     similarities_over_the_batch: ("normalised-dim", "cosine_similarity(a, b, dim=1)"),
     norm_over_the_items: ("normalised-dim", "F.layer_norm(x, x.shape[-1:])"),
