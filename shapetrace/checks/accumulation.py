@@ -50,9 +50,10 @@ def gradients_not_cleared(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             continue
         key = (step.source, min(taken.parameters))
         last, before[key] = before.get(key), taken
-        if last is None or pairs >= _FIRST:
+        if last is None:
             continue
-        pairs += 1
+        if (pairs := pairs + 1) > _FIRST:
+            return
         backward = _between(ran, last.step, step)
         kept = last.gradients & taken.gradients
         if backward is None or 2 * len(kept) <= len(taken.parameters):

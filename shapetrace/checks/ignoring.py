@@ -6,12 +6,16 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.lines import with_option
-from shapetrace.checks.padding import origin_of, paddings
+from shapetrace.checks.padding import origin_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis
+from shapetrace.signatures import kind
+
+#: calls that leave all tokens what they are
+_RESHAPES = ("view", "unit", "copy", "cast", "transpose", "detach")
 
 
 @check(
@@ -22,7 +26,7 @@ from shapetrace.records import Diagnosis
 )
 def padding_in_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     losses = scene.calls("cross_entropy", "nll_loss")
-    known = paddings(scene) if losses else {}
+    known = _shifted(scene) if losses else {}
     for loss in losses:
         _, target = scene.sides.get(loss.index, (None, None))
         if target is None or argument(loss, "reduction", 6) not in (
@@ -37,8 +41,8 @@ def padding_in_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         # the smallest and the largest index are known to be among the targets
         found = [
             index
-            for index in known.get(origin_of(scene, target.id), ())
-            if isinstance(index, int) and span is not None and index in span
+            for cut, index in known.get(origin_of(scene, target.id), ())
+            if span is not None and index in span and cut != _cut(scene, target.id)
         ]
         if len(found) != 1 or found[0] == ignored or weighed:
             continue
@@ -62,3 +66,33 @@ def padding_in_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("target", target, None)],
             way=(target.id, None),
         )
+
+
+def _shifted(scene: Scene) -> dict[int, set[tuple[int, int]]]:
+    """Of the tokens that embeddings with a padding look up the part that they take, and
+    the padding's index. Tokens that were drawn at random are no sentences: any index
+    is a token there."""
+    found: dict[int, set[tuple[int, int]]] = {}
+    for call in scene.calls("embedding"):
+        index = argument(call, "padding_idx", 2)
+        start = origin_of(scene, call.inputs[0].id)
+        made = scene.made_by(start)
+        if (
+            not isinstance(index, int)
+            or made is not None
+            and kind(made.name) == "random"
+        ):
+            continue
+        index %= call.inputs[1].shape[0]
+        found.setdefault(start, set()).add((_cut(scene, call.inputs[0].id), index))
+    return found
+
+
+def _cut(scene: Scene, tensor: int) -> int:
+    """The part of the tokens that a tensor is, in whatever shape: what is predicted are
+    others than those that are given."""
+    call = scene.made_by(tensor)
+    while call is not None and call.inputs and kind(call.name) in _RESHAPES:
+        tensor = call.inputs[0].id
+        call = scene.made_by(tensor)
+    return tensor

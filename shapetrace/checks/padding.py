@@ -114,7 +114,7 @@ def _is_token(scene: Scene, call: FunctionCall) -> bool | None:
         index = argument(call, "other", 1)
         if name not in ("eq", "ne") or isinstance(index, bool):
             return None
-        padding = paddings(scene).get(origin_of(scene, call.inputs[0].id), ())
+        padding = _paddings(scene).get(origin_of(scene, call.inputs[0].id), ())
         said = None in padding and "pad" in text(call.source).lower()
         return name == "ne" if index in padding or said else None
     counts = [_counts(scene, ref) for ref in call.inputs]
@@ -155,7 +155,7 @@ def origin_of(scene: Scene, tensor: int) -> int:
     return tensor
 
 
-def paddings(scene: Scene) -> dict[int, set[object]]:
+def _paddings(scene: Scene) -> dict[int, set[object]]:
     """Of the tokens that are looked up in an embedding, the index of the padding."""
     found: dict[int, set[object]] = {}
     for call in scene.calls("embedding"):

@@ -263,13 +263,25 @@ def tags(model, tokens):
     return F.cross_entropy(model(tokens).transpose(1, 2), labels)
 
 
+def under_a_mask(model, tokens):
+    """The tokens themselves are the labels, of a model that sees both sides."""
+    h = model.embed(tokens)
+    h = h + (h @ h.mT).softmax(-1) @ h
+    return F.cross_entropy(model.out(h).transpose(1, 2), tokens)
+
+
+def random_tokens(model, tokens):
+    """In numbers that mean nothing, 0 is a token like others."""
+    return transposed(model, torch.randint(0, 20, (64, 9)))
+
+
 def of_a_sentence(model, tokens):
     return F.cross_entropy(model(tokens)[:, -1], torch.zeros(len(tokens)).long())
 
 
 LOSSES = [
     *(ignored, masked_afterwards, replaced, replaced_in_place, without_weight),
-    *(selected, tags, of_a_sentence),
+    *(selected, tags, of_a_sentence, under_a_mask, random_tokens),
 ]
 
 
