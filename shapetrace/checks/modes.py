@@ -85,11 +85,15 @@ def validated_in_training(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     layers = [call for call in scene.of_kind("dropout") if _drops(call)]
     trained = {_layer(scene, call) for call in layers if call.grad}
     given = Counter(call.inputs[0].id for call in layers)
-    if not trained or not scene.by_name.get("backward"):
+    backwards = scene.by_name.get("backward", ())
+    if not trained or not backwards:
         return
     for call in layers:
+        # before any training a model may be called to be built, or to be looked at
+        if call.grad or call.index < backwards[0].index:
+            continue
         # drawn several times for one input, it is dropped on purpose
-        if call.grad or _layer(scene, call) not in trained:
+        if _layer(scene, call) not in trained:
             continue
         judged = _judged(scene, call) if given[call.inputs[0].id] == 1 else None
         if judged is None or _runs_again(scene, call):

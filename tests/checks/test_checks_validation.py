@@ -147,6 +147,15 @@ def no_training(count, width):
         F.cross_entropy(model(x), y)
 
 
+def warmed_up(count, width):
+    """The model is called once before anything is trained."""
+    model = net(width)
+    x, y = batch(count, width)
+    with torch.no_grad():
+        F.cross_entropy(model(x), y)
+    F.cross_entropy(model(x + 0.1), y).backward()
+
+
 def another_model(count, width):
     """A teacher that never learns here is judged as it is."""
     model, other = net(width), net(width)
@@ -159,7 +168,10 @@ def another_model(count, width):
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize(
     "program",
-    [teacher, pseudo_labels, hard_samples, own_accuracy, no_training, another_model],
+    [
+        *(teacher, pseudo_labels, hard_samples, own_accuracy, no_training),
+        *(warmed_up, another_model),
+    ],
     ids=lambda each: each.__name__,
 )
 def test_steps_with_autograd_off_that_look_alike(program, sizes):
