@@ -7,7 +7,8 @@
 - *recall*: silent mistakes by kind; flagged at all, and with an accepted culprit; of
   the first fixes, how many silence the finding, and give the loss that was meant.
 - *alarms*: correct programs with a finding that is more than a note.
-- *time*: what the checks take at the end of the block, as a share of the traced step.
+- *time*: what the checks take at the end of the block, as a share of the traced step;
+  the records, which are made for them, are a part of it.
 - *growth*: for each call, with more and more steps in one block (`growth.py`).
 """
 
@@ -18,6 +19,7 @@ import gc
 import json
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import thread_time
 from typing import Any
@@ -118,11 +120,37 @@ def training_step(net: str) -> tuple[nn.Module, Callable[[], object]]:
     return model, step
 
 
+def narrow_step(adam: bool) -> tuple[nn.Module, Callable[[], object]]:
+    """Twelve layers so narrow that recording them costs as much as running them."""
+    layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
+    body = nn.TransformerEncoder(layer, 12)
+    model = nn.Sequential(nn.Embedding(100, 64), body, nn.Linear(64, 100))
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def step() -> None:
+        x = torch.randint(0, 100, (8, 32))
+        loss = nn.functional.cross_entropy(model(x).flatten(0, 1), x.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        if adam:
+            optimizer.step()
+
+    return model, step
+
+
+STEPS: dict[str, Callable[[], tuple[nn.Module, Callable[[], object]]]] = {
+    **{TITLES[net]: partial(training_step, net) for net in ("resnet50", "gpt2")},
+    "12 layers of width 64, 8x32": partial(narrow_step, False),
+    "the same, Adam's step inside": partial(narrow_step, True),
+}
+
+
 def shares(repetitions: int) -> list[dict[str, object]]:
-    """On the nets of the other benchmarks: forward, loss and backward."""
+    """Forward, loss and backward, on the nets of the other benchmarks and on one where
+    the share is largest."""
     lines = []
-    for net in ("resnet50", "gpt2"):
-        model, step = training_step(net)
+    for title, make in STEPS.items():
+        model, step = make()
         step()
         turns: dict[bool, list[list[float]]] = {True: [], False: []}
         for _ in range(repetitions):
@@ -135,7 +163,7 @@ def shares(repetitions: int) -> list[dict[str, object]]:
         )
         lines.append(
             {
-                "net": TITLES[net],
+                "net": title,
                 "traced step ms": 1e3 * inside,
                 "end without checks ms": 1e3 * without,
                 "with checks ms": 1e3 * with_checks,

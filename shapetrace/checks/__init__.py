@@ -9,13 +9,16 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from shapetrace.checks import (  # noqa: F401 - importing registers the checks
+    accumulation,
     activations,
     attention,
     attributes,
     batch,
     broadcasting,
     classes,
+    detaching,
     flow,
+    ignoring,
     itself,
     masks,
     modes,
@@ -23,10 +26,13 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     optimizers,
     padding,
     pairing,
+    positions,
     reductions,
+    registration,
     reshaping,
     shifting,
     softmax,
+    sums,
     targets,
 )
 from shapetrace.checks.registry import CHECKS, Check
@@ -131,11 +137,22 @@ def _tried(
         change = scene.changes.get((fix.line, fix.where))
         rec = None if change is None else mended(scene.graph.rec, change)
         if rec is not None:
-            if _alarms(_all(Graph(rec), codes)[1]) <= others:
+            after = _alarms(_all(Graph(rec), codes)[1])
+            if after <= others and not _half(found, after):
                 fixes[at] = replace(fix, status="verified")
     if fixes == list(found.fixes):
         return found
     return told(scene.graph.rec, replace(found, fixes=tuple(fixes)))
+
+
+def _half(found: Diagnosis, after: set[tuple[str, Source | None]]) -> bool:
+    """Whether the same mistake is left at another line of the same function: of three
+    views in a row one alone would be mended."""
+    place = None if found.source is None else found.source.function
+    return any(
+        code == found.code and source is not None and source.function == place
+        for code, source in after
+    )
 
 
 def _cause(found: Diagnosis) -> object:

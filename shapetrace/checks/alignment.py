@@ -135,7 +135,7 @@ def _unsqueezed(
     scene: Scene, call: FunctionCall, ref: TensorRef, dim: int
 ) -> Fix | None:
     fix = operand(call, ref, f"{{}}.unsqueeze({dim})", "x")
-    return scene.trial(fix, Change(call, ref.path, "unsqueeze", dim))
+    return scene.trial(fix, Change(call, ref.path, (("unsqueeze", dim),)))
 
 
 def _separates(user: FunctionCall, made: TensorRef, dim: int) -> bool:

@@ -41,8 +41,8 @@ def to_one_shape(
                 less = operand(call, more, f"{{}}.squeeze({dim})", one)
                 wide = operand(call, fewer, f"{{}}.unsqueeze({dim})", two)
                 lines = [
-                    scene.trial(less, Change(call, more.path, "squeeze", dim)),
-                    scene.trial(wide, Change(call, fewer.path, "unsqueeze", dim)),
+                    scene.trial(less, Change(call, more.path, (("squeeze", dim),))),
+                    scene.trial(wide, Change(call, fewer.path, (("unsqueeze", dim),))),
                 ]
                 return lines[::-1] if _meets(scene, call, more.shape) else lines
     if len(given.shape) == len(target.shape):
@@ -65,7 +65,7 @@ def _for_all(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix |
     made = scene.made_by(more.id)
     if len(users) < 2 or len(alike) < len(users) or made is None or not made.inputs:
         return None
-    change = Change(made, "", "squeeze", dim)
+    change = Change(made, "output", (("squeeze", dim),))
     return scene.trial(after(made, f"{{}}.squeeze({dim})"), change)
 
 
@@ -78,10 +78,10 @@ def _kept(scene: Scene, more: TensorRef, fewer: TensorRef, dim: int) -> Fix | No
     if len(alike) < len(users) or made is None or not made.inputs:
         return None
     if made.inputs[0].shape == more.shape and made.name in ("squeeze", "getitem"):
-        return scene.trial(undone(made), Change(made, "", "leave out", dim))
+        return scene.trial(undone(made), Change(made, "args[0]", instead=True))
     if len(users) < 2:
         return None
-    change = Change(made, "", "unsqueeze", dim)
+    change = Change(made, "output", (("unsqueeze", dim),))
     return scene.trial(after(made, f"{{}}.unsqueeze({dim})"), change)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explained, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.stores import Lost, lost_values
 from shapetrace.lineage.dimensions import PARAMETER, RECORDED, TRAINABLE
 from shapetrace.records import (
     Culprit,
@@ -231,6 +233,9 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     for lost, last in overwritten(scene):
         unused -= {call.index for call in lost}
         yield _overwritten(scene, rule, lost, last)
+    for store in lost_values(scene):
+        unused.discard(store.call.index if isinstance(store.call, ModuleCall) else -1)
+        yield _lost(scene, rule, store)
     seen: set[str] = set()
     for index in sorted(unused):
         call = rec.calls[index]
@@ -254,6 +259,29 @@ def _overwritten(
     found = replace(found, message=message, fixes=(Fix(fix, where=last.source),))
     return explained(
         scene.graph.rec, found, [("input", ref, None) for ref in last.inputs[:1]]
+    )
+
+
+def _lost(scene: Scene, rule: Check, store: Lost) -> Diagnosis:
+    """`out = f(x)` above `out = g(x)`: what f has made is given up."""
+    call, name = store.call, ast.unparse(store.later.targets[0])
+    next_line = store.line.file.place(store.later)
+    message = (
+        f"nobody uses {name}, which {call.name} makes here: {next_line} gives the name "
+        "another value, and the work is thrown away."
+    )
+    if isinstance(call, ModuleCall):
+        found = replace(_unused(scene, rule, call, "warning"), message=message)
+        return explained(scene.graph.rec, found, [("output", store.made, None)])
+    return finding(
+        scene,
+        rule,
+        call,
+        message,
+        culprits=[culprit(scene, call, "makes what is thrown away")],
+        shapes=[("output", store.made, None)],
+        way=(store.made.id, None),
+        severity="warning",
     )
 
 

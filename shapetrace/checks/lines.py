@@ -4,9 +4,11 @@ otherwise the change in general words."""
 from __future__ import annotations
 
 import ast
+import json
 from typing import Any
 
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import Change, place_of
 from shapetrace.diagnosis.case import is_method
 from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss
@@ -52,6 +54,28 @@ def instead(
     return Fix(new, detail=note, where=line.source)
 
 
+def instead_of(call: FunctionCall, ref: TensorRef) -> Fix | None:
+    """One of a call's tensors in the place of what the call makes of it."""
+    line, node = _at(call, ref.path)
+    if line is None or node is None:
+        return None
+    return Fix(line.around(line.text(node)), where=line.source)
+
+
+def sizes_of(call: FunctionCall) -> list[str]:
+    """The sizes that a view asks for, as the user's line has them; [] where it is not
+    known, or they come in one piece."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Call):
+        return []
+    given = line.tree.args[1 - is_method(call) :]
+    if len(given) == 1 and isinstance(given[0], (ast.Tuple, ast.List)):
+        given = given[0].elts
+    if line.tree.keywords or any(isinstance(one, ast.Starred) for one in given):
+        return []
+    return [line.text(one) for one in given]
+
+
 def renamed(call: FunctionCall, new: str) -> Fix | None:
     """Another function of the same module, with the same arguments."""
     line = find(call.source)
@@ -87,12 +111,14 @@ def summed(
     return Fix(line.around(template.format(text, table, text)), where=line.source)
 
 
-#: where a function takes its `dim`, if not as the second argument
-_DIM_PLACE = {"normalize": 2, "cosine_similarity": 2}
-
-
 def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
-    """A softmax over another dimension."""
+    """A softmax, or a norm, over another dimension."""
+    fix = _along(scene, call, dim)
+    scene.trial(fix, Change(call, settings={"dim": dim}))
+    return fix
+
+
+def _along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
     layer = scene.layer(call)
     if layer is not None and layer.type in ("Softmax", "LogSoftmax"):
         found = built(scene, layer.name, dim=dim)
@@ -100,7 +126,7 @@ def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
             return found
     line = find(call.source)
     if line is not None and isinstance(line.tree, ast.Call) and layer is None:
-        place = _DIM_PLACE.get(call.name, 1) - is_method(call)
+        place = place_of(call.name, "dim") - is_method(call)
         named = [kw.value for kw in line.tree.keywords if kw.arg == "dim"]
         values = named or line.tree.args[place : place + 1]
         if values and not isinstance(values[0], ast.Starred):
@@ -134,22 +160,21 @@ def says(call: FunctionCall, name: str, place: int) -> bool | None:
     return named or len(line.tree.args) > place - is_method(call)
 
 
-def unreduced(scene: Scene, loss: FunctionCall) -> Fix:
-    """A loss that gives each sample's number."""
-    layer = scene.layer(loss)
+def with_option(scene: Scene, loss: FunctionCall, name: str, value: int | str) -> Fix:
+    """A loss with one of its options set, where its layer is built or it is called."""
+    layer, said = scene.layer(loss), f"{name}={json.dumps(value)}"
     if layer is not None:
-        found = built(scene, layer.name, reduction="none")
-        if found is not None:
-            return found
-        return Fix(f'nn.{layer.type}(reduction="none")', where=loss.source)
+        changes: dict[str, Any] = {name: value}
+        found = built(scene, layer.name, **changes)
+        return found or Fix(f"nn.{layer.type}({said})", where=loss.source)
     line = find(loss.source)
     if line is not None and isinstance(line.tree, ast.Call) and len(loss.inputs) == 2:
         if last_name(line.tree.func) != loss.name and len(line.tree.args) == 2:
             # a layer that the trace has not met
             given = ", ".join(map(line.text, line.tree.args))
-            new = line.around(f'F.{loss.name}({given}, reduction="none")')
+            new = line.around(f"F.{loss.name}({given}, {said})")
             return Fix(new, where=line.source)
-    return with_argument(loss, 'reduction="none"')
+    return with_argument(loss, said)
 
 
 def with_argument(call: FunctionCall, argument: str) -> Fix:

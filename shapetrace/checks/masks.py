@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from shapetrace.checks.activations import softmax_dim
+import torch
+
+from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.attention import summed_over
+from shapetrace.checks.following import steps
 from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -44,6 +48,98 @@ def mask_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             if mask.shape[-1:] == (1,) and max(mask.shape) > 1:
                 scores = replace(mask, shape=(*keys[:-2], 1, keys[-2]))
                 yield _constant(scene, rule, call, mask, scores, len(keys) - 1)
+
+
+@check(
+    "mask-after-softmax",
+    "warning",
+    "a mask takes keys out after the softmax has shared all between them: what is left "
+    "for the other keys does not add up to 1",
+)
+def mask_after_softmax(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    for call in scene.of_kind("softmax"):
+        dim, shares = softmax_dim(call), (call.outputs or call.inputs)[0]
+        if dim is None or shares.shape[dim] < 2 or masks_of(scene, call):
+            continue
+        for user, made in scene.follow(shares.id):
+            mask = _taken_out(scene, user, shares, dim)
+            if mask is None or not _weighs_values(scene, made, dim):
+                continue
+            yield finding(
+                scene,
+                rule,
+                user,
+                f"{user.name.rstrip('_')} takes keys out along dimension {dim} of "
+                f"{shares.shape} after {call.name} at {call.source} has run over them: "
+                "the shares of those that are left do not add up to 1.",
+                culprits=[
+                    culprit(scene, user, "comes after the softmax", dim),
+                    culprit(scene, call, "shares between all keys", dim),
+                ],
+                shapes=[("shares", shares, dim), ("mask", mask, None)],
+                way=(mask.id, None),
+            )
+
+
+def _taken_out(
+    scene: Scene, call: FunctionCall, shares: TensorRef, dim: int
+) -> TensorRef | None:
+    """The mask of the data by which a call sets some of the shares along a dimension to
+    0; no dropout, and none that the model has chosen."""
+    if call.outputs is None or call.outputs[0].shape != shares.shape:
+        return None
+    others = [ref for ref in call.inputs if ref.id != shares.id]
+    if kind(call.name) == "mask":
+        value = argument(call, "other" if call.name == "where" else "value", 2)
+        if isinstance(value, TensorRef):
+            made = scene.made_by(value.id)
+            value = 0 if made is not None and "zeros" in made.name else value
+            others = [ref for ref in others if ref.dtype is torch.bool]
+        if value != 0:
+            return None
+    elif kind(call.name) != "scale":
+        return None
+    if len(others) != 1 or _size(others[0], shares, dim) < 2:
+        return None
+    return others[0] if _tells_places(scene, others[0]) else None
+
+
+def _tells_places(scene: Scene, mask: TensorRef) -> bool:
+    """Whether a mask is True or False by comparing data, lengths or places, and nothing
+    of it was drawn at random."""
+    if scene.axes.descends(mask.id, PARAMETER):
+        return False
+    compared, todo, seen = False, [mask], {mask.id}
+    while todo:
+        ref = todo.pop()
+        call = scene.made_by(ref.id)
+        compared |= ref.dtype is torch.bool
+        if call is not None and kind(call.name) in ("random", "dropout") and compared:
+            if ref.dtype.is_floating_point:
+                return False
+        for one in () if call is None else call.inputs:
+            if one.id not in seen:
+                seen.add(one.id)
+                todo.append(one)
+    return compared
+
+
+def _weighs_values(scene: Scene, shares: TensorRef, dim: int) -> bool:
+    """Whether shares are summed over with values at once, with no sum of themselves
+    between that they are divided by."""
+    users = [user for user, _ in scene.follow(shares.id)]
+    names = {user.name for user in users}
+    if names & {"sum", "div", "normalize", "norm"}:
+        return False
+    for step in steps(scene, shares):
+        name = kind(step.call.name)
+        if dim in step.lost:
+            return name in ("product", "batch_product")
+        if name in ("dropout", "cast", "transpose", "unit"):
+            moved = [d for d, held in enumerate(step.places) if held == {dim}]
+            if moved and _weighs_values(scene, step.made, moved[0]):
+                return True
+    return False
 
 
 _MASK_PATHS = ("args[3]", "kwargs['attn_mask']")
@@ -96,7 +192,14 @@ def _constant(
     size = scores.shape[dim]
     fixes = []
     if at >= 0 and wide and mask.shape[wide[-1]] == size:
-        fixes.append(operand(call, mask, f"{{}}.transpose({wide[-1]}, {at})", "mask"))
+        order = list(range(len(mask.shape)))
+        order[wide[-1]], order[at] = at, wide[-1]
+        fixes.append(
+            scene.trial(
+                operand(call, mask, f"{{}}.transpose({wide[-1]}, {at})", "mask"),
+                Change(call, mask.path, (("permute", tuple(order)),)),
+            )
+        )
     return finding(
         scene,
         rule,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
@@ -10,6 +11,7 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.checks.training import Steps, behind, outermost
+from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.records import Diagnosis, Fix, FunctionCall
 
 
@@ -71,6 +73,78 @@ def trained_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if _trains(scene, now[0], backward, held):
             yield _still_in_eval(scene, rule, now[0], backward)
             return
+
+
+@check(
+    "validated-in-training",
+    "warning",
+    "a validation beside the training runs in training mode: dropout drops, and what "
+    "is reported is random and worse than the model",
+)
+def validated_in_training(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    layers = [call for call in scene.of_kind("dropout") if _drops(call)]
+    trained = {_layer(scene, call) for call in layers if call.grad}
+    given = Counter(call.inputs[0].id for call in layers)
+    backwards = scene.by_name.get("backward", ())
+    if not trained or not backwards:
+        return
+    for call in layers:
+        # before any training a model may be called to be built, or to be looked at
+        if call.grad or call.index < backwards[0].index:
+            continue
+        # drawn several times for one input, it is dropped on purpose
+        if _layer(scene, call) not in trained:
+            continue
+        judged = _judged(scene, call) if given[call.inputs[0].id] == 1 else None
+        if judged is None or _runs_again(scene, call):
+            continue
+        module = outermost(scene, call)
+        top = None if module is None else scene.graph.rec.calls[module]
+        name = "model" if top is None else scene.graph.spoken(top)
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"{_layer(scene, call)} drops values with autograd off, and {judged.name} "
+            f"at {judged.source} compares what comes of it with labels: the validation "
+            "runs in training mode.",
+            culprits=[culprit(scene, call, "drops, as in training")],
+            fixes=[Fix(f"{name}.eval()", detail="before it, and train() after it")],
+            shapes=[("input", call.inputs[0], None)],
+            way=(call.inputs[0].id, None),
+        )
+        return
+
+
+def _judged(scene: Scene, drop: FunctionCall) -> FunctionCall | None:
+    """The loss or comparison with labels that what a dropout makes comes to, where
+    nothing learns from it: not a teacher's targets, nor samples of a policy."""
+    made = scene.descendants(ref.id for ref in drop.outputs or ())
+    if any(scene.axes.descends(tensor, RECORDED) for tensor in made):
+        return None
+    for call in (*scene.losses, *scene.calls("eq")):
+        sides = [ref.id in made for ref in call.inputs[:2]]
+        if sides.count(True) != 1 or len(sides) != 2:
+            continue
+        label = call.inputs[sides.index(False)]
+        if scene.is_raw_data(label.id) and not call.grad:
+            return call
+    return None
+
+
+def _runs_again(scene: Scene, drop: FunctionCall) -> bool:
+    """Whether the same module is given the same input once more with autograd off, to
+    see how much its answers differ."""
+    top = outermost(scene, drop)
+    calls = scene.graph.rec.calls
+    if top is None:
+        return False
+    own = [ref.id for ref in calls[top].inputs]
+    return any(
+        one.name == calls[top].name and one.index != top and own == others
+        for one in calls
+        if (others := [ref.id for ref in one.inputs])
+    )
 
 
 def _drops(call: FunctionCall) -> bool | None:

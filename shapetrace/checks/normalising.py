@@ -8,14 +8,13 @@ from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.batches import Batches
 from shapetrace.checks.following import Places, Step, steps
 from shapetrace.checks.lines import along, says
-from shapetrace.checks.norms import of_the_time
+from shapetrace.checks.norms import of_items, of_the_time
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
 from shapetrace.checks.softmax import over_batch
-from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA
-from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
 #: calls between the normalisation and where it is used
@@ -57,6 +56,7 @@ def normalised_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 yield _wrong(scene, rule, call, dim, features[-1], None)
     yield from _cosines(scene, rule)
     yield from of_the_time(scene, rule)
+    yield from of_items(scene, rule)
 
 
 def _by_default(call: FunctionCall) -> bool:
@@ -251,20 +251,10 @@ def _wrong(
             culprit(scene, at, f"normalises dimension {dim}", dim),
             culprit(scene, call) if length is not None else None,
         ],
-        fixes=[_over_features(scene, at, used, step)],
+        fixes=[along(scene, at, used)],
         shapes=[("input", given, dim)],
         way=(given.id, dim),
     )
-
-
-def _over_features(
-    scene: Scene, call: FunctionCall, used: int, step: Step | None
-) -> Fix:
-    """The normalisation over the features: tried where it is known who uses them."""
-    fix = along(scene, call, used)
-    if step is not None:
-        scene.trial(fix, Change(call, "", "", used))
-    return fix
 
 
 def _cosines(scene: Scene, rule: Check) -> Iterator[Diagnosis]:

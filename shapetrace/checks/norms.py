@@ -1,17 +1,23 @@
-"""Normalising layers that take the time for the features, which are as many."""
+"""Normalising layers that take the time for the features, or along with them."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 
+from shapetrace.checks.activations import argument
+from shapetrace.checks.attention import summed_over
+from shapetrace.checks.batches import sequence_roles
 from shapetrace.checks.lines import around_layer
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.checks.trying import Change
+from shapetrace.lineage.factors import Root
+from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.source.construction import Construction
 from shapetrace.source.finder import Constructions
+from shapetrace.source.line import find
 
 #: which argument says how many features a layer normalises
 _COUNTS = {"batch_norm": "num_features", "layer_norm": "normalized_shape"}
@@ -45,10 +51,85 @@ def of_the_time(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"dimension {at} of {given.shape} for them, which is the data's; they are "
             f"dimension {used}.",
             culprits=[culprit(scene, call, f"normalises dimension {at}", at)],
-            fixes=[around_layer(layer, "{}.transpose(1, 2)")],
+            fixes=[
+                scene.trial(
+                    around_layer(layer, "{}.transpose(1, 2)"),
+                    Change(call, "around", (("permute", (0, 2, 1)),)),
+                )
+            ],
             shapes=[("input", given, at)],
             way=(given.id, at),
         )
+
+
+def of_items(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    """Layer norms over all that their input has but the batch, as they find it, where
+    attention runs over one of these dimensions: its items are normalised together."""
+    steps: set[Root] | None = None
+    for call in scene.calls("layer_norm"):
+        given = call.inputs[0]
+        shape = argument(call, "normalized_shape", 1)
+        count = len(shape) if isinstance(shape, (tuple, list)) else 1
+        if count < 2 or count >= len(given.shape) or not _asked(call):
+            continue
+        steps = _attended(scene) if steps is None else steps
+        dims = range(len(given.shape) - count, len(given.shape) - 1)
+        over = [dim for dim in dims if scene.axes.sole(given.id, dim) in steps]
+        if not over:
+            continue
+        yield finding(
+            scene,
+            rule,
+            call,
+            f"layer_norm normalises the last {count} dimensions of {given.shape}, and "
+            f"dimension {over[0]} is a sequence that attention runs over: the "
+            f"{given.shape[over[0]]} items share a mean and a variance.",
+            culprits=[culprit(scene, call, f"normalises dimension {over[0]} too")],
+            fixes=[
+                scene.trial(
+                    _last_alone(call),
+                    Change(call, settings={"normalized_shape": given.shape[-1:]}),
+                )
+            ],
+            shapes=[("input", given, over[0])],
+            way=(given.id, over[0]),
+        )
+
+
+def _attended(scene: Scene) -> set[Root]:
+    """The dimensions of the data that attention runs over."""
+    found = {
+        scene.axes.sole(call.inputs[0].id, place[0])
+        for call in scene.of_kind("attention")
+        if (place := sequence_roles(scene, call)) is not None
+    }
+    for call in scene.calls("scaled_dot_product_attention"):
+        found.add(scene.axes.sole(call.inputs[1].id, -2))
+    for call in scene.calls("softmax"):
+        dim = summed_over(scene, call)
+        if dim is not None:
+            found.add(scene.axes.sole(call.inputs[0].id, dim))
+    return {root for root in found if root is not None}
+
+
+def _asked(call: FunctionCall) -> bool:
+    """Whether the user's line takes the shape to normalise from a tensor."""
+    line = find(call.source)
+    given = None if line is None or not call.direct else line.tree
+    return given is not None and any(
+        isinstance(node, ast.Attribute) and node.attr in ("shape", "size")
+        for node in ast.walk(given)
+    )
+
+
+def _last_alone(call: FunctionCall) -> Fix | None:
+    """The line with the last dimension alone normalised."""
+    line = find(call.source)
+    for node in ast.walk(line.tree) if line is not None else ():
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
+            if line is not None and ast.unparse(node.value).endswith((".shape", ")")):
+                return Fix(line.with_part(node.slice, "-1:"), where=line.source)
+    return None
 
 
 def _is_data(scene: Scene, ref: TensorRef, dim: int) -> bool:

@@ -11,8 +11,9 @@ from shapetrace.checks.activations import argument
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
 from shapetrace.checks.scene import Scene, plain
-from shapetrace.checks.training import STEP, Steps, behind, outermost
+from shapetrace.checks.training import Steps, behind, outermost
 from shapetrace.lineage.dimensions import RECORDED
+from shapetrace.lineage.optimizer_steps import STEP
 from shapetrace.records import (
     Culprit,
     Diagnosis,
@@ -180,12 +181,13 @@ def _belongs(scene: Scene, left: Layer, layers: Sequence[Layer]) -> bool:
     or before the labels: neither features that are taken as they are, nor a critic."""
     top = outermost(scene, left.call)
     trained = [one.call.index for one in layers if one.trained]
-    own = {i for i in trained if outermost(scene, scene.functions[i]) == top}
+    functions = scene.graph.rec.functions
+    own = {i for i in trained if outermost(scene, functions[i]) == top}
     before = {call.index for ref in left.call.inputs for call in behind(scene, ref.id)}
     if top is None or not own & before:
         return False
     made = scene.descendants(ref.id for ref in left.call.outputs or ())
-    if any(ref.id in made for i in own - before for ref in scene.functions[i].inputs):
+    if any(ref.id in made for i in own - before for ref in functions[i].inputs):
         return True
     return any(
         given.id in made and target is not None and _is_label(scene, target)

@@ -114,7 +114,7 @@ def _is_token(scene: Scene, call: FunctionCall) -> bool | None:
         index = argument(call, "other", 1)
         if name not in ("eq", "ne") or isinstance(index, bool):
             return None
-        padding = _paddings(scene).get(_origin(scene, call.inputs[0].id), ())
+        padding = _paddings(scene).get(origin_of(scene, call.inputs[0].id), ())
         said = None in padding and "pad" in text(call.source).lower()
         return name == "ne" if index in padding or said else None
     counts = [_counts(scene, ref) for ref in call.inputs]
@@ -131,20 +131,20 @@ def _is_length(scene: Scene, call: FunctionCall, ref: TensorRef) -> bool:
     code = code_of(call, ref).lower()
     if _LENGTHS.fullmatch(code) and "pad" not in code:
         return True
-    start = _origin(scene, ref.id)
+    start = origin_of(scene, ref.id)
     return any(
-        _origin(scene, user.inputs[1].id) == start
+        origin_of(scene, user.inputs[1].id) == start
         for user in scene.calls("div")
         if len(user.inputs) == 2
     )
 
 
 def _counts(scene: Scene, ref: TensorRef) -> bool:
-    made = scene.made_by(_origin(scene, ref.id))
+    made = scene.made_by(origin_of(scene, ref.id))
     return made is not None and made.name == "arange"
 
 
-def _origin(scene: Scene, tensor: int) -> int:
+def origin_of(scene: Scene, tensor: int) -> int:
     """The tensor whose entries these are."""
     call = scene.made_by(tensor)
     while call is not None and len(call.inputs) == 1:
@@ -162,7 +162,7 @@ def _paddings(scene: Scene) -> dict[int, set[object]]:
         index = argument(call, "padding_idx", 2)
         if isinstance(index, int) and index < 0:
             index += call.inputs[1].shape[0]
-        found.setdefault(_origin(scene, call.inputs[0].id), set()).add(index)
+        found.setdefault(origin_of(scene, call.inputs[0].id), set()).add(index)
     return found
 
 
@@ -252,9 +252,9 @@ def _counted_alone(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 def _total(scene: Scene, ref: TensorRef) -> tuple[FunctionCall, int] | None:
     """The sum over one dimension that a tensor is, and that dimension; the last one of
     a sum over all."""
-    made = scene.made_by(_origin(scene, ref.id))
+    made = scene.made_by(origin_of(scene, ref.id))
     while made is not None and plain(made.name) in ("clamp", "clamp_min"):
-        made = scene.made_by(_origin(scene, made.inputs[0].id))
+        made = scene.made_by(origin_of(scene, made.inputs[0].id))
     if made is None or made.name != "sum":
         return None
     dim, rank = argument(made, "dim", 1), len(made.inputs[0].shape)

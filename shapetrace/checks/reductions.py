@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.batches import batch_of
-from shapetrace.checks.lines import instead, unreduced
+from shapetrace.checks.lines import instead, with_option
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene, plain
@@ -230,7 +230,7 @@ def _weights(
             culprit(scene, loss, "is reduced to one number"),
             culprit(scene, call, "weighs what is reduced already"),
         ],
-        fixes=[_each(loss, other) or unreduced(scene, loss)],
+        fixes=[_each(loss, other) or with_option(scene, loss, "reduction", "none")],
         shapes=[("loss", (loss.outputs or ())[0], None), ("weights", other, 0)],
         way=(other.id, 0),
     )
@@ -260,7 +260,7 @@ def _power(
             culprit(scene, loss, "is reduced to one number"),
             culprit(scene, call, "weighs what is reduced already"),
         ],
-        fixes=[unreduced(scene, loss)],
+        fixes=[with_option(scene, loss, "reduction", "none")],
         shapes=[("input", given, 0), ("loss", (loss.outputs or ())[0], None)],
         way=(given.id, 0),
     )

@@ -7,10 +7,11 @@ from math import prod
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.fitting import compares
-from shapetrace.checks.lines import instead, interleaved
+from shapetrace.checks.lines import instead, interleaved, operand, sizes_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.scene import Scene
+from shapetrace.checks.trying import Change, Step
 from shapetrace.lineage.dimensions import DATA, Scramble
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind
@@ -51,7 +52,10 @@ def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             f"({sizes}) get the order ({', '.join(new)}), but {call.name} moves no "
             "element, so their contents are mixed; permute was meant.",
             culprits=[culprit(scene, call, "reorders sizes without moving elements")],
-            fixes=[_unrepeated(scene, scramble) or instead(call, _fix(scramble), "x")],
+            fixes=[
+                _unrepeated(scene, scramble)
+                or _stepwise(scene, call, _permuted(scramble))
+            ],
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
@@ -80,7 +84,7 @@ def _two_classes(scene: Scene, rule: Check, known: set[int]) -> Iterator[Diagnos
             continue
         known.add(call.index)
         others = [d for d in range(len(given.shape)) if d != at[0]]
-        order = ", ".join(map(str, (*others, at[0])))
+        steps = (("permute", (*others, at[0])), ("reshape", ref.shape))
         yield finding(
             scene,
             rule,
@@ -90,12 +94,19 @@ def _two_classes(scene: Scene, rule: Check, known: set[int]) -> Iterator[Diagnos
             f"the last dimension, and the classes were dimension {at[0]}; permute was "
             "meant before it.",
             culprits=[culprit(scene, call, "takes places for classes", 1)],
-            fixes=[
-                instead(call, f"{{}}.permute({order}).reshape(-1, {ref.shape[1]})", "x")
-            ],
+            fixes=[_flat(scene, call, steps)],
             shapes=[("input", given, at[0]), ("output", ref, 1)],
             way=(given.id, at[0]),
         )
+
+
+def _flat(scene: Scene, call: FunctionCall, steps: tuple[Step, ...]) -> Fix | None:
+    """A permute before a view to (places, classes), however many places there are."""
+    (_, order), (_, shape) = steps
+    line = f"{{}}.permute({', '.join(map(str, order))}).reshape(-1, {shape[1]})"
+    return scene.trial(
+        instead(call, line, "x"), Change(call, "args[0]", steps, instead=True)
+    )
 
 
 def _is_made(scene: Scene, ref: TensorRef, dim: int) -> bool:
@@ -190,8 +201,8 @@ def _unrepeated(scene: Scene, scramble: Scramble) -> Fix | None:
     return None
 
 
-def _fix(scramble: Scramble) -> str:
-    """The permute that gives the dimensions that order."""
+def _permuted(scramble: Scramble) -> tuple[Step, ...]:
+    """The permute that gives the dimensions that order, in the place of the view."""
     call = scramble.call
     made = (call.outputs or ())[0].shape
     before, after = made[: scramble.dims[0]], made[scramble.dims[-1] + 1 :]
@@ -199,10 +210,41 @@ def _fix(scramble: Scramble) -> str:
     flat = [i for part in scramble.order for i in part]
     dims = [*range(len(before)), *(len(before) + i for i in flat)]
     dims += range(len(dims), len(shape))
-    line = "{}" if call.inputs[0].shape == shape else f"{{}}.reshape{shape}"
-    line += f".permute({', '.join(map(str, dims))})"
+    steps: list[Step] = [("permute", tuple(dims))]
+    if call.inputs[0].shape != shape:
+        steps.insert(0, ("reshape", shape))
     if tuple(shape[d] for d in dims) != made:
-        line += f".reshape{made}"
+        steps.append(("reshape", made))
+    return tuple(steps)
+
+
+def _stepwise(scene: Scene, call: FunctionCall, steps: tuple[Step, ...]) -> Fix | None:
+    """The line with the steps in the place of a view, tried when it is told. Where the
+    view stays the last of them, and where its sizes are only asked for in another
+    order, they are told as the user has written them."""
+    given = call.inputs[0]
+    if len(steps) > 1 and steps[-1][0] == "reshape":
+        first = steps[:-1]
+        if call.name == "view":  # which takes no permuted tensor
+            first = (*first, ("contiguous", None))
+        before = operand(call, given, _told(first), "x")
+        if before is not None:
+            return scene.trial(before, Change(call, given.path, first))
+    line = _told(steps)
+    sizes = sizes_of(call)
+    if len(steps) == 2 and steps[1][0] == "permute" and len(sizes) == len(steps[1][1]):
+        order = steps[1][1]
+        asked = ", ".join(sizes[order.index(dim)] for dim in range(len(order)))
+        line = f"{{}}.reshape({asked}){_told(steps[1:]).removeprefix('{}')}"
+    fix = instead(call, line, "x")
+    return scene.trial(fix, Change(call, "args[0]", steps, instead=True))
+
+
+def _told(steps: tuple[Step, ...]) -> str:
+    line = "{}"
+    for name, given in steps:
+        told = f"({', '.join(map(str, given or ()))})"
+        line += f".{name}{told}"
     return line
 
 

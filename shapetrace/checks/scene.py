@@ -38,7 +38,7 @@ class Scene:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.functions = graph.rec.functions
+        self.functions = graph.program
         #: of calls that are alike in all that is asked of them, the first ones
         self.by_name: dict[str, list[FunctionCall]] = {}
         alike: Counter[Hashable] = Counter()

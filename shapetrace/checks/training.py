@@ -8,10 +8,11 @@ from functools import cached_property
 
 from shapetrace.checks.scene import Scene
 from shapetrace.lineage.dimensions import RECORDED
+from shapetrace.lineage.optimizer_steps import STEP
 from shapetrace.records import FunctionCall, Range, Source
 
-#: what torch calls the ranges of an optimizer
-STEP, _ZERO = "Optimizer.step#", "Optimizer.zero_grad#"
+#: what torch calls the range in which gradients are cleared
+_ZERO = "Optimizer.zero_grad#"
 
 
 class Steps:
@@ -20,8 +21,8 @@ class Steps:
     def __init__(self, scene: Scene) -> None:
         rec = scene.graph.rec
         self._scene = scene
-        complete = rec.has_functions and rec.has_timing and not rec.dropped_calls
-        ranges = sorted(rec.ranges, key=lambda one: one.start_ns) if complete else []
+        complete = rec.has_functions and not rec.dropped_calls
+        ranges = sorted(rec.ranges, key=lambda one: one.order) if complete else []
         self.steps = [one for one in ranges if one.name.startswith(STEP)]
         self.clears = [one for one in ranges if one.name.startswith(_ZERO)]
         self.backwards = [
@@ -31,28 +32,27 @@ class Steps:
     def after(self, backward: FunctionCall) -> tuple[list[Range], list[Range]]:
         """The steps between a backward and the next one, and what clears gradients
         before the first of them; none where a step takes backwards into itself."""
-        start, end = _end(backward), float("inf")
+        start, end = backward.order, float("inf")
         for call in self.backwards:
-            if call.start_ns >= start:
-                end = min(end, call.start_ns)
-        around = (one for one in self.steps if one.start_ns <= backward.start_ns)
-        if any(_end(one) > backward.start_ns for one in around):
+            if call.order > start:
+                end = min(end, call.order)
+        if any(one.order <= start <= one.end_order for one in self.steps):
             return [], []
-        steps = [one for one in self.steps if start <= one.start_ns < end]
+        steps = [one for one in self.steps if start <= one.order < end]
         if not steps:
             return [], []
-        first = steps[0].start_ns
-        return steps, [one for one in self.clears if start <= one.start_ns < first]
+        first = steps[0].order
+        return steps, [one for one in self.clears if start <= one.order < first]
 
     @cached_property
-    def _starts(self) -> list[int]:
-        return [call.start_ns for call in self._scene.functions]
+    def _orders(self) -> list[int]:
+        return [call.order for call in self._scene.graph.rec.functions]
 
     def inside(self, step: Range) -> Sequence[FunctionCall]:
         """The calls that a step makes."""
-        first = bisect_left(self._starts, step.start_ns)
-        last = bisect_left(self._starts, _end(step), first)
-        return self._scene.functions[first:last]
+        first = bisect_left(self._orders, step.order)
+        last = bisect_left(self._orders, step.end_order, first)
+        return self._scene.graph.rec.functions[first:last]
 
     def held(self, step: Range) -> set[str]:
         """The parameters that a step takes, as they are or by their `data`."""
@@ -80,13 +80,9 @@ class Steps:
             if self.inside(step) and not held:
                 return set()
             found |= held
-        later = self._scene.functions[self.backwards[0].index :]
+        later = self._scene.graph.rec.functions[self.backwards[0].index :]
         writes = (call for call in later if not call.grad and call.name[-1:] == "_")
         return found | set(self._parameters(writes))
-
-
-def _end(one: Range | FunctionCall) -> int:
-    return one.start_ns + one.duration_ns
 
 
 def behind(scene: Scene, tensor: int) -> list[FunctionCall]:

@@ -6,29 +6,40 @@ stays untried.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from math import prod
+from typing import Any, NamedTuple
 
 from shapetrace.diagnosis.called_again import with_inputs
-from shapetrace.records import FunctionCall, Recording, TensorRef
-from shapetrace.signatures import broadcasts, predict
+from shapetrace.records import FunctionCall, Recording, Source, TensorRef
+from shapetrace.signatures import broadcasts, kind, predict
+
+#: what is done to one tensor: `("unsqueeze", 1)`, `("permute", (0, 2, 1))`
+Step = tuple[str, Any]
 
 
 class Change(NamedTuple):
-    """What a fix does to a call, and to all of its line: a tensor that it takes is
-    squeezed or unsqueezed first, or, where `path` is empty, what it makes is so, or the
-    call is left out. With no `name` the call itself runs over another dimension."""
+    """What a fix does to a call, to all of its line, and to all that the same layer
+    makes where that is built anew.
+
+    `steps` are done to the tensor at `path`, which is that of one of its inputs,
+    `output`, or `around` for the first input and the output; with `instead`, to its
+    first input in the place of the call, which without steps is left out. `settings`
+    are arguments that it is given by their names.
+    """
 
     call: FunctionCall
-    path: str
-    name: str
-    dim: int
+    path: str = ""
+    steps: tuple[Step, ...] = ()
+    instead: bool = False
+    settings: Mapping[str, Any] = {}
 
 
 def mended(rec: Recording, change: Change) -> Recording | None:
     """The recording with a change; None where that is not known, where the program
     would stop, or where tensors would be stretched that were not."""
-    walk = _Walk(change)
+    walk = _Walk(rec, change)
     for call in rec.functions:
         if not walk.pass_(call):
             return None
@@ -46,10 +57,21 @@ def mended(rec: Recording, change: Change) -> Recording | None:
 class _Walk:
     """One pass over the calls, each with what it would be given."""
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, rec: Recording, change: Change) -> None:
         self.calls: list[FunctionCall] = []
+        self._rec = rec
         self._change = change
         self._now: dict[int, TensorRef] = {}
+        #: permuted, and not copied since: a view of them would raise
+        self._permuted: set[int] = set()
+        self._site = self._place(change.call)
+
+    def _place(self, call: FunctionCall) -> tuple[str, str | Source | None]:
+        """Where a call is changed: the layer that makes it, or its line."""
+        rebuilt = bool(self._change.settings) and not call.direct
+        if rebuilt and call.parent is not None:
+            return call.name, self._rec.calls[call.parent].name
+        return call.name, call.source
 
     def now(self, ref: TensorRef) -> TensorRef:
         found = self._now.get(ref.id)
@@ -57,29 +79,41 @@ class _Walk:
 
     def pass_(self, call: FunctionCall) -> bool:
         """Whether the call would go through, and how is known."""
-        change, known = self._change, self._change.call
+        change, site = self._change, self._place(call) == self._site
         inputs = tuple(map(self.now, call.inputs))
-        site = (call.name, call.source) == (known.name, known.source)
-        if site and change.name and change.path:
-            found = [self._changed(call, ref, change.path) for ref in inputs]
+        if site and change.instead:
+            return self._replaced(call, inputs)
+        if site and change.steps and change.path != "output":
+            at = "args[0]" if change.path == "around" else change.path
+            found = [self._stepped(call, r) if r.path == at else r for r in inputs]
             if None in found:
                 return False
             inputs = tuple(ref for ref in found if ref is not None)
         made = with_inputs(call, inputs)
-        if site and not change.name:
-            made = _along(made, change.dim)
+        if site and change.settings:
+            made = _with(made, change.settings)
         if made is not call and not self._follows(made, call, site):
             return False
-        if site and change.name == "leave out":
-            self._now[(made.outputs or ())[0].id] = made.inputs[0]
-            return True
+        if self._permuted and not self._lies(made):
+            return False
         self._append(made)
-        if site and change.name and not change.path:
+        if site and change.path in ("output", "around"):
             outputs = made.outputs or ()
-            one = self._changed(made, outputs[0], "output") if outputs else None
+            one = self._stepped(made, self.now(outputs[0])) if outputs else None
             if one is None:
                 return False
             self._now[outputs[0].id] = one
+        return True
+
+    def _replaced(self, call: FunctionCall, inputs: tuple[TensorRef, ...]) -> bool:
+        """The steps in the place of the call, of which the last makes what it made."""
+        outputs = call.outputs or ()
+        if not outputs or not inputs:
+            return False
+        one = self._stepped(call, inputs[0])
+        if one is None:
+            return False
+        self._now[outputs[0].id] = replace(one, path=outputs[0].path)
         return True
 
     def _follows(self, made: FunctionCall, call: FunctionCall, site: bool) -> bool:
@@ -97,33 +131,40 @@ class _Walk:
                 self._now[ref.id] = replace(ref, shape=shape)
         return True
 
-    def _changed(
-        self, call: FunctionCall, ref: TensorRef, path: str
-    ) -> TensorRef | None:
-        """A tensor, changed where it has that path; None where it cannot be."""
-        if ref.path != path:
-            return ref
-        dim, shape = self._change.dim, list(ref.shape)
-        if self._change.name == "unsqueeze":
-            shape.insert(dim, 1)
-        elif dim < len(shape) and shape[dim] == 1:
-            del shape[dim]
-        else:
-            return None
-        first = replace(ref, path="args[0]")
-        made = replace(ref, id=-1 - len(self.calls), path="output", shape=tuple(shape))
-        self._append(
-            replace(
-                call,
-                name=self._change.name,
-                qualname=f"torch.Tensor.{self._change.name}",
-                inputs=(first,),
-                outputs=(made,),
-                args=(first, dim),
-                kwargs={},
+    def _lies(self, call: FunctionCall) -> bool:
+        """Whether the elements of the inputs lie in memory as the call needs them."""
+        if not any(ref.id in self._permuted for ref in call.inputs):
+            return True
+        if call.name in ("view", "view_as"):
+            return False
+        if kind(call.name) in ("transpose", "unit", "pick", "detach", "expand"):
+            self._permuted.update(ref.id for ref in call.outputs or ())
+        return True
+
+    def _stepped(self, call: FunctionCall, ref: TensorRef) -> TensorRef | None:
+        """A tensor after the steps; None where one fails."""
+        path = ref.path
+        for name, given in self._change.steps:
+            shape = _shape(name, given, ref.shape)
+            if shape is None:
+                return None
+            first = replace(ref, path="args[0]")
+            ref = replace(ref, id=-1 - len(self.calls), path="output", shape=shape)
+            if name == "permute":
+                self._permuted.add(ref.id)
+            self._append(
+                replace(
+                    call,
+                    name=name,
+                    qualname=f"torch.Tensor.{name}",
+                    inputs=(first,),
+                    outputs=(ref,),
+                    args=(first, *(() if given is None else (given,))),
+                    kwargs={},
+                    direct=True,
+                )
             )
-        )
-        return replace(made, path=path)
+        return replace(ref, path=path)
 
     def _append(self, call: FunctionCall) -> None:
         at = len(self.calls)
@@ -133,10 +174,50 @@ class _Walk:
         self.calls.append(call)
 
 
-def _along(call: FunctionCall, dim: int) -> FunctionCall:
-    """The call with another `dim`, which it is given by its name from now on."""
-    args = call.args
-    place = 2 if call.name == "normalize" else 1
-    if "dim" not in call.kwargs and len(args) > place:
-        return replace(call, args=(*args[:place], dim, *args[place + 1 :]))
-    return replace(call, kwargs={**call.kwargs, "dim": dim})
+def _shape(name: str, given: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape that a step makes; None where it cannot be done."""
+    sizes = list(shape)
+    if name == "unsqueeze":
+        sizes.insert(given, 1)
+    elif name == "squeeze":
+        if not given < len(sizes) or sizes[given] != 1:
+            return None
+        del sizes[given]
+    elif name == "permute":
+        if sorted(given) != list(range(len(sizes))):
+            return None
+        sizes = [sizes[dim] for dim in given]
+    elif name == "reshape":
+        if prod(given) != prod(sizes):
+            return None
+        sizes = list(given)
+    return tuple(sizes)
+
+
+#: the place of what is given by its name alone
+_BY_NAME = 1 << 16
+
+
+def _with(call: FunctionCall, settings: Mapping[str, Any]) -> FunctionCall:
+    """The call with other arguments, each in its place where it stands there."""
+    args, kwargs = call.args, call.kwargs
+    for name, value in settings.items():
+        place = place_of(call.name, name)
+        if name not in kwargs and len(args) > place:
+            args = (*args[:place], value, *args[place + 1 :])
+        else:
+            kwargs = {**kwargs, name: value}
+    return replace(call, args=args, kwargs=kwargs)
+
+
+def place_of(function: str, name: str) -> int:
+    """Where a function takes an argument, its tensor being the first: a norm takes an
+    exponent before its `dim`, and a similarity a second tensor.
+
+    >>> place_of("softmax", "dim"), place_of("normalize", "dim")
+    (1, 2)
+    """
+    behind = "norm" in function or kind(function) == "distance"
+    if name not in ("dim", "normalized_shape", "index"):
+        return _BY_NAME
+    return 2 if name == "dim" and behind else 1

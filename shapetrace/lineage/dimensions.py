@@ -57,7 +57,7 @@ class Axes:
         self.scrambles: list[Scramble] = []
         #: views whose cuts fall across places of the data and features of each
         self.tears: list[FunctionCall] = []
-        for call in graph.rec.functions:
+        for call in graph.program:
             for ref in call.inputs:
                 if ref.id not in self._dims:
                     self._leaf(ref)
@@ -349,7 +349,8 @@ def _is_to_learn(call: FunctionCall) -> bool:
     """Whether a call makes a leaf that is learned, a temperature for example. Said of a
     number at the end, a loss, it only silences backward's error."""
     if call.name == "requires_grad_":
-        return bool(call.outputs and call.outputs[0].shape)
+        told = (*call.args[1:], call.kwargs.get("requires_grad", True))
+        return told[0] is not False and bool(call.outputs and call.outputs[0].shape)
     return not call.inputs and call.kwargs.get("requires_grad") is True
 
 

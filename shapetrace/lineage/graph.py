@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from shapetrace.lineage.hops import Call, End, Factor, Hop, Trail, parts_of, split_off
+from shapetrace.lineage.optimizer_steps import program
 from shapetrace.lineage.unseen import UNSEEN, bridge, bridges
 from shapetrace.records import (
     FunctionCall,
@@ -42,6 +43,11 @@ class Graph:
         self._alike: dict[Any, Relation] = {}
 
     @cached_property
+    def program(self) -> tuple[FunctionCall, ...]:
+        """The function calls, without those of optimizers in their steps."""
+        return program(self.rec)
+
+    @cached_property
     def tensors(self) -> dict[int, TensorRef]:
         """Every tensor of the trace, as it was first seen."""
         found: dict[int, TensorRef] = {}
@@ -74,9 +80,10 @@ class Graph:
 
     @cached_property
     def users(self) -> dict[int, list[Call]]:
-        """The calls that took a tensor, in order; with functions, functions only."""
+        """The program's calls that took a tensor, in order; with functions, functions
+        only."""
         taken: dict[int, list[Call]] = {}
-        calls: tuple[Call, ...] = self.rec.functions
+        calls: tuple[Call, ...] = self.program
         if not self.rec.has_functions:
             calls = self.rec.calls
         for call in calls:

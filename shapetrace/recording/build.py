@@ -58,8 +58,10 @@ class Replay:
         self._names: dict[int, tuple[str, str]] = {}
         self._functions: list[FunctionCall] = []
         self._function_spans: list[tuple[int, int]] = []
-        self._ranges: list[tuple[str, int, int, Source | None]] = []
-        self._ranges_open: list[tuple[str, int, Source | None]] = []
+        self._ranges: list[
+            tuple[str, tuple[int, int], Source | None, tuple[int, int]]
+        ] = []
+        self._ranges_open: list[tuple[str, int, Source | None, int]] = []
         self._live: list[tuple[int, Held, int | None]] = []
         self._unseen: dict[Unseen, None] = {}
         self.versions = Versions()
@@ -278,12 +280,14 @@ class Replay:
         if name == "_set_grad_enabled" and args:
             self._grad = bool(args[0])
         elif name == "_record_function_enter_new":
-            self._ranges_open.append((str(args[0]), self._stamp(start), source))
+            begun = (str(args[0]), self._stamp(start), source, self.versions.order)
+            self._ranges_open.append(begun)
         elif name.startswith("_record_function_exit") and self._ranges_open:
-            label, began, place = self._ranges_open.pop()
+            label, began, place, order = self._ranges_open.pop()
             call = self._open.innermost()
             place = call.source if place is None and call else place
-            self._ranges.append((label, began, self._stamp(end), place))
+            span = (began, self._stamp(end))
+            self._ranges.append((label, span, place, (order, self.versions.order)))
 
     # -- parts --------------------------------------------------------------------
 
@@ -315,8 +319,8 @@ class Replay:
             function.duration_ns = times[b] - times[a]
         self.functions = tuple(self._functions)
         self.ranges = tuple(
-            Range(label, times[start] - zero, times[end] - times[start], source)
-            for label, start, end, source in self._ranges
+            Range(label, times[a] - zero, times[b] - times[a], source, *orders)
+            for label, (a, b), source, orders in self._ranges
         )
         self.live = tuple(
             LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live

@@ -89,12 +89,15 @@ class Unseen:
 class Range:
     """What ran inside one `torch.profiler.record_function(name)`, in the order of the
     ends. Torch makes one itself for each batch that a `DataLoader` gives and each step
-    of an optimizer."""
+    of an optimizer. `order` and `end_order` place its beginning and its end among all
+    events of the trace, timed or not."""
 
     name: str
     start_ns: int
     duration_ns: int
     source: Source | None = None
+    order: int = 0
+    end_order: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,7 @@ class Answers:
             ...     for _ in range(3):
             ...         model(torch.ones(2, 4)).sum().backward()
             ...         optimizer.step()
+            ...         optimizer.zero_grad()
             >>> len(t.steps()), list(t.steps()[0].phases)
             (3, ['forward', 'loss', 'backward', 'optimizer', 'rest'])
         """

@@ -12,7 +12,12 @@ from shapetrace.signatures.engine import (
     relate,
 )
 from shapetrace.signatures.kinds import gives, kind, named, takes_no_numbers
-from shapetrace.signatures.layers import inner_function, module_function, relate_module
+from shapetrace.signatures.layers import (
+    inner_function,
+    layers_of,
+    module_function,
+    relate_module,
+)
 from shapetrace.signatures.loss_facts import (
     Loss,
     index_losses,
@@ -41,6 +46,7 @@ __all__ = [
     "is_elementwise",
     "is_loss",
     "kind",
+    "layers_of",
     "loss",
     "loss_input",
     "loss_target",

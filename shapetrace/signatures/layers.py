@@ -126,6 +126,26 @@ LAYERS: dict[str, _Layer] = {
 }
 
 
+#: layers that pass on more than their own tensors, by the function that they call
+_OTHERS = {
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "rnn_tanh": "RNN",
+    "rnn_relu": "RNN",
+    "multi_head_attention_forward": "MultiheadAttention",
+}
+
+
+def layers_of(function: str) -> frozenset[str]:
+    """The layers of torch whose forward calls a function.
+
+    >>> sorted(layers_of("group_norm")), sorted(layers_of("gru"))
+    (['GroupNorm'], ['GRU'])
+    """
+    found = {name for name, layer in LAYERS.items() if layer.function == function}
+    return frozenset(found | {_OTHERS.get(function, "")} - {""})
+
+
 def relate_module(call: ModuleCall, info: ModuleInfo | None) -> Relation:
     """The dimensions of one layer's call, from its type and its parameters.
 

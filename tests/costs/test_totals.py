@@ -40,6 +40,7 @@ def trained():
         for _ in range(2):
             model(torch.randn(5, 4)).sum().backward()
             optimizer.step()
+            optimizer.zero_grad()
     return t
 
 

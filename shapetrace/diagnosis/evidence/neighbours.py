@@ -54,6 +54,10 @@ def _facts(
             2.0,
             f"{few(case.graph, took)} took {old} before it",
         )
+    elif hypothesis.form == "width":
+        for loss in _losses_that_took(case, name, old):
+            text = f"`{loss}` took {old} before it"
+            yield Fact("others took the old size", 2.0, text)
     waits = waiting(graph)
     if hypothesis.form == "width" and waits:
         asked = sizes_asked(case.call)[1:] if case.mismatch.kind == "numel" else ()
@@ -108,7 +112,6 @@ def _took(case: Case, name: str, size: int) -> list[str]:
             continue
         if any(ref.id in made for ref in call.inputs):
             found.append(call.name)
-    found += _losses_that_took(case, name, size)
     return list(dict.fromkeys(found))
 
 

@@ -1,0 +1,249 @@
+"""Layers and parameters in a plain list, of which their module does not know."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from shapetrace.checks.registry import Check, check
+from shapetrace.checks.report import finding
+from shapetrace.checks.scene import Scene
+from shapetrace.checks.training import Steps
+from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall
+from shapetrace.signatures import layers_of
+from shapetrace.source.line import line_of
+from shapetrace.source.scope import last_name, nodes
+from shapetrace.source.tree import Tree, is_own, tree
+
+#: methods that put something into a list
+_ADDS = ("append", "extend", "insert")
+_DISPLAYS = (ast.List, ast.Tuple, ast.ListComp, ast.GeneratorExp)
+_MAPPINGS = (ast.Dict, ast.DictComp)
+
+
+class Kept(NamedTuple):
+    """A plain list or dictionary of layers that a module keeps as an attribute, and
+    what one of them is called for."""
+
+    attribute: str
+    value: ast.expr
+    tree: Tree
+    made: str
+
+    @property
+    def kind(self) -> str:
+        return "dictionary" if isinstance(self.value, _MAPPINGS) else "list"
+
+
+@check(
+    "layer-not-registered",
+    "warning",
+    "layers in a plain list are none of their module's: parameters() leaves them out, "
+    "so no optimizer trains them, and neither to() nor state_dict() knows them",
+)
+def layer_not_registered(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+    told: set[tuple[str, str]] = set()
+    held = _held(scene)
+    for call, owner in _uses(scene):
+        weights = {ref.id for ref in call.inputs if _learns(scene, ref.id)}
+        if not weights or weights & held:
+            continue
+        kept = _kept(scene, owner, call)
+        if kept is None or (owner.name, kept.attribute) in told:
+            continue
+        told.add((owner.name, kept.attribute))
+        yield _hidden(scene, rule, call, owner, kept)
+
+
+def _uses(scene: Scene) -> Iterator[tuple[FunctionCall, ModuleCall]]:
+    """Calls with weights that are none of the module's around them, and the innermost
+    module around that is one's own or a root's."""
+    given = scene.module_inputs
+    calls = scene.graph.rec.calls
+    for call in scene.functions:
+        if call.parent is None or not call.grad:
+            continue
+        module: ModuleCall = calls[call.parent]
+        outer = _entered_from(scene, module)
+        if outer is not None:
+            yield call, outer
+        elif any(
+            _is_outside(scene, ref.id) and ref.id not in given for ref in call.inputs
+        ):
+            yield call, module
+
+
+def _entered_from(scene: Scene, module: ModuleCall) -> ModuleCall | None:
+    """The module in whose forward a root was called that no other one holds; None for a
+    module that is where it belongs. A trace of given modules calls no others."""
+    calls = scene.graph.rec.calls
+    if "" in scene.graph.rec.modules or scene.graph.rec.roots != ("",):
+        return None
+    root = module.name.partition(".")[0]
+    while module.name != root:
+        if module.parent is None:
+            return None
+        module = calls[module.parent]
+    if module.parent is None:
+        return None
+    outer = calls[module.parent]
+    alone = any(one.name == root and one.parent is None for one in calls)
+    return None if alone or outer.name.partition(".")[0] == root else outer
+
+
+def _is_outside(scene: Scene, tensor: int) -> bool:
+    origin = scene.graph.origin(tensor)
+    return origin is not None and origin.kind == "outside" and origin.requires_grad
+
+
+def _learns(scene: Scene, tensor: int) -> bool:
+    origin = scene.graph.origin(tensor)
+    return origin is not None and origin.requires_grad
+
+
+def _held(scene: Scene) -> set[int]:
+    """What the optimizers of the block take in their steps."""
+    ran = Steps(scene)
+    return {
+        ref.id for step in ran.steps for call in ran.inside(step) for ref in call.inputs
+    }
+
+
+def _kept(scene: Scene, owner: ModuleCall, call: FunctionCall) -> Kept | None:
+    """The attribute in which a module's own constructor puts what was called."""
+    info = scene.graph.rec.modules.get(owner.name)
+    wanted = _made_as(scene, call)
+    for init in info.inits if info is not None else ():
+        found = tree(init.file) if is_own(init) else None
+        home = found.defined_at(init.line) if found is not None else None
+        if found is None or not isinstance(home, ast.FunctionDef) or not home.args.args:
+            continue
+        own = home.args.args[0].arg
+        for node, _ in nodes(home):
+            kept = _list_of(node, own)
+            items = set() if kept is None else _items(home, own, *kept) & wanted
+            if kept is not None and items:
+                return Kept(*kept, found, min(items))
+    return None
+
+
+def _made_as(scene: Scene, call: FunctionCall) -> set[str]:
+    """What the constructor of the layer that made a call may be called: that of torch's
+    layer, of a class around it with the forward at hand, a copy, or a parameter."""
+    names = {"Parameter", "deepcopy", *layers_of(call.name)}
+    if call.source is not None:
+        names.add(call.source.function.rpartition(".")[0].rpartition(".")[2])
+    module = scene.graph.module_of(call)
+    while module is not None:
+        names.add(module.type)
+        outer = module.parent
+        module = None if outer is None else scene.graph.rec.calls[outer]
+    return names
+
+
+def _list_of(node: ast.AST, own: str) -> tuple[str, ast.expr] | None:
+    """The attribute of `self` that a statement gives a value that is no module."""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+        target, value = node.targets[0], node.value
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        target, value = node.target, node.value
+    else:
+        return None
+    if not isinstance(target, ast.Attribute) or not _is_name(target.value, own):
+        return None
+    return target.attr, value
+
+
+def _items(
+    home: ast.FunctionDef, own: str, attribute: str, value: ast.expr
+) -> set[str]:
+    """What is called for the items of a list or dictionary, there and after it."""
+    if isinstance(value, ast.Name):
+        given = [
+            node.value
+            for node, _ in nodes(home)
+            if isinstance(node, ast.Assign) and _is_name(node.targets[0], value.id)
+        ]
+        if len(given) != 1 or isinstance(given[0], ast.Name):
+            return set()
+        return _items(home, own, attribute, given[0]) | _added(home, value)
+    if not isinstance(value, (*_DISPLAYS, *_MAPPINGS)):
+        return set()
+    kept = ast.Attribute(ast.Name(own), attribute)
+    return _constructors(value) | _added(home, kept)
+
+
+def _constructors(value: ast.AST) -> set[str]:
+    """The names of what is called for the items of a display."""
+    found: list[ast.AST]
+    if isinstance(value, ast.Call):
+        return {last_name(value.func)}
+    if isinstance(value, (ast.ListComp, ast.GeneratorExp)):
+        found = [value.elt]
+    elif isinstance(value, ast.DictComp):
+        found = [value.value]
+    elif isinstance(value, ast.Dict):
+        found = list(value.values)
+    elif isinstance(value, (ast.List, ast.Tuple)):
+        found = list(value.elts)
+    elif isinstance(value, ast.IfExp):
+        found = [value.body, value.orelse]
+    else:
+        return set()
+    return set().union(*map(_constructors, found))
+
+
+def _added(home: ast.FunctionDef, kept: ast.expr) -> set[str]:
+    """What is called for what is put into a list or dictionary later."""
+    name = ast.unparse(kept)
+    found = set[str]()
+    for node, _ in nodes(home):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in _ADDS and ast.unparse(node.func.value) == name:
+                found |= set().union(*map(_constructors, node.args))
+        elif isinstance(node, ast.Assign):
+            target = node.targets[0]
+            if isinstance(target, ast.Subscript) and ast.unparse(target.value) == name:
+                found |= _constructors(node.value)
+        elif isinstance(node, ast.AugAssign) and ast.unparse(node.target) == name:
+            found |= _constructors(node.value)
+    return found
+
+
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _hidden(
+    scene: Scene, rule: Check, call: FunctionCall, owner: ModuleCall, kept: Kept
+) -> Diagnosis:
+    place = kept.tree.place(kept.value)
+    inside = scene.graph.spoken(owner)
+    reason = f"keeps {kept.made} in a plain {kept.kind}, self.{kept.attribute}"
+    weight = next((r for r in call.inputs if _learns(scene, r.id)), call.inputs[0])
+    return finding(
+        scene,
+        rule,
+        call,
+        f"{call.name} takes a weight of {weight.shape} that is none of {inside}'s "
+        f"parameters: self.{kept.attribute} is a plain {kept.kind} at {place}, of "
+        "which parameters() does not know.",
+        culprits=[Culprit("module", owner.name, source=place, reason=reason)],
+        fixes=[_registered(kept)],
+        shapes=[("weight", weight, None)],
+        way=(call.inputs[0].id, None),
+    )
+
+
+def _registered(kept: Kept) -> Fix:
+    """The list in the container that registers what is in it."""
+    one = "Parameter" if kept.made == "Parameter" else "Module"
+    container = f"nn.{one}{'Dict' if kept.kind == 'dictionary' else 'List'}"
+    line = line_of(kept.tree, kept.value)
+    text = line.text(kept.value)
+    if isinstance(kept.value, ast.GeneratorExp):
+        text = text[1:-1]
+    empty = text in ("[]", "{}")
+    new = line.spelled(f"{container}({'' if empty else text})")
+    return Fix(line.around(new), where=line.source)
