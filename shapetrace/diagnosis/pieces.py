@@ -19,7 +19,7 @@ from shapetrace.lineage.steps import PASSES
 from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Source, Step
 from shapetrace.source.place import segment
 from shapetrace.source.printable import printable
-from shapetrace.source.spoken import spoken
+from shapetrace.source.spoken import said_step, spoken
 from shapetrace.source.tree import is_own, package_of
 
 Style = Literal[
@@ -82,8 +82,8 @@ class _Page:
         self._of = diagnosis
         self._width = width
         self._room = room
-        source = diagnosis.source
-        self._file = source.file if source is not None and source.cell is None else None
+        at = diagnosis.source
+        self._file = at.file if at is not None and at.cell is None else None
 
     def lines(self) -> Iterator[Line]:
         of = self._of
@@ -190,8 +190,8 @@ class _Page:
                 continue
             how = "" if step.how == PASSES else self._plain(step.how)
             how += "" if step.sure else " (a guess)"
-            shape = marked(step.shape, step.dim)
-            rows.append((step.name, step.type, shape, self._place(step.source), how))
+            name, shape = said_step(self._of.called, step), marked(step.shape, step.dim)
+            rows.append((name, step.type, shape, self._place(step.source), how))
         yield from self._table(rows)
         if left_out:
             names = dict.fromkeys(

@@ -61,6 +61,9 @@ def make_step(graph: Graph, hop: Hop | tuple[int, Call], part: str = "") -> Step
         how = "a guess: the newest earlier tensor of as many elements"
     name, kind = describe(graph, call)
     layer = call if isinstance(call, ModuleCall) else graph.module_of(call)
+    if kind != "function" and layer is not None and layer.name in graph.rec.modules:
+        if any(root.name == "" for root in graph.rec.called):
+            name = layer.name or name  # the only model's modules have their own names
     is_function = isinstance(call, FunctionCall) and call.index >= 0
     return Step(
         name=name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from shapetrace.records import ModuleCall, Recording, ScriptName, Source
+from shapetrace.records import ModuleCall, Recording, ScriptName, Source, Step
 from shapetrace.source.called import called_in
 
 #: an expression that is longer says less than the name of the class
@@ -47,6 +47,13 @@ def spoken(called: Iterable[ScriptName], name: str) -> str:
         if name.startswith(f"{root.name}."):
             return root.code + name.removeprefix(root.name)
     return name
+
+
+def said_step(called: Iterable[ScriptName], step: Step) -> str:
+    """What a text calls a step of a lineage."""
+    if step.type == "function" or step.module is None:
+        return step.name
+    return spoken(called, step.module) or step.name
 
 
 def spoken_in(recordings: Iterable[Recording], call: ModuleCall) -> str:

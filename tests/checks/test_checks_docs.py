@@ -44,7 +44,8 @@ def test_every_check_has_a_page_and_every_page_a_check():
 @pytest.mark.parametrize("code", CHECKS)
 def test_a_finding_names_its_page_and_a_report_shows_it(code):
     found = Diagnosis(code, "warning", "It is so.", where="")
-    assert f"See docs/checks/{code}.md" in render(found).splitlines()
+    told = f"See docs/checks/{code}.md, or: shapetrace explain {code}"
+    assert told in " ".join(render(found).split())
     assert (FOLDER.parents[1] / found.page).is_file()
     page = " ".join((FOLDER / f"{code}.md").read_text().split())
     shown = about(found)

@@ -62,7 +62,7 @@ def test_a_width_leads_to_its_layer_with_and_without_autograd(mode) -> None:
         t, y = traced(model, torch.ones(2, 1, 28, 28), model)
     (step,) = t.lineage(y, 1)
     assert (step.name, step.type, step.how, step.sure) == (
-        "run.fc2",
+        "fc2",
         "Linear",
         "out_features",
         True,

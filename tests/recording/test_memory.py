@@ -138,7 +138,7 @@ def test_the_peak_names_the_call_that_ran_then():
         model(torch.randn(8, 4))
     peak = max(t.recording.live, key=lambda sample: sample.activations)
     assert t.calls[peak.call].name == "1"
-    assert "in 1;" in t.summary(80)
+    assert "in model.1;" in t.summary(80)
 
 
 def test_inputs_parameters_and_their_views_are_no_activations():

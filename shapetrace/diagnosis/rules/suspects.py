@@ -8,7 +8,7 @@ from typing import Protocol
 from shapetrace.diagnosis.leaves import changers
 from shapetrace.diagnosis.similar_modules import is_apart, is_unlike, varies
 from shapetrace.diagnosis.sites import beginning, culprit_of_call
-from shapetrace.lineage import Graph, Hop, Trail, describe
+from shapetrace.lineage import Graph, Hop, Trail
 from shapetrace.records import Culprit, FunctionCall
 from shapetrace.signatures import DimOrigin
 
@@ -89,7 +89,7 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
     unlike = {
         hop.tensor
         for hop in (*a.hops, *b.hops)
-        if is_unlike(graph, describe(graph, hop.call)[0])
+        if is_unlike(graph, _recorded(graph, hop))
     }
     sides = []
     for trail, other in ((a, right), (b, left)):
@@ -104,7 +104,7 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
             ]
         )
     apart = {
-        hop.tensor: is_apart(graph, describe(graph, hop.call)[0])
+        hop.tensor: is_apart(graph, _recorded(graph, hop))
         for own in sides
         for hop in own
     }
@@ -148,7 +148,7 @@ def parted(graph: Graph, left: Place, right: Place) -> list[Culprit]:
 def _meant_to(graph: Graph, kept: list[Hop]) -> Hop:
     """Of the windows that left a size as it was, the oldest whose like in other blocks
     have other settings; else the oldest."""
-    told = [hop for hop in kept if varies(graph, describe(graph, hop.call)[0])]
+    told = [hop for hop in kept if varies(graph, _recorded(graph, hop))]
     return (told or kept)[-1]
 
 
@@ -163,6 +163,12 @@ def _since_right(graph: Graph, hops: tuple[Hop, ...], other: Place) -> list[Hop]
         if source_size(graph, hop) == wanted != graph.size(hop.tensor, hop.dim):
             break
     return found
+
+
+def _recorded(graph: Graph, hop: Hop) -> str:
+    """The name of the layer that a hop is of, as the recording has it."""
+    layer = graph.layer_of(hop.call)
+    return layer.name if layer is not None else ""
 
 
 def made_in_model(graph: Graph, tensor: int) -> FunctionCall | None:

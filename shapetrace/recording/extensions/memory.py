@@ -31,6 +31,7 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
+from shapetrace.recording.extensions.storage import Stored, bytes_of, storage_of
 from shapetrace.recording.tensors import is_tensor
 
 #: what a storage holds; the first four are counted
@@ -43,19 +44,6 @@ _STEP = "Optimizer.step#"
 
 #: by how many bytes what is held changed, and of which call's activations
 Change = tuple[int, Cell | None]
-
-
-class _Stored:
-    """A storage that is alive. `number` is its own, where addresses are used again."""
-
-    __slots__ = ("reference", "size", "kind", "cell", "number")
-
-    def __init__(self, size: int, kind: int, cell: Cell | None, number: int) -> None:
-        self.reference: Any = None
-        self.size = size
-        self.kind = kind
-        self.cell = cell
-        self.number = number
 
 
 class MemoryWatch(Extension):
@@ -75,8 +63,8 @@ class MemoryWatch(Extension):
         self._held = [0, 0, 0, 0]
         self._count = 0
         #: what a backward has let go of, until it is seen what it made with it
-        self._leaving: list[_Stored] = []
-        self._watched: dict[int, _Stored] = {}
+        self._leaving: list[Stored] = []
+        self._watched: dict[int, Stored] = {}
         self._log: list[Change] = []
         self._saved: dict[Cell | None, dict[int, int]] = {}
         self._passed: dict[Cell, set[int]] = {}
@@ -271,7 +259,7 @@ class MemoryWatch(Extension):
             cell = cell.parent
         for one in gradients:
             if one is not None:
-                self._watch(one, GRADIENT if _bytes(one) in leaves else BACKWARD)
+                self._watch(one, GRADIENT if bytes_of(one) in leaves else BACKWARD)
         self._left()
 
     def _gradient(self, variable: torch.Tensor) -> None:
@@ -314,9 +302,9 @@ class MemoryWatch(Extension):
 
     def _watch(
         self, tensor: torch.Tensor, kind: int, cell: Cell | None = None
-    ) -> _Stored | None:
+    ) -> Stored | None:
         """The storage of a tensor, of this kind unless more is known of it."""
-        storage = _storage(tensor)
+        storage = storage_of(tensor)
         if storage is None:
             return None
         size = storage.nbytes()
@@ -333,7 +321,7 @@ class MemoryWatch(Extension):
                 self._change(stored, 1)
             return stored
         self._count += 1
-        stored = _Stored(size, kind, cell, self._count)
+        stored = Stored(size, kind, cell, self._count)
 
         def gone(_: object) -> None:
             known = self._watched.pop(key, None)
@@ -356,7 +344,7 @@ class MemoryWatch(Extension):
         for stored in leaving:
             self._change(stored, -1)
 
-    def _change(self, stored: _Stored, sign: int) -> None:
+    def _change(self, stored: Stored, sign: int) -> None:
         """It came or went."""
         if stored.kind in (OWN, OUTSIDE) or not stored.size:
             return
@@ -370,7 +358,7 @@ class MemoryWatch(Extension):
 
     def _numbers(self, tensors: Iterable[torch.Tensor]) -> Iterator[int]:
         for one in tensors:
-            storage = _storage(one)
+            storage = storage_of(one)
             stored = (
                 self._watched.get(torch_internals.storage_key(storage))
                 if storage is not None
@@ -394,15 +382,4 @@ def _leaves(node: Node) -> frozenset[int]:
     if any(torch_internals.node_number(one) < torch_internals.LEAF for one in found):
         return frozenset()
     leaves = [one.variable for one in found]
-    return frozenset(_bytes(one) for one in leaves if isinstance(one, nn.Parameter))
-
-
-def _bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
-
-
-def _storage(tensor: torch.Tensor) -> Any:
-    try:
-        return tensor.untyped_storage()
-    except RuntimeError:  # sparse and other layouts have none
-        return None
+    return frozenset(bytes_of(one) for one in leaves if isinstance(one, nn.Parameter))

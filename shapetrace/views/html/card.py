@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shapetrace.diagnosis.pieces import columns
-from shapetrace.records import Diagnosis, Fix, Operand, Step
+from shapetrace.records import Diagnosis, Fix, Operand, ScriptName, Step
 from shapetrace.source.place import text as source_text
-from shapetrace.source.spoken import spoken
+from shapetrace.source.spoken import said_step, spoken
 from shapetrace.views import words
 from shapetrace.views.html.about import about
 from shapetrace.views.html.markup import element, inline, safe, shape
@@ -57,7 +57,7 @@ def finding(
         _operands(found.operands),
         _fixes(found.fixes, copy),
         _culprits(found, link) if found.severity != "note" else "",
-        _way(found.lineage),
+        _way(found.called, found.lineage),
         "".join(element("p", inline(remark)) for remark in found.remarks),
         about(found),
         element(
@@ -163,7 +163,7 @@ def _culprits(found: Diagnosis, link: Link) -> str:
     return element("h4", title) + element("table", "".join(rows), "st-culprits")
 
 
-def _way(steps: Sequence[Step]) -> str:
+def _way(called: Sequence[ScriptName], steps: Sequence[Step]) -> str:
     """The picture, and each step as a line of a table."""
     if not steps:
         return ""
@@ -171,7 +171,7 @@ def _way(steps: Sequence[Step]) -> str:
     odd = f" of the {first.shape[first.dim]}" if first.dim is not None else ""
     rows = [
         element("tr", "".join((
-            element("td", element("code", safe(step.name))),
+            element("td", element("code", safe(said_step(called, step)))),
             element("td", safe(step.type)),
             element("td", shape(step.shape, odd=_dims(step))),
             element("td", safe(step.source) if step.source else ""),

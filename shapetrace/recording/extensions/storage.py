@@ -1,0 +1,33 @@
+"""The storages of tensors, which several tensors may share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from shapetrace.recording.extensions.base import Cell
+
+
+class Stored:
+    """A storage that is alive. `number` is its own, where addresses are used again."""
+
+    __slots__ = ("reference", "size", "kind", "cell", "number")
+
+    def __init__(self, size: int, kind: int, cell: Cell | None, number: int) -> None:
+        self.reference: Any = None
+        self.size = size
+        self.kind = kind
+        self.cell = cell
+        self.number = number
+
+
+def bytes_of(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def storage_of(tensor: torch.Tensor) -> Any:
+    try:
+        return tensor.untyped_storage()
+    except RuntimeError:  # sparse and other layouts have none
+        return None
