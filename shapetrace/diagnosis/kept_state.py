@@ -49,7 +49,10 @@ def kept_by_model(case: Case) -> tuple[Call, Spot] | None:
         made = None if spot.tensor is None else case.graph.producer(spot.tensor)
         if made is None or made.parent is None or top is None:
             continue
-        if made.order < top.order:
+        around = case.graph.rec.calls[made.parent]
+        while around.parent is not None:
+            around = case.graph.rec.calls[around.parent]
+        if around.name == top.name and around.index < top.index:
             return made, spot
     return None
 

@@ -1,9 +1,12 @@
 """A state goes on from one batch to the next, and the last batch is shorter."""
 
+import pytest
 import torch
 from failures import failure_of, first
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
+import shapetrace
 
 
 class Tagger(nn.Module):
@@ -116,3 +119,11 @@ def test_a_loop_that_splits_its_data_is_not_told_to_chunk_them():
     found = failure_of(model, train)
     assert first(found)[0] == "input"
     assert not any("chunk" in fix.line for fix in found.fixes)
+
+
+def test_what_another_layer_of_the_same_batch_made_is_kept_from_none():
+    embed, lstm = nn.Embedding(9, 16), nn.LSTM(10, 8)
+    with pytest.raises(RuntimeError):
+        with shapetrace.trace() as t:
+            lstm(embed(torch.zeros(3, 2, dtype=torch.long)))
+    assert "kept from an earlier batch" not in str(t.failure)
