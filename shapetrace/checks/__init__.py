@@ -35,8 +35,8 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     sums,
     targets,
 )
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.registry import CHECKS, Check
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.trying import mended
 from shapetrace.diagnosis.text import told
 from shapetrace.errors import ShapeTraceWarning, UsageError
@@ -92,7 +92,7 @@ def run_checks(
     and one for all sites where the same code meets what one layer or line has made."""
     if not graph.rec.has_functions:
         return ()  # modules alone do not tell what went between them
-    scene, found = _all(graph, codes)
+    context, found = _all(graph, codes)
     ranked = sorted(found, key=lambda one: _GRAVITY[one.severity])
     causes: dict[object, list[Diagnosis]] = {}
     for one in ranked:
@@ -103,20 +103,22 @@ def run_checks(
         walked += len(first.fixes) * len(graph.rec.functions)
         if count < _TRIED and walked <= _WALKED:
             left = before - _alarms([first, *same])
-            first = _tried(scene, first, codes, left)
+            first = _tried(context, first, codes, left)
         shown.append(_with_places(first, same))
     return tuple(shown)
 
 
-def _all(graph: Graph, codes: bool | Collection[str]) -> tuple[Scene, list[Diagnosis]]:
+def _all(
+    graph: Graph, codes: bool | Collection[str]
+) -> tuple[CheckContext, list[Diagnosis]]:
     """All findings of the chosen checks, one for a site and code."""
-    scene = Scene(graph)
+    context = CheckContext(graph)
     found: dict[tuple[str, str, Source | None], Diagnosis] = {}
     for check in chosen(codes):
-        for one in _found(scene, check):
+        for one in _found(context, check):
             if not _ignored(one):
                 found.setdefault((one.code, one.where, one.source), one)
-    return scene, list(found.values())
+    return context, list(found.values())
 
 
 def _alarms(found: Iterable[Diagnosis]) -> set[tuple[str, Source | None]]:
@@ -124,7 +126,7 @@ def _alarms(found: Iterable[Diagnosis]) -> set[tuple[str, Source | None]]:
 
 
 def _tried(
-    scene: Scene,
+    context: CheckContext,
     found: Diagnosis,
     codes: bool | Collection[str],
     others: set[tuple[str, Source | None]],
@@ -134,15 +136,15 @@ def _tried(
     left."""
     fixes = list(found.fixes)
     for at, fix in enumerate(fixes):
-        change = scene.changes.get((fix.line, fix.where))
-        rec = None if change is None else mended(scene.graph.rec, change)
+        change = context.changes.get((fix.line, fix.where))
+        rec = None if change is None else mended(context.graph.rec, change)
         if rec is not None:
             after = _alarms(_all(Graph(rec), codes)[1])
             if after <= others and not _half(found, after):
                 fixes[at] = replace(fix, status="verified")
     if fixes == list(found.fixes):
         return found
-    return told(scene.graph.rec, replace(found, fixes=tuple(fixes)))
+    return told(context.graph.rec, replace(found, fixes=tuple(fixes)))
 
 
 def _half(found: Diagnosis, after: set[tuple[str, Source | None]]) -> bool:
@@ -184,10 +186,10 @@ def _with_places(found: Diagnosis, same: list[Diagnosis]) -> Diagnosis:
     return replace(found, text=f"{found}\nThe same at {said}.")
 
 
-def _found(scene: Scene, check: Check) -> list[Diagnosis]:
+def _found(context: CheckContext, check: Check) -> list[Diagnosis]:
     """What one check finds; a fault of its own is a note, and costs no other check."""
     try:
-        return list(check.run(scene, check))
+        return list(check.run(context, check))
     except Exception as fault:  # the batch and the other findings are unharmed
         message = (
             f"The check {check.code} could not judge this batch: "

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.checks.training import Steps
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, Range, TensorRef
 from shapetrace.source.line import find
@@ -37,15 +37,15 @@ class Taken(NamedTuple):
     "a backward adds to gradients that a step has used already: without zero_grad() "
     "each step goes along the sum of all gradients so far",
 )
-def gradients_not_cleared(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    ran = Steps(scene)
+def gradients_not_cleared(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    ran = Steps(context)
     if len(ran.steps) < 2 or not ran.backwards:
         return
-    tensors = _Tensors(scene)
+    tensors = _Tensors(context)
     before: dict[object, Taken] = {}
     pairs = 0
     for step in ran.steps:
-        taken = _taken(scene, ran, tensors, step)
+        taken = _taken(context, ran, tensors, step)
         if taken is None:
             continue
         key = (step.source, min(taken.parameters))
@@ -59,17 +59,17 @@ def gradients_not_cleared(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if backward is None or 2 * len(kept) <= len(taken.parameters):
             continue
         if not any(tensors.cleared(one, last.step, step) for one in kept):
-            yield _never_cleared(scene, rule, backward, step)
+            yield _never_cleared(context, rule, backward, step)
             return
 
 
 class _Tensors:
     """Which ids are one tensor: what is written to in its place gets a new one."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, context: CheckContext) -> None:
         self._first: dict[int, int] = {}
         self._writes: dict[int, list[FunctionCall]] = {}
-        for call in scene.graph.rec.functions:
+        for call in context.graph.rec.functions:
             if call.name in _ALIASES and len(call.inputs) == 1:
                 for ref in call.outputs or ():
                     self._first[ref.id] = self.of(call.inputs[0].id)
@@ -109,7 +109,9 @@ def _scales(call: FunctionCall) -> bool:
     return name in _SCALES and len(call.inputs) >= min(count, 2)
 
 
-def _taken(scene: Scene, ran: Steps, tensors: _Tensors, step: Range) -> Taken | None:
+def _taken(
+    context: CheckContext, ran: Steps, tensors: _Tensors, step: Range
+) -> Taken | None:
     """What a step of torch's own optimizer takes and does not write to: gradients are
     of the shape of a parameter. An optimizer of the user's may hold other tensors."""
     calls = ran.inside(step)
@@ -118,7 +120,7 @@ def _taken(scene: Scene, ran: Steps, tensors: _Tensors, step: Range) -> Taken | 
     changed = {
         tensors.of(old.id) for call in calls for old, _ in _held(call) if old.shape
     }
-    graph = scene.graph
+    graph = context.graph
     weights = [
         ref for call in calls for ref in call.inputs if graph.is_parameter(ref.id)
     ]
@@ -153,13 +155,13 @@ def _between(ran: Steps, start: Range, end: Range) -> FunctionCall | None:
 
 
 def _never_cleared(
-    scene: Scene, rule: Check, backward: FunctionCall, step: Range
+    context: CheckContext, rule: Check, backward: FunctionCall, step: Range
 ) -> Diagnosis:
     total = backward.inputs[0]
     reason = "adds to gradients that a step has used"
     who = Culprit("function", "backward", source=backward.source, reason=reason)
     return finding(
-        scene,
+        context,
         rule,
         backward,
         f"backward() adds to the gradients that step() at {step.source} has used in "

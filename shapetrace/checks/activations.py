@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import built, first_name, instead, operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import gives
 from shapetrace.signatures import loss as facts_of
@@ -38,22 +38,22 @@ def softmax_dim(call: FunctionCall) -> int | None:
 
 
 def _given(
-    scene: Scene, names: Iterable[str]
+    context: CheckContext, names: Iterable[str]
 ) -> Iterator[tuple[FunctionCall, TensorRef, FunctionCall]]:
     """The calls of some losses, each with its prediction and what computed that."""
-    for loss in scene.calls(*names):
-        if loss.index in scene.sides:
-            given, _ = scene.sides[loss.index]
-            for made in scene.sources_of_values(given.id):
+    for loss in context.calls(*names):
+        if loss.index in context.sides:
+            given, _ = context.sides[loss.index]
+            for made in context.sources_of_values(given.id):
                 yield loss, given, made
 
 
-def _how(scene: Scene, call: FunctionCall) -> str:
+def _how(context: CheckContext, call: FunctionCall) -> str:
     """A call in words: the layer's name and type, or the function's."""
-    layer = scene.layer(call)
+    layer = context.layer(call)
     if layer is None:
         return f"{call.name}()"
-    return f"{scene.graph.spoken(layer)} ({layer.type})"
+    return f"{context.graph.spoken(layer)} ({layer.type})"
 
 
 @check(
@@ -62,36 +62,42 @@ def _how(scene: Scene, call: FunctionCall) -> str:
     "cross_entropy takes logits and applies log_softmax itself: after a softmax the "
     "gradients are small and the loss cannot come near 0",
 )
-def softmax_before_cross_entropy(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def softmax_before_cross_entropy(
+    context: CheckContext, rule: Check
+) -> Iterator[Diagnosis]:
     losses = losses_that(takes="logits", activation="softmax")
-    for loss, given, made in _given(scene, losses):
+    for loss, given, made in _given(context, losses):
         if gives(made.name) == "probabilities":
-            yield _twice(scene, rule, loss, made, given.id)
-    for loss in scene.calls("log_softmax"):
-        for made in scene.sources_of_values(loss.inputs[0].id):
+            yield _twice(context, rule, loss, made, given.id)
+    for loss in context.calls("log_softmax"):
+        for made in context.sources_of_values(loss.inputs[0].id):
             if plain(made.name) in _SOFTMAX:
-                yield _twice(scene, rule, loss, made, loss.inputs[0].id)
+                yield _twice(context, rule, loss, made, loss.inputs[0].id)
 
 
 def _twice(
-    scene: Scene, rule: Check, call: FunctionCall, made: FunctionCall, given: int
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    made: FunctionCall,
+    given: int,
 ) -> Diagnosis:
     ref = next(ref for ref in call.inputs if ref.id == given)
     note = f"{call.name} takes logits"
     fix = (
-        _argument(scene, call, ref, made)
-        or _without(scene, made, note)
+        _argument(context, call, ref, made)
+        or _without(context, made, note)
         or (f"F.{call.name}(logits, ...)  # logits: what goes into {made.name}()")
     )
     name = plain(made.name)
     again = " again" if name in _SOFTMAX else ""
     return finding(
-        scene,
+        context,
         rule,
         call,
-        f"{call.name} is given probabilities: {_how(scene, made)} has applied {name} "
+        f"{call.name} is given probabilities: {_how(context, made)} has applied {name} "
         f"already, and {call.name} applies softmax to them{again}.",
-        culprits=[culprit(scene, made, "gives probabilities, not logits")],
+        culprits=[culprit(context, made, "gives probabilities, not logits")],
         fixes=[fix],
         shapes=[("input", ref, None)],
         way=(given, None),
@@ -99,11 +105,11 @@ def _twice(
 
 
 def _argument(
-    scene: Scene, loss: FunctionCall, given: TensorRef, made: FunctionCall
+    context: CheckContext, loss: FunctionCall, given: TensorRef, made: FunctionCall
 ) -> Fix | None:
     """Where others take the probabilities too, the loss alone is given what they were
     made of, by its name."""
-    users = [user for ref in made.outputs or () for user, _ in scene.follow(ref.id)]
+    users = [user for ref in made.outputs or () for user, _ in context.follow(ref.id)]
     if len({user.index for user in users}) < 2 or not made.direct:
         return None
     here, there = loss.source, made.source
@@ -115,17 +121,17 @@ def _argument(
     return operand(loss, given, name, name)
 
 
-def _without(scene: Scene, made: FunctionCall, note: str) -> Fix | None:
+def _without(context: CheckContext, made: FunctionCall, note: str) -> Fix | None:
     """The line without the softmax or sigmoid in it."""
-    layer = scene.layer(made)
+    layer = context.layer(made)
     if layer is not None:
-        return built(scene, layer.name, "nn.Identity()", note)
+        return built(context, layer.name, "nn.Identity()", note)
     return instead(made, "{}", note=note) if made.direct else None
 
 
-def _in_logarithms(scene: Scene, made: FunctionCall) -> Fix | None:
+def _in_logarithms(context: CheckContext, made: FunctionCall) -> Fix | None:
     """The line with the logarithm of the softmax or sigmoid in its place."""
-    layer = scene.layer(made)
+    layer = context.layer(made)
     logs = {"softmax": "log_softmax", "sigmoid": "logsigmoid"}
     if layer is None:
         short = made.direct and made.name == "softmax"
@@ -134,7 +140,7 @@ def _in_logarithms(scene: Scene, made: FunctionCall) -> Fix | None:
         return None
     dim = f"dim={softmax_dim(made)}" if layer.type == "Softmax" else ""
     name = "LogSoftmax" if layer.type == "Softmax" else "LogSigmoid"
-    return built(scene, layer.name, f"nn.{name}({dim})")
+    return built(context, layer.name, f"nn.{name}({dim})")
 
 
 @check(
@@ -143,11 +149,11 @@ def _in_logarithms(scene: Scene, made: FunctionCall) -> Fix | None:
     "nll_loss and ctc_loss take log-probabilities: on logits or probabilities they are "
     "unbounded and train towards nonsense",
 )
-def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls(*losses_that(takes="log_probabilities")):
+def log_softmax_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for loss in context.calls(*losses_that(takes="log_probabilities")):
         known = facts_of(loss.name)
         if known is not None and known.class_dim is not None:
-            yield from _not_logs(scene, rule, loss, known.class_dim)
+            yield from _not_logs(context, rule, loss, known.class_dim)
 
 
 @check(
@@ -156,31 +162,31 @@ def log_softmax_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "kl_div takes log-probabilities as its first argument: of logits or probabilities "
     "it is no divergence and may be negative",
 )
-def log_softmax_missing_kl(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls(*losses_that(takes="log_probabilities", class_dim=None)):
-        yield from _not_logs(scene, rule, loss, dim=-1)
+def log_softmax_missing_kl(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for loss in context.calls(*losses_that(takes="log_probabilities", class_dim=None)):
+        yield from _not_logs(context, rule, loss, dim=-1)
 
 
 def _not_logs(
-    scene: Scene, rule: Check, loss: FunctionCall, dim: int
+    context: CheckContext, rule: Check, loss: FunctionCall, dim: int
 ) -> Iterator[Diagnosis]:
     """`dim` is the classes', where no softmax tells which they are."""
-    if loss.index not in scene.sides:
+    if loss.index not in context.sides:
         return
-    given, _ = scene.sides[loss.index]
-    for made in scene.sources_of_values(given.id):
+    given, _ = context.sides[loss.index]
+    for made in context.sources_of_values(given.id):
         name = plain(made.name)
         fixes: list[Fix | str | None] = []
         if gives(name) == "probabilities":
-            what = f"probabilities ({_how(scene, made)})"
+            what = f"probabilities ({_how(context, made)})"
             over = f", dim={softmax_dim(made)}" if name in _SOFTMAX else ""
             new = "log_softmax" if name in _SOFTMAX else "logsigmoid"
             fixes.append(
-                _in_logarithms(scene, made)
+                _in_logarithms(context, made)
                 or f"F.{new}(logits{over})  # instead of {name}"
             )
-        elif gives(name) == "scores" and not _computed_table(scene, made):
-            what = f"raw scores (logits of {_how(scene, made)}), with no log_softmax"
+        elif gives(name) == "scores" and not _computed_table(context, made):
+            what = f"raw scores (logits of {_how(context, made)}), with no log_softmax"
             if loss.name == "nll_loss":
                 fixes.append(
                     renamed(loss, "cross_entropy") or "F.cross_entropy(logits, target)"
@@ -190,11 +196,11 @@ def _not_logs(
         else:
             continue
         yield finding(
-            scene,
+            context,
             rule,
             loss,
             f"{loss.name} takes log-probabilities and is given {what}.",
-            culprits=[culprit(scene, made, "gives no log-probabilities")],
+            culprits=[culprit(context, made, "gives no log-probabilities")],
             fixes=fixes,
             shapes=[("input", given, None)],
             way=(given.id, None),
@@ -202,10 +208,10 @@ def _not_logs(
         return
 
 
-def _computed_table(scene: Scene, made: FunctionCall) -> bool:
+def _computed_table(context: CheckContext, made: FunctionCall) -> bool:
     """Whether a call looks rows up in a table that is itself a result, perhaps of
     log_softmax."""
-    return made.name == "embedding" and scene.made_by(made.inputs[1].id) is not None
+    return made.name == "embedding" and context.made_by(made.inputs[1].id) is not None
 
 
 @check(
@@ -214,23 +220,23 @@ def _computed_table(scene: Scene, made: FunctionCall) -> bool:
     "binary_cross_entropy_with_logits applies sigmoid itself: after another one all "
     "probabilities lie between 0.5 and 0.73",
 )
-def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def sigmoid_before_logits(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     losses = losses_that(takes="logits", activation="sigmoid")
-    for loss, given, made in _given(scene, losses):
+    for loss, given, made in _given(context, losses):
         name = plain(made.name)
         if gives(name) == "probabilities":
-            drop = _argument(scene, loss, given, made)
-            drop = drop or _without(scene, made, f"{loss.name} takes logits")
+            drop = _argument(context, loss, given, made)
+            drop = drop or _without(context, made, f"{loss.name} takes logits")
             short = loss.name == "binary_cross_entropy_with_logits"
             other = renamed(loss, "binary_cross_entropy") if short else None
             again = " again" if name == "sigmoid" else ""
             yield finding(
-                scene,
+                context,
                 rule,
                 loss,
-                f"{loss.name} is given probabilities: {_how(scene, made)} has "
+                f"{loss.name} is given probabilities: {_how(context, made)} has "
                 f"applied {name} already, and {loss.name} applies sigmoid{again}.",
-                culprits=[culprit(scene, made, "gives probabilities, not logits")],
+                culprits=[culprit(context, made, "gives probabilities, not logits")],
                 fixes=[drop or "return the logits, without the sigmoid", other],
                 shapes=[("input", given, None)],
                 way=(given.id, None),
@@ -243,16 +249,16 @@ def sigmoid_before_logits(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "binary_cross_entropy takes probabilities: on logits it raises as soon as one is "
     "below 0 or above 1, and is wrong until then",
 )
-def sigmoid_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss, given, made in _given(scene, losses_that(takes="probabilities")):
+def sigmoid_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for loss, given, made in _given(context, losses_that(takes="probabilities")):
         if gives(made.name) == "scores":
             yield finding(
-                scene,
+                context,
                 rule,
                 loss,
                 f"{loss.name} takes probabilities and is given raw scores "
-                f"of {_how(scene, made)}, with no sigmoid.",
-                culprits=[culprit(scene, made, "gives no probabilities")],
+                f"of {_how(context, made)}, with no sigmoid.",
+                culprits=[culprit(context, made, "gives no probabilities")],
                 fixes=[
                     renamed(loss, "binary_cross_entropy_with_logits")
                     or "F.binary_cross_entropy_with_logits(logits, target)"

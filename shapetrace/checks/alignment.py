@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding, size_culprit
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -13,33 +13,35 @@ from shapetrace.signatures import kind
 _REDUCES = ("reduce", "total", "choose")
 
 
-def misaligned(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
+def misaligned(
+    context: CheckContext, rule: Check, call: FunctionCall
+) -> Diagnosis | None:
     """One value a sample, `(N,)`, spread along the features of `(N, C)` because C is
     the same number: both descend from one dimension of the data, and stand apart."""
     low, tall = sorted(call.inputs, key=lambda ref: len(ref.shape))
-    found = _own_reduction(scene, rule, call, low, tall)
-    found = found or _taken_apart(scene, rule, call, low, tall)
-    if found is not None or scene.is_raw_data(tall.id):
+    found = _own_reduction(context, rule, call, low, tall)
+    found = found or _taken_apart(context, rule, call, low, tall)
+    if found is not None or context.is_raw_data(tall.id):
         return found  # a matrix that came so: the order of its dimensions is the user's
-    places = _places(scene, low, tall)
+    places = _places(context, low, tall)
     lead = len(tall.shape) - len(low.shape)
     wrong = [dim for dim, place in enumerate(places) if place != dim + lead]
     if not wrong or places != sorted(set(places)):
         return None
     dim, size = wrong[0], low.shape[wrong[0]]
     at, meant = dim + lead, places[dim]
-    if not _other_dimension(scene, low, dim, tall, at):
+    if not _other_dimension(context, low, dim, tall, at):
         return None
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"{call.name} broadcasts {low.shape} against {tall.shape}: dimension {dim} of "
         f"the first, the {size} of the data, is dimension {meant} of the second, but "
         f"it is spread along dimension {at}, which has {size} by chance.",
         culprits=[
-            culprit(scene, call, "aligns the last dimensions", at, size),
-            size_culprit(scene, tall.id, at, f"makes {size}"),
+            culprit(context, call, "aligns the last dimensions", at, size),
+            size_culprit(context, tall.id, at, f"makes {size}"),
         ],
         fixes=[operand(call, low, _spread(low, places, len(tall.shape)), "x")],
         shapes=[("first", low, dim), ("second", tall, at)],
@@ -48,17 +50,21 @@ def misaligned(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | Non
 
 
 def _own_reduction(
-    scene: Scene, rule: Check, call: FunctionCall, low: TensorRef, tall: TensorRef
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    low: TensorRef,
+    tall: TensorRef,
 ) -> Diagnosis | None:
     """`x - x.mean(1)` of a square: what is left of x meets its last dimension."""
-    made = scene.made_by(low.id)
+    made = context.made_by(low.id)
     if made is None or kind(made.name) not in _REDUCES or not made.outputs:
         return None
     if made.inputs[0].id != tall.id or made.outputs[0].id != low.id:
         return None
-    if scene.is_raw_data(tall.id) and not _centred(scene, made, call):
+    if context.is_raw_data(tall.id) and not _centred(context, made, call):
         return None
-    relation = scene.graph.relation(made)
+    relation = context.graph.relation(made)
     lead = len(tall.shape) - len(low.shape)
     if not relation.outputs or len(relation.outputs[0]) != len(low.shape):
         return None
@@ -67,75 +73,79 @@ def _own_reduction(
         places = [d for position, d in origin.sources if position == 0]
         if not origin.sure or len(places) != 1 or places[0] == at:
             continue
-        if scene.axes.roots(tall.id, places[0]) & scene.axes.roots(tall.id, at):
+        if context.axes.roots(tall.id, places[0]) & context.axes.roots(tall.id, at):
             return None  # a matrix of all pairs of one batch is the same both ways
         return finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} broadcasts {made.name}'s {low.shape} against the "
             f"{tall.shape} that it was made of: dimension {places[0]} meets dimension "
             f"{at}, which has {low.shape[dim]} by chance.",
             culprits=[
-                culprit(scene, made, "drops the dimension", dim, low.shape[dim]),
-                culprit(scene, call, "aligns the last dimensions", at),
+                culprit(context, made, "drops the dimension", dim, low.shape[dim]),
+                culprit(context, call, "aligns the last dimensions", at),
             ],
-            fixes=[_unsqueezed(scene, call, low, lead + places[0])],
+            fixes=[_unsqueezed(context, call, low, lead + places[0])],
             shapes=[("first", low, dim), ("second", tall, at)],
             way=(low.id, dim),
         )
     return None
 
 
-def _centred(scene: Scene, made: FunctionCall, call: FunctionCall) -> bool:
+def _centred(context: CheckContext, made: FunctionCall, call: FunctionCall) -> bool:
     """Whether data is freed from its mean. A matrix that came so, of distances or of a
     graph, may be the same both ways: its rows are divided by sums, its means taken off
     in both directions."""
     tall = made.inputs[0]
-    means = [user for user, _ in scene.follow(tall.id) if user.name == "mean"]
+    means = [user for user, _ in context.follow(tall.id) if user.name == "mean"]
     return made.name == "mean" and call.name == "sub" and len(means) == 1
 
 
 def _taken_apart(
-    scene: Scene, rule: Check, call: FunctionCall, low: TensorRef, tall: TensorRef
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    low: TensorRef,
+    tall: TensorRef,
 ) -> Diagnosis | None:
     """A batch that meets a parameter's own dimension, whose parts are then taken for
     different things: `(self.shift_and_scale + x).chunk(2, 1)` with two samples."""
-    owner = scene.graph.origin(scene.undressed(tall.id))
+    owner = context.graph.origin(context.undressed(tall.id))
     lead = len(tall.shape) - len(low.shape)
     if owner is None or lead < 1 or not low.shape:
         return None
     if owner.kind != "parameter" and not owner.requires_grad:
         return None
-    root, count = scene.axes.sole(low.id, 0), low.shape[0]
+    root, count = context.axes.sole(low.id, 0), low.shape[0]
     if root is None or root[2] != 0 or count < 2 or tall.shape[lead] != count:
         return None
     made = (call.outputs or ())[0]
-    users = [user for user, _ in scene.follow(made.id)]
+    users = [user for user, _ in context.follow(made.id)]
     if not any(_separates(user, made, lead) for user in users):
         return None
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"{call.name} broadcasts {low.shape} against a parameter of {tall.shape}: "
         f"the batch of {count} is spread along dimension {lead}, whose "
         f"{count} parts are taken apart after it.",
         culprits=[
-            culprit(scene, call, "aligns the last dimensions", lead, count),
-            size_culprit(scene, low.id, 0, f"has a batch of {count}"),
+            culprit(context, call, "aligns the last dimensions", lead, count),
+            size_culprit(context, low.id, 0, f"has a batch of {count}"),
         ],
-        fixes=[_unsqueezed(scene, call, low, 1)],
+        fixes=[_unsqueezed(context, call, low, 1)],
         shapes=[("batch", low, 0), ("parameter", tall, lead)],
         way=(low.id, 0),
     )
 
 
 def _unsqueezed(
-    scene: Scene, call: FunctionCall, ref: TensorRef, dim: int
+    context: CheckContext, call: FunctionCall, ref: TensorRef, dim: int
 ) -> Fix | None:
     fix = operand(call, ref, f"{{}}.unsqueeze({dim})", "x")
-    return scene.trial(fix, Change(call, ref.path, (("unsqueeze", dim),)))
+    return context.trial(fix, Change(call, ref.path, (("unsqueeze", dim),)))
 
 
 def _separates(user: FunctionCall, made: TensorRef, dim: int) -> bool:
@@ -148,32 +158,32 @@ def _separates(user: FunctionCall, made: TensorRef, dim: int) -> bool:
     )
 
 
-def _places(scene: Scene, low: TensorRef, tall: TensorRef) -> list[int]:
+def _places(context: CheckContext, low: TensorRef, tall: TensorRef) -> list[int]:
     """For each dimension of `low` the one dimension of `tall` that is the same of the
     data; where there is none, the one that it is broadcast to."""
     lead = len(tall.shape) - len(low.shape)
     found = []
     for dim, size in enumerate(low.shape):
-        root = scene.axes.sole(low.id, dim) if size > 1 else None
+        root = context.axes.sole(low.id, dim) if size > 1 else None
         same = [
             place
             for place in range(len(tall.shape))
-            if root is not None and root in scene.axes.roots(tall.id, place)
+            if root is not None and root in context.axes.roots(tall.id, place)
         ]
-        sole = len(same) == 1 and scene.axes.sole(tall.id, same[0]) == root
+        sole = len(same) == 1 and context.axes.sole(tall.id, same[0]) == root
         found.append(same[0] if sole else dim + lead)
     return found
 
 
 def _other_dimension(
-    scene: Scene, low: TensorRef, dim: int, tall: TensorRef, at: int
+    context: CheckContext, low: TensorRef, dim: int, tall: TensorRef, at: int
 ) -> bool:
     """Whether the dimension that is met is surely another one, and no batch: samples
     may be paired one to one."""
-    if low.shape[dim] != tall.shape[at] or not scene.axes.sure(tall.id, at):
+    if low.shape[dim] != tall.shape[at] or not context.axes.sure(tall.id, at):
         return False
-    roots = scene.axes.roots(tall.id, at)
-    root = scene.axes.sole(low.id, dim)
+    roots = context.axes.roots(tall.id, at)
+    root = context.axes.sole(low.id, dim)
     if root is not None and any(tensor == root[1] for _, tensor, _ in roots):
         return False  # a square matrix of the data: rows and columns are the same nodes
     return all(

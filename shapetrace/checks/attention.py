@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import softmax_dim
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.following import kept as kept_dims
 from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.softmax import over_batch
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -30,50 +30,52 @@ _NEAR = 12
     "attention weights sum to 1 along another dimension than the one that the product "
     "with the values sums over: the results are no weighted means",
 )
-def attention_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    spots = scene.calls("softmax")
-    if not spots or not scene.of_kind(*_PRODUCTS):
+def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    spots = context.calls("softmax")
+    if not spots or not context.of_kind(*_PRODUCTS):
         return
-    batch = {call.index for call, _ in over_batch(scene)}
+    batch = {call.index for call, _ in over_batch(context)}
     for call in spots:
         dim = softmax_dim(call)
         given = call.inputs[0]
         if dim is None or given.shape[dim] < 2 or call.index in batch:
             continue
-        summed = summed_over(scene, call)
+        summed = summed_over(context, call)
         if summed is None or summed == dim:
             continue
-        keys = _of_data(scene, given, summed)
+        keys = _of_data(context, given, summed)
         if not keys:
             continue
-        if _of_data(scene, given, dim) == keys:
+        if _of_data(context, given, dim) == keys:
             what = "the queries, of the same sequence"
-        elif _shared(scene, given, dim):
+        elif _shared(context, given, dim):
             what = "which both operands of the product before it share"
         else:
             continue
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} normalises dimension {dim} of {given.shape} ({what}), but "
             f"the product with the values sums over dimension {summed}, the keys: the "
             "weights of one result do not sum to 1.",
-            culprits=[culprit(scene, call, f"normalises dimension {dim}", dim)],
-            fixes=[along(scene, call, summed)],
+            culprits=[culprit(context, call, f"normalises dimension {dim}", dim)],
+            fixes=[along(context, call, summed)],
             shapes=[("scores", given, dim)],
             way=(given.id, dim),
         )
 
 
-def _of_data(scene: Scene, ref: TensorRef, dim: int) -> frozenset[Root]:
+def _of_data(context: CheckContext, ref: TensorRef, dim: int) -> frozenset[Root]:
     """The dimensions of data that a dimension is made of; none where it is another."""
-    roots = scene.axes.roots(ref.id, dim)
-    sure = scene.axes.sure(ref.id, dim) and all(kind == "data" for kind, _, _ in roots)
+    roots = context.axes.roots(ref.id, dim)
+    sure = context.axes.sure(ref.id, dim) and all(
+        kind == "data" for kind, _, _ in roots
+    )
     return roots if sure else frozenset()
 
 
-def summed_over(scene: Scene, call: FunctionCall) -> int | None:
+def summed_over(context: CheckContext, call: FunctionCall) -> int | None:
     """The dimension of the weights that the products after a softmax sum over; None
     where they are used in any other way, or a sum is over two."""
     weights = (call.outputs or ())[0]
@@ -84,11 +86,11 @@ def summed_over(scene: Scene, call: FunctionCall) -> int | None:
         if not todo:
             break
         ref, places = todo.pop()
-        for user in scene.graph.users.get(ref.id, ()):
+        for user in context.graph.users.get(ref.id, ()):
             if not isinstance(user, FunctionCall) or not user.outputs:
                 continue
             position = next(i for i, one in enumerate(user.inputs) if one.id == ref.id)
-            kept = kept_dims(scene, user, position)
+            kept = kept_dims(context, user, position)
             if kept is None:
                 return None
             if kind(user.name) in _PRODUCTS:
@@ -104,14 +106,14 @@ def summed_over(scene: Scene, call: FunctionCall) -> int | None:
     return found.pop() if len(found) == 1 and not todo else None
 
 
-def _shared(scene: Scene, ref: TensorRef, dim: int) -> bool:
+def _shared(context: CheckContext, ref: TensorRef, dim: int) -> bool:
     """Whether a dimension of scores is one that both operands of the product that made
     them have: its batch, or its heads."""
     for _ in range(_NEAR):
-        call = scene.made_by(ref.id)
+        call = context.made_by(ref.id)
         if call is None or not call.outputs:
             return False
-        outputs = scene.graph.relation(call).outputs
+        outputs = context.graph.relation(call).outputs
         if not outputs or dim >= len(outputs[0]):
             return False
         sources = outputs[0][dim].sources

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import built
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import explained
-from shapetrace.checks.scene import Scene
 from shapetrace.records import Culprit, Diagnosis, ModuleInfo, TensorRef
 from shapetrace.signatures.sizes import sizes
 
@@ -18,10 +18,10 @@ from shapetrace.signatures.sizes import sizes
     "an attribute of a layer says another size than its weight has: setting "
     "`out_features` of a layer that exists does not change its weight",
 )
-def attribute_mismatch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    called = {call.name: call for call in scene.graph.rec.calls}
+def attribute_mismatch(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    called = {call.name: call for call in context.graph.rec.calls}
     for name, call in called.items():
-        info = scene.graph.rec.modules.get(name)
+        info = context.graph.rec.modules.get(name)
         if info is None or not info.qualname.startswith("torch.nn.modules."):
             continue
         for attribute in sizes(info.type):
@@ -30,8 +30,8 @@ def attribute_mismatch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             if odd is None or not isinstance(value, int):
                 continue
             ref, dim = odd
-            fix = built(scene, name, None, "", **{attribute: value})
-            said = scene.graph.spoken(call)
+            fix = built(context, name, None, "", **{attribute: value})
+            said = context.graph.spoken(call)
             reason = f"has {attribute} {value} and a {ref.path} of {ref.shape}"
             who = Culprit("module", name, dim, ref.shape[dim], value, reason=reason)
             found = Diagnosis(
@@ -46,7 +46,7 @@ def attribute_mismatch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 fixes=(fix,) if fix is not None else (),
                 call=call.index,
             )
-            yield explained(scene.graph.rec, found, [(ref.path, ref, dim)])
+            yield explained(context.graph.rec, found, [(ref.path, ref, dim)])
 
 
 def _disagreeing(info: ModuleInfo, attribute: str) -> tuple[TensorRef, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.batches import SEQUENCES, Batches, sequence_roles
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import (
     around_layer,
     built,
@@ -15,7 +16,6 @@ from shapetrace.checks.lines import (
 )
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
@@ -30,33 +30,33 @@ _REBUILT = ("RNN", "LSTM", "GRU", "MultiheadAttention")
     "a layer runs over the batch as if it were time: samples leak into each other, "
     "and the time steps are taken for samples",
 )
-def batch_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def batch_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     layers = [
         (call, place)
-        for call in scene.of_kind(*SEQUENCES)
-        if (place := sequence_roles(scene, call)) is not None
+        for call in context.of_kind(*SEQUENCES)
+        if (place := sequence_roles(context, call)) is not None
         and min(call.inputs[0].shape[:2]) > 1
     ]
-    sums = scene.calls("add", "mul")
-    sums = [call for call in sums if _table(scene, call) is not None]
+    sums = context.calls("add", "mul")
+    sums = [call for call in sums if _table(context, call) is not None]
     if not layers and not sums:
         return
-    batches = Batches(scene)
+    batches = Batches(context)
     for call, (sequence, batch) in layers:
-        yield from _runs_over_batch(scene, rule, call, sequence, batch, batches)
+        yield from _runs_over_batch(context, rule, call, sequence, batch, batches)
     for call in sums:
-        yield from _positions_of_batch(scene, rule, call, batches)
+        yield from _positions_of_batch(context, rule, call, batches)
 
 
 def _runs_over_batch(
-    scene: Scene,
+    context: CheckContext,
     rule: Check,
     call: FunctionCall,
     sequence: int,
     batch: int,
     batches: Batches,
 ) -> Iterator[Diagnosis]:
-    axes = scene.axes
+    axes = context.axes
     given = call.inputs[0]
     taken = axes.roots(given.id, batch)
     over = axes.roots(given.id, sequence)
@@ -68,7 +68,7 @@ def _runs_over_batch(
     samples = [root for root in over if root in batches.first]
     sole = len(over) == 1 and axes.sole(given.id, sequence) is not None
     proof = ""
-    flat = _flattened(scene, over, taken, made) if sole or samples else None
+    flat = _flattened(context, over, taken, made) if sole or samples else None
     if flat is not None:
         proof = f"the linear layer at {flat.source} takes that dimension as the batch"
     elif len(samples) == 1:
@@ -79,48 +79,48 @@ def _runs_over_batch(
             proof = batches.no_batch(losses[0], taken)
     if not proof:
         return
-    layer = scene.layer(call)
-    name = call.name if layer is None else scene.graph.spoken(layer)
+    layer = context.layer(call)
+    name = call.name if layer is None else context.graph.spoken(layer)
     other = "(time, batch, features)" if sequence == 0 else "(batch, time, features)"
-    owner = _outer(scene, call)
+    owner = _outer(context, call)
     holds = "" if sole else ", which holds the batch"
     yield finding(
-        scene,
+        context,
         rule,
         call,
         f"{name} takes {given.shape} as {other}: it runs over dimension {sequence}"
         f"{holds}, and {proof}.",
-        culprits=[owner, culprit(scene, call, "runs over the samples", sequence)],
-        fixes=_other_order(scene, call, owner, sequence),
+        culprits=[owner, culprit(context, call, "runs over the samples", sequence)],
+        fixes=_other_order(context, call, owner, sequence),
         shapes=[("input", given, sequence)],
         way=(given.id, sequence),
     )
 
 
 def _other_order(
-    scene: Scene, call: FunctionCall, owner: Culprit, sequence: int
+    context: CheckContext, call: FunctionCall, owner: Culprit, sequence: int
 ) -> list[Fix | str | None]:
     """Lines that give a layer its samples where it takes them."""
     first = sequence == 0
-    if not first and (step := _step_of_first(scene, call)) is not None:
+    if not first and (step := _step_of_first(context, call)) is not None:
         return [step]
-    info = scene.graph.rec.modules.get(owner.name)
+    info = context.graph.rec.modules.get(owner.name)
     if info is None or owner.kind != "module":
         return ["x.transpose(0, 1)  # before and after the call"]
-    line = told(scene, owner.name, batch_first=str(first))
+    line = told(context, owner.name, batch_first=str(first))
     if line is None and info.type in _REBUILT:
-        line = built(scene, owner.name, batch_first=first)
-    calls = [one for one in scene.graph.rec.calls if one.name == owner.name]
+        line = built(context, owner.name, batch_first=first)
+    calls = [one for one in context.graph.rec.calls if one.name == owner.name]
     turned = around_layer(calls[0], "{}.transpose(0, 1)") if calls else None
     if line is None and turned is None:
-        return [f"nn.{_type(scene, owner)}(..., batch_first={first})"]
+        return [f"nn.{_type(context, owner)}(..., batch_first={first})"]
     return [line, turned]
 
 
-def _step_of_first(scene: Scene, call: FunctionCall) -> Fix | None:
+def _step_of_first(context: CheckContext, call: FunctionCall) -> Fix | None:
     """Where dimension 0 of a layer's output is indexed by a number, the line that does
     so with dimension 1."""
-    for user, _ in scene.follow((call.outputs or ())[0].id):
+    for user, _ in context.follow((call.outputs or ())[0].id):
         index = user.args[1] if user.name == "getitem" and len(user.args) > 1 else None
         if isinstance(index, int) and not isinstance(index, bool):
             note = f"a step of every sample: [{index}] is a sample"
@@ -128,40 +128,40 @@ def _step_of_first(scene: Scene, call: FunctionCall) -> Fix | None:
     return None
 
 
-def _type(scene: Scene, owner: Culprit) -> str:
+def _type(context: CheckContext, owner: Culprit) -> str:
     """The class that takes batch_first: a stack of layers was given its layer."""
-    info = scene.graph.rec.modules.get(owner.name)
+    info = context.graph.rec.modules.get(owner.name)
     found = info.type if info is not None else "Module"
     stacks = ("TransformerEncoder", "TransformerDecoder")
     return f"{found}Layer" if found in stacks else found
 
 
-def _outer(scene: Scene, call: FunctionCall) -> Culprit:
+def _outer(context: CheckContext, call: FunctionCall) -> Culprit:
     """The outermost of torch's own layers around a call: that is what the user made."""
-    module = scene.graph.module_of(call)
+    module = context.graph.module_of(call)
     best = module
     while module is not None and module.parent is not None:
-        info = scene.graph.rec.modules.get(module.name)
+        info = context.graph.rec.modules.get(module.name)
         if info is None or not info.qualname.startswith("torch.nn.modules.transformer"):
             if module is not best:
                 break
         else:
             best = module
-        module = scene.graph.rec.calls[module.parent]
+        module = context.graph.rec.calls[module.parent]
     if best is None or call.direct:
-        return culprit(scene, call)
+        return culprit(context, call)
     reason = "has a batch_first that does not fit the data"
     return Culprit("module", best.name, source=best.source, reason=reason)
 
 
 def _flattened(
-    scene: Scene, over: frozenset[Root], taken: frozenset[Root], made: set[int]
+    context: CheckContext, over: frozenset[Root], taken: frozenset[Root], made: set[int]
 ) -> FunctionCall | None:
     """A linear layer after it that has the supposed batch among its features, and what
     the layer ran over as its batch."""
-    axes = scene.axes
-    later = scene.descendants(made)
-    for linear in scene.calls("linear"):
+    axes = context.axes
+    later = context.descendants(made)
+    for linear in context.calls("linear"):
         ref = linear.inputs[0]
         if ref.id not in later or len(ref.shape) < 2:
             continue
@@ -174,13 +174,15 @@ def _flattened(
     return None
 
 
-def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | None:
+def _table(
+    context: CheckContext, call: FunctionCall
+) -> tuple[TensorRef, TensorRef] | None:
     """Data and the first rows of a table of positions that are added to it, or that it
     is turned by, as (data, rows)."""
     ranks = {len(ref.shape) for ref in call.inputs}
     if len(call.inputs) != 2 or len(ranks) != 1 or min(ranks) < 3:
         return None
-    axes = scene.axes
+    axes = context.axes
     for rows, data in (call.inputs, call.inputs[::-1]):
         if axes.descends(rows.id, DATA):
             continue
@@ -189,12 +191,12 @@ def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | No
         if rows.shape[0] != data.shape[0] or rows.shape[0] == 1:
             continue
         for kind, tensor, dim in axes.roots(rows.id, 0):
-            made = scene.made_by(tensor)
+            made = context.made_by(tensor)
             counted = kind == "made" and made is not None and made.name == "arange"
             if counted or kind == "parameter":
-                if scene.graph.size(tensor, dim) > rows.shape[0]:
+                if context.graph.size(tensor, dim) > rows.shape[0]:
                     return data, rows
-        lookup = _looked_up(scene, rows)
+        lookup = _looked_up(context, rows)
         if lookup is not None:
             length = lookup.inputs[1].shape[0]
             if length > rows.shape[0] and length >= data.shape[1]:
@@ -202,53 +204,53 @@ def _table(scene: Scene, call: FunctionCall) -> tuple[TensorRef, TensorRef] | No
     return None
 
 
-def _cutter(scene: Scene, rows: TensorRef) -> FunctionCall | None:
+def _cutter(context: CheckContext, rows: TensorRef) -> FunctionCall | None:
     """The index that took the first rows of a table."""
-    call = scene.made_by(rows.id)
+    call = context.made_by(rows.id)
     while call is not None and call.inputs:
         if call.name == "getitem" and call.inputs[0].shape[0] > rows.shape[0]:
             return call
-        call = scene.made_by(call.inputs[0].id)
+        call = context.made_by(call.inputs[0].id)
     return None
 
 
-def _looked_up(scene: Scene, rows: TensorRef) -> FunctionCall | None:
+def _looked_up(context: CheckContext, rows: TensorRef) -> FunctionCall | None:
     """The embedding that makes the rows, of positions that arange counts."""
-    lookup = scene.made_by(scene.undressed(rows.id))
+    lookup = context.made_by(context.undressed(rows.id))
     if lookup is None or lookup.name != "embedding":
         return None
-    count = scene.made_by(scene.undressed(lookup.inputs[0].id))
+    count = context.made_by(context.undressed(lookup.inputs[0].id))
     return lookup if count is not None and count.name == "arange" else None
 
 
 def _positions_of_batch(
-    scene: Scene, rule: Check, call: FunctionCall, batches: Batches
+    context: CheckContext, rule: Check, call: FunctionCall, batches: Batches
 ) -> Iterator[Diagnosis]:
-    found = _table(scene, call)
+    found = _table(context, call)
     assert found is not None
     data, rows = found
-    root = scene.axes.sole(data.id, 0)
+    root = context.axes.sole(data.id, 0)
     if root is None or root not in batches.sure:
         return
-    lookup = _looked_up(scene, rows)
+    lookup = _looked_up(context, rows)
     if lookup is not None:
-        who: Culprit | None = culprit(scene, lookup, "gives each sample a position")
+        who: Culprit | None = culprit(context, lookup, "gives each sample a position")
         note = "for (batch, time, features)"
         fix = Fix("positions = torch.arange(x.size(1))[None]", detail=note)
     else:
-        tables = [tensor for _, tensor, _ in scene.axes.roots(rows.id, 0)]
-        owner = scene.owner(tables[0])
+        tables = [tensor for _, tensor, _ in context.axes.roots(rows.id, 0)]
+        owner = context.owner(tables[0])
         who = Culprit("module", owner, source=call.source) if owner else None
         line = "{} + {}[: {}.size(1)].transpose(0, 1)"
         general = Fix(line.format("x", "self.pe", "x"))
         fix = summed(call, data, rows, line) or general
     turned = call.name.startswith("mul")
-    cut = _cutter(scene, rows) if turned else None
+    cut = _cutter(context, rows) if turned else None
     if cut is not None:
-        who = culprit(scene, cut, "takes a row for each sample", 0, rows.shape[0])
+        who = culprit(context, cut, "takes a row for each sample", 0, rows.shape[0])
     does = "multiplied" if turned else "added"
     yield finding(
-        scene,
+        context,
         rule,
         call,
         f"rows of a table of positions, {rows.shape}, are {does} along dimension 0 of "
@@ -256,7 +258,7 @@ def _positions_of_batch(
         "step the same one.",
         culprits=[
             who,
-            culprit(scene, call, "runs along the batch", 0, rows.shape[0]),
+            culprit(context, call, "runs along the batch", 0, rows.shape[0]),
         ],
         fixes=[None if turned else fix],
         shapes=[("data", data, 0), ("positions", rows, 0)],
@@ -269,9 +271,9 @@ def _positions_of_batch(
     "warning",
     "squeeze() without a dimension drops the batch of a batch of one",
 )
-def squeeze_drops_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    axes = scene.axes
-    for call in scene.calls("squeeze"):
+def squeeze_drops_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    axes = context.axes
+    for call in context.calls("squeeze"):
         if not call.inputs or not call.outputs or len(call.args) > 1 or call.kwargs:
             continue
         given, made = call.inputs[0], call.outputs[0]
@@ -280,15 +282,15 @@ def squeeze_drops_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         root = axes.sole(given.id, 0)
         if root is None or root[2] != 0 or not axes.descends(given.id, 1):
             continue
-        hurt = _meets_batch(scene, made)
+        hurt = _meets_batch(context, made)
         odd = [dim for dim, size in enumerate(given.shape) if size == 1 and dim]
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"squeeze() makes {made.shape} of {given.shape}: with a batch of one it "
             "drops the batch dimension too.",
-            culprits=[culprit(scene, call, "drops every dimension of 1", 0, 1)],
+            culprits=[culprit(context, call, "drops every dimension of 1", 0, 1)],
             fixes=[instead(call, f"{{}}.squeeze({odd[-1]})" if odd else "{}", "x")],
             shapes=[("input", given, 0), ("output", made, None)],
             way=(given.id, 0),
@@ -296,10 +298,10 @@ def squeeze_drops_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _meets_batch(scene: Scene, made: TensorRef) -> bool:
+def _meets_batch(context: CheckContext, made: TensorRef) -> bool:
     """Whether a loss compares what was squeezed with a target that has its batch."""
-    for given, target in scene.sides.values():
+    for given, target in context.sides.values():
         if target is not None and len(target.shape) > len(given.shape):
-            if given.shape == made.shape and given.id in scene.descendants([made.id]):
+            if given.shape == made.shape and given.id in context.descendants([made.id]):
                 return True
     return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.lineage.dimensions import TRAINABLE
 from shapetrace.lineage.factors import Root
 from shapetrace.records import FunctionCall, TensorRef
@@ -16,30 +16,32 @@ SEQUENCES = ("recurrent", "attention")
 _IMAGES = (*named("convolution"), "batch_norm")
 
 
-def batch_of(scene: Scene, loss: FunctionCall) -> int | None:
+def batch_of(context: CheckContext, loss: FunctionCall) -> int | None:
     """The dimension of a loss's prediction that holds the samples: what the loss's
     signature calls the batch, else the first one; None where there is none."""
-    given, _ = scene.sides.get(loss.index, (None, None))
+    given, _ = context.sides.get(loss.index, (None, None))
     if given is None or not given.shape:
         return None
     for dim in range(len(given.shape)):
-        if _role(scene, loss, given, dim) == "batch":
+        if _role(context, loss, given, dim) == "batch":
             return dim
     known = facts_of(loss.name)
     return None if known is not None and known.names_batch else 0
 
 
-def _role(scene: Scene, loss: FunctionCall, given: TensorRef, dim: int) -> str | None:
+def _role(
+    context: CheckContext, loss: FunctionCall, given: TensorRef, dim: int
+) -> str | None:
     """What a loss's signature calls a dimension of its prediction."""
-    return scene.graph.relation(loss).roles.get((loss.inputs.index(given), dim))
+    return context.graph.relation(loss).roles.get((loss.inputs.index(given), dim))
 
 
 class Batches:
     """What the losses and the layers of one trace take as the batch."""
 
-    def __init__(self, scene: Scene) -> None:
-        axes = scene.axes
-        self._scene = scene
+    def __init__(self, context: CheckContext) -> None:
+        axes = context.axes
+        self._context = context
         #: the batch dimensions of predictions, with the losses that take them
         self.first: dict[Root, list[FunctionCall]] = {}
         #: data dimensions that a convolution or a normalisation takes as the batch
@@ -48,7 +50,7 @@ class Batches:
         self.rows: dict[frozenset[Root], list[FunctionCall]] = {}
         self._takes: dict[int, TensorRef] = {}
         strong: set[Root] = set()
-        for call in scene.calls("mean"):
+        for call in context.calls("mean"):
             ref = call.inputs[0]
             root = axes.sole(ref.id, 0) if len(ref.shape) == 1 else None
             if root is None or ref.shape[0] < 2 or call.parent is not None:
@@ -57,11 +59,11 @@ class Batches:
                 self._takes[call.index] = ref
                 self.first.setdefault(root, []).append(call)
                 strong.add(root)
-        for loss in scene.losses:
-            at = batch_of(scene, loss)
+        for loss in context.losses:
+            at = batch_of(context, loss)
             if at is None:
                 continue
-            given = scene.sides[loss.index][0]
+            given = context.sides[loss.index][0]
             self._takes[loss.index] = given
             root = axes.sole(given.id, at)
             if root is None and (merged := self.merged(given, at)):
@@ -72,7 +74,7 @@ class Batches:
             others = [dim for dim in range(len(given.shape)) if dim != at]
             if not any(self._may_be_batch(loss, given, dim) for dim in others):
                 strong.add(root)
-        for call in scene.calls(*_IMAGES):
+        for call in context.calls(*_IMAGES):
             ref = call.inputs[0]
             rank = 3 if plain(call.name) == "batch_norm" else int(call.name[-2]) + 2
             if len(ref.shape) >= rank and ref.shape[0] > 1:
@@ -81,13 +83,13 @@ class Batches:
                     self.images.add(root)
         taken = {
             root
-            for call in scene.of_kind(*SEQUENCES)
-            if (place := sequence_roles(scene, call)) is not None
+            for call in context.of_kind(*SEQUENCES)
+            if (place := sequence_roles(context, call)) is not None
             and (root := axes.sole(call.inputs[0].id, place[1])) is not None
         }
-        products = [*scene.of_kind("batch_product"), *scene.calls("matmul")]
+        products = [*context.of_kind("batch_product"), *context.calls("matmul")]
         pairs = [call.inputs[-2:] for call in products]
-        pairs += [c.inputs[:2] for c in scene.calls("scaled_dot_product_attention")]
+        pairs += [c.inputs[:2] for c in context.calls("scaled_dot_product_attention")]
         for both in pairs:
             pair = [ref for ref in both if len(ref.shape) > 2]
             roots = [axes.sole(ref.id, 0) for ref in pair]
@@ -106,9 +108,9 @@ class Batches:
     def _may_be_batch(self, loss: FunctionCall, given: TensorRef, dim: int) -> bool:
         """Whether a dimension of a prediction could be samples as well, for all that
         its loss says: one of the data's, and not called the time."""
-        if given.shape[dim] == 1 or _role(self._scene, loss, given, dim) == "time":
+        if given.shape[dim] == 1 or _role(self._context, loss, given, dim) == "time":
             return False
-        roots = self._scene.axes.roots(given.id, dim)
+        roots = self._context.axes.roots(given.id, dim)
         return any(kind in ("data", "unknown") for kind, _, _ in roots)
 
     def reached(self, root: Root, tensors: set[int]) -> list[FunctionCall]:
@@ -116,13 +118,13 @@ class Batches:
         losses = self.first.get(root, ())
         if not losses:
             return []
-        made = self._scene.descendants(tensors)
+        made = self._context.descendants(tensors)
         return [loss for loss in losses if self._takes[loss.index].id in made]
 
     def merged(self, ref: TensorRef, dim: int) -> frozenset[Root]:
         """The dimensions of the data that are merged in a dimension; none where it is
         one, or made of others as well."""
-        axes, roots = self._scene.axes, self._scene.axes.roots(ref.id, dim)
+        axes, roots = self._context.axes, self._context.axes.roots(ref.id, dim)
         alone = len(axes.of(ref.id, dim)) < 2 or not axes.sure(ref.id, dim)
         if alone or any(kind != "data" for kind, _, _ in roots):
             return frozenset()
@@ -139,10 +141,10 @@ class Batches:
             tensor = todo.pop()
             if tensor in given:
                 return True
-            for _, made in self._scene.follow(tensor):
+            for _, made in self._context.follow(tensor):
                 dims = range(len(made.shape))
                 if made.id not in seen and any(
-                    root in self._scene.axes.roots(made.id, dim) for dim in dims
+                    root in self._context.axes.roots(made.id, dim) for dim in dims
                 ):
                     seen.add(made.id)
                     todo.append(made.id)
@@ -151,10 +153,10 @@ class Batches:
     def no_batch(self, loss: FunctionCall, roots: frozenset[Root]) -> str:
         """What tells that none of these is the batch of a loss, which has another: in
         words; "" where they may be."""
-        given, axes = self._takes[loss.index], self._scene.axes
+        given, axes = self._takes[loss.index], self._context.axes
         left = [d for d in range(len(given.shape)) if roots & axes.roots(given.id, d)]
         where = f"{loss.name} at {loss.source} takes it as the batch"
-        if all(_role(self._scene, loss, given, dim) == "time" for dim in left):
+        if all(_role(self._context, loss, given, dim) == "time" for dim in left):
             sure = all(axes.sure(given.id, dim) for dim in range(len(given.shape)))
             return where if sure else ""
         if roots <= self.times.keys():
@@ -167,9 +169,9 @@ class Batches:
         """The data dimensions that are cut by one step at either end, `[:-1]` here and
         `[1:]` there: what comes next is predicted along them."""
         ends: dict[Root, dict[int, FunctionCall]] = {}
-        for call in self._scene.calls("getitem"):
+        for call in self._context.calls("getitem"):
             for dim, end in _steps_off(call):
-                root = self._scene.axes.sole(call.inputs[0].id, dim)
+                root = self._context.axes.sole(call.inputs[0].id, dim)
                 if root is not None:
                     ends.setdefault(root, {}).setdefault(end, call)
         return {root: found[1] for root, found in ends.items() if len(found) == 2}
@@ -196,11 +198,11 @@ def _steps_off(call: FunctionCall) -> Iterator[tuple[int, int]]:
         dim += 1
 
 
-def sequence_roles(scene: Scene, call: FunctionCall) -> tuple[int, int] | None:
+def sequence_roles(context: CheckContext, call: FunctionCall) -> tuple[int, int] | None:
     """What a recurrent layer or attention takes as the sequence, and as the batch."""
     if not call.inputs or len(call.inputs[0].shape) != 3:
         return None
-    roles = scene.graph.relation(call).roles
+    roles = context.graph.relation(call).roles
     found = [dim for dim in range(3) if roles.get((0, dim)) == "batch"]
     if len(found) != 1 or found[0] == 2:
         return None

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.checks.alignment import misaligned
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.fitting import compares, is_error, label, to_one_shape, without
 from shapetrace.checks.lines import code_of
 from shapetrace.checks.pairs import all_pairs, is_weight, meets_matrix, one_for_all
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding, size_culprit
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
 from shapetrace.records import (
@@ -37,14 +37,14 @@ _EXPLICIT = named("view", "unit", "transpose") | {"getitem"}
     "prediction and target of different shapes are stretched to a common one: every "
     "prediction is compared with every target",
 )
-def silent_broadcast(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.losses:
-        found = _in_loss(scene, rule, loss)
+def silent_broadcast(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for loss in context.losses:
+        found = _in_loss(context, rule, loss)
         if found is not None:
             yield found
-    for call in scene.calls(*_PAIRWISE):
+    for call in context.calls(*_PAIRWISE):
         if len(call.inputs) == 2 and call.inputs[0].shape != call.inputs[1].shape:
-            found = _by_hand(scene, rule, call)
+            found = _by_hand(context, rule, call)
             if found is not None:
                 yield found
 
@@ -52,25 +52,29 @@ def silent_broadcast(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 # -- torch's own losses ------------------------------------------------------------
 
 
-def _in_loss(scene: Scene, rule: Check, loss: FunctionCall) -> Diagnosis | None:
+def _in_loss(
+    context: CheckContext, rule: Check, loss: FunctionCall
+) -> Diagnosis | None:
     known = facts_of(loss.name)
     if known is None or known.takes == "ranked":  # one against many is meant
         return None
     if not known.stretches and known.takes != "embeddings":
         return None
-    pair = [ref for ref in scene.sides.get(loss.index, ()) if ref is not None]
+    pair = [ref for ref in context.sides.get(loss.index, ()) if ref is not None]
     if known.takes == "embeddings":  # they are compared with each other
-        pair = [ref for ref in loss.inputs if ref is not scene.sides[loss.index][1]]
+        pair = [ref for ref in loss.inputs if ref is not context.sides[loss.index][1]]
     if len(pair) < 2 or len({ref.shape for ref in pair}) < 2:
         return None
     for ref in pair:
         for other in pair:
             dim = _stretched(ref.shape, other.shape)
-            if dim is not None and not _constant(scene, ref):
-                if one_for_all(loss, ref, other) or all_pairs(scene, loss, ref, other):
+            if dim is not None and not _constant(context, ref):
+                if one_for_all(loss, ref, other) or all_pairs(
+                    context, loss, ref, other
+                ):
                     return None
                 size = other.shape[dim - max(len(ref.shape), len(other.shape))]
-                return _report(scene, rule, loss, ref, other, dim, size)
+                return _report(context, rule, loss, ref, other, dim, size)
     return None
 
 
@@ -85,16 +89,16 @@ def _stretched(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
     return None
 
 
-def _constant(scene: Scene, ref: TensorRef) -> bool:
+def _constant(context: CheckContext, ref: TensorRef) -> bool:
     """One number as the target of all: meant."""
     count = 1
     for size in ref.shape:
         count *= size
-    return count == 1 and scene.is_raw_data(ref.id)
+    return count == 1 and context.is_raw_data(ref.id)
 
 
 def _report(
-    scene: Scene,
+    context: CheckContext,
     rule: Check,
     call: FunctionCall,
     ref: TensorRef,
@@ -106,17 +110,17 @@ def _report(
     result = _common(ref.shape, other.shape)
     own = dim - rank + len(ref.shape)
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
         f"dimension {dim} is stretched from 1 to {size}.",
-        culprits=_blame(scene, call, ref, other, dim),
-        fixes=to_one_shape(scene, call, ref, other),
+        culprits=_blame(context, call, ref, other, dim),
+        fixes=to_one_shape(context, call, ref, other),
         shapes=[
-            (label(scene, call, ref, other), ref, own if own >= 0 else None),
+            (label(context, call, ref, other), ref, own if own >= 0 else None),
             (
-                label(scene, call, other, ref),
+                label(context, call, other, ref),
                 other,
                 dim - rank + len(other.shape),
             ),
@@ -132,7 +136,11 @@ def _common(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _blame(
-    scene: Scene, call: FunctionCall, ref: TensorRef, other: TensorRef, dim: int
+    context: CheckContext,
+    call: FunctionCall,
+    ref: TensorRef,
+    other: TensorRef,
+    dim: int,
 ) -> list[Culprit | None]:
     """Who made the odd dimension: of a prediction the call that made or dropped it, of
     the user's data the data; then the other side."""
@@ -142,35 +150,35 @@ def _blame(
         at = dim - rank + len(one.shape)
         size = one.shape[at] if at >= 0 else None
         if at < 0:
-            found.append(_dropper(scene, one))
+            found.append(_dropper(context, one))
         elif len(one.shape) > len(two.shape):
-            found.append(_odd_one(scene, one))
+            found.append(_odd_one(context, one))
         elif len(one.shape) < len(two.shape):
-            found.append(_dropper(scene, one))
+            found.append(_dropper(context, one))
         elif size == 1:
-            found.append(_maker_of_one(scene, one, at, two.shape[at]))
+            found.append(_maker_of_one(context, one, at, two.shape[at]))
         else:
-            found.append(size_culprit(scene, one.id, at, f"makes {size}", 1))
+            found.append(size_culprit(context, one.id, at, f"makes {size}", 1))
         last = found[-1]
-        if last is not None and last.kind == "input" and scene.is_raw_data(one.id):
+        if last is not None and last.kind == "input" and context.is_raw_data(one.id):
             # given to the model, but to be compared with what it predicts
             name = last.name.replace("input", "target", 1)
             last = found[-1] = replace(last, kind="target", name=name)
-        if last is not None and last.kind == "target" and not compares(scene, call):
+        if last is not None and last.kind == "target" and not compares(context, call):
             code = code_of(call, one)  # it is no target: it is called as it is written
             found[-1] = replace(last, name=f"tensor `{code}`" if code else last.name)
     if len(ref.shape) == len(other.shape) and _is_layer(found[1]):
         if not _is_layer(found[0]) and found[0] is not None:
             if found[0].kind in ("target", "input"):
                 found.reverse()  # the target is believed
-    if len(ref.shape) == len(other.shape) and _stretched_before(scene, other, ref):
+    if len(ref.shape) == len(other.shape) and _stretched_before(context, other, ref):
         found.reverse()  # it was stretched on its way, by a term of its own
     dropper = found[1]
     if len(other.shape) < len(ref.shape) and dropper is not None:
         if dropper.kind == "function" and dropper.name in _EXPLICIT:
-            if not _beside_data(scene, other):
+            if not _beside_data(context, other):
                 found.reverse()  # who dropped a dimension, before who kept one
-    found.append(culprit(scene, call, "stretches its operands"))
+    found.append(culprit(context, call, "stretches its operands"))
     return found
 
 
@@ -178,18 +186,18 @@ def _is_layer(one: Culprit | None) -> bool:
     return one is not None and one.kind == "module"
 
 
-def _dropper(scene: Scene, ref: TensorRef) -> Culprit | None:
+def _dropper(context: CheckContext, ref: TensorRef) -> Culprit | None:
     """What gave a tensor fewer dimensions: its last reshape, or the data itself."""
-    if scene.is_raw_data(ref.id):
-        return data_culprit(scene, _start(scene, ref.id), f"has shape {ref.shape}")
+    if context.is_raw_data(ref.id):
+        return data_culprit(context, _start(context, ref.id), f"has shape {ref.shape}")
     todo, seen = [ref.id], {ref.id}
     while todo:
-        call = scene.made_by(todo.pop(0))
+        call = context.made_by(todo.pop(0))
         if call is None or not call.inputs or is_loss(call.name):
             continue
         if len(call.inputs[0].shape) > len(ref.shape):
             if _written(call):  # else a library's own step, which no user can change
-                return culprit(scene, call, f"makes {ref.shape}")
+                return culprit(context, call, f"makes {ref.shape}")
             continue
         for one in call.inputs:
             if one.shape == ref.shape and one.id not in seen:
@@ -198,26 +206,26 @@ def _dropper(scene: Scene, ref: TensorRef) -> Culprit | None:
     return None
 
 
-def _beside_data(scene: Scene, ref: TensorRef) -> bool:
+def _beside_data(context: CheckContext, ref: TensorRef) -> bool:
     """Whether what a tensor is made of, element by element, met data of that shape, as
     the rewards of a target: one dimension more would have been stretched there."""
     todo, seen = [ref], {ref.id}
     while todo:
-        call = scene.made_by(todo.pop().id)
+        call = context.made_by(todo.pop().id)
         for one in () if call is None else call.inputs:
             if one.shape == ref.shape and one.id not in seen:
-                if scene.is_raw_data(one.id):
+                if context.is_raw_data(one.id):
                     return True
                 seen.add(one.id)
                 todo.append(one)
     return False
 
 
-def _stretched_before(scene: Scene, other: TensorRef, ref: TensorRef) -> bool:
+def _stretched_before(context: CheckContext, other: TensorRef, ref: TensorRef) -> bool:
     """Whether a term of a tensor has the shape of what it is compared with."""
     todo, seen = [other], {other.id}
     while todo:
-        call = scene.made_by(todo.pop().id)
+        call = context.made_by(todo.pop().id)
         for one in () if call is None else call.inputs:
             if one.shape == ref.shape and one.id != ref.id:
                 return True
@@ -233,50 +241,52 @@ def _written(call: FunctionCall) -> bool:
     return not line or call.name == "getitem" or plain(call.name) in line
 
 
-def _start(scene: Scene, tensor: int) -> int:
+def _start(context: CheckContext, tensor: int) -> int:
     """The data tensor that a tensor was made from."""
     for _ in range(100):
-        call = scene.made_by(tensor)
+        call = context.made_by(tensor)
         if call is None or not call.inputs:
             break
         tensor = call.inputs[0].id
     return tensor
 
 
-def _odd_one(scene: Scene, ref: TensorRef) -> Culprit | None:
+def _odd_one(context: CheckContext, ref: TensorRef) -> Culprit | None:
     """Who made the dimension of 1 that the other operand has not."""
-    if scene.is_raw_data(ref.id):
-        return data_culprit(scene, _start(scene, ref.id), f"has shape {ref.shape}")
+    if context.is_raw_data(ref.id):
+        return data_culprit(context, _start(context, ref.id), f"has shape {ref.shape}")
     ones = [dim for dim, size in enumerate(ref.shape) if size == 1]
     if not ones:
         return None
-    return _maker_of_one(scene, ref, ones[-1], None)
+    return _maker_of_one(context, ref, ones[-1], None)
 
 
 def _maker_of_one(
-    scene: Scene, ref: TensorRef, dim: int, expected: int | None
+    context: CheckContext, ref: TensorRef, dim: int, expected: int | None
 ) -> Culprit | None:
     reason = f"makes dimension {dim} of size 1"
-    for hop in scene.graph.trail(ref.id, dim).hops:
+    for hop in context.graph.trail(ref.id, dim).hops:
         if isinstance(hop.call, FunctionCall) and hop.call.name == "gather":
             # the 1 is the index's, but the prediction is what gather makes of it
-            return culprit(scene, hop.call, reason, dim, 1, expected)
-    return size_culprit(scene, ref.id, dim, reason, expected)
+            return culprit(context, hop.call, reason, dim, 1, expected)
+    return size_culprit(context, ref.id, dim, reason, expected)
 
 
 # -- hand-written ones ---------------------------------------------------------------
 
 
-def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
+def _by_hand(
+    context: CheckContext, rule: Check, call: FunctionCall
+) -> Diagnosis | None:
     one, two = call.inputs
     if not one.shape or not two.shape:
         return None
     tall, low = (one, two) if len(one.shape) > len(two.shape) else (two, one)
     if len(tall.shape) == len(low.shape):
-        return _narrow_prediction(scene, rule, call, one, two)
+        return _narrow_prediction(context, rule, call, one, two)
     lead = len(tall.shape) - len(low.shape)
-    found = misaligned(scene, rule, call)
-    if found is not None or lead != 1 or not _outside(scene, call, tall, low):
+    found = misaligned(context, rule, call)
+    if found is not None or lead != 1 or not _outside(context, call, tall, low):
         return found
     # the tall one, (N, 1), is stretched where the low one, (N,), has its size, and
     # the low one along the dimension that it lacks
@@ -289,61 +299,69 @@ def _by_hand(scene: Scene, rule: Check, call: FunctionCall) -> Diagnosis | None:
         return None
     if without(tall.shape, stretched[0] + 1) != low.shape:
         return None
-    axes = scene.axes
+    axes = context.axes
     if not (axes.descends(tall.id, PARAMETER) or axes.descends(low.id, PARAMETER)):
         return None
-    if not _both_batch(scene, tall, low) or _meant(scene, call, tall, low):
+    if not _both_batch(context, tall, low) or _meant(context, call, tall, low):
         return None
-    if meets_matrix(scene, call):
+    if meets_matrix(context, call):
         return None
     dim = stretched[0] + 1
-    return _report(scene, rule, call, tall, low, dim, low.shape[stretched[0]])
+    return _report(context, rule, call, tall, low, dim, low.shape[stretched[0]])
 
 
-def _outside(scene: Scene, call: FunctionCall, tall: TensorRef, low: TensorRef) -> bool:
+def _outside(
+    context: CheckContext, call: FunctionCall, tall: TensorRef, low: TensorRef
+) -> bool:
     """Between the modules; or inside of one, where data meets a prediction."""
     if call.parent is None:
         return True
     if plain(call.name) not in _MISFITS:
         return False
-    return scene.is_raw_data(tall.id) != scene.is_raw_data(low.id)
+    return context.is_raw_data(tall.id) != context.is_raw_data(low.id)
 
 
-def _both_batch(scene: Scene, tall: TensorRef, low: TensorRef) -> bool:
+def _both_batch(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
     """Whether the first dimensions of both begin as dimension 0 of data."""
     for ref in (tall, low):
-        roots: frozenset[Root] = scene.axes.roots(ref.id, 0)
-        if not roots or not scene.axes.sure(ref.id, 0):
+        roots: frozenset[Root] = context.axes.roots(ref.id, 0)
+        if not roots or not context.axes.sure(ref.id, 0):
             return False
         if any(kind != "data" or dim != 0 for kind, _, dim in roots):
             return False
-        if any(is_weight(scene, tensor) for _, tensor, _ in roots):
+        if any(is_weight(context, tensor) for _, tensor, _ in roots):
             return False
     return True
 
 
-def _meant(scene: Scene, call: FunctionCall, tall: TensorRef, low: TensorRef) -> bool:
+def _meant(
+    context: CheckContext, call: FunctionCall, tall: TensorRef, low: TensorRef
+) -> bool:
     """All pairs on purpose: `d[:, None] - d`, or the 1 is put there in that line."""
-    if scene.undressed(tall.id) == scene.undressed(low.id):
+    if context.undressed(tall.id) == context.undressed(low.id):
         return True
-    maker = scene.made_by(tall.id)
+    maker = context.made_by(tall.id)
     while maker is not None and maker.inputs and plain(maker.name) in _EXPLICIT:
         if maker.source is not None and call.source is not None:
             if maker.source.line == call.source.line:
                 return True
-        maker = scene.made_by(maker.inputs[0].id)
+        maker = context.made_by(maker.inputs[0].id)
     return False
 
 
 def _narrow_prediction(
-    scene: Scene, rule: Check, call: FunctionCall, one: TensorRef, two: TensorRef
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    one: TensorRef,
+    two: TensorRef,
 ) -> Diagnosis | None:
     """`((prediction - target) ** 2).mean()` with a prediction of one feature."""
     if plain(call.name) not in _MISFITS or call.parent is not None:
         return None
-    axes = scene.axes
+    axes = context.axes
     for given, target in ((one, two), (two, one)):
-        if not scene.is_raw_data(target.id) or scene.is_raw_data(given.id):
+        if not context.is_raw_data(target.id) or context.is_raw_data(given.id):
             continue
         at = len(given.shape) - 1
         if without(given.shape, at) != without(target.shape, at):
@@ -352,7 +370,7 @@ def _narrow_prediction(
             continue
         if axes.sole(target.id, at) is None or not axes.descends(target.id, DATA):
             continue
-        users = scene.graph.users.get((call.outputs or ())[0].id, ())
-        if users and all(is_error(scene, user) for user in users):
-            return _report(scene, rule, call, given, target, at, target.shape[at])
+        users = context.graph.users.get((call.outputs or ())[0].id, ())
+        if users and all(is_error(context, user) for user in users):
+            return _report(context, rule, call, given, target, at, target.shape[at])
     return None

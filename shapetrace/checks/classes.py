@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import softmax_dim
 from shapetrace.checks.batches import Batches
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import along, built, operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import (
@@ -14,7 +15,6 @@ from shapetrace.checks.report import (
     finding,
     size_culprit,
 )
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses
 from shapetrace.signatures import loss as facts_of
@@ -27,9 +27,9 @@ def class_dim(loss: FunctionCall, ref: TensorRef) -> int:
     return (at or 0) % len(ref.shape) if len(ref.shape) > 1 else 0
 
 
-def last_layer(scene: Scene, tensor: int, dim: int) -> Culprit | None:
+def last_layer(context: CheckContext, tensor: int, dim: int) -> Culprit | None:
     """The layer whose output the size of a dimension is."""
-    return size_culprit(scene, tensor, dim, "makes the classes")
+    return size_culprit(context, tensor, dim, "makes the classes")
 
 
 @check(
@@ -38,26 +38,26 @@ def last_layer(scene: Scene, tensor: int, dim: int) -> Culprit | None:
     "the loss takes dimension 1 as the classes, and that dimension is time, space or "
     "the batch, not a layer's features",
 )
-def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    axes = scene.axes
-    for loss in scene.losses:
-        if loss.index not in scene.sides:
+def class_dim_check(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    axes = context.axes
+    for loss in context.losses:
+        if loss.index not in context.sides:
             continue
         if loss.name not in index_losses():
-            features_at = _features(scene, loss)
+            features_at = _features(context, loss)
             if features_at is not None:
-                yield from _one_hot_elsewhere(scene, rule, loss, features_at)
+                yield from _one_hot_elsewhere(context, rule, loss, features_at)
             continue
-        given, target = scene.sides[loss.index]
+        given, target = context.sides[loss.index]
         if target is None or not given.shape:
             continue
         at = class_dim(loss, given)
         root = axes.sole(given.id, at)
         rank = len(given.shape)
         if _floating(target) and target.shape == given.shape:
-            yield from _one_hot_elsewhere(scene, rule, loss, at)
+            yield from _one_hot_elsewhere(context, rule, loss, at)
         if root is None:
-            yield from _normalised_elsewhere(scene, rule, loss, given, at)
+            yield from _normalised_elsewhere(context, rule, loss, given, at)
             continue
         features = [
             dim
@@ -69,24 +69,24 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         ]
         same_shape = target.shape == given.shape
         if rank == 1 and same_shape and given.shape[0] > 1:
-            if axes.descends(given.id, 1) and not _distribution(scene, target):
-                yield _batch_as_classes(scene, rule, loss, given, target)
+            if axes.descends(given.id, 1) and not _distribution(context, target):
+                yield _batch_as_classes(context, rule, loss, given, target)
         elif features and (same_shape or given.shape[features[-1]] == given.shape[at]):
-            if same_shape and _sums_to_one(scene, target, at):
+            if same_shape and _sums_to_one(context, target, at):
                 continue  # a distribution over the places
             dim = features[-1]
             moved = [d for d in range(rank) if d != dim]
             moved.insert(1, dim)
             order = ", ".join(map(str, moved))
             yield finding(
-                scene,
+                context,
                 rule,
                 loss,
                 f"{loss.name} takes dimension 1 as the classes, but dimension 1 of "
                 f"{given.shape} is the data's; the classes that the last layer makes "
                 f"are dimension {dim}.",
                 culprits=[
-                    last_layer(scene, given.id, dim),
+                    last_layer(context, given.id, dim),
                     Culprit(
                         "module",
                         "",
@@ -100,35 +100,35 @@ def class_dim_check(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             )
 
 
-def _features(scene: Scene, loss: FunctionCall) -> int | None:
+def _features(context: CheckContext, loss: FunctionCall) -> int | None:
     """The one dimension of a prediction that a layer's features are, where the target
     is compared element by element."""
-    given, target = scene.sides[loss.index]
+    given, target = context.sides[loss.index]
     if target is None or target.shape != given.shape or not _floating(target):
         return None
     found = [
         dim
         for dim, size in enumerate(given.shape)
-        if size > 1 and scene.axes.from_parameter(given.id, dim)
+        if size > 1 and context.axes.from_parameter(given.id, dim)
     ]
-    if len(found) != 1 or not scene.axes.sure(given.id, found[0]):
+    if len(found) != 1 or not context.axes.sure(given.id, found[0]):
         return None
     return found[0]
 
 
-def _distribution(scene: Scene, target: TensorRef) -> bool:
+def _distribution(context: CheckContext, target: TensorRef) -> bool:
     """Whether a target was made to sum to 1: a ranking of one list is meant so."""
     return any(
         plain(made.name) == "softmax"
         or (plain(made.name) == "div" and len(made.inputs) == 2)
-        for made in scene.sources_of_values(target.id)
+        for made in context.sources_of_values(target.id)
     )
 
 
-def _sums_to_one(scene: Scene, target: TensorRef, at: int) -> bool:
+def _sums_to_one(context: CheckContext, target: TensorRef, at: int) -> bool:
     """Whether a target was made to sum to 1 over a dimension."""
-    axes = scene.axes
-    for made in scene.sources_of_values(target.id):
+    axes = context.axes
+    for made in context.sources_of_values(target.id):
         ref = (made.outputs or ())[0]
         dims: list[int] = []
         if plain(made.name) == "softmax":
@@ -146,17 +146,21 @@ def _sums_to_one(scene: Scene, target: TensorRef, at: int) -> bool:
 
 
 def _batch_as_classes(
-    scene: Scene, rule: Check, loss: FunctionCall, given: TensorRef, target: TensorRef
+    context: CheckContext,
+    rule: Check,
+    loss: FunctionCall,
+    given: TensorRef,
+    target: TensorRef,
 ) -> Diagnosis:
     return finding(
-        scene,
+        context,
         rule,
         loss,
         f"{loss.name} of two vectors of {given.shape[0]} reads the batch as the "
         "classes of one single sample.",
         culprits=[
-            *(culprit(scene, c) for c in scene.sources_of_values(given.id)[:1]),
-            culprit(scene, loss, "takes the only dimension as classes"),
+            *(culprit(context, c) for c in context.sources_of_values(given.id)[:1]),
+            culprit(context, loss, "takes the only dimension as classes"),
         ],
         fixes=["F.binary_cross_entropy_with_logits(logits, target)"],
         shapes=[("input", given, 0), ("target", target, 0)],
@@ -165,21 +169,21 @@ def _batch_as_classes(
 
 
 def _one_hot_elsewhere(
-    scene: Scene, rule: Check, loss: FunctionCall, at: int
+    context: CheckContext, rule: Check, loss: FunctionCall, at: int
 ) -> Iterator[Diagnosis]:
     """A target that one_hot made, with its classes in another dimension than `at`,
     that of the prediction's classes."""
-    given, target = scene.sides[loss.index]
+    given, target = context.sides[loss.index]
     assert target is not None
-    for made in scene.calls("one_hot"):
+    for made in context.calls("one_hot"):
         ref = (made.outputs or ())[0]
-        classes = scene.axes.roots(ref.id, len(ref.shape) - 1)
+        classes = context.axes.roots(ref.id, len(ref.shape) - 1)
         where = [
             dim
             for dim in range(len(target.shape))
-            if classes & scene.axes.roots(target.id, dim)
+            if classes & context.axes.roots(target.id, dim)
         ]
-        if len(where) != 1 or where[0] == at or not scene.axes.sure(target.id, at):
+        if len(where) != 1 or where[0] == at or not context.axes.sure(target.id, at):
             continue
         if (
             loss.name not in index_losses()
@@ -190,15 +194,17 @@ def _one_hot_elsewhere(
         moved.insert(at, where[0])
         order = ", ".join(map(str, moved))
         yield finding(
-            scene,
+            context,
             rule,
             loss,
             f"the classes of {loss.name}'s prediction are dimension {at} of "
             f"{given.shape}, but one_hot has put the {target.shape[where[0]]} classes "
             f"of the target in dimension {where[0]} of {target.shape}.",
             culprits=[
-                data_culprit(scene, target.id, "has its classes in another dimension"),
-                culprit(scene, made, "puts the classes last"),
+                data_culprit(
+                    context, target.id, "has its classes in another dimension"
+                ),
+                culprit(context, made, "puts the classes last"),
             ],
             fixes=[operand(loss, target, f"{{}}.permute({order})", "target")],
             shapes=[("input", given, at), ("target", target, where[0])],
@@ -208,30 +214,30 @@ def _one_hot_elsewhere(
 
 
 def _normalised_elsewhere(
-    scene: Scene, rule: Check, loss: FunctionCall, given: TensorRef, at: int
+    context: CheckContext, rule: Check, loss: FunctionCall, given: TensorRef, at: int
 ) -> Iterator[Diagnosis]:
     """nll_loss of a log_softmax over another dimension than the classes."""
     if plain(loss.name) != "nll_loss":
         return
-    for made in scene.sources_of_values(given.id):
+    for made in context.sources_of_values(given.id):
         if plain(made.name) != "log_softmax" or made.outputs is None:
             continue
         dim = softmax_dim(made)
         if dim is None or dim == 0:
             return
-        over = scene.axes.roots(made.outputs[0].id, dim)
-        taken = scene.axes.roots(given.id, at)
-        certain = scene.axes.sure(made.outputs[0].id, dim)
-        certain = certain and scene.axes.sure(given.id, at)
+        over = context.axes.roots(made.outputs[0].id, dim)
+        taken = context.axes.roots(given.id, at)
+        certain = context.axes.sure(made.outputs[0].id, dim)
+        certain = certain and context.axes.sure(given.id, at)
         if certain and not over & taken and made.outputs[0].shape[dim] > 1:
             yield finding(
-                scene,
+                context,
                 rule,
                 loss,
                 f"nll_loss takes dimension {at} as the classes, but log_softmax has "
                 "made another dimension sum to 1.",
-                culprits=[culprit(scene, made, f"normalises dimension {dim}")],
-                fixes=[along(scene, made, at)],
+                culprits=[culprit(context, made, f"normalises dimension {dim}")],
+                fixes=[along(context, made, at)],
                 shapes=[("input", given, at)],
                 way=(given.id, None),
             )
@@ -243,16 +249,16 @@ def _normalised_elsewhere(
     "a softmax over a dimension of size 1 that a layer always makes: every result is "
     "1, whatever goes in, and no gradient comes back",
 )
-def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    axes = scene.axes
+def softmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    axes = context.axes
     spots = [
         (call, call.inputs[0], dim)
-        for call in scene.calls("softmax", "log_softmax")
+        for call in context.calls("softmax", "log_softmax")
         if (dim := softmax_dim(call)) is not None
     ]
-    for loss in scene.calls("cross_entropy"):
-        if loss.index in scene.sides:
-            given, _ = scene.sides[loss.index]
+    for loss in context.calls("cross_entropy"):
+        if loss.index in context.sides:
+            given, _ = context.sides[loss.index]
             if given.shape:
                 spots.append((loss, given, class_dim(loss, given)))
     spots = [
@@ -264,7 +270,7 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     ]
     if not spots:
         return
-    batches = Batches(scene)
+    batches = Batches(context)
     for call, ref, dim in spots:
         wide = [
             d
@@ -272,7 +278,7 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             if size > 1 and not axes.roots(ref.id, d) & batches.sure
         ]
         wide = sorted(wide, key=lambda d: d == 0)[:1]
-        fixes: list[Fix | str] = [along(scene, call, d) for d in wide]
+        fixes: list[Fix | str] = [along(context, call, d) for d in wide]
         if call.name == "cross_entropy":
             fixes = ["F.binary_cross_entropy_with_logits(logits, target.float())"]
         elif not wide:
@@ -287,17 +293,19 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
                 "loss is always 0, whatever goes in."
             )
         yield finding(
-            scene,
+            context,
             rule,
             call,
             message,
             culprits=[
                 (
-                    culprit(scene, call, f"runs over dimension {dim} of size 1", dim, 1)
+                    culprit(
+                        context, call, f"runs over dimension {dim} of size 1", dim, 1
+                    )
                     if call.name != "cross_entropy"
                     else None
                 ),
-                size_culprit(scene, ref.id, dim, "makes one feature"),
+                size_culprit(context, ref.id, dim, "makes one feature"),
             ],
             fixes=fixes,
             shapes=[("input", ref, dim)],
@@ -311,17 +319,17 @@ def softmax_over_one(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "heads of one model that are trained on the same target have different numbers of "
     "classes: one of them was left at its default",
 )
-def class_count(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def class_count(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     by_target: dict[int, list[tuple[FunctionCall, TensorRef]]] = {}
-    for loss in scene.calls("cross_entropy"):
-        given, target = scene.sides.get(loss.index, (None, None))
+    for loss in context.calls("cross_entropy"):
+        given, target = context.sides.get(loss.index, (None, None))
         if given is None or target is None or len(given.shape) < 2:
             continue
-        if scene.axes.from_parameter(given.id, 1) and not _floating(target):
+        if context.axes.from_parameter(given.id, 1) and not _floating(target):
             by_target.setdefault(target.id, []).append((loss, given))
     for target_id, heads in by_target.items():
         counts = {given.shape[1] for _, given in heads}
-        span = scene.graph.rec.value_ranges.get(target_id)
+        span = context.graph.rec.value_ranges.get(target_id)
         if span is None or len(counts) < 2 or max(counts) < 2 * min(counts):
             continue
         if span == (0, 0):
@@ -334,13 +342,13 @@ def class_count(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             if given.shape[1] == right:
                 continue
             who = size_culprit(
-                scene, given.id, 1, f"makes {given.shape[1]} classes", right
+                context, given.id, 1, f"makes {given.shape[1]} classes", right
             )
             line = None
             if who is not None and who.kind == "module":
-                line = built(scene, who.name, out_features=right)
+                line = built(context, who.name, out_features=right)
             yield finding(
-                scene,
+                context,
                 rule,
                 loss,
                 f"this head has {given.shape[1]} classes, another head that is trained "

@@ -6,12 +6,12 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.gradient import Behind, terms
 from shapetrace.checks.layers import overwritten, unwatched
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explained, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.stores import Lost, lost_values
 from shapetrace.lineage.dimensions import PARAMETER, RECORDED, TRAINABLE
 from shapetrace.records import (
@@ -35,11 +35,11 @@ _FAR = 64
     "warning",
     "the loss descends from no parameter: nothing is learned from it",
 )
-def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    axes = scene.axes
-    started = [call for call in scene.by_name.get("backward", ()) if call.inputs]
+def dead_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    axes = context.axes
+    started = [call for call in context.by_name.get("backward", ()) if call.inputs]
     dead = []
-    for loss in scene.losses:
+    for loss in context.losses:
         sides = [ref for ref in loss.inputs if ref.dtype.is_floating_point]
         # between backwards a loss without autograd on all the way learns nothing; with
         # none, it may be an evaluation
@@ -49,67 +49,70 @@ def dead_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if any(axes.descends(ref.id, PARAMETER) for ref in sides):
             dead.append(loss)
     if not started:
-        alone = len(dead) == len(scene.losses) and not _own_loss(scene)
-        if dead and alone and _training(scene):
+        alone = len(dead) == len(context.losses) and not _own_loss(context)
+        if dead and alone and _training(context):
             for loss in dead:
-                yield _dead(scene, rule, loss, loss.name)
+                yield _dead(context, rule, loss, loss.name)
         return
-    behind = Behind(scene)
+    behind = Behind(context)
     totals: list[TensorRef] = []
     for call in started:
         ref = call.inputs[0]
         if behind.rebuilt(ref) or behind.round_trip(ref):
-            yield _dead(scene, rule, call, "what backward() is called on")
+            yield _dead(context, rule, call, "what backward() is called on")
         elif (off := behind.autograd_off(ref)) is not None:
-            yield _unrecorded(scene, rule, call, off)
+            yield _unrecorded(context, rule, call, off)
         elif axes.descends(ref.id, TRAINABLE) or ref.shape:
             totals.append(ref)
         elif axes.descends(ref.id, PARAMETER) and behind.told_to(call):
-            yield _dead(scene, rule, call, "what backward() is called on")
-    learning = terms(scene, totals) if dead else set()
+            yield _dead(context, rule, call, "what backward() is called on")
+    learning = terms(context, totals) if dead else set()
     for loss in dead:
         if any(ref.id in learning for ref in loss.outputs or ()):
-            if (off := _untracked(scene, loss)) is not None:
-                yield _unrecorded(scene, rule, loss, off)
+            if (off := _untracked(context, loss)) is not None:
+                yield _unrecorded(context, rule, loss, off)
                 continue
-            yield _dead(scene, rule, loss, f"{loss.name} is part of the loss and")
+            yield _dead(context, rule, loss, f"{loss.name} is part of the loss and")
 
 
-def _untracked(scene: Scene, loss: FunctionCall) -> FunctionCall | None:
+def _untracked(context: CheckContext, loss: FunctionCall) -> FunctionCall | None:
     """The last call with a parameter, where nothing but autograd cuts a loss off."""
-    if not any(scene.axes.descends(ref.id, TRAINABLE) for ref in loss.inputs):
+    if not any(context.axes.descends(ref.id, TRAINABLE) for ref in loss.inputs):
         return None
-    for _, made in scene.graph.chain(loss.inputs[0].id):
+    for _, made in context.graph.chain(loss.inputs[0].id):
         if isinstance(made, FunctionCall) and not made.grad:
             return made
     return None
 
 
-def _own_loss(scene: Scene) -> bool:
+def _own_loss(context: CheckContext) -> bool:
     """Whether a number that could be learned from is left over: a loss by hand."""
     return any(
         not ref.shape
         and ref.dtype.is_floating_point
-        and scene.axes.descends(ref.id, TRAINABLE)
+        and context.axes.descends(ref.id, TRAINABLE)
         and not any(
-            scene.axes.descends(made.id, TRAINABLE) for _, made in scene.follow(ref.id)
+            context.axes.descends(made.id, TRAINABLE)
+            for _, made in context.follow(ref.id)
         )
-        for call in scene.functions
+        for call in context.functions
         for ref in call.outputs or ()
     )
 
 
-def _training(scene: Scene) -> bool:
-    infos = scene.graph.rec.modules.values()
+def _training(context: CheckContext) -> bool:
+    infos = context.graph.rec.modules.values()
     return bool(infos) and all(info.training for info in infos)
 
 
-def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis:
+def _dead(
+    context: CheckContext, rule: Check, call: FunctionCall, what: str
+) -> Diagnosis:
     ref = call.inputs[0]
     cut = next(
         (
             made
-            for _, made in scene.graph.chain(ref.id)
+            for _, made in context.graph.chain(ref.id)
             if isinstance(made, FunctionCall)
             and (kind(made.name) == "detach" or not made.inputs or _counts(made))
         ),
@@ -117,12 +120,12 @@ def _dead(scene: Scene, rule: Check, call: FunctionCall, what: str) -> Diagnosis
     )
     reason = "cuts the gradient" if cut and cut.inputs else "is a new tensor"
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"{what} descends from no parameter that could learn from it: no gradient "
         "passes.",
-        culprits=[culprit(scene, cut, reason) if cut is not None else None],
+        culprits=[culprit(context, cut, reason) if cut is not None else None],
         fixes=[
             _uncut(cut)
             or "loss = criterion(model(x), target)  # no detach, no .data, no .item()"
@@ -143,17 +146,17 @@ def _counts(call: FunctionCall) -> bool:
 
 
 def _unrecorded(
-    scene: Scene, rule: Check, call: FunctionCall, off: FunctionCall
+    context: CheckContext, rule: Check, call: FunctionCall, off: FunctionCall
 ) -> Diagnosis:
     ref = call.inputs[0]
-    module = scene.graph.module_of(off)
+    module = context.graph.module_of(off)
     while module is not None and module.parent is not None:
-        module = scene.graph.rec.calls[module.parent]
-    who = culprit(scene, off, "ran with autograd off")
+        module = context.graph.rec.calls[module.parent]
+    who = culprit(context, off, "ran with autograd off")
     if module is not None:
         who = Culprit("module", module.name, source=module.source, reason=who.reason)
     return finding(
-        scene,
+        context,
         rule,
         call,
         "autograd was off in every layer that the loss descends from, and nothing "
@@ -176,8 +179,8 @@ def _uncut(cut: FunctionCall | None) -> Fix | None:
     "a tensor leaves its device and comes back inside of forward: each way waits for "
     "the device and copies",
 )
-def device_transfer(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for call in scene.calls(*_MOVES):
+def device_transfer(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.calls(*_MOVES):
         if call.parent is None or not call.inputs or not call.outputs:
             continue
         given, made = call.inputs[0], call.outputs[0]
@@ -185,7 +188,7 @@ def device_transfer(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             continue
         if "cpu" not in (given.device.type, made.device.type):
             continue  # a model spread over several accelerators
-        for count, (_, earlier) in enumerate(scene.graph.chain(given.id)):
+        for count, (_, earlier) in enumerate(context.graph.chain(given.id)):
             if count > _FAR or not isinstance(earlier, FunctionCall):
                 break
             if not earlier.inputs or not earlier.outputs or earlier.parent is None:
@@ -193,14 +196,14 @@ def device_transfer(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             start, end = earlier.inputs[0].device, earlier.outputs[0].device
             if start == made.device and end == given.device and start != end:
                 yield finding(
-                    scene,
+                    context,
                     rule,
                     call,
                     f"a tensor of {given.shape} goes from {start} to {end} at "
                     f"{earlier.source} and back to {start} here.",
                     culprits=[
-                        culprit(scene, earlier, f"moves it to {end}"),
-                        culprit(scene, call, f"moves it back to {start}"),
+                        culprit(context, earlier, f"moves it to {end}"),
+                        culprit(context, call, f"moves it back to {start}"),
                     ],
                     fixes=[f"x  # stays on {start}: no .{earlier.name}() in forward"],
                     shapes=[("input", given, None)],
@@ -214,8 +217,8 @@ def device_transfer(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "note",
     "nothing uses what a module has computed: a dead branch, or a forgotten return",
 )
-def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    rec = scene.graph.rec
+def unused_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    rec = context.graph.rec
     used = {ref.id for call in rec.functions for ref in call.inputs}
     used |= {ref.id for call in rec.calls for ref in call.inputs}
     for call in rec.calls:
@@ -230,27 +233,27 @@ def unused_output(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         and not unwatched(call)
         and not any(ref.id in used for ref in call.outputs)
     }
-    for lost, last in overwritten(scene):
+    for lost, last in overwritten(context):
         unused -= {call.index for call in lost}
-        yield _overwritten(scene, rule, lost, last)
-    for store in lost_values(scene):
+        yield _overwritten(context, rule, lost, last)
+    for store in lost_values(context):
         unused.discard(store.call.index if isinstance(store.call, ModuleCall) else -1)
-        yield _lost(scene, rule, store)
+        yield _lost(context, rule, store)
     seen: set[str] = set()
     for index in sorted(unused):
         call = rec.calls[index]
         if call.parent not in unused and call.name not in seen:
             seen.add(call.name)
-            yield _unused(scene, rule, call)
+            yield _unused(context, rule, call)
 
 
 def _overwritten(
-    scene: Scene, rule: Check, lost: list[ModuleCall], last: ModuleCall
+    context: CheckContext, rule: Check, lost: list[ModuleCall], last: ModuleCall
 ) -> Diagnosis:
     """`for layer in layers: out = layer(x)`: each layer is given the first input."""
-    *names, kept = (scene.graph.spoken(call) for call in (*lost, last))
+    *names, kept = (context.graph.spoken(call) for call in (*lost, last))
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    found = _unused(scene, rule, lost[-1], "warning")
+    found = _unused(context, rule, lost[-1], "warning")
     message = (
         f"{shown} and {kept} are all given the same input, and only what "
         f"{kept} makes of it is used: the work of the others is thrown away."
@@ -258,11 +261,11 @@ def _overwritten(
     fix = "x = layer(x)  # in the loop: each layer takes what the one before made"
     found = replace(found, message=message, fixes=(Fix(fix, where=last.source),))
     return explained(
-        scene.graph.rec, found, [("input", ref, None) for ref in last.inputs[:1]]
+        context.graph.rec, found, [("input", ref, None) for ref in last.inputs[:1]]
     )
 
 
-def _lost(scene: Scene, rule: Check, store: Lost) -> Diagnosis:
+def _lost(context: CheckContext, rule: Check, store: Lost) -> Diagnosis:
     """`out = f(x)` above `out = g(x)`: what f has made is given up."""
     call, name = store.call, ast.unparse(store.later.targets[0])
     next_line = store.line.file.place(store.later)
@@ -271,14 +274,14 @@ def _lost(scene: Scene, rule: Check, store: Lost) -> Diagnosis:
         "another value, and the work is thrown away."
     )
     if isinstance(call, ModuleCall):
-        found = replace(_unused(scene, rule, call, "warning"), message=message)
-        return explained(scene.graph.rec, found, [("output", store.made, None)])
+        found = replace(_unused(context, rule, call, "warning"), message=message)
+        return explained(context.graph.rec, found, [("output", store.made, None)])
     return finding(
-        scene,
+        context,
         rule,
         call,
         message,
-        culprits=[culprit(scene, call, "makes what is thrown away")],
+        culprits=[culprit(context, call, "makes what is thrown away")],
         shapes=[("output", store.made, None)],
         way=(store.made.id, None),
         severity="warning",
@@ -286,10 +289,13 @@ def _lost(scene: Scene, rule: Check, store: Lost) -> Diagnosis:
 
 
 def _unused(
-    scene: Scene, rule: Check, call: ModuleCall, severity: Severity | None = None
+    context: CheckContext,
+    rule: Check,
+    call: ModuleCall,
+    severity: Severity | None = None,
 ) -> Diagnosis:
     message = (
-        f"no later call uses what {scene.graph.spoken(call)} ({call.type}) returns."
+        f"no later call uses what {context.graph.spoken(call)} ({call.type}) returns."
     )
     found = Diagnosis(
         code=rule.code,
@@ -302,4 +308,4 @@ def _unused(
         call=call.index,
     )
     shapes = [("output", ref, None) for ref in call.outputs or ()]
-    return explained(scene.graph.rec, found, shapes[:3])
+    return explained(context.graph.rec, found, shapes[:3])

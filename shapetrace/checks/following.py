@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shapetrace.checks.scene import Scene
+from shapetrace.checks.context import CheckContext
 from shapetrace.records import FunctionCall, TensorRef
 
 #: for each dimension of a tensor the dimensions of the first one that are in it
@@ -24,11 +24,11 @@ class Step(NamedTuple):
 
 
 def kept(
-    scene: Scene, call: FunctionCall, position: int
+    context: CheckContext, call: FunctionCall, position: int
 ) -> list[tuple[int, ...]] | None:
     """For each dimension of a result the dimensions of one operand that are in it;
     None where that is a guess."""
-    relation = scene.graph.relation(call)
+    relation = context.graph.relation(call)
     if not relation.outputs or not all(origin.sure for origin in relation.outputs[0]):
         return None
     return [
@@ -37,15 +37,17 @@ def kept(
     ]
 
 
-def steps(scene: Scene, ref: TensorRef, places: Places | None = None) -> Iterator[Step]:
+def steps(
+    context: CheckContext, ref: TensorRef, places: Places | None = None
+) -> Iterator[Step]:
     """The calls that take a tensor, as far as it is known what they do."""
     if places is None:
         places = tuple(frozenset((dim,)) for dim in range(len(ref.shape)))
-    for user in scene.graph.users.get(ref.id, ()):
+    for user in context.graph.users.get(ref.id, ()):
         if not isinstance(user, FunctionCall) or not user.outputs:
             continue
         position = next(i for i, one in enumerate(user.inputs) if one.id == ref.id)
-        dims = kept(scene, user, position)
+        dims = kept(context, user, position)
         if dims is None or len(dims) != len(user.outputs[0].shape):
             continue
         none = frozenset[int]()

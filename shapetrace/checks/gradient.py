@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 
-from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.lineage.dimensions import PARAMETER, TRAINABLE
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import is_loss, named
@@ -29,14 +29,14 @@ _TERMS = _TOLD | _LOSS
 class Behind:
     """Everything that the totals of a trace descend from, as bits."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, context: CheckContext) -> None:
+        self._context = context
         self._bits: dict[int, int] = {}
-        for call in scene.functions:
+        for call in context.functions:
             self._pass(call)
 
     def _pass(self, call: FunctionCall) -> None:
-        bits, graph = 0, self._scene.graph
+        bits, graph = 0, self._context.graph
         for ref in call.inputs:
             if ref.id not in self._bits:
                 self._bits[ref.id] = self._leaf(ref.id)
@@ -49,7 +49,7 @@ class Behind:
         elif is_loss(name):
             bits |= _LOSS
         elif name in _ADDITIVE:
-            for ref in _parts(self._scene, call):
+            for ref in _parts(self._context, call):
                 bits |= self._bits[ref.id] & _TERMS
         for ref in call.outputs or ():
             learns = not call.inputs and self._learns(ref.id)
@@ -58,14 +58,14 @@ class Behind:
             self._bits.setdefault(ref.id, bits | new | (_BEGUN if begun else 0))
 
     def _leaf(self, tensor: int) -> int:
-        axes = self._scene.axes
+        axes = self._context.axes
         bits = _BEGUN | (_WEIGHT if axes.descends(tensor, PARAMETER) else 0)
         if self._learns(tensor):
-            bits |= self._as_leaf(self._scene.graph.tensors[tensor].shape)
+            bits |= self._as_leaf(self._context.graph.tensors[tensor].shape)
         return bits
 
     def _learns(self, tensor: int) -> bool:
-        return self._scene.axes.descends(tensor, TRAINABLE)
+        return self._context.axes.descends(tensor, TRAINABLE)
 
     def _as_leaf(self, shape: tuple[int, ...]) -> int:
         return _ARRAY if shape in self._arrays else _LEAF
@@ -75,17 +75,17 @@ class Behind:
         """The shapes of what a model made and was taken out to NumPy."""
         return {
             ref.shape
-            for call in self._scene.calls("numpy", "tolist")
+            for call in self._context.calls("numpy", "tolist")
             for ref in call.inputs
-            if ref.shape and self._scene.axes.descends(ref.id, PARAMETER)
+            if ref.shape and self._context.axes.descends(ref.id, PARAMETER)
         }
 
     @cached_property
     def _numbers_alone(self) -> bool:
         """Whether losses were taken out with item(), while nothing else learns."""
-        axes = self._scene.axes
-        totals = [c.inputs[0].id for c in self._scene.calls("backward") if c.inputs]
-        taken = (call.inputs[0].id for call in self._scene.calls("item"))
+        axes = self._context.axes
+        totals = [c.inputs[0].id for c in self._context.calls("backward") if c.inputs]
+        taken = (call.inputs[0].id for call in self._context.calls("item"))
         return any(map(self._learns, taken)) and not any(
             axes.descends(tensor, PARAMETER) for tensor in totals
         )
@@ -93,7 +93,7 @@ class Behind:
     def rebuilt(self, total: TensorRef) -> bool:
         """Whether a total is a new tensor, or a sum of new ones made of numbers that
         were taken out of the losses."""
-        made = self._scene.made_by(total.id)
+        made = self._context.made_by(total.id)
         if made is not None and not made.inputs:
             return True
         return not self._bits.get(total.id, _BEGUN) & _BEGUN and self._numbers_alone
@@ -118,34 +118,34 @@ class Behind:
         gradient and autograd was off in every call that took one."""
         if self._bits.get(total.id, 0) & (_TOLD | _ON | _OFF) != _TOLD | _OFF:
             return None
-        makers = map(self._scene.made_by, self._scene.graph.ancestors(total.id))
+        makers = map(self._context.made_by, self._context.graph.ancestors(total.id))
         takers = (
             call
             for call in makers
             if call is not None
-            and any(self._scene.graph.is_parameter(ref.id) for ref in call.inputs)
+            and any(self._context.graph.is_parameter(ref.id) for ref in call.inputs)
         )
         return max(takers, key=lambda call: call.index, default=None)
 
 
-def _parts(scene: Scene, call: FunctionCall) -> list[TensorRef]:
+def _parts(context: CheckContext, call: FunctionCall) -> list[TensorRef]:
     """The terms that a call adds up. What only weighs or picks others, as hard examples
     are chosen, is not to be learned from."""
     parts = [ref for ref in call.inputs if ref.dtype.is_floating_point]
     if plain(call.name) in ("mul", "div"):
-        learns = [ref for ref in parts if scene.axes.descends(ref.id, TRAINABLE)]
+        learns = [ref for ref in parts if context.axes.descends(ref.id, TRAINABLE)]
         parts = learns or parts
     return parts
 
 
-def terms(scene: Scene, totals: Iterable[TensorRef]) -> set[int]:
+def terms(context: CheckContext, totals: Iterable[TensorRef]) -> set[int]:
     """The tensors that totals are the sums of."""
     todo = [total.id for total in totals]
     seen = set(todo)
     while todo:
-        call = scene.made_by(todo.pop())
+        call = context.made_by(todo.pop())
         if call is not None and plain(call.name) in _ADDITIVE:
-            new = [ref.id for ref in _parts(scene, call) if ref.id not in seen]
+            new = [ref.id for ref in _parts(context, call) if ref.id not in seen]
             todo += new
             seen.update(new)
     return seen

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import with_option
 from shapetrace.checks.padding import origin_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis
 from shapetrace.signatures import kind
@@ -24,42 +24,42 @@ _RESHAPES = ("view", "unit", "copy", "cast", "transpose", "detach")
     "the targets hold the index that the embedding of the same tokens calls padding, "
     "and the loss counts it: most of what is learned is to write padding",
 )
-def padding_in_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    losses = scene.calls("cross_entropy", "nll_loss")
-    known = _shifted(scene) if losses else {}
+def padding_in_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    losses = context.calls("cross_entropy", "nll_loss")
+    known = _shifted(context) if losses else {}
     for loss in losses:
-        _, target = scene.sides.get(loss.index, (None, None))
+        _, target = context.sides.get(loss.index, (None, None))
         if target is None or argument(loss, "reduction", 6) not in (
             None,
             "mean",
             "sum",
         ):
             continue
-        span = scene.graph.rec.value_ranges.get(target.id)
+        span = context.graph.rec.value_ranges.get(target.id)
         ignored = argument(loss, "ignore_index", 4)
         weighed = argument(loss, "weight", 2) is not None
         # the smallest and the largest index are known to be among the targets
         found = [
             index
-            for cut, index in known.get(origin_of(scene, target.id), ())
-            if span is not None and index in span and cut != _cut(scene, target.id)
+            for cut, index in known.get(origin_of(context, target.id), ())
+            if span is not None and index in span and cut != _cut(context, target.id)
         ]
         if len(found) != 1 or found[0] == ignored or weighed:
             continue
         index = found[0]
         yield finding(
-            scene,
+            context,
             rule,
             loss,
             f"the targets of {loss.name} hold {index}, the padding_idx of the "
             "embedding that looks the same tokens up: the loss counts the padding.",
             culprits=[
-                data_culprit(scene, target.id, f"holds the padding, {index}"),
-                culprit(scene, loss, "is given no ignore_index"),
+                data_culprit(context, target.id, f"holds the padding, {index}"),
+                culprit(context, loss, "is given no ignore_index"),
             ],
             fixes=[
-                scene.trial(
-                    with_option(scene, loss, "ignore_index", index),
+                context.trial(
+                    with_option(context, loss, "ignore_index", index),
                     Change(loss, settings={"ignore_index": index}),
                 )
             ],
@@ -68,15 +68,15 @@ def padding_in_loss(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _shifted(scene: Scene) -> dict[int, set[tuple[int, int]]]:
+def _shifted(context: CheckContext) -> dict[int, set[tuple[int, int]]]:
     """Of the tokens that embeddings with a padding look up the part that they take, and
     the padding's index. Tokens that were drawn at random are no sentences: any index
     is a token there."""
     found: dict[int, set[tuple[int, int]]] = {}
-    for call in scene.calls("embedding"):
+    for call in context.calls("embedding"):
         index = argument(call, "padding_idx", 2)
-        start = origin_of(scene, call.inputs[0].id)
-        made = scene.made_by(start)
+        start = origin_of(context, call.inputs[0].id)
+        made = context.made_by(start)
         if (
             not isinstance(index, int)
             or made is not None
@@ -84,15 +84,15 @@ def _shifted(scene: Scene) -> dict[int, set[tuple[int, int]]]:
         ):
             continue
         index %= call.inputs[1].shape[0]
-        found.setdefault(start, set()).add((_cut(scene, call.inputs[0].id), index))
+        found.setdefault(start, set()).add((_cut(context, call.inputs[0].id), index))
     return found
 
 
-def _cut(scene: Scene, tensor: int) -> int:
+def _cut(context: CheckContext, tensor: int) -> int:
     """The part of the tokens that a tensor is, in whatever shape: what is predicted are
     others than those that are given."""
-    call = scene.made_by(tensor)
+    call = context.made_by(tensor)
     while call is not None and call.inputs and kind(call.name) in _RESHAPES:
         tensor = call.inputs[0].id
-        call = scene.made_by(tensor)
+        call = context.made_by(tensor)
     return tensor

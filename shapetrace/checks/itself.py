@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.fitting import compares
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import losses_that, named
@@ -50,43 +50,43 @@ _PURE = named(
     "a loss compares a tensor with itself: it is the same whatever the model does, and "
     "nothing is learned from it",
 )
-def compared_with_itself(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    losses = {call.index for call in scene.calls(*losses_that(takes="values"))}
-    for call in scene.calls(*losses_that(takes="values"), *_DISTANCES, "sub"):
-        pair = scene.sides.get(call.index, call.inputs[:2])
+def compared_with_itself(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    losses = {call.index for call in context.calls(*losses_that(takes="values"))}
+    for call in context.calls(*losses_that(takes="values"), *_DISTANCES, "sub"):
+        pair = context.sides.get(call.index, call.inputs[:2])
         operands = [ref for ref in pair if ref is not None]
         if len(operands) < 2:
             continue
         one, two = operands
-        if one.shape != two.shape or _origin(scene, one) != _origin(scene, two):
+        if one.shape != two.shape or _origin(context, one) != _origin(context, two):
             continue
-        if call.name == "sub" and not compares(scene, call):
+        if call.name == "sub" and not compares(context, call):
             continue
-        if scene.is_raw_data(one.id):
+        if context.is_raw_data(one.id):
             continue
-        who = data_culprit(scene, two.id, "is the prediction itself")
+        who = data_culprit(context, two.id, "is the prediction itself")
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} is given one tensor of {one.shape} as both of its operands: "
             "the result is the same whatever the model does.",
             culprits=[
                 who if call.index in losses else None,
-                culprit(scene, call, "compares a tensor with itself"),
+                culprit(context, call, "compares a tensor with itself"),
             ],
             shapes=[("first", one, None), ("second", two, None)],
             way=(one.id, None),
         )
 
 
-def _origin(scene: Scene, ref: TensorRef) -> int:
+def _origin(context: CheckContext, ref: TensorRef) -> int:
     """The tensor whose numbers these are, each at its place."""
     tensor = ref.id
-    call = scene.made_by(tensor)
+    call = context.made_by(tensor)
     while call is not None and plain(call.name) in _SAME and call.inputs:
         tensor = call.inputs[0].id
-        call = scene.made_by(tensor)
+        call = context.made_by(tensor)
     return tensor
 
 
@@ -96,35 +96,35 @@ def _origin(scene: Scene, ref: TensorRef) -> int:
     "a call that changes nothing but returns a new tensor stands alone on its line: "
     "what it returns is thrown away, and the old tensor is used on",
 )
-def discarded_result(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for call in scene.functions:
+def discarded_result(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.functions:
         if call.name not in _PURE or not call.outputs or not call.inputs:
             continue
         given = call.inputs[0]
-        if any(scene.graph.users.get(ref.id) for ref in call.outputs):
+        if any(context.graph.users.get(ref.id) for ref in call.outputs):
             continue
-        if not call.direct or not scene.axes.descends(given.id, DATA):
+        if not call.direct or not context.axes.descends(given.id, DATA):
             continue
-        if not _goes_on(scene, call, given) or (line := _alone(call)) is None:
+        if not _goes_on(context, call, given) or (line := _alone(call)) is None:
             continue
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} returns a new tensor of {call.outputs[0].shape} that nobody "
             "takes: the one that it was called on is as it was, and is used on.",
-            culprits=[culprit(scene, call, "returns what nobody takes")],
+            culprits=[culprit(context, call, "returns what nobody takes")],
             fixes=[_assigned(line)],
             shapes=[("input", given, None), ("thrown away", call.outputs[0], None)],
             way=(given.id, None),
         )
 
 
-def _goes_on(scene: Scene, call: FunctionCall, given: TensorRef) -> bool:
+def _goes_on(context: CheckContext, call: FunctionCall, given: TensorRef) -> bool:
     """Whether the tensor is used afterwards, elsewhere, as if it had been changed."""
     return any(
         user.index > call.index and user.source != call.source
-        for user, _ in scene.follow(given.id)
+        for user, _ in context.follow(given.id)
     )
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shapetrace.checks.scene import Scene
+from shapetrace.checks.context import CheckContext
 from shapetrace.records import ModuleCall
 from shapetrace.signatures import is_loss, kind
 
 
-def overwritten(scene: Scene) -> Iterator[tuple[list[ModuleCall], ModuleCall]]:
+def overwritten(context: CheckContext) -> Iterator[tuple[list[ModuleCall], ModuleCall]]:
     """Layers of one list, or of one name and a number each, that are given the same
     input and come to nothing, but for the last one: `for layer in layers: out =
     layer(x)`, also where more is done to each before it is given up."""
     siblings: dict[tuple[object, ...], list[ModuleCall]] = {}
-    for call in scene.graph.rec.calls:
+    for call in context.graph.rec.calls:
         inputs = tuple([ref.id for ref in call.inputs])
         prefix = call.name.rstrip("0123456789")
         if prefix != call.name and inputs and not unwatched(call):
@@ -22,7 +22,7 @@ def overwritten(scene: Scene) -> Iterator[tuple[list[ModuleCall], ModuleCall]]:
             same = (call.parent, prefix, None if of_list else call.type, inputs)
             siblings.setdefault(same, []).append(call)
     groups = [(key, calls) for key, calls in siblings.items() if len(calls) > 1]
-    live = _live(scene) if groups else set()
+    live = _live(context) if groups else set()
     for key, (*lost, last) in groups:
         if any(_lives(call, live) for call in lost) or not _lives(last, live):
             continue
@@ -46,10 +46,10 @@ def _lives(call: ModuleCall, live: set[int]) -> bool:
     return call.outputs is None or any(ref.id in live for ref in call.outputs)
 
 
-def _live(scene: Scene) -> set[int]:
+def _live(context: CheckContext) -> set[int]:
     """The tensors that something comes of: a loss, what a model returns, what is read,
     written or kept."""
-    rec = scene.graph.rec
+    rec = context.graph.rec
     todo = [
         ref.id
         for call in rec.calls
@@ -62,7 +62,7 @@ def _live(scene: Scene) -> set[int]:
             todo += [ref.id for ref in call.inputs]
     seen = set(todo)
     while todo:
-        made = scene.graph.producer(todo.pop())
+        made = context.graph.producer(todo.pop())
         for ref in made.inputs if made is not None else ():
             if ref.id not in seen:
                 seen.add(ref.id)

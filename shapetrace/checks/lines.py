@@ -7,7 +7,7 @@ import ast
 import json
 from typing import Any
 
-from shapetrace.checks.scene import Scene
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.trying import Change, place_of
 from shapetrace.diagnosis.case import is_method
 from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
@@ -111,17 +111,17 @@ def summed(
     return Fix(line.around(template.format(text, table, text)), where=line.source)
 
 
-def along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
+def along(context: CheckContext, call: FunctionCall, dim: int) -> Fix:
     """A softmax, or a norm, over another dimension."""
-    fix = _along(scene, call, dim)
-    scene.trial(fix, Change(call, settings={"dim": dim}))
+    fix = _along(context, call, dim)
+    context.trial(fix, Change(call, settings={"dim": dim}))
     return fix
 
 
-def _along(scene: Scene, call: FunctionCall, dim: int) -> Fix:
-    layer = scene.layer(call)
+def _along(context: CheckContext, call: FunctionCall, dim: int) -> Fix:
+    layer = context.layer(call)
     if layer is not None and layer.type in ("Softmax", "LogSoftmax"):
-        found = built(scene, layer.name, dim=dim)
+        found = built(context, layer.name, dim=dim)
         if found is not None:
             return found
     line = find(call.source)
@@ -160,12 +160,14 @@ def says(call: FunctionCall, name: str, place: int) -> bool | None:
     return named or len(line.tree.args) > place - is_method(call)
 
 
-def with_option(scene: Scene, loss: FunctionCall, name: str, value: int | str) -> Fix:
+def with_option(
+    context: CheckContext, loss: FunctionCall, name: str, value: int | str
+) -> Fix:
     """A loss with one of its options set, where its layer is built or it is called."""
-    layer, said = scene.layer(loss), f"{name}={json.dumps(value)}"
+    layer, said = context.layer(loss), f"{name}={json.dumps(value)}"
     if layer is not None:
         changes: dict[str, Any] = {name: value}
-        found = built(scene, layer.name, **changes)
+        found = built(context, layer.name, **changes)
         return found or Fix(f"nn.{layer.type}({said})", where=loss.source)
     line = find(loss.source)
     if line is not None and isinstance(line.tree, ast.Call) and len(loss.inputs) == 2:
@@ -238,23 +240,27 @@ def interleaved(call: FunctionCall, count: int) -> Fix:
 
 
 def built(
-    scene: Scene, name: str, text: str | None = None, note: str = "", **changes: Any
+    context: CheckContext,
+    name: str,
+    text: str | None = None,
+    note: str = "",
+    **changes: Any,
 ) -> Fix | None:
     """The line that builds a module, with other arguments or another module in it."""
-    info = scene.graph.rec.modules.get(name)
+    info = context.graph.rec.modules.get(name)
     if info is None or not name:
         return None
     text = text or constructor(info, **changes)
     if text is None:
         return None
-    line, place = placed(scene.graph.rec, info, text)
+    line, place = placed(context.graph.rec, info, text)
     return Fix(line, detail=note, where=place)
 
 
-def told(scene: Scene, name: str, **values: str) -> Fix | None:
+def told(context: CheckContext, name: str, **values: str) -> Fix | None:
     """The line that builds a module, or the layer that a stack copies, with arguments
     changed and the rest as it was written; None where the line is not known."""
-    found = with_arguments(scene.graph.rec, name, **values)
+    found = with_arguments(context.graph.rec, name, **values)
     return None if found is None else Fix(found[0], where=found[1])
 
 

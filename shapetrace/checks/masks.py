@@ -9,11 +9,11 @@ import torch
 
 from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.attention import summed_over
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.following import steps
 from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
@@ -31,23 +31,23 @@ _IN_PLACE = ("sum", "scale", "mask", "cast", "copy", "pointwise", "dropout")
     "a mask that is the same along the dimension of the softmax takes no key away: "
     "what was to be hidden is attended to as before",
 )
-def mask_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for call in scene.of_kind("softmax"):
+def mask_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.of_kind("softmax"):
         given, dim = call.inputs[0], softmax_dim(call)
-        if dim is None or given.shape[dim] < 2 or summed_over(scene, call) != dim:
+        if dim is None or given.shape[dim] < 2 or summed_over(context, call) != dim:
             continue  # no attention, or one over a dimension that is wrong itself
-        found = masks_of(scene, call)
+        found = masks_of(context, call)
         if found and all(_size(mask, given, dim) == 1 for _, mask in found):
             masked, mask = found[-1]
-            yield _constant(scene, rule, masked, mask, given, dim)
-    for call in scene.calls("scaled_dot_product_attention"):
+            yield _constant(context, rule, masked, mask, given, dim)
+    for call in context.calls("scaled_dot_product_attention"):
         masks = [ref for ref in call.inputs if ref.path in _MASK_PATHS]
         keys = call.inputs[1].shape
         if masks and len(keys) > 1 and keys[-2] > 1:
             mask = masks[0]
             if mask.shape[-1:] == (1,) and max(mask.shape) > 1:
                 scores = replace(mask, shape=(*keys[:-2], 1, keys[-2]))
-                yield _constant(scene, rule, call, mask, scores, len(keys) - 1)
+                yield _constant(context, rule, call, mask, scores, len(keys) - 1)
 
 
 @check(
@@ -56,25 +56,25 @@ def mask_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "a mask takes keys out after the softmax has shared all between them: what is left "
     "for the other keys does not add up to 1",
 )
-def mask_after_softmax(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for call in scene.of_kind("softmax"):
+def mask_after_softmax(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.of_kind("softmax"):
         dim, shares = softmax_dim(call), (call.outputs or call.inputs)[0]
-        if dim is None or shares.shape[dim] < 2 or masks_of(scene, call):
+        if dim is None or shares.shape[dim] < 2 or masks_of(context, call):
             continue
-        for user, made in scene.follow(shares.id):
-            mask = _taken_out(scene, user, shares, dim)
-            if mask is None or not _weighs_values(scene, made, dim):
+        for user, made in context.follow(shares.id):
+            mask = _taken_out(context, user, shares, dim)
+            if mask is None or not _weighs_values(context, made, dim):
                 continue
             yield finding(
-                scene,
+                context,
                 rule,
                 user,
                 f"{user.name.rstrip('_')} takes keys out along dimension {dim} of "
                 f"{shares.shape} after {call.name} at {call.source} has run over them: "
                 "the shares of those that are left do not add up to 1.",
                 culprits=[
-                    culprit(scene, user, "comes after the softmax", dim),
-                    culprit(scene, call, "shares between all keys", dim),
+                    culprit(context, user, "comes after the softmax", dim),
+                    culprit(context, call, "shares between all keys", dim),
                 ],
                 shapes=[("shares", shares, dim), ("mask", mask, None)],
                 way=(mask.id, None),
@@ -82,7 +82,7 @@ def mask_after_softmax(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
 
 
 def _taken_out(
-    scene: Scene, call: FunctionCall, shares: TensorRef, dim: int
+    context: CheckContext, call: FunctionCall, shares: TensorRef, dim: int
 ) -> TensorRef | None:
     """The mask of the data by which a call sets some of the shares along a dimension to
     0; no dropout, and none that the model has chosen."""
@@ -92,7 +92,7 @@ def _taken_out(
     if kind(call.name) == "mask":
         value = argument(call, "other" if call.name == "where" else "value", 2)
         if isinstance(value, TensorRef):
-            made = scene.made_by(value.id)
+            made = context.made_by(value.id)
             value = 0 if made is not None and "zeros" in made.name else value
             others = [ref for ref in others if ref.dtype is torch.bool]
         if value != 0:
@@ -101,18 +101,18 @@ def _taken_out(
         return None
     if len(others) != 1 or _size(others[0], shares, dim) < 2:
         return None
-    return others[0] if _tells_places(scene, others[0]) else None
+    return others[0] if _tells_places(context, others[0]) else None
 
 
-def _tells_places(scene: Scene, mask: TensorRef) -> bool:
+def _tells_places(context: CheckContext, mask: TensorRef) -> bool:
     """Whether a mask is True or False by comparing data, lengths or places, and nothing
     of it was drawn at random."""
-    if scene.axes.descends(mask.id, PARAMETER):
+    if context.axes.descends(mask.id, PARAMETER):
         return False
     compared, todo, seen = False, [mask], {mask.id}
     while todo:
         ref = todo.pop()
-        call = scene.made_by(ref.id)
+        call = context.made_by(ref.id)
         compared |= ref.dtype is torch.bool
         if call is not None and kind(call.name) in ("random", "dropout") and compared:
             if ref.dtype.is_floating_point:
@@ -124,20 +124,20 @@ def _tells_places(scene: Scene, mask: TensorRef) -> bool:
     return compared
 
 
-def _weighs_values(scene: Scene, shares: TensorRef, dim: int) -> bool:
+def _weighs_values(context: CheckContext, shares: TensorRef, dim: int) -> bool:
     """Whether shares are summed over with values at once, with no sum of themselves
     between that they are divided by."""
-    users = [user for user, _ in scene.follow(shares.id)]
+    users = [user for user, _ in context.follow(shares.id)]
     names = {user.name for user in users}
     if names & {"sum", "div", "normalize", "norm"}:
         return False
-    for step in steps(scene, shares):
+    for step in steps(context, shares):
         name = kind(step.call.name)
         if dim in step.lost:
             return name in ("product", "batch_product")
         if name in ("dropout", "cast", "transpose", "unit"):
             moved = [d for d, held in enumerate(step.places) if held == {dim}]
-            if moved and _weighs_values(scene, step.made, moved[0]):
+            if moved and _weighs_values(context, step.made, moved[0]):
                 return True
     return False
 
@@ -146,29 +146,29 @@ _MASK_PATHS = ("args[3]", "kwargs['attn_mask']")
 
 
 def masks_of(
-    scene: Scene, softmax: FunctionCall
+    context: CheckContext, softmax: FunctionCall
 ) -> list[tuple[FunctionCall, TensorRef]]:
     """The masks that scores went through before their softmax, the last one first."""
     found = []
     ref = softmax.inputs[0]
     for _ in range(_NEAR):
-        call = scene.made_by(ref.id)
+        call = context.made_by(ref.id)
         if call is None or kind(call.name) not in _IN_PLACE:
             break
         scores = [one for one in call.inputs if one.shape == ref.shape]
-        scores = [one for one in scores if scene.axes.descends(one.id, PARAMETER)]
+        scores = [one for one in scores if context.axes.descends(one.id, PARAMETER)]
         if len(scores) != 1:
             break
         for other in call.inputs:
-            if other is not scores[0] and _is_mask(scene, call, other):
+            if other is not scores[0] and _is_mask(context, call, other):
                 found.append((call, other))
         ref = scores[0]
     return found
 
 
-def _is_mask(scene: Scene, call: FunctionCall, ref: TensorRef) -> bool:
+def _is_mask(context: CheckContext, call: FunctionCall, ref: TensorRef) -> bool:
     """Whether an operand tells places apart by the data alone."""
-    if not ref.shape or max(ref.shape) < 2 or scene.axes.descends(ref.id, PARAMETER):
+    if not ref.shape or max(ref.shape) < 2 or context.axes.descends(ref.id, PARAMETER):
         return False
     return kind(call.name) == "mask" or kind(call.name) == "sum"
 
@@ -180,7 +180,7 @@ def _size(mask: TensorRef, scores: TensorRef, dim: int) -> int:
 
 
 def _constant(
-    scene: Scene,
+    context: CheckContext,
     rule: Check,
     call: FunctionCall,
     mask: TensorRef,
@@ -195,21 +195,21 @@ def _constant(
         order = list(range(len(mask.shape)))
         order[wide[-1]], order[at] = at, wide[-1]
         fixes.append(
-            scene.trial(
+            context.trial(
                 operand(call, mask, f"{{}}.transpose({wide[-1]}, {at})", "mask"),
                 Change(call, mask.path, (("permute", tuple(order)),)),
             )
         )
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"the mask {mask.shape} is the same for all {size} keys, dimension {dim} of "
         "the scores: softmax runs over that dimension, so no key is hidden from a "
         "query.",
         culprits=[
-            culprit(scene, call, "is given a mask of the queries", dim, 1, size),
-            _maker(scene, mask),
+            culprit(context, call, "is given a mask of the queries", dim, 1, size),
+            _maker(context, mask),
         ],
         fixes=fixes,
         shapes=[("mask", mask, at if at >= 0 else None)],
@@ -217,14 +217,14 @@ def _constant(
     )
 
 
-def _maker(scene: Scene, mask: TensorRef) -> Culprit | None:
+def _maker(context: CheckContext, mask: TensorRef) -> Culprit | None:
     """Who has put the mask's dimension of 1 where it is."""
     ref = mask
     for _ in range(_NEAR):
-        made = scene.made_by(ref.id)
+        made = context.made_by(ref.id)
         if made is None or not made.inputs:
             return None
         if kind(made.name) in ("unit", "view") or made.name == "getitem":
-            return culprit(scene, made, "puts the dimension of 1 there")
+            return culprit(context, made, "puts the dimension of 1 there")
         ref = made.inputs[0]
     return None

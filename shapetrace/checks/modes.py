@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import says, with_argument
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.training import Steps, behind, outermost
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.records import Diagnosis, Fix, FunctionCall
@@ -21,23 +21,23 @@ from shapetrace.records import Diagnosis, Fix, FunctionCall
     "F.dropout drops in evaluation too unless it is told `training=self.training`: "
     "predictions are random and worse than the model",
 )
-def dropout_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    if scene.calls("backward"):
+def dropout_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    if context.calls("backward"):
         return  # a training step, whatever the modules were when the block began
-    for call in scene.of_kind("dropout"):
-        module = scene.graph.module_of(call)
+    for call in context.of_kind("dropout"):
+        module = context.graph.module_of(call)
         if module is None or not call.direct:
             continue
-        info = scene.graph.rec.modules.get(module.name)
+        info = context.graph.rec.modules.get(module.name)
         if info is None or info.training or says(call, "training", 2) is not False:
             continue
         yield finding(
-            scene,
+            context,
             rule,
             call,
-            f"{call.name} drops values although {scene.graph.spoken(module)} "
+            f"{call.name} drops values although {context.graph.spoken(module)} "
             f"({module.type}) is in evaluation mode: the function does not know it.",
-            culprits=[culprit(scene, call, "is not told training=self.training")],
+            culprits=[culprit(context, call, "is not told training=self.training")],
             fixes=[with_argument(call, "training=self.training")],
             shapes=[("input", call.inputs[0], None)],
             way=(call.inputs[0].id, None),
@@ -50,11 +50,11 @@ def dropout_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "a training step runs in evaluation mode, after others that did not: nobody called "
     "model.train() again, and dropout drops nothing from here on",
 )
-def trained_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    layers = [call for call in scene.of_kind("dropout") if _drops(call) is not None]
+def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    layers = [call for call in context.of_kind("dropout") if _drops(call) is not None]
     if all(map(_drops, layers)):
         return
-    ran, start, dropped = Steps(scene), 0, set[str]()
+    ran, start, dropped = Steps(context), 0, set[str]()
     for backward in ran.backwards:
         steps, _ = ran.after(backward)
         if not steps:
@@ -63,15 +63,15 @@ def trained_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         since, start = start, last[0].index if last else backward.index
         now = [call for call in layers if since <= call.index < backward.index]
         now = [call for call in now if call.grad]
-        names = {_layer(scene, call) for call in now}
+        names = {_layer(context, call) for call in now}
         if all(map(_drops, now)):
             dropped |= names
             continue
         if any(map(_drops, now)) or not names <= dropped:
             continue
         held = set[str]().union(*map(ran.held, steps))
-        if _trains(scene, now[0], backward, held):
-            yield _still_in_eval(scene, rule, now[0], backward)
+        if _trains(context, now[0], backward, held):
+            yield _still_in_eval(context, rule, now[0], backward)
             return
 
 
@@ -81,11 +81,11 @@ def trained_in_eval(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "a validation beside the training runs in training mode: dropout drops, and what "
     "is reported is random and worse than the model",
 )
-def validated_in_training(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    layers = [call for call in scene.of_kind("dropout") if _drops(call)]
-    trained = {_layer(scene, call) for call in layers if call.grad}
+def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    layers = [call for call in context.of_kind("dropout") if _drops(call)]
+    trained = {_layer(context, call) for call in layers if call.grad}
     given = Counter(call.inputs[0].id for call in layers)
-    backwards = scene.by_name.get("backward", ())
+    backwards = context.by_name.get("backward", ())
     if not trained or not backwards:
         return
     for call in layers:
@@ -93,22 +93,22 @@ def validated_in_training(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if call.grad or call.index < backwards[0].index:
             continue
         # drawn several times for one input, it is dropped on purpose
-        if _layer(scene, call) not in trained:
+        if _layer(context, call) not in trained:
             continue
-        judged = _judged(scene, call) if given[call.inputs[0].id] == 1 else None
-        if judged is None or _runs_again(scene, call):
+        judged = _judged(context, call) if given[call.inputs[0].id] == 1 else None
+        if judged is None or _runs_again(context, call):
             continue
-        module = outermost(scene, call)
-        top = None if module is None else scene.graph.rec.calls[module]
-        name = "model" if top is None else scene.graph.spoken(top)
+        module = outermost(context, call)
+        top = None if module is None else context.graph.rec.calls[module]
+        name = "model" if top is None else context.graph.spoken(top)
         yield finding(
-            scene,
+            context,
             rule,
             call,
-            f"{_layer(scene, call)} drops values with autograd off, and {judged.name} "
-            f"at {judged.source} compares what comes of it with labels: the validation "
+            f"{_layer(context, call)} drops values with autograd off, and "
+            f"{judged.name} at {judged.source} compares what comes of it with labels: the validation "
             "runs in training mode.",
-            culprits=[culprit(scene, call, "drops, as in training")],
+            culprits=[culprit(context, call, "drops, as in training")],
             fixes=[Fix(f"{name}.eval()", detail="before it, and train() after it")],
             shapes=[("input", call.inputs[0], None)],
             way=(call.inputs[0].id, None),
@@ -116,27 +116,27 @@ def validated_in_training(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         return
 
 
-def _judged(scene: Scene, drop: FunctionCall) -> FunctionCall | None:
+def _judged(context: CheckContext, drop: FunctionCall) -> FunctionCall | None:
     """The loss or comparison with labels that what a dropout makes comes to, where
     nothing learns from it: not a teacher's targets, nor samples of a policy."""
-    made = scene.descendants(ref.id for ref in drop.outputs or ())
-    if any(scene.axes.descends(tensor, RECORDED) for tensor in made):
+    made = context.descendants(ref.id for ref in drop.outputs or ())
+    if any(context.axes.descends(tensor, RECORDED) for tensor in made):
         return None
-    for call in (*scene.losses, *scene.calls("eq")):
+    for call in (*context.losses, *context.calls("eq")):
         sides = [ref.id in made for ref in call.inputs[:2]]
         if sides.count(True) != 1 or len(sides) != 2:
             continue
         label = call.inputs[sides.index(False)]
-        if scene.is_raw_data(label.id) and not call.grad:
+        if context.is_raw_data(label.id) and not call.grad:
             return call
     return None
 
 
-def _runs_again(scene: Scene, drop: FunctionCall) -> bool:
+def _runs_again(context: CheckContext, drop: FunctionCall) -> bool:
     """Whether the same module is given the same input once more with autograd off, to
     see how much its answers differ."""
-    top = outermost(scene, drop)
-    calls = scene.graph.rec.calls
+    top = outermost(context, drop)
+    calls = context.graph.rec.calls
     if top is None:
         return False
     own = [ref.id for ref in calls[top].inputs]
@@ -155,35 +155,36 @@ def _drops(call: FunctionCall) -> bool | None:
     return training
 
 
-def _layer(scene: Scene, call: FunctionCall) -> str:
-    module = scene.graph.module_of(call)
+def _layer(context: CheckContext, call: FunctionCall) -> str:
+    module = context.graph.module_of(call)
     return "" if module is None else module.name
 
 
 def _trains(
-    scene: Scene, drop: FunctionCall, backward: FunctionCall, held: set[str]
+    context: CheckContext, drop: FunctionCall, backward: FunctionCall, held: set[str]
 ) -> bool:
     """Whether a step changes the model that a dropout is a part of, by what it made."""
-    calls = behind(scene, backward.inputs[0].id)
-    top = outermost(scene, drop)
+    calls = behind(context, backward.inputs[0].id)
+    top = outermost(context, drop)
     return any(call.index == drop.index for call in calls) and any(
-        outermost(scene, call) == top and scene.graph.rec.origins[ref.id].name in held
+        outermost(context, call) == top
+        and context.graph.rec.origins[ref.id].name in held
         for call in calls
         for ref in call.inputs
-        if scene.graph.is_parameter(ref.id)
+        if context.graph.is_parameter(ref.id)
     )
 
 
 def _still_in_eval(
-    scene: Scene, rule: Check, call: FunctionCall, backward: FunctionCall
+    context: CheckContext, rule: Check, call: FunctionCall, backward: FunctionCall
 ) -> Diagnosis:
     return finding(
-        scene,
+        context,
         rule,
         call,
-        f"{_layer(scene, call)} is in evaluation mode in the step that backward() at "
+        f"{_layer(context, call)} is in evaluation mode in the step that backward() at "
         f"{backward.source} belongs to, and was in training mode in the steps before.",
-        culprits=[culprit(scene, call, "drops nothing any more")],
+        culprits=[culprit(context, call, "drops nothing any more")],
         fixes=[Fix("model.train()", detail="when the evaluation is over")],
         shapes=[("input", call.inputs[0], None)],
         way=(call.inputs[0].id, None),

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.batches import Batches
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.following import Places, Step, steps
 from shapetrace.checks.lines import along, says
 from shapetrace.checks.norms import of_items, of_the_time
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.softmax import over_batch
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -32,31 +32,33 @@ _LAYERS = ("linear", "convolution", "recurrent", "attention")
     "what is normalised over one dimension is compared or summed over another: its "
     "vectors have no length of 1, its shares do not add up to 1",
 )
-def normalised_dim(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    spots = scene.of_kind("unit_length", "softmax", "log_softmax")
-    spots += [call for call in scene.calls("div") if _length(scene, call) is not None]
+def normalised_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    spots = context.of_kind("unit_length", "softmax", "log_softmax")
+    spots += [
+        call for call in context.calls("div") if _length(context, call) is not None
+    ]
     if spots:
-        known = {call.index for call, _ in over_batch(scene)}
+        known = {call.index for call, _ in over_batch(context)}
         spots = [call for call in spots if call.index not in known]
     for call in spots:
-        dim = _over(scene, call)
+        dim = _over(context, call)
         given, made = call.inputs[0], (call.outputs or ())[0]
         if dim is None or made.shape != given.shape or given.shape[dim] < 2:
             continue
-        if not _is_data(scene, given, dim):
+        if not _is_data(context, given, dim):
             continue
-        features = [e for e in range(len(made.shape)) if _is_feature(scene, given, e)]
+        features = [e for e in range(len(made.shape)) if _is_feature(context, given, e)]
         for used in features:
-            step = _compared(scene, call, dim, used)
+            step = _compared(context, call, dim, used)
             if step is not None:
-                yield _wrong(scene, rule, call, dim, used, step)
+                yield _wrong(context, rule, call, dim, used, step)
                 break
         else:
-            if features and _by_default(call) and not _summed(scene, made, dim):
-                yield _wrong(scene, rule, call, dim, features[-1], None)
-    yield from _cosines(scene, rule)
-    yield from of_the_time(scene, rule)
-    yield from of_items(scene, rule)
+            if features and _by_default(call) and not _summed(context, made, dim):
+                yield _wrong(context, rule, call, dim, features[-1], None)
+    yield from _cosines(context, rule)
+    yield from of_the_time(context, rule)
+    yield from of_items(context, rule)
 
 
 def _by_default(call: FunctionCall) -> bool:
@@ -66,13 +68,13 @@ def _by_default(call: FunctionCall) -> bool:
     return says(call, "dim", 2) is False
 
 
-def _length(scene: Scene, call: FunctionCall) -> FunctionCall | None:
+def _length(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
     """The norm that a tensor is divided by, of its own vectors."""
     if len(call.inputs) != 2:
         return None
     given, other = call.inputs
     for _ in range(3):  # a clamp or a small number before the division
-        made = scene.made_by(other.id)
+        made = context.made_by(other.id)
         if made is None or not made.inputs or len(other.shape) != len(given.shape):
             return None
         if "norm" in made.name and kind(made.name) == "reduce":
@@ -81,9 +83,9 @@ def _length(scene: Scene, call: FunctionCall) -> FunctionCall | None:
     return None
 
 
-def _over(scene: Scene, call: FunctionCall) -> int | None:
+def _over(context: CheckContext, call: FunctionCall) -> int | None:
     """The one dimension that a call normalises."""
-    length = _length(scene, call) if call.name == "div" else None
+    length = _length(context, call) if call.name == "div" else None
     if length is not None:
         sizes = zip(call.inputs[0].shape, (length.outputs or ())[0].shape)
         dims = [d for d, (size, one) in enumerate(sizes) if one == 1 < size]
@@ -98,19 +100,21 @@ def _over(scene: Scene, call: FunctionCall) -> int | None:
     return dim if isinstance(dim, int) and 0 <= (dim := dim % rank) < rank else None
 
 
-def _is_data(scene: Scene, ref: TensorRef, dim: int) -> bool:
+def _is_data(context: CheckContext, ref: TensorRef, dim: int) -> bool:
     """Whether a dimension is for certain one of the data's: samples, time, space."""
-    roots = scene.axes.roots(ref.id, dim)
-    return scene.axes.sure(ref.id, dim) and all(one[0] == "data" for one in roots)
+    roots = context.axes.roots(ref.id, dim)
+    return context.axes.sure(ref.id, dim) and all(one[0] == "data" for one in roots)
 
 
-def _is_feature(scene: Scene, ref: TensorRef, dim: int) -> bool:
-    sure = scene.axes.sure(ref.id, dim) and ref.shape[dim] > 1
-    roots = scene.axes.roots(ref.id, dim)
+def _is_feature(context: CheckContext, ref: TensorRef, dim: int) -> bool:
+    sure = context.axes.sure(ref.id, dim) and ref.shape[dim] > 1
+    roots = context.axes.roots(ref.id, dim)
     return sure and all(one[0] == "parameter" for one in roots)
 
 
-def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | None:
+def _compared(
+    context: CheckContext, call: FunctionCall, dim: int, used: int
+) -> Step | None:
     """The call that sums over `used` what was normalised over `dim`, which stays: a
     product, or a sum of products whose results are averaged over `dim`."""
     unit = kind(call.name) in ("unit_length", "scale")
@@ -120,15 +124,15 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
     seen = {made.id}
     while todo:
         ref, places, summed, count = todo.pop()
-        for step in steps(scene, ref, places):
+        for step in steps(context, ref, places):
             name = kind(step.call.name)
             now = summed
             if used in step.lost and dim not in step.lost and summed is None:
-                if name in _PRODUCTS and unit and _of_activations(scene, step.call):
+                if name in _PRODUCTS and unit and _of_activations(context, step.call):
                     return step
                 if not _sums(step.call, call):
                     continue
-                if not _weighted(scene, step, call, unit):
+                if not _weighted(context, step, call, unit):
                     continue
                 if unit:
                     return step
@@ -139,7 +143,7 @@ def _compared(scene: Scene, call: FunctionCall, dim: int, used: int) -> Step | N
                 continue
             elif used in step.lost or name in (*_PRODUCTS, *_LAYERS, *_SHARES):
                 continue
-            elif not unit and _one_hot(scene, step, dim, used):
+            elif not unit and _one_hot(context, step, dim, used):
                 return step
             if step.made.id not in seen and count < _NEAR:
                 seen.add(step.made.id)
@@ -154,7 +158,7 @@ def _sums(step: FunctionCall, call: FunctionCall) -> bool:
     return kind(step.name) == "total"
 
 
-def _one_hot(scene: Scene, step: Step, dim: int, used: int) -> bool:
+def _one_hot(context: CheckContext, step: Step, dim: int, used: int) -> bool:
     """Whether shares are held against one-hot classes along `used`, which differ along
     `dim` as well."""
     if kind(step.call.name) != "scale" or len(step.call.inputs) != 2:
@@ -167,18 +171,18 @@ def _one_hot(scene: Scene, step: Step, dim: int, used: int) -> bool:
     over = [d for d, held in places.items() if held == {dim}]
     if len(at) != 1 or len(over) != 1 or other.shape[over[0]] < 2:
         return False
-    makers = (scene.made_by(root[1]) for root in scene.axes.roots(other.id, at[0]))
+    makers = (context.made_by(root[1]) for root in context.axes.roots(other.id, at[0]))
     return any(made is not None and made.name == "one_hot" for made in makers)
 
 
-def _summed(scene: Scene, made: TensorRef, dim: int) -> bool:
+def _summed(context: CheckContext, made: TensorRef, dim: int) -> bool:
     """Whether a product or a sum later runs over a dimension, as that of channels with
     channels does over the places."""
     todo: list[tuple[TensorRef, Places | None, int]] = [(made, None, 0)]
     seen = {made.id}
     while todo:
         ref, places, count = todo.pop()
-        for step in steps(scene, ref, places):
+        for step in steps(context, ref, places):
             if kind(step.call.name) in _LAYERS:
                 continue
             if dim in step.lost:
@@ -190,29 +194,31 @@ def _summed(scene: Scene, made: TensorRef, dim: int) -> bool:
     return False
 
 
-def _of_activations(scene: Scene, call: FunctionCall) -> bool:
+def _of_activations(context: CheckContext, call: FunctionCall) -> bool:
     """Whether a product is one of two tensors with data in them, or of one with vectors
     of length 1 that are learned: no layer."""
     return all(
-        scene.axes.descends(ref.id, DATA) or _is_unit(scene, ref)
+        context.axes.descends(ref.id, DATA) or _is_unit(context, ref)
         for ref in call.inputs[-2:]
     )
 
 
-def _is_unit(scene: Scene, ref: TensorRef) -> bool:
-    made = scene.made_by(scene.undressed(ref.id))
+def _is_unit(context: CheckContext, ref: TensorRef) -> bool:
+    made = context.made_by(context.undressed(ref.id))
     if made is None or not made.inputs:
         return False
-    return made.name == "normalize" or _length(scene, made) is not None
+    return made.name == "normalize" or _length(context, made) is not None
 
 
-def _weighted(scene: Scene, step: Step, start: FunctionCall, unit: bool) -> bool:
+def _weighted(
+    context: CheckContext, step: Step, start: FunctionCall, unit: bool
+) -> bool:
     """Whether what is summed was multiplied by something before, since `start`: shares
     by a number for each of them, else features are chosen. Logarithms are added."""
     scales = "sum" if step.call.name == "logsumexp" else "scale"
     ref = step.given
     for _ in range(_NEAR):
-        made = scene.made_by(ref.id)
+        made = context.made_by(ref.id)
         if made is None or made.index <= start.index or not made.inputs:
             return False
         if kind(made.name) == scales and len(made.inputs) == 2:
@@ -225,7 +231,7 @@ def _weighted(scene: Scene, step: Step, start: FunctionCall, unit: bool) -> bool
 
 
 def _wrong(
-    scene: Scene,
+    context: CheckContext,
     rule: Check,
     call: FunctionCall,
     dim: int,
@@ -239,59 +245,65 @@ def _wrong(
         if kind(step.call.name) == "scale":
             does = "holds against one-hot classes along"
         uses = f"{step.call.name} at {step.call.source} {does}"
-    length = _length(scene, call) if call.name == "div" else None
+    length = _length(context, call) if call.name == "div" else None
     at = length or call
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"{at.name} normalises dimension {dim} of {given.shape}, the data's, but "
         f"{uses} dimension {used}, the features.",
         culprits=[
-            culprit(scene, at, f"normalises dimension {dim}", dim),
-            culprit(scene, call) if length is not None else None,
+            culprit(context, at, f"normalises dimension {dim}", dim),
+            culprit(context, call) if length is not None else None,
         ],
-        fixes=[along(scene, at, used)],
+        fixes=[along(context, at, used)],
         shapes=[("input", given, dim)],
         way=(given.id, dim),
     )
 
 
-def _cosines(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def _cosines(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     """cosine_similarity that compares the samples' values of one feature."""
     spots = []
-    for call in scene.calls("cosine_similarity"):
+    for call in context.calls("cosine_similarity"):
         one = call.inputs[0]
         dim = argument(call, "dim", 2)
         dim = 1 if dim is None else dim
         if len({ref.shape for ref in call.inputs}) == 1 and isinstance(dim, int):
             at = dim % len(one.shape) if one.shape else 0
-            features = [e for e in range(len(one.shape)) if _is_feature(scene, one, e)]
+            features = [
+                e for e in range(len(one.shape)) if _is_feature(context, one, e)
+            ]
             if features and at not in features:
                 spots.append((call, one, at, features[-1]))
-    batches = Batches(scene) if spots else None
+    batches = Batches(context) if spots else None
     for call, one, dim, used in spots:
-        root = scene.axes.sole(one.id, dim)
+        root = context.axes.sole(one.id, dim)
         if root is None or root[2] != 0 or one.shape[dim] < 2:
             continue
-        if batches is not None and root in batches.images or _all_reduced(scene, call):
+        if (
+            batches is not None
+            and root in batches.images
+            or _all_reduced(context, call)
+        ):
             yield finding(
-                scene,
+                context,
                 rule,
                 call,
                 f"cosine_similarity compares along dimension {dim} of {one.shape}, "
                 f"the samples; the features are dimension {used}.",
-                culprits=[culprit(scene, call, f"runs over dimension {dim}", dim)],
-                fixes=[along(scene, call, used)],
+                culprits=[culprit(context, call, f"runs over dimension {dim}", dim)],
+                fixes=[along(context, call, used)],
                 shapes=[("input", one, dim)],
                 way=(one.id, dim),
             )
 
 
-def _all_reduced(scene: Scene, call: FunctionCall) -> bool:
+def _all_reduced(context: CheckContext, call: FunctionCall) -> bool:
     """Whether only the mean of the similarities is used: a loss."""
     made = (call.outputs or ())[0]
-    names = [user.name for user, _ in scene.follow(made.id)]
+    names = [user.name for user, _ in context.follow(made.id)]
     return bool(names) and all(
         name in ("mean", "neg", "rsub", "sub", "add") for name in names
     )

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from shapetrace.checks.activations import argument
 from shapetrace.checks.attention import summed_over
 from shapetrace.checks.batches import sequence_roles
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import around_layer
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -25,34 +25,34 @@ _COUNTS = {"batch_norm": "num_features", "layer_norm": "normalized_shape"}
 _WIDTHS = ("out_features", "out_channels", "hidden_size", "embedding_dim", "d_model")
 
 
-def of_the_time(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     """Layers that are told the number of features, by the name that it has, and are
     given the time where they look for them: that has the same size by chance."""
     finder = None
-    for call in scene.calls(*_COUNTS):
-        given, layer = call.inputs[0], scene.layer(call)
+    for call in context.calls(*_COUNTS):
+        given, layer = call.inputs[0], context.layer(call)
         at = 1 if call.name == "batch_norm" else 2
-        if layer is None or len(given.shape) != 3 or not _is_data(scene, given, at):
+        if layer is None or len(given.shape) != 3 or not _is_data(context, given, at):
             continue
         used = 3 - at
-        owner = _maker(scene, given, used)
+        owner = _maker(context, given, used)
         if given.shape[used] != given.shape[at] or owner is None:
             continue
-        finder = finder or Constructions(scene.graph.rec)
+        finder = finder or Constructions(context.graph.rec)
         made, maker = finder.of(layer.name), finder.of(owner)
         if made is None or maker is None or not _told(made, maker, call):
             continue
         yield finding(
-            scene,
+            context,
             rule,
             call,
-            f"{scene.graph.spoken(layer)} ({layer.type}) is told the number of "
+            f"{context.graph.spoken(layer)} ({layer.type}) is told the number of "
             "features, and takes "
             f"dimension {at} of {given.shape} for them, which is the data's; they are "
             f"dimension {used}.",
-            culprits=[culprit(scene, call, f"normalises dimension {at}", at)],
+            culprits=[culprit(context, call, f"normalises dimension {at}", at)],
             fixes=[
-                scene.trial(
+                context.trial(
                     around_layer(layer, "{}.transpose(1, 2)"),
                     Change(call, "around", (("permute", (0, 2, 1)),)),
                 )
@@ -62,31 +62,31 @@ def of_the_time(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def of_items(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def of_items(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     """Layer norms over all that their input has but the batch, as they find it, where
     attention runs over one of these dimensions: its items are normalised together."""
     steps: set[Root] | None = None
-    for call in scene.calls("layer_norm"):
+    for call in context.calls("layer_norm"):
         given = call.inputs[0]
         shape = argument(call, "normalized_shape", 1)
         count = len(shape) if isinstance(shape, (tuple, list)) else 1
         if count < 2 or count >= len(given.shape) or not _asked(call):
             continue
-        steps = _attended(scene) if steps is None else steps
+        steps = _attended(context) if steps is None else steps
         dims = range(len(given.shape) - count, len(given.shape) - 1)
-        over = [dim for dim in dims if scene.axes.sole(given.id, dim) in steps]
+        over = [dim for dim in dims if context.axes.sole(given.id, dim) in steps]
         if not over:
             continue
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"layer_norm normalises the last {count} dimensions of {given.shape}, and "
             f"dimension {over[0]} is a sequence that attention runs over: the "
             f"{given.shape[over[0]]} items share a mean and a variance.",
-            culprits=[culprit(scene, call, f"normalises dimension {over[0]} too")],
+            culprits=[culprit(context, call, f"normalises dimension {over[0]} too")],
             fixes=[
-                scene.trial(
+                context.trial(
                     _last_alone(call),
                     Change(call, settings={"normalized_shape": given.shape[-1:]}),
                 )
@@ -96,19 +96,19 @@ def of_items(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _attended(scene: Scene) -> set[Root]:
+def _attended(context: CheckContext) -> set[Root]:
     """The dimensions of the data that attention runs over."""
     found = {
-        scene.axes.sole(call.inputs[0].id, place[0])
-        for call in scene.of_kind("attention")
-        if (place := sequence_roles(scene, call)) is not None
+        context.axes.sole(call.inputs[0].id, place[0])
+        for call in context.of_kind("attention")
+        if (place := sequence_roles(context, call)) is not None
     }
-    for call in scene.calls("scaled_dot_product_attention"):
-        found.add(scene.axes.sole(call.inputs[1].id, -2))
-    for call in scene.calls("softmax"):
-        dim = summed_over(scene, call)
+    for call in context.calls("scaled_dot_product_attention"):
+        found.add(context.axes.sole(call.inputs[1].id, -2))
+    for call in context.calls("softmax"):
+        dim = summed_over(context, call)
         if dim is not None:
-            found.add(scene.axes.sole(call.inputs[0].id, dim))
+            found.add(context.axes.sole(call.inputs[0].id, dim))
     return {root for root in found if root is not None}
 
 
@@ -132,17 +132,17 @@ def _last_alone(call: FunctionCall) -> Fix | None:
     return None
 
 
-def _is_data(scene: Scene, ref: TensorRef, dim: int) -> bool:
-    roots = scene.axes.roots(ref.id, dim)
-    return scene.axes.sure(ref.id, dim) and all(root[0] == "data" for root in roots)
+def _is_data(context: CheckContext, ref: TensorRef, dim: int) -> bool:
+    roots = context.axes.roots(ref.id, dim)
+    return context.axes.sure(ref.id, dim) and all(root[0] == "data" for root in roots)
 
 
-def _maker(scene: Scene, ref: TensorRef, dim: int) -> str | None:
+def _maker(context: CheckContext, ref: TensorRef, dim: int) -> str | None:
     """The one layer that makes the features of a dimension."""
-    roots = scene.axes.roots(ref.id, dim)
-    if not scene.axes.sure(ref.id, dim) or any(r[0] != "parameter" for r in roots):
+    roots = context.axes.roots(ref.id, dim)
+    if not context.axes.sure(ref.id, dim) or any(r[0] != "parameter" for r in roots):
         return None
-    owners = {scene.owner(tensor) for _, tensor, _ in roots}
+    owners = {context.owner(tensor) for _, tensor, _ in roots}
     return owners.pop() if len(owners) == 1 else None
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.checks.training import Steps, behind, outermost
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.lineage.optimizer_steps import STEP
@@ -44,21 +44,21 @@ class Layer(NamedTuple):
     "optimizer.step() after backward() changes nothing: the gradients were cleared "
     "before it, or the optimizer holds none of the parameters that the loss reaches",
 )
-def step_without_effect(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    ran = Steps(scene)
+def step_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    ran = Steps(context)
     if not ran.steps:
         return
     for backward in ran.backwards[:_FIRST]:
         steps, clears = ran.after(backward)
         if not steps or any(step.source not in ran.idle for step in steps):
             continue
-        if not scene.axes.descends(backward.inputs[0].id, RECORDED):
+        if not context.axes.descends(backward.inputs[0].id, RECORDED):
             continue
-        yield _idle(scene, rule, backward, steps[0], clears)
+        yield _idle(context, rule, backward, steps[0], clears)
 
 
 def _idle(
-    scene: Scene,
+    context: CheckContext,
     rule: Check,
     backward: FunctionCall,
     step: Range,
@@ -84,12 +84,12 @@ def _idle(
         reason = "finds no gradient"
         who = Culprit("function", "step", source=step.source, reason=reason)
         name = step.name.removeprefix(STEP).removesuffix(".step")
-        called = scene.graph.rec.calls[:1]
-        model = module_path(scene.graph.rec, called[0].name if called else "")
+        called = context.graph.rec.calls[:1]
+        model = module_path(context.graph.rec, called[0].name if called else "")
         line = f"optimizer = torch.optim.{name}({model}.parameters())"
         fix = Fix(line, detail="of the model as it is trained, after it was changed")
     return finding(
-        scene,
+        context,
         rule,
         backward,
         message,
@@ -123,8 +123,8 @@ def _exchanged(first: Source | None, second: Source | None) -> Fix | None:
     "an optimizer trains what comes before a layer, and not the layer: it stays at its "
     "first random values",
 )
-def layer_never_trained(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    ran = Steps(scene)
+def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    ran = Steps(context)
     if not ran.steps:
         return
     told: set[str] = set()
@@ -132,26 +132,28 @@ def layer_never_trained(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         steps, _ = ran.after(backward)
         if not steps or not ran.trained:
             continue
-        layers = _reached(scene, backward, ran.trained)
+        layers = _reached(context, backward, ran.trained)
         left = [layer for layer in layers if not layer.trained]
         if not left or 2 * len(left) > len(layers):
             continue
-        left = [one for one in left if _belongs(scene, one, layers)]
+        left = [one for one in left if _belongs(context, one, layers)]
         new = [one for one in left if one.name not in told]
         told.update(one.name for one in new)
         if new:
-            yield _left_out(scene, rule, new, steps[-1])
+            yield _left_out(context, rule, new, steps[-1])
 
 
-def _reached(scene: Scene, backward: FunctionCall, known: set[str]) -> list[Layer]:
+def _reached(
+    context: CheckContext, backward: FunctionCall, known: set[str]
+) -> list[Layer]:
     """The layers in training whose parameters a total reaches."""
-    modules = scene.graph.rec.modules
+    modules = context.graph.rec.modules
     inner = {name.rpartition(".")[0] for name in modules if name}
-    frozen = _frozen(scene)
+    frozen = _frozen(context)
     found: dict[str, Layer] = {}
-    for call in behind(scene, backward.inputs[0].id):
+    for call in behind(context, backward.inputs[0].id):
         for ref in call.inputs:
-            origin = scene.graph.origin(ref.id)
+            origin = context.graph.origin(ref.id)
             if origin is None or origin.kind != "parameter":
                 continue
             name = origin.name.rpartition(".")[0]
@@ -166,52 +168,54 @@ def _reached(scene: Scene, backward: FunctionCall, known: set[str]) -> list[Laye
     return sorted(found.values(), key=lambda layer: layer.call.index)
 
 
-def _frozen(scene: Scene) -> set[int]:
+def _frozen(context: CheckContext) -> set[int]:
     """The parameters that were told in the block not to learn, as they were then."""
     return {
         ref.id
-        for call in scene.functions
+        for call in context.functions
         if call.name == "requires_grad_" and argument(call, "requires_grad", 1) is False
         for ref in call.outputs or ()
     }
 
 
-def _belongs(scene: Scene, left: Layer, layers: Sequence[Layer]) -> bool:
+def _belongs(context: CheckContext, left: Layer, layers: Sequence[Layer]) -> bool:
     """Whether a layer stands behind a trained one of the same model, and before another
     or before the labels: neither features that are taken as they are, nor a critic."""
-    top = outermost(scene, left.call)
+    top = outermost(context, left.call)
     trained = [one.call.index for one in layers if one.trained]
-    functions = scene.graph.rec.functions
-    own = {i for i in trained if outermost(scene, functions[i]) == top}
-    before = {call.index for ref in left.call.inputs for call in behind(scene, ref.id)}
+    functions = context.graph.rec.functions
+    own = {i for i in trained if outermost(context, functions[i]) == top}
+    before = {
+        call.index for ref in left.call.inputs for call in behind(context, ref.id)
+    }
     if top is None or not own & before:
         return False
-    made = scene.descendants(ref.id for ref in left.call.outputs or ())
+    made = context.descendants(ref.id for ref in left.call.outputs or ())
     if any(ref.id in made for i in own - before for ref in functions[i].inputs):
         return True
     return any(
-        given.id in made and target is not None and _is_label(scene, target)
-        for given, target in scene.sides.values()
+        given.id in made and target is not None and _is_label(context, target)
+        for given, target in context.sides.values()
     )
 
 
-def _is_label(scene: Scene, target: TensorRef) -> bool:
+def _is_label(context: CheckContext, target: TensorRef) -> bool:
     """Whether a target came with the data: no constant for real or fake ones."""
-    made = scene.made_by(scene.undressed(target.id))
+    made = context.made_by(context.undressed(target.id))
     filled = made is not None and kind(plain(made.name)) == "fill"
-    return not filled and scene.is_raw_data(target.id)
+    return not filled and context.is_raw_data(target.id)
 
 
 def _left_out(
-    scene: Scene, rule: Check, left: Sequence[Layer], step: Range
+    context: CheckContext, rule: Check, left: Sequence[Layer], step: Range
 ) -> Diagnosis:
-    names = [scene.graph.said(one.name) for one in left]
+    names = [context.graph.said(one.name) for one in left]
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    path = module_path(scene.graph.rec, left[0].name)
+    path = module_path(context.graph.rec, left[0].name)
     first = left[0].call
     made = first.outputs or ()
     return finding(
-        scene,
+        context,
         rule,
         first,
         f"backward() gives {shown} a gradient, and no step() changes "

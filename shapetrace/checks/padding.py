@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from math import prod
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import code_of, inverted, operand
 from shapetrace.checks.masks import masks_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.lineage.dimensions import PARAMETER, TRAINABLE
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -42,23 +42,23 @@ _PRODUCTS = ("product", "batch_product", "attention")
     "a mask hides the tokens and keeps the padding: where True means a token, it is "
     "used as if True meant padding, or the other way round",
 )
-def mask_inverted(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for call, mask, hides in _uses(scene):
-        meaning = _meaning(scene, mask)
+def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call, mask, hides in _uses(context):
+        meaning = _meaning(context, mask)
         if meaning is None or meaning[0] != hides:
             continue
         compared = meaning[1]
         what = "a token" if hides else "padding"
         does = "hides" if hides else "keeps"
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"True in the mask means {what}, by {compared.name} at {compared.source}, "
             f"and {call.name.rstrip('_')} {does} what is True.",
             culprits=[
-                culprit(scene, call, f"{does} what is True"),
-                culprit(scene, compared, f"is True for {what}"),
+                culprit(context, call, f"{does} what is True"),
+                culprit(context, compared, f"is True for {what}"),
             ],
             fixes=[operand(call, mask, "~{}", "mask") or inverted(call)],
             shapes=[("mask", mask, None)],
@@ -66,9 +66,9 @@ def mask_inverted(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _uses(scene: Scene) -> Iterator[tuple[FunctionCall, TensorRef, bool]]:
+def _uses(context: CheckContext) -> Iterator[tuple[FunctionCall, TensorRef, bool]]:
     """The calls that hide or keep scores by a mask, and whether True hides."""
-    for call in scene.calls("masked_fill", "scaled_dot_product_attention"):
+    for call in context.calls("masked_fill", "scaled_dot_product_attention"):
         masks = [ref for ref in call.inputs if str(ref.dtype) == "torch.bool"]
         if len(masks) == 1:
             if call.name == "scaled_dot_product_attention":
@@ -81,16 +81,18 @@ def _is_nothing(value: object) -> bool:
     return isinstance(value, (int, float)) and value <= _NOTHING
 
 
-def _meaning(scene: Scene, mask: TensorRef) -> tuple[bool, FunctionCall] | None:
+def _meaning(
+    context: CheckContext, mask: TensorRef
+) -> tuple[bool, FunctionCall] | None:
     """Whether True means a token, and the comparison that says so."""
     tensor, turned = mask.id, False
     for _ in range(_NEAR):
-        call = scene.made_by(tensor)
+        call = context.made_by(tensor)
         if call is None or not call.inputs:
             return None
         name = plain(call.name)
         if name in ("eq", "ne", "lt", "le", "gt", "ge"):
-            found = _is_token(scene, call)
+            found = _is_token(context, call)
             if found is not None:
                 return found != turned, call
             if name not in ("eq", "ne") or argument(call, "other", 1) not in (0, 1):
@@ -106,7 +108,7 @@ def _meaning(scene: Scene, mask: TensorRef) -> tuple[bool, FunctionCall] | None:
     return None
 
 
-def _is_token(scene: Scene, call: FunctionCall) -> bool | None:
+def _is_token(context: CheckContext, call: FunctionCall) -> bool | None:
     """Whether a comparison is True for tokens: for what is not the padding's index, or
     for places before the length; None where it may compare something else."""
     name = plain(call.name)
@@ -114,55 +116,55 @@ def _is_token(scene: Scene, call: FunctionCall) -> bool | None:
         index = argument(call, "other", 1)
         if name not in ("eq", "ne") or isinstance(index, bool):
             return None
-        padding = _paddings(scene).get(origin_of(scene, call.inputs[0].id), ())
+        padding = _paddings(context).get(origin_of(context, call.inputs[0].id), ())
         said = None in padding and "pad" in text(call.source).lower()
         return name == "ne" if index in padding or said else None
-    counts = [_counts(scene, ref) for ref in call.inputs]
+    counts = [_counts(context, ref) for ref in call.inputs]
     if len(counts) != 2 or counts[0] == counts[1] or name in ("eq", "ne"):
         return None
     lengths = call.inputs[counts.index(False)]
-    if not scene.is_raw_data(lengths.id) or not _is_length(scene, call, lengths):
+    if not context.is_raw_data(lengths.id) or not _is_length(context, call, lengths):
         return None
     return (name in ("lt", "le")) == counts[0]
 
 
-def _is_length(scene: Scene, call: FunctionCall, ref: TensorRef) -> bool:
+def _is_length(context: CheckContext, call: FunctionCall, ref: TensorRef) -> bool:
     """Whether what places are compared with is called a length, or divides a sum."""
     code = code_of(call, ref).lower()
     if _LENGTHS.fullmatch(code) and "pad" not in code:
         return True
-    start = origin_of(scene, ref.id)
+    start = origin_of(context, ref.id)
     return any(
-        origin_of(scene, user.inputs[1].id) == start
-        for user in scene.calls("div")
+        origin_of(context, user.inputs[1].id) == start
+        for user in context.calls("div")
         if len(user.inputs) == 2
     )
 
 
-def _counts(scene: Scene, ref: TensorRef) -> bool:
-    made = scene.made_by(origin_of(scene, ref.id))
+def _counts(context: CheckContext, ref: TensorRef) -> bool:
+    made = context.made_by(origin_of(context, ref.id))
     return made is not None and made.name == "arange"
 
 
-def origin_of(scene: Scene, tensor: int) -> int:
+def origin_of(context: CheckContext, tensor: int) -> int:
     """The tensor whose entries these are."""
-    call = scene.made_by(tensor)
+    call = context.made_by(tensor)
     while call is not None and len(call.inputs) == 1:
         if kind(call.name) not in _SAME and call.name != "getitem":
             break
         tensor = call.inputs[0].id
-        call = scene.made_by(tensor)
+        call = context.made_by(tensor)
     return tensor
 
 
-def _paddings(scene: Scene) -> dict[int, set[object]]:
+def _paddings(context: CheckContext) -> dict[int, set[object]]:
     """Of the tokens that are looked up in an embedding, the index of the padding."""
     found: dict[int, set[object]] = {}
-    for call in scene.calls("embedding"):
+    for call in context.calls("embedding"):
         index = argument(call, "padding_idx", 2)
         if isinstance(index, int) and index < 0:
             index += call.inputs[1].shape[0]
-        found.setdefault(origin_of(scene, call.inputs[0].id), set()).add(index)
+        found.setdefault(origin_of(context, call.inputs[0].id), set()).add(index)
     return found
 
 
@@ -172,57 +174,57 @@ def _paddings(scene: Scene) -> dict[int, set[object]]:
     "a mean over the time takes in the padding that attention hides: short sequences "
     "get a result that depends on how far they were padded",
 )
-def padding_in_mean(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    yield from _counted_alone(scene, rule)
-    for call in scene.calls("mean"):
+def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    yield from _counted_alone(context, rule)
+    for call in context.calls("mean"):
         given = call.inputs[0]
         dim = argument(call, "dim", 1)
         if isinstance(dim, (tuple, list)) and len(dim) == 1:
             (dim,) = dim
         last = dim is None or dim in (-1, len(given.shape) - 1)
-        weighed = _weighed_by_tokens(scene, given) if last else None
+        weighed = _weighed_by_tokens(context, given) if last else None
         over, where = given.shape, ""
         if dim is not None:
             over, where = given.shape[-1:], f" along dimension {dim}"
         if weighed is not None:
             yield finding(
-                scene,
+                context,
                 rule,
                 call,
                 f"{call.name} divides by all {prod(over)} places of "
                 f"{given.shape}{where}, those too that the mask at {weighed.source} "
                 "takes out.",
-                culprits=[culprit(scene, call, "counts the padding")],
+                culprits=[culprit(context, call, "counts the padding")],
                 shapes=[("input", given, None)],
                 way=(given.id, None),
             )
             continue
         if not isinstance(dim, int) or not given.shape:
             continue
-        time = scene.axes.roots(given.id, dim % len(given.shape))
-        hidden = _hidden_before(scene, given, time)
+        time = context.axes.roots(given.id, dim % len(given.shape))
+        hidden = _hidden_before(context, given, time)
         if hidden is None:
             continue
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} runs over all {given.shape[dim]} steps of {given.shape}, and "
             f"the padding among them, which {hidden.name} at {hidden.source} hides by "
             "a mask, is in the sum and in the count.",
-            culprits=[culprit(scene, call, "takes the padding in", dim)],
+            culprits=[culprit(context, call, "takes the padding in", dim)],
             shapes=[("input", given, dim % len(given.shape))],
             way=(given.id, dim % len(given.shape)),
         )
 
 
-def _counted_alone(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def _counted_alone(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     """Sums over all steps that are divided by the number of tokens: the mask is in the
     count, and not in the sum."""
-    for call in scene.calls("div"):
+    for call in context.calls("div"):
         if len(call.inputs) != 2:
             continue
-        above, below = (_total(scene, ref) for ref in call.inputs)
+        above, below = (_total(context, ref) for ref in call.inputs)
         if above is None or below is None:
             continue
         (total, dim), (count, at) = above, below
@@ -230,31 +232,31 @@ def _counted_alone(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         if total.outputs and not total.outputs[0].shape:
             if given.shape != mask.shape:
                 continue  # another sum over all, as a penalty
-        if not _same_steps(scene, given, dim, mask, at):
+        if not _same_steps(context, given, dim, mask, at):
             continue
-        if not _padded(scene, given, scene.axes.roots(given.id, dim)):
+        if not _padded(context, given, context.axes.roots(given.id, dim)):
             continue
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"the sum over all {given.shape[dim]} steps at {total.source} is divided "
             "by the number of tokens: the padding is in the sum, not in the count.",
             culprits=[
-                culprit(scene, total, "takes the padding in", dim),
-                culprit(scene, call, "divides by the tokens alone"),
+                culprit(context, total, "takes the padding in", dim),
+                culprit(context, call, "divides by the tokens alone"),
             ],
             shapes=[("input", given, dim), ("mask", mask, at)],
             way=(given.id, dim),
         )
 
 
-def _total(scene: Scene, ref: TensorRef) -> tuple[FunctionCall, int] | None:
+def _total(context: CheckContext, ref: TensorRef) -> tuple[FunctionCall, int] | None:
     """The sum over one dimension that a tensor is, and that dimension; the last one of
     a sum over all."""
-    made = scene.made_by(origin_of(scene, ref.id))
+    made = context.made_by(origin_of(context, ref.id))
     while made is not None and plain(made.name) in ("clamp", "clamp_min"):
-        made = scene.made_by(origin_of(scene, made.inputs[0].id))
+        made = context.made_by(origin_of(context, made.inputs[0].id))
     if made is None or made.name != "sum":
         return None
     dim, rank = argument(made, "dim", 1), len(made.inputs[0].shape)
@@ -266,26 +268,26 @@ def _total(scene: Scene, ref: TensorRef) -> tuple[FunctionCall, int] | None:
 
 
 def _same_steps(
-    scene: Scene, given: TensorRef, dim: int, mask: TensorRef, at: int
+    context: CheckContext, given: TensorRef, dim: int, mask: TensorRef, at: int
 ) -> bool:
     """Whether a mask tells the tokens among the steps of a tensor."""
-    if given.shape[dim] != mask.shape[at] or _meaning(scene, mask) is None:
+    if given.shape[dim] != mask.shape[at] or _meaning(context, mask) is None:
         return False
-    roots = scene.axes.roots(mask.id, at)
+    roots = context.axes.roots(mask.id, at)
     counted = all(root[0] == "made" for root in roots)
-    return counted or roots == scene.axes.roots(given.id, dim)
+    return counted or roots == context.axes.roots(given.id, dim)
 
 
-def _padded(scene: Scene, ref: TensorRef, time: frozenset[Root]) -> bool:
+def _padded(context: CheckContext, ref: TensorRef, time: frozenset[Root]) -> bool:
     """Whether the steps of the padding hold other numbers than 0, for all that is seen:
     a layer with a bias made them, and nothing has taken them out since."""
     found = False
     todo, seen = [ref.id], {ref.id}
     while todo:
-        call = scene.made_by(todo.pop())
+        call = context.made_by(todo.pop())
         if call is None:
             continue
-        if "pad_packed" in call.name or _takes_out(scene, call, time):
+        if "pad_packed" in call.name or _takes_out(context, call, time):
             return False
         if kind(call.name) in _FILLS or call.name == "embedding":
             rows = (
@@ -294,19 +296,21 @@ def _padded(scene: Scene, ref: TensorRef, time: frozenset[Root]) -> bool:
             found = found or rows is None
             continue
         for one in call.inputs:
-            if scene.axes.descends(one.id, PARAMETER) and one.id not in seen:
+            if context.axes.descends(one.id, PARAMETER) and one.id not in seen:
                 seen.add(one.id)
                 todo.append(one.id)
     return found
 
 
-def _takes_out(scene: Scene, call: FunctionCall, time: frozenset[Root]) -> bool:
+def _takes_out(
+    context: CheckContext, call: FunctionCall, time: frozenset[Root]
+) -> bool:
     """Whether data, a mask perhaps, takes steps out of what a layer made: what is the
     same for all steps does not, nor does a class that is picked at each of them."""
     made = (call.outputs or call.inputs)[0]
     if kind(call.name) not in _TAKES_OUT:
         return False
-    axes = scene.axes
+    axes = context.axes
     rank = len(made.shape)
     steps = {d - rank for d in range(rank) if axes.roots(made.id, d) & time}
     if steps and call.name == "gather":
@@ -321,55 +325,55 @@ def _takes_out(scene: Scene, call: FunctionCall, time: frozenset[Root]) -> bool:
     return False
 
 
-def _weighed_by_tokens(scene: Scene, ref: TensorRef) -> FunctionCall | None:
+def _weighed_by_tokens(context: CheckContext, ref: TensorRef) -> FunctionCall | None:
     """The product of what was learned with a mask of tokens that a tensor is."""
-    made = scene.made_by(ref.id)
+    made = context.made_by(ref.id)
     if made is None or plain(made.name) != "mul" or len(made.inputs) != 2:
         return None
     one, two = made.inputs
     for mask, other in ((one, two), (two, one)):
-        if mask.shape == other.shape and scene.axes.descends(other.id, TRAINABLE):
-            if _meaning(scene, mask) is not None:
+        if mask.shape == other.shape and context.axes.descends(other.id, TRAINABLE):
+            if _meaning(context, mask) is not None:
                 return made
     return None
 
 
 def _hidden_before(
-    scene: Scene, ref: TensorRef, time: frozenset[Root]
+    context: CheckContext, ref: TensorRef, time: frozenset[Root]
 ) -> FunctionCall | None:
     """The attention that made a tensor and hides keys of that time by a mask of the
     data, with nothing of the data between that could have taken the padding out."""
     found = None
     todo, seen = [ref.id], {ref.id}
     while todo:
-        call = scene.made_by(todo.pop())
+        call = context.made_by(todo.pop())
         if call is None:
             continue
         if kind(call.name) in (*_PRODUCTS, "embedding"):
-            if _hides(scene, call, time):
+            if _hides(context, call, time):
                 found = call
             continue
-        if _takes_out(scene, call, time):
+        if _takes_out(context, call, time):
             return None
         for one in call.inputs:
-            if scene.axes.descends(one.id, PARAMETER) and one.id not in seen:
+            if context.axes.descends(one.id, PARAMETER) and one.id not in seen:
                 seen.add(one.id)
                 todo.append(one.id)
     return found
 
 
-def _hides(scene: Scene, call: FunctionCall, time: frozenset[Root]) -> bool:
-    axes = scene.axes
+def _hides(context: CheckContext, call: FunctionCall, time: frozenset[Root]) -> bool:
+    axes = context.axes
     if call.name == "multi_head_attention_forward":
         masks = [ref for ref in call.inputs if ref.path == _PADDING]
         return bool(masks) and axes.roots(call.inputs[1].id, 0) == time
     ref = call.inputs[0]
     for _ in range(_NEAR):
-        made = scene.made_by(ref.id)
+        made = context.made_by(ref.id)
         if made is None or not made.inputs:
             return False
         if kind(made.name) == "softmax":
-            masks = [mask for _, mask in masks_of(scene, made)]
+            masks = [mask for _, mask in masks_of(context, made)]
             return any(axes.roots(m.id, len(m.shape) - 1) == time for m in masks)
         if kind(made.name) not in (*_SAME, "dropout"):
             return False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import interleaved, operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.lineage.factors import Axis
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -20,54 +20,58 @@ from shapetrace.signatures import kind
     "rows are put side by side that do not belong together: one tensor was repeated as "
     "a whole (a b a b), the other each row for itself (a a b b)",
 )
-def pairs_apart(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    if not scene.of_kind("repeat", "view"):
+def pairs_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    if not context.of_kind("repeat", "view"):
         return
-    for call in scene.functions:
-        if kind(call.name) not in _PAIRS and call.index not in scene.sides:
+    for call in context.functions:
+        if kind(call.name) not in _PAIRS and call.index not in context.sides:
             continue
         tensors = [ref for ref in call.inputs if ref.shape and ref.shape[0] > 1]
         if len(tensors) != 2 or not call.outputs:
             continue
-        turned = _turned(scene, rule, call, tensors[0], tensors[1])
+        turned = _turned(context, rule, call, tensors[0], tensors[1])
         if turned is not None:
             yield turned
             continue
         one, two = tensors
         if one.shape[0] != two.shape[0] or len(one.shape) != len(two.shape):
             continue
-        sides = [scene.axes.of(ref.id, 0) for ref in (one, two)]
+        sides = [context.axes.of(ref.id, 0) for ref in (one, two)]
         if _crossed(*sides):
-            repeat = _repeat(scene, one) or _repeat(scene, two)
+            repeat = _repeat(context, one) or _repeat(context, two)
             if repeat is not None:
-                yield _apart(scene, rule, call, one, two, sides, repeat)
+                yield _apart(context, rule, call, one, two, sides, repeat)
 
 
 def _turned(
-    scene: Scene, rule: Check, call: FunctionCall, one: TensorRef, two: TensorRef
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    one: TensorRef,
+    two: TensorRef,
 ) -> Diagnosis | None:
     """Two tensors whose rows are the same dimensions of the data, merged in another
     order: `(time, batch)` flattened on one side, `(batch, time)` on the other."""
-    sides = [scene.axes.of(ref.id, 0) for ref in (one, two)]
+    sides = [context.axes.of(ref.id, 0) for ref in (one, two)]
     if one.shape[0] != two.shape[0] or not _other_order(*sides):
         return None
-    views = [_merging(scene, ref, side) for ref, side in zip((one, two), sides)]
+    views = [_merging(context, ref, side) for ref, side in zip((one, two), sides)]
     late = sorted(
         (view for view in views if view is not None),
-        key=lambda view: _is_sorted(scene, view),
+        key=lambda view: _is_sorted(context, view),
     )
     if not late:
         return None
     shown = [" · ".join(str(axis.size) for axis in side) for side in sides]
     turn = operand(late[0], late[0].inputs[0], "{}.transpose(0, 1)", "x")
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"the {one.shape[0]} rows of both are not in the same order: {shown[0]} of the "
         f"first, {shown[1]} of the second: two dimensions of the data were merged in "
         "one order here and in the other there.",
-        culprits=[culprit(scene, view, "merges the rows") for view in late],
+        culprits=[culprit(context, view, "merges the rows") for view in late],
         fixes=[turn if len(late[0].inputs[0].shape) > 1 else None],
         shapes=[("first", one, 0), ("second", two, 0)],
         way=(one.id, 0),
@@ -90,23 +94,23 @@ def _other_order(one: tuple[Axis, ...], two: tuple[Axis, ...]) -> bool:
     return sizes[0] == sizes[1][::-1] and sizes[0][0] != sizes[0][1]
 
 
-def _is_sorted(scene: Scene, view: FunctionCall) -> bool:
+def _is_sorted(context: CheckContext, view: FunctionCall) -> bool:
     """Whether a view leaves the rows in the order that they came in."""
-    found = [scene.axes.of(ref.id, 0) for ref in view.outputs or ()]
+    found = [context.axes.of(ref.id, 0) for ref in view.outputs or ()]
     dims = [dim for side in found for axis in side for _, _, dim in axis.roots]
     return dims == sorted(dims)
 
 
 def _merging(
-    scene: Scene, ref: TensorRef, side: tuple[Axis, ...]
+    context: CheckContext, ref: TensorRef, side: tuple[Axis, ...]
 ) -> FunctionCall | None:
     """The view that merged a tensor's rows."""
     for _ in range(_STEPS):
-        made = scene.made_by(ref.id)
+        made = context.made_by(ref.id)
         if made is None or not made.inputs:
             return None
         given = made.inputs[0]
-        if kind(made.name) == "view" and scene.axes.of(given.id, 0) != side:
+        if kind(made.name) == "view" and context.axes.of(given.id, 0) != side:
             return made
         ref = given
     return None
@@ -133,11 +137,11 @@ def _crossed(one: tuple[Axis, ...], two: tuple[Axis, ...]) -> bool:
     return sorted(map(sorted, kinds[0])) == [["data"], ["made"]]
 
 
-def _repeat(scene: Scene, ref: TensorRef) -> FunctionCall | None:
+def _repeat(context: CheckContext, ref: TensorRef) -> FunctionCall | None:
     """The call that repeated what a tensor was made of as a whole."""
     todo, seen = [ref.id], {ref.id}
     while todo:
-        made = scene.made_by(todo.pop(0))
+        made = context.made_by(todo.pop(0))
         if made is None or len(seen) > _FAR:
             continue
         if plain(made.name) in ("repeat", "tile"):
@@ -153,7 +157,7 @@ _FAR = 2000
 
 
 def _apart(
-    scene: Scene,
+    context: CheckContext,
     rule: Check,
     call: FunctionCall,
     one: TensorRef,
@@ -165,15 +169,15 @@ def _apart(
     size = repeat.inputs[0].shape[:1]
     count = (repeat.outputs or ())[0].shape[0] // max(prod(size), 1)
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"the {one.shape[0]} rows of both are not in the same order: those of the "
         f"first are {shown[0]}, those of the second {shown[1]} (repeat gives a b a b, "
         "repeat_interleave a a b b).",
         culprits=[
-            culprit(scene, repeat, "repeats the whole", 0, one.shape[0]),
-            culprit(scene, call, "puts them side by side", 0),
+            culprit(context, repeat, "repeats the whole", 0, one.shape[0]),
+            culprit(context, call, "puts them side by side", 0),
         ],
         fixes=[interleaved(repeat, count)],
         shapes=[("first", one, 0), ("second", two, 0)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shapetrace.checks.scene import Scene, plain
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import losses_that, named
@@ -22,14 +22,14 @@ _QUIET = frozenset(
 )
 
 
-def meets_matrix(scene: Scene, call: FunctionCall) -> bool:
+def meets_matrix(context: CheckContext, call: FunctionCall) -> bool:
     """Whether what a call makes is put together with a matrix of its shape that a
     product, distances or the data made: `a2 + b2 - 2 * a @ b.T`, a mask of pairs."""
     made = (call.outputs or ())[0]
     seen, todo = {made.id}, [(made.id, 0)]
     while todo:
         tensor, steps = todo.pop()
-        for user, ref in scene.follow(tensor):
+        for user, ref in context.follow(tensor):
             if plain(user.name) in _ADDING:
                 return True
             if ref.shape != made.shape or steps >= _NEAR:
@@ -39,7 +39,7 @@ def meets_matrix(scene: Scene, call: FunctionCall) -> bool:
                 for one in user.inputs
                 if one.id not in seen and one.shape == made.shape
             ]
-            if any(_is_matrix(scene, one, seen) for one in others):
+            if any(_is_matrix(context, one, seen) for one in others):
                 return True
             if ref.id not in seen:
                 seen.add(ref.id)
@@ -47,7 +47,7 @@ def meets_matrix(scene: Scene, call: FunctionCall) -> bool:
     return False
 
 
-def _is_matrix(scene: Scene, ref: TensorRef, seen: set[int]) -> bool:
+def _is_matrix(context: CheckContext, ref: TensorRef, seen: set[int]) -> bool:
     """Whether a tensor, or what it was made of element by element, was one at once."""
     known, todo = set(seen), [ref]
     while todo:
@@ -55,9 +55,9 @@ def _is_matrix(scene: Scene, ref: TensorRef, seen: set[int]) -> bool:
         if one.id in known or one.shape != ref.shape or len(one.shape) < 2:
             continue
         known.add(one.id)
-        call = scene.made_by(one.id)
+        call = context.made_by(one.id)
         if call is None:
-            return scene.axes.descends(one.id, DATA)
+            return context.axes.descends(one.id, DATA)
         if plain(call.name) in _PRODUCTS:
             return True
         if any(len(given.shape) > len(one.shape) for given in call.inputs):
@@ -95,7 +95,7 @@ def one_for_all(loss: FunctionCall, ref: TensorRef, other: TensorRef) -> bool:
 
 
 def all_pairs(
-    scene: Scene, loss: FunctionCall, ref: TensorRef, other: TensorRef
+    context: CheckContext, loss: FunctionCall, ref: TensorRef, other: TensorRef
 ) -> bool:
     """Whether the code itself has put the dimensions of 1 that are stretched: in both
     operands, as every quantile is compared with every other one, or in an embedding
@@ -104,7 +104,7 @@ def all_pairs(
         return False
     ones = [_stretched_ones(one, two) for one, two in ((ref, other), (other, ref))]
     if not all(
-        _put_there(scene, one, dim)
+        _put_there(context, one, dim)
         for one, dims in zip((ref, other), ones, strict=True)
         for dim in dims
     ):
@@ -117,25 +117,25 @@ def _stretched_ones(one: TensorRef, two: TensorRef) -> list[int]:
     return [dim for dim, (a, b) in enumerate(sizes) if a == 1 and b > 1]
 
 
-def _put_there(scene: Scene, ref: TensorRef, dim: int) -> bool:
-    end = scene.graph.trail(ref.id, dim).end
+def _put_there(context: CheckContext, ref: TensorRef, dim: int) -> bool:
+    end = context.graph.trail(ref.id, dim).end
     return (
         end.kind == "new" and end.call is not None and plain(end.call.name) in _PUTS_ONE
     )
 
 
-def is_weight(scene: Scene, tensor: int) -> bool:
+def is_weight(context: CheckContext, tensor: int) -> bool:
     """Whether a tensor from outside is learned and goes into no module: a bias of the
     script, thresholds, and no data that a gradient is wanted for."""
-    origin = scene.graph.origin(tensor)
+    origin = context.graph.origin(tensor)
     if origin is None or not origin.requires_grad:
         return False
     seen, todo = {tensor}, [tensor]
     while todo:
         at = todo.pop()
-        if at in scene.module_inputs:
+        if at in context.module_inputs:
             return False
-        new = {made.id for _, made in scene.follow(at)} - seen
+        new = {made.id for _, made in context.follow(at)} - seen
         seen |= new
         todo += new
     return True

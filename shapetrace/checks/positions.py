@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -26,27 +26,27 @@ _SIZES = ("size", "len")
     "a table is indexed by the length of the data, which takes the one row behind the "
     "last: every step gets the same row, and a slice of the first ones was meant",
 )
-def slice_missing(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for call in scene.calls("getitem"):
+def slice_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.calls("getitem"):
         row = (call.outputs or call.inputs)[0]
-        if not call.inputs or scene.axes.descends(call.inputs[0].id, DATA):
+        if not call.inputs or context.axes.descends(call.inputs[0].id, DATA):
             continue
         for at, value in _numbers(call):
-            used = _spread(scene, row, value) if value > 1 else None
+            used = _spread(context, row, value) if value > 1 else None
             line = find(call.source)
             if used is None or line is None or not _is_size(line, at):
                 continue
             user, data, dim = used
             table = call.inputs[0]
             yield finding(
-                scene,
+                context,
                 rule,
                 call,
                 f"getitem takes row {value} of {table.shape}, and {user.name} at "
                 f"{user.source} gives it to each of the {value} steps of {data.shape}: "
                 "no step gets a row of its own.",
-                culprits=[culprit(scene, call, f"takes one row, {value}")],
-                fixes=[scene.trial(_sliced(line, at), _first_rows(call, at))],
+                culprits=[culprit(context, call, f"takes one row, {value}")],
+                fixes=[context.trial(_sliced(line, at), _first_rows(call, at))],
                 shapes=[("table", table, None), ("data", data, dim)],
                 way=(data.id, dim),
             )
@@ -61,30 +61,30 @@ def _numbers(call: FunctionCall) -> list[tuple[int, int]]:
 
 
 def _spread(
-    scene: Scene, row: TensorRef, length: int
+    context: CheckContext, row: TensorRef, length: int
 ) -> tuple[FunctionCall, TensorRef, int] | None:
     """The sum or product that stretches a row over as many steps of the data."""
     todo = [(row, 0)]
     while todo:
         ref, steps = todo.pop()
-        for user, made in scene.follow(ref.id):
+        for user, made in context.follow(ref.id):
             others = [one for one in user.inputs if one.id != ref.id]
             if kind(user.name) in ("sum", "scale") and len(others) == 1:
                 data, lead = others[0], len(others[0].shape) - len(ref.shape)
                 for dim, size in enumerate(data.shape[:-1]):
                     own = ref.shape[dim - lead] if dim >= lead else 1
-                    if size == length and own == 1 and _is_step(scene, data, dim):
+                    if size == length and own == 1 and _is_step(context, data, dim):
                         return user, data, dim
             elif kind(user.name) in ("unit", "view", "cast") and steps < _NEAR:
                 todo.append((made, steps + 1))
     return None
 
 
-def _is_step(scene: Scene, data: TensorRef, dim: int) -> bool:
+def _is_step(context: CheckContext, data: TensorRef, dim: int) -> bool:
     """Whether a dimension is one of the data's, and not the batch of what is pooled."""
-    root = scene.axes.sole(data.id, dim)
+    root = context.axes.sole(data.id, dim)
     pooled = len(data.shape) == 2 and root is not None and root[2] == 0
-    return root is not None and not pooled and scene.axes.descends(data.id, DATA)
+    return root is not None and not pooled and context.axes.descends(data.id, DATA)
 
 
 def _part(line: Line, at: int) -> ast.expr | None:

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.training import Steps
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall
 from shapetrace.signatures import layers_of
@@ -42,43 +42,43 @@ class Kept(NamedTuple):
     "layers in a plain list are none of their module's: parameters() leaves them out, "
     "so no optimizer trains them, and neither to() nor state_dict() knows them",
 )
-def layer_not_registered(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def layer_not_registered(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     told: set[tuple[str, str]] = set()
-    held = _held(scene)
-    for call, owner in _uses(scene):
-        weights = {ref.id for ref in call.inputs if _learns(scene, ref.id)}
+    held = _held(context)
+    for call, owner in _uses(context):
+        weights = {ref.id for ref in call.inputs if _learns(context, ref.id)}
         if not weights or weights & held:
             continue
-        kept = _kept(scene, owner, call)
+        kept = _kept(context, owner, call)
         if kept is None or (owner.name, kept.attribute) in told:
             continue
         told.add((owner.name, kept.attribute))
-        yield _hidden(scene, rule, call, owner, kept)
+        yield _hidden(context, rule, call, owner, kept)
 
 
-def _uses(scene: Scene) -> Iterator[tuple[FunctionCall, ModuleCall]]:
+def _uses(context: CheckContext) -> Iterator[tuple[FunctionCall, ModuleCall]]:
     """Calls with weights that are none of the module's around them, and the innermost
     module around that is one's own or a root's."""
-    given = scene.module_inputs
-    calls = scene.graph.rec.calls
-    for call in scene.functions:
+    given = context.module_inputs
+    calls = context.graph.rec.calls
+    for call in context.functions:
         if call.parent is None or not call.grad:
             continue
         module: ModuleCall = calls[call.parent]
-        outer = _entered_from(scene, module)
+        outer = _entered_from(context, module)
         if outer is not None:
             yield call, outer
         elif any(
-            _is_outside(scene, ref.id) and ref.id not in given for ref in call.inputs
+            _is_outside(context, ref.id) and ref.id not in given for ref in call.inputs
         ):
             yield call, module
 
 
-def _entered_from(scene: Scene, module: ModuleCall) -> ModuleCall | None:
+def _entered_from(context: CheckContext, module: ModuleCall) -> ModuleCall | None:
     """The module in whose forward a root was called that no other one holds; None for a
     module that is where it belongs. A trace of given modules calls no others."""
-    calls = scene.graph.rec.calls
-    if "" in scene.graph.rec.modules or scene.graph.rec.roots != ("",):
+    calls = context.graph.rec.calls
+    if "" in context.graph.rec.modules or context.graph.rec.roots != ("",):
         return None
     root = module.name.partition(".")[0]
     while module.name != root:
@@ -92,28 +92,28 @@ def _entered_from(scene: Scene, module: ModuleCall) -> ModuleCall | None:
     return None if alone or outer.name.partition(".")[0] == root else outer
 
 
-def _is_outside(scene: Scene, tensor: int) -> bool:
-    origin = scene.graph.origin(tensor)
+def _is_outside(context: CheckContext, tensor: int) -> bool:
+    origin = context.graph.origin(tensor)
     return origin is not None and origin.kind == "outside" and origin.requires_grad
 
 
-def _learns(scene: Scene, tensor: int) -> bool:
-    origin = scene.graph.origin(tensor)
+def _learns(context: CheckContext, tensor: int) -> bool:
+    origin = context.graph.origin(tensor)
     return origin is not None and origin.requires_grad
 
 
-def _held(scene: Scene) -> set[int]:
+def _held(context: CheckContext) -> set[int]:
     """What the optimizers of the block take in their steps."""
-    ran = Steps(scene)
+    ran = Steps(context)
     return {
         ref.id for step in ran.steps for call in ran.inside(step) for ref in call.inputs
     }
 
 
-def _kept(scene: Scene, owner: ModuleCall, call: FunctionCall) -> Kept | None:
+def _kept(context: CheckContext, owner: ModuleCall, call: FunctionCall) -> Kept | None:
     """The attribute in which a module's own constructor puts what was called."""
-    info = scene.graph.rec.modules.get(owner.name)
-    wanted = _made_as(scene, call)
+    info = context.graph.rec.modules.get(owner.name)
+    wanted = _made_as(context, call)
     for init in info.inits if info is not None else ():
         found = tree(init.file) if is_own(init) else None
         home = found.defined_at(init.line) if found is not None else None
@@ -128,17 +128,17 @@ def _kept(scene: Scene, owner: ModuleCall, call: FunctionCall) -> Kept | None:
     return None
 
 
-def _made_as(scene: Scene, call: FunctionCall) -> set[str]:
+def _made_as(context: CheckContext, call: FunctionCall) -> set[str]:
     """What the constructor of the layer that made a call may be called: that of torch's
     layer, of a class around it with the forward at hand, a copy, or a parameter."""
     names = {"Parameter", "deepcopy", *layers_of(call.name)}
     if call.source is not None:
         names.add(call.source.function.rpartition(".")[0].rpartition(".")[2])
-    module = scene.graph.module_of(call)
+    module = context.graph.module_of(call)
     while module is not None:
         names.add(module.type)
         outer = module.parent
-        module = None if outer is None else scene.graph.rec.calls[outer]
+        module = None if outer is None else context.graph.rec.calls[outer]
     return names
 
 
@@ -216,14 +216,18 @@ def _is_name(node: ast.AST, name: str) -> bool:
 
 
 def _hidden(
-    scene: Scene, rule: Check, call: FunctionCall, owner: ModuleCall, kept: Kept
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    owner: ModuleCall,
+    kept: Kept,
 ) -> Diagnosis:
     place = kept.tree.place(kept.value)
-    inside = scene.graph.spoken(owner)
+    inside = context.graph.spoken(owner)
     reason = f"keeps {kept.made} in a plain {kept.kind}, self.{kept.attribute}"
-    weight = next((r for r in call.inputs if _learns(scene, r.id)), call.inputs[0])
+    weight = next((r for r in call.inputs if _learns(context, r.id)), call.inputs[0])
     return finding(
-        scene,
+        context,
         rule,
         call,
         f"{call.name} takes a weight of {weight.shape} that is none of {inside}'s "

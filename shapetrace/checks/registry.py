@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
-from shapetrace.checks.scene import Scene
+from shapetrace.checks.context import CheckContext
 from shapetrace.records import Diagnosis, Severity
 
-Run: TypeAlias = Callable[[Scene, "Check"], Iterable[Diagnosis]]
+Run: TypeAlias = Callable[[CheckContext, "Check"], Iterable[Diagnosis]]
 
 
 class Check(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.registry import CHECKS, Check
-from shapetrace.checks.scene import Scene
 from shapetrace.diagnosis.operand_rows import kind
 from shapetrace.diagnosis.text import told
 from shapetrace.lineage import steps
@@ -24,18 +24,18 @@ from shapetrace.records import (
 from shapetrace.signatures import is_loss
 
 
-def where(scene: Scene, call: FunctionCall) -> str:
+def where(context: CheckContext, call: FunctionCall) -> str:
     """`Diagnosis.where` of a call."""
     if is_loss(call.name):
         return f"loss:{call.name}"
-    layer = scene.layer(call)
+    layer = context.layer(call)
     if layer is not None:
         return f"module:{layer.name}"
     return f"function:{call.name}"
 
 
 def culprit(
-    scene: Scene,
+    context: CheckContext,
     call: FunctionCall,
     reason: str = "",
     dim: int | None = None,
@@ -43,7 +43,7 @@ def culprit(
     expected: int | None = None,
 ) -> Culprit:
     """The layer that made a call, or the function itself."""
-    layer = scene.layer(call)
+    layer = context.layer(call)
     return Culprit(
         "function" if layer is None else "module",
         call.name.rstrip("_") if layer is None else layer.name,
@@ -56,7 +56,7 @@ def culprit(
 
 
 def data_culprit(
-    scene: Scene,
+    context: CheckContext,
     tensor: int,
     reason: str = "",
     dim: int | None = None,
@@ -64,9 +64,9 @@ def data_culprit(
     expected: int | None = None,
 ) -> Culprit:
     """A tensor of the user's: the target of a loss, or the input."""
-    made = scene.made_by(tensor)
+    made = context.made_by(tensor)
     source = made.source if made is not None else None
-    is_target = tensor in scene.targets or tensor not in scene.module_inputs
+    is_target = tensor in context.targets or tensor not in context.module_inputs
     name = "target" if is_target else "input"
     if source is not None:
         name += f" made at {source}"
@@ -76,31 +76,35 @@ def data_culprit(
 
 
 def size_culprit(
-    scene: Scene, tensor: int, dim: int, reason: str, expected: int | None = None
+    context: CheckContext,
+    tensor: int,
+    dim: int,
+    reason: str,
+    expected: int | None = None,
 ) -> Culprit | None:
     """Who gave a dimension its size: a layer, a function, or the data."""
-    graph = scene.graph
+    graph = context.graph
     size = graph.size(tensor, dim)
     trail = graph.trail(tensor, dim)
     end = trail.end
     call = end.call
     if end.kind == "parameter":
-        owner = scene.owner(end.tensor)
+        owner = context.owner(end.tensor)
         if owner is None and isinstance(call, FunctionCall):
-            return culprit(scene, call, reason, dim, size, expected)
+            return culprit(context, call, reason, dim, size, expected)
         if owner is None:
             return None
         source = call.source if call is not None else None
         return Culprit("module", owner, dim, size, expected, source, reason)
     if end.kind == "data":
-        return data_culprit(scene, end.tensor, reason, dim, size, expected)
+        return data_culprit(context, end.tensor, reason, dim, size, expected)
     if isinstance(call, FunctionCall):
-        return culprit(scene, call, reason, dim, size, expected)
+        return culprit(context, call, reason, dim, size, expected)
     return None
 
 
 def finding(
-    scene: Scene,
+    context: CheckContext,
     rule: Check,
     call: FunctionCall,
     message: str,
@@ -116,10 +120,10 @@ def finding(
     `shapes` are (label, tensor, odd dimension); `way` the tensor, and its dimension,
     whose way back is told.
     """
-    key = (rule.code, where(scene, call), call.source)
-    if call.source is not None and key in scene.reported:
+    key = (rule.code, where(context, call), call.source)
+    if call.source is not None and key in context.reported:
         return Diagnosis(rule.code, "note", message, where=key[1], source=call.source)
-    scene.reported.add(key)
+    context.reported.add(key)
     named: list[Culprit] = []
     for one in culprits:
         if one is not None and all(one.name != known.name for known in named):
@@ -127,9 +131,9 @@ def finding(
     named = named[:3]
     lineage: tuple[Step, ...] = ()
     if way is not None:
-        lineage = steps(scene.graph, way[0], way[1])
-    module = scene.graph.module_of(call)
-    place = where(scene, call)
+        lineage = steps(context.graph, way[0], way[1])
+    module = context.graph.module_of(call)
+    place = where(context, call)
     lines = tuple(
         fix if isinstance(fix, Fix) else Fix(fix, where=call.source)
         for fix in fixes
@@ -148,7 +152,7 @@ def finding(
         function=call.index,
         call=None if module is None else module.index,
     )
-    return explained(scene.graph.rec, found, shapes)
+    return explained(context.graph.rec, found, shapes)
 
 
 def explained(

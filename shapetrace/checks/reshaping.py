@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from math import prod
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import instead, interleaved, operand, sizes_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.checks.trying import Change, Step
 from shapetrace.lineage.dimensions import DATA, Scramble
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -27,17 +27,17 @@ _BETWEEN = ("pick", "copy", "pad", "sum", "scale", "mask", "transpose")
     "view and reshape keep the elements in their order: to give the dimensions another "
     "order they must be permuted, a view mixes their contents",
 )
-def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    if not scene.of_kind("view"):
+def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    if not context.of_kind("view"):
         return
-    scrambles = scene.axes.scrambles
+    scrambles = context.axes.scrambles
     views = {scramble.call.index for scramble in scrambles}
     for scramble in scrambles:
         call = scramble.call
         given = call.inputs[0]
-        if not scramble.sure or not scene.axes.descends(given.id, DATA):
+        if not scramble.sure or not context.axes.descends(given.id, DATA):
             continue
-        if _sheared(scene, call, views) or _heads(scene, scramble):
+        if _sheared(context, call, views) or _heads(context, scramble):
             continue
         made = (call.outputs or ())[0]
         sizes = "·".join(map(str, scramble.sizes))
@@ -45,116 +45,122 @@ def view_as_permute(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             "·".join(str(scramble.sizes[i]) for i in part) for part in scramble.order
         ]
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} makes {made.shape} of {given.shape}: the dimensions "
             f"({sizes}) get the order ({', '.join(new)}), but {call.name} moves no "
             "element, so their contents are mixed; permute was meant.",
-            culprits=[culprit(scene, call, "reorders sizes without moving elements")],
+            culprits=[culprit(context, call, "reorders sizes without moving elements")],
             fixes=[
-                _unrepeated(scene, scramble)
-                or _stepwise(scene, call, _permuted(scramble))
+                _unrepeated(context, scramble)
+                or _stepwise(context, call, _permuted(scramble))
             ],
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
-    yield from _torn(scene, rule)
-    yield from _two_classes(scene, rule, {one.call.index for one in scrambles})
+    yield from _torn(context, rule)
+    yield from _two_classes(context, rule, {one.call.index for one in scrambles})
 
 
-def _two_classes(scene: Scene, rule: Check, known: set[int]) -> Iterator[Diagnosis]:
+def _two_classes(
+    context: CheckContext, rule: Check, known: set[int]
+) -> Iterator[Diagnosis]:
     """Scores of two classes, `(batch, 2, places)`, that are viewed as `(-1, 2)`: two
     fits nearly anywhere, but the loss takes for the classes what was places."""
-    for loss in scene.calls(*index_losses()):
-        ref = scene.sides[loss.index][0] if loss.index in scene.sides else None
-        call = None if ref is None else _last_view(scene, ref)
+    for loss in context.calls(*index_losses()):
+        ref = context.sides[loss.index][0] if loss.index in context.sides else None
+        call = None if ref is None else _last_view(context, ref)
         if ref is None or call is None or len(ref.shape) != 2 or call.index in known:
             continue
         given = call.inputs[0]
-        root = scene.axes.sole(ref.id, 1)
+        root = context.axes.sole(ref.id, 1)
         at = [
             dim
             for dim in range(1, len(given.shape) - 1)
-            if given.shape[dim] == ref.shape[1] and _is_made(scene, given, dim)
+            if given.shape[dim] == ref.shape[1] and _is_made(context, given, dim)
         ]
         if root is None or len(at) != 1:
             continue
-        if root not in scene.axes.roots(given.id, len(given.shape) - 1):
+        if root not in context.axes.roots(given.id, len(given.shape) - 1):
             continue
         known.add(call.index)
         others = [d for d in range(len(given.shape)) if d != at[0]]
         steps = (("permute", (*others, at[0])), ("reshape", ref.shape))
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} makes {ref.shape} of {given.shape}: {loss.name} takes the "
             f"{ref.shape[1]} of dimension 1 for the classes, but they are cut out of "
             f"the last dimension, and the classes were dimension {at[0]}; permute was "
             "meant before it.",
-            culprits=[culprit(scene, call, "takes places for classes", 1)],
-            fixes=[_flat(scene, call, steps)],
+            culprits=[culprit(context, call, "takes places for classes", 1)],
+            fixes=[_flat(context, call, steps)],
             shapes=[("input", given, at[0]), ("output", ref, 1)],
             way=(given.id, at[0]),
         )
 
 
-def _flat(scene: Scene, call: FunctionCall, steps: tuple[Step, ...]) -> Fix | None:
+def _flat(
+    context: CheckContext, call: FunctionCall, steps: tuple[Step, ...]
+) -> Fix | None:
     """A permute before a view to (places, classes), however many places there are."""
     (_, order), (_, shape) = steps
     line = f"{{}}.permute({', '.join(map(str, order))}).reshape(-1, {shape[1]})"
-    return scene.trial(
+    return context.trial(
         instead(call, line, "x"), Change(call, "args[0]", steps, instead=True)
     )
 
 
-def _is_made(scene: Scene, ref: TensorRef, dim: int) -> bool:
+def _is_made(context: CheckContext, ref: TensorRef, dim: int) -> bool:
     """Whether a dimension is for certain one that a layer makes."""
-    roots = scene.axes.roots(ref.id, dim)
-    return scene.axes.sure(ref.id, dim) and all(
+    roots = context.axes.roots(ref.id, dim)
+    return context.axes.sure(ref.id, dim) and all(
         kind == "parameter" for kind, _, _ in roots
     )
 
 
-def _last_view(scene: Scene, ref: TensorRef) -> FunctionCall | None:
+def _last_view(context: CheckContext, ref: TensorRef) -> FunctionCall | None:
     """The view that gave a prediction its shape, with nothing after it that changed
     more than its numbers."""
-    made = scene.made_by(ref.id)
+    made = context.made_by(ref.id)
     while made is not None and made.inputs and kind(made.name) != "view":
         if made.inputs[0].shape != ref.shape:
             return None
-        made = scene.made_by(made.inputs[0].id)
+        made = context.made_by(made.inputs[0].id)
     return made if made is not None and made.inputs else None
 
 
-def _torn(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def _torn(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     """Pieces of an image that are written one behind the other, not side by side."""
-    for call in scene.axes.tears:
+    for call in context.axes.tears:
         given, made = call.inputs[0], (call.outputs or ())[0]
-        image = _as_an_image(scene, made)
-        if image is None or not scene.axes.descends(given.id, DATA):
+        image = _as_an_image(context, made)
+        if image is None or not context.axes.descends(given.id, DATA):
             continue
-        line = _side_by_side(scene, given, made)
+        line = _side_by_side(context, given, made)
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} makes {made.shape} of {given.shape}: its cuts fall across "
             f"the places and the features of each, and {image.name} at {image.source} "
             "takes the result for an image.",
-            culprits=[culprit(scene, call, "writes the pieces one behind the other")],
+            culprits=[culprit(context, call, "writes the pieces one behind the other")],
             fixes=[instead(call, line) if line else None],
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
 
 
-def _side_by_side(scene: Scene, given: TensorRef, made: TensorRef) -> str | None:
+def _side_by_side(
+    context: CheckContext, given: TensorRef, made: TensorRef
+) -> str | None:
     """The line that puts pieces, `(batch, places, features)`, where they belong."""
     if len(given.shape) != 3 or len(made.shape) != 4:
         return None
-    grid = [axis.size for axis in scene.axes.of(given.id, 1)]
+    grid = [axis.size for axis in context.axes.of(given.id, 1)]
     channels, *sides = made.shape[1:]
     if len(grid) != 2 or any(side % count for side, count in zip(sides, grid)):
         return None
@@ -166,7 +172,7 @@ def _side_by_side(scene: Scene, given: TensorRef, made: TensorRef) -> str | None
     return f"{{}}.reshape({cut}).permute(0, 3, 1, 4, 2, 5).reshape({whole})"
 
 
-def _as_an_image(scene: Scene, made: TensorRef) -> FunctionCall | None:
+def _as_an_image(context: CheckContext, made: TensorRef) -> FunctionCall | None:
     """The call that takes a tensor, each number at its place, for an image: a
     convolution, or a loss that compares it with data of three dimensions or more."""
     if len(made.shape) < 4:
@@ -174,13 +180,13 @@ def _as_an_image(scene: Scene, made: TensorRef) -> FunctionCall | None:
     todo, seen = [made.id], {made.id}
     while todo:
         tensor = todo.pop()
-        for user, ref in scene.follow(tensor):
+        for user, ref in context.follow(tensor):
             if kind(user.name) == "convolution" and user.inputs[0].id == tensor:
                 return user
             others = [one for one in user.inputs if one.id != tensor]
             like = [one for one in others if one.shape == made.shape]
-            if any(scene.is_raw_data(one.id) for one in like):
-                if compares(scene, user):
+            if any(context.is_raw_data(one.id) for one in like):
+                if compares(context, user):
                     return user
             if ref.shape == made.shape and not others and ref.id not in seen:
                 seen.add(ref.id)
@@ -188,13 +194,13 @@ def _as_an_image(scene: Scene, made: TensorRef) -> FunctionCall | None:
     return None
 
 
-def _unrepeated(scene: Scene, scramble: Scramble) -> Fix | None:
+def _unrepeated(context: CheckContext, scramble: Scramble) -> Fix | None:
     """The repeat that put the groups into another order than the view takes them in:
     whatever else descends from it is to follow, so the mistake is mended there."""
     source = scramble.call.inputs[0]
     for dim in range(len(source.shape)):
-        for kind_of, tensor, _ in scene.axes.roots(source.id, dim):
-            made = scene.made_by(tensor) if kind_of == "made" else None
+        for kind_of, tensor, _ in context.axes.roots(source.id, dim):
+            made = context.made_by(tensor) if kind_of == "made" else None
             if made is not None and made.name in ("repeat", "tile") and made.outputs:
                 given = made.inputs[0].shape[:1] or (1,)
                 return interleaved(made, made.outputs[0].shape[0] // given[0])
@@ -218,7 +224,9 @@ def _permuted(scramble: Scramble) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _stepwise(scene: Scene, call: FunctionCall, steps: tuple[Step, ...]) -> Fix | None:
+def _stepwise(
+    context: CheckContext, call: FunctionCall, steps: tuple[Step, ...]
+) -> Fix | None:
     """The line with the steps in the place of a view, tried when it is told. Where the
     view stays the last of them, and where its sizes are only asked for in another
     order, they are told as the user has written them."""
@@ -229,7 +237,7 @@ def _stepwise(scene: Scene, call: FunctionCall, steps: tuple[Step, ...]) -> Fix 
             first = (*first, ("contiguous", None))
         before = operand(call, given, _told(first), "x")
         if before is not None:
-            return scene.trial(before, Change(call, given.path, first))
+            return context.trial(before, Change(call, given.path, first))
     line = _told(steps)
     sizes = sizes_of(call)
     if len(steps) == 2 and steps[1][0] == "permute" and len(sizes) == len(steps[1][1]):
@@ -237,7 +245,7 @@ def _stepwise(scene: Scene, call: FunctionCall, steps: tuple[Step, ...]) -> Fix 
         asked = ", ".join(sizes[order.index(dim)] for dim in range(len(order)))
         line = f"{{}}.reshape({asked}){_told(steps[1:]).removeprefix('{}')}"
     fix = instead(call, line, "x")
-    return scene.trial(fix, Change(call, "args[0]", steps, instead=True))
+    return context.trial(fix, Change(call, "args[0]", steps, instead=True))
 
 
 def _told(steps: tuple[Step, ...]) -> str:
@@ -248,18 +256,18 @@ def _told(steps: tuple[Step, ...]) -> str:
     return line
 
 
-def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
+def _sheared(context: CheckContext, call: FunctionCall, views: set[int]) -> bool:
     """Whether the view is half of a shear: pad, view, cut, view back. Each row is
     shifted on purpose, as attention with relative positions does."""
-    maker = scene.made_by(call.inputs[0].id)
+    maker = context.made_by(call.inputs[0].id)
     if maker is not None and kind(maker.name) == "pad":
         return True
-    if maker is not None and _filled(scene, maker) and _cut(scene, call):
+    if maker is not None and _filled(context, maker) and _cut(context, call):
         return True
     todo = [(ref.id, 0) for ref in call.outputs or ()]
     while todo:
         tensor, steps = todo.pop()
-        for user in scene.graph.users.get(tensor, ()):
+        for user in context.graph.users.get(tensor, ()):
             if not isinstance(user, FunctionCall) or steps > _NEAR:
                 continue
             if user.index in views or _put_back(call, user):
@@ -273,37 +281,37 @@ def _sheared(scene: Scene, call: FunctionCall, views: set[int]) -> bool:
             return True
         if kind(maker.name) not in _BETWEEN:
             break
-        maker = scene.made_by(maker.inputs[0].id)
+        maker = context.made_by(maker.inputs[0].id)
     return False
 
 
-def _filled(scene: Scene, maker: FunctionCall) -> bool:
+def _filled(context: CheckContext, maker: FunctionCall) -> bool:
     """Whether a cat adds one row of a filling to data, as a pad does."""
     if kind(maker.name) != "join":
         return False
     dim = argument(maker, "dim", 1)
     for ref in maker.inputs:
-        fill = scene.made_by(ref.id)
+        fill = context.made_by(ref.id)
         if fill is not None and kind(fill.name) == "fill" and isinstance(dim, int):
             return -len(ref.shape) <= dim < len(ref.shape) and ref.shape[dim] == 1
     return False
 
 
-def _cut(scene: Scene, call: FunctionCall) -> bool:
+def _cut(context: CheckContext, call: FunctionCall) -> bool:
     """Whether a part of the result is taken at once, and nothing else."""
-    users = [user for ref in call.outputs or () for user, _ in scene.follow(ref.id)]
+    users = [user for ref in call.outputs or () for user, _ in context.follow(ref.id)]
     return bool(users) and all(user.name in ("getitem", "narrow") for user in users)
 
 
-def _heads(scene: Scene, scramble: Scramble) -> bool:
+def _heads(context: CheckContext, scramble: Scramble) -> bool:
     """Whether a bmm soon takes what the view merged as its batch: a batch joined with
     the heads behind it, whose sizes happen to be those of the view's input too."""
-    axes = scene.axes
+    axes = context.axes
     todo = [(ref.id, 0) for ref in scramble.call.outputs or ()]
     merged = axes.roots(todo[0][0], scramble.dims[0])
     while todo:
         tensor, steps = todo.pop()
-        for user, ref in scene.follow(tensor):
+        for user, ref in context.follow(tensor):
             if kind(user.name) == "batch_product" and axes.roots(tensor, 0) == merged:
                 return scramble.dims[0] != 0
             if kind(user.name) in _BETWEEN and steps < _NEAR:

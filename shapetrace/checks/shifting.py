@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind
 
@@ -26,56 +26,60 @@ class Part(NamedTuple):
     "the labels of a causal language model are the tokens it was given, at the same "
     "place or two places on: it learns to copy, or to leave one out",
 )
-def label_shift(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
+def label_shift(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     inputs: dict[int, tuple[int, FunctionCall]] = {}
-    for call in scene.of_kind("embedding"):
+    for call in context.of_kind("embedding"):
         for ref in call.inputs[:1]:
-            part = _part(scene, ref.id)
+            part = _part(context, ref.id)
             inputs.setdefault(part.tensor, (part.start, call))
     shifts: dict[int, list[tuple[int, FunctionCall]]] = {}
-    for loss in scene.calls(*index_losses()) if inputs else ():
-        given, target = scene.sides.get(loss.index, (None, None))
+    for loss in context.calls(*index_losses()) if inputs else ():
+        given, target = context.sides.get(loss.index, (None, None))
         if given is None or target is None:
             continue
-        wanted = _part(scene, target.id)
-        if wanted.tensor in inputs and _same_places(scene, wanted.tensor, given):
-            start = inputs[wanted.tensor][0] + _part(scene, given.id).start
+        wanted = _part(context, target.id)
+        if wanted.tensor in inputs and _same_places(context, wanted.tensor, given):
+            start = inputs[wanted.tensor][0] + _part(context, given.id).start
             shifts.setdefault(wanted.tensor, []).append((wanted.start - start, loss))
     for tensor, found in shifts.items():
         if any(shift == 1 for shift, _ in found):
             continue  # a head beside it may look further on
         for shift, loss in found:
             embedding = inputs[tensor][1]
-            if shift >= 0 and _is_causal(scene, embedding, loss):
-                yield _shifted(scene, rule, loss, embedding, shift)
+            if shift >= 0 and _is_causal(context, embedding, loss):
+                yield _shifted(context, rule, loss, embedding, shift)
 
 
-def _same_places(scene: Scene, tokens: int, given: TensorRef) -> bool:
+def _same_places(context: CheckContext, tokens: int, given: TensorRef) -> bool:
     """Whether the positions of a prediction are those of the tokens: an autoencoder
     makes positions of its own."""
-    last = len(scene.graph.tensors[tokens].shape) - 1
-    time = scene.axes.roots(tokens, last)
+    last = len(context.graph.tensors[tokens].shape) - 1
+    time = context.axes.roots(tokens, last)
     return last >= 0 and any(
-        time & scene.axes.roots(given.id, dim) for dim in range(len(given.shape))
+        time & context.axes.roots(given.id, dim) for dim in range(len(given.shape))
     )
 
 
 def _shifted(
-    scene: Scene, rule: Check, loss: FunctionCall, embedding: FunctionCall, shift: int
+    context: CheckContext,
+    rule: Check,
+    loss: FunctionCall,
+    embedding: FunctionCall,
+    shift: int,
 ) -> Diagnosis:
-    given, target = scene.sides[loss.index]
+    given, target = context.sides[loss.index]
     assert target is not None
     what = "the token itself" if shift == 0 else f"the token {shift} places on"
     return finding(
-        scene,
+        context,
         rule,
         loss,
         f"the labels are the input of {embedding.name} at {embedding.source}, and each "
         f"position is compared with {what}: a model that sees no later token is to "
         "predict the next one.",
         culprits=[
-            data_culprit(scene, target.id, f"is shifted by {shift}"),
-            culprit(scene, loss, "compares position by position"),
+            data_culprit(context, target.id, f"is shifted by {shift}"),
+            culprit(context, loss, "compares position by position"),
         ],
         fixes=["F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())"],
         shapes=[("input", given, None), ("target", target, None)],
@@ -83,11 +87,11 @@ def _shifted(
     )
 
 
-def _part(scene: Scene, tensor: int) -> Part:
+def _part(context: CheckContext, tensor: int) -> Part:
     """The sequence that a tensor is a stretch of, told by where it was cut."""
     start = 0
     while True:
-        call = scene.made_by(tensor)
+        call = context.made_by(tensor)
         if call is None or not call.inputs:
             return Part(tensor, start)
         if call.name == "getitem":
@@ -121,12 +125,12 @@ def _cut(call: FunctionCall) -> int | None:
     return starts[0] if starts else 0
 
 
-def _is_causal(scene: Scene, first: FunctionCall, last: FunctionCall) -> bool:
+def _is_causal(context: CheckContext, first: FunctionCall, last: FunctionCall) -> bool:
     """Whether what stands between looks at no later token: a recurrent layer that runs
     one way, or attention under a triangle."""
-    behind = scene.graph.ancestors(scene.sides[last.index][0].id)
-    between = scene.descendants(ref.id for ref in first.outputs or ()) & behind
-    for call in scene.of_kind("recurrent", "attention", "mask", "sum"):
+    behind = context.graph.ancestors(context.sides[last.index][0].id)
+    between = context.descendants(ref.id for ref in first.outputs or ()) & behind
+    for call in context.of_kind("recurrent", "attention", "mask", "sum"):
         if not any(ref.id in between for ref in call.outputs or ()):
             continue
         if kind(call.name) == "recurrent":
@@ -135,15 +139,15 @@ def _is_causal(scene: Scene, first: FunctionCall, last: FunctionCall) -> bool:
                 return True
         elif call.kwargs.get("is_causal") is True or argument(call, "is_causal", 5):
             return True
-        elif any(_triangle(scene, ref.id) for ref in call.inputs):
+        elif any(_triangle(context, ref.id) for ref in call.inputs):
             return True
     return False
 
 
-def _triangle(scene: Scene, tensor: int) -> bool:
+def _triangle(context: CheckContext, tensor: int) -> bool:
     """Whether a mask was made by tril or triu."""
     for _ in range(_NEAR):
-        call = scene.made_by(tensor)
+        call = context.made_by(tensor)
         if call is None or not call.inputs:
             return False
         if plain(call.name) in ("tril", "triu"):

@@ -7,10 +7,10 @@ from functools import partial
 
 from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.batches import Batches
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import along
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.scene import Scene
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 
@@ -24,38 +24,38 @@ _NEAR = 8
     "a softmax over the batch makes the samples compete: each result depends on what "
     "else is in the batch",
 )
-def softmax_over_batch(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for call, dim in over_batch(scene):
+def softmax_over_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call, dim in over_batch(context):
         given = call.inputs[0]
         wide = [d for d, size in enumerate(given.shape) if d != dim and size > 1]
-        holds = "holds" if len(scene.axes.of(given.id, dim)) > 1 else "is"
+        holds = "holds" if len(context.axes.of(given.id, dim)) > 1 else "is"
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} normalises dimension {dim} of {given.shape}, which {holds} "
             "the batch: the samples compete with each other.",
-            culprits=[culprit(scene, call, "runs over the batch", dim)],
-            fixes=[along(scene, call, d) for d in dict.fromkeys((wide[-1], wide[0]))],
+            culprits=[culprit(context, call, "runs over the batch", dim)],
+            fixes=[along(context, call, d) for d in dict.fromkeys((wide[-1], wide[0]))],
             shapes=[("input", given, dim)],
             way=(given.id, dim),
         )
 
 
-def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
+def over_batch(context: CheckContext) -> list[tuple[FunctionCall, int]]:
     """The softmaxes over the batch, each with its dimension."""
-    axes = scene.axes
+    axes = context.axes
     spots = [
         (call, dim)
-        for call in scene.calls("softmax", "log_softmax")
+        for call in context.calls("softmax", "log_softmax")
         if (dim := softmax_dim(call)) is not None
         and call.inputs[0].shape[dim] > 1
         and any(root[0] == "data" for root in axes.roots(call.inputs[0].id, dim))
     ]
     if not spots:
         return []
-    batches = Batches(scene)
-    picked = {call.index for call, dim in spots if dim == 0 and _picked(scene, call)}
+    batches = Batches(context)
+    picked = {call.index for call, dim in spots if dim == 0 and _picked(context, call)}
     found = []
     for call, dim in spots:
         given = call.inputs[0]
@@ -66,7 +66,7 @@ def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
         over = axes.roots(given.id, dim) & batches.sure
         over = over or (rows if rows in batches.rows else frozenset())
         made = {ref.id for ref in call.outputs or ()}
-        has = partial(_shares, scene, given, over)
+        has = partial(_shares, context, given, over)
         if any(has(d) for d in others):
             continue
         kept = any(batches.kept(root, made, batches.losses_of(root)) for root in over)
@@ -75,22 +75,24 @@ def over_batch(scene: Scene) -> list[tuple[FunctionCall, int]]:
     return found
 
 
-def _shares(scene: Scene, ref: TensorRef, over: frozenset[Root], dim: int) -> bool:
+def _shares(
+    context: CheckContext, ref: TensorRef, over: frozenset[Root], dim: int
+) -> bool:
     """Whether another dimension is the batch too, or that of other data: a matrix of
     all pairs, in which both dimensions may be normalised."""
-    if over & scene.axes.roots(ref.id, dim):
+    if over & context.axes.roots(ref.id, dim):
         return True
-    root = scene.axes.sole(ref.id, dim)
+    root = context.axes.sole(ref.id, dim)
     if root is None or root[2] != 0:
         return False
     return all(root[1] != tensor for _, tensor, _ in over)  # else its time, before it
 
 
-def _picked(scene: Scene, call: FunctionCall) -> bool:
+def _picked(context: CheckContext, call: FunctionCall) -> bool:
     """Whether each row of the result picks one of its columns, the features of a layer:
     the rows are samples, as in a policy gradient by hand."""
     given, made = call.inputs[0], (call.outputs or ())[0]
-    axes = scene.axes
+    axes = context.axes
     if len(given.shape) != 2 or axes.sole(given.id, 0) is None:
         return False
     if not axes.from_parameter(given.id, 1) or not axes.sure(given.id, 1):
@@ -98,8 +100,8 @@ def _picked(scene: Scene, call: FunctionCall) -> bool:
     seen, todo = {made.id}, [(made.id, 0)]
     while todo:
         tensor, steps = todo.pop()
-        for user, ref in scene.follow(tensor):
-            if user.inputs[0].id == tensor and _one_of_a_row(scene, user):
+        for user, ref in context.follow(tensor):
+            if user.inputs[0].id == tensor and _one_of_a_row(context, user):
                 return True
             if ref.shape == made.shape and ref.id not in seen and steps < _NEAR:
                 seen.add(ref.id)
@@ -107,7 +109,7 @@ def _picked(scene: Scene, call: FunctionCall) -> bool:
     return False
 
 
-def _one_of_a_row(scene: Scene, call: FunctionCall) -> bool:
+def _one_of_a_row(context: CheckContext, call: FunctionCall) -> bool:
     """`x.gather(1, index)` with one index a row, or `x[torch.arange(n), index]`."""
     rows = call.inputs[0].shape[0]
     index = call.inputs[1:]
@@ -116,5 +118,5 @@ def _one_of_a_row(scene: Scene, call: FunctionCall) -> bool:
         return dim in (1, -1) and [ref.shape for ref in index] == [(rows, 1)]
     if call.name != "getitem" or [ref.shape for ref in index] != [(rows,)] * 2:
         return False
-    counter = scene.made_by(index[0].id)
+    counter = context.made_by(index[0].id)
     return counter is not None and counter.name == "arange"

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.layers import unwatched
-from shapetrace.checks.scene import Scene
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.lineage.hops import Call
 from shapetrace.records import FunctionCall, Source, TensorRef
@@ -24,13 +24,13 @@ class Lost(NamedTuple):
     later: ast.Assign
 
 
-def lost_values(scene: Scene) -> Iterator[Lost]:
+def lost_values(context: CheckContext) -> Iterator[Lost]:
     """What learns, was given a name in a forward and is used by nobody, before the same
     block gives the name another value: `out = f(x)` and `out = g(x)` below it."""
-    graph = scene.graph
-    entered = scene.module_inputs
+    graph = context.graph
+    entered = context.module_inputs
     seen: set[Source | None] = set()
-    calls: list[Call] = [*scene.functions, *graph.rec.calls]
+    calls: list[Call] = [*context.functions, *graph.rec.calls]
     for call in calls:
         outputs = call.outputs or ()
         if len(outputs) != 1 or call.parent is None or call.source in seen:
@@ -40,21 +40,21 @@ def lost_values(scene: Scene) -> Iterator[Lost]:
         used = graph.users.get(made.id) or made.id in entered
         if used or any(ref.id == made.id for ref in returned):
             continue
-        line = find(call.source) if _learns(scene, call, made) else None
+        line = find(call.source) if _learns(context, call, made) else None
         later = None if line is None else _again(line)
         if line is not None and later is not None:
             seen.add(call.source)
             yield Lost(call, made, line, later)
 
 
-def _learns(scene: Scene, call: Call, made: TensorRef) -> bool:
+def _learns(context: CheckContext, call: Call, made: TensorRef) -> bool:
     """Whether a call of the user's makes, and does not only change, what learns."""
     if isinstance(call, FunctionCall):
         if not call.direct or call.name.endswith("_") or kind(call.name) == "write":
             return False
     elif unwatched(call):
         return False
-    return bool(made.shape) and scene.axes.descends(made.id, RECORDED)
+    return bool(made.shape) and context.axes.descends(made.id, RECORDED)
 
 
 def _again(line: Line) -> ast.Assign | None:

@@ -9,10 +9,10 @@ import torch
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.classes import class_dim, last_layer
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
-from shapetrace.checks.scene import Scene, plain
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind, losses_that
@@ -26,12 +26,12 @@ _IGNORED = -100
     "a class index that no class has: an IndexError on the CPU, on an accelerator an "
     "assertion that ends the process's use of the device",
 )
-def target_out_of_range(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls(*index_losses()):
-        given, target = scene.sides.get(loss.index, (None, None))
+def target_out_of_range(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for loss in context.calls(*index_losses()):
+        given, target = context.sides.get(loss.index, (None, None))
         if given is None or target is None or not given.shape:
             continue
-        span = scene.graph.rec.value_ranges.get(target.id)
+        span = context.graph.rec.value_ranges.get(target.id)
         if span is None or target.shape == given.shape:
             continue
         ignored = argument(loss, "ignore_index", 4)
@@ -41,14 +41,14 @@ def target_out_of_range(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         odd = [v for v in span if v != ignored and not 0 <= v < classes]
         if odd:
             yield finding(
-                scene,
+                context,
                 rule,
                 loss,
                 f"the target holds class {odd[-1]}, and {classes} classes go from 0 to "
                 f"{classes - 1}.",
                 culprits=[
-                    last_layer(scene, given.id, at),
-                    data_culprit(scene, target.id, f"spans {span[0]}…{span[1]}"),
+                    last_layer(context, given.id, at),
+                    data_culprit(context, target.id, f"spans {span[0]}…{span[1]}"),
                 ],
                 fixes=_range_fixes(span, classes, odd[-1]),
                 shapes=[("input", given, at), ("target", target, None)],
@@ -72,21 +72,21 @@ def _range_fixes(span: tuple[int, int], classes: int, odd: int) -> list[str]:
     "an integer target in a regression loss: right for counts, but class indices "
     "belong into cross_entropy",
 )
-def target_dtype(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for loss in scene.calls(*losses_that(targets=("values",))):
-        given, target = scene.sides.get(loss.index, (None, None))
+def target_dtype(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for loss in context.calls(*losses_that(targets=("values",))):
+        given, target = context.sides.get(loss.index, (None, None))
         if given is None or target is None:
             continue
         kind = target.dtype
         if kind.is_floating_point or kind.is_complex or not target.shape:
             continue
         yield finding(
-            scene,
+            context,
             rule,
             loss,
             f"{loss.name} is given a target of {str(kind).removeprefix('torch.')}: "
             "distances between class indices mean nothing.",
-            culprits=[data_culprit(scene, target.id, "is of an integer dtype")],
+            culprits=[data_culprit(context, target.id, "is of an integer dtype")],
             fixes=[
                 operand(loss, target, "{}.float()", "target"),
                 renamed(loss, "cross_entropy") or "F.cross_entropy(logits, target)",
@@ -102,8 +102,8 @@ def target_dtype(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
     "one float64 operand, often from NumPy, makes everything after it float64: slow, "
     "twice the memory, and backward may fail on mixed dtypes",
 )
-def dtype_promotion(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
-    for call in scene.functions:
+def dtype_promotion(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.functions:
         if not call.outputs or call.outputs[0].dtype is not torch.float64:
             continue
         if len(call.inputs) < 2 or kind(call.name) == "cast":
@@ -112,20 +112,20 @@ def dtype_promotion(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
             ref
             for ref in call.inputs
             if ref.dtype in (torch.float32, torch.float16, torch.bfloat16)
-            and scene.axes.descends(ref.id, PARAMETER)
+            and context.axes.descends(ref.id, PARAMETER)
         ]
         wide = [ref for ref in call.inputs if ref.dtype is torch.float64 and ref.shape]
-        if not narrow or not wide or not all(_crept_in(scene, ref) for ref in wide):
+        if not narrow or not wide or not all(_crept_in(context, ref) for ref in wide):
             continue
         yield finding(
-            scene,
+            context,
             rule,
             call,
             f"{call.name} of {_short(narrow[0])} and {_short(wide[0])} gives float64: "
             "all that follows is float64.",
             culprits=[
-                _wide(scene, wide[0]),
-                culprit(scene, call, "promotes to float64"),
+                _wide(context, wide[0]),
+                culprit(context, call, "promotes to float64"),
             ],
             fixes=[
                 operand(call, wide[0], "{}.float()", "x", "better where it is made")
@@ -135,10 +135,10 @@ def dtype_promotion(scene: Scene, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _wide(scene: Scene, ref: TensorRef) -> Culprit:
+def _wide(context: CheckContext, ref: TensorRef) -> Culprit:
     """The float64 operand: the target or input that it is, or just a tensor."""
-    found = data_culprit(scene, ref.id, "is of dtype float64")
-    known = ref.id in scene.targets or ref.id in scene.module_inputs
+    found = data_culprit(context, ref.id, "is of dtype float64")
+    known = ref.id in context.targets or ref.id in context.module_inputs
     if known or plain(found.name) == "target":
         return found
     return replace(found, name=found.name.replace("target", "tensor", 1))
@@ -148,7 +148,7 @@ def _short(ref: TensorRef) -> str:
     return str(ref.dtype).removeprefix("torch.")
 
 
-def _crept_in(scene: Scene, ref: TensorRef) -> bool:
+def _crept_in(context: CheckContext, ref: TensorRef) -> bool:
     """Whether a float64 tensor came so from outside: no call made it so on purpose."""
     seen: set[int] = set()
     todo = [ref.id]
@@ -157,7 +157,7 @@ def _crept_in(scene: Scene, ref: TensorRef) -> bool:
         if tensor in seen:
             continue
         seen.add(tensor)
-        call = scene.made_by(tensor)
+        call = context.made_by(tensor)
         if call is None:
             continue
         if call.outputs and kind(call.name) == "cast":
@@ -165,7 +165,7 @@ def _crept_in(scene: Scene, ref: TensorRef) -> bool:
         if not call.inputs and _asked_for(call):
             return False
         todo += [one.id for one in call.inputs if one.dtype is torch.float64]
-    return not scene.axes.descends(ref.id, PARAMETER)
+    return not context.axes.descends(ref.id, PARAMETER)
 
 
 def _asked_for(call: FunctionCall) -> bool:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from shapetrace.checks.scene import Scene
+from shapetrace.checks.context import CheckContext
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.lineage.optimizer_steps import STEP
 from shapetrace.records import FunctionCall, Range, Source
@@ -18,15 +18,15 @@ _ZERO = "Optimizer.zero_grad#"
 class Steps:
     """The steps of a trace's optimizers, each after the backward before it."""
 
-    def __init__(self, scene: Scene) -> None:
-        rec = scene.graph.rec
-        self._scene = scene
+    def __init__(self, context: CheckContext) -> None:
+        rec = context.graph.rec
+        self._context = context
         complete = rec.has_functions and not rec.dropped_calls
         ranges = sorted(rec.ranges, key=lambda one: one.order) if complete else []
         self.steps = [one for one in ranges if one.name.startswith(STEP)]
         self.clears = [one for one in ranges if one.name.startswith(_ZERO)]
         self.backwards = [
-            call for call in scene.by_name.get("backward", ()) if call.inputs
+            call for call in context.by_name.get("backward", ()) if call.inputs
         ]
 
     def after(self, backward: FunctionCall) -> tuple[list[Range], list[Range]]:
@@ -46,13 +46,13 @@ class Steps:
 
     @cached_property
     def _orders(self) -> list[int]:
-        return [call.order for call in self._scene.graph.rec.functions]
+        return [call.order for call in self._context.graph.rec.functions]
 
     def inside(self, step: Range) -> Sequence[FunctionCall]:
         """The calls that a step makes."""
         first = bisect_left(self._orders, step.order)
         last = bisect_left(self._orders, step.end_order, first)
-        return self._scene.graph.rec.functions[first:last]
+        return self._context.graph.rec.functions[first:last]
 
     def held(self, step: Range) -> set[str]:
         """The parameters that a step takes, as they are or by their `data`."""
@@ -61,8 +61,8 @@ class Steps:
     def _parameters(self, calls: Iterable[FunctionCall]) -> Iterator[str]:
         for call in calls:
             for ref in call.inputs:
-                if self._scene.graph.is_parameter(ref.id):
-                    yield self._scene.graph.rec.origins[ref.id].name
+                if self._context.graph.is_parameter(ref.id):
+                    yield self._context.graph.rec.origins[ref.id].name
 
     @cached_property
     def idle(self) -> set[Source | None]:
@@ -80,29 +80,29 @@ class Steps:
             if self.inside(step) and not held:
                 return set()
             found |= held
-        later = self._scene.graph.rec.functions[self.backwards[0].index :]
+        later = self._context.graph.rec.functions[self.backwards[0].index :]
         writes = (call for call in later if not call.grad and call.name[-1:] == "_")
         return found | set(self._parameters(writes))
 
 
-def behind(scene: Scene, tensor: int) -> list[FunctionCall]:
+def behind(context: CheckContext, tensor: int) -> list[FunctionCall]:
     """The calls that a tensor was made by, as far as gradients go back."""
     found, todo, seen = [], [tensor], {tensor}
     while todo:
-        call = scene.made_by(todo.pop())
+        call = context.made_by(todo.pop())
         if call is None or not call.grad:
             continue
         found.append(call)
         for ref in call.inputs:
-            if ref.id not in seen and scene.axes.descends(ref.id, RECORDED):
+            if ref.id not in seen and context.axes.descends(ref.id, RECORDED):
                 seen.add(ref.id)
                 todo.append(ref.id)
     return found
 
 
-def outermost(scene: Scene, call: FunctionCall) -> int | None:
+def outermost(context: CheckContext, call: FunctionCall) -> int | None:
     """The outermost module call around a call."""
-    module = scene.graph.module_of(call)
+    module = context.graph.module_of(call)
     while module is not None and module.parent is not None:
-        module = scene.graph.rec.calls[module.parent]
+        module = context.graph.rec.calls[module.parent]
     return None if module is None else module.index

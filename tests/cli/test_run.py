@@ -376,33 +376,3 @@ def test_a_script_that_closes_its_output_keeps_its_exit_status(script, closing):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 5 and Path("a.csv").exists()
     assert "Traceback" not in done.stderr
-
-
-def test_each_rank_has_its_file_and_its_label(script, capsys, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    assert main(["run", "--json", "a.json", script(GOOD)]) == 0
-    assert "[rank 1]" in capsys.readouterr().out
-    assert Path("a.rank1.json").exists()
-    assert shapetrace.distributed.load("a.json").missing == (0,)
-
-
-GONE = GOOD + """
-import os, signal
-class Gone(RuntimeError):
-    def __str__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return "the other rank is gone"
-raise Gone
-"""
-
-
-def test_a_rank_that_another_one_ends_finishes_its_report_first(script):
-    """Its own collective raises first, and torchrun's SIGTERM comes while it writes."""
-    command = [sys.executable, "-m", "shapetrace", "run", "--json", "a.json"]
-    env = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}
-    done = subprocess.run(
-        [*command, script(GONE)], env=env, capture_output=True, text=True, check=False
-    )
-    assert "the other rank is gone" in done.stderr and done.returncode == 1
-    assert "wrote a.rank0.json" in done.stderr and Path("a.rank0.json").exists()

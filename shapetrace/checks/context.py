@@ -29,7 +29,7 @@ def plain(name: str) -> str:
     return name.rstrip("_")
 
 
-class Scene:
+class CheckContext:
     """The graph, its axes and the calls by name.
 
     A training loop makes the same call in each step: the checks look at the first
