@@ -106,7 +106,8 @@ def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagno
             rule,
             call,
             f"{_layer(context, call)} drops values with autograd off, and "
-            f"{judged.name} at {judged.source} compares what comes of it with labels: the validation "
+            f"{judged.name} at {judged.source} compares what comes of it "
+            "with labels: the validation "
             "runs in training mode.",
             culprits=[culprit(context, call, "drops, as in training")],
             fixes=[Fix(f"{name}.eval()", detail="before it, and train() after it")],
