@@ -34,6 +34,8 @@ class Edit:
     values: bool = False
     #: the index that rows are picked by
     index: str = ""
+    #: how many such edits fit alike, which differ in what is trained
+    among: int = 1
 
     def apply(self, ref: TensorRef) -> TensorRef:
         """The tensor afterwards. Only views and fresh tensors are made there: both
@@ -107,13 +109,14 @@ def spread(places: tuple[int, ...], rank: int) -> Edit:
     return Edit(f"{{}}[{', '.join(inside)}]", lambda t: t[index], words)
 
 
-def picked(index: str, rows: int) -> Edit:
-    """`x[index]`: the rows that an index of `rows` entries names."""
+def picked(index: str, rows: int, among: int) -> Edit:
+    """`x[index]`: the rows that an index of `rows` entries names, one of several."""
     return Edit(
         f"{{}}[{index}]",
         lambda t: _like(t, (rows, *t.shape[1:])),
         f"picks a row for each of the {rows} entries of `{index}`",
         index=index,
+        among=among,
     )
 
 

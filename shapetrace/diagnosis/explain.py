@@ -227,7 +227,8 @@ def _fix(entry: Scored) -> Fix:
     outcome = one.outcome
     status = outcome.status if outcome is not None and one.repair else "untried"
     mixed = any(fact.name.startswith(_MIXED) for fact in entry.facts)
-    if status == "verified" and (one.loses or mixed or one.form in _OF_SEVERAL):
+    alike = one.form in _OF_SEVERAL or one.edit is not None and one.edit.among > 1
+    if status == "verified" and (one.loses or mixed or alike):
         status = "untried"  # it fits, and whether it is meant no shape tells
     later = outcome.detail if outcome is not None else ""
     detail = "; ".join(part for part in (one.words, later) if part)

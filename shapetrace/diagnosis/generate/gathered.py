@@ -34,8 +34,9 @@ def gathered(case: Case) -> Iterator[Hypothesis | None]:
         ref = next((r for r in case.call.inputs if r.id == spot.tensor), None)
         if ref is None or case.graph.is_parameter(ref.id) or ref.dtype in _INTEGERS:
             continue
-        for index in _indices(case, other.size, ref.shape[0]):
-            edit = edits.picked(index, other.size)
+        found = list(_indices(case, other.size, ref.shape[0]))
+        for index in found:
+            edit = edits.picked(index, other.size, len(found))
             yield edited(case, ref, edit, "insert", site_of_call(case.graph, case.call))
 
 
@@ -43,7 +44,9 @@ def _indices(case: Case, entries: int, table: int) -> Iterator[str]:
     """What the code calls an index of so many entries into a table of so many rows."""
     line = find(case.call.source)
     used = {ref.id for ref in case.call.inputs}
-    for name, ref in tensors_at(case.graph.rec, case.call).items():
+    known = tensors_at(case.graph.rec, case.call)
+    named = used | {ref.id for ref in known.values()}
+    for name, ref in known.items():
         if ref.dtype not in _INTEGERS or ref.shape[-1:] != (entries,):
             continue
         if table in _lengths(case, ref):
@@ -53,8 +56,8 @@ def _indices(case: Case, entries: int, table: int) -> Iterator[str]:
         elif len(ref.shape) == 2 and ref.shape[0] <= _MOST:
             rows = case.graph.users.get(ref.id, ())
             taken = [r.id for made in rows for r in made.outputs or ()]
-            if any(one in used for one in taken):
-                continue  # one of its rows is in use: the code has names for them
+            if any(one in named for one in taken):
+                continue  # the code has names for its rows
             names = [f"{name}[{row}]" for row in range(ref.shape[0])]
         else:
             continue
