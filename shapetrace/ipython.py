@@ -71,7 +71,7 @@ def _run(shell: Any, given: argparse.Namespace, code: str) -> Any:
             exec(body, shell.user_ns)
             if last is not None:
                 value = eval(last, shell.user_ns)
-    except Exception as error:
+    except Exception as error:  # the cell's own, which goes on as without us
         _show_as_the_cells(shell, error)
         raise
     display(t)  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ def _run(shell: Any, given: argparse.Namespace, code: str) -> Any:
 def _value(shell: Any, name: str) -> Any:
     try:
         return eval(name, shell.user_ns)
-    except Exception as error:
+    except Exception as error:  # the user's expression may raise anything
         raise UsageError(f"%%shapetrace {name}: {error}") from None
 
 

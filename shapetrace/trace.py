@@ -122,7 +122,7 @@ class Trace(Report):
                 self._readout = self._session.start()
                 self._state = "running"
                 return self
-        except BaseException:
+        except BaseException:  # Ctrl-C too leaves no hook behind
             self._session.take_off()
             raise
         # the batch runs all the same, and nothing of it is seen

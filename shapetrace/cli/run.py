@@ -64,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
             with waiting("reading what was recorded"):
                 steps.end(failed)
         except KeyboardInterrupt:
-            pass  # what it means is asked again below, and told that it takes long
+            # of patience with this, not with the report: `_report` asks again for what
+            # was not read, says that it takes long, and a second one leaves it out
+            pass
         took = time.monotonic() - began
         status = _report(t, files, options, failed)
         if whole is not None:

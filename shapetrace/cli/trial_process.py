@@ -50,10 +50,10 @@ def _run(trial: Trial) -> dict[str, Any]:
         try:
             exec(code, module.__dict__)
         except SystemExit:
-            pass
+            pass  # a script that ends itself ran to its end
         except _Enough:
             ended = f"ran: step {taken} was taken"
-        except BaseException as raised:
+        except BaseException as raised:  # whatever the script raises is what came of it
             tracebacks.clean(raised)
             error = raised
     place = None

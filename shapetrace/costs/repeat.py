@@ -147,8 +147,11 @@ def _repeated(
             with warnings.catch_warnings():  # the batch has given its warnings already
                 warnings.simplefilter("ignore")
                 return _repeat(func, call, need, strides)
-    except Exception:  # its result depends on values, or an argument was not kept
-        pass  # then only torch's list of formulas can tell
+    except Exception:
+        # made again on the meta device, a function raises whatever it likes where its
+        # result depends on values or an argument was not kept as data; no answer from
+        # here is none of ours lost: what its name alone tells follows
+        pass
     does = kind(call.name)
     if does in RESHAPING and does != "copy":
         return _NOTHING_MADE  # x.view(size), of a size that is in a tensor

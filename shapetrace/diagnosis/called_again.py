@@ -103,14 +103,17 @@ def really_goes(call: FunctionCall) -> bool | None:
             }
             args = [_filled(arg, zeros) for arg in call.args]
             kwargs = {name: _filled(arg, zeros) for name, arg in call.kwargs.items()}
-    except Exception:  # an argument that is not kept as data
+    except (KeyError, TypeError, RuntimeError):
+        # an argument that is not kept as data, or a type that has no zeros
         return None
     try:
         with torch_internals.unseen_by_modes(), torch.no_grad():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 func(*args, **kwargs)
-    except Exception:  # whatever torch raises is the answer
+    except Exception:
+        # the call is made to see whether it raises; torch has no type of its own for
+        # arguments that do not fit, and raises nearly all of Python's
         return False
     return True
 

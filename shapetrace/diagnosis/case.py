@@ -48,10 +48,16 @@ class Case:
         self.replay = Replay(graph, mismatch)
         self.call = mismatch.call
         self.layer = mismatch.layer
+        #: mistakes of our own, each part's first: the explanation lacks what they cost
+        self.faults: dict[str, Exception] = {}
         self._sizes: dict[tuple[bool, int], list[Size]] = {}
         self.prediction, self.target = (
             sides(graph, self.call) if mismatch.loss else (None, None)
         )
+
+    def fault(self, part: str, error: Exception) -> None:
+        """Note that a part of the explanation failed, so that it is told."""
+        self.faults.setdefault(part, error)
 
     # -- what is known ----------------------------------------------------------------
 
@@ -113,7 +119,8 @@ class Case:
         """Whom the earlier rules name, most likely first."""
         try:
             return blame(self.graph, self.mismatch)
-        except Exception:  # odd records: the rest of the evidence speaks
+        except Exception as fault:  # of any kind: a mistake of ours in one rule
+            self.fault("the rules", fault)
             return ()
 
     def hops(self, tensor: int) -> int:

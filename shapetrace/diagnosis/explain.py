@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.evidence.history import TOOK_IT
@@ -20,7 +21,7 @@ from shapetrace.diagnosis.sentence import first_line, sentence
 from shapetrace.diagnosis.text import told
 from shapetrace.diagnosis.unexplained import unexplained, where_of
 from shapetrace.diagnosis.weights import WEIGHTS
-from shapetrace.lineage import GoodBatch, Graph, make_step, steps
+from shapetrace.lineage import Graph, make_step, steps
 from shapetrace.records import (
     Culprit,
     Diagnosis,
@@ -114,23 +115,27 @@ def _explained(
             function=call.index if call.index >= 0 else None,
             call=enclosing.index if enclosing is not None else None,
             operands=operand_rows(graph, mismatch),
-            remarks=_remarks(mismatch, message, case.earlier),
+            remarks=_remarks(mismatch, message, case),
         ),
     )
 
 
-def _remarks(
-    mismatch: Mismatch, message: str, good: GoodBatch | None
-) -> tuple[str, ...]:
-    """What else there is to say: of an earlier batch, and PyTorch's own words where
-    they are not said yet."""
+def _remarks(mismatch: Mismatch, message: str, case: Case) -> tuple[str, ...]:
+    """What else there is to say: of an earlier batch, PyTorch's own words where they
+    are not said yet, and what our own faults cost."""
     found = []
+    good = case.earlier
     if good is not None:
         found.append(f"An earlier batch went through here. Since then: {good}.")
     error = mismatch.call.error
     said = first_line(error.message) if error is not None else ""
     if error is not None and said and said not in message:
         found.append(f"PyTorch said: {error.type}: {said}")
+    found += [
+        f"A fault of shapetrace's own left {part} out ({type(fault).__name__}: "
+        f"{fault}); please report it."
+        for part, fault in case.faults.items()
+    ]
     return tuple(found)
 
 

@@ -57,6 +57,11 @@ class _Unknown(Exception):
     """What the repaired program does there cannot be told."""
 
 
+#: what torch and Python raise for an edit that cannot be made of a tensor of such a
+#: shape: `permute` of a matrix, a view of another number of elements
+_NO_SUCH_SHAPE = (RuntimeError, IndexError, TypeError, ValueError)
+
+
 class Replay:
     """All repairs of one failure are tried against it."""
 
@@ -85,7 +90,7 @@ class Replay:
             return Outcome("moved", str(error), True)
         except _Unknown as error:
             return Outcome("untried", str(error))
-        except Exception:  # an edit that cannot be made of such a shape is no repair
+        except _NO_SUCH_SHAPE:
             return None
 
     def final(self, repair: Repair) -> FunctionCall | None:
@@ -94,7 +99,7 @@ class Replay:
             walk = _Walk(self, repair)
             walk.go()
             return walk.final()
-        except Exception:  # as in `run`: what cannot be walked has no answer
+        except (_Elsewhere, _Unknown, *_NO_SUCH_SHAPE):
             return None
 
     def _judge(self, call: FunctionCall, walk: _Walk, repair: Repair) -> Outcome | None:
@@ -147,7 +152,9 @@ class Replay:
             found = self._program.read(repaired, line, where, result)
         except Conflicting as error:
             return Outcome("moved", str(error))
-        except Exception:  # code that nobody foresaw: it is not read
+        except Exception:
+            # the user's code with a line of ours in it, interpreted in shapes: it may
+            # raise whatever that code can raise, and then the fix stays untried
             found = Reading(False)
         if found.whole:
             return Outcome("verified", goes=True)

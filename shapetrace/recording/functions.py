@@ -135,7 +135,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                     output = caller(func, args, kwargs or {})
                 else:
                     output = func(*args, **kwargs) if kwargs else func(*args)
-            except BaseException as error:
+            except BaseException as error:  # the user's, whatever it is, and raised on
                 try:
                     end = now()
                     values.read_failed(args, kwargs or {})

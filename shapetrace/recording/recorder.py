@@ -114,7 +114,7 @@ class Recorder:
                 self._push(function_mode(self))
             if extensions is not None and extensions.see_functions:
                 self._push(extensions.mode(self.callers))
-        except BaseException:
+        except BaseException:  # Ctrl-C too leaves no hook behind
             self.uninstall()
             raise
 

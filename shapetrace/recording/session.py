@@ -93,7 +93,7 @@ class Session:
         """Once more from the start where it was cut short, by Ctrl-C or a fault."""
         try:
             end(*args)
-        except BaseException as cut:
+        except BaseException as cut:  # Ctrl-C too leaves nothing on
             end(*args)
             if not isinstance(cut, Exception):
                 raise

@@ -55,8 +55,8 @@ def _replace(target: str, data: bytes, mode: int | None) -> None:
         if mode is not None:
             os.chmod(beside, stat.S_IMODE(mode))
         os.replace(beside, target)
-    except BaseException:
-        with suppress(OSError):
+    except BaseException:  # Ctrl-C too leaves no half a file
+        with suppress(OSError):  # what went wrong first is what the user is to hear
             os.unlink(beside)
         raise
 

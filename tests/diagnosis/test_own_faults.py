@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -54,3 +56,33 @@ def test_a_check_that_fails_is_a_note_beside_the_others(monkeypatch, recwarn):
     assert found["class-dim"].severity == "note"
     assert "our own fault" in found["class-dim"].message
     assert len(recwarn) == 1 and "class-dim" not in str(recwarn[0].message)
+
+
+PARTS = {
+    "the evidence `broken`": ("shapetrace.diagnosis.evidence.FAMILIES", True),
+    "the hypotheses `broken`": ("shapetrace.diagnosis.generate.GENERATORS", True),
+    "the rules": ("shapetrace.diagnosis.case.blame", False),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_fails_is_left_out_of_the_explanation_and_told(part, monkeypatch):
+    place, added = PARTS[part]
+    module, _, name = place.rpartition(".")
+    with monkeypatch.context() as changed:
+        own = getattr(importlib.import_module(module), name)
+        changed.setattr(place, (broken, *own) if added else broken)
+        model = nn.Sequential(nn.Linear(4, 3), nn.Linear(5, 2))
+        with pytest.raises(RuntimeError), shapetrace.trace(model) as t:
+            model(torch.ones(2, 4))
+    found = t.failure
+    assert {culprit.name for culprit in found.culprits} == {"0", "1"} and found.fixes
+    (told,) = (one for one in found.remarks if "fault of shapetrace's own" in one)
+    assert part in told and "ZeroDivisionError: our own fault" in told
+
+
+def test_nothing_of_an_explanation_that_is_whole_is_said_to_be_left_out():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(5, 2))
+    with pytest.raises(RuntimeError), shapetrace.trace(model) as t:
+        model(torch.ones(2, 4))
+    assert "shapetrace's own" not in str(t.failure)

@@ -70,12 +70,13 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def evidence(hypothesis: Hypothesis, case: Case) -> tuple[Fact, ...]:
-    """What every family says; one that fails says nothing."""
+    """What every family says; the fault of one is told, and costs its word alone."""
     found = []
     for family in FAMILIES:
         try:
             fact = family(hypothesis, case)
-        except Exception:  # odd records: the others still speak
+        except Exception as fault:  # of any kind: a mistake of ours in one family
+            case.fault(f"the evidence `{family.__name__}`", fault)
             continue
         if fact is not None:
             found.append(fact)

@@ -110,7 +110,10 @@ def root_of(
         if len(made.inputs) > 1 or first.shape != made.outputs[0].shape:
             break
         tensor = first.id
-    shape = graph.tensors[ref.id].shape
+    recorded = graph.tensors.get(ref.id)
+    if recorded is None:  # the repair made it
+        return None
+    shape = recorded.shape
     # a width is another number, and begins where it began
     if ref.shape != shape and not (
         hypothesis.form == "width" and len(ref.shape) == len(shape)

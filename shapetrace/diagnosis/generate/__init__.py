@@ -56,7 +56,7 @@ GENERATORS: tuple[Generator, ...] = (
 
 
 def generate(case: Case) -> Iterator[Hypothesis]:
-    """All hypotheses; a generator that fails costs no other."""
+    """All hypotheses; the fault of a generator is told, and costs no other."""
     # where it is not known what disagrees, no repair can be told from another
     known = case.mismatch.kind != "other"
     for generator in GENERATORS if known else (ruled, raised):
@@ -64,5 +64,5 @@ def generate(case: Case) -> Iterator[Hypothesis]:
             for hypothesis in generator(case):
                 if hypothesis is not None:
                     yield hypothesis
-        except Exception:  # odd records: the other hypotheses still stand
-            continue
+        except Exception as fault:  # of any kind: a mistake of ours in one generator
+            case.fault(f"the hypotheses `{generator.__name__}`", fault)

@@ -185,7 +185,7 @@ class Extensions:
                 finally:
                     if mine:
                         clock.go_on()
-            except Exception as fault:
+            except Exception as fault:  # ours must not end the user's batch
                 self._fault(fault, one)
 
         return guarded
