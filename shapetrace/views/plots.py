@@ -280,7 +280,6 @@ def _roofline(rec: Recording, costs: Costs, ax: Axes) -> None:
     for at, kind in enumerate(order[: len(_MARKS)]):
         _dots(by_type[kind], kind, _TYPES[at % len(_TYPES)], _MARKS[at], ax)
     ax.set(xscale="log", yscale="log")
-    _name(rec, sorted(points, key=lambda point: -point.time_ns), ax)
     ax.set_xlabel(
         f"operations a byte moved (hollow: one an element)\nroof: the best of this "
         f"trace, {words.scaled(best, 'FLOP/s')} and {words.scaled(moved, 'B/s')}",
@@ -294,6 +293,8 @@ def _roofline(rec: Recording, costs: Costs, ax: Axes) -> None:
         lambda value, _: words.scaled(value, "") if few and _leads(value) else ""
     )
     _legend(ax, 4)
+    # last: labels and legend take room from the axes, and so move the names together
+    _name(rec, sorted(points, key=lambda point: -point.time_ns), ax)
 
 
 def _leads(value: float) -> bool:

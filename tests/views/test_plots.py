@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import OrderedDict
+from functools import partial
+from random import Random
 
 import pytest
 import torch
@@ -103,18 +106,18 @@ def shown_ticks(axis):
     return [tick.label1 for tick in ticks if low <= tick.get_loc() <= high]
 
 
-@pytest.mark.parametrize("kind", ["time", "steps", "memory", "roofline"])
-def test_no_text_lies_on_another_at_six_by_four_inches(kind):
+def twenty_modules():
     blocks = [
         nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
         for _ in range(8)
     ]
     named = {"feature_extraction_backbone": nn.Sequential(*blocks)}
     named |= {"flatten": nn.Flatten(), "head": nn.Linear(8 * 36, 10)}
-    model = nn.Sequential(OrderedDict(named))
-    with shapetrace.trace(model, memory=True, backward=True, checks=False) as t:
-        model(torch.randn(2, 8, 6, 6)).sum().backward()
-    ax = t.plot(kind)
+    return nn.Sequential(OrderedDict(named))
+
+
+def legible(ax):
+    """No text lies on another, nor over the edge of the picture."""
     figure = ax.get_figure()
     figure.canvas.draw()
     assert tuple(figure.get_size_inches()) == (6.0, 4.0)
@@ -127,6 +130,26 @@ def test_no_text_lies_on_another_at_six_by_four_inches(kind):
         assert frame.y0 - 1 <= box.y0 and box.y1 <= frame.y1 + 1
     for at, one in enumerate(boxes):
         assert not any(one.overlaps(other) for other in boxes[at + 1 :])
+
+
+@pytest.mark.parametrize("kind", ["time", "steps", "memory", "roofline"])
+def test_no_text_lies_on_another_at_six_by_four_inches(kind):
+    model = twenty_modules()
+    with shapetrace.trace(model, memory=True, backward=True, checks=False) as t:
+        model(torch.randn(2, 8, 6, 6)).sum().backward()
+    legible(t.plot(kind))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_names_beside_points_stay_apart_wherever_the_times_put_them(seed):
+    model, drawn = twenty_modules(), Random(seed)
+    for module in model.modules():
+        if not list(module.children()):
+            wait = partial(time.sleep, 10 ** drawn.uniform(-6, -2.5))
+            module.register_forward_pre_hook(lambda *_, wait=wait: wait())
+    with shapetrace.trace(model, checks=False) as t:
+        model(torch.randn(2, 8, 6, 6))
+    legible(t.plot("roofline"))
 
 
 def test_it_draws_on_the_axes_it_is_given():
