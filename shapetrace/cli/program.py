@@ -46,16 +46,14 @@ class Program:
             module.__spec__ = self.spec
             module.__package__ = self.spec.parent
             module.__loader__ = self.spec.loader
-        before = sys.modules["__main__"], sys.argv, sys.path[:]
+        before = sys.modules["__main__"], sys.argv
         sys.modules["__main__"] = module
         sys.argv = self.argv
-        if not sys.flags.safe_path:
-            # In place of what Python put there for the shapetrace command itself.
-            sys.path[0] = self.folder
         try:
-            yield module
+            with _first_on_path(self.folder):
+                yield module
         finally:
-            sys.modules["__main__"], sys.argv, sys.path[:] = before
+            sys.modules["__main__"], sys.argv = before
 
 
 def find(options: argparse.Namespace) -> Program:
@@ -97,14 +95,13 @@ def _script(options: argparse.Namespace) -> Program:
 def _module(options: argparse.Namespace) -> Program:
     name = options.module[0]
     here = os.getcwd()
-    if not sys.flags.safe_path:
-        sys.path[0] = here
     try:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations is not None:
-            spec = importlib.util.find_spec(f"{name}.__main__")
-            if spec is None:
-                refuse(options, f"-m {name}: a package without __main__ cannot be run")
+        with _first_on_path(here):
+            spec = importlib.util.find_spec(name)
+            if spec is not None and spec.submodule_search_locations is not None:
+                spec = importlib.util.find_spec(f"{name}.__main__")
+                if spec is None:
+                    refuse(options, f"-m {name}: a package without __main__ cannot run")
         code = None
         if spec is not None and isinstance(spec.loader, importlib.abc.InspectLoader):
             code = spec.loader.get_code(spec.name)
@@ -114,3 +111,15 @@ def _module(options: argparse.Namespace) -> Program:
     if code is None:
         refuse(options, f"-m {name}: there is no such module from here ({here})")
     return Program(code, [code.co_filename, *options.module[1:]], here, spec)
+
+
+@contextmanager
+def _first_on_path(folder: str) -> Iterator[None]:
+    """In place of what Python put there for the shapetrace command itself."""
+    before = sys.path[:]
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -103,6 +103,9 @@ def test_nothing_of_the_script_is_left_in_the_interpreter(script):
     before = sys.modules["__main__"], sys.argv, list(sys.path)
     main(["run", script("import sys\nsys.path.insert(0, 'x')\nsys.argv = []")])
     assert (sys.modules["__main__"], sys.argv, sys.path) == before
+    script("", "theirs.py")
+    main(["run", "-m", "theirs"])
+    assert (sys.modules["__main__"], sys.argv, sys.path) == before
 
 
 def test_a_failing_script_keeps_its_traceback_and_still_gets_its_report(script, capsys):
