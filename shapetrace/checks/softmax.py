@@ -1,4 +1,4 @@
-"""Softmaxes that run over the batch."""
+"""Softmaxes that run over the batch, or over one side of maps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,21 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import kind, loss
 
-#: steps from a softmax to where each row picks its class
+#: steps from a softmax to where a row picks its class, or back to what made the maps
 _NEAR = 8
+#: what gives maps as it takes them: the same channels in the same place
+_KEEPS_MAPS = (
+    "pool",
+    "scale",
+    "sum",
+    "cast",
+    "detach",
+    "copy",
+    "dropout",
+    "activation",
+)
 
 
 @check(
@@ -120,3 +132,69 @@ def _one_of_a_row(context: CheckContext, call: FunctionCall) -> bool:
         return False
     counter = context.made_by(index[0].id)
     return counter is not None and counter.name == "arange"
+
+
+@check(
+    "softmax-over-space",
+    "warning",
+    "a softmax over one side of maps makes places compete in a row, where the same "
+    "maps are classes at every place",
+)
+def softmax_over_space(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.calls("softmax", "log_softmax"):
+        given, dim = call.inputs[0], softmax_dim(call)
+        shape = given.shape
+        if dim is None or dim < 2 or len(shape) < 4 or 1 in (shape[1], shape[dim]):
+            continue
+        if not _from_convolution(context, given.id):
+            continue
+        other = _over_classes(context, given)
+        if other is not None:
+            yield finding(
+                context,
+                rule,
+                call,
+                f"{call.name} normalises dimension {dim} of {shape}, one side of the "
+                f"maps; {other.name} at {other.source} takes dimension 1 of the same "
+                "maps for the classes.",
+                culprits=[culprit(context, call, "runs over one side", dim)],
+                fixes=[along(context, call, 1)],
+                shapes=[("input", given, dim)],
+                way=(given.id, dim),
+            )
+
+
+def _from_convolution(context: CheckContext, tensor: int) -> bool:
+    """Whether a tensor is maps as a convolution gives them, resized or not.
+
+    Of scores and views, other dimensions than the second may be the classes.
+    """
+    for _ in range(_NEAR):
+        made = context.graph.producer(tensor)
+        if not isinstance(made, FunctionCall) or not made.inputs:
+            return False
+        does = kind(made.name)
+        if does == "convolution":
+            return True
+        rank = len(made.inputs[0].shape)
+        if (
+            made.name != "interpolate"
+            and does not in _KEEPS_MAPS
+            or rank != len(context.graph.tensors[tensor].shape)
+        ):
+            return False
+        tensor = made.inputs[0].id
+    return False
+
+
+def _over_classes(context: CheckContext, maps: TensorRef) -> FunctionCall | None:
+    """Who takes dimension 1 of the same maps for classes: a softmax, a loss."""
+    for user, _ in context.follow(maps.id):
+        if user.name in ("softmax", "log_softmax"):
+            if user.inputs[0].id == maps.id and softmax_dim(user) == 1:
+                return user
+        known = loss(user.name)
+        if known is not None and known.class_dim == 1:
+            if user.inputs[0].id == maps.id:
+                return user
+    return None
