@@ -39,6 +39,8 @@ AGAINST = (
     "the layer took an earlier batch",
     "leaves batches unequal",
     "has the wanted size in another dimension",
+    "is used as it was trained",
+    "reckons with class indices",
 )
 #: evidence that fewer programs show has no weight of its own
 LEAST = 3

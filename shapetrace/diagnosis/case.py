@@ -80,6 +80,8 @@ class Case:
                 continue
             seen.add(key)
             found.append(Behind(made, tensor, hops))
+            if self.graph.library_data(tensor) is not None:
+                continue  # what that called within itself is nobody's mistake
             for ref in made.inputs:
                 if not self.graph.is_parameter(ref.id):
                     todo.append((ref.id, hops + 1))
@@ -136,6 +138,26 @@ class Case:
                 if site_of_call(self.graph, call).place == site.place:
                     return call
         return None
+
+    def learns(self, call: Call) -> bool:
+        """Whether a call was made with autograd switched on."""
+        if isinstance(call, FunctionCall):
+            return call.grad
+        return call.index not in self._without_grad
+
+    @cached_property
+    def _without_grad(self) -> set[int]:
+        """The module calls in which functions ran under `no_grad`."""
+        rec = self.graph.rec
+        found = {
+            call.parent
+            for call in rec.functions
+            if not call.grad and call.parent is not None
+        }
+        for call in reversed(rec.calls):  # what is within stands behind
+            if call.index in found and call.parent is not None:
+                found.add(call.parent)
+        return found
 
     def is_target(self, tensor: int) -> bool:
         """Whether a tensor goes to the loss as its target, also through other calls."""
@@ -227,7 +249,8 @@ class Case:
         if end.kind in ("data", "argument") and end.call is not None:
             made = end.call
             if made.index >= 0 and (made.inputs or made.parent is not None):
-                return site_of_call(self.graph, made)
+                if self.graph.library_data(end.tensor) is None:
+                    return site_of_call(self.graph, made)
         return self.site_of(end.tensor if end.kind == "data" else tensor)
 
     def said_of(self, site: Site, ref: TensorRef) -> str:

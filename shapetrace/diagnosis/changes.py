@@ -127,10 +127,10 @@ def edited_at(
             text, where = _taken_so(case, call, ref, edit, edit.back)
             words += " and back again"
     elif text and where is not None:
-        kept = _for_all_uses(case, call, ref, edit, repair, outcome, (text, where))
+        kept = _for_more_uses(case, call, ref, edit, repair, outcome, (text, where))
         if kept is not None:
-            (text, where), repair, outcome = kept
-            words += ", for all that use it"
+            (text, where), repair, outcome, further = kept
+            words += further
     if text and where is None and call.source is not None and is_own(call.source):
         words += f"; before {call.source}, by the name it has there"
     site = site or case.site_of(ref.id)
@@ -150,7 +150,7 @@ def edited_at(
     )
 
 
-def _for_all_uses(
+def _for_more_uses(
     case: Case,
     call: Call,
     ref: TensorRef,
@@ -158,18 +158,24 @@ def _for_all_uses(
     repair: Repair,
     outcome: Outcome,
     written: Written,
-) -> tuple[Written, Repair, Outcome] | None:
-    """The edit in a statement of its own, where a name is used again further down and
-    has to be edited for that too; None where the line alone does, or that does not."""
+) -> tuple[Written, Repair, Outcome, str] | None:
+    """The edit wherever the statement names the tensor, else in a statement of its own
+    before it, where a name is used again and has to be edited for that too; None where
+    the one place does, or more do not help. And what to say of it."""
     line, node = _tensor_argument(case, call, ref)
     if line is None or not isinstance(node, ast.Name):
         return None
     behind = case.replay.read(repair, outcome, *written)
     if behind is None or behind.status != "moved":
         return None
-    text = line.inserted(
-        f"{node.id} = {line.spelled(suffixed(node.id, node, edit.text))}"
-    )
+    changed = line.spelled(suffixed(node.id, node, edit.text))
+    places = line.named(node.id)
+    if len(places) > 1:
+        text = line.with_parts([(place, changed) for place in places])
+        found = case.replay.read(repair, outcome, text, line.source)
+        if found is not None and found.status != "moved":
+            return (text, line.source), repair, found, ", wherever the line names it"
+    text = line.inserted(f"{node.id} = {changed}")
     for_all = replace(
         repair,
         taken=tuple(replace(one, last=EVER) for one in repair.taken),
@@ -177,7 +183,7 @@ def _for_all_uses(
     found = case.replay.read(for_all, outcome, text, line.source)
     if found is None or found.status != "verified":
         return None
-    return (text, line.source), for_all, found
+    return (text, line.source), for_all, found, ", for all that use it"
 
 
 def _taken_so(
@@ -255,16 +261,17 @@ def result_edited(
     outcome = case.replay.start(repair)
     if outcome is None:
         return None
+    inside = case.graph.library_data(made.id) is not None
     return Hypothesis(
         form,
-        site_of_call(case.graph, call),
+        case.site_of(made.id) if inside else site_of_call(case.graph, call),
         repair,
-        case.hops(call.outputs[0].id),
+        case.hops(made.id),
         line.around(line.spelled(suffixed(line.code, line.tree, edit.text))),
         line.source,
         edit.words,
         edit.loses,
-        case.given(call.outputs[0].id),
+        case.given(made.id),
         outcome=outcome,
         edit=edit,
     )

@@ -63,7 +63,7 @@ def _product(graph: Graph, spot: Spot) -> str:
 
 def _from(graph: Graph, tensor: int) -> tuple[str, Source | None]:
     call = graph.producer(tensor)
-    if call is None or not call.inputs:
+    if call is None or not call.inputs or graph.library_data(tensor):
         return data_name(graph, tensor), None
     layer = graph.layer_of(call)
     name = graph.spoken(layer) if layer is not None else call.name

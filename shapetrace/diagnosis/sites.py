@@ -5,6 +5,7 @@ from __future__ import annotations
 from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
+from shapetrace.source.library_calls import called_around
 
 #: calls that keep a shape and are passed over, at most
 _LONGEST = 64
@@ -33,8 +34,11 @@ def site_of_data(graph: Graph, tensor: int, *, target: bool = False) -> Site:
     if call is not None and call.parent is not None:
         return site_of_call(graph, call)
     kind = "target" if target else "input"
-    first = tensor
+    first: object = tensor
     for made, behind in graph.chain(tensor):
+        if graph.library_data(made) is not None:
+            first = behind.source
+            break
         first = behind.inputs[0].id if behind.inputs else made
     source = call.source if call is not None else None
     name = f"{kind} {data_name(graph, tensor)}"
@@ -66,7 +70,7 @@ def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
     if made is not None and made.inputs and made.index >= 0:
         if isinstance(made, ModuleCall) or graph.layer_of(made) is not None:
             return site_of_call(graph, made)
-        if made.direct:
+        if made.direct and graph.library_data(tensor) is None:
             return site_of_call(graph, made)
     return site_of_data(graph, tensor, target=target)
 
@@ -75,9 +79,11 @@ def beginning(graph: Graph, tensor: int) -> FunctionCall | None:
     """The function that began a tensor of data: the oldest call behind it; None where
     that is in a forward, which was given a tensor from outside the trace."""
     made: FunctionCall | None = None
-    for _, call in graph.chain(tensor):
+    for each, call in graph.chain(tensor):
         if isinstance(call, FunctionCall):
             made = call
+            if graph.library_data(each) is not None:
+                return made
     if made is not None and made.parent is not None and not takes_shape(made):
         if any(graph.producer(ref.id) is None for ref in made.inputs):
             return None
@@ -96,7 +102,7 @@ def data_name(graph: Graph, tensor: int) -> str:
     call = beginning(graph, tensor)
     if call is None:
         return "that came in from outside the trace"
-    return f"made by {call.name} at {call.source}"
+    return f"made by {called_around(call) or call.name} at {call.source}"
 
 
 def owner(graph: Graph, tensor: int) -> str | None:

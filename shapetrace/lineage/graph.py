@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
+from shapetrace.lineage.form import form_of
 from shapetrace.lineage.hops import Call, End, Factor, Hop, Trail, parts_of, split_off
 from shapetrace.lineage.optimizer_steps import program
 from shapetrace.lineage.unseen import UNSEEN, bridge, bridges
@@ -24,6 +25,7 @@ from shapetrace.signatures import (
     relate_module,
     takes_no_numbers,
 )
+from shapetrace.source.library_calls import called_around
 from shapetrace.source.spoken import spoken
 
 #: a walk longer than this is cut: no explanation needs more, and it is linear
@@ -103,7 +105,7 @@ class Graph:
         found = self._relations.get(key)
         if found is None:
             try:
-                form = _form(call)
+                form = form_of(call)
                 found = self._alike.get(form)
             except TypeError:  # an argument that cannot be hashed
                 form = found = None
@@ -171,7 +173,25 @@ class Graph:
         if origin is not None:
             return origin.kind == "outside"
         call = self.producer(tensor)
-        return call is not None and not call.inputs
+        if call is None:
+            return False
+        return not call.inputs or self.library_data(tensor) is not None
+
+    def library_data(self, tensor: int) -> str | None:
+        """What made data of nothing of the program's, by several calls of its own:
+        `sample` of a distribution. None for all else."""
+        made = self.producer(tensor)
+        if not isinstance(made, FunctionCall) or made.index < 0:
+            return None
+        name = called_around(made) if made.parent is None else None
+        if name is None or self.from_model(tensor):
+            return None
+        for behind in map(self.producer, self.ancestors(tensor)):
+            if isinstance(behind, ModuleCall):
+                return None
+            if behind is not None and called_around(behind) is None:
+                return None
+        return name
 
     def from_model(self, tensor: int) -> bool:
         """Whether a tensor descends from a parameter: whether a layer touched it."""
@@ -277,8 +297,9 @@ class Graph:
             return End("parameter", *at, call=call, origin=origin)
         if how == "argument":
             kind: Literal["data", "argument"] = "argument"
-            if not call.inputs and isinstance(call, FunctionCall):
-                kind = "data"
+            if isinstance(call, FunctionCall):
+                if not call.inputs or self.library_data(tensor) is not None:
+                    kind = "data"
             return End(kind, tensor, dim, call, origin)
         if how == "new":
             # samples that a loader puts together: the batch comes in with the data
@@ -361,34 +382,3 @@ class Graph:
 
 def _ended(call: Call) -> int:
     return call.end_order if isinstance(call, ModuleCall) else call.order
-
-
-def _form(call: Call) -> Any:
-    """All of a call that a signature reads, hashable; TypeError where it is not."""
-    inputs = tuple([(ref.shape, ref.dtype) for ref in call.inputs])
-    outputs = None
-    if call.outputs is not None:
-        outputs = tuple([ref.shape for ref in call.outputs])
-    form: Any
-    if isinstance(call, ModuleCall):
-        paths = tuple([ref.path for ref in call.inputs])
-        form = (call.name, paths, inputs, outputs)
-    else:
-        args, kwargs = _plain(call.args), _plain(call.kwargs)
-        form = (call.name, call.qualname, inputs, outputs, args, kwargs)
-    hash(form)
-    return form
-
-
-def _plain(value: Any) -> Any:
-    """An argument without its tensors' identities; `True` is not `1`."""
-    kind = type(value)
-    if kind is TensorRef:
-        return TensorRef
-    if kind is tuple or kind is list:
-        return (kind, *[_plain(part) for part in value])
-    if kind is dict:
-        return (dict, *[(key, _plain(part)) for key, part in value.items()])
-    if kind is slice:
-        return (slice, _plain(value.start), _plain(value.stop), _plain(value.step))
-    return (bool, value) if kind is bool else value

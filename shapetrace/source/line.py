@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shapetrace.records import Source
 from shapetrace.source.names import spelled
-from shapetrace.source.rewrite import Part, inserted, rewritten, span
+from shapetrace.source.rewrite import Part, inserted, lines_of, rewritten, span
 from shapetrace.source.tree import Tree, is_own, node_at
 
 _STEP = re.compile(r"\[(\d+)\]|\['(\w+)'\]")
@@ -48,6 +48,19 @@ class Line:
     def around(self, new: str) -> str:
         """The expression replaced."""
         return self.with_part(self.node, new)
+
+    def named(self, name: str) -> list[ast.Name]:
+        """Where the statement's own lines read a variable."""
+        statement = self.file.statement(self.node)
+        first, last = lines_of(self.file, self.node)
+        return [
+            node
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name)
+            and node.id == name
+            and isinstance(node.ctx, ast.Load)
+            and first <= node.lineno <= last
+        ]
 
     def with_keyword(self, name: str, value: str) -> str | None:
         """A call with one of its keywords set, added where it is not there."""

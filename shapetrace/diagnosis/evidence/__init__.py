@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.class_indices import class_indices
 from shapetrace.diagnosis.evidence.data import data, turned
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
 from shapetrace.diagnosis.evidence.layout import layout
+from shapetrace.diagnosis.evidence.learning import learning
 from shapetrace.diagnosis.evidence.likes import likes, rounding
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program
@@ -53,7 +55,9 @@ FAMILIES: tuple[Family, ...] = (
     mirror,
     data,
     turned,
+    class_indices,
     history,
+    learning,
     layout,
     edited,
     labels,

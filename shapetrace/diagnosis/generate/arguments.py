@@ -42,6 +42,8 @@ def own_calls(case: Case) -> Iterator[FunctionCall]:
         if isinstance(call, FunctionCall) and call.direct and call.index >= 0:
             if call.parent is None and not call.inputs:
                 continue  # the user's data, which is asked for elsewhere
+            if case.graph.library_data(behind.tensor) is not None:
+                continue
             yield call
             found += 1
             if found >= _CALLS:

@@ -16,6 +16,7 @@ from shapetrace.diagnosis.changes import (
     edited_at,
 )
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.generate.class_rows import class_rows, in_own_loss
 from shapetrace.diagnosis.generate.widths import widths_of
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site
 from shapetrace.diagnosis.mismatch import Spot
@@ -30,7 +31,6 @@ from shapetrace.source.line import find, suffixed
 Found = Iterator[Hypothesis | None]
 _HEAD = re.compile(r"(args\[\d+\]|kwargs\['\w+'\])(.+)")
 _BY_CLASS = ("cross_entropy", "nll_loss")
-_CASTS = ("float", "double", "half", "bfloat16", "to", "type")
 
 
 def values(case: Case) -> Found:
@@ -43,6 +43,8 @@ def values(case: Case) -> Found:
         yield from _container(case)
     if case.target is not None and kind != "range":
         yield from _target_types(case)
+    else:
+        yield from in_own_loss(case)
 
 
 def _given(case: Case, tensor: int) -> TensorRef:
@@ -286,28 +288,8 @@ def _target_types(case: Case) -> Found:
     for form, edit in menu:
         reason = f"is {_short(target.dtype)} of shape {target.shape}"
         yield _with_reason(edited(case, target, edit, form), reason)
-    if not by_class and len(target.shape) == 1 and len(prediction.shape) == 2:
-        made = _class_rows(case, target, prediction)
-        yield _with_reason(made, f"holds one class for each sample, {target.shape}")
-
-
-def _class_rows(
-    case: Case, target: TensorRef, prediction: TensorRef
-) -> Hypothesis | None:
-    """Class indices as the rows that a loss of every element wants, where they are
-    indices: before they were cast."""
-    classes = prediction.shape[1]
-    if not target.dtype.is_floating_point:
-        edit = edits.one_hot(classes, prediction.dtype)
-        return edited(case, target, edit, "values")
-    cast = case.graph.producer(target.id)
-    if not isinstance(cast, FunctionCall) or cast.name not in _CASTS:
-        return None
-    numbers = cast.inputs[0]
-    if not cast.direct or numbers.dtype.is_floating_point:
-        return None
-    site = case.site_of(target.id)
-    return edited_at(case, cast, numbers, edits.one_hot(classes), "values", site)
+    if not by_class:
+        yield class_rows(case, target, prediction)
 
 
 def _container(case: Case) -> Found:

@@ -132,6 +132,8 @@ class Expressions(Names):
         found: Any = UNKNOWN
         if name:
             found = functions.arithmetic(name, left, right, node.lineno, reckon)
+            if call is None and functions.pairs_samples(left, right):
+                self.miss(node, f"{name} of all pairs of samples", always=True)
         if found is not UNKNOWN:
             return found
         if call is not None and call.outputs is None and self.result is not None:

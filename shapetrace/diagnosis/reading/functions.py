@@ -309,6 +309,17 @@ def arithmetic(name: str, left: Any, right: Any, line: int, reckon: Any) -> Any:
     return function(name, f"torch.Tensor.{name}", [left, right], {}, line)
 
 
+def pairs_samples(left: Any, right: Any) -> bool:
+    """Whether two operands of one entry a sample meet each in another dimension:
+    (16, 1, 1, 1) and (16,) give (16, 1, 1, 16)."""
+    if not isinstance(left, TensorRef) or not isinstance(right, TensorRef):
+        return False
+    short, long = sorted((left.shape, right.shape), key=len)
+    if not 0 < len(short) < len(long) or short[0] != long[0] or short[0] < 2:
+        return False
+    return all(size == 1 for size in long[-len(short) :])
+
+
 def number(name: str, of: TensorRef, arguments: list[Any]) -> Any:
     """`x.size(1)`, `x.dim()`: what a tensor's methods say of its shape."""
     if name == "size" and not arguments:

@@ -49,6 +49,15 @@ class Names(Modules):
             return frame.names[node.id]
         return self._outside(frame, node)
 
+    def entered(self, frame: Frame, entered: ast.expr) -> None:
+        """`with trace(model, critic):` names all the roots, in their order, also those
+        that were not called yet."""
+        given = entered.args if isinstance(entered, ast.Call) else []
+        if len(given) == len(self.rec.roots):
+            for node, root in zip(given, self.rec.roots):
+                if isinstance(node, ast.Name):
+                    frame.names[node.id] = Layer(root)
+
     def _outside(self, frame: Frame, node: ast.Name) -> Any:
         """What a name stands for that the function itself does not give a value."""
         file = frame.tree.file

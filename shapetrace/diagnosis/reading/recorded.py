@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from shapetrace.lineage import Call
@@ -15,6 +16,7 @@ from shapetrace.records import (
     Recording,
     TensorRef,
 )
+from shapetrace.source.library_calls import called_around
 from shapetrace.source.line import Line
 from shapetrace.source.rewrite import Span, span
 from shapetrace.source.tree import Tree
@@ -54,6 +56,9 @@ class Recorded:
             end = place.end_line or place.line
             at = (place.line, place.column, end, place.end_column)
             self._calls.setdefault((call.parent, place.file, at), []).append(call)
+        for key, found in self._calls.items():
+            if len(found) > 1 and isinstance(found[0], FunctionCall):
+                self._calls[key] = _as_written(found)
         self._parents = [call.parent for call in rec.calls]
         self._children = {(call.parent, call.name): call for call in rec.calls}
 
@@ -96,6 +101,30 @@ class Recorded:
             for key, calls in self._calls.items()
             if key[:2] == (parent, file)
         ]
+
+
+def _as_written(calls: list[Call]) -> list[Call]:
+    """The calls of one expression: where it calls a function of torch's that is written
+    in Python, what that called within itself is one call each time."""
+    names = []
+    for call in calls:
+        written = called_around(call) if isinstance(call, FunctionCall) else None
+        if written is None or call.outputs is None:
+            return calls
+        names.append(call.name)
+    each = next(
+        n
+        for n in range(1, len(names) + 1)
+        if len(names) % n == 0 and names[:n] * (len(names) // n) == names
+    )
+    return [_joined(calls[at : at + each]) for at in range(0, len(calls), each)]
+
+
+def _joined(calls: list[Call]) -> Call:
+    """Calls within one function: what it was given, and what the last one gave."""
+    inside = {ref.id for call in calls for ref in call.outputs or ()}
+    given = [ref for call in calls for ref in call.inputs if ref.id not in inside]
+    return replace(calls[-1], inputs=tuple(dict.fromkeys(given)))
 
 
 class Cursor:

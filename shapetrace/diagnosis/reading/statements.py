@@ -322,9 +322,9 @@ class Reader(Expressions):
             entered = item.context_expr
             called = entered.func if isinstance(entered, ast.Call) else entered
             held = self.value(frame, called)
-            traced = traced or (
-                isinstance(held, Library) and held.name.startswith("shapetrace.")
-            )
+            if isinstance(held, Library) and held.name.startswith("shapetrace."):
+                traced = True
+                self.entered(frame, entered)
             if item.optional_vars is not None:
                 self.assign(frame, item.optional_vars, UNKNOWN)
         self.block(frame, node.body)

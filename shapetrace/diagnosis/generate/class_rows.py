@@ -1,0 +1,35 @@
+"""Class indices as rows of zeros with a one, which scores are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shapetrace.diagnosis import edits
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.changes import edited, edited_at
+from shapetrace.diagnosis.class_indices import fits, met_in_loss, numbers_of
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.records import TensorRef
+
+
+def in_own_loss(case: Case) -> Iterator[Hypothesis | None]:
+    """In a loss that is written out."""
+    for labels, scores in met_in_loss(case):
+        yield class_rows(case, labels, scores)
+
+
+def class_rows(case: Case, labels: TensorRef, scores: TensorRef) -> Hypothesis | None:
+    """The labels as rows, where they are indices: before they were cast."""
+    found = numbers_of(case.graph, labels)
+    if found is None or not fits(labels, scores):
+        return None
+    (numbers, cast), classes = found, scores.shape[1]
+    if cast is None:
+        edit = edits.one_hot(classes, scores.dtype if case.mismatch.loss else None)
+        made = edited(case, labels, edit, "values")
+    else:
+        edit, site = edits.one_hot(classes), case.site_of(labels.id)
+        made = edited_at(case, cast, numbers, edit, "values", site)
+    reason = f"holds one class for each sample, {labels.shape}"
+    return None if made is None else replace(made, reason=reason)

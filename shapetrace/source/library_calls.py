@@ -1,0 +1,49 @@
+"""Functions of torch's that are written in Python: what they call within themselves is
+recorded at the line that calls them, as there is no other line of the user's."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from types import ModuleType
+
+import torch
+from torch.nn.utils import rnn
+
+from shapetrace.records import FunctionCall, Source
+from shapetrace.source.scope import last_name
+from shapetrace.source.tree import is_own, node_at
+
+
+def called_around(call: FunctionCall) -> str | None:
+    """What the user's line calls, where the recorded call was made within that:
+    `sample` for the `normal` of `torch.distributions.Normal(0.0, 1.0).sample()`. None
+    where the line calls the function itself, or is not known."""
+    if not call.direct or not is_own(call.source):
+        return None
+    assert call.source is not None
+    name = _called_at(call.source)
+    return None if name in ("", call.name) or name in _recorded_names() else name
+
+
+@functools.lru_cache(maxsize=1024)
+def _called_at(source: Source) -> str:
+    found = node_at(source)
+    node = found[1] if found is not None else None
+    return last_name(node.func) if isinstance(node, ast.Call) else ""
+
+
+@functools.cache
+def _recorded_names() -> frozenset[str]:
+    """The names by which functions are called that are recorded as one call."""
+    homes: tuple[ModuleType | type, ...] = (
+        torch,
+        torch.Tensor,
+        torch.nn.functional,
+        torch.linalg,
+        torch.fft,
+        torch.special,
+        torch.sparse,
+        rnn,
+    )
+    return frozenset(name for home in homes for name in dir(home))

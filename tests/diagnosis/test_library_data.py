@@ -1,0 +1,113 @@
+"""Data that a function of torch's makes by several calls of its own, and names that a
+line has several times."""
+
+import runpy
+
+import pytest
+import torch
+from failures import failure_of
+from torch import nn
+from torch.distributions import Beta, Normal
+from torch.nn import functional as F
+
+
+def net(channels, classes):
+    return nn.Sequential(
+        nn.Conv2d(channels, 8, 3, 2, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, classes),
+    )
+
+
+def mixed_up(model, lam):
+    """Two images in one, and the losses in proportion."""
+    x, y = torch.randn(16, 3, 24, 24), torch.randint(0, 5, (16,))
+    perm = torch.randperm(16)
+    mixed = lam * x + (1 - lam) * x[perm]
+    made = model(mixed)
+    each = F.cross_entropy(made, y, reduction="none")
+    other = F.cross_entropy(made, y[perm], reduction="none")
+    return (lam * each + (1 - lam) * other).mean()
+
+
+SPREAD = "lam[..., None, None, None]"
+
+
+@pytest.mark.parametrize("sample", [lambda: torch.rand(16), lambda: halves()])
+def test_a_weight_a_sample_is_spread_wherever_the_line_names_it(sample):
+    model = net(3, 5)
+    found = failure_of(model, lambda: mixed_up(model, sample()))
+    assert found.culprits[0].kind == "input"
+    lines = {fix.line: fix.status for fix in found.fixes}
+    # the lines behind take it as it is: the name stays what it was
+    assert f"mixed = {SPREAD} * x + (1 - {SPREAD}) * x[perm]" in lines
+    for line, status in lines.items():
+        assert not line.startswith("lam = ") or status != "verified"
+
+
+def halves():
+    lam = Beta(1.0, 1.0).sample((16,))
+    return lam
+
+
+def test_a_sample_is_named_by_what_the_line_calls():
+    model = net(3, 5)
+
+    def step():
+        noise = Normal(0.0, 1.0).sample((16,))
+        return model(torch.randn(16, 3, 24, 24) * noise)
+
+    found = failure_of(model, step)
+    assert found.culprits[0].name.startswith("input made by sample at")
+    told = [(culprit.kind, culprit.name) for culprit in found.culprits]
+    assert not any("expand" in name or "Normal" in name for _, name in told)
+    assert found.operands[1].origin.startswith("made by sample")
+    # the line's argument says how many, not one of a function within
+    assert found.fixes[0].line.endswith("* noise[..., None, None, None])")
+
+
+def test_a_sample_around_what_the_model_made_is_no_data():
+    model = nn.Linear(6, 5)
+
+    def step():
+        drawn = Normal(model(torch.randn(4, 6)), 1.0).rsample()
+        return drawn * torch.ones(4, 7)
+
+    found = failure_of(model, step)
+    assert not any("made by rsample" in one.name for one in found.culprits)
+
+
+SCRIPT = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import shapetrace
+
+model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+with shapetrace.trace(model) as t:
+    x, y = torch.randn(16, 3, 24, 24), torch.randint(0, 5, (16,))
+    lam = torch.distributions.Beta(1.0, 1.0).sample((16,))
+    mixed = lam * x + (1 - lam) * x.flip(0)
+    loss = (lam * F.cross_entropy(model(mixed), y, reduction="none")).mean()
+    loss.backward()
+"""
+
+
+def test_what_follows_a_model_that_was_not_called_yet_is_read(tmp_path):
+    """The trace names the model, and the lines behind say what the weight is."""
+    path = tmp_path / "mixup.py"
+    path.write_text(SCRIPT)
+    with pytest.raises(RuntimeError) as raised:
+        runpy.run_path(str(path))
+    said = "".join(raised.value.__notes__)
+    fixed = f"    mixed = {SPREAD} * x + (1 - {SPREAD}) * x.flip(0)\n"
+    old = SCRIPT.splitlines(keepends=True)[11]
+    assert "Fix (verified), line 12" in said
+    assert f"+ {fixed.strip()}" in said
+    # spread where it is made, it would meet each loss with each other's
+    assert "Or (verified), line 11" not in said
+    path.write_text(SCRIPT.replace(old, fixed))
+    runpy.run_path(str(path))
