@@ -166,7 +166,7 @@ def _for_more_uses(
     if line is None or not isinstance(node, ast.Name):
         return None
     behind = case.replay.read(repair, outcome, *written)
-    if behind is None or behind.status != "moved":
+    if behind is None or behind.status == "verified":
         return None
     changed = line.spelled(suffixed(node.id, node, edit.text))
     places = line.named(node.id)
@@ -175,6 +175,8 @@ def _for_more_uses(
         found = case.replay.read(repair, outcome, text, line.source)
         if found is not None and found.status != "moved":
             return (text, line.source), repair, found, ", wherever the line names it"
+    if behind.status != "moved":
+        return None
     text = line.inserted(f"{node.id} = {changed}")
     for_all = replace(
         repair,

@@ -252,7 +252,7 @@ def argmax(dim: int = 1) -> Edit:
 
 def one_hot(classes: int, dtype: torch.dtype | None = None) -> Edit:
     """Class indices as rows of zeros with a one."""
-    rows = f"torch.nn.functional.one_hot({{}}, {classes})"
+    rows = f"F.one_hot({{}}, {classes})"
     return Edit(
         rows if dtype is None else cast(dtype).text.format(rows),
         lambda t: _like(t, (*t.shape, classes), dtype),
@@ -290,12 +290,14 @@ def pool() -> Edit:
     return Edit("{}.mean((2, 3))", act, words, loses="where in a map it is")
 
 
-def resized(dim: int, size: int) -> Edit:
-    """A tensor made with another size in one dimension; no line says it."""
+def resized(dim: int, size: int, *more: int) -> Edit:
+    """A tensor made with another size in one dimension, and in `more`; no line says
+    it."""
 
     def act(t: torch.Tensor) -> torch.Tensor:
         shape = list(t.shape)
-        shape[dim] = size
+        for each in (dim, *more):
+            shape[each] = size
         return _like(t, tuple(shape))
 
     return Edit("", act, f"{size} in dim {dim}")

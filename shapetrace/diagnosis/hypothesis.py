@@ -54,6 +54,8 @@ class Repair:
 
     taken: tuple[Taken, ...] = ()
     modules: Mapping[str, ModuleInfo] = field(default_factory=dict)
+    #: module calls, by their index, of another module
+    instead: Mapping[int, ModuleInfo] = field(default_factory=dict)
     calls: Mapping[int, FunctionCall] = field(default_factory=dict)
     #: what is done to the result of the failing call
     back: Edit | None = None

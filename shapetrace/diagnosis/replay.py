@@ -26,13 +26,7 @@ from shapetrace.diagnosis.hypothesis import EVER, Outcome, Repair
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.reading import Conflicting, Program, Reading
 from shapetrace.lineage import Call, Graph, describe
-from shapetrace.records import (
-    FunctionCall,
-    ModuleCall,
-    ModuleInfo,
-    Source,
-    TensorRef,
-)
+from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, Source, TensorRef
 from shapetrace.signatures import (
     broadcasts,
     conflicts,
@@ -43,10 +37,8 @@ from shapetrace.signatures import (
 )
 from shapetrace.source.finder import Constructions
 
-#: calls walked again for all repairs of one failure; then the rest stays untried
-_MOST = 4000
-#: calls walked again for one repair
-_MOST_OF_ONE = 600
+#: calls walked again for all repairs of one failure, and for one of them
+_MOST, _MOST_OF_ONE = 4000, 600
 
 
 class _Elsewhere(Exception):
@@ -261,6 +253,8 @@ class _Walk:
                 order = self._at(call)
                 if taken.first <= order <= taken.last:
                     self._push(call)
+        for index in self.repair.instead:
+            self._push(calls[index])
         for name in self.repair.modules:
             for module in self.replay.calls_of.get(name, ()):
                 self._push(module)
@@ -311,8 +305,7 @@ class _Walk:
 
     def see(self, ref: TensorRef, order: int) -> TensorRef:
         """A tensor as that call would take it."""
-        found = self._now.get(ref.id)
-        found = ref if found is None else replace(found, path=ref.path)
+        found = replace(self._now.get(ref.id, ref), path=ref.path)
         for taken in self._taken.get(ref.id, ()):
             if taken.first <= order <= taken.last:
                 found = taken.edit.apply(found)
@@ -320,14 +313,20 @@ class _Walk:
 
     def _unit(self, call: ModuleCall) -> None:
         """A whole layer of torch's at once."""
-        info = self.repair.modules.get(call.name) or self.graph.rec.modules[call.name]
+        repaired = self._rebuilt(call)
+        info = repaired or self.graph.rec.modules[call.name]
         inputs = tuple(self.see(ref, call.order) for ref in call.inputs)
         function = module_function(replace(call, inputs=inputs), info)
+        if function is None and repaired is not None:
+            raise _Unknown
         if function is None:
-            if call.name in self.repair.modules:
-                raise _Unknown
             return
         self._predicted(function, call, call.inputs, inputs)
+
+    def _rebuilt(self, call: ModuleCall) -> ModuleInfo | None:
+        """What the repaired program calls there instead."""
+        repair = self.repair
+        return repair.instead.get(call.index) or repair.modules.get(call.name)
 
     def _function(self, call: FunctionCall) -> None:
         base = self.repair.calls.get(call.index, call)
@@ -377,9 +376,8 @@ class _Walk:
         repair does not reach it."""
         failing, layer = self.mismatch.call, self.mismatch.layer
         if layer is not None:
-            info = self.repair.modules.get(layer.name)
+            known = info = self._rebuilt(layer)
             inputs = tuple(self.see(ref, layer.order) for ref in layer.inputs)
-            known = info
             if inputs != layer.inputs:
                 # the layer's own Python comes first: nn.MultiheadAttention swaps batch
                 # and time of a query with three dimensions, and leaves one with two

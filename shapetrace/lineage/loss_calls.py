@@ -9,6 +9,7 @@ from shapetrace.signatures import (
     is_elementwise,
     is_loss,
     kind,
+    loss,
     loss_input,
     loss_target,
 )
@@ -95,13 +96,17 @@ def is_loss_like(graph: Graph, call: FunctionCall) -> bool:
 def sides(
     graph: Graph, call: FunctionCall
 ) -> tuple[TensorRef | None, TensorRef | None]:
-    """Prediction and target of a loss, also of a hand-written one."""
-    if is_loss(call.name):
+    """Prediction and target of a loss, also of a hand-written one. Of a loss in which
+    both count alike, such as `l1_loss`, what the model made is the prediction."""
+    known = loss(call.name)
+    if known is not None:
         at, wanted = loss_input(call), loss_target(call)
-        return (
-            None if at is None else call.inputs[at],
-            None if wanted is None else call.inputs[wanted],
-        )
+        given = None if at is None else call.inputs[at]
+        held = None if wanted is None else call.inputs[wanted]
+        if given is not None and held is not None and known.takes == "values":
+            if graph.from_model(held.id) and not graph.from_model(given.id):
+                return held, given
+        return given, held
     if len(call.inputs) != 2:
         return None, None
     first, second = call.inputs

@@ -12,6 +12,8 @@ from shapetrace.source.names import spelled
 from shapetrace.source.rewrite import Part, inserted, lines_of, rewritten, span
 from shapetrace.source.tree import Tree, is_own, node_at
 
+#: what a tensor is asked, and is no use of its values
+_TOLD = ("size", "shape", "dim", "ndim", "numel", "device", "dtype")
 _STEP = re.compile(r"\[(\d+)\]|\['(\w+)'\]")
 
 
@@ -50,14 +52,20 @@ class Line:
         return self.with_part(self.node, new)
 
     def named(self, name: str) -> list[ast.Name]:
-        """Where the statement's own lines read a variable."""
+        """Where the statement's own lines read a variable, and not its size alone."""
         statement = self.file.statement(self.node)
         first, last = lines_of(self.file, self.node)
+        asked = {
+            node.value
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Attribute) and node.attr in _TOLD
+        }
         return [
             node
             for node in ast.walk(statement)
             if isinstance(node, ast.Name)
             and node.id == name
+            and node not in asked
             and isinstance(node.ctx, ast.Load)
             and first <= node.lineno <= last
         ]

@@ -160,7 +160,21 @@ def _bindings(home: Home) -> dict[str, list[Bound]]:
             add(_of_target(node.target, node.iter, True), True)
         elif isinstance(node, ast.withitem) and node.optional_vars is not None:
             add(_of_target(node.optional_vars, node.context_expr, repeated), True)
+        elif isinstance(node, ast.Call):
+            add(_registered(node, repeated))
     return found
+
+
+def _registered(node: ast.Call, repeated: bool) -> Iterator[tuple[str, Bound]]:
+    """`self.register_buffer("mask", value)` gives `self.mask` a value."""
+    func = node.func
+    if not isinstance(func, ast.Attribute) or len(node.args) < 2:
+        return
+    name = node.args[0]
+    if func.attr in ("register_buffer", "register_parameter"):
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            path = f"{_spelled(func.value)}.{name.value}"
+            yield path, Bound(node.args[1], None, repeated)
 
 
 def _of_target(

@@ -6,6 +6,7 @@ import broken_data  # noqa: F401
 import broken_graphs  # noqa: F401
 import broken_layers  # noqa: F401
 import broken_losses  # noqa: F401
+import broken_written  # noqa: F401
 from broken_table import PROGRAMS, WANTED
 
 __all__ = ["PROGRAMS", "WANTED"]

@@ -17,7 +17,7 @@ from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
 from shapetrace.diagnosis.evidence.layout import layout
 from shapetrace.diagnosis.evidence.learning import learning
-from shapetrace.diagnosis.evidence.likes import likes, rounding
+from shapetrace.diagnosis.evidence.likes import likes, rounding, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program
 from shapetrace.diagnosis.evidence.ruled import ruled
@@ -31,7 +31,9 @@ from shapetrace.diagnosis.evidence.samples import (
     summed,
 )
 from shapetrace.diagnosis.evidence.stretching import stretching
+from shapetrace.diagnosis.evidence.tables import cut_short
 from shapetrace.diagnosis.evidence.trying import cost, placed, tried_form, trying
+from shapetrace.diagnosis.evidence.windows import usual
 from shapetrace.diagnosis.evidence.words import home, words
 from shapetrace.diagnosis.hypothesis import Hypothesis
 
@@ -49,6 +51,8 @@ FAMILIES: tuple[Family, ...] = (
     placed,
     likes,
     rounding,
+    usual,
+    waiting,
     neighbours,
     attribute,
     program,
@@ -67,6 +71,7 @@ FAMILIES: tuple[Family, ...] = (
     restored,
     summed,
     stretching,
+    cut_short,
     words,
     home,
     ruled,

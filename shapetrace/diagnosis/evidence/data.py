@@ -11,6 +11,8 @@ from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall
 
 _CHANNELS = (1, 3, 4)
+#: what signatures call dimensions that may be batches
+_BATCH_ROLES = ("", "batch", "input", "other")
 
 
 def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -21,10 +23,11 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return Fact("counted from one, not this")
     ends = _ends(case)
     both = all(end is not None for end in ends) and len(ends) == 2
+    if hypothesis.site.kind not in ("input", "target") and _unequal(case, ends):
+        return Fact("unequal batches, not this")
     if hypothesis.form == "data":
         if both and ends[0] and ends[1] and ends[0][:2] != ends[1][:2]:
-            batches = all(spot.role in ("", "batch") for spot in case.mismatch.spots)
-            if ends[0][1] == ends[1][1] == 0 and batches:
+            if _unequal(case, ends):
                 return Fact(
                     f"unequal batches, {hypothesis.site.kind}",
                     text="the two came in with unequal batches",
@@ -55,6 +58,14 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
                 return Fact("channels of images")
             return Fact("the first layer")
     return None
+
+
+def _unequal(case: Case, ends: list[tuple[int, int] | None]) -> bool:
+    """Whether it is the batches of two tensors of data that disagree."""
+    if len(ends) < 2 or None in ends or ends[0] == ends[1]:
+        return False
+    batches = all(spot.role in _BATCH_ROLES for spot in case.mismatch.spots)
+    return batches and all(end is not None and end[1] == 0 for end in ends)
 
 
 def turned(hypothesis: Hypothesis, case: Case) -> Fact | None:

@@ -91,6 +91,24 @@ def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return Fact("scales by a whole number") if any(a != b for a, b in pairs) else None
 
 
+def waiting(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a layer that may be meant in another's place is called nowhere, and the
+    other in its own place too."""
+    repair = hypothesis.repair
+    if repair is None or not repair.instead:
+        return None
+    calls_of = case.replay.calls_of
+    other = next(iter(repair.instead.values()))
+    if calls_of.get(other.name):
+        return Fact("the layer that may be meant is called too")
+    called = calls_of.get(hypothesis.site.name, ())
+    if len(called) > len(repair.instead):
+        text = f"`{case.graph.said(other.name)}` is never called, and this one twice"
+        return Fact("the layer that may be meant waits, this one came", text=text)
+    text = f"`{case.graph.said(other.name)}` is never called"
+    return Fact("the layer that may be meant waits", text=text)
+
+
 def _same_windows(graph: Graph, old: ModuleInfo) -> list[ModuleInfo]:
     """The other windows of the model with the same kernel and stride: a padding that is
     right for one of them is so for all."""

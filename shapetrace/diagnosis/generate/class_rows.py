@@ -11,6 +11,7 @@ from shapetrace.diagnosis.changes import edited, edited_at
 from shapetrace.diagnosis.class_indices import fits, met_in_loss, numbers_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.records import TensorRef
+from shapetrace.signatures import is_loss
 
 
 def in_own_loss(case: Case) -> Iterator[Hypothesis | None]:
@@ -26,7 +27,9 @@ def class_rows(case: Case, labels: TensorRef, scores: TensorRef) -> Hypothesis |
         return None
     (numbers, cast), classes = found, scores.shape[1]
     if cast is None:
-        edit = edits.one_hot(classes, scores.dtype if case.mismatch.loss else None)
+        # arithmetic takes whole numbers, and torch's own losses do not
+        kind = scores.dtype if is_loss(case.call.name) else None
+        edit = edits.one_hot(classes, kind)
         made = edited(case, labels, edit, "values")
     else:
         edit, site = edits.one_hot(classes), case.site_of(labels.id)

@@ -102,12 +102,11 @@ def _another_called(
         return
     for name in beside(case.graph, info.name):
         other = case.graph.rec.modules[name]
-        new = replace(other, name=info.name)
         text = f"{line.text(func.value)}.{name.rpartition('.')[2]}"
         yield Hypothesis(
             "layer",
             case.site_of_layer(call),
-            Repair(modules={info.name: new}),
+            Repair(instead={one.index: other for one in case.calls_of_line(call)}),
             0 if call is case.layer else 1,
             line.with_part(func, text),
             line.source,

@@ -25,7 +25,7 @@ from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
 from shapetrace.diagnosis.unlike import at_home
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
-from shapetrace.signatures import module_function
+from shapetrace.signatures import is_loss, module_function
 from shapetrace.source.line import find, suffixed
 
 Found = Iterator[Hypothesis | None]
@@ -43,8 +43,7 @@ def values(case: Case) -> Found:
         yield from _container(case)
     if case.target is not None and kind != "range":
         yield from _target_types(case)
-    else:
-        yield from in_own_loss(case)
+    yield from in_own_loss(case)
 
 
 def _given(case: Case, tensor: int) -> TensorRef:
@@ -288,7 +287,7 @@ def _target_types(case: Case) -> Found:
     for form, edit in menu:
         reason = f"is {_short(target.dtype)} of shape {target.shape}"
         yield _with_reason(edited(case, target, edit, form), reason)
-    if not by_class:
+    if is_loss(case.call.name) and not by_class:
         yield class_rows(case, target, prediction)
 
 

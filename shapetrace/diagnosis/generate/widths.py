@@ -19,8 +19,9 @@ from shapetrace.diagnosis.sites import owner
 from shapetrace.records import ModuleInfo, Source
 from shapetrace.signatures import size_given, size_taken
 from shapetrace.source.rewrite import rewritten
-from shapetrace.source.scope import Expression, bound
+from shapetrace.source.scope import Expression, Scope, bound, last_name
 from shapetrace.source.sizes import reworded
+from shapetrace.source.written import renumbered
 
 #: the width is multiplied, or added to, in no more ways
 _MOST = 24
@@ -123,7 +124,22 @@ def _held(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | None]:
         return
     if spot.dim is None:
         return
-    yield _remade(case, spot.tensor, spot.dim, name, wanted)
+    dims = _as_odd(case, spot, wanted)
+    yield _remade(case, spot.tensor, dims, name, wanted)
+
+
+def _as_odd(case: Case, spot: Spot, wanted: int) -> list[int]:
+    """The dimensions of a tensor that disagree as one does: rows and columns."""
+    assert spot.dim is not None
+    found = {spot.dim}
+    for clash in case.mismatch.conflicts:
+        for own, other in ((clash.left, clash.right), (clash.right, clash.left)):
+            if own.input is None or own.dim is None or other.size != wanted:
+                continue
+            same = case.call.inputs[own.input].id == spot.tensor
+            if same and own.size == spot.size:
+                found.add(own.dim)
+    return sorted(found)
 
 
 def _intake(case: Case, info: ModuleInfo | None = None) -> Iterator[Hypothesis | None]:
@@ -191,7 +207,8 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
                 continue
             seen.add((name, new))
             if width is None:
-                yield _remade(case, leaf.end.tensor, leaf.end.dim, name, new)
+                dims = _dims_behind(case, spot, leaf.end.tensor, wanted)
+                yield _remade(case, leaf.end.tensor, dims or [leaf.end.dim], name, new)
                 continue
             found = rebuilt(case, name, {width: new}, "width")
             if found is None and name not in case.replay.calls_of:
@@ -207,17 +224,31 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
                 )
 
 
-def _remade(case: Case, tensor: int, dim: int, name: str, new: int) -> Hypothesis:
+def _dims_behind(case: Case, spot: Spot, held: int, wanted: int) -> list[int]:
+    """The dimensions of what a module holds that the odd ones of a part of it are."""
+    assert spot.tensor is not None
+    ends = [
+        case.graph.trail(spot.tensor, dim).end for dim in _as_odd(case, spot, wanted)
+    ]
+    return sorted({end.dim for end in ends if end.tensor == held})
+
+
+def _remade(
+    case: Case, tensor: int, dims: list[int], name: str, new: int
+) -> Hypothesis:
     """A parameter or buffer of the user's own module with another size."""
+    dim = dims[0]
     origin = case.graph.origin(tensor)
     path = origin.name if origin is not None else name
     kind = origin.kind if origin is not None else "parameter"
     size = case.graph.size(tensor, dim)
-    line, where = _holder_line(case, name, path.rpartition(".")[2], dim, new)
+    rank, attribute = len(case.graph.tensors[tensor].shape), path.rpartition(".")[2]
+    line, where = _holder_line(case, name, attribute, rank, dims, new)
+    edit = resized(dim, new, *dims[1:])
     return Hypothesis(
         "parameter",
         case.site_named(name),
-        Repair(taken=(Taken(tensor, resized(dim, new)),)),
+        Repair(taken=tuple(Taken(each, edit) for each in _built_alike(case, path))),
         case.hops_to(name),
         line,
         where,
@@ -229,28 +260,60 @@ def _remade(case: Case, tensor: int, dim: int, name: str, new: int) -> Hypothesi
     )
 
 
+def _built_alike(case: Case, path: str) -> list[int]:
+    """What all modules of a class hold by one name, as an optimizer left it last: the
+    same line makes them."""
+    rec = case.graph.rec
+    name, _, attribute = path.rpartition(".")
+    kind = rec.modules[name].qualname if name in rec.modules else ""
+    owners = {one for one, info in rec.modules.items() if info.qualname == kind}
+    held = {f"{one}.{attribute}".removeprefix(".") for one in owners | {name}}
+    newest: dict[str, int] = {}
+    for tensor, origin in sorted(rec.origins.items()):
+        if origin.name in held:
+            newest[origin.name] = tensor
+    return list(newest.values())
+
+
 def _holder_line(
-    case: Case, owner: str, attribute: str, dim: int, new: int
+    case: Case, owner: str, attribute: str, rank: int, dims: list[int], new: int
 ) -> tuple[str, Source | None]:
     """`self.positions = nn.Parameter(torch.zeros(1, n, width))` with another size."""
     for scope in case.constructions.scopes(owner):
         for one in bound(scope, f"{scope.self_name()}.{attribute}"):
-            for node in ast.walk(one.value):
-                if not isinstance(node, ast.Call) or not isinstance(
-                    node.func, ast.Attribute
-                ):
-                    continue
-                if node.func.attr not in _FACTORIES:
+            nodes = list(_made_of(one.value, scope))
+            making = {scope.tree.statement(node) for node in nodes}
+            for node in nodes:
+                if last_name(node.func) not in _FACTORIES:
                     continue
                 sizes = node.args
                 if len(sizes) == 1 and isinstance(sizes[0], (ast.Tuple, ast.List)):
                     sizes = sizes[0].elts
-                if dim >= len(sizes):
+                # a view that adds dimensions of 1 in front has no number of its own
+                added = max(rank - len(sizes), 0)
+                if not added <= min(dims) <= max(dims) < len(sizes) + added:
                     continue
-                old = Expression(sizes[dim], scope)
-                text = reworded(old, new, case.constructions.scopes)
-                return rewritten(scope.tree, [(sizes[dim], text)], node)
+                inits = case.constructions.scopes
+                olds = [Expression(sizes[dim - added], scope) for dim in dims]
+                texts = [reworded(old, new, inits) for old in olds]
+                if str(new) in texts or added:
+                    whole = renumbered(olds[0], new, inits, making)
+                    if whole is not None or added:
+                        return whole or ("", None)
+                parts = list(zip((old.node for old in olds), texts))
+                return rewritten(scope.tree, parts, node)
     return "", None
+
+
+def _made_of(value: ast.expr, scope: Scope) -> Iterator[ast.Call]:
+    """The calls in an expression, and in what its names were given before."""
+    for node in ast.walk(value):
+        if isinstance(node, ast.Call):
+            yield node
+        elif isinstance(node, ast.Name):
+            for one in bound(scope, node.id):
+                inner = one.value if one.value is not value else ast.Pass()
+                yield from (n for n in ast.walk(inner) if isinstance(n, ast.Call))
 
 
 def _candidates(old: int, part: int, size: int, wanted: int) -> list[int]:

@@ -7,8 +7,10 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
+
 from shapetrace.diagnosis.reading import functions
-from shapetrace.diagnosis.reading.builtins import built_in, method_of_value
+from shapetrace.diagnosis.reading.builtins import built_in, items, method_of_value
 from shapetrace.diagnosis.reading.library import of_library
 from shapetrace.diagnosis.reading.recorded import (
     Cursor,
@@ -86,8 +88,6 @@ class Calls(ABC):
         self._steps = 0
         self._depth = 0
 
-    # -- to be read by those that extend it -------------------------------------------
-
     @abstractmethod
     def value(self, frame: Frame, node: ast.expr) -> Any:
         """What an expression gives."""
@@ -129,8 +129,6 @@ class Calls(ABC):
     @abstractmethod
     def body(self, frame: Frame, body: list[ast.stmt]) -> Any:
         """What a function with these statements returns."""
-
-    # -- ------------------------------------------------------------------------------
 
     def count(self) -> None:
         self._steps += 1
@@ -226,7 +224,7 @@ class Calls(ABC):
         one. It is the one in which the next recorded call stands."""
         call = self.cursor.following(frame.parent)
         found = node_at(call.source) if call is not None else None
-        if found is None:
+        if found is None or hasattr(torch.Tensor, last_name(node.func)):
             return UNKNOWN
         tree, home = found[0], found[0].home(found[1])
         if isinstance(home, ast.Module) or home is frame.home:
@@ -366,23 +364,27 @@ class Calls(ABC):
             method = self.method_of(func, "forward", "__call__")
             if method is not UNKNOWN:
                 return self.routine(frame, method, args, kwargs)
+        if isinstance(func, Builtin) and func.name == "map":
+            given = [items(arg, self.children) for arg in args[1:]]
+            rows = zip(*(each for each in given if each is not None))
+            found = [self.applied(frame, args[0], [*row], {}, node) for row in rows]
+            return UNKNOWN if None in given else found
         if isinstance(func, Builtin):
             return built_in(func.name, args, kwargs, self.children)
-        if isinstance(func, Method) and isinstance(func.of, Layer):
+        if not isinstance(func, Method):
+            return UNKNOWN
+        if isinstance(func.of, Layer):
             return self._entries(func)
-        if isinstance(func, Method) and isinstance(func.of, TensorRef):
+        if isinstance(func.of, TensorRef):
             return self._method(func, args, kwargs, node)
-        if isinstance(func, Method):
-            return method_of_value(func, args)
-        return UNKNOWN
+        return method_of_value(func, args)
 
     def _entries(self, func: Method) -> Any:
         """`self.heads.items()` of an nn.ModuleDict."""
         found = self.children(func.of.name)
         keys = [one.name.rpartition(".")[2] for one in found]
-        if func.name == "items":
-            return list(zip(keys, found, strict=True))
-        return keys if func.name == "keys" else found
+        entries = {"items": list(zip(keys, found, strict=True)), "keys": keys}
+        return entries.get(func.name, found)
 
     def _method(
         self, func: Method, args: list[Any], kwargs: dict[str, Any], node: ast.expr
@@ -395,6 +397,5 @@ class Calls(ABC):
         told = functions.number(name, of, args or list(kwargs.values()))
         if told is not UNKNOWN:
             return told
-        return functions.function(
-            name, f"torch.Tensor.{name}", [of, *args], kwargs, node.lineno
-        )
+        whole = f"torch.Tensor.{name}"
+        return functions.function(name, whole, [of, *args], kwargs, node.lineno)

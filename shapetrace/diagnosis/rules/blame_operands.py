@@ -126,7 +126,8 @@ def blame_operands(
             first, second = second, first
         # the layer whose width it is, before the reshapes that carried the width on
         first.sort(key=lambda culprit: culprit.kind != "module")
-        first[0] = replace(first[0], reason=f"{first[0].reason}; {evidence}")
+        said = "; ".join(part for part in (first[0].reason, evidence) if part)
+        first[0] = replace(first[0], reason=said)
         return [*first[:1], *second[:1], *first[1:], *second[1:]]
     swap = _changed(graph, right) > _changed(graph, left)
     if weights[0] != weights[1]:

@@ -245,7 +245,9 @@ def odd_one(graph: Graph, a: Place, b: Place) -> tuple[int, str]:
                 votes.append((2 * sign, text))
         same = equals(graph, *end)
         if same:
-            votes.append((-sign, f"the other has {own} as {few(graph, same)}"))
+            # of a width that is in no dimension that disagrees it is no matter
+            text = f"the other has {own} as {few(graph, same)}"
+            votes.append((-sign, text if own in sizes else ""))
     takes = set(waiting(graph).values())
     if (sizes[0] in takes) != (sizes[1] in takes):
         size = sizes[0] if sizes[0] in takes else sizes[1]

@@ -1,0 +1,94 @@
+"""Class indices in a loss that is written out, which wants a row for each."""
+
+import pytest
+import torch
+from failures import failure_of
+from torch import nn
+from torch.nn import functional as F
+
+SIZES = [(16, 10), (5, 3)]
+
+
+class Margin(nn.Module):
+    def forward(self, scores, labels):
+        near = F.relu(0.9 - scores) ** 2
+        far = F.relu(scores - 0.1) ** 2
+        return (labels * near + 0.5 * (1.0 - labels) * far).sum()
+
+
+class Squares(nn.Module):
+    def forward(self, scores, labels):
+        error = scores.softmax(1) - labels
+        return error.pow(2).sum(1).mean()
+
+
+def told(criterion, sizes, labels=None, then=lambda labels: labels):
+    batch, classes = sizes
+    model, x = nn.Linear(7, classes), torch.randn(batch, 7)
+    labels = torch.randint(0, classes, (batch,)) if labels is None else labels
+
+    def step():
+        return criterion(model(x), then(labels))
+
+    return failure_of(nn.ModuleList([model, criterion]), step)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_wherever_a_line_names_the_labels(sizes):
+    found = told(Margin(), sizes)
+    assert found.culprits[0].kind in ("input", "target")
+    rows = f"F.one_hot(labels, {sizes[1]})"
+    assert found.fixes[0].line == (
+        f"return ({rows} * near + 0.5 * (1.0 - {rows}) * far).sum()"
+    )
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_in_a_difference(sizes):
+    found = told(Squares(), sizes)
+    assert found.culprits[0].kind in ("input", "target")
+    rows = f"F.one_hot(labels, {sizes[1]})"
+    assert found.fixes[0].line == f"error = scores.softmax(1) - {rows}"
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_labels_that_were_cast_before(sizes):
+    found = told(Squares(), sizes, then=lambda labels: labels.float())
+    assert "one_hot(labels, " in found.fixes[0].line
+
+
+class Pooled(nn.Module):
+    """Sums over time, and divides by how long each sample is."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(6, 8)
+
+    def forward(self, x, lengths):
+        return self.lin(x).sum(1) / lengths
+
+
+def test_lengths_are_no_classes():
+    model, x = Pooled(), torch.randn(4, 5, 6)
+    lengths = torch.randint(1, 6, (4,))
+    found = failure_of(model, lambda: model(x, lengths))
+    assert "one_hot" not in str(found)
+    assert "lengths[..., None]" in found.fixes[0].line
+
+
+class Gated(nn.Module):
+    """Leaves out samples that count for nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(6, 8)
+
+    def forward(self, x, counts):
+        return self.lin(x) * counts
+
+
+def test_nor_are_gates_that_a_network_is_given():
+    model, x = Gated(), torch.randn(4, 6)
+    counts = torch.randint(0, 2, (4,))
+    found = failure_of(model, lambda: model(x, counts))
+    assert "one_hot" not in found.fixes[0].line
