@@ -20,7 +20,8 @@ from shapetrace.recording.events import (
     error_tuple,
 )
 from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
-from shapetrace.recording.tensors import PLAIN, describe, freeze, is_tensor
+from shapetrace.recording.owned import is_exchanged
+from shapetrace.recording.tensors import PLAIN, form_of, freeze, is_tensor
 from shapetrace.recording.user_calls import NOT_MADE, PASSED, catching
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                     else:
                         frame = _FRAME(1)
                     if frame.f_code is not top.code or others:
-                        code, lasti, thread = place(_FRAME(1))
+                        code, lasti, thread = place(_FRAME(1), args)
                     elif not top.internal:
                         code, lasti = top.code, frame.f_lasti
                     if kwargs:
@@ -126,7 +127,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                         if third is None or third() is not c:
                             third = c if type(c) in PLAIN else input_of(func, c)
                     else:
-                        inputs = []
+                        inputs, a = [], None
                         for a in args:
                             first = known(id(a))
                             if first is None or first() is not a:
@@ -152,7 +153,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 end = now()
                 # with a mode of the user's below this one, it would see what is read
                 if type(output) is _TENSOR and alone and not thread:
-                    one = ref(output)
+                    # changed in place: a module may own it
+                    one: Any = ref(output) if output is not a else first
                     try:
                         shape = output.shape
                     except RuntimeError:  # a nested (ragged) tensor has no one shape
@@ -246,12 +248,16 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 events.extend((UNSEEN, thread, name))
         return may_warn
 
-    def place(frame: Any) -> tuple[CodeType | None, int, int]:
+    def place(frame: Any, args: Any) -> tuple[CodeType | None, int, int]:
         """Code, instruction and thread of a call that a forward did not make itself.
         Raises where what happens now is not recorded: torch.jit.trace takes down all
-        that is done with a tensor, also by us."""
+        that is done with a tensor, also by us; and what torch exchanges a tensor for
+        must not be known."""
         if tracing() is not None:
             recorder.jit_traced = True
+            raise _Unrecorded
+        if args and is_exchanged(args[0], frame):
+            references.forget(args[0])  # it will have another form
             raise _Unrecorded
         open_, thread = stacks.here()
         stacks.settle(open_, frame)
@@ -301,7 +307,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             elif name == "data" and _form(args[0]) != before:
                 made = args[0]
             if made is not None:
-                code, lasti, thread = place(_FRAME(2))
+                code, lasti, thread = place(_FRAME(2), args)
                 stamp = now()
                 taken = args[: 1 + setting]
                 inputs = [freeze(arg, references.reference) for arg in taken]
@@ -349,4 +355,4 @@ class _Arguments:
 
 def _form(tensor: torch.Tensor) -> tuple[Any, ...]:
     with _DISABLED():
-        return describe(tensor)[1:]
+        return form_of(tensor)

@@ -161,13 +161,13 @@ class Recorder:
 
     def _attach(self, start: int) -> None:
         """What is done with the modules that were entered from the given one on."""
-        found = [site.module() for site in self.table.entered[start:]]
-        modules = [module for module in found if module is not None]
+        sites = self.table.entered[start:]
         if self.functions:
-            self.references.define_own(modules)
+            self.references.define_own(sites)
         if self.extensions is not None:
-            for module in modules:
-                self.extensions.attach(module)
+            for site in sites:
+                if (module := site.module()) is not None:
+                    self.extensions.attach(module)
 
     def belongs(self, module: nn.Module) -> bool:
         """Whether calls of a module are recorded."""
