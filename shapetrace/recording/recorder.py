@@ -138,6 +138,8 @@ class Recorder:
     def _remove_modes(self) -> None:
         """Take the modes off the stack of this thread, wherever in it they lie. What
         is to stay is noted before anything is touched: see `uninstall`."""
+        if not self._modes:
+            return
         if not torch_internals.has_mode_stack:
             while self._modes:
                 torch_internals.pop_mode(self._modes.pop())

@@ -14,7 +14,7 @@ PASSED: Any = object()
 NOT_MADE: Any = object()
 
 _CACHE = opmap.get("CACHE")
-_CALLS = {opmap.get(name) for name in ("PRECALL", "CALL", "CALL_FUNCTION_EX")}
+_CALLS = {opmap.get(name) for name in ("CALL", "CALL_FUNCTION_EX")}
 
 Failed = Callable[[BaseException], None]
 

@@ -326,6 +326,26 @@ def test_a_clock_that_fails_costs_a_time_and_not_the_batch(options, monkeypatch)
         assert all(map(torch.equal, made.computed, untraced.computed))
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", ["active_modes", "count_modes", "replace_modes"])
+def test_what_cannot_be_taken_off_is_told_and_the_batch_is_as_ever(
+    name, options, monkeypatch
+):
+    def broken(*args: Any) -> Any:
+        raise ZeroDivisionError
+
+    untraced = batch({}, fails=False, given=True)
+    monkeypatch.setattr(f"shapetrace.torch_internals.{name}", broken)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        made = batch(options, fails=False, given=True)
+    assert made.error is None
+    assert all(map(torch.equal, made.computed, untraced.computed))
+    if installed():
+        assert "hooks, some of which are left" in str(warned[-1].message)
+        assert str(made.trace)
+
+
 class Alarm:
     """Ends what takes too long, as a handler of signals."""
 
