@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import torch
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.recording.faults import is_users
 from shapetrace.records import Opaque
 
 #: called, it gives the tensor; None, or another one, where that is gone
@@ -125,7 +126,9 @@ def freeze(
         return Nested(kind.__name__, "item", _KEYS[len(value)], found)
     try:
         parts = _parts(value)
-    except Exception:  # the user's container cannot be looked into
+    except Exception as error:  # the user's container cannot be looked into
+        if is_users(error):
+            raise
         parts = None
     if parts is None:
         return Opaque(name_of_class(kind))

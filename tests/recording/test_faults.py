@@ -7,6 +7,7 @@ import random
 import signal
 import time
 import warnings
+from collections import UserDict
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -387,6 +388,29 @@ def test_what_a_signal_s_handler_raises_inside_ours_is_the_user_s(
             assert installed() == []
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
+def test_a_signal_while_ours_looks_into_a_container_is_the_user_s():
+    class Slow(dict[str, Any]):
+        def __len__(self) -> int:
+            signal.raise_signal(signal.SIGALRM)
+            return 1
+
+    class Passes(nn.Module):
+        def forward(self, given: UserDict[str, Any]) -> int:
+            return 0
+
+    given = UserDict()
+    given.data = Slow(x=1)
+    before = signal.signal(signal.SIGALRM, too_slow)
+    try:
+        with pytest.raises(TimeoutError, match="too slow"):
+            with shapetrace.trace(model := Passes()):
+                model(given)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert installed() == []
 
 
 def test_where_warnings_are_errors_the_user_s_own_exception_still_leaves(monkeypatch):
