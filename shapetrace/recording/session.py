@@ -94,7 +94,8 @@ class Session:
         try:
             end(*args)
         except BaseException as cut:  # Ctrl-C too leaves nothing on
-            end(*args)
+            with self.faults.losing("the taking off of hooks, some of which are left"):
+                end(*args)
             if not isinstance(cut, Exception):
                 raise
             self.faults.add("nothing of the report", cut)

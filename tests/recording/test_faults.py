@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 import warnings
+from collections import UserDict
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -41,16 +44,19 @@ BEFORE_THE_BLOCK = {
     *("Session.__init__", "Stored.__init__", "HiddenWarning.__init__"),
     *("Faults.__init__", "Trace.__enter__", "Trace.__exit__"),
 }
-#: they begin with a question to torch alone, whether it compiles or traces
-ASK_TORCH = {
+#: what torch calls: no code of ours stands around these
+CALLED_BY_TORCH = (
     "module_hooks.<locals>.enter",
     "module_hooks.<locals>.leave",
     "function_mode.<locals>.Mode.__torch_function__",
     "function_mode.<locals>.attribute",
+    "function_mode.<locals>.noted",
+    "catching.<locals>.caught",
     "Extensions.around.<locals>.pre_hook",
     "Extensions.around.<locals>.post_hook",
     "Extensions.mode.<locals>.Mode.__torch_function__",
-}
+    "Extensions._guarded.<locals>.guarded",
+)
 
 
 class Net(nn.Module):
@@ -131,7 +137,7 @@ def places(options: dict[str, Any], *, fails: bool, given: bool) -> dict[Place, 
         place: name
         for place, name in found.items()
         if not place[0].endswith(UNGUARDED)
-        and name not in BEFORE_THE_BLOCK | ASK_TORCH
+        and name not in BEFORE_THE_BLOCK
         and "__del__" not in name
     }
 
@@ -207,6 +213,26 @@ WAYS = [
 def test_each_function_may_fail(options, fails, given):
     how = {"fails": fails, "given": given}
     check(first_lines(places(options, **how)), options, **how)
+
+
+@unraisable
+@pytest.mark.parametrize(
+    ("options", "fails", "given"),
+    [
+        ({}, True, True),
+        ({"memory": True, "backward": True}, False, True),
+        *(pytest.param(*way, marks=pytest.mark.faults) for way in WAYS),
+    ],
+)
+def test_each_line_of_what_torch_calls_may_fail(options, fails, given):
+    how = {"fails": fails, "given": given}
+    lines = [
+        place
+        for place, name in places(options, **how).items()
+        if name in CALLED_BY_TORCH and can_fail(place)
+    ]
+    assert len(lines) > (20 if options.get("functions") is False else 60)
+    check(lines, options, **how)
 
 
 @pytest.mark.faults
@@ -299,6 +325,92 @@ def test_a_clock_that_fails_costs_a_time_and_not_the_batch(options, monkeypatch)
         made = batch(options, fails=False, given=True)
         assert made.error is None and installed() == []
         assert all(map(torch.equal, made.computed, untraced.computed))
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", ["active_modes", "count_modes", "replace_modes"])
+def test_what_cannot_be_taken_off_is_told_and_the_batch_is_as_ever(
+    name, options, monkeypatch
+):
+    def broken(*args: Any) -> Any:
+        raise ZeroDivisionError
+
+    untraced = batch({}, fails=False, given=True)
+    monkeypatch.setattr(f"shapetrace.torch_internals.{name}", broken)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        made = batch(options, fails=False, given=True)
+    assert made.error is None
+    assert all(map(torch.equal, made.computed, untraced.computed))
+    if installed():
+        assert "hooks, some of which are left" in str(warned[-1].message)
+        assert str(made.trace)
+
+
+class Alarm:
+    """Ends what takes too long, as a handler of signals."""
+
+    def __call__(self, *given: Any) -> None:
+        raise TimeoutError("too slow")
+
+    def end(self, *given: Any) -> None:
+        raise TimeoutError("too slow")
+
+
+def too_slow(*given: Any) -> None:
+    raise TimeoutError("too slow")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
+@pytest.mark.parametrize(
+    "handler", [too_slow, Alarm(), Alarm().end, partial(too_slow, "again")]
+)
+@pytest.mark.parametrize("options", [{}, {"memory": True, "backward": True}])
+def test_what_a_signal_s_handler_raises_inside_ours_is_the_user_s(
+    options, handler, monkeypatch
+):
+    class Clock:
+        left = -1
+
+        def now(self) -> int:
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGALRM)
+            return time.perf_counter_ns()
+
+    clock = Clock()
+    monkeypatch.setattr("shapetrace.recording.clocks.CpuClock.now", clock.now)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for clock.left in range(1, 24):
+            made = batch(options, fails=False, given=True)
+            assert made.error == (TimeoutError, ("too slow",)), clock.left
+            assert installed() == []
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
+def test_a_signal_while_ours_looks_into_a_container_is_the_user_s():
+    class Slow(dict[str, Any]):
+        def __len__(self) -> int:
+            signal.raise_signal(signal.SIGALRM)
+            return 1
+
+    class Passes(nn.Module):
+        def forward(self, given: UserDict[str, Any]) -> int:
+            return 0
+
+    given = UserDict()
+    given.data = Slow(x=1)
+    before = signal.signal(signal.SIGALRM, too_slow)
+    try:
+        with pytest.raises(TimeoutError, match="too slow"):
+            with shapetrace.trace(model := Passes()):
+                model(given)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert installed() == []
 
 
 def test_where_warnings_are_errors_the_user_s_own_exception_still_leaves(monkeypatch):

@@ -10,7 +10,7 @@ from torch import nn
 from shapetrace.recording import events as raw
 from shapetrace.recording.extensions.base import Cell, Extension, Extensions, Tensors
 from shapetrace.recording.recorder import Recorder
-from shapetrace.recording.tensors import describe
+from shapetrace.recording.tensors import form_of
 from shapetrace.records import Origin
 
 #: so many function calls are kept for each module call
@@ -31,7 +31,6 @@ class CallLimit(Extension):
         self._calls = 0
         self._functions = 0
         self._cut = 0
-        self._alive: list[Any] = []
         self._grad = True
         #: module calls that are gone
         self.dropped = 0
@@ -57,12 +56,12 @@ class CallLimit(Extension):
             return
         if self._cut:
             dropped, still_open = _open_calls(recorder.events[: self._cut])
-            recorder.events[: self._cut] = still_open + self._alive
+            recorder.events[: self._cut] = still_open + recorder.references.aside
             recorder.grad = self._grad
             extensions.drop(dropped)
             self.dropped += len(dropped)
         self._calls = self._functions = 0
-        self._alive = _definitions(recorder)
+        recorder.references.aside = _definitions(recorder)
         self._grad = torch.is_grad_enabled()
         self._cut = len(recorder.events)
 
@@ -118,7 +117,7 @@ def _definitions(recorder: Recorder) -> list[Any]:
     for reference in known.values():
         tensor = reference()
         if tensor is not None:
-            events += (raw.DEFINE, reference, *describe(tensor)[1:], _origin(tensor))
+            events += (raw.DEFINE, reference, *form_of(tensor), _origin(tensor))
     return events
 
 

@@ -32,6 +32,7 @@ from shapetrace.recording.extensions.base import (
     tensors_in,
 )
 from shapetrace.recording.extensions.storage import Stored, bytes_of, storage_of
+from shapetrace.recording.owned import Owned, through_module
 from shapetrace.recording.tensors import is_tensor
 
 #: what a storage holds; the first four are counted
@@ -65,6 +66,7 @@ class MemoryWatch(Extension):
         #: what a backward has let go of, until it is seen what it made with it
         self._leaving: list[Stored] = []
         self._watched: dict[int, Stored] = {}
+        self._owned: dict[int, Owned[Any]] = {}
         self._log: list[Change] = []
         self._saved: dict[Cell | None, dict[int, int]] = {}
         self._passed: dict[Cell, set[int]] = {}
@@ -86,9 +88,12 @@ class MemoryWatch(Extension):
 
     def attach(self, module: nn.Module) -> None:
         own = torch_internals.parameters_of(module), torch_internals.buffers_of(module)
-        for one in (*own[0].values(), *own[1].values()):
+        for name, one in (*own[0].items(), *own[1].items()):
             if one is not None:
                 self._watch(one, OWN)
+                known = self._owned.get(id(one))
+                if known is None or known() is not one:
+                    self._owned[id(one)] = through_module(weakref.ref(module), name)
                 if one.is_leaf and one.grad is not None:
                     self._gradient(one)
 
@@ -150,7 +155,9 @@ class MemoryWatch(Extension):
         known = self._accumulating.get(id(variable))
         if known is not None and known.hooks_dict_ref() is not None:
             return  # the same node as in an earlier graph
-        found = weakref.ref(variable)
+        found: Any = self._owned.get(id(variable))
+        if found is None or found() is not variable:
+            found = weakref.ref(variable)
 
         def accumulated(_: Any, gradients: Any) -> None:
             tensor = found()
