@@ -94,6 +94,7 @@ class Trace(Report):
         backward: bool = False,
         checks: bool | Collection[str] = True,
         max_calls: int | None = None,
+        keep_first: bool = False,
     ) -> None:
         self._session = Session(
             modules,
@@ -103,6 +104,7 @@ class Trace(Report):
             backward=backward,
             read_values=bool(checks),
             max_calls=max_calls,
+            keep_first=keep_first,
         )
         self._state: Literal["new", "running", "done"] = "new"
         nothing = Stored(Recording((), (), {}, {}))
