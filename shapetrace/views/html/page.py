@@ -38,6 +38,20 @@ document.addEventListener("click", event => {
   if (!navigator.clipboard) select();
   else navigator.clipboard.writeText(button.dataset.line).then(done, select);
 });
+for (const table of document.querySelectorAll(".st-long")) {
+  const rows = [...table.tBodies[0].rows].map(row =>
+    [row, +row.dataset.depth, row.cells[0].querySelector("input")]);
+  const fold = () => {
+    let closed = Infinity;
+    for (const [row, depth, box] of rows) {
+      if (depth <= closed) closed = Infinity;
+      row.hidden = depth > closed;
+      if (closed === Infinity && box && !box.checked) closed = depth;
+    }
+  };
+  table.addEventListener("change", fold);
+  fold();
+}
 """
 
 
