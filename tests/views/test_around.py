@@ -93,6 +93,19 @@ def test_no_page_is_wider_than_its_column(tmp_path, width):
     assert found["wide"] <= width
 
 
+def test_costs_stand_where_a_reader_begins(tmp_path):
+    found = looks(
+        failing().costs._repr_html_(),
+        tmp_path,
+        {
+            "name": 'look("th", "textAlign")',
+            "value": 'look("td", "textAlign")',
+            "left": 'document.querySelector("table").offsetLeft',
+        },
+    )
+    assert found["name"] == found["value"] == "left" and found["left"] < 20
+
+
 def test_the_columns_of_a_text_stand_below_each_other(tmp_path):
     t = failing()
     for text in (t.summary(), t.table()):
