@@ -106,6 +106,17 @@ def test_a_process_that_the_script_starts_is_said_to_be_untraced(script, capsys)
     assert "started" not in capsys.readouterr().err
 
 
+def test_processes_that_multiprocessing_spawns_are_said_to_be_untraced(script):
+    name = script(
+        "import multiprocessing\nif __name__ == '__main__':\n"
+        "    one = multiprocessing.get_context('spawn').Process(target=print)\n"
+        "    one.start()\n    one.join()\n"
+    )
+    command = [sys.executable, "-m", "shapetrace", "run", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "the script started processes" in done.stderr
+
+
 def test_who_waits_long_is_told_for_what(capsys, monkeypatch):
     monkeypatch.setattr(console, "PATIENCE", 0.01)
     with console.waiting("reading"):
