@@ -84,6 +84,9 @@ class Trace(Report):
     is kept alive, and it can be pickled.
     """
 
+    #: what the reader of a warning types to see the finding of a number in full
+    _ask = "print(t.findings[{number}])"
+
     def __init__(
         self,
         modules: Iterable[nn.Module],
@@ -94,6 +97,7 @@ class Trace(Report):
         backward: bool = False,
         checks: bool | Collection[str] = True,
         max_calls: int | None = None,
+        keep_first: bool = False,
     ) -> None:
         self._session = Session(
             modules,
@@ -103,6 +107,7 @@ class Trace(Report):
             backward=backward,
             read_values=bool(checks),
             max_calls=max_calls,
+            keep_first=keep_first,
         )
         self._state: Literal["new", "running", "done"] = "new"
         nothing = Stored(Recording((), (), {}, {}))
@@ -186,8 +191,7 @@ class Trace(Report):
         if self._checks and self._session.has_loss:
             from shapetrace.checks import warn
 
-            # a failure that the user's code caught is no news to it
-            warn(finding for finding in self.findings if finding.code != "failure")
+            warn(self.findings, self._ask)
 
     def _deliver(self, error: BaseException) -> tuple[str, str]:
         """Where this is one of several ranks, let the others know that it failed."""

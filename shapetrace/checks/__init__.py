@@ -214,16 +214,21 @@ def _ignored(found: Diagnosis) -> bool:
     return False
 
 
-def warn(findings: Iterable[Diagnosis]) -> None:
-    """One Python warning for each site and code that is an alarm; notes are quiet."""
+def warn(findings: Iterable[Diagnosis], ask: str) -> None:
+    """One Python warning for each site and code that is an alarm; notes are quiet. A
+    failure that the user's code caught is no news to it. `ask` says how a reader sees
+    the finding of a number in full."""
     seen: set[tuple[str, Source | None]] = set()
-    for one in findings:
+    for number, one in enumerate(findings):
+        if one.code == "failure":
+            continue
         if one.severity == "note" or (one.code, one.source) in seen:
             continue
         seen.add((one.code, one.source))
         source = one.source
         warnings.warn_explicit(
-            f"{one.code}: {one.message} t.explain() tells the way back and the fix.",
+            f"{one.code}: {one.message} {ask.format(number=number)} tells the way back"
+            " and the fix.",
             ShapeTraceWarning,
             source.file if source is not None else "<unknown>",
             source.line if source is not None else 0,

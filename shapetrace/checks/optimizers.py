@@ -125,7 +125,8 @@ def _exchanged(first: Source | None, second: Source | None) -> Fix | None:
 )
 def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     ran = Steps(context)
-    if not ran.steps:
+    # what the middle of a long run has trained is not known
+    if not ran.steps or context.graph.rec.left_out is not None:
         return
     told: set[str] = set()
     for backward in ran.backwards[:_FIRST]:

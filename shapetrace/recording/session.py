@@ -34,6 +34,7 @@ class Session:
         backward: bool,
         read_values: bool,
         max_calls: int | None,
+        keep_first: bool = False,
     ) -> None:
         self.faults = Faults()
         self._roots: list[nn.Module] = list(modules)
@@ -43,6 +44,7 @@ class Session:
         self._backward = backward
         self._read_values = read_values
         self._max_calls = max_calls
+        self._keep_first = keep_first
         self._recorder: Recorder | None = None
         self._live: Live | None = None
         self._hidden = guards.HiddenWarning()
@@ -58,6 +60,7 @@ class Session:
             memory=self._memory,
             backward=self._backward,
             max_calls=self._max_calls,
+            keep_first=self._keep_first,
         )
         recorder = self._recorder = Recorder(
             selection.clock,

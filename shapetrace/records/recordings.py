@@ -124,6 +124,41 @@ class LiveBytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts and times of what was not kept itself: of `count` calls, in nanoseconds.
+
+    `own_ns` leaves out the calls inside them. `spread` has how many took how long, to
+    the nearest of times that lie about 1 % apart.
+    """
+
+    count: int
+    total_ns: int
+    own_ns: int
+    min_ns: int
+    max_ns: int
+    spread: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The middle of a long run, between its first calls and its newest: of `calls`
+    module calls only figures were kept.
+
+    The first call after them has the index `following`; they lie between `start_ns`
+    and `end_ns`. `steps` are the times from one step of the optimizer to the next,
+    `modules` the figures by the module's qualified name, by its type where a module is
+    made anew for each batch.
+    """
+
+    calls: int
+    following: int
+    start_ns: int
+    end_ns: int
+    steps: Figures | None
+    modules: dict[str, Figures]
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """All that a trace holds, as data: what views and analyses read.
 
@@ -157,8 +192,14 @@ class Recording:
     optimizer_state: dict[str, int] = field(default_factory=dict)
     #: the most that the accelerator's allocator held, where the batch raised it
     allocated_peak: int | None = None
-    #: module calls that `max_calls` made the trace drop, the oldest first
+    #: module calls that a bound made the trace drop: the oldest, or those of `left_out`
     dropped_calls: int = 0
+    left_out: LeftOut | None = None
     unseen: tuple[Unseen, ...] = ()
     #: what the script calls the roots, where its lines tell
     called: tuple[ScriptName, ...] = ()
+
+    @property
+    def has_beginning(self) -> bool:
+        """Whether the first call of the block is the first one here."""
+        return not self.dropped_calls or self.left_out is not None
