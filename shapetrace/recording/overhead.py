@@ -23,6 +23,7 @@ from shapetrace.recording.build import Replay
 from shapetrace.recording.clocks import CpuClock
 from shapetrace.recording.extensions.base import Extensions
 from shapetrace.recording.recorder import Recorder
+from shapetrace.recording.slowing import Slowing, slowing
 from shapetrace.records import Overhead
 
 _CALLS, _ROUNDS = 16, 9
@@ -30,6 +31,8 @@ _CALLS, _ROUNDS = 16, 9
 _WARMING = 3
 #: what the recorder is given of `relu` and of `batch_norm`
 FEW_ARGUMENTS, _MANY_ARGUMENTS = 2, 8
+#: what `unbind` gives
+_OUTPUTS = 3
 
 
 class _Empty(nn.Module):
@@ -101,6 +104,22 @@ class _ManyArguments(_Loop):
             batch_norm(x, one, one, one, one)
 
 
+class _SeveralOutputs(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock, unbind = self.clock, torch.unbind
+        for at in _TIMES:
+            clock(at)
+            unbind(x)
+
+
+class _Nested(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock, cat, both = self.clock, torch.cat, [x, x]
+        for at in _TIMES:
+            clock(at)
+            cat(both)
+
+
 class _Elsewhere(_Loop):
     def forward(self, x: Tensor) -> None:
         clock = self.clock
@@ -146,7 +165,7 @@ class _Nothing(_Loop):
 
 _KINDS: tuple[type[_Loop], ...] = (
     *(_Nothing, _Modules, _Functions, _PythonFunctions, _ManyArguments),
-    *(_Elsewhere, _Parameters, _Layers),
+    *(_SeveralOutputs, _Nested, _Elsewhere, _Parameters, _Layers),
 )
 
 
@@ -169,7 +188,7 @@ def calibrate(
 
 
 def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Overhead:
-    x = torch.zeros(1, 1, device="cpu", requires_grad=True)
+    x = torch.zeros(_OUTPUTS, 1, device="cpu", requires_grad=True)
     bare = [kind() for kind in _KINDS]
     full = [kind() for kind in _KINDS]
     replay: Replay | None = None
@@ -189,9 +208,10 @@ def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Ov
                 recorder.uninstall()
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
+        beside = slowing(extensions) if functions else Slowing(0.0, 0.0)
     assert replay is not None
     costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
-    _, module, function, few, many, elsewhere, *_ = costs
+    _, module, function, few, many, several, nested, elsewhere, *_ = costs
     nothing, empty, add, one, *_, parameter, layer = (loop.cost for loop in bare)
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
     adds = [call.duration_ns for call in replay.functions if call.name == "add"]
@@ -208,8 +228,12 @@ def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Ov
         function_inside=min(max(function_inside, 0.0), function),
         python_function=few,
         argument=max(0.0, (many - few) / (_MANY_ARGUMENTS - FEW_ARGUMENTS)),
+        output=max(0.0, several - function) / _OUTPUTS,
+        nested=max(0.0, nested - function),
         elsewhere=max(0.0, elsewhere - function),
         uncertainty=max(map(_uncertainty, bare[1:5], full[1:5], costs[1:5])),
+        slower=beside.part,
+        slower_most=beside.most,
     )
 
 

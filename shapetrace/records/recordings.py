@@ -54,12 +54,14 @@ class Overhead:
 
     `module`, `function` (of torch's C++) and `python_function` (of torch's Python,
     such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
-    more) are what one call takes longer under the trace; `inside` is the part of it
-    that lies within the call's own recorded duration. `elsewhere` is what comes on top
-    where no forward calls a function, but what a forward called. `bare` is what the
-    call of a module, a layer's forward around its function, and the reading of one
-    parameter take without a trace. `uncertainty` is by which part of them they may be
-    off.
+    more) are what one call takes longer under the trace; `output` comes on top for each
+    of several tensors that a function gives, `nested` for each list of tensors that it
+    takes, `elsewhere` where no forward calls it, but what a forward called. `inside` is
+    the part that lies within the call's own recorded duration. `bare` is what the call
+    of a module, a layer's forward around its function, and the reading of one parameter
+    take without a trace. `uncertainty` is by which part of them they may be off. By
+    `slower` of its time, and at most by `slower_most`, a function itself runs slower
+    beside the tracer.
     """
 
     module: float
@@ -71,8 +73,12 @@ class Overhead:
     parameter_bare: float = 0.0
     python_function: float = 0.0
     argument: float = 0.0
+    output: float = 0.0
+    nested: float = 0.0
     elsewhere: float = 0.0
     uncertainty: float = 0.0
+    slower: float = 0.0
+    slower_most: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
