@@ -82,10 +82,10 @@ def _of(
     turn: Sequence[int],
     rec: Recording,
 ) -> ModuleStatistics:
-    # where the oldest calls were dropped, the first batch of all is no longer here
+    # where it was dropped, or left out, the first batch of all is no longer here
     first = [spent[call.index] for call in calls if turn[call.index] == 0]
     later = [spent[call.index] for call in calls if turn[call.index] > 0]
-    whole = bool(rec.dropped_calls)
+    whole = not rec.has_first
     times = sorted(first + later if whole else later or first)
     return ModuleStatistics(
         name=name,

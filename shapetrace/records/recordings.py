@@ -165,6 +165,13 @@ class Recording:
     allocated_peak: int | None = None
     #: module calls that `max_calls` made the trace drop, the oldest first
     dropped_calls: int = 0
+    #: whether its first step, which warms up, was left out
+    warm: bool = False
     unseen: tuple[Unseen, ...] = ()
     #: what the script calls the roots, where its lines tell
     called: tuple[ScriptName, ...] = ()
+
+    @property
+    def has_first(self) -> bool:
+        """Whether the first step of the block is the first one here."""
+        return not (self.dropped_calls or self.warm)
