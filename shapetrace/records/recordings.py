@@ -40,12 +40,14 @@ class Origin:
 
     `kind` is "parameter" or "buffer" (`name` is the qualified name) or "outside"
     (data that existed before it was first used in the trace); "unseen" when torch
-    made it in a way that cannot be observed (`name`: its grad_fn, if any).
+    made it in a way that cannot be observed (`name`: its grad_fn, if any). `gone`: it
+    is from outside, and was no more when the block ended.
     """
 
     kind: Literal["parameter", "buffer", "outside", "unseen"]
     name: str = ""
     requires_grad: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,9 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Work that was not recorded: in the module call of index `call` and those inside
-    it, or outside of any. `name` says what: "vmap", "backward of Swish" where `Swish`
-    is an `autograd.Function` of the user's."""
+    """Work that was not recorded: in the module call of index `call`, or outside of
+    any. `name` says what: "vmap" (and of the calls inside it too), "backward of Swish"
+    where `Swish` is an `autograd.Function` of the user's, "Triton kernel add"."""
 
     name: str
     call: int | None = None
