@@ -26,6 +26,9 @@ _MORE = 1.4
 #: by which part the time that is left between functions may be off, of a layer whose
 #: every cost is known; and by which part of the tracer's cost otherwise
 _OFF, _OFF_OTHERS = 0.25, 0.15
+#: what leaves no event, as reading `x.shape`, 1.6 microseconds each, looks like Python
+#: of the model's own: some twenty times a call in torch's attention
+_OFF_UNSEEN, _OFF_UNSEEN_MOST = 0.5, 30_000.0
 #: by which part of it the slowing of functions beside the tracer may be off, and by
 #: which part of the time of a function, up to so many times the most it is slowed by:
 #: convolutions of 50 microseconds were slowed by a tenth
@@ -72,11 +75,12 @@ def corrected(rec: Recording) -> list[Corrected]:
     found: list[Corrected] = []
     for call in reversed(rec.calls):  # what is inside a call comes after it
         at, parent = call.index, call.parent
-        left, off = shares[at]
+        left, off, unseen = shares[at]
         functions = min(own[at].functions, float(call.self_ns)) - own[at].slower
         time = round(functions + left * between[at])
         totals[at] += time
         uncertain[at] += off * between[at] + own[at].off
+        uncertain[at] += min(unseen * left * between[at], _OFF_UNSEEN_MOST)
         found.append(Corrected(totals[at], time, round(uncertain[at])))
         if parent is not None and rec.calls[parent].thread == call.thread:
             totals[parent] += totals[at]
@@ -89,6 +93,8 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
     for call in rec.calls:
         if call.parent is not None and rec.calls[call.parent].thread == call.thread:
             own[call.parent].tracer += cost.module - cost.module_inside
+            if len(call.inputs) != 1 or len(call.outputs or ()) != 1:
+                own[call.parent].tracer += cost.module_several
             own[call.parent].bare += cost.module_bare
         info = rec.modules.get(call.name)
         if info is not None:
@@ -136,9 +142,10 @@ Group = tuple[int, str, int]
 
 def _shares(
     rec: Recording, own: Sequence[_Own], between: Sequence[float], uncertainty: float
-) -> list[tuple[float, float]]:
+) -> list[tuple[float, float, float]]:
     """Of each call: which part of what lies between its functions is not the tracer's,
-    and by which part of it that may be off. A group has it in common: a call that was
+    by which part of it that may be off, and which part of what is left may be the
+    tracer's all the same. A group has it in common: a call that was
     interrupted is no measure of the others."""
     turn = batches(rec)
     parents = {call.parent for call in rec.calls}
@@ -161,7 +168,7 @@ def _shares(
         )
         for key, calls in groups.items()
     }
-    found = [(0.0, 0.0)] * len(own)
+    found = [(0.0, 0.0, 0.0)] * len(own)
     known = {at: _cold(keys, dear, groups) for at, keys in innermost.items()}
     usual = median(known.values()) if known else 1.0
     off_others = _OFF_OTHERS if known else _OFF_OTHERS + uncertainty
@@ -170,12 +177,13 @@ def _shares(
         tracer = sum(own[at].tracer for at in calls)
         bare = sum(own[at].bare for at in calls)
         least = bare / (tracer + bare or 1.0)
-        share, off = least, least * (_OFF + uncertainty)
+        share, off, unseen = least, least * (_OFF + uncertainty), 0.0
         if key not in torchs or dear[key] > _MORE * cold:
             taken = cold * (1 - least) / (dear[key] or 1.0)
             share, off = max(least, 1 - taken), min(taken, 1.0) * off_others
+            unseen = _OFF_UNSEEN
         for at in calls:
-            found[at] = share, off
+            found[at] = share, off, unseen
     return found
 
 

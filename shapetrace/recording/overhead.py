@@ -80,6 +80,23 @@ class _Modules(_Loop):
             empty(x)
 
 
+class _Pair(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x, y
+
+
+class _SeveralTensors(_Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = _Pair()
+
+    def forward(self, x: Tensor) -> None:
+        clock, pair = self.clock, self.pair
+        for at in _TIMES:
+            clock(at)
+            pair(x, y=x)
+
+
 class _Functions(_Loop):
     def forward(self, x: Tensor) -> None:
         clock, add = self.clock, torch.add
@@ -165,7 +182,7 @@ class _Nothing(_Loop):
 
 _KINDS: tuple[type[_Loop], ...] = (
     *(_Nothing, _Modules, _Functions, _PythonFunctions, _ManyArguments),
-    *(_SeveralOutputs, _Nested, _Elsewhere, _Parameters, _Layers),
+    *(_SeveralOutputs, _Nested, _Elsewhere, _Parameters, _Layers, _SeveralTensors),
 )
 
 
@@ -211,14 +228,15 @@ def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Ov
         beside = slowing(extensions) if functions else Slowing(0.0, 0.0)
     assert replay is not None
     costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
-    _, module, function, few, many, several, nested, elsewhere, *_ = costs
-    nothing, empty, add, one, *_, parameter, layer = (loop.cost for loop in bare)
+    _, module, function, few, many, several, nested, elsewhere, *_, pair = costs
+    nothing, empty, add, one, *_, parameter, layer, _ = (loop.cost for loop in bare)
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
     adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
     function_inside = _lower(adds) - (add - nothing) if adds else 0.0
     return Overhead(
         module=module,
+        module_several=max(0.0, pair - module),
         # of a forward of no work the recorded duration is all the recorder's
         module_inside=min(_lower(inner), module),
         module_bare=max(empty - nothing, 0.0),
