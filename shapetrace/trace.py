@@ -203,6 +203,29 @@ class Trace(Report):
             return deliver(self.recording, self.findings, error)
         return "", ""
 
+    def warm(self) -> Trace:
+        """The same trace without its first step, which warms up: caches, the choice of
+        kernels, the optimizer's state. Its tables, frames, plots and costs are those of
+        the other steps; what the checks found stays with the whole trace.
+
+        Raises:
+            UsageError: if there is no second step, or no times were taken.
+
+        Examples:
+            >>> import torch, shapetrace
+            >>> model = torch.nn.Linear(4, 3)
+            >>> with shapetrace.trace(model) as t:
+            ...     for _ in range(3):
+            ...         model(torch.ones(2, 4)).sum().backward()
+            >>> len(t.steps()), len(t.warm().steps())
+            (3, 2)
+        """
+        from shapetrace.costs import without_first_step
+
+        made = Trace.__new__(Trace)
+        made._restore(without_first_step(self._calibrated().recording), ())
+        return made
+
     # -- as a value ------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:

@@ -21,7 +21,7 @@ class Steps:
     def __init__(self, context: CheckContext) -> None:
         rec = context.graph.rec
         self._context = context
-        complete = rec.has_functions and rec.has_beginning
+        complete = rec.has_functions and rec.has_first
         ranges = sorted(rec.ranges, key=lambda one: one.order) if complete else []
         self.steps = [one for one in ranges if one.name.startswith(STEP)]
         self.clears = [one for one in ranges if one.name.startswith(_ZERO)]

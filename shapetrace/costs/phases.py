@@ -36,7 +36,7 @@ class TrainingStep:
 @dataclass(frozen=True, slots=True)
 class Steps:
     """The steps of a trace. The first stands apart: it warms up. Where `max_calls` made
-    the trace drop it, there is no first.
+    the trace drop it, or `warm()` left it out, there is no first.
 
     Without an optimizer's step in the block a step ends with its backward, without
     that with its forward; `notes` say so, and what else a reader must know.
@@ -132,7 +132,7 @@ def steps(rec: Recording) -> Steps:
         made.append(TrainingStep(at, begin, end - begin, phases))
         begin = end
     notes = tuple(_notes(rec, seen, backwards))
-    return Steps(tuple(made), notes, has_first=rec.has_beginning)
+    return Steps(tuple(made), notes, has_first=rec.has_first)
 
 
 def _ends(

@@ -100,10 +100,10 @@ def _of(
     rec: Recording,
     between: Figures | None,
 ) -> ModuleStatistics:
-    # where the oldest calls were dropped, the first batch of all is no longer here
+    # where it was dropped, or left out, the first batch of all is no longer here
     first = [spent[call.index] for call in calls if turn[call.index] == 0]
     later = [spent[call.index] for call in calls if turn[call.index] > 0]
-    whole = not rec.has_beginning
+    whole = not rec.has_first
     if whole:
         first, later = [], first + later
     counted = [(time, 1) for time in later]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ class Replay:
         self._events = list(recorder.events)
         self._has_functions = recorder.functions
         self._grad = recorder.grad
+        self._gone = recorder.references.gone
         self._stamps: list[Any] = []
         self._open = ModuleCalls(self._stamps)
         #: where the next function call is made
@@ -110,6 +112,8 @@ class Replay:
     def _define(self, at: int) -> int:
         _, ref, shape, dtype, device, origin = self._events[at : at + 6]
         made = self.versions.new(ref, shape, dtype, device)
+        if id(ref) in self._gone:
+            origin = replace(origin, gone=True)
         self.versions.origins[made.id] = origin
         return at + 6
 

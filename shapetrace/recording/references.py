@@ -8,6 +8,7 @@ goes by way of the module (see `owned.py`). Nothing here keeps a tensor alive.
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ DISABLED = torch_internals.unseen_by_modes
 _MODES = torch_internals.count_modes
 _PARAMETER, _TENSOR = torch.nn.Parameter, torch.Tensor
 _CPU = torch.device("cpu")
+#: so many tensors from outside are asked at the end whether they still are
+_MOST_OUTSIDE = 10_000
 _OUTSIDE = [Origin("outside", requires_grad=grad) for grad in (False, True)]
 
 
@@ -58,6 +61,13 @@ class References:
         #: the tensors that modules own, as `seen`
         self._owned: dict[int, Owned[Any]] = {}
         self._origins: dict[str, Origin] = {}
+        self._outside: deque[Reference] = deque(maxlen=_MOST_OUTSIDE)
+        #: those from outside that were no more when the block ended, by `id`
+        self.gone: set[int] = set()
+
+    def end(self) -> None:
+        """The block is at its end."""
+        self.gone = {id(one) for one in self._outside if one() is None}
 
     def lookup(self, tensor: torch.Tensor) -> Reference | None:
         """The reference of a tensor that is known."""
@@ -107,6 +117,8 @@ class References:
             found = owned or self._reference_to(tensor)
             definition = (found, *form_of(tensor))
         self._events += (DEFINE, *definition, origin)
+        if grad_fn is None:
+            self._outside.append(definition[0])
         return self._know(tensor, definition)[0]
 
     def look(self, args: tuple[Any, ...], anew: bool) -> None:
@@ -119,7 +131,7 @@ class References:
                 found = seen.get(id(arg))
                 known = found is not None and found() is arg
                 if not known or anew and self.changed(arg):
-                    self._outside(arg)
+                    self._define_outside(arg)
             elif kind not in PLAIN:
                 freeze(arg, self.reference)
 
@@ -132,7 +144,7 @@ class References:
             or tensor.device != device
         )
 
-    def _outside(self, tensor: torch.Tensor) -> None:
+    def _define_outside(self, tensor: torch.Tensor) -> None:
         grad_fn = tensor.grad_fn
         if grad_fn is None:
             origin = _OUTSIDE[tensor.requires_grad]

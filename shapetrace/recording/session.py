@@ -13,6 +13,7 @@ from shapetrace.recording.clocks import Clock, NoClock
 from shapetrace.recording.events import error_tuple
 from shapetrace.recording.extensions.selection import Selection
 from shapetrace.recording.faults import Faults
+from shapetrace.recording.kernels import Kernels
 from shapetrace.recording.readout import Live
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import see_modules
@@ -48,6 +49,7 @@ class Session:
         self._recorder: Recorder | None = None
         self._live: Live | None = None
         self._hidden = guards.HiddenWarning()
+        self._kernels: Kernels | None = None
 
     @uncollected()
     def start(self) -> Live:
@@ -76,6 +78,8 @@ class Session:
         guards.EAGERLY.start(self)
         self._hidden.start()
         recorder.install(named)
+        self._kernels = Kernels(recorder)
+        self._kernels.start()
         self._roots = []
         return live
 
@@ -89,6 +93,8 @@ class Session:
         with ExitStack() as everything:  # one that fails keeps no other from its turn
             everything.callback(self._surely, guards.EAGERLY.end, self)
             everything.callback(self._surely, self._hidden.end)
+            if self._kernels is not None:
+                everything.callback(self._surely, self._kernels.end)
             if self._recorder is not None:
                 everything.callback(self._surely, self._recorder.uninstall)
 
@@ -111,6 +117,7 @@ class Session:
             return
         live.ended = True
         recorder.ended = recorder.clock.now()
+        recorder.references.end()
         with losing("the ends of some calls"):
             recorder.stacks.close(error)
         with losing("figures of memory and backward"):

@@ -78,7 +78,7 @@ def test_the_first_steps_and_the_newest_are_kept_and_the_others_counted():
     assert batches(t) == [1, 2, 3, 4, 19, 20]
     left = t.recording.left_out
     assert (left.calls, left.following) == (28, 8)
-    assert t.recording.dropped_calls == 28 and t.recording.has_beginning
+    assert t.recording.dropped_calls == 28 and t.recording.has_first
     whole, layer = left.modules[""], left.modules["layer"]
     assert (whole.count, layer.count) == (14, 14)
     # thirteen steps of 105 and one of 1005
@@ -196,7 +196,7 @@ def test_of_one_endless_call_the_newest_are_kept():
 
     with Trace((), Clock(), max_calls=16, keep_first=True) as t:
         Loop()(torch.zeros(2, 4))
-    assert t.recording.left_out is None and not t.recording.has_beginning
+    assert t.recording.left_out is None and not t.recording.has_first
     assert t.calls[0].type == "Loop" and t.calls[0].outputs[0].shape == (2, 4)
     assert any("were dropped" in note for note in t.recording.notes)
 

@@ -66,7 +66,7 @@ class Selection:
         if memory:
             from shapetrace.recording.extensions import memory as watching
 
-            self._memory = watching.MemoryWatch(self._live)
+            self._memory = watching.MemoryWatch(self._live, pausing)
             found.append(self._memory)
             if torch.accelerator.is_available():
                 from shapetrace.recording.extensions import allocator
