@@ -140,13 +140,14 @@ def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         new = [one for one in left if one.name not in told]
         told.update(one.name for one in new)
         if new:
-            yield _left_out(context, rule, new, steps[-1])
+            yield _left_out(context, rule, new, steps[-1], ran.incomplete)
 
 
 def _reached(
     context: CheckContext, backward: FunctionCall, known: set[str]
 ) -> list[Layer]:
-    """The layers in training whose parameters a total reaches."""
+    """The layers whose parameters a total reaches, in the mode of those that a step
+    trains."""
     modules = context.graph.rec.modules
     inner = {name.rpartition(".")[0] for name in modules if name}
     frozen = _frozen(context)
@@ -158,14 +159,17 @@ def _reached(
                 continue
             name = origin.name.rpartition(".")[0]
             info = modules.get(name)
-            if not origin.requires_grad or info is None or not info.training:
+            if not origin.requires_grad or info is None:
                 continue
             if not name or name in inner or ref.id in frozen:
                 continue
             before = found.get(name, Layer(name, call, False))
             trained = before.trained or origin.name in known
             found[name] = before._replace(trained=trained)
-    return sorted(found.values(), key=lambda layer: layer.call.index)
+    layers = sorted(found.values(), key=lambda layer: layer.call.index)
+    in_training = [one for one in layers if modules[one.name].training]
+    # modes are those at the end, when all of a model may be in evaluation
+    return in_training if any(one.trained for one in in_training) else layers
 
 
 def _frozen(context: CheckContext) -> set[int]:
@@ -207,8 +211,14 @@ def _is_label(context: CheckContext, target: TensorRef) -> bool:
 
 
 def _left_out(
-    context: CheckContext, rule: Check, left: Sequence[Layer], step: Range
+    context: CheckContext,
+    rule: Check,
+    left: Sequence[Layer],
+    step: Range,
+    incomplete: bool,
 ) -> Diagnosis:
+    """The finding; a note where the first steps of a long trace were dropped, which
+    may have trained the layers."""
     names = [context.graph.said(one.name) for one in left]
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     path = module_path(context.graph.rec, left[0].name)
@@ -218,7 +228,8 @@ def _left_out(
         context,
         rule,
         first,
-        f"backward() gives {shown} a gradient, and no step() changes "
+        f"backward() gives {shown} a gradient, and no step() "
+        f"{'that was kept ' if incomplete else ''}changes "
         f"{'them' if len(left) > 1 else 'it'}: the optimizer at {step.source} trains "
         "the layers before, and holds others than these.",
         culprits=[
@@ -228,4 +239,5 @@ def _left_out(
         fixes=[Fix(f'optimizer.add_param_group({{"params": {path}.parameters()}})')],
         shapes=[("output", ref, None) for ref in made[:1]],
         way=(made[0].id, None) if made else None,
+        severity="note" if incomplete else None,
     )

@@ -16,17 +16,29 @@ _ZERO = "Optimizer.zero_grad#"
 
 
 class Steps:
-    """The steps of a trace's optimizers, each after the backward before it."""
+    """The steps of a trace's optimizers, each after the backward before it.
+
+    Where the first calls of a long trace were dropped, only what comes after the first
+    step that was kept is known to be whole.
+    """
 
     def __init__(self, context: CheckContext) -> None:
         rec = context.graph.rec
         self._context = context
-        complete = rec.has_functions and not rec.dropped_calls
-        ranges = sorted(rec.ranges, key=lambda one: one.order) if complete else []
-        self.steps = [one for one in ranges if one.name.startswith(STEP)]
-        self.clears = [one for one in ranges if one.name.startswith(_ZERO)]
+        self.incomplete = bool(rec.dropped_calls)
+        ranges = sorted(rec.ranges, key=lambda one: one.order)
+        steps = [one for one in ranges if one.name.startswith(STEP)]
+        whole = steps[0].end_order if self.incomplete and steps else -1
+        self.steps = [one for one in steps if one.order > whole]
+        self.clears = [
+            one for one in ranges if one.name.startswith(_ZERO) and one.order > whole
+        ]
+        #: the index of the first call that is looked at
+        self.first = bisect_left(self._orders, whole)
         self.backwards = [
-            call for call in context.by_name.get("backward", ()) if call.inputs
+            call
+            for call in context.by_name.get("backward", ())
+            if call.inputs and call.index >= self.first
         ]
 
     def after(self, backward: FunctionCall) -> tuple[list[Range], list[Range]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from shapetrace.recording import events as raw
 from shapetrace.recording.extensions.base import Cell, Extension, Extensions, Tensors
 from shapetrace.recording.recorder import Recorder
-from shapetrace.recording.tensors import describe
+from shapetrace.recording.tensors import PLAIN, Nested, Reference, describe
 from shapetrace.records import Origin
 
 #: so many function calls are kept for each module call
@@ -33,6 +35,8 @@ class CallLimit(Extension):
         self._cut = 0
         self._alive: list[Any] = []
         self._grad = True
+        #: tensors that no parameter stands behind, as far as is known
+        self._data: dict[int, Reference] = {}
         #: module calls that are gone
         self.dropped = 0
         self.recorder: Recorder | None = None
@@ -55,6 +59,7 @@ class CallLimit(Extension):
         recorder, extensions = self.recorder, self.extensions
         if recorder is None or extensions is None:
             return
+        _find_data(recorder.events[self._cut :], self._data)
         if self._cut:
             dropped, still_open = _open_calls(recorder.events[: self._cut])
             recorder.events[: self._cut] = still_open + self._alive
@@ -62,7 +67,7 @@ class CallLimit(Extension):
             extensions.drop(dropped)
             self.dropped += len(dropped)
         self._calls = self._functions = 0
-        self._alive = _definitions(recorder)
+        self._alive = _definitions(recorder, self._data)
         self._grad = torch.is_grad_enabled()
         self._cut = len(recorder.events)
 
@@ -111,14 +116,70 @@ def _remaining(stack: list[tuple[Cell | None, list[Any]]], event: list[Any]) -> 
     return len(stack)
 
 
-def _definitions(recorder: Recorder) -> list[Any]:
+def _find_data(events: list[Any], known: dict[int, Reference]) -> None:
+    """Bring up to date which tensors came from outside, or were made of nothing but
+    such ones, so that what is data is told when the calls that made it are gone."""
+    at = 0
+    while at < len(events):
+        kind, end = events[at], raw.after(events, at)
+        if kind == raw.DEFINE:
+            reference, origin = events[at + 1], events[at + 5]
+            outside = origin.kind == "outside" and not origin.requires_grad
+            if outside and not isinstance(reference(), nn.Parameter):
+                known[id(reference)] = reference
+            else:
+                known.pop(id(reference), None)
+        elif kind in (raw.CALL, raw.MAKE):
+            made = at + 6 + events[at + 5]
+            data = not events[at + 4] or _is_data(events[at + 4], known)
+            for one in events[at + 6 : made] if data else ():
+                if type(one) not in PLAIN and not _is_data(one, known):
+                    data = False
+                    break
+            for reference in _references(events[made + 2]):
+                if data:
+                    known[id(reference)] = reference
+                elif id(reference) in known:
+                    del known[id(reference)]
+        at = end
+    for key in [key for key, reference in known.items() if reference() is None]:
+        del known[key]
+
+
+def _is_data(value: Any, known: dict[int, Reference]) -> bool:
+    """Whether all tensors in an argument are known."""
+    if type(value) is weakref.ReferenceType:
+        return id(value) in known
+    return all(id(one) in known for one in _references(value))
+
+
+def _references(value: Any) -> Sequence[Reference]:
+    """The references in frozen arguments and results."""
+    kind = type(value)
+    if kind is tuple:  # a tensor that is described here
+        return (value[0],)
+    if kind is weakref.ReferenceType:
+        return (value,)
+    if kind is Nested:
+        value = value.values
+    elif kind is dict:
+        value = value.values()
+    elif kind is not list:
+        return ()
+    return [one for part in value for one in _references(part)]
+
+
+def _definitions(recorder: Recorder, data: dict[int, Reference]) -> list[Any]:
     """Events that define every known tensor which is still alive."""
     known = recorder.references.forget_dead()
     events: list[Any] = []
     for reference in known.values():
         tensor = reference()
         if tensor is not None:
-            events += (raw.DEFINE, reference, *describe(tensor)[1:], _origin(tensor))
+            origin = _origin(tensor)
+            if id(reference) in data and not tensor.requires_grad:
+                origin = Origin("outside")
+            events += (raw.DEFINE, reference, *describe(tensor)[1:], origin)
     return events
 
 

@@ -136,7 +136,7 @@ class Selection:
         if self.dropped_calls:
             said.append(
                 f"max_calls={self._max_calls}: the first {self.dropped_calls} module "
-                "calls were dropped to bound the memory"
+                "calls were dropped to bound the memory; the checks judge what was kept"
             )
         if self._device is not None and self._device.unmarked:
             said.append(
