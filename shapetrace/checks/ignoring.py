@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import with_option
-from shapetrace.checks.padding import origin_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
+from shapetrace.checks.token_masks import origin_of
 from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis
 from shapetrace.signatures import kind

@@ -7,11 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
-from shapetrace.checks.training import Steps, behind, outermost
+from shapetrace.checks.training import (
+    Steps,
+    behind,
+    frozen_in,
+    outermost,
+    without_autograd,
+)
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.lineage.optimizer_steps import STEP
 from shapetrace.records import (
@@ -19,6 +24,7 @@ from shapetrace.records import (
     Diagnosis,
     Fix,
     FunctionCall,
+    ModuleCall,
     Range,
     Source,
     TensorRef,
@@ -50,11 +56,14 @@ def step_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         return
     for backward in ran.backwards[:_FIRST]:
         steps, clears = ran.after(backward)
-        if not steps or any(step.source not in ran.idle for step in steps):
+        idle = [step for step in steps if step.source in ran.idle]
+        if not idle or not context.axes.descends(backward.inputs[0].id, RECORDED):
             continue
-        if not context.axes.descends(backward.inputs[0].id, RECORDED):
+        if len(idle) == len(steps):
+            yield _idle(context, rule, backward, steps[0], clears)
             continue
-        yield _idle(context, rule, backward, steps[0], clears)
+        for module in without_autograd(context, backward):
+            yield _switched_off(context, rule, backward, idle[0], module)
 
 
 def _idle(
@@ -95,6 +104,35 @@ def _idle(
         message,
         culprits=[who],
         fixes=[fix],
+        shapes=[("loss", total, None)],
+        way=(total.id, None),
+    )
+
+
+def _switched_off(
+    context: CheckContext,
+    rule: Check,
+    backward: FunctionCall,
+    step: Range,
+    module: ModuleCall,
+) -> Diagnosis:
+    """One of several optimizers has nothing to do, and a module in training, of which
+    the loss is made, runs under `no_grad`."""
+    total = backward.inputs[0]
+    reason = "runs under no_grad"
+    who = Culprit("module", module.name, source=module.source, reason=reason)
+    path = module_path(context.graph.rec, module.name)
+    return finding(
+        context,
+        rule,
+        backward,
+        f"step() at {step.source} changes no parameter: no gradient reaches "
+        f"{context.graph.said(module.name)}, which runs with autograd off.",
+        culprits=[
+            who,
+            Culprit("function", "step", source=step.source, reason="has nothing to do"),
+        ],
+        fixes=[Fix(f"out = {path}(x)", detail="outside of torch.no_grad()")],
         shapes=[("loss", total, None)],
         way=(total.id, None),
     )
@@ -150,7 +188,7 @@ def _reached(
     trains."""
     modules = context.graph.rec.modules
     inner = {name.rpartition(".")[0] for name in modules if name}
-    frozen = _frozen(context)
+    frozen = frozen_in(context)
     found: dict[str, Layer] = {}
     for call in behind(context, backward.inputs[0].id):
         for ref in call.inputs:
@@ -170,16 +208,6 @@ def _reached(
     in_training = [one for one in layers if modules[one.name].training]
     # modes are those at the end, when all of a model may be in evaluation
     return in_training if any(one.trained for one in in_training) else layers
-
-
-def _frozen(context: CheckContext) -> set[int]:
-    """The parameters that were told in the block not to learn, as they were then."""
-    return {
-        ref.id
-        for call in context.functions
-        if call.name == "requires_grad_" and argument(call, "requires_grad", 1) is False
-        for ref in call.outputs or ()
-    }
 
 
 def _belongs(context: CheckContext, left: Layer, layers: Sequence[Layer]) -> bool:
