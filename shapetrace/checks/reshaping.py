@@ -10,6 +10,7 @@ from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import instead, interleaved, operand, sizes_of
+from shapetrace.checks.named_views import exchanged, misnamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.trying import Change, Step, written
@@ -62,7 +63,31 @@ def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             way=(given.id, None),
         )
     yield from _torn(context, rule)
+    yield from _misnamed(context, rule, views)
     yield from _two_classes(context, rule, {one.call.index for one in scrambles})
+
+
+def _misnamed(
+    context: CheckContext, rule: Check, known: set[int]
+) -> Iterator[Diagnosis]:
+    """Views that would mix contents if two sizes were not the same by chance."""
+    for one in misnamed(context):
+        call, given = one.call, one.call.inputs[0]
+        if call.index in known or not context.axes.descends(given.id, DATA):
+            continue
+        made = (call.outputs or ())[0]
+        yield finding(
+            context,
+            rule,
+            call,
+            f"{call.name} makes {made.shape} of {given.shape}: `{one.name}`, the size "
+            f"of the input's dimension {one.wanted}, is asked for where its dimension "
+            f"{one.got} comes out, which is as long here; permute was meant.",
+            culprits=[culprit(context, call, f"takes dimension {one.got} for another")],
+            fixes=[exchanged(context, one)],
+            shapes=[("input", given, one.wanted), ("output", made, one.dim)],
+            way=(given.id, None),
+        )
 
 
 def _two_classes(
