@@ -58,6 +58,8 @@ class References:
         self.forms: dict[int, Definition] = {}
         #: events that are to stand in `events` later
         self.aside: list[Any] = []
+        #: what others know of references, by the `id` of the reference
+        self.beside: list[dict[int, Any]] = []
         #: the tensors that modules own, as `seen`
         self._owned: dict[int, Owned[Any]] = {}
         self._origins: dict[str, Origin] = {}
@@ -237,6 +239,8 @@ class References:
             for events in (self._events, self.aside):
                 for at, one in enumerate(events):  # another thread may add some
                     events[at] = _replaced(one, found, gone)
+            for known in self.beside:
+                known.pop(id(found), None)
 
     def known(self) -> dict[int, Reference]:
         """`id(tensor)` to reference, of the tensors that were seen and still exist."""

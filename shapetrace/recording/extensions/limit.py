@@ -9,6 +9,7 @@ from torch import nn
 
 from shapetrace.recording import events as raw
 from shapetrace.recording.extensions.base import Cell, Extension, Extensions, Tensors
+from shapetrace.recording.extensions.data import find_data
 from shapetrace.recording.extensions.figures import STEP, Ended, Middle
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.table import Site
@@ -50,12 +51,19 @@ class CallLimit(Extension):
         self._middle = Middle()
         #: how often each tensor had been written to when the first calls ended
         self._written: dict[int, tuple[Reference, int]] = {}
+        #: tensors that no parameter stands behind, as far as is known
+        self._data: dict[int, Reference] = {}
         self._ranges = 0
         self._has_steps = False
         #: module calls that are gone
         self.dropped = 0
         self.recorder: Recorder | None = None
         self.extensions: Extensions | None = None
+
+    def begin(self, recorder: Recorder) -> None:
+        """What is kept of tensors that torch exchanges is forgotten with them."""
+        self.recorder = recorder
+        recorder.references.beside += [self._written, self._data]
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         if self._is_full(self._most):
@@ -115,18 +123,19 @@ class CallLimit(Extension):
         recorder, extensions = self.recorder, self.extensions
         if recorder is None or extensions is None:
             return
+        find_data(recorder.events[self._cut or self._first :], self._data)
         if self._keep_first and not self._first:
             if self._is_at_rest():
                 self._first = len(recorder.events)
                 self._began = recorder.clock.now()
-                self._written = _written(recorder)
+                self._written |= _written(recorder)
                 self._calls = self._functions = 0
                 return
             self._keep_first, self._part = False, self._half
         if self._cut:
             self._drop(recorder, extensions)
         self._calls = self._functions = 0
-        recorder.references.aside = _definitions(recorder, self._written)
+        recorder.references.aside = _definitions(recorder, self._written, self._data)
         self._grad = torch.is_grad_enabled()
         self._cut, self._ended = len(recorder.events), recorder.clock.now()
 
@@ -212,10 +221,10 @@ def _written(recorder: Recorder) -> dict[int, tuple[Reference, int]]:
     """How often each known tensor which is still alive was written to."""
     known = recorder.references.forget_dead()
     found = {}
-    for key, reference in known.items():
+    for reference in known.values():
         tensor = reference()
         if tensor is not None:
-            found[key] = (reference, _writes(tensor))
+            found[id(reference)] = (reference, _writes(tensor))
     return found
 
 
@@ -225,20 +234,25 @@ def _writes(tensor: torch.Tensor) -> int:
 
 
 def _definitions(
-    recorder: Recorder, written: dict[int, tuple[Reference, int]]
+    recorder: Recorder,
+    written: dict[int, tuple[Reference, int]],
+    data: dict[int, Reference],
 ) -> list[Any]:
     """Events that define every known tensor which is still alive, but for those that
     are as the first calls have left them."""
     known = recorder.references.forget_dead()
     events: list[Any] = []
-    for key, reference in known.items():
+    for reference in known.values():
         tensor = reference()
         if tensor is None:
             continue
-        before, writes = written.get(key, (None, -1))
+        before, writes = written.get(id(reference), (None, -1))
         if before is reference and writes == _writes(tensor) >= 0:
             continue
-        events += (raw.DEFINE, reference, *form_of(tensor), _origin(tensor))
+        origin = _origin(tensor)
+        if id(reference) in data and not tensor.requires_grad:
+            origin = Origin("outside")
+        events += (raw.DEFINE, reference, *form_of(tensor), origin)
     return events
 
 

@@ -89,7 +89,7 @@ class Selection:
     def start(self, recorder: Recorder) -> None:
         self._recorder = recorder
         if self._limit is not None:
-            self._limit.recorder = recorder
+            self._limit.begin(recorder)
             self._limit.extensions = self.running
         if self.running is not None:
             self.running.emit = self._note
@@ -150,7 +150,7 @@ class Selection:
             bound = "" if self._keep_first else f"max_calls={self._max_calls}: "
             said.append(
                 f"{bound}the first {self.dropped_calls} module calls were dropped to "
-                "bound the memory"
+                "bound the memory; the checks judge what was kept"
             )
         if self._device is not None and self._device.unmarked:
             said.append(
