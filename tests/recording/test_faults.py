@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
 import warnings
-from collections import UserDict
-from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -345,72 +342,6 @@ def test_what_cannot_be_taken_off_is_told_and_the_batch_is_as_ever(
     if installed():
         assert "hooks, some of which are left" in str(warned[-1].message)
         assert str(made.trace)
-
-
-class Alarm:
-    """Ends what takes too long, as a handler of signals."""
-
-    def __call__(self, *given: Any) -> None:
-        raise TimeoutError("too slow")
-
-    def end(self, *given: Any) -> None:
-        raise TimeoutError("too slow")
-
-
-def too_slow(*given: Any) -> None:
-    raise TimeoutError("too slow")
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
-@pytest.mark.parametrize(
-    "handler", [too_slow, Alarm(), Alarm().end, partial(too_slow, "again")]
-)
-@pytest.mark.parametrize("options", [{}, {"memory": True, "backward": True}])
-def test_what_a_signal_s_handler_raises_inside_ours_is_the_user_s(
-    options, handler, monkeypatch
-):
-    class Clock:
-        left = -1
-
-        def now(self) -> int:
-            self.left -= 1
-            if self.left == 0:
-                signal.raise_signal(signal.SIGALRM)
-            return time.perf_counter_ns()
-
-    clock = Clock()
-    monkeypatch.setattr("shapetrace.recording.clocks.CpuClock.now", clock.now)
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        for clock.left in range(1, 24):
-            made = batch(options, fails=False, given=True)
-            assert made.error == (TimeoutError, ("too slow",)), clock.left
-            assert installed() == []
-    finally:
-        signal.signal(signal.SIGALRM, before)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
-def test_a_signal_while_ours_looks_into_a_container_is_the_user_s():
-    class Slow(dict[str, Any]):
-        def __len__(self) -> int:
-            signal.raise_signal(signal.SIGALRM)
-            return 1
-
-    class Passes(nn.Module):
-        def forward(self, given: UserDict[str, Any]) -> int:
-            return 0
-
-    given = UserDict()
-    given.data = Slow(x=1)
-    before = signal.signal(signal.SIGALRM, too_slow)
-    try:
-        with pytest.raises(TimeoutError, match="too slow"):
-            with shapetrace.trace(model := Passes()):
-                model(given)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert installed() == []
 
 
 def test_where_warnings_are_errors_the_user_s_own_exception_still_leaves(monkeypatch):
