@@ -239,6 +239,9 @@ class References:
             for events in (self._events, self.aside):
                 for at, one in enumerate(events):  # another thread may add some
                     events[at] = _replaced(one, found, gone)
+            for at, one in enumerate(list(self._outside)):
+                if one is found:  # an equal one would compare the tensors
+                    self._outside[at] = gone
             for known in self.beside:
                 known.pop(id(found), None)
 
