@@ -203,6 +203,13 @@ backward_pre_hooks: dict[int, Any] = _found(f"{_HOOKS}backward_pre_hooks", {})
 #: the function whose frame is that of a module's call
 module_call = _found("torch.nn.Module._call_impl", nn.Module.__call__)
 
+_exchanging = (
+    _found("torch.nn.Module._apply", None),
+    _found("torch.nn.Module._load_from_state_dict", None),
+)
+#: the code of a module's methods that may exchange its tensors for others
+exchanging = {one.__code__ for one in _exchanging if one is not None}
+
 
 _MODULE = vars(nn.Module())
 _Own = Callable[[nn.Module], dict[str, Any]]
@@ -227,6 +234,8 @@ buffers_of = _own(
     "_buffers",
     lambda one: dict(one.named_buffers(recurse=False, remove_duplicate=False)),
 )
+#: whether a module's own registers are what the two before give
+has_registers = {"_parameters", "_buffers"} <= set(_MODULE)
 children_of = _own("_modules", lambda one: dict(one.named_children()))
 #: a module's own hooks: before and after its forward, after and before its backward
 hooks_of: Callable[[nn.Module], tuple[dict[int, Any], ...]] = (

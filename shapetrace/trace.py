@@ -84,6 +84,9 @@ class Trace(Report):
     is kept alive, and it can be pickled.
     """
 
+    #: what the reader of a warning types to see the finding of a number in full
+    _ask = "print(t.findings[{number}])"
+
     def __init__(
         self,
         modules: Iterable[nn.Module],
@@ -94,6 +97,7 @@ class Trace(Report):
         backward: bool = False,
         checks: bool | Collection[str] = True,
         max_calls: int | None = None,
+        keep_first: bool = False,
     ) -> None:
         self._session = Session(
             modules,
@@ -103,6 +107,7 @@ class Trace(Report):
             backward=backward,
             read_values=bool(checks),
             max_calls=max_calls,
+            keep_first=keep_first,
         )
         self._state: Literal["new", "running", "done"] = "new"
         nothing = Stored(Recording((), (), {}, {}))
@@ -186,8 +191,7 @@ class Trace(Report):
         if self._checks and self._session.has_loss:
             from shapetrace.checks import warn
 
-            # a failure that the user's code caught is no news to it
-            warn(finding for finding in self.findings if finding.code != "failure")
+            warn(self.findings, self._ask)
 
     def _deliver(self, error: BaseException) -> tuple[str, str]:
         """Where this is one of several ranks, let the others know that it failed."""
@@ -198,6 +202,29 @@ class Trace(Report):
         with self._faults.losing("what other ranks are told"):
             return deliver(self.recording, self.findings, error)
         return "", ""
+
+    def warm(self) -> Trace:
+        """The same trace without its first step, which warms up: caches, the choice of
+        kernels, the optimizer's state. Its tables, frames, plots and costs are those of
+        the other steps; what the checks found stays with the whole trace.
+
+        Raises:
+            UsageError: if there is no second step, or no times were taken.
+
+        Examples:
+            >>> import torch, shapetrace
+            >>> model = torch.nn.Linear(4, 3)
+            >>> with shapetrace.trace(model) as t:
+            ...     for _ in range(3):
+            ...         model(torch.ones(2, 4)).sum().backward()
+            >>> len(t.steps()), len(t.warm().steps())
+            (3, 2)
+        """
+        from shapetrace.costs import without_first_step
+
+        made = Trace.__new__(Trace)
+        made._restore(without_first_step(self._calibrated().recording), ())
+        return made
 
     # -- as a value ------------------------------------------------------------
 

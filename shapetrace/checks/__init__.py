@@ -36,9 +36,8 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     targets,
 )
 from shapetrace.checks.context import CheckContext
+from shapetrace.checks.mending import Trials, alarms
 from shapetrace.checks.registry import CHECKS, Check
-from shapetrace.checks.trying import mended
-from shapetrace.diagnosis.text import told
 from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.lineage import Graph
 from shapetrace.records import Diagnosis, Source
@@ -97,13 +96,12 @@ def run_checks(
     causes: dict[object, list[Diagnosis]] = {}
     for one in ranked:
         causes.setdefault(_cause(one), []).append(one)
-    before, shown = _alarms(found), []
-    walked = 0
+    trials = Trials(context, found, lambda rec: alarms(_all(Graph(rec), codes)[1]))
+    walked, shown = 0, []
     for count, (first, *same) in enumerate(causes.values()):
         walked += len(first.fixes) * len(graph.rec.functions)
         if count < _TRIED and walked <= _WALKED:
-            left = before - _alarms([first, *same])
-            first = _tried(context, first, codes, left)
+            first = trials.of(first, same)
         shown.append(_with_places(first, same))
     return tuple(shown)
 
@@ -119,42 +117,6 @@ def _all(
             if not _ignored(one):
                 found.setdefault((one.code, one.where, one.source), one)
     return context, list(found.values())
-
-
-def _alarms(found: Iterable[Diagnosis]) -> set[tuple[str, Source | None]]:
-    return {(one.code, one.source) for one in found if one.severity != "note"}
-
-
-def _tried(
-    context: CheckContext,
-    found: Diagnosis,
-    codes: bool | Collection[str],
-    others: set[tuple[str, Source | None]],
-) -> Diagnosis:
-    """A finding with those of its fixes called verified with which, in the recording of
-    the mended program, it is gone wherever it shows, and no alarm but the others is
-    left."""
-    fixes = list(found.fixes)
-    for at, fix in enumerate(fixes):
-        change = context.changes.get((fix.line, fix.where))
-        rec = None if change is None else mended(context.graph.rec, change)
-        if rec is not None:
-            after = _alarms(_all(Graph(rec), codes)[1])
-            if after <= others and not _half(found, after):
-                fixes[at] = replace(fix, status="verified")
-    if fixes == list(found.fixes):
-        return found
-    return told(context.graph.rec, replace(found, fixes=tuple(fixes)))
-
-
-def _half(found: Diagnosis, after: set[tuple[str, Source | None]]) -> bool:
-    """Whether the same mistake is left at another line of the same function: of three
-    views in a row one alone would be mended."""
-    place = None if found.source is None else found.source.function
-    return any(
-        code == found.code and source is not None and source.function == place
-        for code, source in after
-    )
 
 
 def _cause(found: Diagnosis) -> object:
@@ -214,16 +176,21 @@ def _ignored(found: Diagnosis) -> bool:
     return False
 
 
-def warn(findings: Iterable[Diagnosis]) -> None:
-    """One Python warning for each site and code that is an alarm; notes are quiet."""
+def warn(findings: Iterable[Diagnosis], ask: str) -> None:
+    """One Python warning for each site and code that is an alarm; notes are quiet. A
+    failure that the user's code caught is no news to it. `ask` says how a reader sees
+    the finding of a number in full."""
     seen: set[tuple[str, Source | None]] = set()
-    for one in findings:
+    for number, one in enumerate(findings):
+        if one.code == "failure":
+            continue
         if one.severity == "note" or (one.code, one.source) in seen:
             continue
         seen.add((one.code, one.source))
         source = one.source
         warnings.warn_explicit(
-            f"{one.code}: {one.message} t.explain() tells the way back and the fix.",
+            f"{one.code}: {one.message} {ask.format(number=number)} tells the way back"
+            " and the fix.",
             ShapeTraceWarning,
             source.file if source is not None else "<unknown>",
             source.line if source is not None else 0,

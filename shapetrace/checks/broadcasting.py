@@ -322,7 +322,10 @@ def _outside(
 
 
 def _both_batch(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
-    """Whether the first dimensions of both begin as dimension 0 of data."""
+    """Whether the first dimensions of both begin as dimension 0 of data, or are one
+    dimension that the code has made, as copies of one sample."""
+    if _one_axis(context, tall, low):
+        return True
     for ref in (tall, low):
         roots: frozenset[Root] = context.axes.roots(ref.id, 0)
         if not roots or not context.axes.sure(ref.id, 0):
@@ -332,6 +335,18 @@ def _both_batch(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
         if any(is_weight(context, tensor) for _, tensor, _ in roots):
             return False
     return True
+
+
+def _one_axis(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
+    """Whether the first dimensions are one and the same, and no layer's, and the 1 of
+    the tall one was not put there by its code."""
+    axes, maker = context.axes, context.made_by(tall.id)
+    if maker is None or plain(maker.name) in _EXPLICIT:
+        return False
+    roots = axes.roots(tall.id, 0)
+    if roots != axes.roots(low.id, 0) or any(root == "parameter" for root, *_ in roots):
+        return False
+    return axes.sure(tall.id, 0) and axes.sure(low.id, 0)
 
 
 def _meant(

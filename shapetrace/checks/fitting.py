@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import after, built, code_of, operand, undone
 from shapetrace.checks.report import size_culprit
-from shapetrace.checks.trying import Change
+from shapetrace.checks.trying import Change, Step, written
 from shapetrace.records import Culprit, Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss, named
 
@@ -22,45 +23,99 @@ _NEAR = 4
 def to_one_shape(
     context: CheckContext, call: FunctionCall, ref: TensorRef, other: TensorRef
 ) -> Sequence[Fix | str | None]:
-    """How to bring both to one shape."""
+    """How to bring both to one shape, in lines that hold for a batch of any size; none
+    where only the user can know."""
     target, given = ref, other
     if context.is_raw_data(other.id) and not context.is_raw_data(ref.id):
         target, given = other, ref
-    gap = len(given.shape) - len(target.shape)
-    if abs(gap) == 1:
-        more, fewer = (given, target) if gap > 0 else (target, given)
-        for dim, size in enumerate(more.shape):
-            if size == 1 and without(more.shape, dim) == fewer.shape:
-                mended = _for_all(context, more, fewer, dim) or _kept(
-                    context, more, fewer, dim
-                )
-                if mended is not None:
-                    return [mended]
-                one = label(context, call, more, fewer)
-                two = label(context, call, fewer, more)
-                less = operand(call, more, f"{{}}.squeeze({dim})", one)
-                wide = operand(call, fewer, f"{{}}.unsqueeze({dim})", two)
-                lines = [
-                    context.trial(less, Change(call, more.path, (("squeeze", dim),))),
-                    context.trial(
-                        wide, Change(call, fewer.path, (("unsqueeze", dim),))
-                    ),
-                ]
-                return lines[::-1] if _meets(context, call, more.shape) else lines
-    if len(given.shape) == len(target.shape):
-        for dim, (a, b) in enumerate(zip(given.shape, target.shape)):
-            if a != b and context.axes.from_parameter(given.id, dim):
-                return [_wider(context, given, dim, b)]
-            if a != b:
-                low, high = (given, target) if a == 1 else (target, given)
-                name = label(context, call, low, high)
-                note = f"if it is meant for all along dimension {dim}"
-                return [operand(call, low, f"{{}}.expand{high.shape}", name, note)]
-    return [operand(call, given, f"{{}}.reshape{target.shape}", "prediction")]
+    more, fewer = target, given
+    if len(given.shape) > len(target.shape):
+        more, fewer = given, target
+    ones = _ones(more.shape, fewer.shape)
+    if ones:
+        return _without_ones(context, call, more, fewer, ones)
+    if len(given.shape) != len(target.shape):
+        return []
+    odd = [dim for dim, (a, b) in enumerate(zip(given.shape, target.shape)) if a != b]
+    if context.axes.from_parameter(given.id, odd[0]):
+        return [_wider(context, given, odd[0], target.shape[odd[0]])]
+    if prod(given.shape) == prod(target.shape):
+        like = _name(call, target)
+        pair = (given, target) if like or not _name(call, given) else (target, given)
+        return [_like(context, call, *pair, "reshape_as")]
+    low, high = (given, target) if given.shape[odd[0]] == 1 else (target, given)
+    note = f"if it is meant for all along dimension {odd[0]}"
+    return [_like(context, call, low, high, "expand_as", note)]
+
+
+def _like(
+    context: CheckContext,
+    call: FunctionCall,
+    ref: TensorRef,
+    other: TensorRef,
+    method: str,
+    note: str = "",
+) -> Fix | None:
+    """One tensor with the shape of another, which is not computed a second time."""
+    like = _name(call, other) or label(context, call, other, ref)
+    name = label(context, call, ref, other)
+    return operand(call, ref, f"{{}}.{method}({like})", name, note)
+
+
+def _name(call: FunctionCall, ref: TensorRef) -> str:
+    """How a call's tensor is written, where that is a name."""
+    code = code_of(call, ref)
+    return code if code.replace(".", "").isidentifier() else ""
+
+
+def _ones(more: tuple[int, ...], fewer: tuple[int, ...]) -> list[int]:
+    """The dimensions of 1 without which the one shape is the other; none where they
+    differ in more than that.
+
+    >>> _ones((6, 3, 1, 1), (6, 3)), _ones((6, 1), (1, 6))
+    ([2, 3], [])
+    """
+    found: list[int] = []
+    for dim, size in enumerate(more):
+        at = dim - len(found)
+        if at >= len(fewer) or fewer[at] != size:
+            found.append(dim)
+    return found if _left(more, found) == fewer else []
+
+
+def _left(shape: tuple[int, ...], ones: Sequence[int]) -> tuple[int, ...] | None:
+    """A shape without some dimensions; None where one of those is not 1."""
+    if any(shape[dim] != 1 for dim in ones):
+        return None
+    return tuple(size for dim, size in enumerate(shape) if dim not in ones)
+
+
+def _without_ones(
+    context: CheckContext,
+    call: FunctionCall,
+    more: TensorRef,
+    fewer: TensorRef,
+    ones: list[int],
+) -> list[Fix | None]:
+    """The dimensions of 1 taken from one tensor, or given to the other."""
+    less: tuple[Step, ...] = tuple([("squeeze", dim) for dim in reversed(ones)])
+    wide: tuple[Step, ...] = tuple([("unsqueeze", dim) for dim in ones])
+    start = ones[0] - 1
+    if len(ones) > 1 and start > 0 and ones == [*range(ones[0], len(more.shape))]:
+        less = (("flatten", start),)
+    mended = _for_all(context, more, fewer, less) or _kept(context, more, fewer, wide)
+    if mended is not None:
+        return [mended]
+    lines = []
+    for ref, other, steps in ((more, fewer, less), (fewer, more, wide)):
+        name = label(context, call, ref, other)
+        line = operand(call, ref, written(steps), name)
+        lines.append(context.trial(line, Change(call, ref.path, steps)))
+    return lines[::-1] if _meets(context, call, more.shape) else lines
 
 
 def _for_all(
-    context: CheckContext, more: TensorRef, fewer: TensorRef, dim: int
+    context: CheckContext, more: TensorRef, fewer: TensorRef, steps: tuple[Step, ...]
 ) -> Fix | None:
     """Where everybody who takes a tensor stretches it alike, the line that makes it: a
     mistake that stands twice is mended once."""
@@ -69,12 +124,11 @@ def _for_all(
     made = context.made_by(more.id)
     if len(users) < 2 or len(alike) < len(users) or made is None or not made.inputs:
         return None
-    change = Change(made, "output", (("squeeze", dim),))
-    return context.trial(after(made, f"{{}}.squeeze({dim})"), change)
+    return context.trial(after(made, written(steps)), Change(made, "output", steps))
 
 
 def _kept(
-    context: CheckContext, more: TensorRef, fewer: TensorRef, dim: int
+    context: CheckContext, more: TensorRef, fewer: TensorRef, steps: tuple[Step, ...]
 ) -> Fix | None:
     """Where everybody who takes a tensor meets the dimension that it lacks, the line
     that dropped that dimension, with it kept."""
@@ -87,8 +141,7 @@ def _kept(
         return context.trial(undone(made), Change(made, "args[0]", instead=True))
     if len(users) < 2:
         return None
-    change = Change(made, "output", (("unsqueeze", dim),))
-    return context.trial(after(made, f"{{}}.unsqueeze({dim})"), change)
+    return context.trial(after(made, written(steps)), Change(made, "output", steps))
 
 
 def _wider(context: CheckContext, given: TensorRef, dim: int, size: int) -> Fix | str:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import with_option
-from shapetrace.checks.padding import origin_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
+from shapetrace.checks.token_masks import origin_of
 from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis
 from shapetrace.signatures import kind
@@ -39,14 +39,14 @@ def padding_in_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         ignored = argument(loss, "ignore_index", 4)
         weighed = argument(loss, "weight", 2) is not None
         # the smallest and the largest index are known to be among the targets
-        found = [
+        found = {
             index
             for cut, index in known.get(origin_of(context, target.id), ())
             if span is not None and index in span and cut != _cut(context, target.id)
-        ]
-        if len(found) != 1 or found[0] == ignored or weighed:
+        }
+        if len(found) != 1 or found == {ignored} or weighed:
             continue
-        index = found[0]
+        (index,) = found
         yield finding(
             context,
             rule,

@@ -54,7 +54,8 @@ def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     layers = [call for call in context.of_kind("dropout") if _drops(call) is not None]
     if all(map(_drops, layers)):
         return
-    ran, start, dropped = Steps(context), 0, set[str]()
+    ran, dropped = Steps(context), set[str]()
+    start = ran.first
     for backward in ran.backwards:
         steps, _ = ran.after(backward)
         if not steps:

@@ -7,11 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
-from shapetrace.checks.training import Steps, behind, outermost
+from shapetrace.checks.training import (
+    Steps,
+    behind,
+    frozen_in,
+    outermost,
+    without_autograd,
+)
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.lineage.optimizer_steps import STEP
 from shapetrace.records import (
@@ -19,6 +24,7 @@ from shapetrace.records import (
     Diagnosis,
     Fix,
     FunctionCall,
+    ModuleCall,
     Range,
     Source,
     TensorRef,
@@ -50,11 +56,14 @@ def step_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         return
     for backward in ran.backwards[:_FIRST]:
         steps, clears = ran.after(backward)
-        if not steps or any(step.source not in ran.idle for step in steps):
+        idle = [step for step in steps if step.source in ran.idle]
+        if not idle or not context.axes.descends(backward.inputs[0].id, RECORDED):
             continue
-        if not context.axes.descends(backward.inputs[0].id, RECORDED):
+        if len(idle) == len(steps):
+            yield _idle(context, rule, backward, steps[0], clears)
             continue
-        yield _idle(context, rule, backward, steps[0], clears)
+        for module in without_autograd(context, backward):
+            yield _switched_off(context, rule, backward, idle[0], module)
 
 
 def _idle(
@@ -100,6 +109,35 @@ def _idle(
     )
 
 
+def _switched_off(
+    context: CheckContext,
+    rule: Check,
+    backward: FunctionCall,
+    step: Range,
+    module: ModuleCall,
+) -> Diagnosis:
+    """One of several optimizers has nothing to do, and a module in training, of which
+    the loss is made, runs under `no_grad`."""
+    total = backward.inputs[0]
+    reason = "runs under no_grad"
+    who = Culprit("module", module.name, source=module.source, reason=reason)
+    path = module_path(context.graph.rec, module.name)
+    return finding(
+        context,
+        rule,
+        backward,
+        f"step() at {step.source} changes no parameter: no gradient reaches "
+        f"{context.graph.said(module.name)}, which runs with autograd off.",
+        culprits=[
+            who,
+            Culprit("function", "step", source=step.source, reason="has nothing to do"),
+        ],
+        fixes=[Fix(f"out = {path}(x)", detail="outside of torch.no_grad()")],
+        shapes=[("loss", total, None)],
+        way=(total.id, None),
+    )
+
+
 def _exchanged(first: Source | None, second: Source | None) -> Fix | None:
     """Two statements that stand below each other, the other way round."""
     if first is None or second is None or first.file != second.file:
@@ -125,7 +163,8 @@ def _exchanged(first: Source | None, second: Source | None) -> Fix | None:
 )
 def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     ran = Steps(context)
-    if not ran.steps:
+    # what the middle of a long run has trained is not known
+    if not ran.steps or context.graph.rec.left_out is not None:
         return
     told: set[str] = set()
     for backward in ran.backwards[:_FIRST]:
@@ -140,16 +179,17 @@ def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         new = [one for one in left if one.name not in told]
         told.update(one.name for one in new)
         if new:
-            yield _left_out(context, rule, new, steps[-1])
+            yield _left_out(context, rule, new, steps[-1], ran.incomplete)
 
 
 def _reached(
     context: CheckContext, backward: FunctionCall, known: set[str]
 ) -> list[Layer]:
-    """The layers in training whose parameters a total reaches."""
+    """The layers whose parameters a total reaches, in the mode of those that a step
+    trains."""
     modules = context.graph.rec.modules
     inner = {name.rpartition(".")[0] for name in modules if name}
-    frozen = _frozen(context)
+    frozen = frozen_in(context)
     found: dict[str, Layer] = {}
     for call in behind(context, backward.inputs[0].id):
         for ref in call.inputs:
@@ -158,24 +198,17 @@ def _reached(
                 continue
             name = origin.name.rpartition(".")[0]
             info = modules.get(name)
-            if not origin.requires_grad or info is None or not info.training:
+            if not origin.requires_grad or info is None:
                 continue
             if not name or name in inner or ref.id in frozen:
                 continue
             before = found.get(name, Layer(name, call, False))
             trained = before.trained or origin.name in known
             found[name] = before._replace(trained=trained)
-    return sorted(found.values(), key=lambda layer: layer.call.index)
-
-
-def _frozen(context: CheckContext) -> set[int]:
-    """The parameters that were told in the block not to learn, as they were then."""
-    return {
-        ref.id
-        for call in context.functions
-        if call.name == "requires_grad_" and argument(call, "requires_grad", 1) is False
-        for ref in call.outputs or ()
-    }
+    layers = sorted(found.values(), key=lambda layer: layer.call.index)
+    in_training = [one for one in layers if modules[one.name].training]
+    # modes are those at the end, when all of a model may be in evaluation
+    return in_training if any(one.trained for one in in_training) else layers
 
 
 def _belongs(context: CheckContext, left: Layer, layers: Sequence[Layer]) -> bool:
@@ -207,8 +240,14 @@ def _is_label(context: CheckContext, target: TensorRef) -> bool:
 
 
 def _left_out(
-    context: CheckContext, rule: Check, left: Sequence[Layer], step: Range
+    context: CheckContext,
+    rule: Check,
+    left: Sequence[Layer],
+    step: Range,
+    incomplete: bool,
 ) -> Diagnosis:
+    """The finding; a note where the first steps of a long trace were dropped, which
+    may have trained the layers."""
     names = [context.graph.said(one.name) for one in left]
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     path = module_path(context.graph.rec, left[0].name)
@@ -218,7 +257,8 @@ def _left_out(
         context,
         rule,
         first,
-        f"backward() gives {shown} a gradient, and no step() changes "
+        f"backward() gives {shown} a gradient, and no step() "
+        f"{'that was kept ' if incomplete else ''}changes "
         f"{'them' if len(left) > 1 else 'it'}: the optimizer at {step.source} trains "
         "the layers before, and holds others than these.",
         culprits=[
@@ -228,4 +268,5 @@ def _left_out(
         fixes=[Fix(f'optimizer.add_param_group({{"params": {path}.parameters()}})')],
         shapes=[("output", ref, None) for ref in made[:1]],
         way=(made[0].id, None) if made else None,
+        severity="note" if incomplete else None,
     )

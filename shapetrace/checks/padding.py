@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from math import prod
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
-from shapetrace.checks.lines import code_of, inverted, operand
+from shapetrace.checks.lines import inverted, operand
 from shapetrace.checks.masks import masks_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.token_masks import SAME, meaning, origin_of
 from shapetrace.lineage.dimensions import PARAMETER, TRAINABLE
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
-from shapetrace.source.place import text
 
-#: calls that leave every entry of a mask what it is
-_SAME = ("view", "unit", "expand", "copy", "cast", "transpose")
-_NOT = frozenset(("logical_not", "bitwise_not", "invert", "__invert__"))
-#: `lengths`, `batch.seq_len[:, None]`, `(lengths - 1)[:, None]`: no difference of two
-_PART = r"(\[[^\]]*\]|\.\w+\([^()]*\))*"
-_NAME = r"[\w.]*len\w*" + _PART
-_LENGTHS = re.compile(rf"({_NAME}( [-+] 1)?|\({_NAME} [-+] 1\){_PART})")
 #: scores below this come to nothing in a softmax
 _NOTHING = -1e3
-#: calls between a comparison and where its mask is used
+#: calls between a product and where its mask is used
 _NEAR = 12
 #: calls by which data takes entries out, or weighs them
 _TAKES_OUT = ("scale", "mask", "pick", "write", "")
@@ -44,10 +36,10 @@ _PRODUCTS = ("product", "batch_product", "attention")
 )
 def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     for call, mask, hides in _uses(context):
-        meaning = _meaning(context, mask)
-        if meaning is None or meaning[0] != hides:
+        said = meaning(context, mask)
+        if said is None or said[0] != hides:
             continue
-        compared = meaning[1]
+        compared = said[1]
         what = "a token" if hides else "padding"
         does = "hides" if hides else "keeps"
         yield finding(
@@ -79,93 +71,6 @@ def _uses(context: CheckContext) -> Iterator[tuple[FunctionCall, TensorRef, bool
 
 def _is_nothing(value: object) -> bool:
     return isinstance(value, (int, float)) and value <= _NOTHING
-
-
-def _meaning(
-    context: CheckContext, mask: TensorRef
-) -> tuple[bool, FunctionCall] | None:
-    """Whether True means a token, and the comparison that says so."""
-    tensor, turned = mask.id, False
-    for _ in range(_NEAR):
-        call = context.made_by(tensor)
-        if call is None or not call.inputs:
-            return None
-        name = plain(call.name)
-        if name in ("eq", "ne", "lt", "le", "gt", "ge"):
-            found = _is_token(context, call)
-            if found is not None:
-                return found != turned, call
-            if name not in ("eq", "ne") or argument(call, "other", 1) not in (0, 1):
-                return None
-            turned ^= (name == "eq") == (argument(call, "other", 1) == 0)
-        elif name in _NOT:
-            turned = not turned
-        elif name == "getitem" and len(call.inputs) > 1:
-            return None
-        elif kind(name) not in _SAME and name != "getitem":
-            return None
-        tensor = call.inputs[0].id
-    return None
-
-
-def _is_token(context: CheckContext, call: FunctionCall) -> bool | None:
-    """Whether a comparison is True for tokens: for what is not the padding's index, or
-    for places before the length; None where it may compare something else."""
-    name = plain(call.name)
-    if len(call.inputs) == 1:
-        index = argument(call, "other", 1)
-        if name not in ("eq", "ne") or isinstance(index, bool):
-            return None
-        padding = _paddings(context).get(origin_of(context, call.inputs[0].id), ())
-        said = None in padding and "pad" in text(call.source).lower()
-        return name == "ne" if index in padding or said else None
-    counts = [_counts(context, ref) for ref in call.inputs]
-    if len(counts) != 2 or counts[0] == counts[1] or name in ("eq", "ne"):
-        return None
-    lengths = call.inputs[counts.index(False)]
-    if not context.is_raw_data(lengths.id) or not _is_length(context, call, lengths):
-        return None
-    return (name in ("lt", "le")) == counts[0]
-
-
-def _is_length(context: CheckContext, call: FunctionCall, ref: TensorRef) -> bool:
-    """Whether what places are compared with is called a length, or divides a sum."""
-    code = code_of(call, ref).lower()
-    if _LENGTHS.fullmatch(code) and "pad" not in code:
-        return True
-    start = origin_of(context, ref.id)
-    return any(
-        origin_of(context, user.inputs[1].id) == start
-        for user in context.calls("div")
-        if len(user.inputs) == 2
-    )
-
-
-def _counts(context: CheckContext, ref: TensorRef) -> bool:
-    made = context.made_by(origin_of(context, ref.id))
-    return made is not None and made.name == "arange"
-
-
-def origin_of(context: CheckContext, tensor: int) -> int:
-    """The tensor whose entries these are."""
-    call = context.made_by(tensor)
-    while call is not None and len(call.inputs) == 1:
-        if kind(call.name) not in _SAME and call.name != "getitem":
-            break
-        tensor = call.inputs[0].id
-        call = context.made_by(tensor)
-    return tensor
-
-
-def _paddings(context: CheckContext) -> dict[int, set[object]]:
-    """Of the tokens that are looked up in an embedding, the index of the padding."""
-    found: dict[int, set[object]] = {}
-    for call in context.calls("embedding"):
-        index = argument(call, "padding_idx", 2)
-        if isinstance(index, int) and index < 0:
-            index += call.inputs[1].shape[0]
-        found.setdefault(origin_of(context, call.inputs[0].id), set()).add(index)
-    return found
 
 
 @check(
@@ -271,7 +176,7 @@ def _same_steps(
     context: CheckContext, given: TensorRef, dim: int, mask: TensorRef, at: int
 ) -> bool:
     """Whether a mask tells the tokens among the steps of a tensor."""
-    if given.shape[dim] != mask.shape[at] or _meaning(context, mask) is None:
+    if given.shape[dim] != mask.shape[at] or meaning(context, mask) is None:
         return False
     roots = context.axes.roots(mask.id, at)
     counted = all(root[0] == "made" for root in roots)
@@ -333,7 +238,7 @@ def _weighed_by_tokens(context: CheckContext, ref: TensorRef) -> FunctionCall | 
     one, two = made.inputs
     for mask, other in ((one, two), (two, one)):
         if mask.shape == other.shape and context.axes.descends(other.id, TRAINABLE):
-            if _meaning(context, mask) is not None:
+            if meaning(context, mask) is not None:
                 return made
     return None
 
@@ -375,7 +280,7 @@ def _hides(context: CheckContext, call: FunctionCall, time: frozenset[Root]) -> 
         if kind(made.name) == "softmax":
             masks = [mask for _, mask in masks_of(context, made)]
             return any(axes.roots(m.id, len(m.shape) - 1) == time for m in masks)
-        if kind(made.name) not in (*_SAME, "dropout"):
+        if kind(made.name) not in (*SAME, "dropout"):
             return False
         ref = made.inputs[0]
     return False

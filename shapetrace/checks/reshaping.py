@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
+from os.path import commonprefix
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import instead, interleaved, operand, sizes_of
+from shapetrace.checks.named_views import exchanged, misnamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.trying import Change, Step
+from shapetrace.checks.trying import Change, Step, written
 from shapetrace.lineage.dimensions import DATA, Scramble
+from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind
 
@@ -60,7 +63,31 @@ def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             way=(given.id, None),
         )
     yield from _torn(context, rule)
+    yield from _misnamed(context, rule, views)
     yield from _two_classes(context, rule, {one.call.index for one in scrambles})
+
+
+def _misnamed(
+    context: CheckContext, rule: Check, known: set[int]
+) -> Iterator[Diagnosis]:
+    """Views that would mix contents if two sizes were not the same by chance."""
+    for one in misnamed(context):
+        call, given = one.call, one.call.inputs[0]
+        if call.index in known or not context.axes.descends(given.id, DATA):
+            continue
+        made = (call.outputs or ())[0]
+        yield finding(
+            context,
+            rule,
+            call,
+            f"{call.name} makes {made.shape} of {given.shape}: `{one.name}`, the size "
+            f"of the input's dimension {one.wanted}, is asked for where its dimension "
+            f"{one.got} comes out, which is as long here; permute was meant.",
+            culprits=[culprit(context, call, f"takes dimension {one.got} for another")],
+            fixes=[exchanged(context, one)],
+            shapes=[("input", given, one.wanted), ("output", made, one.dim)],
+            way=(given.id, None),
+        )
 
 
 def _two_classes(
@@ -232,28 +259,60 @@ def _stepwise(
     order, they are told as the user has written them."""
     given = call.inputs[0]
     if len(steps) > 1 and steps[-1][0] == "reshape":
-        first = steps[:-1]
-        if call.name == "view":  # which takes no permuted tensor
+        first = _for_any_batch(context, given, steps[:-1])
+        if first is not None and call.name == "view":  # which takes no permuted tensor
             first = (*first, ("contiguous", None))
-        before = operand(call, given, _told(first), "x")
-        if before is not None:
+        before = first and operand(call, given, written(first), "x")
+        if before and first:
             return context.trial(before, Change(call, given.path, first))
-    line = _told(steps)
     sizes = sizes_of(call)
     if len(steps) == 2 and steps[1][0] == "permute" and len(sizes) == len(steps[1][1]):
         order = steps[1][1]
         asked = ", ".join(sizes[order.index(dim)] for dim in range(len(order)))
-        line = f"{{}}.reshape({asked}){_told(steps[1:]).removeprefix('{}')}"
+        line = f"{{}}.reshape({asked}){written(steps[1:]).removeprefix('{}')}"
+    else:
+        known = _for_any_batch(context, given, steps)
+        if known is None:
+            return None
+        line, steps = written(known), known
     fix = instead(call, line, "x")
     return context.trial(fix, Change(call, "args[0]", steps, instead=True))
 
 
-def _told(steps: tuple[Step, ...]) -> str:
-    line = "{}"
-    for name, given in steps:
-        told = f"({', '.join(map(str, given or ()))})"
-        line += f".{name}{told}"
-    return line
+def _for_any_batch(
+    context: CheckContext, given: TensorRef, steps: tuple[Step, ...]
+) -> tuple[Step, ...] | None:
+    """The steps without a size that is this batch's: each reshape as the cut of one
+    dimension, or as dimensions joined. None where it is more than that, or where two
+    factors that are the data's are cut out of one dimension."""
+    shape, made = given.shape, list[Step]()
+    for name, value in steps:
+        if name == "permute":
+            made.append((name, value))
+            shape = tuple([shape[dim] for dim in value])
+            continue
+        head = len(commonprefix([shape, value]))
+        tail = len(commonprefix([shape[head:][::-1], value[head:][::-1]]))
+        before, after = shape[head : len(shape) - tail], value[head : len(value) - tail]
+        if len(after) == 1:
+            made.append(("flatten", (head, len(shape) - tail - 1)))
+        elif len(before) == 1:
+            axes = [] if made else list(context.axes.of(given.id, head))
+            data = [axis.size for axis in axes if _of_data(axis.roots)]
+            if len(data) > 1 or not axes or data and data[0] not in after:
+                return None
+            cut = [-1 if [size] == data else size for size in after]
+            if cut.count(-1) > 1:
+                return None
+            made.append(("unflatten", (head, tuple(cut))))
+        else:
+            return None
+        shape = value
+    return tuple(made)
+
+
+def _of_data(roots: frozenset[Root]) -> bool:
+    return any(root != "parameter" for root, _, _ in roots)
 
 
 def _sheared(context: CheckContext, call: FunctionCall, views: set[int]) -> bool:

@@ -6,27 +6,40 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
+from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.lineage.optimizer_steps import STEP
-from shapetrace.records import FunctionCall, Range, Source
+from shapetrace.records import FunctionCall, ModuleCall, Range, Source
 
 #: what torch calls the range in which gradients are cleared
 _ZERO = "Optimizer.zero_grad#"
 
 
 class Steps:
-    """The steps of a trace's optimizers, each after the backward before it."""
+    """The steps of a trace's optimizers, each after the backward before it.
+
+    Where the first calls of a long trace were dropped, only what comes after the first
+    step that was kept is known to be whole.
+    """
 
     def __init__(self, context: CheckContext) -> None:
         rec = context.graph.rec
         self._context = context
-        complete = rec.has_functions and not rec.dropped_calls
-        ranges = sorted(rec.ranges, key=lambda one: one.order) if complete else []
-        self.steps = [one for one in ranges if one.name.startswith(STEP)]
-        self.clears = [one for one in ranges if one.name.startswith(_ZERO)]
+        self.incomplete = not rec.has_first
+        ranges = sorted(rec.ranges, key=lambda one: one.order)
+        steps = [one for one in ranges if one.name.startswith(STEP)]
+        whole = steps[0].end_order if self.incomplete and steps else -1
+        self.steps = [one for one in steps if one.order > whole]
+        self.clears = [
+            one for one in ranges if one.name.startswith(_ZERO) and one.order > whole
+        ]
+        #: the index of the first call that is looked at
+        self.first = bisect_left(self._orders, whole)
         self.backwards = [
-            call for call in context.by_name.get("backward", ()) if call.inputs
+            call
+            for call in context.by_name.get("backward", ())
+            if call.inputs and call.index >= self.first
         ]
 
     def after(self, backward: FunctionCall) -> tuple[list[Range], list[Range]]:
@@ -106,3 +119,49 @@ def outermost(context: CheckContext, call: FunctionCall) -> int | None:
     while module is not None and module.parent is not None:
         module = context.graph.rec.calls[module.parent]
     return None if module is None else module.index
+
+
+def frozen_in(context: CheckContext) -> set[int]:
+    """The parameters that were told in the block not to learn, as they were then."""
+    return {
+        ref.id
+        for call in context.functions
+        if call.name == "requires_grad_" and argument(call, "requires_grad", 1) is False
+        for ref in call.outputs or ()
+    }
+
+
+def without_autograd(
+    context: CheckContext, backward: FunctionCall
+) -> Iterator[ModuleCall]:
+    """The outermost modules in training, with weights that are to learn, that only ever
+    run with autograd off, and of whose results a total is made. Weights that are
+    written to otherwise, as an average of others, learn in that way."""
+    rec, graph = context.graph.rec, context.graph
+    on, off, written = set[str](), dict[str, ModuleCall](), set[str]()
+    frozen = frozen_in(context)
+    for call in rec.functions:
+        weights = [ref for ref in call.inputs if graph.is_parameter(ref.id)]
+        at = outermost(context, call)
+        if at is None:
+            outside = call.name.endswith("_") and not call.grad
+            written |= {rec.origins[ref.id].name for ref in weights if outside}
+        elif call.grad:
+            on.add(rec.calls[at].name)
+        elif any(
+            rec.origins[ref.id].requires_grad and ref.id not in frozen
+            for ref in weights
+        ):
+            off.setdefault(rec.calls[at].name, rec.calls[at])
+    used = {
+        ref.id for call in behind(context, backward.inputs[0].id) for ref in call.inputs
+    }
+    for name, module in off.items():
+        info = rec.modules.get(name)
+        begun = f"{name}." if name else ""
+        if name in on or info is None or not info.training:
+            continue
+        if any(parameter.startswith(begun) for parameter in written):
+            continue
+        if context.descendants(ref.id for ref in module.outputs or ()) & used:
+            yield module

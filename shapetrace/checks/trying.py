@@ -19,6 +19,23 @@ from shapetrace.signatures import broadcasts, kind, predict
 Step = tuple[str, Any]
 
 
+def written(steps: tuple[Step, ...]) -> str:
+    """The steps as a template, in which `{}` stands for the tensor.
+
+    >>> written((("permute", (0, 2, 1)), ("contiguous", None)))
+    '{}.permute(0, 2, 1).contiguous()'
+    """
+    line = "{}"
+    for name, given in steps:
+        line += f".{name}({', '.join(map(str, _values(given)))})"
+    return line
+
+
+def _values(given: Any) -> tuple[Any, ...]:
+    """What a step is given, as the arguments of a call."""
+    return given if isinstance(given, tuple) else () if given is None else (given,)
+
+
 class Change(NamedTuple):
     """What a fix does to a call, to all of its line, and to all that the same layer
     makes where that is built anew.
@@ -159,7 +176,7 @@ class _Walk:
                     qualname=f"torch.Tensor.{name}",
                     inputs=(first,),
                     outputs=(ref,),
-                    args=(first, *(() if given is None else (given,))),
+                    args=(first, *_values(given)),
                     kwargs={},
                     direct=True,
                 )
@@ -183,6 +200,15 @@ def _shape(name: str, given: Any, shape: tuple[int, ...]) -> tuple[int, ...] | N
         if not given < len(sizes) or sizes[given] != 1:
             return None
         del sizes[given]
+    elif name == "flatten":
+        start, end = given if isinstance(given, tuple) else (given, len(sizes) - 1)
+        sizes[start : end + 1] = [prod(sizes[start : end + 1])]
+    elif name == "unflatten":
+        dim, cut = given
+        known = prod(size for size in cut if size >= 0)
+        if sizes[dim] % known or -1 not in cut and sizes[dim] != known:
+            return None
+        sizes[dim : dim + 1] = [sizes[dim] // known if n < 0 else n for n in cut]
     elif name == "permute":
         if sorted(given) != list(range(len(sizes))):
             return None

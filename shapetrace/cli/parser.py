@@ -12,7 +12,8 @@ _RUN = """\
 Run a script as Python would, print what went through its layers, explain what failed
 or looks wrong. The script need not know of shapetrace.
 
-  shapetrace run train.py --epochs 1          everything; the newest calls are kept
+  shapetrace run train.py --epochs 1          everything; of a long run the first
+                                              steps and the newest in full
   shapetrace run --steps 3 train.py           the first three training steps alone
   shapetrace run --from 100 --steps 1 -m package.train
   shapetrace run --csv report.csv train.py    the table as a file too

@@ -124,11 +124,10 @@ def _remark(
         )
     if steps.over and isinstance(failed, Exception):
         say(f"the script failed after the traced steps: --from {steps.taken + 1}")
-    if processes.count:
-        many = "a process" if processes.count == 1 else f"{processes.count} processes"
+    if processes.said:
         say(
-            f"the script started {many}, data loaders' workers included: what runs "
-            "there is not in this report"
+            f"the script started {processes.said}, data loaders' workers included: "
+            "what runs there is not in this report"
         )
 
 

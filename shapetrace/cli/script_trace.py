@@ -7,8 +7,8 @@ from typing import Self
 from shapetrace.recording.clocks import CpuClock
 from shapetrace.trace import Trace
 
-#: module calls that are kept of a script of any length: the newest. The report of so
-#: many takes some seconds, and is some megabytes as JSON
+#: module calls that are kept of a script of any length, the first ones and the newest.
+#: The report of so many takes some seconds, and is some megabytes as JSON
 MOST_CALLS = 8_000
 
 
@@ -24,8 +24,8 @@ class ScriptTrace(Trace):
         backward: bool = False,
         everything: bool = False,
     ) -> Self:
-        """Of all modules that a script calls; of the newest calls, if not of
-        `everything`."""
+        """Of all modules that a script calls; of the first calls and the newest, with
+        figures of those between, if not of `everything`."""
         return cls(
             (),
             CpuClock(),
@@ -34,6 +34,7 @@ class ScriptTrace(Trace):
             memory=memory,
             backward=backward,
             max_calls=None if everything else MOST_CALLS,
+            keep_first=True,
         )
 
     def _say(self, error: BaseException | None) -> None:

@@ -19,6 +19,7 @@ from shapetrace.costs.phases import Steps, TrainingStep, steps
 from shapetrace.costs.statistics import ModuleStatistics, batches, statistics
 from shapetrace.costs.totals import Total, by_block, by_type
 from shapetrace.costs.waits import Synchronization, synchronizations
+from shapetrace.costs.warm import without_first_step
 
 __all__ = [
     "CallCost",
@@ -45,4 +46,5 @@ __all__ = [
     "steps",
     "synchronizations",
     "unknown_costs",
+    "without_first_step",
 ]

@@ -107,11 +107,14 @@ class Costs:
         return f"<Costs of {len(self.calls)} module calls: {said}>"
 
     def _repr_html_(self) -> str:
+        # a notebook's own style puts a table and its cells to the right
+        left = "text-align:left"
         rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            f'<tr><th style="{left}">{escape(name)}</th>'
+            f'<td style="{left}">{escape(value)}</td></tr>'
             for name, value in self._told()
         )
-        return f"<table>{rows}</table>"
+        return f'<table style="margin:0">{rows}</table>'
 
     def _told(self) -> list[tuple[str, str]]:
         """The totals in words."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 from shapetrace.costs.account import Costs
 from shapetrace.costs.statistics import batches
@@ -10,7 +12,10 @@ from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
 
 #: what `checkpoint` takes by itself for one call, without the forward that it repeats
-_OWN_NS = 100_000
+_OWN_NS = 200_000
+#: by which part running it again may take more or less than the first time, since
+#: other memory is used: 0.75 to 1.33 times was seen, in processor time
+_OFF = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,8 @@ class CheckpointCandidate:
 
     All figures are of one batch. `freed_bytes` is what would not be kept between its
     forward and its backward; `peak_bytes` by how much the most that is held would
-    fall; `recompute_ns` the time to run its forward again. `note` says what to mind.
+    fall; `recompute_ns` the time to run its forward again, as far as its backward needs
+    it, give or take `uncertain_ns`. `note` says what to mind.
     """
 
     name: str
@@ -28,6 +34,7 @@ class CheckpointCandidate:
     freed_bytes: int
     peak_bytes: int
     recompute_ns: int
+    uncertain_ns: int
     note: str = ""
 
     @property
@@ -38,7 +45,8 @@ class CheckpointCandidate:
     def __str__(self) -> str:
         said = (
             f"{self.name} ({self.type}): {self.peak_bytes / 1e6:,.2f} MB less at the "
-            f"peak for {self.recompute_ns / 1e6:,.2f} ms"
+            f"peak for {self.recompute_ns / 1e6:,.2f} ms, give or take "
+            f"{self.uncertain_ns / 1e6:,.2f}"
         )
         return f"{said}; {self.note}" if self.note else said
 
@@ -63,11 +71,14 @@ def checkpoint_candidates(
     for name, calls in groups.items():
         if any(call.exclusive_bytes is None for call in calls):
             continue
-        # each batch has its own; the last one, which is warm, stands for all
+        # each batch has its own; the last one stands for all
         one = [call for call in calls if turn[call.index] == turn[calls[-1].index]]
         freed = sum(call.exclusive_bytes or 0 for call in one)
         if not freed:
             continue
+        again = _again(calls, turn, costs)
+        usual = median_low(again)
+        off = sum(costs.calls[call.index].uncertain_ns or 0 for call in one)
         found.append(
             CheckpointCandidate(
                 name=name,
@@ -75,13 +86,25 @@ def checkpoint_candidates(
                 calls=len(one),
                 freed_bytes=freed,
                 peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in one),
-                recompute_ns=_OWN_NS * len(one)
-                + sum(costs.calls[call.index].time_ns for call in one),
+                recompute_ns=_OWN_NS * len(one) + usual,
+                uncertain_ns=round(_OFF * usual) + off + usual - min(again),
                 note=_note(rec, name),
             )
         )
     found.sort(key=lambda one: (-one.bytes_per_ms, -one.freed_bytes))
     return tuple(found)
+
+
+def _again(calls: Sequence[ModuleCall], turn: Sequence[int], costs: Costs) -> list[int]:
+    """Of each batch the time to run the calls again; the first one, which warms up,
+    left out where there are several."""
+    spent: dict[int, float] = {}
+    for call in calls:
+        at = turn[call.index]
+        share = min(1.0, (call.saving_ns or 0) / (call.duration_ns or 1))
+        spent[at] = spent.get(at, 0.0) + share * costs.calls[call.index].time_ns
+    times = list(map(round, spent.values()))
+    return times[1:] or times
 
 
 def _note(rec: Recording, name: str) -> str:

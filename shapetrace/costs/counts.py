@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from shapetrace.costs.gradients import Need, backwards, tracked
 from shapetrace.costs.repeat import Repeater
-from shapetrace.records import ModuleCall, Recording
+from shapetrace.recording.hidden import TRANSFORMS
+from shapetrace.records import FunctionCall, ModuleCall, Recording
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -51,6 +52,7 @@ class CallCounts:
         self.missing: list[set[str]] = [set() for _ in rec.calls]
         #: what is not in the figures of the whole trace
         self.missing_in_all: set[str] = set()
+        given = {ref.id for call in rec.calls for ref in call.inputs}
         for function in rec.functions:
             at, parent = function.index, function.parent
             names = {function.name} if at in functions.short else set()
@@ -61,7 +63,7 @@ class CallCounts:
             self.forward[parent] += functions.forward[at] or 0
             self.backward[parent] += functions.backward[at] or 0
             self.moved[parent] += functions.moved[at]
-            self.missing[parent] |= names
+            self.missing[parent] |= names | _from_nowhere(rec, function, given)
         for at, name in _made_unseen(rec).items():
             self.missing[at].add(name)
         self._unseen(rec)
@@ -76,7 +78,7 @@ class CallCounts:
             self.missing_in_all.add("dropped calls")
 
     def _unseen(self, rec: Recording) -> None:
-        """What is said of a call holds for all calls inside it."""
+        """What torch.func hides in a call it hides in all calls inside it."""
         said: dict[int | None, set[str]] = {}
         for one in rec.unseen:
             said.setdefault(one.call, set()).add(one.name)
@@ -84,8 +86,9 @@ class CallCounts:
         inherited: list[set[str]] = []
         for call in rec.calls:
             above = set() if call.parent is None else inherited[call.parent]
-            inherited.append(above | said.get(call.index, set()))
-            self.missing[call.index] |= inherited[-1]
+            own = said.get(call.index, set())
+            inherited.append(above | own.intersection(TRANSFORMS))
+            self.missing[call.index] |= above | own
 
     def _recomputed(self, rec: Recording) -> None:
         """Checkpointing runs forwards again inside a backward, where no function is
@@ -131,6 +134,18 @@ def _unseen_inputs(rec: Recording, at: int) -> set[str]:
     origins = (rec.origins.get(ref.id) for ref in rec.functions[at].inputs)
     unseen = {one.name for one in origins if one and one.kind == "unseen"}
     return unseen - {""}
+
+
+def _from_nowhere(rec: Recording, function: FunctionCall, given: set[int]) -> set[str]:
+    """A tensor that a forward takes, that no call was given and nobody made, and that
+    is gone by the end: code made it there that cannot be seen, such as a kernel that
+    is none of torch's functions, or a thread."""
+    for ref in function.inputs:
+        origin = rec.origins.get(ref.id)
+        known = origin is None or not origin.gone or ref.id in given
+        if not known and 0 not in ref.shape:  # one of no elements is no work
+            return {f"unseen input of {function.name}"}
+    return set()
 
 
 def _made_unseen(rec: Recording) -> dict[int, str]:

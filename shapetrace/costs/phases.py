@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
+from shapetrace.costs.statistics import quantile
 from shapetrace.records import FunctionCall, ModuleCall, Range, Recording, Source
 
 #: in the order in which they come in a step
@@ -35,7 +36,7 @@ class TrainingStep:
 @dataclass(frozen=True, slots=True)
 class Steps:
     """The steps of a trace. The first stands apart: it warms up. Where `max_calls` made
-    the trace drop it, there is no first.
+    the trace drop it, or `warm()` left it out, there is no first.
 
     Without an optimizer's step in the block a step ends with its backward, without
     that with its forward; `notes` say so, and what else a reader must know.
@@ -124,12 +125,14 @@ def steps(rec: Recording) -> Steps:
     made: list[TrainingStep] = []
     begin = 0
     for at, end in enumerate(ends):
+        if rec.left_out is not None and begin <= rec.left_out.start_ns < end:
+            begin = rec.left_out.end_ns
         inside = _exclusive([s for s in spans if begin <= s.start < end], begin, end)
         phases = {name: inside.get(name, 0) for name in PHASES if name in seen}
         made.append(TrainingStep(at, begin, end - begin, phases))
         begin = end
     notes = tuple(_notes(rec, seen, backwards))
-    return Steps(tuple(made), notes, has_first=not rec.dropped_calls)
+    return Steps(tuple(made), notes, has_first=rec.has_first)
 
 
 def _ends(
@@ -237,6 +240,13 @@ def _exclusive(spans: list[_Span], begin: int, end: int) -> dict[str, int]:
 def _notes(
     rec: Recording, seen: set[str], backwards: Sequence[FunctionCall]
 ) -> Iterator[str]:
+    between = rec.left_out.steps if rec.left_out is not None else None
+    if between is not None:
+        usual = quantile([*between.spread.items()], 0.5)
+        yield (
+            f"{between.count:,} more steps between the first and the newest of these:"
+            f" {_ms(usual)} ms, the longest {_ms(between.max_ns)} ms"
+        )
     if not rec.has_functions:
         yield "functions=False: loss, backward, optimizer and loader were not recorded"
         return

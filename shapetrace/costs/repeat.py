@@ -40,6 +40,8 @@ _HOMES = {
     "torch.fft": torch.fft,
     "torch.special": torch.special,
 }
+#: torch's own operations, called as such: torch.ops.aten.mm
+_ATEN = "torch._ops.aten"
 #: they make fused attention, if they may
 _ATTENTION = {"scaled_dot_product_attention", "multi_head_attention_forward"}
 #: run a graph or register something; they compute nothing that has a formula
@@ -141,6 +143,10 @@ def _repeated(
             return Made(_NO_FLOPS, _NO_FLOPS, moved)
         if call.name != "to":
             return _NOTHING_MADE
+    home, _ = home_and_name(call.qualname)
+    if home.startswith("torch._ops.") and home != _ATEN:
+        # an operation that somebody has registered, whatever it is called
+        return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
     try:
         func = _resolve(call.qualname)
         if func is not None:
@@ -219,8 +225,8 @@ def _resolve(qualname: str) -> Any:
     """The function of that name, where it is one of torch's; the user's own code is
     not run again."""
     home, name = home_and_name(qualname)
-    if home == "torch._ops.aten" and name.startswith("aten::"):
-        return getattr(torch.ops.aten, name.removeprefix("aten::"), None)
+    if home == _ATEN:
+        return getattr(torch.ops.aten, name, None)
     func = getattr(_HOMES.get(home), name, None)
     if func is not None and not callable(func):  # x.T, x.mT, x.real
         return lambda tensor: getattr(tensor, name)

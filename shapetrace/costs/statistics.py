@@ -4,16 +4,19 @@ of its inputs vary."""
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from shapetrace.records import ModuleCall, Recording
+from shapetrace.records import Figures, ModuleCall, Recording
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleStatistics:
     """One module over its calls; nanoseconds, corrected where the tracer's own cost
-    is settled.
+    is settled. Of a long run they are those of all calls, also of the ones that were
+    not kept; quantiles are then right to about 1 %.
 
     `first_ns` is the mean of its calls in the first batch, which warms up: caches,
     lazy initialisation, the choice of kernels; None where that batch was dropped. The
@@ -23,6 +26,8 @@ class ModuleStatistics:
 
     name: str
     calls: int
+    total_ns: int
+    own_ns: int
     first_ns: int | None
     min_ns: int
     median_ns: int
@@ -32,18 +37,30 @@ class ModuleStatistics:
 
 
 def statistics(
-    rec: Recording, times: Sequence[int] | None = None
+    rec: Recording,
+    times: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
 ) -> dict[str, ModuleStatistics]:
     """Statistics by module name, in the order of the first calls. Calls that
     checkpointing ran again count as calls; calls that raised do not. `times` stand in
-    place of the recorded durations."""
+    place of the recorded durations: they are of the calls that were kept, and so are
+    the statistics then. `names` of the calls stand in place of their modules'."""
     groups: dict[str, list[ModuleCall]] = {}
-    for call in rec.calls:
+    called = [call.name for call in rec.calls] if names is None else names
+    for call, name in zip(rec.calls, called, strict=True):
         if call.error is None:
-            groups.setdefault(call.name, []).append(call)
+            groups.setdefault(name, []).append(call)
+    between: dict[str, Figures] = {}
+    if rec.left_out is not None and times is None:
+        between = rec.left_out.modules
+        for name in between:
+            groups.setdefault(name, [])
     spent = [call.duration_ns for call in rec.calls] if times is None else times
     turn = batches(rec)
-    return {name: _of(name, calls, spent, turn, rec) for name, calls in groups.items()}
+    return {
+        name: _of(name, calls, spent, turn, rec, between.get(name))
+        for name, calls in groups.items()
+    }
 
 
 def batches(rec: Recording) -> list[int]:
@@ -81,35 +98,50 @@ def _of(
     spent: Sequence[int],
     turn: Sequence[int],
     rec: Recording,
+    between: Figures | None,
 ) -> ModuleStatistics:
-    # where the oldest calls were dropped, the first batch of all is no longer here
+    # where it was dropped, or left out, the first batch of all is no longer here
     first = [spent[call.index] for call in calls if turn[call.index] == 0]
     later = [spent[call.index] for call in calls if turn[call.index] > 0]
-    whole = bool(rec.dropped_calls)
-    times = sorted(first + later if whole else later or first)
+    whole = not rec.has_first
+    if whole:
+        first, later = [], first + later
+    counted = [(time, 1) for time in later]
+    if between is not None:
+        counted += between.spread.items()
+        later = [*later, between.min_ns, between.max_ns]
+    counted = counted or [(time, 1) for time in first]
+    more = between or Figures(0, 0, 0, 0, 0, {})
     return ModuleStatistics(
         name=name,
-        calls=len(calls),
-        first_ns=None if whole or not first else round(sum(first) / len(first)),
-        min_ns=times[0],
-        median_ns=_quantile(times, 0.5),
-        p95_ns=_quantile(times, 0.95),
-        max_ns=times[-1],
+        calls=len(calls) + more.count,
+        total_ns=sum(spent[call.index] for call in calls) + more.total_ns,
+        own_ns=sum(call.self_ns for call in calls) + more.own_ns,
+        first_ns=round(sum(first) / len(first)) if first else None,
+        min_ns=min(later or first),
+        median_ns=quantile(counted, 0.5),
+        p95_ns=quantile(counted, 0.95),
+        max_ns=max(later or first),
         varying=_varying(calls),
     )
 
 
-def _quantile(ordered: Sequence[int], part: float) -> int:
+def quantile(counted: Iterable[tuple[int, int]], part: float) -> int:
     """The time that this part of all does not exceed, between two of them where it
-    falls between.
+    falls between; given are times, and how many there are of each.
 
-    >>> _quantile([1, 2, 3, 4], 0.5), _quantile([0, 100], 0.95), _quantile([7], 0.95)
-    (2, 95, 7)
+    >>> quantile([(1, 1), (2, 1), (3, 1), (4, 1)], 0.5), quantile([(7, 1)], 0.95)
+    (2, 7)
+    >>> quantile([(100, 1), (0, 1)], 0.95), quantile([(5, 98), (9, 2)], 0.95)
+    (95, 5)
     """
-    place = part * (len(ordered) - 1)
+    ordered = sorted(counted)
+    ends = list(accumulate(count for _, count in ordered))
+    place = part * (ends[-1] - 1)
     low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return round(ordered[low] + (ordered[high] - ordered[low]) * (place - low))
+    high = min(low + 1, ends[-1] - 1)
+    below, above = (ordered[bisect_right(ends, at)][0] for at in (low, high))
+    return round(below + (above - below) * (place - low))
 
 
 def _varying(calls: Sequence[ModuleCall]) -> dict[str, tuple[int, ...]]:

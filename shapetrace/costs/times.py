@@ -1,17 +1,18 @@
 """The times of module calls without what the tracer itself took of them.
 
-A call's own time is that of its functions, in which the tracer has next to no part, and
-what lies between them: the model's own Python code and the tracer's. How dear the
-tracer was in this very batch, whose caches may have been cold, is told by torch's own
-innermost layers, between whose functions there is next to nothing else. What is inside
-a call is never more than the call, and no call is less than its functions.
+A call's own time is that of its functions, and what lies between them: the model's own
+Python code and the tracer's. How dear the tracer was in this very batch, whose caches
+may have been cold, is told by torch's own innermost layers, between whose functions
+there is next to nothing else. Functions themselves run slower beside the tracer, which
+takes their place in the caches. What is inside a call is never more than the call, and
+no call is less than its functions would be without the tracer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import median
-from typing import NamedTuple
+from statistics import median, median_low
+from typing import Any, NamedTuple
 
 from shapetrace.costs.repeat import is_python
 from shapetrace.costs.statistics import batches
@@ -24,10 +25,14 @@ _LEAST, _MOST = 0.7, 3.0
 _MORE = 1.4
 #: by which part the time that is left between functions may be off, of a layer whose
 #: every cost is known; and by which part of the tracer's cost otherwise
-_OFF, _OFF_OTHERS = 0.25, 0.08
-#: a short function runs slower beside the tracer, which takes its place in the cache:
-#: by up to a part, and up to nanoseconds, as far as was seen (gelu, dropout of 8 x 8)
-_OFF_FUNCTIONS, _OFF_MOST = 0.25, 4000.0
+_OFF, _OFF_OTHERS = 0.25, 0.15
+#: what leaves no event, as reading `x.shape`, 1.6 microseconds each, looks like Python
+#: of the model's own: some twenty times a call in torch's attention
+_OFF_UNSEEN, _OFF_UNSEEN_MOST = 0.5, 30_000.0
+#: by which part of it the slowing of functions beside the tracer may be off, and by
+#: which part of the time of a function, up to so many times the most it is slowed by:
+#: convolutions of 50 microseconds were slowed by a tenth
+_OFF_SLOWER, _OFF_FUNCTIONS, _OFF_MOST = 0.5, 0.1, 2.0
 
 
 class Corrected(NamedTuple):
@@ -41,12 +46,14 @@ class Corrected(NamedTuple):
 class _Own:
     """What one call's own time is made of, in nanoseconds."""
 
-    __slots__ = ("functions", "slower", "tracer", "bare")
+    __slots__ = ("functions", "slower", "off", "tracer", "bare")
 
     def __init__(self, cost: Overhead) -> None:
         self.functions = 0.0
-        #: by how much less time they may take without the tracer
+        #: by how much they are slower beside the tracer
         self.slower = 0.0
+        #: by how much that may be more or less
+        self.off = 0.0
         #: what the tracer takes between the functions, in a warm cache
         self.tracer = cost.module_inside
         #: what is there without it: the calls of modules, reading their parameters
@@ -68,11 +75,12 @@ def corrected(rec: Recording) -> list[Corrected]:
     found: list[Corrected] = []
     for call in reversed(rec.calls):  # what is inside a call comes after it
         at, parent = call.index, call.parent
-        left, off = shares[at]
-        functions = min(own[at].functions, float(call.self_ns))
+        left, off, unseen = shares[at]
+        functions = min(own[at].functions, float(call.self_ns)) - own[at].slower
         time = round(functions + left * between[at])
         totals[at] += time
-        uncertain[at] += off * between[at] + own[at].slower
+        uncertain[at] += off * between[at] + own[at].off
+        uncertain[at] += min(unseen * left * between[at], _OFF_UNSEEN_MOST)
         found.append(Corrected(totals[at], time, round(uncertain[at])))
         if parent is not None and rec.calls[parent].thread == call.thread:
             totals[parent] += totals[at]
@@ -85,18 +93,26 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
     for call in rec.calls:
         if call.parent is not None and rec.calls[call.parent].thread == call.thread:
             own[call.parent].tracer += cost.module - cost.module_inside
+            if len(call.inputs) != 1 or len(call.outputs or ()) != 1:
+                own[call.parent].tracer += cost.module_several
             own[call.parent].bare += cost.module_bare
         info = rec.modules.get(call.name)
         if info is not None:
             count = len(info.parameters) + len(info.buffers)
             own[call.index].bare += count * cost.parameter_bare
+    before = ""
     for function in rec.functions:
         if function.parent is not None:
             one = own[function.parent]
             took = max(0.0, function.duration_ns - cost.function_inside)
             one.functions += took
-            one.slower += min(took * _OFF_FUNCTIONS, _OFF_MOST)
+            one.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * cost.slower_most)
+            if function.qualname != before:  # what has just run is still in the caches
+                slower = min(took * cost.slower, cost.slower_most)
+                one.slower += slower
+                one.off += _OFF_SLOWER * slower
             one.tracer += _around(function, cost)
+        before = function.qualname
     return own
 
 
@@ -106,11 +122,18 @@ def _around(function: FunctionCall, cost: Overhead) -> float:
     if is_python(function.qualname):
         more = len(function.args) + len(function.kwargs) - FEW_ARGUMENTS
         spent = cost.python_function + cost.argument * more
+    made = len(function.outputs or ())
+    spent += cost.output * made if made > 1 else 0.0
+    spent += cost.nested * sum(map(_holds_tensors, function.args))
     source = function.source
     if function.direct and source is not None:
         if source.function.rpartition(".")[2] != "forward":
             spent += cost.elsewhere
     return spent
+
+
+def _holds_tensors(arg: Any) -> bool:
+    return isinstance(arg, list | tuple) and any(type(one) is not int for one in arg)
 
 
 #: calls of one batch, of one type, in which the tracer has as much to do
@@ -119,9 +142,10 @@ Group = tuple[int, str, int]
 
 def _shares(
     rec: Recording, own: Sequence[_Own], between: Sequence[float], uncertainty: float
-) -> list[tuple[float, float]]:
+) -> list[tuple[float, float, float]]:
     """Of each call: which part of what lies between its functions is not the tracer's,
-    and by which part of it that may be off. A group has it in common: a call that was
+    by which part of it that may be off, and which part of what is left may be the
+    tracer's all the same. A group has it in common: a call that was
     interrupted is no measure of the others."""
     turn = batches(rec)
     parents = {call.parent for call in rec.calls}
@@ -144,7 +168,7 @@ def _shares(
         )
         for key, calls in groups.items()
     }
-    found = [(0.0, 0.0)] * len(own)
+    found = [(0.0, 0.0, 0.0)] * len(own)
     known = {at: _cold(keys, dear, groups) for at, keys in innermost.items()}
     usual = median(known.values()) if known else 1.0
     off_others = _OFF_OTHERS if known else _OFF_OTHERS + uncertainty
@@ -153,19 +177,20 @@ def _shares(
         tracer = sum(own[at].tracer for at in calls)
         bare = sum(own[at].bare for at in calls)
         least = bare / (tracer + bare or 1.0)
-        share, off = least, least * (_OFF + uncertainty)
+        share, off, unseen = least, least * (_OFF + uncertainty), 0.0
         if key not in torchs or dear[key] > _MORE * cold:
             taken = cold * (1 - least) / (dear[key] or 1.0)
             share, off = max(least, 1 - taken), min(taken, 1.0) * off_others
+            unseen = _OFF_UNSEEN
         for at in calls:
-            found[at] = share, off
+            found[at] = share, off, unseen
     return found
 
 
 def _cold(
     keys: Iterable[Group], dear: dict[Group, float], groups: dict[Group, list[int]]
 ) -> float:
-    """How many times as dear as in a warm cache the tracer was in one batch: the lower
-    quartile of its layers, since some have more to do than call functions."""
-    times = sorted(dear[key] for key in keys for _ in groups[key])
-    return min(max(times[len(times) // 4], _LEAST), _MOST)
+    """How many times as dear as in a warm cache the tracer was in one batch: the median
+    of its layers, since some have more to do than call functions."""
+    times = [dear[key] for key in keys for _ in groups[key]]
+    return min(max(median_low(times), _LEAST), _MOST)

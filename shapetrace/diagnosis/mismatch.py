@@ -50,6 +50,12 @@ class Mismatch:
     conflicts: tuple[Conflict, ...] = ()
 
     @property
+    def is_of_values(self) -> bool:
+        """Whether no other shape would mend it: a class beyond a number of classes."""
+        right = self.right
+        return self.kind == "range" and right is not None and right.tensor is None
+
+    @property
     def spots(self) -> tuple[Spot, ...]:
         return tuple(spot for spot in (self.left, self.right) if spot is not None)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import linecache
 from dataclasses import replace
 
 from shapetrace.diagnosis.pieces import pieces
-from shapetrace.records import Diagnosis, Fix, Recording, Source
+from shapetrace.records import Diagnosis, Fix, Recording
+from shapetrace.source.place import lines_of
 from shapetrace.source.rewrite import dedented, without_comments
 
 
@@ -17,7 +17,7 @@ def told(rec: Recording, diagnosis: Diagnosis) -> Diagnosis:
     shown = replace(
         diagnosis,
         called=rec.called,
-        excerpt=tuple(_lines(source)) if source is not None else (),
+        excerpt=tuple(lines_of(source)) if source is not None else (),
         fixes=tuple(replace(fix, old=_replaced(fix)) for fix in diagnosis.fixes),
     )
     return replace(shown, text=render(shown))
@@ -37,14 +37,8 @@ def render(diagnosis: Diagnosis, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _lines(source: Source) -> list[str]:
-    last = source.end_line or source.line
-    numbers = range(source.line, last + 1)
-    return [linecache.getline(source.file, n).rstrip("\n") for n in numbers]
-
-
 def _replaced(fix: Fix) -> str:
     """What stands on the lines of a fix, as the fix is written."""
     if fix.old or fix.where is None:
         return fix.old
-    return dedented(without_comments("\n".join(_lines(fix.where))))
+    return dedented(without_comments("\n".join(lines_of(fix.where))))

@@ -22,6 +22,8 @@ def out_of_range(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | No
     if call.error is None or call.error.type not in ("IndexError", "RuntimeError"):
         return None
     low = message.lower()
+    if call.name == "one_hot" and "class values" in low:
+        return _beyond_classes(graph, unknown)
     if "index" not in low and "target" not in low or "selected index k" in low:
         return None
     if "out of" not in low or "bounds" not in low and "range" not in low:
@@ -40,6 +42,21 @@ def out_of_range(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | No
         size = _told_size(call, told, None)
         return replace(unknown, kind="range", left=left, right=size, name="index")
     return None
+
+
+def _beyond_classes(graph: Graph, unknown: Mismatch) -> Mismatch | None:
+    """A class that one_hot has no column for."""
+    call = unknown.call
+    count = [*call.args[1:2], *call.kwargs.values()]
+    span = graph.rec.value_ranges.get(call.inputs[0].id) if call.inputs else None
+    if span is None:
+        return None
+    bad = span[0] if span[0] < 0 else span[1]
+    left = Spot(call.inputs[0].id, None, bad, "index", 0)
+    right = None
+    if count and type(count[0]) is int and count[0] > 0:
+        right = Spot(None, None, count[0], "num_classes")
+    return replace(unknown, kind="range", left=left, right=right, name="index")
 
 
 _OUT_OF_BOUNDS = re.compile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ _ENOUGH = "_StopRecomputationError"
 
 class Replay:
     """One pass over the events of a recorder. Read `calls`, `functions`, `modules`,
-    `values`, `error`, `ranges`, `live`, `unseen` and `versions` afterwards."""
+    `values`, `error`, `ranges`, `live`, `unseen`, `gap` and `versions` afterwards."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Replay:
         self._events = list(recorder.events)
         self._has_functions = recorder.functions
         self._grad = recorder.grad
+        self._gone = recorder.references.gone
         self._stamps: list[Any] = []
         self._open = ModuleCalls(self._stamps)
         #: where the next function call is made
@@ -64,6 +66,7 @@ class Replay:
         self._ranges_open: list[tuple[str, int, Source | None, int]] = []
         self._live: list[tuple[int, Held, int | None]] = []
         self._unseen: dict[Unseen, None] = {}
+        self._gap: tuple[int, int, int] | None = None
         self.versions = Versions()
         self.values: dict[int, tuple[int, int]] = {}
         self._run()
@@ -97,6 +100,7 @@ class Replay:
             raw.NOTE: self._note_cell,
             raw.LIVE: self._note_live,
             raw.UNSEEN: self._note_unseen,
+            raw.GAP: self._note_gap,
         }
         while position < end:
             versions.order += 1
@@ -108,6 +112,8 @@ class Replay:
     def _define(self, at: int) -> int:
         _, ref, shape, dtype, device, origin = self._events[at : at + 6]
         made = self.versions.new(ref, shape, dtype, device)
+        if id(ref) in self._gone:
+            origin = replace(origin, gone=True)
         self.versions.origins[made.id] = origin
         return at + 6
 
@@ -147,6 +153,11 @@ class Replay:
         call = self._open.innermost(thread)
         self._unseen[Unseen(name, call.index if call else None)] = None
         return at + 3
+
+    def _note_gap(self, at: int) -> int:
+        _, start, end, self._grad = self._events[at : at + 4]
+        self._gap = (self._open.count, self._stamp(start), self._stamp(end))
+        return at + 4
 
     # -- module calls -------------------------------------------------------------
 
@@ -326,4 +337,9 @@ class Replay:
             LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
         )
         self.unseen = tuple(self._unseen)
+        #: the first call after what was left out, and when that began and ended
+        self.gap: tuple[int, int, int] | None = None
+        if self._gap is not None:
+            following, a, b = self._gap
+            self.gap = following, times[a] - zero, times[b] - zero
         self.duration_ns = times[-1] - zero

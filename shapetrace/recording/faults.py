@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import sys
 import warnings
-from types import TracebackType
+from functools import partial
+from types import CodeType, FunctionType, MethodType, TracebackType
+from typing import Any
 
 import torch
 
@@ -34,7 +37,10 @@ class Faults:
         return self._count
 
     def add(self, lost: str, fault: BaseException) -> None:
-        """Something of ours failed; the batch goes on without what is lost."""
+        """Something of ours failed; the batch goes on without what is lost. What is the
+        user's is raised on."""
+        if is_users(fault):
+            raise fault
         self._count += 1
         if lost not in self._lost and len(self._lost) < _MOST:
             said = self._lost[lost] = type(fault).__name__
@@ -81,10 +87,33 @@ class Losing:
         frames: TracebackType | None,
     ) -> bool:
         ours = isinstance(fault, ShapeTraceWarning | ShapeTraceError)
-        if not isinstance(fault, Exception) or ours:
+        if not isinstance(fault, Exception) or ours or is_users(fault):
             return False
         self._faults.add(self._lost, fault)
         return True
+
+
+def is_users(fault: BaseException) -> bool:
+    """Whether a signal handler of the user's raised it, as one does that ends what is
+    too slow; Python runs it between any two instructions, ours too."""
+    try:
+        handlers = {_code_of(signal.getsignal(one)) for one in signal.valid_signals()}
+        frames = fault.__traceback__
+        while frames is not None:
+            if frames.tb_frame.f_code in handlers:
+                return True
+            frames = frames.tb_next
+    except Exception:  # no room on the stack, or a handler that cannot be asked
+        pass
+    return False
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    while isinstance(handler, partial):
+        handler = handler.func
+    if callable(handler) and not isinstance(handler, FunctionType | MethodType):
+        handler = type(handler).__call__
+    return getattr(handler, "__code__", None)
 
 
 def _warning(lost: dict[str, str]) -> str:

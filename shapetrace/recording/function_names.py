@@ -62,4 +62,6 @@ def function_names(func: Any) -> tuple[str, str]:
     module = getattr(func, "__module__", None) or "torch"
     if module == "torch._tensor" or getattr(torch.Tensor, name, None) is func:
         return short, f"torch.Tensor.{name}"
+    if module.startswith("torch._ops."):  # torch.ops.aten.mm, and its overloads
+        return short, f"{module}.{name.partition('.')[0]}"
     return short, f"{module}.{getattr(func, '__qualname__', name)}"

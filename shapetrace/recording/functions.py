@@ -20,7 +20,9 @@ from shapetrace.recording.events import (
     error_tuple,
 )
 from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
-from shapetrace.recording.tensors import PLAIN, describe, freeze, is_tensor
+from shapetrace.recording.owned import is_exchanged
+from shapetrace.recording.tensors import PLAIN, form_of, freeze, is_tensor
+from shapetrace.recording.user_calls import NOT_MADE, PASSED, catching
 
 if TYPE_CHECKING:
     from shapetrace.recording.recorder import Recorder
@@ -39,6 +41,10 @@ _MOST_TUPLES = 1000
 _MAKERS = {torch.tensor, torch.as_tensor, torch.asarray}
 
 
+class _Unrecorded(Exception):
+    """What is called now is none of the recording's."""
+
+
 def function_mode(recorder: Recorder) -> TorchFunctionMode:
     """The function mode: one event for each torch function that Python code calls."""
     events = recorder.events
@@ -55,6 +61,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     alone = not torch_internals.count_modes()
     compiling = torch.compiler.is_dynamo_compiling
     tracing = torch_internals.jit_tracing
+    caught = catching(failed)
     input_of = _Arguments(recorder).freeze
     python = recorder.python_functions
     warns, standing_in = recorder.callers.warns, recorder.callers.standing_in
@@ -65,91 +72,89 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             nonlocal events
-            # Dynamo looks through modes into what it compiles, as flex_attention does
-            if _COMPILER in _LOADED and compiling():
-                return func(*args, **(kwargs or {}))
-            kind = type(func)
-            if kind is MethodWrapperType:
-                return attribute(func, args, kwargs)
-            kept = kwargs or None
-            code: CodeType | None = None
-            caller = None
-            thread = lasti = 0
             try:
-                n = len(args)
-                # the usual call: from the forward of the innermost open module
-                top = stack[-1]
-                if kind is FunctionType:
-                    frame = _FRAME(3)  # torch's function and its handler stand between
-                    if python.get(func, True) and meet(func, args, kwargs):
-                        caller = standing_in(frame)
+                kind = type(func)
+                kept = kwargs or None
+                code: CodeType | None = None
+                caller = start = None
+                thread = lasti = 0
+                # Dynamo looks through modes into what it compiles
+                if _COMPILER in _LOADED and compiling():
+                    caller = PASSED
+                elif kind is MethodWrapperType:
+                    caller = attribute
                 else:
-                    frame = _FRAME(1)
-                if frame.f_code is not top.code or others:
-                    if not recorded():
-                        return func(*args, **(kwargs or {}))
-                    code, lasti, thread = place(_FRAME(1))
-                elif not top.internal:
-                    code, lasti = top.code, frame.f_lasti
-                if kwargs:
-                    for a in kwargs.values():
-                        if type(a) not in PLAIN:
-                            kept = named(kwargs)
-                            break
-                # one, two and three arguments are nearly all calls of small layers: a
-                # list for them costs as much as looking them up
-                if n == 2:
-                    a, b = args
-                    first, second = known(id(a)), known(id(b))
-                    if first is None or first() is not a:
-                        first = a if type(a) in PLAIN else input_of(func, a)
-                    if second is None or second() is not b:
-                        second = b if type(b) in PLAIN else input_of(func, b)
-                elif n == 1:
-                    a = args[0]
-                    first = known(id(a))
-                    if first is None or first() is not a:
-                        first = input_of(func, a)
-                elif n == 3:
-                    a, b, c = args
-                    first, second, third = known(id(a)), known(id(b)), known(id(c))
-                    if first is None or first() is not a:
-                        first = a if type(a) in PLAIN else input_of(func, a)
-                    if second is None or second() is not b:
-                        second = b if type(b) in PLAIN else input_of(func, b)
-                    if third is None or third() is not c:
-                        third = c if type(c) in PLAIN else input_of(func, c)
-                else:
-                    inputs = []
-                    for a in args:
-                        first = known(id(a))
+                    n = len(args)
+                    # the usual call: from the forward of the innermost open module
+                    top = stack[-1]
+                    if kind is FunctionType:
+                        # torch's function and its handler stand between
+                        frame = _FRAME(3)
+                        if python.get(func, True) and meet(func, args, kwargs):
+                            caller = standing_in(frame)
+                    else:
+                        frame = _FRAME(1)
+                    if frame.f_code is not top.code or others:
+                        code, lasti, thread = place(_FRAME(1), args)
+                    elif not top.internal:
+                        code, lasti = top.code, frame.f_lasti
+                    if kwargs:
+                        for a in kwargs.values():
+                            if type(a) not in PLAIN:
+                                kept = named(kwargs)
+                                break
+                    # one, two and three arguments are nearly all calls of small
+                    # layers: a list for them costs as much as looking them up
+                    if n == 2:
+                        a, b = args
+                        first, second = known(id(a)), known(id(b))
                         if first is None or first() is not a:
                             first = a if type(a) in PLAIN else input_of(func, a)
-                        inputs.append(first)
-                start = now()
+                        if second is None or second() is not b:
+                            second = b if type(b) in PLAIN else input_of(func, b)
+                    elif n == 1:
+                        a = args[0]
+                        first = known(id(a))
+                        if first is None or first() is not a:
+                            first = input_of(func, a)
+                    elif n == 3:
+                        a, b, c = args
+                        first, second, third = known(id(a)), known(id(b)), known(id(c))
+                        if first is None or first() is not a:
+                            first = a if type(a) in PLAIN else input_of(func, a)
+                        if second is None or second() is not b:
+                            second = b if type(b) in PLAIN else input_of(func, b)
+                        if third is None or third() is not c:
+                            third = c if type(c) in PLAIN else input_of(func, c)
+                    else:
+                        inputs, a = [], None
+                        for a in args:
+                            first = known(id(a))
+                            if first is None or first() is not a:
+                                first = a if type(a) in PLAIN else input_of(func, a)
+                            inputs.append(first)
+                    start = now()
             except Exception as fault:  # ours must not end the user's batch
-                failed(fault)
-                return func(*args, **(kwargs or {}))
+                unless_unrecorded(fault)
+                caller, code, kept, start = PASSED, None, None, None
+                thread = lasti = 0
             try:
-                if caller is not None:
-                    output = caller(func, args, kwargs or {})
-                else:
+                if caller is None:
                     output = func(*args, **kwargs) if kwargs else func(*args)
-            except BaseException as error:  # the user's, whatever it is, and raised on
-                try:
-                    end = now()
-                    values.read_failed(args, kwargs or {})
-                    inputs = [input_of(func, arg) for arg in args]
-                    head = (RAISE, func, code, lasti, kept, n, *inputs)
-                    note(thread, (*head, start, end, error_tuple(error)))
-                except Exception as fault:  # ours must not replace the user's
-                    failed(fault)
-                raise
+                elif caller is attribute:
+                    return attribute(func, args, kwargs)
+                elif caller is PASSED:
+                    return func(*args, **(kwargs or {}))
+                else:
+                    output = caller(func, args, kwargs or {})
+            except noted(func, code, lasti, kept, args, kwargs, start, thread):
+                output = NOT_MADE
             try:
                 end = now()
                 # with a mode of the user's below this one, it would see what is read
                 if type(output) is _TENSOR and alone and not thread:
-                    one = ref(output)
+                    # changed in place: a module may own it
+                    one: Any = ref(output) if output is not a else first
                     try:
                         shape = output.shape
                     except RuntimeError:  # a nested (ragged) tensor has no one shape
@@ -182,18 +187,53 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                         if func is not _EMPTY or 0 not in shape:
                             seen[id(output)] = one
                         return output
-                made = define(args[0]) if func is _SETITEM else freeze(output, define)
-                if n == 1:
-                    inputs = [first]
-                elif n == 2:
-                    inputs = [first, second]
-                elif n == 3:
-                    inputs = [first, second, third]
-                head = (CALL, func, code, lasti, kept, n, *inputs)
-                note(thread, (*head, start, end, made))
+                if output is not NOT_MADE:
+                    if func is _SETITEM:
+                        made = define(args[0])
+                    else:
+                        made = freeze(output, define)
+                    if n == 1:
+                        inputs = [first]
+                    elif n == 2:
+                        inputs = [first, second]
+                    elif n == 3:
+                        inputs = [first, second, third]
+                    head = (CALL, func, code, lasti, kept, n, *inputs)
+                    note(thread, (*head, start, end, made))
+                    return output
             except Exception as fault:  # ours must not end the user's batch
                 failed(fault)
+            if output is NOT_MADE:
+                return func(*args, **(kwargs or {}))
             return output
+
+    def noted(
+        func: Any,
+        code: CodeType | None,
+        lasti: int,
+        kept: Any,
+        args: Any,
+        kwargs: Any,
+        start: Any,
+        thread: int,
+    ) -> Any:
+        """Notes what the user's call raised; what is caught of it: see `catching`."""
+        try:
+            end, error = now(), sys.exc_info()[1]
+            kinds = caught()
+            if start is not None and error is not None and kinds == ():
+                values.read_failed(args, kwargs or {})
+                inputs = [input_of(func, arg) for arg in args]
+                head = (RAISE, func, code, lasti, kept, len(args), *inputs)
+                note(thread, (*head, start, end, error_tuple(error)))
+            return kinds
+        except Exception as fault:  # ours must not replace the user's
+            failed(fault)
+        return ()
+
+    def unless_unrecorded(fault: Exception) -> None:
+        if type(fault) is not _Unrecorded:
+            failed(fault)
 
     def meet(func: Any, args: Any, kwargs: Any) -> bool:
         """Whether a function of torch's that is written in Python may warn. Asked once,
@@ -208,16 +248,17 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 events.extend((UNSEEN, thread, name))
         return may_warn
 
-    def recorded() -> bool:
-        """Whether what happens now is recorded: torch.jit.trace takes down all that is
-        done with a tensor, also by us."""
-        if tracing() is None:
-            return True
-        recorder.jit_traced = True
-        return False
-
-    def place(frame: Any) -> tuple[CodeType | None, int, int]:
-        """Code, instruction and thread of a call that a forward did not make itself."""
+    def place(frame: Any, args: Any) -> tuple[CodeType | None, int, int]:
+        """Code, instruction and thread of a call that a forward did not make itself.
+        Raises where what happens now is not recorded: torch.jit.trace takes down all
+        that is done with a tensor, also by us; and what torch exchanges a tensor for
+        must not be known."""
+        if tracing() is not None:
+            recorder.jit_traced = True
+            raise _Unrecorded
+        if args and is_exchanged(args[0], frame):
+            references.forget(args[0])  # it will have another form
+            raise _Unrecorded
         open_, thread = stacks.here()
         stacks.settle(open_, frame)
         for name in transforms():
@@ -245,34 +286,39 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         and a backward goes to what asks for a gradient.
         """
         try:
-            name = func.__self__.__name__ if func.__name__ == "__set__" else ""
-            setting, asking = name == "data", name == "requires_grad"
-            before = _form(args[0]) if setting else None
+            name = getattr(func.__self__, "__name__", "")
+            setting = func.__name__ == "__set__"
+            before = _form(args[0]) if setting and name == "data" else None
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
-            return func(*args, **(kwargs or {}))
-        value = func(*args, **(kwargs or {}))
+            setting, name, before = False, "", None
         try:
-            if setting:
-                if _form(args[0]) == before:
-                    return value
+            value = func(*args, **(kwargs or {}))
+        except caught():
+            value = NOT_MADE
+        try:
+            made, maker = None, func
+            if value is NOT_MADE or name == "grad":
+                pass
+            elif not setting:
+                made = value if is_tensor(value) else None
+            elif name == "requires_grad":
+                made, maker = args[0], torch.Tensor.requires_grad_
+            elif name == "data" and _form(args[0]) != before:
                 made = args[0]
-            elif asking:
-                made, func = args[0], torch.Tensor.requires_grad_
-            elif is_tensor(value) and func.__self__.__name__ != "grad":
-                made = value
-            else:
+            if made is not None:
+                code, lasti, thread = place(_FRAME(2), args)
+                stamp = now()
+                taken = args[: 1 + setting]
+                inputs = [freeze(arg, references.reference) for arg in taken]
+                head = (CALL, maker, code, lasti, None, len(inputs), *inputs)
+                note(thread, (*head, stamp, stamp, define(made)))
+            if value is not NOT_MADE:
                 return value
-            if not recorded():
-                return value
-            code, lasti, thread = place(_FRAME(2))
-            stamp = now()
-            taken = args[: 1 + (setting or asking)]
-            inputs = [freeze(arg, references.reference) for arg in taken]
-            head = (CALL, func, code, lasti, None, len(inputs), *inputs)
-            note(thread, (*head, stamp, stamp, define(made)))
         except Exception as fault:  # ours must not end the user's batch
-            failed(fault)
+            unless_unrecorded(fault)
+        if value is NOT_MADE:
+            return func(*args, **(kwargs or {}))
         return value
 
     return Mode()
@@ -309,4 +355,4 @@ class _Arguments:
 
 def _form(tensor: torch.Tensor) -> tuple[Any, ...]:
     with _DISABLED():
-        return describe(tensor)[1:]
+        return form_of(tensor)

@@ -36,7 +36,7 @@ HINDERS_DYNAMO = (
 )
 HINDERS_SWAP = (
     "torch exchanges no tensor that anybody refers to, if only weakly, as a trace "
-    "does: move or convert the module before the block"
+    "does to what is computed in its block: exchange it outside"
 )
 
 

@@ -14,7 +14,7 @@ from torch.autograd import Function
 import shapetrace.torch_internals as torch_internals
 
 #: under these a function is seen once: without its batch, without its tangents
-_TRANSFORMS = ("vmap", "jvp")
+TRANSFORMS = ("vmap", "jvp")
 BACKWARDS = {Tensor.backward, torch.autograd.backward, torch.autograd.grad}
 
 
@@ -24,7 +24,7 @@ def transforms() -> Sequence[str]:
     if not levels:
         return ()
     names = {level.key().name.lower() for level in levels}
-    return [name for name in _TRANSFORMS if name in names]
+    return [name for name in TRANSFORMS if name in names]
 
 
 def custom_backwards(args: Any, kwargs: Any) -> list[str]:

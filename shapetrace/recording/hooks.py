@@ -76,18 +76,20 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
     all_backward_pre_hooks = torch_internals.backward_pre_hooks
     compiling = torch.compiler.is_dynamo_compiling
 
+    # no `return` stands in a `try`: Python is out of it when it gets there
     def enter(module: nn.Module, args: Any) -> None:
         nonlocal events
-        # Dynamo looks through hooks into what it compiles, as flex_attention does
-        if _COMPILER in _LOADED and compiling():
-            return
         try:
-            site = find(id(module))
-            if site is not None and ident() == main:
-                top = stack[-1]
-                frame = _FRAME(_CALLER)
+            # Dynamo looks through hooks into what it compiles, as flex_attention does
+            if not (_COMPILER in _LOADED and compiling()):
+                site = find(id(module))
                 # the usual call: from the forward of the innermost open module
-                if (code := frame.f_code) is top.code:
+                if (
+                    site is not None
+                    and ident() == main
+                    and (code := (frame := _FRAME(_CALLER)).f_code)
+                    is (top := stack[-1]).code
+                ):
                     if look is not None and not (top.sealed and site.sealed):
                         look(args, not top.sealed)
                     push(site)
@@ -95,52 +97,48 @@ def module_hooks(recorder: Recorder) -> tuple[PreHook, PostHook]:
                         events += (ENTER_INSIDE, site, now())
                     else:
                         events += (ENTER, site, now(), 0, code, frame.f_lasti)
-                    return
-        except ValueError:  # called by no Python code at all
-            pass
+                else:
+                    begin(module, args)
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
-            return
-        begin(module, args)
 
     def leave(module: nn.Module, args: Any, kwargs: Any, output: Any = _RAISED) -> None:
         nonlocal events
-        if _COMPILER in _LOADED and compiling():
-            return
         try:
-            stamp = now()
-            top = stack[-1]
-            # the usual call: of the innermost open module, given one known tensor
-            if (
-                top.key == id(module)
-                and len(args) == 1
-                and not kwargs
-                and not others
-                and (given := known(id(args[0]))) is not None
-                and given() is args[0]
-                and not top.pre_hooks
-                and not top.forward_hooks
-                and not top.backward_hooks
-                and not top.backward_pre_hooks
-                and not all_backward_hooks
-                and not all_backward_pre_hooks
-            ):
-                made: Any = known(id(output))
-                if made is not None and made() is not output:
-                    made = None
-                if fresh is not None and (made is None or not top.sealed):
-                    if type(output) is not _TENSOR or modes():
+            if not (_COMPILER in _LOADED and compiling()):
+                stamp = now()
+                top = stack[-1]
+                made: Any = None
+                # the usual call: of the innermost open module, given one known tensor
+                if (
+                    top.key == id(module)
+                    and len(args) == 1
+                    and not kwargs
+                    and not others
+                    and (given := known(id(args[0]))) is not None
+                    and given() is args[0]
+                    and not top.pre_hooks
+                    and not top.forward_hooks
+                    and not top.backward_hooks
+                    and not top.backward_pre_hooks
+                    and not all_backward_hooks
+                    and not all_backward_pre_hooks
+                ):
+                    made = known(id(output))
+                    if made is not None and made() is not output:
                         made = None
-                    elif made is None or changed(output):
-                        made = fresh(output)
+                    if fresh is not None and (made is None or not top.sealed):
+                        if type(output) is not _TENSOR or modes():
+                            made = None
+                        elif made is None or changed(output):
+                            made = fresh(output)
                 if made is not None:
                     pop()
                     events += (LEAVE_ONE, top, stamp, given, made)
-                    return
+                else:
+                    end(module, args, kwargs, output, stamp)
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
-            return
-        end(module, args, kwargs, output, stamp)
 
     return enter, leave
 
@@ -158,25 +156,11 @@ class _Slow:
         stacks.describe, stacks.result = self.describe, self.result
 
     def begin(self, module: nn.Module, args: Any) -> None:
-        try:
-            self._begin(module, args)
-        except Exception as fault:  # ours must not end the user's batch
-            self._recorder.fault(fault)
-
-    def end(
-        self, module: nn.Module, args: Any, kwargs: Any, output: Any, stamp: Any
-    ) -> None:
-        try:
-            self._end(module, args, kwargs, output, stamp, frame_of_hook(_FRAME(2)))
-        except Exception as fault:  # ours must not end the user's batch
-            self._recorder.fault(fault)
-
-    def _begin(self, module: nn.Module, args: Any) -> None:
         recorder, stacks = self._recorder, self._stacks
         if torch_internals.jit_tracing() is not None:
             recorder.jit_traced = True  # it takes down all that is done, ours too
             return
-        caller = caller_of_module(_FRAME(3))
+        caller = caller_of_module(_FRAME(2))
         open_, thread = stacks.here()
         stacks.settle(open_, caller)
         code, lasti = stacks.place(caller, open_)
@@ -194,15 +178,10 @@ class _Slow:
         for name in transforms():
             self._events += (UNSEEN, thread, name)
 
-    def _end(
-        self,
-        module: nn.Module,
-        args: Any,
-        kwargs: Any,
-        output: Any,
-        stamp: Any,
-        hook: Any,
+    def end(
+        self, module: nn.Module, args: Any, kwargs: Any, output: Any, stamp: Any
     ) -> None:
+        hook = frame_of_hook(_FRAME(1))
         open_, thread = self._stacks.here()
         error = None
         if output is _RAISED:

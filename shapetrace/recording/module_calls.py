@@ -47,6 +47,10 @@ class ModuleCalls:
         self._spans: list[tuple[int, int]] = []
         self._noted: list[dict[str, Any]] = []
 
+    @property
+    def count(self) -> int:
+        return len(self._calls)
+
     def innermost(self, thread: int = 0) -> OpenCall | None:
         stack = self._open.get(thread)
         return stack[-1] if stack else None

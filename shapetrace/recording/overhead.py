@@ -23,6 +23,7 @@ from shapetrace.recording.build import Replay
 from shapetrace.recording.clocks import CpuClock
 from shapetrace.recording.extensions.base import Extensions
 from shapetrace.recording.recorder import Recorder
+from shapetrace.recording.slowing import Slowing, slowing
 from shapetrace.records import Overhead
 
 _CALLS, _ROUNDS = 16, 9
@@ -30,6 +31,8 @@ _CALLS, _ROUNDS = 16, 9
 _WARMING = 3
 #: what the recorder is given of `relu` and of `batch_norm`
 FEW_ARGUMENTS, _MANY_ARGUMENTS = 2, 8
+#: what `unbind` gives
+_OUTPUTS = 3
 
 
 class _Empty(nn.Module):
@@ -77,6 +80,23 @@ class _Modules(_Loop):
             empty(x)
 
 
+class _Pair(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x, y
+
+
+class _SeveralTensors(_Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = _Pair()
+
+    def forward(self, x: Tensor) -> None:
+        clock, pair = self.clock, self.pair
+        for at in _TIMES:
+            clock(at)
+            pair(x, y=x)
+
+
 class _Functions(_Loop):
     def forward(self, x: Tensor) -> None:
         clock, add = self.clock, torch.add
@@ -99,6 +119,22 @@ class _ManyArguments(_Loop):
         for at in _TIMES:
             clock(at)
             batch_norm(x, one, one, one, one)
+
+
+class _SeveralOutputs(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock, unbind = self.clock, torch.unbind
+        for at in _TIMES:
+            clock(at)
+            unbind(x)
+
+
+class _Nested(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock, cat, both = self.clock, torch.cat, [x, x]
+        for at in _TIMES:
+            clock(at)
+            cat(both)
 
 
 class _Elsewhere(_Loop):
@@ -146,7 +182,7 @@ class _Nothing(_Loop):
 
 _KINDS: tuple[type[_Loop], ...] = (
     *(_Nothing, _Modules, _Functions, _PythonFunctions, _ManyArguments),
-    *(_Elsewhere, _Parameters, _Layers),
+    *(_SeveralOutputs, _Nested, _Elsewhere, _Parameters, _Layers, _SeveralTensors),
 )
 
 
@@ -169,7 +205,7 @@ def calibrate(
 
 
 def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Overhead:
-    x = torch.zeros(1, 1, device="cpu", requires_grad=True)
+    x = torch.zeros(_OUTPUTS, 1, device="cpu", requires_grad=True)
     bare = [kind() for kind in _KINDS]
     full = [kind() for kind in _KINDS]
     replay: Replay | None = None
@@ -189,16 +225,18 @@ def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Ov
                 recorder.uninstall()
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
+        beside = slowing(extensions) if functions else Slowing(0.0, 0.0)
     assert replay is not None
     costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
-    _, module, function, few, many, elsewhere, *_ = costs
-    nothing, empty, add, one, *_, parameter, layer = (loop.cost for loop in bare)
+    _, module, function, few, many, several, nested, elsewhere, *_, pair = costs
+    nothing, empty, add, one, *_, parameter, layer, _ = (loop.cost for loop in bare)
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
     adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
     function_inside = _lower(adds) - (add - nothing) if adds else 0.0
     return Overhead(
         module=module,
+        module_several=max(0.0, pair - module),
         # of a forward of no work the recorded duration is all the recorder's
         module_inside=min(_lower(inner), module),
         module_bare=max(empty - nothing, 0.0),
@@ -208,8 +246,12 @@ def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Ov
         function_inside=min(max(function_inside, 0.0), function),
         python_function=few,
         argument=max(0.0, (many - few) / (_MANY_ARGUMENTS - FEW_ARGUMENTS)),
+        output=max(0.0, several - function) / _OUTPUTS,
+        nested=max(0.0, nested - function),
         elsewhere=max(0.0, elsewhere - function),
         uncertainty=max(map(_uncertainty, bare[1:5], full[1:5], costs[1:5])),
+        slower=beside.part,
+        slower_most=beside.most,
     )
 
 

@@ -105,13 +105,14 @@ class Live:
         replay = Replay(recorder, seen, self.error, running=running)
         self._versions = replay.versions
         notes = guards.notes(recorder, replay.calls, replay.functions, seen)
+        left_out = selection.left_out(replay.gap)
         made = Recording(
             calls=replay.calls,
             functions=replay.functions,
             modules=replay.modules,
             origins=replay.versions.origins,
             roots=self._names,
-            notes=(*notes, *selection.notes()),
+            notes=(*notes, *selection.notes(left_out)),
             duration_ns=replay.duration_ns,
             has_functions=self._functions,
             has_timing=self._timed,
@@ -124,6 +125,7 @@ class Live:
             optimizer_state=dict(selection.optimizer_state),
             allocated_peak=selection.allocated_peak,
             dropped_calls=selection.dropped_calls,
+            left_out=left_out,
             unseen=replay.unseen,
         )
         from shapetrace.source.spoken import script_names

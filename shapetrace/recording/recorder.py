@@ -138,6 +138,8 @@ class Recorder:
     def _remove_modes(self) -> None:
         """Take the modes off the stack of this thread, wherever in it they lie. What
         is to stay is noted before anything is touched: see `uninstall`."""
+        if not self._modes:
+            return
         if not torch_internals.has_mode_stack:
             while self._modes:
                 torch_internals.pop_mode(self._modes.pop())
@@ -161,13 +163,13 @@ class Recorder:
 
     def _attach(self, start: int) -> None:
         """What is done with the modules that were entered from the given one on."""
-        found = [site.module() for site in self.table.entered[start:]]
-        modules = [module for module in found if module is not None]
+        sites = self.table.entered[start:]
         if self.functions:
-            self.references.define_own(modules)
+            self.references.define_own(sites)
         if self.extensions is not None:
-            for module in modules:
-                self.extensions.attach(module)
+            for site in sites:
+                if (module := site.module()) is not None:
+                    self.extensions.attach(module)
 
     def belongs(self, module: nn.Module) -> bool:
         """Whether calls of a module are recorded."""

@@ -1,35 +1,44 @@
-"""The tensors that the recorder has seen, each by a weak reference.
+"""The tensors that the recorder has seen, each by a reference.
 
 A tensor is known by its `id`, held to it by the reference, since the interpreter uses
-an id again at once. Nothing here keeps a tensor alive.
+an id again at once. The reference is a weak one; that of a tensor which a module owns
+goes by way of the module (see `owned.py`). Nothing here keeps a tensor alive.
 """
 
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.parameter import is_lazy
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import DEFINE
+from shapetrace.recording.owned import Owned, may_be_kept, nothing, through_module
 from shapetrace.recording.tensors import (
     PLAIN,
     Definition,
+    Nested,
     Reference,
-    describe,
+    form_of,
     freeze,
     grad_fn_of,
     requires_grad_of,
 )
 from shapetrace.records import Origin
 
+if TYPE_CHECKING:
+    from shapetrace.recording.table import Site
+
 DISABLED = torch_internals.unseen_by_modes
 _MODES = torch_internals.count_modes
 _PARAMETER, _TENSOR = torch.nn.Parameter, torch.Tensor
 _CPU = torch.device("cpu")
+#: so many tensors from outside are asked at the end whether they still are
+_MOST_OUTSIDE = 10_000
 _OUTSIDE = [Origin("outside", requires_grad=grad) for grad in (False, True)]
 
 
@@ -47,7 +56,20 @@ class References:
         self.seen: dict[int, Reference] = {}
         #: without function events, what a tensor was when it was last described
         self.forms: dict[int, Definition] = {}
+        #: events that are to stand in `events` later
+        self.aside: list[Any] = []
+        #: what others know of references, by the `id` of the reference
+        self.beside: list[dict[int, Any]] = []
+        #: the tensors that modules own, as `seen`
+        self._owned: dict[int, Owned[Any]] = {}
         self._origins: dict[str, Origin] = {}
+        self._outside: deque[Reference] = deque(maxlen=_MOST_OUTSIDE)
+        #: those from outside that were no more when the block ended, by `id`
+        self.gone: set[int] = set()
+
+    def end(self) -> None:
+        """The block is at its end."""
+        self.gone = {id(one) for one in self._outside if one() is None}
 
     def lookup(self, tensor: torch.Tensor) -> Reference | None:
         """The reference of a tensor that is known."""
@@ -71,11 +93,14 @@ class References:
             )
         else:
             with DISABLED():
-                same = describe(tensor) == form
+                same = form_of(tensor) == form[1:]
         return reference if same else None
 
-    def reference(self, tensor: torch.Tensor) -> Reference:
-        """The reference of an input: a known one, or that of one from outside.
+    def reference(
+        self, tensor: torch.Tensor, owned: Owned[Any] | None = None
+    ) -> Reference:
+        """The reference of an input: a known one, or that of one from outside; for one
+        that a module owns, `owned`.
 
         >>> references = References([], functions=True)
         >>> x = torch.ones(2)
@@ -91,8 +116,11 @@ class References:
                 origin = _OUTSIDE[requires_grad_of(tensor)]
             else:
                 origin = Origin("unseen", grad_fn.name(), True)
-            definition = describe(tensor)
+            found = owned or self._reference_to(tensor)
+            definition = (found, *form_of(tensor))
         self._events += (DEFINE, *definition, origin)
+        if grad_fn is None:
+            self._outside.append(definition[0])
         return self._know(tensor, definition)[0]
 
     def look(self, args: tuple[Any, ...], anew: bool) -> None:
@@ -105,7 +133,7 @@ class References:
                 found = seen.get(id(arg))
                 known = found is not None and found() is arg
                 if not known or anew and self.changed(arg):
-                    self._outside(arg)
+                    self._define_outside(arg)
             elif kind not in PLAIN:
                 freeze(arg, self.reference)
 
@@ -118,7 +146,7 @@ class References:
             or tensor.device != device
         )
 
-    def _outside(self, tensor: torch.Tensor) -> None:
+    def _define_outside(self, tensor: torch.Tensor) -> None:
         grad_fn = tensor.grad_fn
         if grad_fn is None:
             origin = _OUTSIDE[tensor.requires_grad]
@@ -147,38 +175,75 @@ class References:
             return known
         return self.reference(tensor)
 
-    def define_own(self, modules: Iterable[torch.nn.Module]) -> None:
-        """The parameters and buffers of modules; some 0.6 microseconds each. What they
+    def own(self, tensor: torch.Tensor, site: Site, name: str) -> Reference:
+        """The reference of a tensor that a module owns, by that name."""
+        owned = self._owned.get(id(tensor))
+        if owned is None or owned() is not tensor:
+            owned = self._owned[id(tensor)] = through_module(site.module, name)
+        return self.reference(tensor, owned)
+
+    def define_own(self, sites: Iterable[Site]) -> None:
+        """The parameters and buffers of modules; some 0.8 microseconds each. What they
         are called is asked at the end."""
-        seen, events, ref = self.seen, self._events, weakref.ref
         with DISABLED():
-            for module in modules:
-                parameters = torch_internals.parameters_of(module)
-                for own in (parameters, torch_internals.buffers_of(module)):
-                    one: Any
-                    for one in own.values():
-                        if type(one) is not _PARAMETER and type(one) is not _TENSOR:
+            for site in sites:
+                module = site.module()
+                if module is None:
+                    continue
+                for register in (
+                    torch_internals.parameters_of(module),
+                    torch_internals.buffers_of(module),
+                ):
+                    if register and may_be_kept(register):
+                        self._define_kept(register, site.owned)
+                    elif register:
+                        for name, one in register.items():
                             if one is not None and not is_lazy(one):
-                                self.reference(one)
-                            continue
-                        found, key = ref(one), id(one)
-                        if seen.get(key) is not found:
-                            device = _CPU if one.is_cpu else one.device
-                            origin = _OUTSIDE[one.requires_grad]
-                            form = (one.shape, one.dtype, device)
-                            events += (DEFINE, found, *form, origin)
-                            seen[key] = found
+                                self.own(one, site, name)
+
+    def _define_kept(self, register: dict[str, Any], kept: list[Owned[Any]]) -> None:
+        seen, owned, events = self.seen, self._owned, self._events
+        for name, one in register.items():
+            key = id(one)
+            known = seen.get(key)
+            if one is None or type(known) is Owned and known() is one:
+                continue
+            found = seen[key] = owned[key] = Owned(register.get, name)
+            kept.append(found)
+            device = _CPU if one.is_cpu else one.device
+            origin = _OUTSIDE[one.requires_grad]
+            events += (DEFINE, found, one.shape, one.dtype, device, origin)
 
     def define(self, tensor: torch.Tensor) -> Definition:
         """A new version of a tensor, which a call has made or changed."""
         with DISABLED():
-            return self._know(tensor, describe(tensor))
+            return self._know(tensor, (self._reference_to(tensor), *form_of(tensor)))
+
+    def _reference_to(self, tensor: torch.Tensor) -> Reference:
+        owned = self._owned.get(id(tensor))
+        if owned is not None and owned() is tensor:
+            return owned
+        return weakref.ref(tensor)
 
     def _know(self, tensor: torch.Tensor, definition: Definition) -> Definition:
         if not self.functions:
             self.forms[id(tensor)] = definition
         self.seen[id(tensor)] = definition[0]  # last: another thread may look
         return definition
+
+    def forget(self, tensor: torch.Tensor) -> None:
+        """A tensor is known no longer, nor referred to weakly by any event."""
+        found = self.seen.pop(id(tensor), None)
+        if isinstance(found, weakref.ref) and found() is tensor:
+            gone = Owned(nothing)
+            for events in (self._events, self.aside):
+                for at, one in enumerate(events):  # another thread may add some
+                    events[at] = _replaced(one, found, gone)
+            for at, one in enumerate(list(self._outside)):
+                if one is found:  # an equal one would compare the tensors
+                    self._outside[at] = gone
+            for known in self.beside:
+                known.pop(id(found), None)
 
     def known(self) -> dict[int, Reference]:
         """`id(tensor)` to reference, of the tensors that were seen and still exist."""
@@ -189,4 +254,17 @@ class References:
         for key in [key for key, ref in list(self.seen.items()) if ref() is None]:
             del self.seen[key]
             self.forms.pop(key, None)
+            self._owned.pop(key, None)
         return self.known()
+
+
+def _replaced(frozen: Any, old: Reference, new: Reference) -> Any:
+    if frozen is old:
+        return new
+    if type(frozen) is tuple:
+        return tuple([new if one is old else one for one in frozen])
+    if type(frozen) is dict:
+        return {key: _replaced(one, old, new) for key, one in frozen.items()}
+    if type(frozen) is Nested:
+        frozen.values[:] = [_replaced(one, old, new) for one in frozen.values]
+    return frozen

@@ -13,6 +13,7 @@ from shapetrace.recording.clocks import Clock, NoClock
 from shapetrace.recording.events import error_tuple
 from shapetrace.recording.extensions.selection import Selection
 from shapetrace.recording.faults import Faults
+from shapetrace.recording.kernels import Kernels
 from shapetrace.recording.readout import Live
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import see_modules
@@ -34,6 +35,7 @@ class Session:
         backward: bool,
         read_values: bool,
         max_calls: int | None,
+        keep_first: bool = False,
     ) -> None:
         self.faults = Faults()
         self._roots: list[nn.Module] = list(modules)
@@ -43,9 +45,11 @@ class Session:
         self._backward = backward
         self._read_values = read_values
         self._max_calls = max_calls
+        self._keep_first = keep_first
         self._recorder: Recorder | None = None
         self._live: Live | None = None
         self._hidden = guards.HiddenWarning()
+        self._kernels: Kernels | None = None
 
     @uncollected()
     def start(self) -> Live:
@@ -58,6 +62,7 @@ class Session:
             memory=self._memory,
             backward=self._backward,
             max_calls=self._max_calls,
+            keep_first=self._keep_first,
         )
         recorder = self._recorder = Recorder(
             selection.clock,
@@ -73,6 +78,8 @@ class Session:
         guards.EAGERLY.start(self)
         self._hidden.start()
         recorder.install(named)
+        self._kernels = Kernels(recorder)
+        self._kernels.start()
         self._roots = []
         return live
 
@@ -86,6 +93,8 @@ class Session:
         with ExitStack() as everything:  # one that fails keeps no other from its turn
             everything.callback(self._surely, guards.EAGERLY.end, self)
             everything.callback(self._surely, self._hidden.end)
+            if self._kernels is not None:
+                everything.callback(self._surely, self._kernels.end)
             if self._recorder is not None:
                 everything.callback(self._surely, self._recorder.uninstall)
 
@@ -94,7 +103,8 @@ class Session:
         try:
             end(*args)
         except BaseException as cut:  # Ctrl-C too leaves nothing on
-            end(*args)
+            with self.faults.losing("the taking off of hooks, some of which are left"):
+                end(*args)
             if not isinstance(cut, Exception):
                 raise
             self.faults.add("nothing of the report", cut)
@@ -107,6 +117,7 @@ class Session:
             return
         live.ended = True
         recorder.ended = recorder.clock.now()
+        recorder.references.end()
         with losing("the ends of some calls"):
             recorder.stacks.close(error)
         with losing("figures of memory and backward"):

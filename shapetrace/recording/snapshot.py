@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import nn
@@ -52,10 +51,10 @@ def see(site: Site, module: nn.Module, references: References) -> SeenModule:
     buffers: tuple[Named, ...] = ()
     named = torch_internals.parameters_of(module)
     if named:
-        parameters = _references(references, named)
+        parameters = _references(references, named, site)
     named = torch_internals.buffers_of(module)
     if named:
-        buffers = _references(references, named)
+        buffers = _references(references, named, site)
     # what a module sets itself stands behind the twenty that `nn.Module` sets
     attributes = {}
     own = vars(module)
@@ -73,7 +72,7 @@ def see(site: Site, module: nn.Module, references: References) -> SeenModule:
 
 
 def _references(
-    references: References, tensors: Mapping[str, Any]
+    references: References, tensors: dict[str, Any], site: Site
 ) -> tuple[Named, ...]:
     found, known = [], references.seen.get
     for key, tensor in tensors.items():
@@ -81,7 +80,7 @@ def _references(
         if reference is None or reference() is not tensor:
             if tensor is None or is_lazy(tensor):
                 continue
-            reference = references.reference(tensor)
+            reference = references.own(tensor, site, key)
         found.append((key, reference))
     return tuple(found)
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.recording.owned import Owned, let_go
 from shapetrace.source.place import INTERNAL
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Site:
     __slots__ = (
         *("key", "name", "module", "kind", "code", "internal", "sealed"),
         *("met", "pre_hooked", "pre_hooks", "forward_hooks"),
-        *("backward_hooks", "backward_pre_hooks"),
+        *("backward_hooks", "backward_pre_hooks", "owned"),
     )
     pre_hooks: dict[Any, Any]
     forward_hooks: dict[Any, Any]
@@ -84,6 +85,8 @@ class Site:
         self.name = name
         self.module = found
         self.kind = type(module)
+        #: references to its tensors that would keep them alive without it
+        self.owned: list[Owned[Any]] = []
         #: what was seen of it when it was met, where the trace was not given it
         self.met: SeenModule | None = None
         #: whether hooks of the user's may have made what its forward was given
@@ -204,6 +207,8 @@ class Table:
         if site is not None and site.module is reference:
             del self.sites[reference.key]
             site.release()
+            for owned in site.owned:
+                let_go(owned)
 
     def _forget_stranger(self, reference: ModuleReference) -> None:
         for key in [key for key in self._strangers if key[0] == reference.key]:

@@ -1,7 +1,7 @@
 """Nested values to plain data: every tensor described, nothing kept alive.
 
-A tensor that is already known becomes its weak reference; one that is described here
-becomes a *definition*, the plain tuple `(weak reference, shape, dtype, device)`.
+A tensor that is already known becomes its reference; one that is described here
+becomes a *definition*, the plain tuple `(reference, shape, dtype, device)`.
 Containers become `Nested`, so that a plain tuple always is a definition.
 """
 
@@ -12,6 +12,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import partial
 from itertools import islice
 from types import EllipsisType, NoneType
 from typing import Any, TypeAlias
@@ -19,9 +20,12 @@ from typing import Any, TypeAlias
 import torch
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.recording.faults import is_users
 from shapetrace.records import Opaque
 
-Reference: TypeAlias = "weakref.ref[torch.Tensor]"
+#: called, it gives the tensor; None, or another one, where that is gone
+Reference: TypeAlias = "weakref.ref[torch.Tensor] | partial[Any]"
+Form: TypeAlias = tuple[Any, torch.dtype, torch.device]
 Definition: TypeAlias = tuple[Reference, Any, torch.dtype, torch.device]
 
 #: kept as they are; none of them can hold a tensor
@@ -84,7 +88,7 @@ class Nested:
         self.values = values
 
 
-def describe(tensor: torch.Tensor) -> Definition:
+def form_of(tensor: torch.Tensor) -> Form:
     """Called with torch functions disabled: `.shape` is no event."""
     try:
         shape: Any = tuple(_SHAPE(tensor))
@@ -92,7 +96,12 @@ def describe(tensor: torch.Tensor) -> Definition:
         shape = ()
     if type(tensor) is not torch.Tensor and not all(type(n) is int for n in shape):
         shape = ()  # a size that is a symbol, as that of a jagged tensor, is no number
-    return (weakref.ref(tensor), shape, _DTYPE(tensor), _DEVICE(tensor))
+    return (shape, _DTYPE(tensor), _DEVICE(tensor))
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a frozen value stands for a tensor that was known."""
+    return isinstance(value, weakref.ref | partial)
 
 
 def freeze(
@@ -117,7 +126,9 @@ def freeze(
         return Nested(kind.__name__, "item", _KEYS[len(value)], found)
     try:
         parts = _parts(value)
-    except Exception:  # the user's container cannot be looked into
+    except Exception as error:  # the user's container cannot be looked into
+        if is_users(error):
+            raise
         parts = None
     if parts is None:
         return Opaque(name_of_class(kind))
@@ -198,7 +209,7 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]]:
 
 def outline(frozen: Any) -> str:
     """The nested types of a frozen value: `tuple(Tensor, tuple(Tensor, Tensor))`."""
-    if type(frozen) is tuple or isinstance(frozen, weakref.ref):
+    if type(frozen) is tuple or is_reference(frozen):
         return "Tensor"
     if isinstance(frozen, Nested):
         inner = [outline(part) for part in frozen.values[:6]]

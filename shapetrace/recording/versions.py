@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from shapetrace.recording.tensors import PLAIN, Nested, Reference, address
+from shapetrace.recording.tensors import (
+    PLAIN,
+    Nested,
+    Reference,
+    address,
+    is_reference,
+)
 from shapetrace.records import Opaque, Origin, TensorRef
 
 _NO_KWARGS: dict[str, Any] = {}
@@ -60,7 +65,7 @@ class Versions:
     def renew(self, frozen: Any, order: int) -> None:
         """Without function events the module call is what made its outputs, also
         where it handed an input on or changed it in place. `order` is its entry's."""
-        if isinstance(frozen, weakref.ref):
+        if is_reference(frozen):
             old = self._newest.get(id(frozen))
             if old is not None and self._defined_at[old.id] < order:
                 self.new(frozen, old.shape, old.dtype, old.device)
@@ -179,7 +184,7 @@ class Versions:
             return frozen
         if type(frozen) is tuple:
             frozen = self.new(*frozen)
-        elif isinstance(frozen, weakref.ref):
+        elif is_reference(frozen):
             frozen = self._version(frozen)
         if isinstance(frozen, TensorRef):
             ref = self.at(frozen, path)

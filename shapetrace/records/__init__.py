@@ -25,6 +25,8 @@ from shapetrace.records.diagnoses import (
     Step,
 )
 from shapetrace.records.recordings import (
+    Figures,
+    LeftOut,
     LiveBytes,
     ModuleInfo,
     Origin,
@@ -39,8 +41,10 @@ __all__ = [
     "CallError",
     "Culprit",
     "Diagnosis",
+    "Figures",
     "Fix",
     "FunctionCall",
+    "LeftOut",
     "LiveBytes",
     "ModuleCall",
     "ModuleInfo",

@@ -122,6 +122,9 @@ class ModuleCall:
     exclusive_bytes: int | None = None
     peak_exclusive_bytes: int | None = None
     peak_bytes: int | None = None
+    #: with `memory=True`: time from its entry until all that it saves was there, when
+    #: checkpointing stops to run it again
+    saving_ns: int | None = None
     #: by how much the accelerator's allocator grew
     allocated_bytes: int | None = None
 

@@ -40,12 +40,14 @@ class Origin:
 
     `kind` is "parameter" or "buffer" (`name` is the qualified name) or "outside"
     (data that existed before it was first used in the trace); "unseen" when torch
-    made it in a way that cannot be observed (`name`: its grad_fn, if any).
+    made it in a way that cannot be observed (`name`: its grad_fn, if any). `gone`: it
+    is from outside, and was no more when the block ended.
     """
 
     kind: Literal["parameter", "buffer", "outside", "unseen"]
     name: str = ""
     requires_grad: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,15 @@ class Overhead:
 
     `module`, `function` (of torch's C++) and `python_function` (of torch's Python,
     such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
-    more) are what one call takes longer under the trace; `inside` is the part of it
-    that lies within the call's own recorded duration. `elsewhere` is what comes on top
-    where no forward calls a function, but what a forward called. `bare` is what the
-    call of a module, a layer's forward around its function, and the reading of one
-    parameter take without a trace. `uncertainty` is by which part of them they may be
-    off.
+    more) are what one call takes longer under the trace; `output` comes on top for each
+    of several tensors that a function gives, `nested` for each list of tensors that it
+    takes, `elsewhere` where no forward calls it, but what a forward called, and
+    `module_several` for a module that takes or gives several tensors. `inside` is
+    the part that lies within the call's own recorded duration. `bare` is what the call
+    of a module, a layer's forward around its function, and the reading of one parameter
+    take without a trace. `uncertainty` is by which part of them they may be off. By
+    `slower` of its time, and at most by `slower_most`, a function itself runs slower
+    beside the tracer.
     """
 
     module: float
@@ -71,15 +76,20 @@ class Overhead:
     parameter_bare: float = 0.0
     python_function: float = 0.0
     argument: float = 0.0
+    module_several: float = 0.0
+    output: float = 0.0
+    nested: float = 0.0
     elsewhere: float = 0.0
     uncertainty: float = 0.0
+    slower: float = 0.0
+    slower_most: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Work that was not recorded: in the module call of index `call` and those inside
-    it, or outside of any. `name` says what: "vmap", "backward of Swish" where `Swish`
-    is an `autograd.Function` of the user's."""
+    """Work that was not recorded: in the module call of index `call`, or outside of
+    any. `name` says what: "vmap" (and of the calls inside it too), "backward of Swish"
+    where `Swish` is an `autograd.Function` of the user's, "Triton kernel add"."""
 
     name: str
     call: int | None = None
@@ -124,6 +134,41 @@ class LiveBytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts and times of what was not kept itself: of `count` calls, in nanoseconds.
+
+    `own_ns` leaves out the calls inside them. `spread` has how many took how long, to
+    the nearest of times that lie about 1 % apart.
+    """
+
+    count: int
+    total_ns: int
+    own_ns: int
+    min_ns: int
+    max_ns: int
+    spread: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The middle of a long run, between its first calls and its newest: of `calls`
+    module calls only figures were kept.
+
+    The first call after them has the index `following`; they lie between `start_ns`
+    and `end_ns`. `steps` are the times from one step of the optimizer to the next,
+    `modules` the figures by the module's qualified name, by its type where a module is
+    made anew for each batch.
+    """
+
+    calls: int
+    following: int
+    start_ns: int
+    end_ns: int
+    steps: Figures | None
+    modules: dict[str, Figures]
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """All that a trace holds, as data: what views and analyses read.
 
@@ -157,8 +202,16 @@ class Recording:
     optimizer_state: dict[str, int] = field(default_factory=dict)
     #: the most that the accelerator's allocator held, where the batch raised it
     allocated_peak: int | None = None
-    #: module calls that `max_calls` made the trace drop, the oldest first
+    #: module calls that a bound made the trace drop: the oldest, or those of `left_out`
     dropped_calls: int = 0
+    left_out: LeftOut | None = None
+    #: whether its first step, which warms up, was left out
+    warm: bool = False
     unseen: tuple[Unseen, ...] = ()
     #: what the script calls the roots, where its lines tell
     called: tuple[ScriptName, ...] = ()
+
+    @property
+    def has_first(self) -> bool:
+        """Whether the first step of the block is the first one here."""
+        return not self.warm and (not self.dropped_calls or self.left_out is not None)

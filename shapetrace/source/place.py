@@ -99,21 +99,27 @@ def _positions(
     return list(code.co_positions())
 
 
+def lines_of(source: Source) -> list[str]:
+    """The whole lines of a position, "" for each that is not known."""
+    numbers = range(source.line, (source.end_line or source.line) + 1)
+    try:
+        return [linecache.getline(source.file, n).rstrip("\n") for n in numbers]
+    except UnicodeEncodeError:  # of a damaged report: a name that no file can have
+        return ["" for _ in numbers]
+
+
 def text(source: Source | None) -> str:
     """The code of a source position, whole lines stripped, "" when it is not known."""
     if source is None:
         return ""
-    last = source.end_line or source.line
-    lines = [linecache.getline(source.file, n) for n in range(source.line, last + 1)]
-    return " ".join(line.strip() for line in lines).strip()
+    return " ".join(line.strip() for line in lines_of(source)).strip()
 
 
 def segment(source: Source | None) -> str:
     """The expression itself, "" when its columns or its file are not known."""
     if source is None or source.column is None or source.end_column is None:
         return ""
-    last = source.end_line or source.line
-    lines = [linecache.getline(source.file, n) for n in range(source.line, last + 1)]
+    lines = lines_of(source)
     if not lines or not lines[0]:
         return ""
     # columns count bytes of UTF-8, not characters

@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from linecache import getline
+from os.path import commonprefix
 
 from shapetrace.records import Source
 from shapetrace.source.place import cell
@@ -104,3 +108,40 @@ def without_comments(code: str) -> str:
             if not lines[row - 1]:
                 emptied.add(row - 1)
     return "\n".join(line for n, line in enumerate(lines) if n not in emptied)
+
+
+def merged(old: str, texts: Sequence[str]) -> str | None:
+    """A text with the change of each of others; None where two of them overlap.
+
+    >>> merged("f(a) + f(b)", ["f(a.T) + f(b)", "f(a) + f(b.T)"])
+    'f(a.T) + f(b.T)'
+    """
+    parts = []
+    for new in dict.fromkeys(texts):
+        start = len(commonprefix([old, new]))
+        kept = len(commonprefix([old[start:][::-1], new[start:][::-1]]))
+        parts.append((start, len(old) - kept, new[start : len(new) - kept]))
+    parts.sort()
+    if any(a[1] > b[0] or a[0] == b[0] for a, b in pairwise(parts)):
+        return None
+    for start, end, new in reversed(parts):
+        old = old[:start] + new + old[end:]
+    return old
+
+
+def spanning(texts: Mapping[Source, str], most: int) -> tuple[str, Source] | None:
+    """What replaces the lines from the first of some statements to the last, each with
+    its text; None where they are more lines than `most`, or in another block."""
+    places = sorted(texts, key=lambda place: place.line)
+    first, last = places[0].line, max(p.end_line or p.line for p in places)
+    if len({place.file for place in places}) > 1 or last - first >= most:
+        return None
+    lines = [getline(places[0].file, n).rstrip("\n") for n in range(first, last + 1)]
+    margin = lines[0][: len(lines[0]) - len(lines[0].lstrip(" \t"))]
+    if not all(line.startswith(margin) for line in lines if line.strip()):
+        return None
+    for place in reversed(places):
+        at, end = place.line - first, (place.end_line or place.line) - first
+        indent = lines[at][: len(lines[at]) - len(lines[at].lstrip(" \t"))]
+        lines[at : end + 1] = [indent + line for line in texts[place].split("\n")]
+    return dedented("\n".join(lines)), replace(places[0], line=first, end_line=last)

@@ -11,7 +11,7 @@ from shapetrace.views.rows import Sheet
 
 def summary(rec: Recording, failure: Diagnosis | None) -> str:
     """`Net: 12 module calls, 20 functions, 3.2 ms, failed at loss:mse_loss`."""
-    said = [words.plural(len(rec.calls), "module call")]
+    said = [_module_calls(rec)]
     if rec.has_functions:
         said.append(words.plural(len(rec.functions), "function"))
     if rec.has_timing and rec.calls:
@@ -21,6 +21,13 @@ def summary(rec: Recording, failure: Diagnosis | None) -> str:
     elif rec.error is not None:
         said.append(f"failed with {rec.error.type}")
     return words.one_line(f"{title(rec)}: {', '.join(said)}")
+
+
+def _module_calls(rec: Recording) -> str:
+    said = words.plural(len(rec.calls), "module call")
+    if rec.left_out is None:
+        return said
+    return f"{len(rec.calls):,} of {len(rec.calls) + rec.left_out.calls:,} module calls"
 
 
 def title(rec: Recording) -> str:
@@ -43,7 +50,7 @@ def _outermost_ns(rec: Recording) -> int:
 
 
 def totals(rec: Recording, made: Sheet) -> str:
-    said = [words.plural(len(rec.calls), "module call")]
+    said = [_module_calls(rec)]
     if rec.modules:
         said.append(words.plural(ParameterCounter(rec).all, "parameter"))
     if rec.has_timing:

@@ -165,14 +165,14 @@ def _cold(rec: Recording) -> list[str]:
             at = turn[call.index]
             times[at] = times.get(at, 0) + call.duration_ns
     later = [time for at, time in times.items() if at > 0]
-    if rec.dropped_calls or not later or times[0] < _COLD * median(later):
+    if not rec.has_first or not later or times[0] < _COLD * median(later):
         return []
     first, usual = words.milliseconds(times[0]), words.milliseconds(
         round(median(later))
     )
     return [
-        f"The first batch was cold: {first} ms against {usual} ms; one batch before"
-        " the block leaves it out."
+        f"The first batch was cold: {first} ms against {usual} ms; t.warm() leaves it"
+        " out."
     ]
 
 

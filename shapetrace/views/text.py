@@ -22,6 +22,7 @@ from shapetrace.views.sentences import (
     summary,
     totals,
 )
+from shapetrace.views.whole_run import TITLES, WholeRun, whole_run
 
 if TYPE_CHECKING:
     from shapetrace.costs import Costs
@@ -109,6 +110,9 @@ def table(
         parts.append(_draw(drawn))
         lines = [totals(rec, made)] if costs is None else closing(rec, made)
         parts.append("\n".join(_wrap(line, width, "  ") for line in lines))
+    over_all = whole_run(rec)
+    if over_all is not None:
+        parts.append(_whole_run(over_all, width))
     remarks = honesty(made, in_report)
     if dropped:
         names = ", ".join(dropped)
@@ -322,6 +326,17 @@ def _draw(columns: list[Cells]) -> str:
         preserve_whitespace=True,
     )
     return "\n".join(line.rstrip() for line in drawn.splitlines())
+
+
+def _whole_run(run: WholeRun, width: int) -> str:
+    columns = [
+        Cells(title, [row[at] for row in run.rows], right=at > 0, leaves=10 * (at > 1))
+        for at, title in enumerate(TITLES)
+    ]
+    columns[0].floor = columns[0].soft = 12
+    _fit(columns, width)
+    lines = [_wrap(run.head, width, "  "), _draw(columns)]
+    return "\n".join([*lines, run.rest] if run.rest else lines)
 
 
 def _findings(

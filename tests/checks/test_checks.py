@@ -244,3 +244,16 @@ def test_what_checkpointing_runs_again_is_not_unused(reentrant):
         "block.0",
     ]
     assert t.findings == ()
+
+
+def test_each_warning_says_how_its_own_finding_is_seen(model):
+    with pytest.warns(ShapeTraceWarning) as seen:
+        with shapetrace.trace(model) as t:
+            x = torch.randn(6, 10)
+            x.unsqueeze(1)
+            step(nn.Sequential(nn.Identity(), model))
+            F.cross_entropy(model(x), torch.tensor([0, 1, 2, 3, 0, 1]))
+    said = {str(one.message).split(":")[0]: str(one.message) for one in seen}
+    assert len(said) > 1
+    for number, found in enumerate(t.findings):
+        assert f"print(t.findings[{number}]) tells" in said[found.code]

@@ -194,6 +194,29 @@ def test_the_mean_over_the_steps_of_losses_that_a_mask_has_set_to_0():
     assert silent(spoken, lambda loss, tokens: (loss.mean(0) * 2).sum() / tokens.sum())
 
 
+def written(reduce, sizes=(5, 9), value=0):
+    """Weights of 1, and of another value behind the end of each sequence."""
+    ids, lengths = batch(sizes)
+    embed = nn.Embedding(20, 8)
+    scores = nn.Linear(8, 20)(nn.GRU(8, 8, batch_first=True)(embed(ids))[0])
+    weights = torch.ones_like(ids)
+    weights[~(torch.arange(ids.shape[1])[None] < lengths[:, None])] = value
+    y = torch.randint(20, ids.shape)
+    loss = F.cross_entropy(scores.mT, y, reduction="none")
+    reduce(loss * weights, weights).backward()
+
+
+@pytest.mark.parametrize("sizes", [(5, 9), (6, 6)])
+def test_the_mean_of_losses_whose_weights_are_written_by_a_mask(sizes):
+    def means(loss, weights):
+        return loss.mean(dim=1).sum()
+
+    assert findings(written, means, sizes) == [("padding-in-mean", "mean")]
+    assert silent(written, lambda loss, weights: loss.sum(dim=1).sum(), sizes)
+    assert silent(written, lambda loss, weights: loss.sum() / weights.sum(), sizes)
+    assert silent(written, means, sizes, 2)
+
+
 def valued(weigh, reduce):
     """The log-probabilities of tokens, with the lengths of their sequences."""
     ids, lengths = batch((5, 9))

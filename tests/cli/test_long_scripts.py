@@ -65,11 +65,26 @@ def test_a_failure_after_the_traced_steps_tells_how_to_see_it(script, capsys):
     assert "shapetrace:" in capsys.readouterr().err
 
 
-def test_the_newest_calls_of_a_long_script_are_kept(script, monkeypatch):
-    monkeypatch.setattr(script_trace, "MOST_CALLS", 12)
-    assert main(["run", "--json", "a.json", script(LOOP)]) == 0
-    kept = batches()
-    assert kept == [1, 2, 3, 4, 5, 6][-len(kept) :] and 2 <= len(kept) <= 4
+def test_the_first_steps_of_a_long_script_are_kept_and_the_newest(
+    script, capsys, monkeypatch
+):
+    monkeypatch.setattr(script_trace, "MOST_CALLS", 24)
+    long = script(LOOP.replace("range(1, 7)", "range(1, 31)"))
+    assert main(["run", "--json", "a.json", long]) == 0
+    # a quarter of 24 calls, at three a step, and from then on an eighth
+    assert batches() == [1, 2, 30]
+    out = capsys.readouterr().out
+    assert "9 of 90 module calls" in out and "The whole run, 90 module calls" in out
+    assert "first 6 module calls and its newest are here in full; of the 81" in out
+
+
+def test_a_failure_late_in_a_long_script_is_explained(script, capsys, monkeypatch):
+    monkeypatch.setattr(script_trace, "MOST_CALLS", 24)
+    long = LOOP.replace("range(1, 7)", "range(1, 31)")
+    assert main(["run", script(long + "model(torch.ones(2, 5))")]) == 1
+    out, err = capsys.readouterr()
+    assert "of 92 module calls" in out
+    assert "shapetrace:" in err and "in_features is 4" in err
 
 
 def test_memory_and_backward_end_after_few_steps_and_say_so(
@@ -89,6 +104,17 @@ def test_a_process_that_the_script_starts_is_said_to_be_untraced(script, capsys)
     assert "the script started a process" in capsys.readouterr().err
     main(["run", script("pass")])
     assert "started" not in capsys.readouterr().err
+
+
+def test_processes_that_multiprocessing_spawns_are_said_to_be_untraced(script):
+    name = script(
+        "import multiprocessing\nif __name__ == '__main__':\n"
+        "    one = multiprocessing.get_context('spawn').Process(target=print)\n"
+        "    one.start()\n    one.join()\n"
+    )
+    command = [sys.executable, "-m", "shapetrace", "run", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "the script started processes" in done.stderr
 
 
 def test_who_waits_long_is_told_for_what(capsys, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -116,6 +118,56 @@ def test_batch_norms_in_a_block_are_minded():
     (found,) = t.checkpoint_candidates()
     assert found.name == "0" and "running statistics" in found.note
     assert found.freed_bytes > 0 and found.recompute_ns > 0
+
+
+@pytest.fixture
+def one_thread():
+    """Several wait for each other, for milliseconds on a busy machine."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+class Asleep(nn.Module):
+    """Sleeps 20 ms, and hands on what it is given."""
+
+    def forward(self, x):
+        time.sleep(0.02)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("layers", "sleeps"),
+    [
+        # the last thing saved is the input of the last layer, which is not run again
+        ([Asleep(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), Asleep()], 1),
+        # the output of tanh is saved too
+        ([nn.Linear(64, 64), nn.Tanh(), Asleep(), nn.Tanh(), Asleep()], 1),
+        ([Asleep(), nn.Linear(64, 64), Asleep(), nn.Linear(64, 64)], 2),
+    ],
+)
+def test_a_block_is_run_again_until_it_has_what_it_saves(layers, sleeps, one_thread):
+    model = nn.Sequential(nn.Sequential(*layers), nn.Linear(64, 1))
+    with shapetrace.trace(model, memory=True) as t:
+        for _ in range(3):
+            model(torch.randn(4, 64)).sum().backward()
+            model.zero_grad()
+    (found,) = t.checkpoint_candidates()
+    every = [call.duration_ns for call in t.calls if call.type == "Asleep"]
+    count = len(every) // 3  # a busy machine sleeps longer
+    slept = [sum(every[at : at + sleeps]) for at in (count, 2 * count)]
+    assert 0.95 * min(slept) <= found.recompute_ns <= max(slept) + 15e6
+    assert found.uncertain_ns >= found.recompute_ns / 4
+    block = model[0]
+    slept = []
+    for layer in block:
+        if isinstance(layer, Asleep):
+            layer.register_forward_pre_hook(lambda *_: slept.append(1))
+    y = checkpoint(block, torch.randn(4, 64), use_reentrant=False).sum()
+    slept.clear()
+    y.backward()
+    assert len(slept) == sleeps  # which is what checkpointing does
 
 
 @pytest.mark.parametrize("ask", ["memory", "checkpoint_candidates"])

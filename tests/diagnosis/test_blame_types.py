@@ -124,3 +124,41 @@ def test_a_backward_that_finds_another_type_is_about_the_loss_s_target(dtype):
     assert t.failure.where == "loss:huber_loss"
     assert [culprit.kind for culprit in t.failure.culprits][0] == "target"
     assert ".float()" in t.failure.fixes[0].line
+
+
+def of_one_hot(labels, classes):
+    with pytest.raises(RuntimeError, match="Class values"):
+        with shapetrace.trace() as t:
+            y = torch.randint(*labels, (200,))
+            torch.nn.functional.one_hot(y, classes)
+    return t.failure
+
+
+def test_a_class_that_one_hot_has_no_column_for_is_either_the_number_or_the_data():
+    found = of_one_hot((0, 10), 7)
+    assert "index 9 is out of range; 7 (num_classes) exist" in found.message
+    assert {culprit.name for culprit in found.culprits} >= {"one_hot"}
+    reasons = [culprit.reason for culprit in found.culprits]
+    assert any("values from 0 to 9, allowed are 0 to 6" in one for one in reasons)
+    # nothing tells which of the two is meant, and no other shape would mend it
+    assert min(culprit.probability for culprit in found.culprits) > 0.25
+    asked = [fix.line for fix in found.fixes if "classes" not in fix.line]
+    assert asked == [] and not any("unsqueeze" in fix.line for fix in found.fixes)
+
+
+def test_labels_that_count_from_one_are_told_by_their_values():
+    found = of_one_hot((1, 8), 7)
+    assert first(found)[0] == "input"
+    assert found.fixes[0].line == "torch.nn.functional.one_hot(y - 1, classes)"
+    found = of_one_hot((-1, 7), 7)
+    assert "values from -1 to 6" in found.culprits[0].reason
+
+
+def test_a_written_number_of_classes_is_mended_by_the_largest_class():
+    with pytest.raises(RuntimeError):
+        with shapetrace.trace() as t:
+            y = torch.tensor([0, 9, 3])
+            torch.nn.functional.one_hot(y, 7).float()
+    (fix,) = (one for one in t.failure.fixes if "10" in one.line)
+    assert fix.line == "torch.nn.functional.one_hot(y, 10).float()"
+    assert fix.status == "verified"

@@ -110,3 +110,14 @@ def test_a_plain_trace_in_a_cell_shows_no_frame_of_ours_either(outputs):
     assert "shapetrace:" in text and "In [1]" in text
     for frame in ("__torch_function__", "watched", "inner("):
         assert frame not in text.partition("shapetrace:")[0]
+
+
+def test_a_warning_tells_what_can_be_typed_for_the_trace_of_a_cell():
+    code = "F.mse_loss(nn.Linear(8, 1)(x), torch.ones(4)).backward()"
+    _, kept, shown = run(SETUP, f"%%shapetrace -o k\n{code}", f"%%shapetrace\n{code}")
+    said = [
+        "".join(one.get("text", "") for one in outputs if one.get("name") == "stderr")
+        for outputs in (kept, shown)
+    ]
+    assert "print(k.findings[0]) tells" in said[0]
+    assert "With -o t, print(t.findings[0]) tells" in said[1]

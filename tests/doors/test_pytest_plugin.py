@@ -86,7 +86,11 @@ def test_failures_of_shapes_are_explained_and_all_else_stays_as_it_is(run, pytes
     assert said["test_another_kind"] == ""
     text = result.stdout.str()
     assert "- shapetrace -" in text and "3 instead of 7" in text
-    assert "silent-broadcast" in text.partition("warnings summary")[2]
+    warned = text.partition("warnings summary")[2]
+    assert "silent-broadcast" in warned
+    # who has no `t` is told what to type
+    assert "pytest --shapetrace -W error::shapetrace.ShapeTraceWarning tells" in warned
+    assert "t.findings" not in warned
     # it is told once, and no frame of the tracer's stands in the traceback
     assert text.count("nn.Linear(5, 3)") == said["test_shapes"].count("nn.Linear(5, 3)")
     for frame in ("pytest_plugin.py", "__torch_function__", "hooks.py"):

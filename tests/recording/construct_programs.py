@@ -5,6 +5,7 @@ returns whatever its batch computed."""
 import construct_autograd  # noqa: F401  (each adds its programs to the table)
 import construct_control_flow  # noqa: F401
 import construct_data  # noqa: F401
+import construct_exchange  # noqa: F401
 import construct_hooks  # noqa: F401
 import construct_modules  # noqa: F401
 import construct_tensors  # noqa: F401

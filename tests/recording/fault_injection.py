@@ -82,9 +82,11 @@ def failing_at(
 
 
 def can_fail(place: Place) -> bool:
-    """Whether the line does anything: a `try:` or a function's head does not."""
+    """Whether the line does anything: a `try:`, an `except` that the user's exception
+    passes by, or a function's head does not."""
     text = linecache.getline(*place).strip()
-    return text not in ("try:", "else:", "finally:") and not text.startswith("def ")
+    heads = ("def ", "except ")
+    return text not in ("try:", "else:", "finally:") and not text.startswith(heads)
 
 
 def first_lines(places: dict[Place, str]) -> list[Place]:

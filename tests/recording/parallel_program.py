@@ -58,6 +58,23 @@ def fully_sharded(watch: Watch) -> list[Any]:
     return step(model, watch)
 
 
+def sharded_from_meta(watch: Watch) -> list[Any]:
+    """What has no values yet is sharded, made real and filled, all inside the block."""
+    with torch.device("meta"):
+        model = Net()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    with watch(model):
+        fully_shard(model.first, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        model.to_empty(device="cpu")
+        for parameter in model.parameters():
+            nn.init.constant_(parameter, 0.01)
+        model.to(torch.float64)
+        loss = model(torch.ones(3, 8).double()).pow(2).mean()
+        loss.backward()
+    return [loss.detach(), *(p.detach() for p in model.parameters())]
+
+
 def tensor_parallel(watch: Watch) -> list[Any]:
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     plan = {"first": ColwiseParallel(), "second": RowwiseParallel()}
@@ -115,6 +132,7 @@ if __name__ == "__main__":
     for program in (
         data_parallel,
         fully_sharded,
+        sharded_from_meta,
         tensor_parallel,
         distributed_tensors,
     ):

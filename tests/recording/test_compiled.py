@@ -207,7 +207,7 @@ def test_that_nothing_is_exchanged_that_is_referred_to_is_said():
 
     swap()
     error = raised_in_a_block(lambda: (weight + 1, swap()))
-    assert "move or convert the module" in error.__notes__[0]
+    assert "exchange it outside" in error.__notes__[0]
 
 
 def test_of_other_exceptions_it_is_not_said():

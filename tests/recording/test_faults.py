@@ -41,16 +41,19 @@ BEFORE_THE_BLOCK = {
     *("Session.__init__", "Stored.__init__", "HiddenWarning.__init__"),
     *("Faults.__init__", "Trace.__enter__", "Trace.__exit__"),
 }
-#: they begin with a question to torch alone, whether it compiles or traces
-ASK_TORCH = {
+#: what torch calls: no code of ours stands around these
+CALLED_BY_TORCH = (
     "module_hooks.<locals>.enter",
     "module_hooks.<locals>.leave",
     "function_mode.<locals>.Mode.__torch_function__",
     "function_mode.<locals>.attribute",
+    "function_mode.<locals>.noted",
+    "catching.<locals>.caught",
     "Extensions.around.<locals>.pre_hook",
     "Extensions.around.<locals>.post_hook",
     "Extensions.mode.<locals>.Mode.__torch_function__",
-}
+    "Extensions._guarded.<locals>.guarded",
+)
 
 
 class Net(nn.Module):
@@ -131,7 +134,7 @@ def places(options: dict[str, Any], *, fails: bool, given: bool) -> dict[Place, 
         place: name
         for place, name in found.items()
         if not place[0].endswith(UNGUARDED)
-        and name not in BEFORE_THE_BLOCK | ASK_TORCH
+        and name not in BEFORE_THE_BLOCK
         and "__del__" not in name
     }
 
@@ -207,6 +210,26 @@ WAYS = [
 def test_each_function_may_fail(options, fails, given):
     how = {"fails": fails, "given": given}
     check(first_lines(places(options, **how)), options, **how)
+
+
+@unraisable
+@pytest.mark.parametrize(
+    ("options", "fails", "given"),
+    [
+        ({}, True, True),
+        ({"memory": True, "backward": True}, False, True),
+        *(pytest.param(*way, marks=pytest.mark.faults) for way in WAYS),
+    ],
+)
+def test_each_line_of_what_torch_calls_may_fail(options, fails, given):
+    how = {"fails": fails, "given": given}
+    lines = [
+        place
+        for place, name in places(options, **how).items()
+        if name in CALLED_BY_TORCH and can_fail(place)
+    ]
+    assert len(lines) > (20 if options.get("functions") is False else 60)
+    check(lines, options, **how)
 
 
 @pytest.mark.faults
@@ -299,6 +322,26 @@ def test_a_clock_that_fails_costs_a_time_and_not_the_batch(options, monkeypatch)
         made = batch(options, fails=False, given=True)
         assert made.error is None and installed() == []
         assert all(map(torch.equal, made.computed, untraced.computed))
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", ["active_modes", "count_modes", "replace_modes"])
+def test_what_cannot_be_taken_off_is_told_and_the_batch_is_as_ever(
+    name, options, monkeypatch
+):
+    def broken(*args: Any) -> Any:
+        raise ZeroDivisionError
+
+    untraced = batch({}, fails=False, given=True)
+    monkeypatch.setattr(f"shapetrace.torch_internals.{name}", broken)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        made = batch(options, fails=False, given=True)
+    assert made.error is None
+    assert all(map(torch.equal, made.computed, untraced.computed))
+    if installed():
+        assert "hooks, some of which are left" in str(warned[-1].message)
+        assert str(made.trace)
 
 
 def test_where_warnings_are_errors_the_user_s_own_exception_still_leaves(monkeypatch):

@@ -93,6 +93,19 @@ def test_no_page_is_wider_than_its_column(tmp_path, width):
     assert found["wide"] <= width
 
 
+def test_costs_stand_where_a_reader_begins(tmp_path):
+    found = looks(
+        failing().costs._repr_html_(),
+        tmp_path,
+        {
+            "name": 'look("th", "textAlign")',
+            "value": 'look("td", "textAlign")',
+            "left": 'document.querySelector("table").offsetLeft',
+        },
+    )
+    assert found["name"] == found["value"] == "left" and found["left"] < 20
+
+
 def test_the_columns_of_a_text_stand_below_each_other(tmp_path):
     t = failing()
     for text in (t.summary(), t.table()):
@@ -105,3 +118,28 @@ def test_the_columns_of_a_text_stand_below_each_other(tmp_path):
         assert looks(
             text._repr_html_(), tmp_path, {"space": 'look("pre", "whiteSpace")'}
         ) == {"space": "pre"}
+
+
+def test_a_long_table_folds_and_its_columns_hold_what_is_in_them(tmp_path):
+    path = tmp_path / "long.html"
+    unlike = [nn.Linear(width, width + 1) for width in range(1, 601)]
+    halves = nn.Sequential(nn.Sequential(*unlike[:300]), nn.Sequential(*unlike[300:]))
+    with shapetrace.trace(halves) as t:
+        halves(torch.ones(2, 1))
+    t.to_html(path)
+    asked = """<script>
+const rows = [...document.querySelectorAll(".st-long tbody tr")];
+const shown = () => rows.filter(row => row.offsetHeight).length;
+const boxes = [...document.querySelectorAll(".st-long input")];
+const counts = [shown()];
+boxes[1].click(); counts.push(shown());
+boxes[0].click(); counts.push(shown());
+boxes[0].click(); counts.push(shown());
+boxes[2].click(); counts.push(shown());
+const cut = [...document.querySelectorAll(".st-long th, .st-long td")]
+  .filter(cell => cell.scrollWidth > cell.clientWidth).length;
+document.body.dataset.answers = JSON.stringify({counts, cut});
+</script>"""
+    text = shown(path.read_text().replace("</body>", f"{asked}</body>"), tmp_path)
+    found = json.loads(unescape(re.search(r'data-answers="([^"]*)"', text)[1]))
+    assert found == {"counts": [3, 303, 1, 303, 603], "cut": 0}

@@ -276,3 +276,19 @@ def test_large_traces_are_cut_and_say_so() -> None:
     made = Checker(fragment(rec))
     assert made.seen.count("tr") < 510
     assert "calls left out to stay readable" in made.text
+
+
+def test_each_row_of_a_long_table_of_a_page_stands_for_itself() -> None:
+    rec = samples.many_calls(1001, alike=False)
+    made, text = Checker(page(rec)), page(rec)
+    # a rule for each branch took 5,000 rows seconds to fold
+    assert ":has(.st-fold" not in text
+    assert made.values("data-depth").count("0") == 1
+    assert made.values("data-depth").count("1") == 1000
+    (style,) = [one for one in made.values("style") if one and "--st-columns" in one]
+    columns = style.partition("--st-columns:")[2].partition(";")[0].split(") ")
+    assert len(columns) == made.seen.count("th") - 1001
+    # the widest input is 4×500×8
+    assert columns[2] == "calc(7ch + 1.2em"
+    assert "--st-columns:minmax" not in page(samples.blocks())
+    assert "--st-columns:minmax" not in fragment(rec)

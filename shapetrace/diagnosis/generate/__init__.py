@@ -57,9 +57,13 @@ GENERATORS: tuple[Generator, ...] = (
 
 def generate(case: Case) -> Iterator[Hypothesis]:
     """All hypotheses; the fault of a generator is told, and costs no other."""
-    # where it is not known what disagrees, no repair can be told from another
-    known = case.mismatch.kind != "other"
-    for generator in GENERATORS if known else (ruled, raised):
+    generators = GENERATORS
+    if case.mismatch.kind == "other":
+        # where it is not known what disagrees, no repair can be told from another
+        generators = (ruled, raised)
+    elif case.mismatch.is_of_values:
+        generators = (ruled, raised, values)
+    for generator in generators:
         try:
             for hypothesis in generator(case):
                 if hypothesis is not None:

@@ -56,15 +56,15 @@ def numbers(case: Case) -> Iterator[Hypothesis | None]:
     for call in own_calls(case):
         if call.name.rstrip("_") in _NO_SIZES:
             continue
-        places = list(_places(call))
+        given = list(places(call))
         if call.name in _VIEWS:
-            yield from _views(case, call, [value for _, value in places])
-        for path, value in places:
+            yield from _views(case, call, [value for _, value in given])
+        for path, value in given:
             for new in _candidates(value, ratios):
-                yield _with_number(case, call, path, value, new)
+                yield with_number(case, call, path, value, new)
 
 
-def _places(call: FunctionCall) -> Iterator[tuple[str, int]]:
+def places(call: FunctionCall) -> Iterator[tuple[str, int]]:
     """The whole numbers among a call's arguments, by path; those that name dimensions
     are none of them."""
     index = {place: name for name, place in parameters(call).items()}
@@ -96,7 +96,7 @@ def _candidates(value: int, ratios: list[tuple[int, int]]) -> list[int]:
     return [new for new in dict.fromkeys(found) if new > 0 and new != value][:6]
 
 
-def _with_number(
+def with_number(
     case: Case, call: FunctionCall, path: str, old: int, new: int
 ) -> Hypothesis | None:
     """One number replaced, where the user wrote one."""
@@ -217,7 +217,7 @@ def _sizes(call: FunctionCall) -> str:
     """What a view asks for, in words."""
     if call.outputs:
         return str(call.outputs[0].shape)
-    return str(tuple(value for _, value in _places(call)))
+    return str(tuple(value for _, value in places(call)))
 
 
 def _kept(case: Case, call: FunctionCall, asked: list[int]) -> Hypothesis | None:

@@ -16,6 +16,7 @@ from shapetrace.diagnosis.changes import (
     edited_at,
 )
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.generate.arguments import places, with_number
 from shapetrace.diagnosis.generate.class_rows import class_rows, in_own_loss
 from shapetrace.diagnosis.generate.widths import widths_of
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site
@@ -80,6 +81,10 @@ def _range(case: Case) -> Found:
         reason = f"has num_embeddings={limit}, index {span[1]} is asked for"
         if found is not None:
             yield _sure(replace(found, reason=reason, size=limit, expected=span[1] + 1))
+    if span[0] >= 0 and right is not None and right.tensor is None:
+        for path, value in places(case.call):
+            if value == limit:
+                yield _sure(with_number(case, case.call, path, value, span[1] + 1))
     if span[0] >= 0 and right is not None and right.tensor is not None:
         for hypothesis in widths_of(case, right, span[1] + 1):
             yield _sure(hypothesis)

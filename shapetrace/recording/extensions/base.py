@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import PausingClock
+from shapetrace.recording.faults import is_users
 from shapetrace.recording.tensors import (
     PLAIN,
     freeze,
@@ -31,6 +32,7 @@ from shapetrace.recording.tensors import (
     is_tensor,
     requires_grad_of,
 )
+from shapetrace.recording.user_calls import NOT_MADE, PASSED, catching
 from shapetrace.recording.warned_from import Callers
 
 _DISABLED = torch_internals.unseen_by_modes
@@ -152,18 +154,22 @@ class Extensions:
         enter = self._guarded(None, begin)
 
         def pre_hook(module: nn.Module, args: Any) -> None:
-            if compiling():
-                return
-            if tracing() is None:
-                enter(module, args)
-            before(module, args)
+            try:
+                if not compiling():
+                    if tracing() is None:
+                        enter(module, args)
+                    before(module, args)
+            except Exception as fault:  # ours must not end the user's batch
+                self._fault(fault)
 
         def post_hook(module: nn.Module, args: Any, *rest: Any) -> None:
-            if compiling():
-                return
-            after(module, args, *rest)
-            # without keyword arguments: the call raised
-            self.leave(module, rest[1] if len(rest) == 2 else None)
+            try:
+                if not compiling():
+                    after(module, args, *rest)
+                    # without keyword arguments: the call raised
+                    self.leave(module, rest[1] if len(rest) == 2 else None)
+            except Exception as fault:  # ours must not end the user's batch
+                self._fault(fault)
 
         return pre_hook, post_hook
 
@@ -213,28 +219,46 @@ class Extensions:
         """A function mode that shows the extensions what each function made."""
         compiling = torch.compiler.is_dynamo_compiling
         warns, standing_in = callers.warns, callers.standing_in
+        failed = self._fault
+        caught = catching(failed)
 
         class Mode(TorchFunctionMode):
             def __torch_function__(
                 self, func: Any, types: Any, args: Any = (), kwargs: Any = None
             ) -> Any:
-                if compiling():
+                try:
+                    caller: Any = None
+                    if compiling():
+                        caller = PASSED
+                    elif func is _REGISTER_HOOK:
+                        hooks(args[0])
+                    elif type(func) is FunctionType and warns(func):
+                        # torch's function and its handler stand between
+                        with suppress(ValueError):  # a thread that began with it
+                            caller = standing_in(sys._getframe(3))
+                except Exception as fault:  # ours must not end the user's batch
+                    failed(fault)
+                    caller = PASSED
+                try:
+                    if caller is None:
+                        output = func(*args, **(kwargs or {}))
+                    elif caller is PASSED:
+                        return func(*args, **(kwargs or {}))
+                    else:
+                        output = caller(func, args, kwargs or {})
+                except caught():
+                    output = NOT_MADE
+                try:
+                    if isinstance(output, (torch.Tensor, tuple, list, dict)):
+                        saw(func, args, kwargs, output)
+                    elif func is _RANGE_ENTER or func is _RANGE_EXIT:
+                        ranged(func, args, sys._getframe(1))
+                    if output is not NOT_MADE:
+                        return output
+                except Exception as fault:  # ours must not end the user's batch
+                    failed(fault)
+                if output is NOT_MADE:
                     return func(*args, **(kwargs or {}))
-                caller = None
-                if func is _REGISTER_HOOK:
-                    hooks(args[0])
-                if type(func) is FunctionType and warns(func):
-                    # torch's function and its handler stand between
-                    with suppress(ValueError):  # a thread that began with the function
-                        caller = standing_in(sys._getframe(3))
-                if caller is None:
-                    output = func(*args, **(kwargs or {}))
-                else:
-                    output = caller(func, args, kwargs or {})
-                if isinstance(output, (torch.Tensor, tuple, list, dict)):
-                    saw(func, args, kwargs, output)
-                elif func is _RANGE_ENTER or func is _RANGE_EXIT:
-                    ranged(func, args, sys._getframe(1))
                 return output
 
         hooks = self._guarded(None, self._hooks)
@@ -320,8 +344,10 @@ class Extensions:
             open_ += [following for following, _ in node.next_functions]
         return found, leaves
 
-    def _fault(self, fault: Exception, one: Extension | None = None) -> None:
+    def _fault(self, fault: BaseException, one: Extension | None = None) -> None:
         """One that is nobody's in particular ends them all: figures would be wrong."""
+        if is_users(fault):
+            raise fault
         if one is None:
             self.faults.append(("the recording of memory and times", fault))
             self.extensions.clear()

@@ -22,6 +22,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.optim import Optimizer
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.recording.clocks import Clock
 from shapetrace.recording.extensions.base import (
     Call,
     Cell,
@@ -31,7 +32,14 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
-from shapetrace.recording.extensions.storage import Stored, bytes_of, storage_of
+from shapetrace.recording.extensions.saving import SavingTimes
+from shapetrace.recording.extensions.storage import (
+    Stored,
+    bytes_of,
+    leaves_of,
+    storage_of,
+)
+from shapetrace.recording.owned import Owned, through_module
 from shapetrace.recording.tensors import is_tensor
 
 #: what a storage holds; the first four are counted
@@ -47,9 +55,9 @@ Change = tuple[int, Cell | None]
 
 
 class MemoryWatch(Extension):
-    """Fills `saved_bytes`, `exclusive_bytes`, `peak_exclusive_bytes` and `peak_bytes`
-    of a call and all calls inside it, and reports through `live` whenever what is held
-    changes. The peak is that of forward and backward.
+    """Fills `saved_bytes`, `exclusive_bytes`, `peak_exclusive_bytes`, `peak_bytes` and
+    `saving_ns` of a call and all calls inside it, and reports through `live` whenever
+    what is held changes. The peak is that of forward and backward.
 
     Activations are what recorded functions make and what autograd saves. Gradients of
     parameters are told apart from those on their way through a backward; what is made
@@ -58,13 +66,15 @@ class MemoryWatch(Extension):
 
     functions = nodes = True
 
-    def __init__(self, live: Callable[[Held], None]) -> None:
+    def __init__(self, live: Callable[[Held], None], clock: Clock) -> None:
         self._live = live
+        self._saving = SavingTimes(clock)
         self._held = [0, 0, 0, 0]
         self._count = 0
         #: what a backward has let go of, until it is seen what it made with it
         self._leaving: list[Stored] = []
         self._watched: dict[int, Stored] = {}
+        self._owned: dict[int, Owned[Any]] = {}
         self._log: list[Change] = []
         self._saved: dict[Cell | None, dict[int, int]] = {}
         self._passed: dict[Cell, set[int]] = {}
@@ -86,13 +96,17 @@ class MemoryWatch(Extension):
 
     def attach(self, module: nn.Module) -> None:
         own = torch_internals.parameters_of(module), torch_internals.buffers_of(module)
-        for one in (*own[0].values(), *own[1].values()):
+        for name, one in (*own[0].items(), *own[1].items()):
             if one is not None:
                 self._watch(one, OWN)
+                known = self._owned.get(id(one))
+                if known is None or known() is not one:
+                    self._owned[id(one)] = through_module(weakref.ref(module), name)
                 if one.is_leaf and one.grad is not None:
                     self._gradient(one)
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
+        self._saving.enter(cell)
         if cell.parent is None:
             self._begun[cell] = len(self._log)
             self._stepping = False  # a step that raised has no end
@@ -104,6 +118,7 @@ class MemoryWatch(Extension):
     def leave(self, cell: Cell, outputs: Tensors) -> None:
         self._passed[cell].update(self._numbers(outputs))
         self._ended[cell] = len(self._log)
+        self._saving.leave()
 
     def made(
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
@@ -111,6 +126,7 @@ class MemoryWatch(Extension):
         for one in inputs:
             self._watch(one, OUTSIDE)
         self._left()
+        self._saving.ended(self._count)
         kind = ACTIVATION
         if _gives_gradients(func):
             kind = GRADIENT
@@ -121,7 +137,7 @@ class MemoryWatch(Extension):
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         for node in nodes:
-            key = cell, _leaves(node)
+            key = cell, leaves_of(node)
             if key not in self._looks_at:
                 self._looks_at[key] = self.guarded(partial(self._passing, *key))
             self._handles.append(node.register_prehook(self._looks_at[key]))
@@ -140,6 +156,7 @@ class MemoryWatch(Extension):
                 continue
             for tensor in self._saved_by(node):
                 stored = self._watch(tensor, ACTIVATION, cell)
+                self._saving.saved(cell, stored.number if stored else None)
                 if stored is None:
                     self._unknown.add(cell)
                 elif stored.kind != OWN:
@@ -150,7 +167,9 @@ class MemoryWatch(Extension):
         known = self._accumulating.get(id(variable))
         if known is not None and known.hooks_dict_ref() is not None:
             return  # the same node as in an earlier graph
-        found = weakref.ref(variable)
+        found: Any = self._owned.get(id(variable))
+        if found is None or found() is not variable:
+            found = weakref.ref(variable)
 
         def accumulated(_: Any, gradients: Any) -> None:
             tensor = found()
@@ -170,6 +189,7 @@ class MemoryWatch(Extension):
                 fields = made_in.fields
                 fields["peak_bytes"] = (fields.get("peak_bytes") or 0) + change
         add_up(cells, "peak_bytes")
+        self._saving.finish(cells)
         self._saved_by_call(cells)
         self._won_by_call(cells, held)
 
@@ -179,6 +199,7 @@ class MemoryWatch(Extension):
         self._handles, self._accumulating, self._watched = [], {}, {}
         self._log, self._saved, self._passed = [], {}, {}
         self._looks_at, self._begun = {}, {}
+        self._saving.release()
         self._ended, self._reached, self._leaving = {}, {}, []
 
     def _saved_by_call(self, cells: Sequence[Cell]) -> None:
@@ -374,12 +395,3 @@ def _gives_gradients(func: Any) -> bool:
     if name == "__get__":
         return getattr(func.__self__, "__name__", "") == "grad"
     return bool(name == "grad")
-
-
-def _leaves(node: Node) -> frozenset[int]:
-    """The bytes of the parameters that a node leads to; none where it leads on."""
-    found = [following for following, _ in node.next_functions if following is not None]
-    if any(torch_internals.node_number(one) < torch_internals.LEAF for one in found):
-        return frozenset()
-    leaves = [one.variable for one in found]
-    return frozenset(bytes_of(one) for one in leaves if isinstance(one, nn.Parameter))

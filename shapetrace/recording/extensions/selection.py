@@ -19,6 +19,7 @@ from shapetrace.recording.clocks import (
 )
 from shapetrace.recording.events import LIVE, NOTE
 from shapetrace.recording.recorder import Recorder
+from shapetrace.records import LeftOut
 
 if TYPE_CHECKING:
     from shapetrace.recording.extensions.allocator import AllocatorWatch
@@ -41,11 +42,13 @@ class Selection:
         memory: bool,
         backward: bool,
         max_calls: int | None,
+        keep_first: bool = False,
     ) -> None:
         self._recorder: Recorder | None = None
         #: what the recorder takes its stamps from
         self.clock: Clock = clock
         self._max_calls = max_calls
+        self._keep_first = keep_first
         #: bytes by the parameter's qualified name
         self.gradients: dict[str, int] = {}
         self.optimizer_state: dict[str, int] = {}
@@ -58,12 +61,12 @@ class Selection:
         if max_calls is not None:
             from shapetrace.recording.extensions import limit
 
-            self._limit = limit.CallLimit(max_calls, functions)
+            self._limit = limit.CallLimit(max_calls, functions, keep_first=keep_first)
             found.append(self._limit)
         if memory:
             from shapetrace.recording.extensions import memory as watching
 
-            self._memory = watching.MemoryWatch(self._live)
+            self._memory = watching.MemoryWatch(self._live, pausing)
             found.append(self._memory)
             if torch.accelerator.is_available():
                 from shapetrace.recording.extensions import allocator
@@ -86,7 +89,7 @@ class Selection:
     def start(self, recorder: Recorder) -> None:
         self._recorder = recorder
         if self._limit is not None:
-            self._limit.recorder = recorder
+            self._limit.begin(recorder)
             self._limit.extensions = self.running
         if self.running is not None:
             self.running.emit = self._note
@@ -122,6 +125,10 @@ class Selection:
     def dropped_calls(self) -> int:
         return self._limit.dropped if self._limit else 0
 
+    def left_out(self, gap: tuple[int, int, int] | None) -> LeftOut | None:
+        """Figures of what lies between the first calls and the newest."""
+        return self._limit.left_out(gap) if self._limit else None
+
     @property
     def allocated_peak(self) -> int | None:
         return self._allocator.highest if self._allocator else None
@@ -130,13 +137,20 @@ class Selection:
         """The extensions that gave up, and why."""
         return [] if self.running is None else self.running.faults
 
-    def notes(self) -> list[str]:
+    def notes(self, left_out: LeftOut | None) -> list[str]:
         """What a reader must know of the figures."""
         said = []
-        if self.dropped_calls:
+        if left_out is not None:
             said.append(
-                f"max_calls={self._max_calls}: the first {self.dropped_calls} module "
-                "calls were dropped to bound the memory"
+                f"A long run: its first {left_out.following:,} module calls and its "
+                f"newest are here in full; of the {left_out.calls:,} between them only "
+                "counts and times were kept"
+            )
+        elif self.dropped_calls:
+            bound = "" if self._keep_first else f"max_calls={self._max_calls}: "
+            said.append(
+                f"{bound}the first {self.dropped_calls} module calls were dropped to "
+                "bound the memory; the checks judge what was kept"
             )
         if self._device is not None and self._device.unmarked:
             said.append(

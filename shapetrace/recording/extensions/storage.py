@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
-from shapetrace.recording.extensions.base import Cell
+import shapetrace.torch_internals as torch_internals
+from shapetrace.recording.extensions.base import Cell, Node
 
 
 class Stored:
@@ -31,3 +33,12 @@ def storage_of(tensor: torch.Tensor) -> Any:
         return tensor.untyped_storage()
     except RuntimeError:  # sparse and other layouts have none
         return None
+
+
+def leaves_of(node: Node) -> frozenset[int]:
+    """The bytes of the parameters that a node leads to; none where it leads on."""
+    found = [following for following, _ in node.next_functions if following is not None]
+    if any(torch_internals.node_number(one) < torch_internals.LEAF for one in found):
+        return frozenset()
+    leaves = [one.variable for one in found]
+    return frozenset(bytes_of(one) for one in leaves if isinstance(one, nn.Parameter))

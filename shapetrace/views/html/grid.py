@@ -1,6 +1,9 @@
 """The table of calls: real rows and cells, which align wherever they are shown.
 
 Branches fold by a checkbox in the name's cell and the style alone, without a script.
+Of a long table of a page each row is laid out for itself, in columns of given widths,
+and only where it is seen; the page's script folds it. As one table 5,000 rows took
+seconds to fold and half a second for each step of scrolling.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ OPEN_ROWS = 80
 #: the same where something is marked: what is healthy is folded
 FEW_ROWS = 14
 DEEPEST_INDENT = 12
+#: from so many rows on each stands for itself
+LONG = 500
+#: what a column's widest cell may be, in digits: a name, and what is said of a row
+_WIDEST = {"module": 44, "state": 24}
 _SHAPES = {"input_shapes": "inputs", "output_shapes": "outputs"}
 _MOST_SHAPES = 2
 
@@ -43,29 +50,54 @@ def grid(made: Sheet, *, anchors: bool) -> str:
     opened = _opened(made)
     above: list[tuple[int, ...]] = []
     lines = []
+    long = anchors and len(made.rows) > LONG
     for at, row in enumerate(made.rows):
         inside = () if row.parent is None else (*above[row.parent], row.parent)
         above.append(inside)
-        look = " ".join(
-            [f"st-{row.kind}", *_mood(row), *(f"st-in{one}" for one in inside)]
-        )
+        folded_by = () if long else (f"st-in{one}" for one in inside)
+        look = " ".join([f"st-{row.kind}", *_mood(row), *folded_by])
         fold = f"st-fold{at}" if at in parents else ""
         name = _name(row, made.context.rec.called, fold, at in opened)
         ident = None
         if anchors and row.kind == "call":
             ident = anchor(row.group.first.index)
         line = name + "".join(column[at] for column in cells)
-        lines.append(element("tr", line, look, id=ident))
+        depth = str(row.depth) if long else None
+        lines.append(element("tr", line, look, id=ident, data_depth=depth))
+    body = (
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(lines)}</tbody></table>"
+    )
+    if long:
+        table = f'<table class="st-table st-long" style="{_widths(made)}">'
+        return f'<div class="st-scroll">{table}{body}</div>'
     folds = "".join(
         f".st-table:has(.st-fold{at}:not(:checked)) .st-in{at}{{display:none}}"
         for at in sorted(one for one in parents if one is not None)
     )
     return (
         f"<style>{folds}</style>"
-        '<div class="st-scroll"><table class="st-table">'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(lines)}</tbody>"
-        "</table></div>"
+        f'<div class="st-scroll"><table class="st-table">{body}</div>'
     )
+
+
+def _widths(made: Sheet) -> str:
+    """Of all columns and of the row, from the characters in them: few are wider than a
+    digit."""
+    groups = [row.group for row in made.rows]
+    names = [
+        2 * min(row.depth, DEEPEST_INDENT) + len(row.short or row.label)
+        for row in made.rows
+    ]
+    widths = [min(max(names) + 2, _WIDEST["module"])]
+    for column, values in made.columns.items():
+        texts = [column.title, *column.cells(groups, values)]
+        most = _WIDEST.get(column.name)
+        longest = max(map(len, texts))
+        widths.append(longest if most is None else min(longest, most))
+    name, *others = (f"calc({width}ch + 1.2em)" for width in widths)
+    columns = " ".join([f"minmax({name},1fr)", *others])
+    whole = f"calc({sum(widths)}ch + {1.2 * len(widths):.1f}em)"
+    return f"--st-columns:{columns};--st-width:{whole}"
 
 
 def anchor(call: int) -> str:

@@ -15,6 +15,7 @@ from shapetrace.views.html.stylesheet import PAGE_STYLE, STYLE
 from shapetrace.views.marks import failure_of
 from shapetrace.views.rows import Sheet, sheet
 from shapetrace.views.sentences import honesty, summary, title, totals
+from shapetrace.views.whole_run import TITLES, whole_run
 
 #: beyond that a browser is slow, and a notebook's file large
 MOST_ROWS = 5000
@@ -37,6 +38,20 @@ document.addEventListener("click", event => {
   if (!navigator.clipboard) select();
   else navigator.clipboard.writeText(button.dataset.line).then(done, select);
 });
+for (const table of document.querySelectorAll(".st-long")) {
+  const rows = [...table.tBodies[0].rows].map(row =>
+    [row, +row.dataset.depth, row.cells[0].querySelector("input")]);
+  const fold = () => {
+    let closed = Infinity;
+    for (const [row, depth, box] of rows) {
+      if (depth <= closed) closed = Infinity;
+      row.hidden = depth > closed;
+      if (closed === Infinity && box && !box.checked) closed = depth;
+    }
+  };
+  table.addEventListener("change", fold);
+  fold();
+}
 """
 
 
@@ -99,6 +114,7 @@ def _body(
     if made.rows:
         parts.append(grid(made, anchors=whole))
         parts.append(element("p", safe(totals(rec, made)), "st-totals"))
+    parts.append(_over_all(rec))
     remarks = [*honesty(made, in_report=whole), *rec.notes]
     if remarks:
         items = "".join(element("li", safe(remark)) for remark in remarks)
@@ -106,6 +122,22 @@ def _body(
     if whole:
         parts.append(charts(rec))
     return "\n".join(part for part in parts if part)
+
+
+def _over_all(rec: Recording) -> str:
+    """Of a long run each module over all calls."""
+    run = whole_run(rec)
+    if run is None:
+        return ""
+    head = "".join(element("th", title, scope="col") for title in TITLES)
+    lines = [
+        element("td", safe(name))
+        + "".join(element("td", one, "st-number") for one in numbers)
+        for name, *numbers in run.rows
+    ]
+    body = "".join(element("tr", line) for line in [head, *lines])
+    said = f"<h4>{safe(run.head)}</h4><table>{body}</table>"
+    return said + (element("p", safe(run.rest)) if run.rest else "")
 
 
 def _addresses(made: Sheet) -> dict[str, str]:

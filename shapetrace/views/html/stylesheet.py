@@ -135,4 +135,13 @@ PAGE_STYLE = """
 body{margin:1.2em;background:#fff;color:#1f2328}
 @media (prefers-color-scheme:dark){body{background:#16181c;color:#e3e5e8}}
 @media (max-width:600px){body{margin:.5em}}
-"""
+.shapetrace .st-long,.shapetrace .st-long thead,.shapetrace .st-long tbody{
+display:block}
+.shapetrace .st-long thead{position:sticky;top:0;z-index:3}
+.shapetrace .st-long tr{display:grid;grid-template-columns:var(--st-columns);
+min-width:var(--st-width)}
+.shapetrace .st-long th:first-child{min-width:0}
+.shapetrace .st-long tr[hidden]{display:none}
+.shapetrace .st-long tbody tr{content-visibility:auto;
+min-height:22px;contain-intrinsic-size:auto 22px}
+""".replace(".shapetrace ", _INSIDE)

@@ -10,7 +10,9 @@ from typing import Any
 
 from shapetrace.records import (
     Diagnosis,
+    Figures,
     FunctionCall,
+    LeftOut,
     ModuleCall,
     ModuleInfo,
     Opaque,
@@ -20,7 +22,9 @@ from shapetrace.records import (
 from shapetrace.views.json.columns import Column, Damage, column_of
 
 #: each of these is one of its own; of all others, those that are equal have one row
-_DISTINCT = frozenset({Recording, ModuleCall, FunctionCall, ModuleInfo})
+_DISTINCT = frozenset(
+    {Recording, ModuleCall, FunctionCall, ModuleInfo, Figures, LeftOut}
+)
 
 
 def _record_types() -> list[type]:

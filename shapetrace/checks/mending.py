@@ -1,0 +1,119 @@
+"""Fixes of a finding that are called verified: with which it is gone, wherever the same
+mistake stands, and nothing new is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from shapetrace.checks.context import CheckContext
+from shapetrace.checks.trying import Change, mended
+from shapetrace.diagnosis.text import told
+from shapetrace.records import Diagnosis, Fix, Recording, Source
+from shapetrace.source.rewrite import merged, spanning
+
+#: the code of an alarm, and the line that it is about
+Alarms: TypeAlias = set[tuple[str, Source | None]]
+
+#: lines over which statements are mended in one piece
+_PIECE = 12
+
+
+def alarms(found: Iterable[Diagnosis]) -> Alarms:
+    return {(one.code, one.source) for one in found if one.severity != "note"}
+
+
+class Trials:
+    """The fixes of what was found, tried in the recording of the mended program.
+
+    `judge` tells the alarms of a recording.
+    """
+
+    def __init__(
+        self,
+        context: CheckContext,
+        found: Sequence[Diagnosis],
+        judge: Callable[[Recording], Alarms],
+    ) -> None:
+        self._context = context
+        self._rec = context.graph.rec
+        self._found = found
+        self._judge = judge
+
+    def of(self, first: Diagnosis, same: Sequence[Diagnosis]) -> Diagnosis:
+        """A finding with its fixes tried. `same` are those of the same cause."""
+        fixes = tuple([self._tried(fix, first, same) for fix in first.fixes])
+        if fixes == first.fixes:
+            return first
+        return told(self._rec, replace(first, fixes=fixes))
+
+    def _tried(self, fix: Fix, first: Diagnosis, same: Sequence[Diagnosis]) -> Fix:
+        """The fix, verified, where the finding is gone and no alarm but those of other
+        causes is left. Where the same mistake is left elsewhere, it is mended there
+        too: of three views in a row one alone would be mended."""
+        rec = self._mended(self._rec, fix)
+        if rec is None:
+            return fix
+        own = alarms([first])
+        others = alarms(self._found) - alarms([first, *same])
+        after = self._judge(rec)
+        left = [one for one in self._left(first, same) if alarms([one]) & after - own]
+        if not left:
+            return replace(fix, status="verified") if after <= others else fix
+        fixes = [self._like(fix, one) for one in left]
+        for other in fixes:
+            rec = None if rec is None or other is None else self._mended(rec, other)
+        if rec is None:
+            return fix
+        after = self._judge(rec)
+        if after & alarms(left) or not after <= others:
+            return fix
+        return _joined(fix, [other for other in fixes if other is not None])
+
+    def _left(self, first: Diagnosis, same: Sequence[Diagnosis]) -> Iterator[Diagnosis]:
+        """The other findings of the same cause, or of the same code in the function."""
+        place = None if first.source is None else first.source.function
+        for one in self._found:
+            if one.code == first.code and one is not first and one.source is not None:
+                if one in same or one.source.function == place:
+                    yield one
+
+    def _change(self, fix: Fix) -> Change | None:
+        return self._context.changes.get((fix.line, fix.where))
+
+    def _mended(self, rec: Recording, fix: Fix) -> Recording | None:
+        change = self._change(fix)
+        return None if change is None else mended(rec, change)
+
+    def _like(self, fix: Fix, other: Diagnosis) -> Fix | None:
+        """The fix of another finding that does the same, or else its first that can be
+        tried."""
+        asked = self._change(fix)
+        known = [(one, self._change(one)) for one in other.fixes]
+        alike = [
+            one
+            for one, change in known
+            if asked and change and change._replace(call=asked.call) == asked
+        ]
+        return next(iter(alike + [one for one, change in known if change]), None)
+
+
+def _joined(fix: Fix, others: Sequence[Fix]) -> Fix:
+    """One fix of what several do: verified where it can be pasted in one piece, else
+    moved, with the places that are left."""
+    lines: dict[Source | None, list[str]] = {}
+    for one in (fix, *others):
+        lines.setdefault(one.where, []).append(one.line)
+    olds = {one.where: one.old for one in (fix, *others)}
+    texts = {place: merged(olds[place], new) for place, new in lines.items()}
+    known = {p: text for p, text in texts.items() if p is not None and text is not None}
+    if len(known) < len(texts) or fix.where is None:
+        return fix
+    if len(known) == 1:
+        return replace(fix, line=known[fix.where], status="verified")
+    whole = spanning(known, _PIECE)
+    if whole is not None:
+        return replace(fix, line=whole[0], where=whole[1], old="", status="verified")
+    places = ", ".join(str(place) for place in known if place != fix.where)
+    return replace(fix, status="moved", detail=f"the same is left at {places}")

@@ -1,0 +1,58 @@
+"""When a call had all that it saves for its backward: as far as that, and no further,
+checkpointing runs it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shapetrace.recording.clocks import Clock
+from shapetrace.recording.extensions.base import Cell
+
+
+class SavingTimes:
+    """Fills `saving_ns` of a call, from its entry on. Storages are told by their
+    numbers, which grow."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        #: the last that happened; where the last function began at the earliest and
+        #: ended, and the newest storage before it
+        self._last: Any = clock.now()
+        self._start, self._end = self._last, self._last
+        self._before = 0
+        self._entered: dict[Cell, Any] = {}
+        self._had: dict[Cell, Any] = {}
+
+    def enter(self, cell: Cell) -> None:
+        self._last = self._entered[cell] = self._clock.now()
+
+    def leave(self) -> None:
+        self._last = self._clock.now()
+
+    def ended(self, newest: int) -> None:
+        """A function has ended; `newest` is the last storage that was there before."""
+        self._start = self._last
+        self._last = self._end = self._clock.now()
+        self._before = newest
+
+    def saved(self, cell: Cell | None, number: int | None) -> None:
+        """It saved this storage; None: one that is unknown. Inputs are saved before it
+        computes, what it makes afterwards."""
+        if cell is not None:
+            made = number is None or number > self._before
+            had = self._end if made else self._start
+            self._had[cell] = max(had, self._had.get(cell, had))
+
+    def finish(self, cells: Sequence[Cell]) -> None:
+        for cell in reversed(cells):
+            had, parent = self._had.get(cell), cell.parent
+            cell.fields["saving_ns"] = 0
+            if had is not None and cell in self._entered:
+                begin, end = self._clock.resolve([self._entered[cell], had])
+                cell.fields["saving_ns"] = max(0, end - begin)
+                if parent is not None:
+                    self._had[parent] = max(had, self._had.get(parent, had))
+
+    def release(self) -> None:
+        self._entered, self._had = {}, {}
