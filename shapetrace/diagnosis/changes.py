@@ -22,7 +22,7 @@ from shapetrace.diagnosis.hypothesis import (
     Site,
     Taken,
 )
-from shapetrace.diagnosis.sites import owner, site_of_call
+from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures.kinds import kind
@@ -70,7 +70,11 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
     """Who is to be told of an edit: who gave the dimension its size that is changed,
     or whoever takes the tensor as it is."""
     if edit.sized is not None and edit.sized < len(ref.shape):
-        return case.site_of_size(ref.id, edit.sized)
+        site = case.site_of_size(ref.id, edit.sized)
+        if site.kind == "input" and case.target and ref.id == case.target.id:
+            # of data that the model is given too: here it is what a loss compares with
+            return site_of_data(case.graph, ref.id, target=True)
+        return site
     if edit.removes is not None and case.target and ref.id == case.target.id:
         end = case.graph.trail(ref.id, edit.removes % len(ref.shape)).end
         name = owner(case.graph, end.tensor) if end.kind == "parameter" else None

@@ -201,11 +201,9 @@ class Calls(ABC):
             func = self._unseen(frame, node)
         if func is UNKNOWN and isinstance(call, FunctionCall):
             return self._again(call, inputs, kwargs, node)
+        args = inputs[1:] if method else inputs
         if method:
-            args = inputs[1:]
             func = Method(inputs[0], func.name)
-        else:
-            args = inputs
         found = self.applied(frame, func, args, kwargs, node, call)
         if found is UNKNOWN:
             if self.result is not None:
@@ -366,9 +364,10 @@ class Calls(ABC):
                 return self.routine(frame, method, args, kwargs)
         if isinstance(func, Builtin) and func.name == "map":
             given = [items(arg, self.children) for arg in args[1:]]
-            rows = zip(*(each for each in given if each is not None))
-            found = [self.applied(frame, args[0], [*row], {}, node) for row in rows]
-            return UNKNOWN if None in given else found
+            if None in given:
+                return UNKNOWN
+            rows = zip(*given)
+            return [self.applied(frame, args[0], [*row], {}, node) for row in rows]
         if isinstance(func, Builtin):
             return built_in(func.name, args, kwargs, self.children)
         if not isinstance(func, Method):
@@ -383,7 +382,7 @@ class Calls(ABC):
         """`self.heads.items()` of an nn.ModuleDict."""
         found = self.children(func.of.name)
         keys = [one.name.rpartition(".")[2] for one in found]
-        entries = {"items": list(zip(keys, found, strict=True)), "keys": keys}
+        entries: Any = {"items": list(zip(keys, found)), "keys": keys}
         return entries.get(func.name, found)
 
     def _method(
