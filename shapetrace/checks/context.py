@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 
 from shapetrace.checks.trying import Change
-from shapetrace.lineage import Graph
+from shapetrace.lineage import Call, Graph
 from shapetrace.lineage.dimensions import DATA, PARAMETER, Axes
 from shapetrace.lineage.loss_calls import prediction, target
 from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
@@ -27,6 +27,13 @@ _ALIKE = 32
 def plain(name: str) -> str:
     """A function's name without the underscore of its in-place form."""
     return name.rstrip("_")
+
+
+def _handed_on(call: Call) -> tuple[TensorRef, ...]:
+    """The inputs whose numbers a call gives as they are."""
+    if not isinstance(call, FunctionCall) or plain(call.name) not in SAME_VALUES:
+        return ()
+    return call.inputs if kind(call.name) == "join" else call.inputs[:1]
 
 
 class CheckContext:
@@ -101,25 +108,10 @@ class CheckContext:
     def sources_of_values(self, tensor: int) -> list[FunctionCall]:
         """The calls that computed the numbers in a tensor, with all that only hands
         them on left out; none for what came from outside."""
-        found: dict[int, FunctionCall] = {}
-        seen: set[int] = set()
-        todo = [tensor]
-        while todo:
-            at = todo.pop()
-            if at in seen:
-                continue
-            seen.add(at)
-            call = self.made_by(at)
-            if call is None:
-                continue
-            name = plain(call.name)
-            if name not in SAME_VALUES:
-                found.setdefault(call.index, call)
-            elif kind(name) == "join":
-                todo.extend(ref.id for ref in call.inputs)
-            elif call.inputs:
-                todo.append(call.inputs[0].id)
-        return list(found.values())
+        behind = self.graph.behind(tensor, _handed_on)
+        made = [call for _, call in behind if isinstance(call, FunctionCall)]
+        computed = [call for call in made if plain(call.name) not in SAME_VALUES]
+        return list({call.index: call for call in computed}.values())
 
     def undressed(self, tensor: int) -> int:
         """The tensor before all that only changed its shape."""

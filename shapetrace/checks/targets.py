@@ -13,6 +13,7 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
+from shapetrace.lineage import Call
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind, losses_that
@@ -148,23 +149,21 @@ def _short(ref: TensorRef) -> str:
     return str(ref.dtype).removeprefix("torch.")
 
 
+def _doubles(call: Call) -> list[TensorRef]:
+    if not isinstance(call, FunctionCall):
+        return []
+    return [one for one in call.inputs if one.dtype is torch.float64]
+
+
 def _crept_in(context: CheckContext, ref: TensorRef) -> bool:
     """Whether a float64 tensor came so from outside: no call made it so on purpose."""
-    seen: set[int] = set()
-    todo = [ref.id]
-    while todo:
-        tensor = todo.pop()
-        if tensor in seen:
-            continue
-        seen.add(tensor)
-        call = context.made_by(tensor)
-        if call is None:
+    for _, call in context.graph.behind(ref.id, _doubles):
+        if not isinstance(call, FunctionCall):
             continue
         if call.outputs and kind(call.name) == "cast":
             return False
         if not call.inputs and _asked_for(call):
             return False
-        todo += [one.id for one in call.inputs if one.dtype is torch.float64]
     return not context.axes.descends(ref.id, PARAMETER)
 
 

@@ -49,8 +49,9 @@ def _run(trial: Trial) -> dict[str, Any]:
     with found.as_main() as module, t:
         try:
             exec(code, module.__dict__)
+        # a script that ends itself, whatever it gives for a status, ran to its end
         except SystemExit:
-            pass  # a script that ends itself ran to its end
+            pass
         except _Enough:
             ended = f"ran: step {taken} was taken"
         except BaseException as raised:  # whatever the script raises is what came of it

@@ -121,7 +121,9 @@ class Case:
         """Whom the earlier rules name, most likely first."""
         try:
             return blame(self.graph, self.mismatch)
-        except Exception as fault:  # of any kind: a mistake of ours in one rule
+        # of any kind: a mistake of ours in one rule is told with the explanation, and
+        # must hide neither it nor the user's own exception
+        except Exception as fault:
             self.fault("the rules", fault)
             return ()
 

@@ -10,6 +10,10 @@ import torch
 import shapetrace.torch_internals as torch_internals
 from shapetrace.records import TensorRef
 
+#: what torch and Python raise for an edit that cannot be made of a tensor of such a
+#: shape: `permute` of a matrix, a view of another number of elements
+NO_SUCH_SHAPE = (RuntimeError, IndexError, TypeError, ValueError)
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -250,13 +254,18 @@ def argmax(dim: int = 1) -> Edit:
     return Edit(f"{{}}.argmax({dim})", act, "makes class indices of one-hot rows")
 
 
-def one_hot(classes: int, dtype: torch.dtype | None = None) -> Edit:
-    """Class indices as rows of zeros with a one."""
+def one_hot(
+    classes: int, dtype: torch.dtype | None = None, rank: int = 1, among: int = 1
+) -> Edit:
+    """Class indices as rows of zeros with a one; of maps the classes come second."""
     rows = f"F.one_hot({{}}, {classes})"
+    if rank > 1:
+        rows += ".movedim(-1, 1)"
     return Edit(
         rows if dtype is None else cast(dtype).text.format(rows),
-        lambda t: _like(t, (*t.shape, classes), dtype),
+        lambda t: _like(t, (t.shape[0], classes, *t.shape[1:]), dtype),
         "makes rows of zeros with a one of class indices",
+        among=among,
     )
 
 

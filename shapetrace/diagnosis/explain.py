@@ -8,12 +8,13 @@ from dataclasses import replace
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
+from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.failing import failing
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.mismatch import Mismatch
+from shapetrace.diagnosis.mismatch import Mismatch, is_part
 from shapetrace.diagnosis.operand_rows import operand_rows
 from shapetrace.diagnosis.plain import behind_forward, handed_on, in_forward
 from shapetrace.diagnosis.rank import Scored, Suspect
@@ -41,6 +42,7 @@ _MIXED = (
     "joins samples with others",
     "moves the first dimension",
     PAIRS,
+    RECKONS,
     COPIES,
     TOOK_IT,
 )
@@ -86,9 +88,11 @@ def _mismatch(
     function = from_module(graph, module) if module is not None else None
     if function is None or module is None:
         return None
-    if handed_on(graph, module) is not None:
-        return replace(find_mismatch(graph, function), kind="container")
     found = find_mismatch(graph, function)
+    # a state in a tuple is meant, where all that disagrees are sizes
+    whole = found.kind == "other" or is_part(module.inputs[0].path)
+    if whole and handed_on(graph, module) is not None:
+        return replace(found, kind="container")
     return None if found.kind == "other" else found
 
 

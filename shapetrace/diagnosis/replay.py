@@ -21,6 +21,7 @@ from shapetrace.diagnosis.called_again import (
     really_goes,
     with_inputs,
 )
+from shapetrace.diagnosis.edits import NO_SUCH_SHAPE
 from shapetrace.diagnosis.expected import clash_text, next_layers, unreached
 from shapetrace.diagnosis.hypothesis import EVER, Outcome, Repair
 from shapetrace.diagnosis.mismatch import Mismatch
@@ -47,11 +48,6 @@ class _Elsewhere(Exception):
 
 class _Unknown(Exception):
     """What the repaired program does there cannot be told."""
-
-
-#: what torch and Python raise for an edit that cannot be made of a tensor of such a
-#: shape: `permute` of a matrix, a view of another number of elements
-_NO_SUCH_SHAPE = (RuntimeError, IndexError, TypeError, ValueError)
 
 
 class Replay:
@@ -82,7 +78,7 @@ class Replay:
             return Outcome("moved", str(error), True)
         except _Unknown as error:
             return Outcome("untried", str(error))
-        except _NO_SUCH_SHAPE:
+        except NO_SUCH_SHAPE:
             return None
 
     def final(self, repair: Repair) -> FunctionCall | None:
@@ -91,7 +87,7 @@ class Replay:
             walk = _Walk(self, repair)
             walk.go()
             return walk.final()
-        except (_Elsewhere, _Unknown, *_NO_SUCH_SHAPE):
+        except (_Elsewhere, _Unknown, *NO_SUCH_SHAPE):
             return None
 
     def _judge(self, call: FunctionCall, walk: _Walk, repair: Repair) -> Outcome | None:

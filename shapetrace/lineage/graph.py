@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -367,6 +367,13 @@ class Graph:
 
     def ancestors(self, tensor: int) -> set[int]:
         """The ids of all tensors that a tensor descends from, itself included."""
+        return {at for at, _ in self.behind(tensor, lambda call: call.inputs)}
+
+    def behind(
+        self, tensor: int, taken: Callable[[Call], Iterable[TensorRef]]
+    ) -> Iterator[tuple[int, Call | None]]:
+        """A tensor and those that it descends from, each once and with the call that
+        made it; `taken` says which of a call's inputs are followed."""
         seen: set[int] = set()
         todo = [tensor]
         while todo:
@@ -375,9 +382,9 @@ class Graph:
                 continue
             seen.add(at)
             call = self.producer(at)
+            yield at, call
             if call is not None:
-                todo.extend(ref.id for ref in call.inputs)
-        return seen
+                todo.extend(ref.id for ref in taken(call))
 
 
 def _ended(call: Call) -> int:

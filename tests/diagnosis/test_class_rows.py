@@ -92,3 +92,63 @@ def test_nor_are_gates_that_a_network_is_given():
     counts = torch.randint(0, 2, (4,))
     found = failure_of(model, lambda: model(x, counts))
     assert "one_hot" not in found.fixes[0].line
+
+
+class Overlap(nn.Module):
+    """A score of maps against masks."""
+
+    def forward(self, scores, masks):
+        return 2 * (masks * scores.softmax(1)).sum() / scores.numel()
+
+
+class Kept(nn.Module):
+    """The mean of scores in a region."""
+
+    def forward(self, scores, masks):
+        return (masks * scores).mean()
+
+
+def of_maps(masks, sizes, known=False, overlap=None):
+    batch, classes, side = sizes
+    net, overlap = nn.Conv2d(3, classes, 1), overlap or Overlap()
+
+    def step():
+        made = net(torch.randn(batch, 3, side, side))
+        if known:
+            F.cross_entropy(made, masks)
+        return overlap(made, masks)
+
+    return failure_of(nn.ModuleList([net, overlap]), step)
+
+
+MAPS = [(8, 5, 12), (4, 5, 6)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("sizes", MAPS)
+def test_maps_of_classes_that_shares_are_held_against(sizes, known):
+    batch, classes, side = sizes
+    masks = torch.randint(0, classes, (batch, side, side))
+    found = of_maps(masks, sizes, known)
+    rows = f"F.one_hot(masks, {classes}).movedim(-1, 1)"
+    assert found.fixes[0].line == (
+        f"return 2 * ({rows} * scores.softmax(1)).sum() / scores.numel()"
+    )
+    for fix in found.fixes[1:]:
+        assert "one_hot" in fix.line or fix.status != "verified"
+
+
+@pytest.mark.parametrize("sizes", MAPS)
+def test_maps_of_which_nobody_says_whether_they_are_masks(sizes):
+    batch, _, side = sizes
+    regions = torch.randint(0, 2, (batch, side, side))
+    found = of_maps(regions, sizes, overlap=Kept())
+    assert all(fix.status != "verified" for fix in found.fixes if "masks" in fix.line)
+
+
+@pytest.mark.parametrize("sizes", MAPS)
+def test_masks_of_booleans_are_no_classes(sizes):
+    batch, _, side = sizes
+    found = of_maps(torch.rand(batch, side, side) > 0.5, sizes)
+    assert "one_hot" not in str(found)
+    assert "masks[:, None" in found.fixes[0].line or "unsqueeze" in found.fixes[0].line

@@ -84,7 +84,9 @@ def evidence(hypothesis: Hypothesis, case: Case) -> tuple[Fact, ...]:
     for family in FAMILIES:
         try:
             fact = family(hypothesis, case)
-        except Exception as fault:  # of any kind: a mistake of ours in one family
+        # of any kind: a mistake of ours in one family is told with the explanation,
+        # which the others still make
+        except Exception as fault:
             case.fault(f"the evidence `{family.__name__}`", fault)
             continue
         if fact is not None:

@@ -7,6 +7,9 @@ from shapetrace.diagnosis.class_indices import met_in_loss, numbers_of
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 
+#: the numbers of classes are names: no sum of them means anything
+RECKONS = "reckons with class indices"
+
 
 def class_indices(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether a change makes rows of them, or goes on to reckon with their numbers."""
@@ -17,5 +20,5 @@ def class_indices(hypothesis: Hypothesis, case: Case) -> Fact | None:
         if any(one.tensor in own for one in taken):
             if hypothesis.form == "values":
                 return Fact("a row for each class index")
-            return Fact("reckons with class indices")
+            return Fact(RECKONS)
     return None

@@ -8,6 +8,7 @@ from math import log1p
 import torch
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.edits import NO_SUCH_SHAPE
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
@@ -52,7 +53,7 @@ def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
     bare = TensorRef("", 0, shape, torch.float32, torch.device("cpu"))
     try:
         made = hypothesis.edit.apply(bare).shape
-    except Exception:  # an edit for another number of dimensions
+    except NO_SUCH_SHAPE:  # an edit for another number of dimensions
         return None
     if len(made) > len(shape):
         before = made[:1] == (1,) and _counts_samples(hypothesis, case)

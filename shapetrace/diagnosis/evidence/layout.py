@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.lineage import Graph
@@ -130,7 +130,7 @@ def made_of(edit: Edit, shape: tuple[int, ...]) -> list[tuple[int, ...]] | None:
     bare = TensorRef("", 0, tuple(sizes), torch.float32, torch.device("cpu"))
     try:
         made = edit.apply(bare).shape
-    except Exception:  # an edit for one shape alone
+    except NO_SUCH_SHAPE:  # an edit for one shape alone
         return None
     return [
         tuple(at for at, n in enumerate(sizes) if n > 1 and size % n == 0)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import edited, edited_at
-from shapetrace.diagnosis.class_indices import fits, met_in_loss, numbers_of
+from shapetrace.diagnosis.class_indices import are_known, fits, met_in_loss, numbers_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.records import TensorRef
 from shapetrace.signatures import is_loss
@@ -26,13 +26,17 @@ def class_rows(case: Case, labels: TensorRef, scores: TensorRef) -> Hypothesis |
     if found is None or not fits(labels, scores):
         return None
     (numbers, cast), classes = found, scores.shape[1]
+    rank = len(labels.shape)
+    # one number a place that nobody has taken for a class may be a mask
+    among = 1 if rank == 1 or are_known(case.graph, numbers, scores) else 2
     if cast is None:
         # arithmetic takes whole numbers, and torch's own losses do not
         kind = scores.dtype if is_loss(case.call.name) else None
-        edit = edits.one_hot(classes, kind)
+        edit = edits.one_hot(classes, kind, rank, among)
         made = edited(case, labels, edit, "values")
     else:
-        edit, site = edits.one_hot(classes), case.site_of(labels.id)
+        edit, site = edits.one_hot(classes, None, rank, among), case.site_of(labels.id)
         made = edited_at(case, cast, numbers, edit, "values", site)
-    reason = f"holds one class for each sample, {labels.shape}"
+    each = "sample" if rank == 1 else "place"
+    reason = f"holds one class for each {each}, {labels.shape}"
     return None if made is None else replace(made, reason=reason)
