@@ -29,7 +29,9 @@ def operand_rows(graph: Graph, mismatch: Mismatch) -> tuple[Operand, ...]:
         if parameter and origin is not None:
             label, words = str(origin.kind), f"`{graph.said(origin.name)}`"
         else:
-            label = operand(mismatch, spot or Spot(ref.id, None, 0, "", position))
+            label = operand(
+                graph, mismatch, spot or Spot(ref.id, None, 0, "", position)
+            )
             label = label.removeprefix("the ").strip("`")
             words, source = _from(graph, ref.id)
             product = _product(graph, spot) if spot is not None else ""

@@ -6,7 +6,7 @@ from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall
-from shapetrace.signatures import argument_name, is_loss, loss_input, loss_target
+from shapetrace.signatures import argument_name, is_loss
 
 
 def sentence(graph: Graph, mismatch: Mismatch, where: str) -> str:
@@ -32,9 +32,8 @@ def _clash(graph: Graph, mismatch: Mismatch) -> str:
     if left is None:
         return ""
     if kind == "dtype" and right is None and mismatch.name == "int64":
-        return (
-            f"{operand(mismatch, left)} is {_attribute(graph, left, kind)}, not int64"
-        )
+        f"{operand(graph, mismatch, left)} is "
+        f"{_attribute(graph, left, kind)}, not int64"
     if kind == "range":
         limit = ""
         if right is not None:
@@ -82,15 +81,16 @@ def _elements(graph: Graph, left: Spot, right: Spot) -> str:
 def _ranks(graph: Graph, mismatch: Mismatch, left: Spot, right: Spot | None) -> str:
     spots = [s for s in (left, right) if s is not None and s.tensor is not None]
     shapes = [graph.tensors[s.tensor].shape for s in spots if s.tensor is not None]
-    third = any(operand(mismatch, spot).startswith("`") for spot in spots)
+    third = any(operand(graph, mismatch, spot).startswith("`") for spot in spots)
     if mismatch.loss and len(shapes) == 2 and right is not None and not third:
         wanted = left.size if left.dim is None else right.size
+        names = [operand(graph, mismatch, spot) for spot in spots]
         return (
-            f"the prediction has shape {shapes[0]}, the target {shapes[1]}; "
+            f"{names[0]} has shape {shapes[0]}, {names[1]} {shapes[1]}; "
             f"a {wanted}-D target is wanted"
         )
     if len(shapes) == 2:
-        names = [operand(mismatch, spot) for spot in spots]
+        names = [operand(graph, mismatch, spot) for spot in spots]
         return (
             f"{names[0]} has {len(shapes[0])} dimensions {shapes[0]}, {names[1]} has "
             f"{len(shapes[1])}: {shapes[1]}"
@@ -100,7 +100,7 @@ def _ranks(graph: Graph, mismatch: Mismatch, left: Spot, right: Spot | None) -> 
     spots = [spot for spot in (left, right) if spot is not None]
     other = next((spot for spot in spots if spot.tensor is None), None)
     wanted_rank = f": {other.role} is wanted" if other and other.role else ""
-    name = operand(mismatch, spots[0])
+    name = operand(graph, mismatch, spots[0])
     what = name if name.startswith("`") else "input"
     return f"{len(shapes[0])}-D {what} {shapes[0]}{wanted_rank}"
 
@@ -129,18 +129,20 @@ def _side(graph: Graph, mismatch: Mismatch, spot: Spot) -> str:
         role = spot.role or mismatch.name
         asked = not role or role in (mismatch.call.name, "view", "size", "shape")
         return "the size asked for" if asked else f"its {role}"
-    what = operand(mismatch, spot)
+    what = operand(graph, mismatch, spot)
     return f"dim {spot.dim} of {what}" if spot.dim is not None else what
 
 
-def operand(mismatch: Mismatch, spot: Spot) -> str:
+def operand(graph: Graph, mismatch: Mismatch, spot: Spot) -> str:
     """A tensor argument by its role in a loss, else by its parameter's name."""
     if spot.input is None or spot.input >= len(mismatch.call.inputs):
         return f"the {spot.role or 'input'}"
     if is_loss(mismatch.call.name):
-        if spot.input == loss_target(mismatch.call):
+        prediction, target = sides(graph, mismatch.call)
+        given = mismatch.call.inputs[spot.input]
+        if given is target:
             return "the target"
-        if spot.input == loss_input(mismatch.call):
+        if given is prediction:
             return "the prediction"
     name = argument_name(mismatch.call, spot.input)
     if name in ("input", "other", None) or name.startswith("tensors"):

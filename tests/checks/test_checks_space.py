@@ -127,6 +127,15 @@ def both_ways(sizes):
     (s.softmax(1) * s.softmax(2)).mean().neg().backward()
 
 
+def routed(sizes):
+    """Attention over places, of which the heads are weighed against each other."""
+    batch, _, high, wide = sizes
+    q, k = (nn.Linear(5, 2 * 6)(torch.randn(batch, n, 5)) for n in (high, wide))
+    q, k = (one.unflatten(-1, (2, 6)).transpose(1, 2) for one in (q, k))
+    scores = q @ k.mT
+    (scores.softmax(-1) * scores.softmax(1)).square().mean().backward()
+
+
 def heat(sizes):
     """Maps of landmarks, normalised over all places."""
     out, _ = maps(sizes)
@@ -146,7 +155,7 @@ def sequence(sizes):
 @pytest.mark.parametrize(
     "program",
     [rows, regions, marginals, one_channel, attention, rows_attended]
-    + [kernels, both_ways, heat, sequence],
+    + [kernels, both_ways, routed, heat, sequence],
 )
 def test_programs_that_look_alike(program, sizes):
     assert CODE not in codes(lambda: program(sizes))

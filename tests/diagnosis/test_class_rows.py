@@ -1,5 +1,7 @@
 """Class indices in a loss that is written out, which wants a row for each."""
 
+import runpy
+
 import pytest
 import torch
 from failures import failure_of
@@ -152,3 +154,31 @@ def test_masks_of_booleans_are_no_classes(sizes):
     found = of_maps(torch.rand(batch, side, side) > 0.5, sizes)
     assert "one_hot" not in str(found)
     assert "masks[:, None" in found.fixes[0].line or "unsqueeze" in found.fixes[0].line
+
+
+METRIC = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import shapetrace
+
+model = nn.Conv2d(3, 5, 1)
+with shapetrace.trace(model) as t:
+    masks = torch.randint(0, 5, (8, 12, 12))
+    made = model(torch.randn(8, 3, 12, 12))
+    loss = F.cross_entropy(made, masks)
+    loss.backward()
+    both = (masks * made.softmax(1)).sum()
+"""
+
+
+def test_no_fix_that_reckons_with_class_indices_is_called_verified(tmp_path):
+    path = tmp_path / "metric.py"
+    path.write_text(METRIC)
+    with pytest.raises(RuntimeError) as raised:
+        runpy.run_path(str(path))
+    said = "".join(raised.value.__notes__)
+    assert "Fix (verified), line 14" in said
+    assert "F.one_hot(masks, 5).movedim(-1, 1)" in said
+    assert "Or (untried)" in said and "Or (verified)" not in said

@@ -15,11 +15,11 @@ class Pair(nn.Module):
         self.student, self.teacher = student, teacher.eval()
 
 
-def told(student, teacher, x, loss=F.mse_loss):
+def told(student, teacher, x, loss=F.mse_loss, learns=False):
     pair = Pair(student, teacher)
 
     def step():
-        with torch.no_grad():
+        with torch.set_grad_enabled(learns):
             wanted = pair.teacher(x)
         return loss(pair.student(x), wanted)
 
@@ -84,3 +84,20 @@ def test_where_nothing_learns_none_is_preferred():
     found = failure_of(net, step)
     assert first(found)[0] == "module"
     assert "as a network that is not trained" not in str(found)
+
+
+def test_a_teacher_is_less_likely_than_a_second_network_that_learns():
+    def share(learns):
+        teacher = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 24))
+        student = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 16))
+        found = told(
+            student,
+            teacher,
+            torch.rand(5, 6),
+            lambda made, wanted: (made - wanted).abs(),
+            learns,
+        )
+        likely = {one.name: one.probability for one in found.culprits}
+        return likely.get("teacher.2", 0.0)
+
+    assert share(learns=False) < share(learns=True)
