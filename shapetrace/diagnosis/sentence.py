@@ -32,8 +32,8 @@ def _clash(graph: Graph, mismatch: Mismatch) -> str:
     if left is None:
         return ""
     if kind == "dtype" and right is None and mismatch.name == "int64":
-        f"{operand(graph, mismatch, left)} is "
-        f"{_attribute(graph, left, kind)}, not int64"
+        given = _attribute(graph, left, kind)
+        return f"{operand(graph, mismatch, left)} is {given}, not int64"
     if kind == "range":
         limit = ""
         if right is not None:
