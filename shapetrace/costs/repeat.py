@@ -44,6 +44,9 @@ _HOMES = {
 _ATEN = "torch._ops.aten"
 #: they make fused attention, if they may
 _ATTENTION = {"scaled_dot_product_attention", "multi_head_attention_forward"}
+#: on the processor they multiply all inputs at once and then go through time; the fused
+#: kernel of `lstm` there has no formula
+_CELLS = {"gru", "rnn_tanh", "rnn_relu"}
 #: run a graph or register something; they compute nothing that has a formula
 _NOTHING = {"backward", "grad", "requires_grad_", "retain_grad", "register_hook"}
 _NOTHING |= {"item", "tolist", "numpy", "numel", "size", "dim", "stride"}
@@ -64,6 +67,9 @@ class Made(NamedTuple):
     backward: Count
     moved: int | None
     layouts: tuple[Strides | None, ...] = ()
+    #: bytes of what it made, the most at a time, and what is left of them
+    most: int = 0
+    left: int = 0
 
 
 _NO_FLOPS = Count(0)
@@ -99,6 +105,16 @@ class Repeater:
             if strides is not None and len(strides) == len(ref.shape):
                 self._strides[ref.id] = strides
         return made
+
+    def most(self, call: FunctionCall, flowing: Collection[int]) -> int:
+        """Bytes that the call made and held at a time beside what is left of it: of
+        its results, and of what autograd keeps; 0 where that was all there was."""
+        made = self._made(call, None)
+        if made.most > made.left and call.grad:
+            made = self._made(
+                call, Need(tuple(ref.id in flowing for ref in call.inputs), ())
+            )
+        return made.most if made.most > made.left else 0
 
     def backward(self, call: FunctionCall, need: Need) -> Count:
         """Of the backward through it; none but unknown ones where it is a backward
@@ -161,9 +177,22 @@ def _repeated(
     does = kind(call.name)
     if does in RESHAPING and does != "copy":
         return _NOTHING_MADE  # x.view(size), of a size that is in a tensor
+    if does in ("pick", "write"):
+        moved = _chosen(call)
     if call.name in _BY_VALUES or does in SAME_NUMBERS or is_free(call.name):
         return Made(_NO_FLOPS, _NO_FLOPS, moved)
     return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
+
+
+def _chosen(call: FunctionCall) -> int:
+    """Bytes moved where a mask says which elements: of what is read, the result says
+    how many; of what is written, at least as many as are given."""
+    chosen = size(call.inputs[1:])
+    if kind(call.name) == "write":
+        return chosen + size(
+            [one for one in call.args if isinstance(one, TensorRef)][2:]
+        )
+    return chosen + 2 * size(call.outputs or ())
 
 
 def _repeat(
@@ -174,7 +203,7 @@ def _repeat(
 ) -> Made:
     device = "meta"
     mode: AbstractContextManager[Any] = nullcontext()
-    if call.name in _ATTENTION:
+    if call.name in _ATTENTION or call.name in _CELLS:
         device, mode = "cpu", torch_internals.fake_tensors()
     with mode:
         leaves: list[Tensor] = []
@@ -203,16 +232,17 @@ def _repeat(
             None if end.layout != torch.strided or end.is_contiguous() else end.stride()
             for end in ends
         )
+        seen = forward.moved, layouts, forward.most, forward.left
         if need and len(need.outputs) == len(ends):
             ends = [end for end, met in zip(ends, need.outputs, strict=True) if met]
         ends = [end for end in ends if end.requires_grad]
         if not leaves or not ends:
-            return Made(forward.count, _NO_FLOPS, forward.moved, layouts)
+            return Made(forward.count, _NO_FLOPS, *seen)
         with Operations() as backward:
             torch.autograd.grad(
                 ends, leaves, [torch.ones_like(end) for end in ends], allow_unused=True
             )
-        return Made(forward.count, backward.count, forward.moved, layouts)
+        return Made(forward.count, backward.count, *seen)
 
 
 def _empty(ref: TensorRef, strides: Strides | None, device: str) -> Tensor:

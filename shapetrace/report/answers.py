@@ -257,7 +257,7 @@ class Answers:
         """
         from shapetrace.costs import memory
 
-        return memory(self.recording)
+        return memory(self.recording, self.costs)
 
     def memory_for(self, batch_size: int, *others: Self) -> MemoryEstimate:
         """What a step with a batch of another size will hold at most, in bytes.
@@ -280,7 +280,7 @@ class Answers:
         """
         from shapetrace.costs import memory_for
 
-        recordings = [self.recording, *(other.recording for other in others)]
+        recordings = [(one.recording, one.costs) for one in (self, *others)]
         return memory_for(batch_size, recordings)
 
     def checkpoint_candidates(self) -> tuple[CheckpointCandidate, ...]:

@@ -202,7 +202,7 @@ def _steps(rec: Recording, costs: Costs, ax: Axes) -> None:
 
 def _memory(rec: Recording, costs: Costs, ax: Axes) -> None:
     """What is held over time by kind, and the call where it is most."""
-    held = memory(rec)
+    held = memory(rec, costs)
     times = [one.time_ns / 1e6 for one in rec.live]
     fixed = held.parameters + held.buffers
     layers = {"parameters": [fixed] * len(times)}

@@ -151,7 +151,7 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
             name = rec.calls[peak.call].name
             where = f"in {spoken(rec.called, name) or words.ROOT}"
         line = f"Activations held at most {words.scaled(peak.activations, 'B')}, "
-        whole = words.scaled(memory(rec).total, "B")
+        whole = words.scaled(memory(rec, costs).total, "B")
         said.append(f"{line}{where}; with parameters and all else {whole}.")
     return [*said, *rec.notes]
 

@@ -188,6 +188,8 @@ def moved(run):
 X = torch.zeros(100, 50)
 Q = torch.zeros(1, 2, 64, 8)
 TABLE, ROWS = torch.zeros(10_000, 8), torch.zeros(4, dtype=torch.long)
+FEW = torch.arange(100) < 10
+ONE, LINE = torch.ones(()), torch.zeros(1000)
 CLASSES = torch.zeros(100, dtype=torch.long)
 
 
@@ -224,6 +226,19 @@ CLASSES = torch.zeros(100, dtype=torch.long)
         # what `TABLE[ROWS] = 0` is from torch 2.15 on
         (lambda: TABLE.index_fill_(0, ROWS, 0), 32 + 128),
         (lambda: X[:, :1].expand(100, 50) + 1, 400 + 20_000),
+        # 10 of 100 rows of 50: the mask is read, the rows are read and written
+        (lambda: X[FEW], 100 + 2 * 2000),
+        (lambda: torch.masked_select(X, FEW[:, None]), 100 + 2 * 2000),
+        # the rows that are given are read, and written; of one number for all of them
+        # it is not known how many rows it is written to
+        (lambda: X.clone().__setitem__(FEW, X[:10]), 2 * 20_000 + 100 + 2 * 2000),
+        (lambda: X.clone().__setitem__(FEW, ONE), 2 * 20_000 + 100 + 2 * 4),
+        # 4 indices and 4 numbers are read; 4 numbers are written, or added to
+        (lambda: LINE.scatter_(0, ROWS, X[0, :4]), 32 + 16 + 16),
+        (lambda: LINE.scatter_add_(0, ROWS, X[0, :4]), 32 + 16 + 2 * 16),
+        (lambda: LINE.scatter_(0, ROWS, 2.0, reduce="multiply"), 32 + 2 * 16),
+        (lambda: LINE.index_copy_(0, ROWS, X[0, :4]), 32 + 16 + 16),
+        (lambda: LINE.put_(ROWS, X[0, :4], accumulate=True), 32 + 16 + 2 * 16),
         (lambda: torch.cat([X, X[:50]]), 2 * 30_000),
         # scores of 64 x 64 in 2 heads: written, read, written, read
         (
