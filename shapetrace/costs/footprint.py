@@ -39,7 +39,8 @@ class ModuleMemory:
 class Memory:
     """Bytes by kind at the moment when a step holds most, and by module.
 
-    An optimizer's state counts as in every step but the first, which makes it.
+    An optimizer's state counts as in every step but the first, which makes it; where a
+    step of it holds most, with what it works with besides.
 
     `backward` are gradients on their way; `call` is the index of the module call that
     ran then, None between modules.
@@ -99,7 +100,7 @@ def memory(rec: Recording, known: Costs) -> Memory:
     parameters, buffers = _whole(rec)
     state = sum(rec.optimizer_state.values())
     most = max(
-        _held(rec, known), key=lambda one: one.total + max(0, state - one.optimizer)
+        held(rec, known), key=lambda one: one.total + max(0, state - one.optimizer)
     )
     return Memory(
         parameters=parameters,
@@ -160,7 +161,7 @@ def _stretched(moments: Sequence[Moment], growing: float, backward: float) -> fl
     return max(a + b * growing + c * backward for a, b, c in moments)
 
 
-def _held(rec: Recording, known: Costs) -> list[LiveBytes]:
+def held(rec: Recording, known: Costs) -> list[LiveBytes]:
     """What was held over time, and in the midst of functions that make for a while
     what nobody gets."""
     times = [one.time_ns for one in rec.live]
@@ -188,8 +189,8 @@ def _turns(rec: Recording, known: Costs) -> Iterator[tuple[int, list[Moment]]]:
     stays = sum(_whole(rec))
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
     turns = [call for call in tops if call.name == tops[0].name]
-    held = _held(rec, known)
-    times = [one.time_ns for one in held]
+    moments = held(rec, known)
+    times = [one.time_ns for one in moments]
     makers = {ref.id: call for call in rec.functions for ref in call.outputs or ()}
     starts = [bisect_left(times, call.start_ns) for call in turns]
     for call, start, end in zip(turns, starts, [*starts[1:], len(times)], strict=True):
@@ -202,7 +203,7 @@ def _turns(rec: Recording, known: Costs) -> Iterator[tuple[int, list[Moment]]]:
                     one.activations + size(outside),
                     one.backward,
                 )
-                for one in held[start:end]
+                for one in moments[start:end]
             ]
 
 

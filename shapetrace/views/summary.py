@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from statistics import median
 
-from shapetrace.costs import Costs, batches, memory, steps
+from shapetrace.costs import Costs, batches, held, memory, steps
 from shapetrace.records import Recording
 from shapetrace.records.garbage import uncollected
 from shapetrace.source.printable import printable
@@ -145,7 +145,7 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
             line += f", without what could not be counted: {names}"
         said.append(line + ".")
     if rec.live:
-        peak = max(rec.live, key=lambda sample: sample.activations)
+        peak = max(held(rec, costs), key=lambda sample: sample.activations)
         where = "between modules"
         if peak.call is not None:
             name = rec.calls[peak.call].name
