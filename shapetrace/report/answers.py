@@ -219,9 +219,7 @@ class Answers:
             >>> len(t.steps()), list(t.steps()[0].phases)
             (3, ['forward', 'loss', 'backward', 'optimizer', 'rest'])
         """
-        from shapetrace.costs import steps
-
-        return steps(self.recording)
+        return self._analyses.steps
 
     def synchronizations(self) -> tuple[Synchronization, ...]:
         """The calls that make the processor wait for the accelerator, by line; on the

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shapetrace
-from shapetrace.costs import costs, statistics
+from shapetrace.costs import costs, statistics, steps
 from shapetrace.records import (
     ModuleCall,
     Overhead,
@@ -67,7 +67,7 @@ def test_statistics_may_be_of_corrected_times():
 def test_medians_are_corrected_where_the_totals_beside_them_are():
     cost = Overhead(module=10e6, module_inside=10e6, function=0, function_inside=0)
     rec = timed([time * 1_000_000 for time in (90, 50, 50)], overhead=cost)
-    summary = by_module(rec, costs(rec), 160).splitlines()
+    summary = by_module(rec, costs(rec), steps(rec), 160).splitlines()
     at = next(at for at, line in enumerate(summary) if line.startswith("module"))
     row = dict(zip(re.split("  +", summary[at]), re.split("  +", summary[at + 2])))
     assert [float(row[f"{key} ms"]) for key in ("total", "first", "median")] == [
@@ -119,7 +119,7 @@ def test_saved_bytes_are_those_of_one_batch():
 def test_a_cold_first_batch_is_marked():
     def summary(times):
         rec = timed([time * 1_000_000 for time in times])
-        return by_module(rec, costs(rec), 160)
+        return by_module(rec, costs(rec), steps(rec), 160)
 
     assert "The first batch was cold: 80.00 ms against 50.00 ms" in summary(
         [80, 51, 49, 50]
