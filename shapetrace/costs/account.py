@@ -74,7 +74,8 @@ class Costs:
     function_flops: tuple[int | None, ...]
     function_backward_flops: tuple[int | None, ...]
     function_moved_bytes: tuple[int, ...]
-    #: what a function made and held at a time, where that is more than what it left
+    #: what a function made and held at a time, where that is more than what it left and
+    #: memory was recorded; 0 else
     function_most_bytes: tuple[int, ...]
     flops: int | None
     backward_flops: int | None

@@ -38,7 +38,7 @@ class FunctionCounts:
                     None if None in known else sum(one or 0 for one in known)
                 )
                 self.moved.append(made.moved or 0)
-                self.most.append(repeater.most(call, flowing))
+                self.most.append(repeater.most(call, flowing) if rec.live else 0)
                 if not all(count.whole for count in (made.forward, *back)):
                     self.short.add(call.index)
 

@@ -110,10 +110,11 @@ class Repeater:
         """Bytes that the call made and held at a time beside what is left of it: of
         its results, and of what autograd keeps; 0 where that was all there was."""
         made = self._made(call, None)
-        if made.most > made.left and call.grad:
-            made = self._made(
-                call, Need(tuple(ref.id in flowing for ref in call.inputs), ())
-            )
+        if made.most > made.left:
+            need = None
+            if call.grad:
+                need = Need(tuple(ref.id in flowing for ref in call.inputs), ())
+            made = self._made(call, need, forward_only=True)
         return made.most if made.most > made.left else 0
 
     def backward(self, call: FunctionCall, need: Need) -> Count:
@@ -123,7 +124,9 @@ class Repeater:
             return _UNKNOWN
         return self._made(call, need).backward
 
-    def _made(self, call: FunctionCall, need: Need | None) -> Made:
+    def _made(
+        self, call: FunctionCall, need: Need | None, forward_only: bool = False
+    ) -> Made:
         if call.error is not None or call.outputs is None:
             return _NOTHING_MADE  # it raised, and what it had done by then is unknown
         if call.name in _NOTHING:
@@ -137,9 +140,9 @@ class Repeater:
         key = _key((call.qualname, need, same, call.args, tuple(call.kwargs.items())))
         if call.name in _MOVING:
             key = (key, *(ref.device for ref in (*call.inputs, *call.outputs)))
-        key = (key, tuple(strides))
+        key = (key, tuple(strides), forward_only)
         if key not in self._known:
-            self._known[key] = _repeated(call, need, strides)
+            self._known[key] = _repeated(call, need, strides, forward_only)
         return self._known[key]
 
 
@@ -150,7 +153,10 @@ def size(tensors: Sequence[TensorRef]) -> int:
 
 
 def _repeated(
-    call: FunctionCall, need: Need | None, strides: Sequence[Strides | None]
+    call: FunctionCall,
+    need: Need | None,
+    strides: Sequence[Strides | None],
+    forward_only: bool,
 ) -> Made:
     moved = size((*call.inputs, *(call.outputs or ())))
     if call.name in _MOVING and len(call.inputs) == 1 == len(call.outputs or ()):
@@ -168,7 +174,7 @@ def _repeated(
         if func is not None:
             with warnings.catch_warnings():  # the batch has given its warnings already
                 warnings.simplefilter("ignore")
-                return _repeat(func, call, need, strides)
+                return _repeat(func, call, need, strides, forward_only)
     # made again on the meta device, a function raises what it likes where its result
     # depends on values or an argument was not kept as data: then what follows says what
     # its name alone tells
@@ -200,10 +206,11 @@ def _repeat(
     call: FunctionCall,
     need: Need | None,
     strides: Sequence[Strides | None],
+    forward_only: bool,
 ) -> Made:
     device = "meta"
     mode: AbstractContextManager[Any] = nullcontext()
-    if call.name in _ATTENTION or call.name in _CELLS:
+    if call.name in _ATTENTION or forward_only and call.name in _CELLS:
         device, mode = "cpu", torch_internals.fake_tensors()
     with mode:
         leaves: list[Tensor] = []
@@ -236,7 +243,7 @@ def _repeat(
         if need and len(need.outputs) == len(ends):
             ends = [end for end, met in zip(ends, need.outputs, strict=True) if met]
         ends = [end for end in ends if end.requires_grad]
-        if not leaves or not ends:
+        if forward_only or not leaves or not ends:
             return Made(forward.count, _NO_FLOPS, *seen)
         with Operations() as backward:
             torch.autograd.grad(
