@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from shapetrace.comparison import Rank, RankDifference, Ranks
+from shapetrace.comparison import Rank, RankDifference, Ranks, RankWait
 from shapetrace.comparison.across_ranks import load
 
-__all__ = ["Rank", "RankDifference", "Ranks", "load"]
+__all__ = ["Rank", "RankDifference", "RankWait", "Ranks", "load"]

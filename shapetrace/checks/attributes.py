@@ -63,4 +63,6 @@ def _disagreeing(info: ModuleInfo, attribute: str) -> tuple[TensorRef, int] | No
     actual = {size for _, _, size in found}
     if not value or len(actual) != 1 or value in actual or 0 in actual:
         return None
+    if info.attributes.get("proj_size") in actual:  # what such an LSTM hands itself
+        return None
     return found[0][:2]

@@ -6,6 +6,7 @@ from shapetrace.comparison.across_ranks import Ranks
 from shapetrace.comparison.compare import Comparison, Traced, compare
 from shapetrace.comparison.differences import Difference, ModuleChange
 from shapetrace.comparison.rank_differences import RankDifference
+from shapetrace.comparison.rank_waits import RankWait
 from shapetrace.comparison.ranks import Rank
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ModuleChange",
     "Rank",
     "RankDifference",
+    "RankWait",
     "Ranks",
     "Traced",
     "compare",

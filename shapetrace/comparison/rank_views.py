@@ -159,6 +159,8 @@ def _sentences(made: Gathered) -> Iterator[str]:
             yield f"rank {one.rank} failed: {words.headline(one.failure)}"
         if one.waits:
             yield f"rank {one.rank} waited in {one.waits}"
+    if made.waited is not None:
+        yield str(made.waited)
     differences = made.differences
     uneven = [d for d in differences if d.what in ("calls", "order")]
     if uneven:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shapetrace.comparison.rank_differences import RankDifference, differences
+from shapetrace.comparison.rank_waits import RankWait, waited
 from shapetrace.records import Diagnosis, Recording
 
 
@@ -61,6 +62,11 @@ class Gathered:
     def differences(self) -> tuple[RankDifference, ...]:
         """Where ranks differ from what most do, in order of time."""
         return tuple(differences(self.present()))
+
+    @cached_property
+    def waited(self) -> RankWait | None:
+        """Which ranks waited for which, where the recordings tell."""
+        return waited(self.present())
 
     def present(self) -> dict[int, Recording]:
         """The recordings that came, by rank."""

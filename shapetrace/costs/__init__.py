@@ -11,6 +11,7 @@ from shapetrace.costs.footprint import (
     Memory,
     MemoryEstimate,
     ModuleMemory,
+    held,
     memory,
     memory_for,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "by_type",
     "checkpoint_candidates",
     "costs",
+    "held",
     "memory",
     "memory_for",
     "statistics",

@@ -74,6 +74,9 @@ class Costs:
     function_flops: tuple[int | None, ...]
     function_backward_flops: tuple[int | None, ...]
     function_moved_bytes: tuple[int, ...]
+    #: what a function made and held at a time, where that is more than what it left and
+    #: memory was recorded; 0 else
+    function_most_bytes: tuple[int, ...]
     flops: int | None
     backward_flops: int | None
     uncounted: tuple[str, ...]
@@ -140,6 +143,7 @@ def unknown_costs(rec: Recording) -> Costs:
         function_flops=(None,) * len(rec.functions),
         function_backward_flops=(None,) * len(rec.functions),
         function_moved_bytes=(0,) * len(rec.functions),
+        function_most_bytes=(0,) * len(rec.functions),
         flops=None,
         backward_flops=None,
         uncounted=(),
@@ -187,6 +191,7 @@ def costs(rec: Recording) -> Costs:
         function_flops=tuple(functions.forward),
         function_backward_flops=tuple(functions.backward),
         function_moved_bytes=tuple(functions.moved),
+        function_most_bytes=tuple(functions.most),
         flops=forward if seen else None,
         backward_flops=_sum(functions.backward) if ran else None,
         uncounted=tuple(sorted(counts.missing_in_all)),

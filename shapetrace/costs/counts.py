@@ -22,6 +22,8 @@ class FunctionCounts:
         self.forward: list[int | None] = []
         self.backward: list[int | None] = []
         self.moved: list[int] = []
+        #: bytes of what it made that it held at a time, where more than what it left
+        self.most: list[int] = []
         #: the functions of which some FLOPs are not counted
         self.short: set[int] = set()
         flowing = tracked(rec)
@@ -36,6 +38,7 @@ class FunctionCounts:
                     None if None in known else sum(one or 0 for one in known)
                 )
                 self.moved.append(made.moved or 0)
+                self.most.append(repeater.most(call, flowing) if rec.live else 0)
                 if not all(count.whole for count in (made.forward, *back)):
                     self.short.add(call.index)
 

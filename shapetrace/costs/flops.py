@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 
 import shapetrace.torch_internals as torch_internals
-from shapetrace.costs.traffic import traffic
+from shapetrace.costs.traffic import tensors_in, traffic
+from shapetrace.costs.workspace import Workspace
 
 #: under another name in torch.ops.aten
 _ATEN = {"getitem": "index", "setitem": "index_put_", "eq": "eq", "T": "t"}
@@ -49,6 +50,9 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
         self._whole = True
         #: bytes read and written
         self.moved = 0
+        self._workspace = Workspace()
+        #: bytes of what was made inside: the most at a time, and what is left of them
+        self.most = self.left = 0
 
     def __enter__(self) -> Operations:
         super().__enter__()
@@ -58,6 +62,7 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
     def __exit__(self, *exc: Any) -> None:
         self._counter.__exit__(*exc)  # type: ignore[no-untyped-call]
         super().__exit__(*exc)
+        self.most, self.left = self._workspace.most, self._workspace.now
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -67,6 +72,8 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
             self._whole = False
         output = func(*args, **(kwargs or {}))
         self.moved += traffic(func, args, kwargs or {}, output)
+        operands = tensors_in([*args, *(kwargs or {}).values()])
+        self._workspace.made(tensors_in([output]), operands)
         return output
 
     @property

@@ -44,6 +44,9 @@ _HOMES = {
 _ATEN = "torch._ops.aten"
 #: they make fused attention, if they may
 _ATTENTION = {"scaled_dot_product_attention", "multi_head_attention_forward"}
+#: on the processor they multiply all inputs at once and then go through time; the fused
+#: kernel of `lstm` there has no formula
+_CELLS = {"gru", "rnn_tanh", "rnn_relu"}
 #: run a graph or register something; they compute nothing that has a formula
 _NOTHING = {"backward", "grad", "requires_grad_", "retain_grad", "register_hook"}
 _NOTHING |= {"item", "tolist", "numpy", "numel", "size", "dim", "stride"}
@@ -64,6 +67,9 @@ class Made(NamedTuple):
     backward: Count
     moved: int | None
     layouts: tuple[Strides | None, ...] = ()
+    #: bytes of what it made, the most at a time, and what is left of them
+    most: int = 0
+    left: int = 0
 
 
 _NO_FLOPS = Count(0)
@@ -100,6 +106,17 @@ class Repeater:
                 self._strides[ref.id] = strides
         return made
 
+    def most(self, call: FunctionCall, flowing: Collection[int]) -> int:
+        """Bytes that the call made and held at a time beside what is left of it: of
+        its results, and of what autograd keeps; 0 where that was all there was."""
+        made = self._made(call, None)
+        if made.most > made.left:
+            need = None
+            if call.grad:
+                need = Need(tuple(ref.id in flowing for ref in call.inputs), ())
+            made = self._made(call, need, forward_only=True)
+        return made.most if made.most > made.left else 0
+
     def backward(self, call: FunctionCall, need: Need) -> Count:
         """Of the backward through it; none but unknown ones where it is a backward
         itself, whose way the records do not show."""
@@ -107,7 +124,9 @@ class Repeater:
             return _UNKNOWN
         return self._made(call, need).backward
 
-    def _made(self, call: FunctionCall, need: Need | None) -> Made:
+    def _made(
+        self, call: FunctionCall, need: Need | None, forward_only: bool = False
+    ) -> Made:
         if call.error is not None or call.outputs is None:
             return _NOTHING_MADE  # it raised, and what it had done by then is unknown
         if call.name in _NOTHING:
@@ -121,9 +140,9 @@ class Repeater:
         key = _key((call.qualname, need, same, call.args, tuple(call.kwargs.items())))
         if call.name in _MOVING:
             key = (key, *(ref.device for ref in (*call.inputs, *call.outputs)))
-        key = (key, tuple(strides))
+        key = (key, tuple(strides), forward_only)
         if key not in self._known:
-            self._known[key] = _repeated(call, need, strides)
+            self._known[key] = _repeated(call, need, strides, forward_only)
         return self._known[key]
 
 
@@ -134,7 +153,10 @@ def size(tensors: Sequence[TensorRef]) -> int:
 
 
 def _repeated(
-    call: FunctionCall, need: Need | None, strides: Sequence[Strides | None]
+    call: FunctionCall,
+    need: Need | None,
+    strides: Sequence[Strides | None],
+    forward_only: bool,
 ) -> Made:
     moved = size((*call.inputs, *(call.outputs or ())))
     if call.name in _MOVING and len(call.inputs) == 1 == len(call.outputs or ()):
@@ -152,7 +174,7 @@ def _repeated(
         if func is not None:
             with warnings.catch_warnings():  # the batch has given its warnings already
                 warnings.simplefilter("ignore")
-                return _repeat(func, call, need, strides)
+                return _repeat(func, call, need, strides, forward_only)
     # made again on the meta device, a function raises what it likes where its result
     # depends on values or an argument was not kept as data: then what follows says what
     # its name alone tells
@@ -161,9 +183,22 @@ def _repeated(
     does = kind(call.name)
     if does in RESHAPING and does != "copy":
         return _NOTHING_MADE  # x.view(size), of a size that is in a tensor
+    if does in ("pick", "write"):
+        moved = _chosen(call)
     if call.name in _BY_VALUES or does in SAME_NUMBERS or is_free(call.name):
         return Made(_NO_FLOPS, _NO_FLOPS, moved)
     return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
+
+
+def _chosen(call: FunctionCall) -> int:
+    """Bytes moved where a mask says which elements: of what is read, the result says
+    how many; of what is written, at least as many as are given."""
+    chosen = size(call.inputs[1:])
+    if kind(call.name) == "write":
+        return chosen + size(
+            [one for one in call.args if isinstance(one, TensorRef)][2:]
+        )
+    return chosen + 2 * size(call.outputs or ())
 
 
 def _repeat(
@@ -171,10 +206,11 @@ def _repeat(
     call: FunctionCall,
     need: Need | None,
     strides: Sequence[Strides | None],
+    forward_only: bool,
 ) -> Made:
     device = "meta"
     mode: AbstractContextManager[Any] = nullcontext()
-    if call.name in _ATTENTION:
+    if call.name in _ATTENTION or forward_only and call.name in _CELLS:
         device, mode = "cpu", torch_internals.fake_tensors()
     with mode:
         leaves: list[Tensor] = []
@@ -203,16 +239,17 @@ def _repeat(
             None if end.layout != torch.strided or end.is_contiguous() else end.stride()
             for end in ends
         )
+        seen = forward.moved, layouts, forward.most, forward.left
         if need and len(need.outputs) == len(ends):
             ends = [end for end, met in zip(ends, need.outputs, strict=True) if met]
         ends = [end for end in ends if end.requires_grad]
-        if not leaves or not ends:
-            return Made(forward.count, _NO_FLOPS, forward.moved, layouts)
+        if forward_only or not leaves or not ends:
+            return Made(forward.count, _NO_FLOPS, *seen)
         with Operations() as backward:
             torch.autograd.grad(
                 ends, leaves, [torch.ones_like(end) for end in ends], allow_unused=True
             )
-        return Made(forward.count, backward.count, forward.moved, layouts)
+        return Made(forward.count, backward.count, *seen)
 
 
 def _empty(ref: TensorRef, strides: Strides | None, device: str) -> Tensor:

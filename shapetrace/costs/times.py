@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median, median_low
 from typing import Any, NamedTuple
 
+from shapetrace.costs.forwards import is_long, tensor_reads
 from shapetrace.costs.repeat import is_python
 from shapetrace.costs.statistics import batches
 from shapetrace.recording.overhead import FEW_ARGUMENTS
@@ -28,11 +29,12 @@ _MORE = 1.4
 _OFF, _OFF_OTHERS = 0.25, 0.15
 #: what leaves no event, as reading `x.shape`, 1.6 microseconds each, looks like Python
 #: of the model's own: some twenty times a call in torch's attention
-_OFF_UNSEEN, _OFF_UNSEEN_MOST = 0.5, 30_000.0
+_OFF_UNSEEN, _OFF_UNSEEN_MOST = 0.5, 40_000.0
 #: by which part of it the slowing of functions beside the tracer may be off, and by
 #: which part of the time of a function, up to so many times the most it is slowed by:
-#: convolutions of 50 microseconds were slowed by a tenth
-_OFF_SLOWER, _OFF_FUNCTIONS, _OFF_MOST = 0.5, 0.1, 2.0
+#: convolutions of 50 microseconds were slowed by an eighth; what is itself written in
+#: Python, as torch's attention, by a quarter of its 110
+_OFF_SLOWER, _OFF_FUNCTIONS, _OFF_MOST, _OFF_MOST_PYTHON = 0.5, 0.15, 2.0, 6.0
 
 
 class Corrected(NamedTuple):
@@ -98,15 +100,15 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
             own[call.parent].bare += cost.module_bare
         info = rec.modules.get(call.name)
         if info is not None:
-            count = len(info.parameters) + len(info.buffers)
-            own[call.index].bare += count * cost.parameter_bare
+            own[call.index].bare += tensor_reads(info) * cost.parameter_bare
     before = ""
     for function in rec.functions:
         if function.parent is not None:
             one = own[function.parent]
             took = max(0.0, function.duration_ns - cost.function_inside)
             one.functions += took
-            one.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * cost.slower_most)
+            most = _OFF_MOST_PYTHON if is_python(function.qualname) else _OFF_MOST
+            one.off += min(took * _OFF_FUNCTIONS, most * cost.slower_most)
             if function.qualname != before:  # what has just run is still in the caches
                 slower = min(took * cost.slower, cost.slower_most)
                 one.slower += slower
@@ -151,12 +153,15 @@ def _shares(
     parents = {call.parent for call in rec.calls}
     groups: dict[Group, list[int]] = {}
     torchs: set[Group] = set()
+    long: set[Group] = set()
     innermost: dict[int, list[Group]] = {}
     for call in rec.calls:
         key = (turn[call.index], call.type, round(own[call.index].tracer))
         if key not in groups:
             groups[key] = []
             info = rec.modules.get(call.name)
+            if info is not None and is_long(info):
+                long.add(key)
             if info is not None and info.qualname.startswith("torch.nn."):
                 torchs.add(key)
                 if call.index not in parents:
@@ -177,7 +182,8 @@ def _shares(
         tracer = sum(own[at].tracer for at in calls)
         bare = sum(own[at].bare for at in calls)
         least = bare / (tracer + bare or 1.0)
-        share, off, unseen = least, least * (_OFF + uncertainty), 0.0
+        share, off = least, least * (_OFF + uncertainty)
+        unseen = _OFF_UNSEEN if key in long else 0.0
         if key not in torchs or dear[key] > _MORE * cold:
             taken = cold * (1 - least) / (dear[key] or 1.0)
             share, off = max(least, 1 - taken), min(taken, 1.0) * off_others

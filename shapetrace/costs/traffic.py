@@ -33,11 +33,13 @@ _GATHERING = {
 _BAGS = {"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"}
 #: they read of the first operand an element for each class index
 _PICKING = {"nll_loss_forward", "nll_loss2d_forward"}
-#: they change as many elements of the first operand as the last tensor has
+#: they write as many elements of the first operand as the last tensor has
 _SCATTERING = {
     *("index_add", "index_copy", "index_reduce", "scatter", "scatter_add"),
     *("scatter_reduce", "put", "masked_scatter"),
 }
+#: and these overwrite them, where they do not accumulate; the others read them too
+_REPLACING = {"index_copy", "scatter", "put", "masked_scatter"}
 #: they overwrite what indices choose of the first operand
 _PLACING = {"index_put", "_index_put_impl", "_unsafe_index_put"}
 
@@ -47,8 +49,8 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
     name = torch_internals.packet_of(func).__name__
     if func.is_view or func.namespace == "prim" or name in _UNWRITTEN:
         return 0
-    operands = _tensors([*args, *kwargs.values()])
-    results = _new(_tensors([output]), operands)
+    operands = tensors_in([*args, *kwargs.values()])
+    results = _new(tensors_in([output]), operands)
     stem = name.removesuffix("_")
     if name.endswith("_like") or name.startswith("new_"):
         return _bytes(results)  # the first operand says what they are like
@@ -62,7 +64,9 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
         return _bytes(operands[1:]) + 2 * _bytes(results)
     if stem in _SCATTERING and operands:
         changed = operands[-1].numel() * operands[0].element_size()
-        return _bytes(operands[1:]) + 2 * changed + 2 * _bytes(results)
+        if stem not in _REPLACING or _accumulates(func, args, kwargs):
+            changed *= 2
+        return _bytes(operands[1:]) + changed + 2 * _bytes(results)
     if stem == "index_fill":  # whole rows of the first, which the index chooses
         whole, dim, index = args[:3]
         rows = whole.numel() // max(1, whole.shape[dim]) if whole.shape else 1
@@ -70,16 +74,25 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
         return _bytes(operands[1:]) + written + 2 * _bytes(results)
     if stem in _PLACING:
         chosen = torch.ops.aten.index(args[0], args[1])  # values may be broadcast to it
-        return _bytes(operands[1:]) + _bytes([chosen]) + 2 * _bytes(results)
+        changed = _bytes([chosen]) * (1 + _accumulates(func, args, kwargs))
+        return _bytes(operands[1:]) + changed + 2 * _bytes(results)
     targets = [
         value
         for argument, value in _arguments(func, args, kwargs)
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
-    changed = _bytes(_tensors(targets))
+    changed = _bytes(tensors_in(targets))
     if name in _OVERWRITING:
         return changed + _bytes(operands[1:])
     return _bytes(operands) + changed + _bytes(results)
+
+
+def _accumulates(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether what was there before is in what is written."""
+    return any(
+        argument.name == "reduce" or argument.name == "accumulate" and value
+        for argument, value in _arguments(func, args, kwargs)
+    )
 
 
 def _arguments(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
@@ -90,14 +103,15 @@ def _arguments(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[A
     return found
 
 
-def _tensors(values: Any) -> list[Tensor]:
+def tensors_in(values: Any) -> list[Tensor]:
+    """Each once, also those in lists."""
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
             if not any(value is one for one in found):
                 found.append(value)
         elif isinstance(value, (tuple, list)):
-            found += _tensors(value)
+            found += tensors_in(value)
     return found
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
-from types import FrameType, NoneType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,23 +22,19 @@ Owned = partial
 _EXCHANGE = torch_internals.exchanging
 _DEPTH = 8
 _EXCHANGES = torch.__future__.get_swap_module_params_on_conversion
-_ORDINARY = {torch.Tensor, torch.nn.Parameter, NoneType}
-_ATTRIBUTES = attrgetter("__dict__")
+_ORDINARY = {torch.Tensor, torch.nn.Parameter}
 
 
 def may_be_kept(register: dict[str, Any]) -> bool:
     """Whether references to a module's tensors may be `Owned(register.get, name)`, as
     quick as weak ones: they keep what the register leads to, until `let_go`. An
     attribute of a tensor, or a class of the user's, may lead to the module itself."""
-    kinds = set(map(type, register.values()))
     if not (torch_internals.has_registers and isinstance(register, dict)):
         return False
-    if not kinds <= _ORDINARY:
-        return False
-    tensors: Any = register.values()
-    if NoneType in kinds:
-        tensors = [one for one in tensors if one is not None]
-    return not any(map(_ATTRIBUTES, tensors))
+    for one in register.values():
+        if one is not None and (type(one) not in _ORDINARY or one.__dict__):
+            return False
+    return True
 
 
 def through_module(module: Callable[[], Any], key: str) -> Owned[Any]:

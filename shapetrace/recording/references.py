@@ -203,12 +203,16 @@ class References:
 
     def _define_kept(self, register: dict[str, Any], kept: list[Owned[Any]]) -> None:
         seen, owned, events = self.seen, self._owned, self._events
+        look_up = register.get
         for name, one in register.items():
-            key = id(one)
-            known = seen.get(key)
-            if one is None or type(known) is Owned and known() is one:
+            if one is None:
                 continue
-            found = seen[key] = owned[key] = Owned(register.get, name)
+            key = id(one)
+            if key in seen:
+                known = seen[key]
+                if type(known) is Owned and known() is one:
+                    continue
+            found = seen[key] = owned[key] = Owned(look_up, name)
             kept.append(found)
             device = _CPU if one.is_cpu else one.device
             origin = _OUTSIDE[one.requires_grad]

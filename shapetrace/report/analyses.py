@@ -17,7 +17,7 @@ from shapetrace.records import (
 from shapetrace.records.garbage import uncollected
 
 if TYPE_CHECKING:
-    from shapetrace.costs import Costs
+    from shapetrace.costs import Costs, Steps
     from shapetrace.lineage import Graph
 
 
@@ -92,6 +92,14 @@ class Analyses:
         with self._faults.losing("FLOPs and bytes"):
             return costs(self.recording)
         return unknown_costs(self.recording)
+
+    @cached_property
+    def steps(self) -> Steps:
+        from shapetrace.costs import Steps, steps
+
+        with self._faults.losing("the steps"):
+            return steps(self.recording)
+        return Steps(())
 
     def explain(self, x: FunctionCall | ModuleCall | int | None) -> Diagnosis:
         """Of a call or a tensor's id what it did; of None what is most wrong."""

@@ -219,9 +219,7 @@ class Answers:
             >>> len(t.steps()), list(t.steps()[0].phases)
             (3, ['forward', 'loss', 'backward', 'optimizer', 'rest'])
         """
-        from shapetrace.costs import steps
-
-        return steps(self.recording)
+        return self._analyses.steps
 
     def synchronizations(self) -> tuple[Synchronization, ...]:
         """The calls that make the processor wait for the accelerator, by line; on the
@@ -257,7 +255,7 @@ class Answers:
         """
         from shapetrace.costs import memory
 
-        return memory(self.recording)
+        return memory(self.recording, self.costs)
 
     def memory_for(self, batch_size: int, *others: Self) -> MemoryEstimate:
         """What a step with a batch of another size will hold at most, in bytes.
@@ -280,7 +278,7 @@ class Answers:
         """
         from shapetrace.costs import memory_for
 
-        recordings = [self.recording, *(other.recording for other in others)]
+        recordings = [(one.recording, one.costs) for one in (self, *others)]
         return memory_for(batch_size, recordings)
 
     def checkpoint_candidates(self) -> tuple[CheckpointCandidate, ...]:

@@ -83,7 +83,7 @@ class Report(Answers):
         """
         from shapetrace.views.summary import by_module
 
-        return Printed(by_module(self.recording, self.costs, width))
+        return Printed(by_module(self.recording, self.costs, self.steps(), width))
 
     def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:
         """A pandas DataFrame: one row per module call, module, function, broadcast,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shapetrace.costs import Costs, memory, steps
+from shapetrace.costs import Costs, held, memory, steps
 from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
 from shapetrace.source.spoken import spoken
@@ -202,12 +202,12 @@ def _steps(rec: Recording, costs: Costs, ax: Axes) -> None:
 
 def _memory(rec: Recording, costs: Costs, ax: Axes) -> None:
     """What is held over time by kind, and the call where it is most."""
-    held = memory(rec)
-    times = [one.time_ns / 1e6 for one in rec.live]
-    fixed = held.parameters + held.buffers
+    most_held, moments = memory(rec, costs), held(rec, costs)
+    times = [one.time_ns / 1e6 for one in moments]
+    fixed = most_held.parameters + most_held.buffers
     layers = {"parameters": [fixed] * len(times)}
     for kind in list(_KINDS)[1:]:
-        layers[kind] = [getattr(one, kind) for one in rec.live]
+        layers[kind] = [getattr(one, kind) for one in moments]
     drawn = {kind: sizes for kind, sizes in layers.items() if any(sizes)}
     edges = [*times, max(rec.duration_ns / 1e6, times[-1])]
     base = [0] * len(edges)
@@ -220,7 +220,7 @@ def _memory(rec: Recording, costs: Costs, ax: Axes) -> None:
                         linewidth=0.5, zorder=2 - len(ax.collections) / 10)  # fmt: skip
         base = top
     most = max(range(len(times)), key=base.__getitem__)
-    call = rec.live[most].call
+    call = moments[most].call
     where = "between modules" if call is None else f"in {_label(rec, rec.calls[call])}"
     ax.plot([times[most]], [base[most]], "v", color="black", clip_on=False)
     said = f"▼ most: {words.scaled(base[most], 'B')}, {where}"

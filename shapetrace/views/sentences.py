@@ -86,11 +86,14 @@ def closing(rec: Recording, made: Sheet) -> list[str]:
                 line += f" and {len(uncounted) - _MOST_NAMES} more"
         said.append(line)
     if rec.live:
-        peak = max(sample.activations for sample in rec.live)
+        from shapetrace.costs import held
+
+        moments = held(rec, made.context.costs)
+        peak = max(sample.activations for sample in moments)
         said.append(f"Peak of live activations: {words.scaled(peak, 'B')}")
     if rec.allocated_peak is not None:
-        held = words.scaled(rec.allocated_peak, "B")
-        said.append(f"Peak of the accelerator's allocator: {held}")
+        most = words.scaled(rec.allocated_peak, "B")
+        said.append(f"Peak of the accelerator's allocator: {most}")
     return [totals(rec, made), *said]
 
 

@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from statistics import median
 
-from shapetrace.costs import Costs, batches, memory, steps
+from shapetrace.costs import Costs, Steps, batches, held, memory
 from shapetrace.records import Recording
 from shapetrace.records.garbage import uncollected
 from shapetrace.source.printable import printable
@@ -42,7 +42,9 @@ _SPARE = (
 
 
 @uncollected()
-def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
+def by_module(
+    rec: Recording, costs: Costs, steps: Steps, width: int | None = None
+) -> str:
     """One row a module, sorted by its own time, in at most `width` columns."""
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns
@@ -58,7 +60,7 @@ def by_module(rec: Recording, costs: Costs, width: int | None = None) -> str:
     lines += _rest([groups[at] for at in order[_MOST_ROWS:]], context)
     lines += _sentences(rec, costs)
     text = "\n".join([lines[0], "", *(_fill(line, width) for line in lines[1:])])
-    return printable(f"{steps(rec)}\n\n{text}" if rec.has_timing else text)
+    return printable(f"{steps}\n\n{text}" if rec.has_timing else text)
 
 
 def _rest(groups: list[Group], context: Context) -> list[str]:
@@ -145,13 +147,13 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
             line += f", without what could not be counted: {names}"
         said.append(line + ".")
     if rec.live:
-        peak = max(rec.live, key=lambda sample: sample.activations)
+        peak = max(held(rec, costs), key=lambda sample: sample.activations)
         where = "between modules"
         if peak.call is not None:
             name = rec.calls[peak.call].name
             where = f"in {spoken(rec.called, name) or words.ROOT}"
         line = f"Activations held at most {words.scaled(peak.activations, 'B')}, "
-        whole = words.scaled(memory(rec).total, "B")
+        whole = words.scaled(memory(rec, costs).total, "B")
         said.append(f"{line}{where}; with parameters and all else {whole}.")
     return [*said, *rec.notes]
 

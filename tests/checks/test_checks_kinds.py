@@ -318,6 +318,18 @@ def test_an_attribute_that_was_changed_alone(layer, name):
     assert silent(program, 8)
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_a_projected_lstm_is_as_wide_as_it_says():
+    """Its weights for what it hands itself are `proj_size` wide, not `hidden_size`."""
+
+    def program(projected):
+        lstm = nn.LSTM(4, 6, 2, bidirectional=True, proj_size=projected)
+        lstm(torch.randn(5, 3, 4))[0].mean().backward()
+
+    assert silent(program, 0)
+    assert silent(program, 3)
+
+
 def test_a_length_by_hand_over_the_tokens():
     def program(dim):
         z, classes = nn.Linear(8, 8)(torch.randn(8, 8, 8)), nn.Linear(8, 8)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shapetrace
-from shapetrace.costs import costs, statistics
+from shapetrace.costs import costs, statistics, steps
 from shapetrace.records import (
     ModuleCall,
     Overhead,
@@ -67,7 +67,7 @@ def test_statistics_may_be_of_corrected_times():
 def test_medians_are_corrected_where_the_totals_beside_them_are():
     cost = Overhead(module=10e6, module_inside=10e6, function=0, function_inside=0)
     rec = timed([time * 1_000_000 for time in (90, 50, 50)], overhead=cost)
-    summary = by_module(rec, costs(rec), 160).splitlines()
+    summary = by_module(rec, costs(rec), steps(rec), 160).splitlines()
     at = next(at for at, line in enumerate(summary) if line.startswith("module"))
     row = dict(zip(re.split("  +", summary[at]), re.split("  +", summary[at + 2])))
     assert [float(row[f"{key} ms"]) for key in ("total", "first", "median")] == [
@@ -119,7 +119,7 @@ def test_saved_bytes_are_those_of_one_batch():
 def test_a_cold_first_batch_is_marked():
     def summary(times):
         rec = timed([time * 1_000_000 for time in times])
-        return by_module(rec, costs(rec), 160)
+        return by_module(rec, costs(rec), steps(rec), 160)
 
     assert "The first batch was cold: 80.00 ms against 50.00 ms" in summary(
         [80, 51, 49, 50]
@@ -188,6 +188,8 @@ def moved(run):
 X = torch.zeros(100, 50)
 Q = torch.zeros(1, 2, 64, 8)
 TABLE, ROWS = torch.zeros(10_000, 8), torch.zeros(4, dtype=torch.long)
+FEW = torch.arange(100) < 10
+ONE, LINE = torch.ones(()), torch.zeros(1000)
 CLASSES = torch.zeros(100, dtype=torch.long)
 
 
@@ -224,6 +226,19 @@ CLASSES = torch.zeros(100, dtype=torch.long)
         # what `TABLE[ROWS] = 0` is from torch 2.15 on
         (lambda: TABLE.index_fill_(0, ROWS, 0), 32 + 128),
         (lambda: X[:, :1].expand(100, 50) + 1, 400 + 20_000),
+        # 10 of 100 rows of 50: the mask is read, the rows are read and written
+        (lambda: X[FEW], 100 + 2 * 2000),
+        (lambda: torch.masked_select(X, FEW[:, None]), 100 + 2 * 2000),
+        # the rows that are given are read, and written; of one number for all of them
+        # it is not known how many rows it is written to
+        (lambda: X.clone().__setitem__(FEW, X[:10]), 2 * 20_000 + 100 + 2 * 2000),
+        (lambda: X.clone().__setitem__(FEW, ONE), 2 * 20_000 + 100 + 2 * 4),
+        # 4 indices and 4 numbers are read; 4 numbers are written, or added to
+        (lambda: LINE.scatter_(0, ROWS, X[0, :4]), 32 + 16 + 16),
+        (lambda: LINE.scatter_add_(0, ROWS, X[0, :4]), 32 + 16 + 2 * 16),
+        (lambda: LINE.scatter_(0, ROWS, 2.0, reduce="multiply"), 32 + 2 * 16),
+        (lambda: LINE.index_copy_(0, ROWS, X[0, :4]), 32 + 16 + 16),
+        (lambda: LINE.put_(ROWS, X[0, :4], accumulate=True), 32 + 16 + 2 * 16),
         (lambda: torch.cat([X, X[:50]]), 2 * 30_000),
         # scores of 64 x 64 in 2 heads: written, read, written, read
         (

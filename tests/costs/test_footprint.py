@@ -57,10 +57,14 @@ def test_memory_by_kind_and_by_module_add_up():
 @pytest.mark.parametrize("size", [4, 64, 1024])
 def test_another_batch_needs_what_it_then_holds(size):
     estimate = trained(32).memory_for(size)
-    input_bytes = size * 64 * 4
-    true = held(trained(size, steps=2)) + input_bytes
-    assert estimate.low * 0.98 <= true <= estimate.high * 1.02
+    true = held(trained(size, steps=2))  # the batch is made in the block, and in it
+    assert estimate.low <= true <= estimate.high
     assert abs(estimate.bytes - true) < 0.03 * true
+
+
+def spread(estimate):
+    """Of the range, without what it always has: 2 % below, 15 % above for kernels."""
+    return estimate.high - estimate.low - 0.17 * estimate.bytes
 
 
 def test_a_second_size_is_part_of_the_estimate():
@@ -68,12 +72,45 @@ def test_a_second_size_is_part_of_the_estimate():
     estimate = first.memory_for(512, second)
     assert estimate.sizes == (16, 64)
     alone = second.memory_for(512)
-    assert estimate.high - estimate.low < 0.1 * (alone.high - alone.low)
-    true = held(trained(512, steps=2)) + 512 * 64 * 4
+    assert spread(estimate) < 0.1 * spread(alone)
+    true = held(trained(512, steps=2))
     assert abs(estimate.bytes - true) < 0.02 * true
     assert estimate.fits(estimate.high) is True
     assert estimate.fits(estimate.low - 1) is False
     assert "512" in str(estimate) and "16 and 64" in str(estimate)
+
+
+@pytest.mark.parametrize("prepare", [torch.clone, lambda x: x.view(32, 64)])
+def test_the_batch_counts_once_wherever_it_is_made(prepare):
+    x = torch.randn(2048)
+    before = x.view(32, 64)
+    whole = []
+    for inside in (True, False):
+        model = net()
+        with shapetrace.trace(model, memory=True) as t:
+            batch = prepare(x.view(32, 64)) if inside else before
+            model(batch).sum().backward()
+        whole.append(t.memory_for(32))
+    assert whole[0] == whole[1]
+    assert whole[0].bytes - t.memory().total == 32 * 64 * 4  # what came from outside
+
+
+def test_what_a_function_makes_for_itself_is_held_too():
+    """The processor multiplies all steps' inputs at once (10 of 2 x 8), keeps what each
+    step made, and puts these together into one tensor. torch.profiler sees the same."""
+    model = nn.RNN(4, 8)
+    x, hidden = torch.randn(10, 2, 4), torch.zeros(1, 2, 8)
+    with shapetrace.trace(model, memory=True) as t:
+        model(x, hidden)
+    assert t.memory().activations == 3 * 10 * 2 * 8 * 4
+    assert t.memory().call == 0
+
+
+def test_what_kernels_work_with_is_in_the_range():
+    estimate = trained(32).memory_for(64)
+    assert estimate.high >= int(1.15 * estimate.bytes)
+    assert estimate.low <= 0.98 * estimate.bytes
+    assert estimate.fits(1.05 * estimate.bytes) is None
 
 
 def test_a_gradient_of_a_parameter_does_not_grow_with_the_batch():
@@ -87,8 +124,9 @@ def test_a_gradient_of_a_parameter_does_not_grow_with_the_batch():
         return t
 
     estimate = traced(8).memory_for(64)
-    true = traced(64).memory().total + 64 * 784 * 4
-    assert estimate.low <= true <= estimate.high < 1.05 * true
+    true = traced(64).memory().total
+    assert estimate.low <= true <= estimate.high
+    assert abs(estimate.bytes - true) < 0.001 * true
 
 
 def test_the_first_candidate_wins_what_is_said():

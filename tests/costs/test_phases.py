@@ -215,3 +215,16 @@ def test_an_optimizers_own_reading_is_no_candidate():
         optimizer.step()
     assert "item" in {call.name for call in t.functions}
     assert synchronizations(t.recording) == ()
+
+
+def test_a_fault_in_the_steps_costs_the_summary_nothing_else(monkeypatch):
+    def broken(*args):
+        raise ZeroDivisionError
+
+    model = nn.Linear(4, 2)
+    with shapetrace.trace(model) as t:
+        model(torch.ones(3, 4))
+    monkeypatch.setattr("shapetrace.costs.phases._exclusive", broken)
+    with pytest.warns(shapetrace.ShapeTraceWarning, match="the steps"):
+        assert len(t.steps()) == 0
+    assert "48 FLOPs forward" in str(t.summary())
