@@ -83,6 +83,9 @@ class Scale(nn.Module):
     def forward(self, x):
         return x.clone().mul(2).div(3)
 
+def compared(logits, labels):
+    return nn.functional.cross_entropy(logits, labels.view(-1))
+
 def prepared(x):
     return x.to(torch.float32).mul(2)
 """
@@ -116,9 +119,9 @@ def test_what_a_library_made_of_unseen_data_is_said_to_be_its(library):
     found = failure_of(
         model, lambda: F.mse_loss(model(torch.randn(4, 6)), library.prepared(y))
     )
-    # the line of `x.to(...)`, the tenth of the file
+    # the line of `x.to(...)`, the thirteenth of the file
     origin = found.operands[1].origin
-    assert origin == "that came out of shelf (__init__.py:10)"
+    assert origin == "that came out of shelf (__init__.py:13)"
 
 
 def test_the_steps_inside_a_transform_are_folded(library):
@@ -140,3 +143,14 @@ def test_of_a_factor_no_size_is_said_to_fit_that_does_not():
     found = failure_of(model, lambda: model(torch.randn(4, 3, 32, 32)))
     assert found.culprits[1].kind == "input"
     assert [one.expected for one in found.culprits[1:]] == [None]
+
+
+def test_no_line_is_offered_with_names_that_the_users_code_has_not(library):
+    """What a library's line calls its tensors is nothing that the user can type."""
+    model = nn.Linear(6, 3)
+    labels = torch.randint(0, 3, (4, 2))
+    found = failure_of(
+        model, lambda: library.compared(model(torch.randn(4, 6)), labels)
+    )
+    assert {one.kind for one in found.culprits[:2]} == {"target", "input"}
+    assert not any(fix.where is None for fix in found.fixes)
