@@ -343,6 +343,11 @@ def test_a_report_in_which_all_is_well_is_explained_too(script, capsys):
     assert "mse_loss" in capsys.readouterr().out
 
 
+def test_what_is_neither_a_report_nor_a_check_is_told_the_checks(script, capsys):
+    said = refused(capsys, "explain", "silent-brodcast")
+    assert "no report silent-brodcast" in said and "silent-broadcast" in said
+
+
 def test_two_reports_are_compared(script, capsys):
     main(["run", "--json", "a.json", script(GOOD)])
     main(["run", "--json", "b.json", script(GOOD.replace("(2, 4)", "(5, 4)"))])
