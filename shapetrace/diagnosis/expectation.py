@@ -67,6 +67,7 @@ def check(graph: Graph, tensor_id: int, shape: str, sizes: Sizes) -> None:
     Raises `ShapeError`, with the explanation and its `diagnosis`, on a mismatch, and
     `UsageError` when the string cannot be read; neither binds a name.
     """
+    __tracebackhide__ = True
     tokens = _tokens(shape)
     actual = graph.tensors[tensor_id].shape
     bound = dict(sizes)
