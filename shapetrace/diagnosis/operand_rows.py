@@ -6,10 +6,9 @@ from math import prod
 
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.sentence import operand
-from shapetrace.diagnosis.sites import data_name
+from shapetrace.diagnosis.sites import data_name, is_loaded
 from shapetrace.lineage import Graph
-from shapetrace.records import FunctionCall, Operand, Source, TensorRef
-from shapetrace.source.library_calls import handed_out
+from shapetrace.records import Operand, Source, TensorRef
 
 _MOST = 5
 
@@ -68,9 +67,8 @@ def _from(graph: Graph, tensor: int) -> tuple[str, Source | None]:
     call = graph.producer(tensor)
     if call is None or not call.inputs or graph.library_data(tensor):
         return data_name(graph, tensor), None
-    if isinstance(call, FunctionCall) and call.parent is None and handed_out(call):
-        if not graph.from_model(tensor):
-            return data_name(graph, tensor), None
+    if is_loaded(graph, tensor):
+        return data_name(graph, tensor), None
     layer = graph.layer_of(call)
     name = graph.spoken(layer) if layer is not None else call.name
     return f"from {name}", call.source

@@ -71,7 +71,8 @@ def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
     if made is not None and made.inputs and made.index >= 0:
         if isinstance(made, ModuleCall) or graph.layer_of(made) is not None:
             return site_of_call(graph, made)
-        if made.direct and graph.library_data(tensor) is None:
+        told = graph.library_data(tensor) is not None or is_loaded(graph, tensor)
+        if made.direct and not told:
             return site_of_call(graph, made)
     return site_of_data(graph, tensor, target=target)
 
@@ -92,6 +93,14 @@ def beginning(graph: Graph, tensor: int) -> FunctionCall | None:
         if any(graph.producer(ref.id) is None for ref in made.inputs):
             return None
     return own or made
+
+
+def is_loaded(graph: Graph, tensor: int) -> bool:
+    """Whether it is data that a loader or a library of the user's put together."""
+    made = graph.producer(tensor)
+    if not isinstance(made, FunctionCall) or made.parent is not None:
+        return False
+    return handed_out(made) and not graph.from_model(tensor)
 
 
 def takes_shape(call: Call) -> bool:

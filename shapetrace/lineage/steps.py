@@ -181,19 +181,25 @@ def _begins(graph: Graph, tensor: int, dim: int) -> str:
 
 
 def of_the_user(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
-    """The steps up to where the user's data begins, and those that libraries made of it
-    before, of each part of a size: transforms, the collating of a batch."""
+    """The steps that the user's lines and modules make, and those that libraries make of
+    data, of each part of a size: transforms, the collating of a batch, its move."""
     kept: list[Step] = []
     left_out: list[Step] = []
-    begun: set[str] = set()  # the parts whose older steps lead to the user's lines
+    begun: set[str] = set()  # the parts of which an older step is the user's
+    entered: set[str] = set()  # and those of which one is a module's
     for step in reversed(steps):
         inside = step.module is not None or step.source is None
-        own = inside or is_own(step.source)
-        if own or step.part in begun or step is steps[0]:
-            begun.add(step.part)
-            kept.append(step)
-        else:
-            left_out.append(step)
+        if not inside and not is_own(step.source):
+            passes = step.how in ("", PASSES) and step.part not in entered
+            if passes or step.part not in begun:
+                left_out.append(step)
+                continue
+        begun.add(step.part)
+        if step.module is not None:
+            entered.add(step.part)
+        kept.append(step)
+    if left_out and not kept:
+        kept.append(left_out.pop())
     return kept[::-1], left_out[::-1]
 
 

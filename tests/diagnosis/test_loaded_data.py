@@ -83,6 +83,9 @@ class Scale(nn.Module):
     def forward(self, x):
         return x.clone().mul(2).div(3)
 
+def batches(samples):
+    yield torch.stack(samples).to(torch.int64)
+
 def compared(logits, labels):
     return nn.functional.cross_entropy(logits, labels.view(-1))
 
@@ -119,9 +122,9 @@ def test_what_a_library_made_of_unseen_data_is_said_to_be_its(library):
     found = failure_of(
         model, lambda: F.mse_loss(model(torch.randn(4, 6)), library.prepared(y))
     )
-    # the line of `x.to(...)`, the thirteenth of the file
+    # the line of `x.to(...)`, the sixteenth of the file
     origin = found.operands[1].origin
-    assert origin == "that came out of shelf (__init__.py:13)"
+    assert origin == "that came out of shelf (__init__.py:16)"
 
 
 def test_the_steps_inside_a_transform_are_folded(library):
@@ -154,3 +157,34 @@ def test_no_line_is_offered_with_names_that_the_users_code_has_not(library):
     )
     assert {one.kind for one in found.culprits[:2]} == {"target", "input"}
     assert not any(fix.where is None for fix in found.fixes)
+
+
+def test_a_batch_that_a_library_stacks_is_blamed_on_its_samples(library):
+    """Each label has a dimension of its own, which the library's `stack` only keeps."""
+    model = nn.Linear(6, 3)
+
+    def step():
+        labels = [torch.randint(0, 3, (1,)) for _ in range(4)]
+        for y in library.batches(labels):
+            F.cross_entropy(model(torch.randn(4, 6)), y)
+
+    found = failure_of(model, step)
+    line = step.__code__.co_firstlineno + 1
+    first = found.culprits[0]
+    assert (first.kind, first.name) == (
+        "target",
+        f"target made by randint at test_loaded_data.py:{line}",
+    )
+    assert found.fixes[0].line.endswith("y.squeeze(1))")
+
+
+def test_what_a_library_only_passes_on_is_folded_before_the_model(library):
+    model = nn.Linear(5, 3)
+
+    def step():
+        x = torch.randn(4, 6)
+        return model(library.prepared(x))
+
+    said = str(failure_of(model, step))
+    assert "randn" in said and "… 2 calls inside shelf" in said
+    assert "__init__.py" not in said
