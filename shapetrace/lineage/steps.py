@@ -181,7 +181,7 @@ def _begins(graph: Graph, tensor: int, dim: int) -> str:
 
 
 def of_the_user(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
-    """The steps that the user's lines and modules make, and those that libraries make of
+    """The steps of the user's lines and modules, and those that libraries make of
     data, of each part of a size: transforms, the collating of a batch, its move."""
     kept: list[Step] = []
     left_out: list[Step] = []
