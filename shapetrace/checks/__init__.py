@@ -188,10 +188,14 @@ def warn(findings: Iterable[Diagnosis], ask: str) -> None:
             continue
         seen.add((one.code, one.source))
         source = one.source
-        warnings.warn_explicit(
-            f"{one.code}: {one.message} {ask.format(number=number)} tells the way back"
-            " and the fix.",
-            ShapeTraceWarning,
-            source.file if source is not None else "<unknown>",
-            source.line if source is not None else 0,
-        )
+        try:
+            warnings.warn_explicit(
+                f"{one.code}: {one.message} {ask.format(number=number)} tells the way"
+                " back and the fix.",
+                ShapeTraceWarning,
+                source.file if source is not None else "<unknown>",
+                source.line if source is not None else 0,
+            )
+        except ShapeTraceWarning as error:  # who made it an error has no trace to ask
+            error.add_note(f"\n{one}")
+            raise

@@ -152,7 +152,7 @@ def _blame(
         if at < 0:
             found.append(_dropper(context, one))
         elif len(one.shape) > len(two.shape):
-            found.append(_odd_one(context, one))
+            found.append(_odd_one(context, one, two))
         elif len(one.shape) < len(two.shape):
             found.append(_dropper(context, one))
         elif size == 1:
@@ -251,14 +251,22 @@ def _start(context: CheckContext, tensor: int) -> int:
     return tensor
 
 
-def _odd_one(context: CheckContext, ref: TensorRef) -> Culprit | None:
-    """Who made the dimension of 1 that the other operand has not."""
+def _odd_one(context: CheckContext, ref: TensorRef, low: TensorRef) -> Culprit | None:
+    """Who made the dimension of 1 that the other operand has not, or the width of a
+    layer's that stands beside as many samples as the other has."""
     if context.is_raw_data(ref.id):
         return data_culprit(context, _start(context, ref.id), f"has shape {ref.shape}")
     ones = [dim for dim, size in enumerate(ref.shape) if size == 1]
-    if not ones:
+    if ones:
+        return _maker_of_one(context, ref, ones[-1], None)
+    last = len(ref.shape) - 1
+    if without(ref.shape, last) != low.shape:
         return None
-    return _maker_of_one(context, ref, ones[-1], None)
+    if not context.axes.from_parameter(ref.id, last):
+        return None
+    width, samples = ref.shape[last], ref.shape[0]
+    reason = f"makes {width} for each of the {samples}, the other side has one for each"
+    return size_culprit(context, ref.id, last, reason)
 
 
 def _maker_of_one(

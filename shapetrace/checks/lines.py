@@ -254,7 +254,7 @@ def built(
     if text is None:
         return None
     line, place = placed(context.graph.rec, info, text)
-    return Fix(line, detail=note, where=place)
+    return Fix(line, detail=note, where=place) if line else None
 
 
 def told(context: CheckContext, name: str, **values: str) -> Fix | None:

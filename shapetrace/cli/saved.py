@@ -46,6 +46,12 @@ def explain(options: argparse.Namespace) -> int:
     if about is not None:
         print_text(about.rstrip())
         return 0
+    if not os.path.exists(options.report):
+        from shapetrace.checks import CHECKS
+
+        codes = ", ".join(sorted(CHECKS))
+        name = printable(options.report)
+        refuse(options, f"there is no report {name}, and no such check of: {codes}")
     t = _load(options, options.report)
     if t.findings:
         output.explain(t.findings)

@@ -205,6 +205,8 @@ def _taken_so(
         whole = line.code.replace(line.text(node), text, 1)
         return line.around(suffixed(whole, line.tree, back.text)), line.source
     if line is None:
+        if call.source is not None and not is_own(call.source):
+            return UNWRITTEN  # a library's line, where the user's names do not reach
         name = case.role(ref)
         return f"{name} = {suffixed(name, None, edit.text)}", None
     starred = line.with_starred(ref.path, lambda item: edit.text.format(item))

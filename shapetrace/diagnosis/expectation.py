@@ -27,7 +27,7 @@ from shapetrace.records import (
     Step,
 )
 from shapetrace.signatures import predict
-from shapetrace.source.build_line import placed
+from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import changed, constructor
 
 #: name -> size; "*name" -> the sizes of its dimensions
@@ -67,6 +67,7 @@ def check(graph: Graph, tensor_id: int, shape: str, sizes: Sizes) -> None:
     Raises `ShapeError`, with the explanation and its `diagnosis`, on a mismatch, and
     `UsageError` when the string cannot be read; neither binds a name.
     """
+    __tracebackhide__ = True
     tokens = _tokens(shape)
     actual = graph.tensors[tensor_id].shape
     bound = dict(sizes)
@@ -366,13 +367,17 @@ def _fixes(graph: Graph, tensor: int, dim: int, found: _Mismatch) -> tuple[Fix, 
     built = constructor(info, **{note: found.expected})
     if built is None:
         return ()
-    name = info.name.rpartition(".")[2]
     line, where = placed(graph.rec, info, built)
-    if where is None:
-        line = f"self.{name} = {built}" if name and not name.isdigit() else built
-    direct = len(trail.hops) == 1 and isinstance(end.call, FunctionCall)
+    detail = ""
+    if not line:
+        own = with_arguments(graph.rec, info.name, **{note: str(found.expected)})
+        if own is None:
+            return ()
+        line, where = own
+        detail = "changes every module that the line builds"
+    direct = len(trail.hops) == 1 and isinstance(end.call, FunctionCall) and not detail
     tried = direct and _gives(end.call, info, note, dim, found.expected)
-    return (Fix(line, "verified" if tried else "untried", where=where),)
+    return (Fix(line, "verified" if tried else "untried", detail, where),)
 
 
 def _gives(call: Call, info: ModuleInfo, note: str, dim: int, expected: int) -> bool:

@@ -162,7 +162,8 @@ def _culprit(suspect: Suspect) -> Culprit:
     sized = next((e.hypothesis for e in suspect.scored if _fits(e.hypothesis)), best)
     told = [e.hypothesis.reason for e in suspect.scored if e.hypothesis.reason]
     reason = best.reason or (told[0] if told else "")
-    said = [part for part in (reason, *_evidence(suspect.scored[0])) if part]
+    said = [reason] if reason else []
+    said += [text for text in _evidence(suspect.scored[0]) if text not in reason]
     site = suspect.site
     return Culprit(
         site.kind,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from shapetrace.diagnosis.factory_size import sized_from
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.lineage import End, Graph, Hop
-from shapetrace.records import Culprit
+from shapetrace.records import Culprit, FunctionCall
 
 
 class Leaf(NamedTuple):
@@ -49,6 +49,23 @@ def every_part(graph: Graph, tensor: int, dim: int) -> Iterator[Leaf]:
                 more = [at for at in end.sources if at not in seen]
                 seen.update(more)
                 todo += more
+
+
+def counts_samples(graph: Graph, hops: tuple[Hop, ...], end: End) -> bool:
+    """Whether a size is the first of data's; not where samples were put together
+    behind it, as a loader does: then it is the first of one sample's own."""
+    return (
+        end.kind == "data"
+        and end.dim == 0
+        and not any(_puts_together(graph, hop) for hop in hops)
+    )
+
+
+def _puts_together(graph: Graph, hop: Hop) -> bool:
+    call = hop.call
+    if not isinstance(call, FunctionCall) or call.parent is not None:
+        return False
+    return call.name == "stack" and hop.dim > 0 and not graph.from_model(hop.tensor)
 
 
 def changers(hops: tuple[Hop, ...]) -> list[Hop]:

@@ -6,7 +6,7 @@ from math import prod
 
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.sentence import operand
-from shapetrace.diagnosis.sites import data_name
+from shapetrace.diagnosis.sites import data_name, is_loaded
 from shapetrace.lineage import Graph
 from shapetrace.records import Operand, Source, TensorRef
 
@@ -66,6 +66,8 @@ def _product(graph: Graph, spot: Spot) -> str:
 def _from(graph: Graph, tensor: int) -> tuple[str, Source | None]:
     call = graph.producer(tensor)
     if call is None or not call.inputs or graph.library_data(tensor):
+        return data_name(graph, tensor), None
+    if is_loaded(graph, tensor):
         return data_name(graph, tensor), None
     layer = graph.layer_of(call)
     name = graph.spoken(layer) if layer is not None else call.name

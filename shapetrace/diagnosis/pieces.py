@@ -15,12 +15,12 @@ from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Literal, TypeAlias
 
-from shapetrace.lineage.steps import PASSES
+from shapetrace.lineage.steps import PASSES, of_the_user
 from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Source, Step
 from shapetrace.source.place import segment
 from shapetrace.source.printable import printable
 from shapetrace.source.spoken import said_step, spoken
-from shapetrace.source.tree import is_own, package_of
+from shapetrace.source.tree import package_of
 
 Style = Literal[
     "message", "place", "code", "mark", "odd", "heading", "culprit", "old", "new", ""
@@ -182,7 +182,7 @@ class _Page:
         first = steps[0]
         odd = f" of the {first.shape[first.dim]}" if first.dim is not None else ""
         yield [("heading", f"Way back{odd}, newest first:")]
-        kept, left_out = _of_the_user(steps)
+        kept, left_out = of_the_user(steps)
         rows: list[tuple[str, ...]] = []
         for step, count in folded(kept, self._room.steps):
             if count:
@@ -354,18 +354,6 @@ def folded(steps: Sequence[Step], most: int) -> list[tuple[Step, int]]:
         shown.append((steps[i], 0))
         before = i
     return shown
-
-
-def _of_the_user(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
-    """The steps up to where the user's data begins, and those that libraries made of it
-    before: transforms, the collating of a batch."""
-    end = len(steps)
-    while end > 1:
-        step = steps[end - 1]
-        if step.module is not None or step.source is None or is_own(step.source):
-            break
-        end -= 1
-    return steps[:end], steps[end:]
 
 
 def columns(source: Source, line: str, number: int, count: int) -> tuple[int, int]:

@@ -27,8 +27,10 @@ def rebuilt(
     info = case.graph.rec.modules.get(name)
     if info is None:
         return None
-    key, value = next(iter(changes.items()))
-    words = words or f"{key}={value} instead of {info.attributes.get(key)}"
+    words = words or ", ".join(
+        f"{key}={value} instead of {info.attributes.get(key)}"
+        for key, value in changes.items()
+    )
     made = case.constructions.of(name)
     if made is None:
         text = constructor(info, **changes)

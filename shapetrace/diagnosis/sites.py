@@ -5,7 +5,8 @@ from __future__ import annotations
 from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
-from shapetrace.source.library_calls import called_around
+from shapetrace.source.library_calls import called_around, handed_out, looped_over
+from shapetrace.source.tree import is_own, package_of
 
 #: calls that keep a shape and are passed over, at most
 _LONGEST = 64
@@ -70,24 +71,36 @@ def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
     if made is not None and made.inputs and made.index >= 0:
         if isinstance(made, ModuleCall) or graph.layer_of(made) is not None:
             return site_of_call(graph, made)
-        if made.direct and graph.library_data(tensor) is None:
+        told = graph.library_data(tensor) is not None or is_loaded(graph, tensor)
+        if made.direct and not told:
             return site_of_call(graph, made)
     return site_of_data(graph, tensor, target=target)
 
 
 def beginning(graph: Graph, tensor: int) -> FunctionCall | None:
-    """The function that began a tensor of data: the oldest call behind it; None where
-    that is in a forward, which was given a tensor from outside the trace."""
+    """The function that began a tensor of data: the oldest call behind it, on a line of
+    the user's where there is one; None where that is in a forward, which was given a
+    tensor from outside the trace."""
     made: FunctionCall | None = None
+    own: FunctionCall | None = None
     for each, call in graph.chain(tensor):
         if isinstance(call, FunctionCall):
             made = call
+            own = own if handed_out(call) else call
             if graph.library_data(each) is not None:
                 return made
     if made is not None and made.parent is not None and not takes_shape(made):
         if any(graph.producer(ref.id) is None for ref in made.inputs):
             return None
-    return made
+    return own or made
+
+
+def is_loaded(graph: Graph, tensor: int) -> bool:
+    """Whether it is data that a loader or a library of the user's put together."""
+    made = graph.producer(tensor)
+    if not isinstance(made, FunctionCall) or made.parent is not None:
+        return False
+    return handed_out(made) and not graph.from_model(tensor)
 
 
 def takes_shape(call: Call) -> bool:
@@ -102,7 +115,12 @@ def data_name(graph: Graph, tensor: int) -> str:
     call = beginning(graph, tensor)
     if call is None:
         return "that came in from outside the trace"
-    return f"made by {called_around(call) or call.name} at {call.source}"
+    source = call.source
+    if source is None or not handed_out(call):
+        return f"made by {called_around(call) or call.name} at {source}"
+    if is_own(source):
+        return f"from `{looped_over(source)}` at {source}"
+    return f"that came out of {package_of(source)} ({source})"
 
 
 def owner(graph: Graph, tensor: int) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import prod
@@ -10,6 +10,7 @@ from math import prod
 from shapetrace.lineage.graph import Graph
 from shapetrace.lineage.hops import Call, End, Hop
 from shapetrace.records import FunctionCall, ModuleCall, Step
+from shapetrace.source.tree import is_own
 
 PASSES = "passes it on"
 
@@ -72,12 +73,30 @@ def make_step(graph: Graph, hop: Hop | tuple[int, Call], part: str = "") -> Step
         dim=dim,
         how=how,
         source=call.source,
-        module=layer.name if layer is not None else None,
+        module=None if layer is None or prepares(graph, call) else layer.name,
         tensor=tensor,
         function=call.index if is_function else None,
         call=layer.index if layer is not None else None,
         sure=sure,
         part=part,
+    )
+
+
+def prepares(graph: Graph, call: Call) -> bool:
+    """Whether a call is a step of a library's transform: what holds no parameters, and
+    makes data of data."""
+    if not isinstance(call, FunctionCall) or not call.outputs or is_own(call.source):
+        return False
+    if graph.from_model(call.outputs[0].id):
+        return False
+    root = graph.module_of(call)
+    while root is not None and root.parent is not None:
+        root = graph.module_of(root)
+    inside = "" if root is None or not root.name else f"{root.name}."
+    return root is not None and not any(
+        info.parameters
+        for name, info in graph.rec.modules.items()
+        if name == root.name or name.startswith(inside)
     )
 
 
@@ -159,6 +178,29 @@ def _begins(graph: Graph, tensor: int, dim: int) -> str:
     if end.kind == "branch" and origin is not None:
         return f"is made of {origin.note} by {name}"
     return ""
+
+
+def of_the_user(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
+    """The steps of the user's lines and modules, and those that libraries make of
+    data, of each part of a size: transforms, the collating of a batch, its move."""
+    kept: list[Step] = []
+    left_out: list[Step] = []
+    begun: set[str] = set()  # the parts of which an older step is the user's
+    entered: set[str] = set()  # and those of which one is a module's
+    for step in reversed(steps):
+        inside = step.module is not None or step.source is None
+        if not inside and not is_own(step.source):
+            passes = step.how in ("", PASSES) and step.part not in entered
+            if passes or step.part not in begun:
+                left_out.append(step)
+                continue
+        begun.add(step.part)
+        if step.module is not None:
+            entered.add(step.part)
+        kept.append(step)
+    if left_out and not kept:
+        kept.append(left_out.pop())
+    return kept[::-1], left_out[::-1]
 
 
 def fold(found: Iterable[Step], least: int = 3) -> tuple[Step, ...]:

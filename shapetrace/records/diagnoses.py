@@ -20,7 +20,8 @@ class Step:
     `dim` is the dimension that is followed, or None when the whole tensor is; `how`
     says in words how the call made it; `sure` is False where the step is a guess.
     `name` is a module's: its qualified name in the only model of a trace, of several
-    as the script has it; `module` is as the recording has it.
+    as the script has it; `module` is as the recording has it, None also for a step
+    inside a library's transform of data.
     """
 
     name: str

@@ -177,6 +177,7 @@ class Answers:
         """
         from shapetrace.diagnosis.expectation import check, output_of
 
+        __tracebackhide__ = True  # pytest and IPython end at the user's line
         if isinstance(x, str | FunctionCall | ModuleCall):
             ident = output_of(self.recording, x)
         else:
@@ -184,6 +185,7 @@ class Answers:
         check(self._graph, ident, shape, self._sizes)
 
     def _id(self, tensor: Any, asked: str) -> int:
+        __tracebackhide__ = True
         if not isinstance(tensor, torch.Tensor):
             raise UsageError(
                 f"{asked}() takes a tensor of the traced batch, not "

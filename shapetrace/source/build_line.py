@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from shapetrace.records import ModuleInfo, Recording, Source
-from shapetrace.source.called import module_path
+from shapetrace.source.called import module_path, root_of, unnamed
 from shapetrace.source.construction import Construction
 from shapetrace.source.constructor import constructor, parameters
 from shapetrace.source.finder import Constructions
@@ -18,10 +18,13 @@ from shapetrace.source.sizes import reworded
 def placed(rec: Recording, info: ModuleInfo, text: str) -> tuple[str, Source | None]:
     """The user's statement with `text` in place of the constructor of a module, and the
     lines that it replaces; arguments that stay the same stay as they are written. An
-    assignment by the module's path where the line is not known or builds others too."""
+    assignment by the module's path where the line is not known or builds others too; ""
+    where no name leads to the module, `Net()(x)`."""
     finder = Constructions(rec)
     made = finder.of(info.name)
     if made is None or len(finder.built_by(made)) > 1:
+        if unnamed(rec, root_of(rec, info.name)):
+            return "", None
         path = module_path(rec, info.name)
         return f"{path} = {_known(rec, text)}", None
     changes = _changes(info, text)

@@ -53,6 +53,32 @@ def root_expression(rec: Recording, root: str) -> Expression | None:
 def called_in(rec: Recording, call: ModuleCall) -> Expression | None:
     """What stands for a module in the line that calls it; None where something else
     does so, `checkpoint(model, x)` or `loss.backward()`."""
+    called = _callee(rec, call)
+    while called is not None and isinstance(called.node, ast.Name):
+        holder = called.scope.holder(called.node.id)
+        given = from_only_call(holder, called.node.id) if holder else None
+        if given is None or not isinstance(given.node, ast.Name | ast.Attribute):
+            break
+        called = given
+    return None if called is None or _is_function(called) else called
+
+
+def unnamed(rec: Recording, root: str) -> list[Expression]:
+    """What calls of a root call that no name of the script's stands for, `Net(12)` of
+    `Net(12)(x)`."""
+    found = {}
+    for call in rec.calls:
+        if call.name == root and call.parent is None and call.source not in found:
+            found[call.source] = _callee(rec, call)
+    return [
+        each
+        for each in found.values()
+        if each is not None and _first_name(each.node) is None
+    ]
+
+
+def _callee(rec: Recording, call: ModuleCall) -> Expression | None:
+    """The expression that a recorded call of a module calls."""
     made = expression_of(rec, call)
     if made is None or not isinstance(made.node, ast.Call):
         return None
@@ -63,13 +89,7 @@ def called_in(rec: Recording, call: ModuleCall) -> Expression | None:
         called = made.at(models[0]) if models else called
     if isinstance(called.node, ast.Attribute) and called.node.attr in _FORWARD:
         called = called.at(called.node.value)
-    while isinstance(called.node, ast.Name):
-        holder = called.scope.holder(called.node.id)
-        given = from_only_call(holder, called.node.id) if holder else None
-        if given is None or not isinstance(given.node, ast.Name | ast.Attribute):
-            break
-        called = given
-    return None if _is_function(called) else called
+    return called
 
 
 def _is_function(called: Expression) -> bool:

@@ -47,6 +47,27 @@ def entries(container: Expression, settle: Settle) -> list[Entry]:
     return found + _added(container, settle)
 
 
+def chosen(filled: list[Entry], key: str) -> list[Expression]:
+    """The entries that may have a key: the one of its number where all are counted."""
+    named = [one for one in filled if one.key is not None and one.key.fullmatch(key)]
+    if named:
+        return [_of_entry(one) for one in named]
+    counted = [one for one in filled if one.key is None]
+    if not key.isdigit():
+        return []
+    if any(one.many for one in counted[: int(key) + 1]):
+        first = next(n for n, one in enumerate(counted) if one.many)
+        if int(key) >= first:
+            return [_of_entry(one) for one in counted[first:]]
+    return [_of_entry(one) for one in counted[int(key) : int(key) + 1]]
+
+
+def _of_entry(one: Entry) -> Expression:
+    made = one.made
+    again = made.repeated or one.many
+    return Expression(made.node, made.scope, again, made.known_as)
+
+
 def list_items(made: Expression, settle: Settle) -> list[Entry]:
     """The items of a list, of a comprehension, of a mapping, and of sums of lists."""
     node = made.node

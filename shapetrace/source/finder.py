@@ -6,10 +6,15 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.records import ModuleInfo, Recording
-from shapetrace.source.called import is_parameter, root_expression, root_of
+from shapetrace.source.called import (
+    is_parameter,
+    root_expression,
+    root_of,
+    unnamed,
+)
 from shapetrace.source.construction import Construction
 from shapetrace.source.constructor import parameters
-from shapetrace.source.entries import CONTAINERS, Entry, entries, set_by_name
+from shapetrace.source.entries import CONTAINERS, Entry, chosen, entries, set_by_name
 from shapetrace.source.frames import own_scopes
 from shapetrace.source.integers import Stem, stem, value
 from shapetrace.source.scope import (
@@ -102,7 +107,7 @@ class Constructions:
                 containers = self.expressions(owner)
                 self._filled[owner] = [entries(c, self.settle) for c in containers]
             for filled in self._filled[owner]:
-                found += _chosen(filled, attribute)
+                found += chosen(filled, attribute)
         return found
 
     def scopes(self, name: str) -> list[Scope]:
@@ -141,7 +146,7 @@ class Constructions:
                             found.append(Expression(made, each, repeated))
             base = _to_base(scope)
             if not found and base is not None and attribute.isdigit():
-                found = _chosen(entries(base, self.settle), attribute)
+                found = chosen(entries(base, self.settle), attribute)
             if found:
                 return found
         return []
@@ -167,7 +172,14 @@ class Constructions:
     def _roots(self, name: str) -> list[Expression]:
         """What the script assigns to the name by which it calls a root; where that is a
         parameter, all that its files build of that class."""
-        found: list[Expression] = []
+        info = self._rec.modules[name]
+        found = [
+            one
+            for one in self._all_settled(unnamed(self._rec, name))
+            if isinstance(one.node, ast.Call) and last_name(one.node.func) == info.type
+        ]
+        if found:
+            return found
         called = root_expression(self._rec, name)
         if called is not None:
             found = [one for one in self._settled(called, 0) if one.node != called.node]
@@ -175,7 +187,6 @@ class Constructions:
                 found = self._all_settled(self._of_object(called))
             if found or not is_parameter(called):
                 return [one for one in found if self._children_fit(one, name)]
-        info = self._rec.modules[name]
         for scope in self._own_scopes():
             for node, repeated in nodes(scope.home):
                 if isinstance(node, ast.Call) and last_name(node.func) == info.type:
@@ -361,27 +372,6 @@ def _to_base(scope: Scope) -> Expression | None:
             if node.func.attr == "__init__":
                 return Expression(node, scope, repeated)
     return None
-
-
-def _chosen(filled: list[Entry], key: str) -> list[Expression]:
-    """The entries that may have a key: the one of its number where all are counted."""
-    named = [one for one in filled if one.key is not None and one.key.fullmatch(key)]
-    if named:
-        return [_of_entry(one) for one in named]
-    counted = [one for one in filled if one.key is None]
-    if not key.isdigit():
-        return []
-    if any(one.many for one in counted[: int(key) + 1]):
-        first = next(n for n, one in enumerate(counted) if one.many)
-        if int(key) >= first:
-            return [_of_entry(one) for one in counted[first:]]
-    return [_of_entry(one) for one in counted[int(key) : int(key) + 1]]
-
-
-def _of_entry(one: Entry) -> Expression:
-    made = one.made
-    again = made.repeated or one.many
-    return Expression(made.node, made.scope, again, made.known_as)
 
 
 def _path(target: ast.expr) -> list[str]:

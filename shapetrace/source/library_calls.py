@@ -11,8 +11,11 @@ import torch
 from torch.nn.utils import rnn
 
 from shapetrace.records import FunctionCall, Source
+from shapetrace.source.rewrite import span
 from shapetrace.source.scope import last_name
-from shapetrace.source.tree import is_own, node_at
+from shapetrace.source.tree import is_own, node_at, tree
+
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 
 
 def called_around(call: FunctionCall) -> str | None:
@@ -24,6 +27,40 @@ def called_around(call: FunctionCall) -> str | None:
     assert call.source is not None
     name = _called_at(call.source)
     return None if name in ("", call.name) or name in _recorded_names() else name
+
+
+def handed_out(call: FunctionCall) -> bool:
+    """Whether no line of the user's calls the function: it ran in a library, or in what
+    their line loops over or takes the next of, a loader."""
+    if call.source is None or not call.direct:
+        return False
+    return not is_own(call.source) or looped_over(call.source) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def looped_over(source: Source) -> str | None:
+    """What a place of the user's takes one after the other: `loader`, where it is what
+    a loop runs over, or the argument of `next`. None for all else."""
+    found = node_at(source)
+    call = found[1] if found is not None else None
+    if found is not None and isinstance(call, ast.Call) and call.args:
+        if last_name(call.func) == "next":
+            return found[0].text(call.args[0])
+    file = tree(source.file)
+    if file is None:
+        return None
+    place = (source.line, source.column, source.end_line, source.end_column)
+    for node in ast.walk(file.module):
+        if isinstance(node, _COMPREHENSIONS):
+            over = node.generators[0].iter
+        elif isinstance(node, ast.For | ast.AsyncFor):
+            over = node.iter
+        else:
+            continue
+        # Python 3.11 names the whole loop, later ones what it runs over
+        if place in (span(node), span(over)):
+            return file.text(over)
+    return None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -57,3 +57,16 @@ def entropic(critic, columns):
 def test_the_odd_term_of_a_target():
     assert blamed(Critic(), entropic, True) == "spread"
     assert blamed(Critic(), entropic, False) == "now"
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_layer_that_is_as_wide_as_the_batch_is_named_beside_the_target():
+    """(16, 16) against (16,): one number for each sample, or one for each class."""
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16))
+    with pytest.warns(shapetrace.ShapeTraceWarning):
+        with shapetrace.trace(model) as t:
+            F.l1_loss(model(torch.randn(16, 8)), torch.randn(16))
+    target, layer, _ = t.findings[0].culprits
+    assert (target.kind, layer.kind, layer.name) == ("target", "module", "2")
+    assert (layer.dim, layer.size) == (1, 16)
+    assert "makes 16 for each of the 16" in layer.reason

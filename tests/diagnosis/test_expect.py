@@ -155,3 +155,44 @@ def test_a_dropped_dimension_is_blamed_on_the_call_that_dropped_it() -> None:
         y = torch.relu(layer(torch.ones(5, 4)).squeeze(1))
     culprit = failed(t, y, "batch 1").culprits[0]
     assert (culprit.kind, culprit.name) == ("function", "squeeze")
+
+
+def test_of_equal_constructors_in_calls_that_one_is_changed_which_was_called() -> None:
+    x = torch.ones(4, 8)
+    with shapetrace.trace() as t:
+        pair = (nn.Linear(8, 16)(x), nn.Linear(8, 16)(x))
+    fix = failed(t, pair[1], "4 10").fixes[0]
+    assert fix.line == "pair = (nn.Linear(8, 16)(x), nn.Linear(8, 10)(x))"
+    assert (fix.status, fix.old) == (
+        "verified",
+        "pair = (nn.Linear(8, 16)(x), nn.Linear(8, 16)(x))",
+    )
+
+
+class Doubled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(8, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x)
+
+
+def test_a_line_that_built_several_modules_without_a_name_says_so() -> None:
+    x = torch.ones(4, 8)
+    with shapetrace.trace() as t:
+        Doubled()(x)
+        second = Doubled()(x)
+    fix = failed(t, second, "4 10").fixes[0]
+    assert fix.line == "self.last = nn.Linear(8, 10)"
+    assert fix.status == "untried"
+    assert fix.detail == "changes every module that the line builds"
+    assert fix.where is not None
+
+
+def test_what_no_name_stands_for_is_given_no_line_with_one() -> None:
+    with shapetrace.trace() as t:
+        y = [nn.Linear(8, 16) for _ in range(3)][1](torch.ones(4, 8))
+    found = failed(t, y, "4 10")
+    assert [one.size for one in found.culprits] == [16]
+    assert found.fixes == ()

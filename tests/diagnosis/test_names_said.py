@@ -9,6 +9,7 @@ import pytest
 import rounds_programs
 import torch
 from broken_programs import PROGRAMS
+from failures import failure
 from test_fixes import load
 
 import shapetrace
@@ -40,3 +41,22 @@ def test_a_failure_reads_alike_whatever_the_trace_was_given(name, tmp_path):
     # the roots' names in the recording, "" and "Net", are in no text
     named = re.findall(r"`([\w.]+)`", text)
     assert not {name for name in named if name in met.recording.modules}
+
+
+def test_nothing_that_speaks_for_a_culprit_is_said_twice():
+    """The state's width is the last layer's problem, and the embedding's witness."""
+
+    class Reader(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.emb = torch.nn.Embedding(100, 32)
+            self.rnn = torch.nn.GRU(32, 64, batch_first=True)
+            self.head = torch.nn.Linear(32, 4)
+
+        def forward(self, tokens):
+            return self.head(self.rnn(self.emb(tokens))[1][-1])
+
+    found = failure(Reader(), torch.zeros(8, 12, dtype=torch.long))
+    clauses = re.split("; ", found.culprits[0].reason)
+    assert any("is a width of `model.emb` too" in clause for clause in clauses)
+    assert len(set(clauses)) == len(clauses)

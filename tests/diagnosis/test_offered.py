@@ -72,3 +72,10 @@ def test_maps_are_not_squeezed_to_be_resized_along_one_dimension():
             model(torch.randn(2, 256, 5), torch.ones(128, 128))
     lines = [fix.line for fix in t.failure.fixes]
     assert not any("[None, None]." in line for line in lines), lines
+
+
+def test_a_fix_of_two_arguments_says_both():
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(8, 16))
+    fix = failure_of(model, lambda: model(torch.randn(4, 8))).fixes[0]
+    assert "nn.Linear(16, 8)" in fix.line
+    assert fix.detail == "in_features=16 instead of 8, out_features=8 instead of 16"

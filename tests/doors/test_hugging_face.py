@@ -107,3 +107,22 @@ def test_training_computes_the_same_with_it(tmp_path):
     assert callback.trace.calls
     for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_target_comes_from_the_users_line_and_not_from_the_trainers(tmp_path):
+    class Samples(torch.utils.data.Dataset):
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, at):
+            return {"x": torch.randn(4), "labels": torch.randn(5)}
+
+    built = trainer(None, tmp_path)
+    built.train_dataset = Samples()
+    with pytest.raises(RuntimeError), shapetrace.trace() as t:
+        built.train()
+    line = Samples.__getitem__.__code__.co_firstlineno + 1
+    target = t.failure.operands[1]
+    assert target.label == "target"
+    assert target.origin == f"made by randn at test_hugging_face.py:{line}"
+    assert "Fix (" in str(t.failure)

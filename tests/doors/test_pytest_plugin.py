@@ -122,3 +122,16 @@ def test_the_reports_come_back_from_other_processes(run):
     result = run(FAILING, "--shapetrace", "-p", "xdist", "-n", "1")
     result.assert_outcomes(failed=1)
     assert "nn.Linear(5, 3)" in result.stdout.str().partition("- shapetrace -")[2]
+
+
+def test_an_expectation_fails_on_the_users_line_without_frames_of_ours(run):
+    text = HEAD + """
+def test_width(shapetrace):
+    shapetrace.expect(net(torch.ones(2, 4)), "batch 7")
+
+def test_unseen(shapetrace):
+    shapetrace.expect(torch.ones(2, 4).numpy(), "batch 7")
+"""
+    said = run(text).stdout.str()
+    assert "ShapeError" in said and "UsageError" in said
+    assert "answers.py" not in said and "expectation.py" not in said

@@ -207,6 +207,22 @@ def test_a_run_of_half_the_bound_is_kept_whole():
     assert t.recording.left_out is None and t.recording.notes == ()
 
 
+def test_many_functions_beside_few_module_calls_are_bounded_too():
+    """Twenty a batch, as a loader's transforms: of a bound of 32 calls 8 a call are
+    kept, 64 with the first calls and at most 64 in each of two parts."""
+    model = nn.Linear(4, 3)
+    t = Trace((model,), Clock(), max_calls=32, keep_first=True)
+    with t:
+        for step in range(1, 31):
+            x = torch.zeros(step, 4)
+            for _ in range(20):
+                x = x + 1
+            model(x)
+    assert t.recording.left_out is not None
+    assert batches(t)[:2] == [1, 2] and batches(t)[-1] == 30
+    assert 128 <= len(t.functions) <= 3 * 64 + 3 * 22
+
+
 def test_the_whole_run_has_a_table_of_its_own(tmp_path):
     t = trained()
     text = str(t)

@@ -109,6 +109,7 @@ def test_a_mapping_shows_its_logits_first():
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
+        self.groups = 5  # of its own, as a ResNet's
         self.conv = nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2)
         self.norm = nn.BatchNorm2d(8)
         self.drop = nn.Dropout(0.5)
@@ -130,6 +131,8 @@ def test_how_layers_are_set_and_what_is_trained_are_columns():
     )
     assert conv[1:] == ["3×3", "2×2", "2", "yes"]
     assert (norm[1:], fc[1:]) == (["partial"], ["no"])
+    root = text.splitlines()[4].split()
+    assert root[1:] == ["partial"]
 
 
 def test_the_closing_block_adds_up():

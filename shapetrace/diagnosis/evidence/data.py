@@ -7,6 +7,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.leaves import counts_samples
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall
 
@@ -146,5 +147,5 @@ def _ate_batch(hypothesis: Hypothesis, case: Case) -> bool:
 
 
 def _is_batch(graph: Graph, tensor: int) -> bool:
-    end = graph.trail(tensor, 0).end
-    return end.kind == "data" and end.dim == 0
+    trail = graph.trail(tensor, 0)
+    return counts_samples(graph, trail.hops, trail.end)

@@ -11,6 +11,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.leaves import counts_samples
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import loss, relate
@@ -144,7 +145,8 @@ def root(graph: Graph, tensor: int, dim: int) -> Root:
     trail = graph.trail(tensor, dim)
     end = trail.end
     if end.kind == "data":
-        return ("batch" if end.dim == 0 else "inner", end.tensor, end.dim)
+        samples = counts_samples(graph, trail.hops, end)
+        return ("batch" if samples else "inner", end.tensor, end.dim)
     if end.kind == "parameter":
         last = trail.hops[-1].origin.how if trail.hops else ""
         # what is cut of a table is as long as the steps that it is cut for

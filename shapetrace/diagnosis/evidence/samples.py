@@ -9,7 +9,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import made_of, root, root_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import every_part
+from shapetrace.diagnosis.leaves import counts_samples, every_part
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import relate
 
@@ -117,7 +117,7 @@ def _counts_samples(case: Case) -> bool:
             continue
         if not case.graph.is_parameter(spot.tensor):
             found = every_part(case.graph, spot.tensor, spot.dim)
-            if any(leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in found):
+            if any(counts_samples(case.graph, leaf.hops, leaf.end) for leaf in found):
                 return True
     return False
 

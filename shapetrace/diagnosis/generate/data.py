@@ -38,7 +38,9 @@ def data(case: Case) -> Iterator[Hypothesis | None]:
                     continue
                 size = graph.size(end.tensor, end.dim)
                 whole = graph.size(spot.tensor, dim) or 1
-                new = size * wanted // whole if (size * wanted) % whole == 0 else wanted
+                new, rest = divmod(size * wanted, whole)
+                if rest:
+                    continue  # a factor, of which no other number would fit alone
                 yield _of_size(case, end.tensor, end.dim, size, max(new, 1))
     yield from _images(case)
 

@@ -12,7 +12,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edits import resized
 from shapetrace.diagnosis.expected import sizes_asked
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.diagnosis.leaves import every_part, leaves
+from shapetrace.diagnosis.leaves import counts_samples, every_part, leaves
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner
@@ -189,7 +189,7 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
     size = graph.size(spot.tensor, spot.dim)
     parts = leaves(graph, spot.tensor, spot.dim)
     if len(parts) > 1 and any(
-        leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in parts
+        counts_samples(graph, leaf.hops, leaf.end) for leaf in parts
     ):
         return  # samples are among the factors: no width is to make up for them
     seen: set[tuple[str, int]] = set()

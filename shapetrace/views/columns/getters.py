@@ -106,11 +106,16 @@ def devices(group: Group) -> str | None:
 
 
 def attribute(name: str) -> Values:
-    """An attribute of the module: `kernel_size`."""
+    """An attribute of the module: `kernel_size`. What holds others has none: a ResNet's
+    own `groups` is what its blocks are built with."""
 
     def values(groups: Sequence[Group], context: Context) -> list[Any]:
         modules = context.rec.modules
-        infos = [modules.get(group.calls[0].name) for group in groups]
+        holders = {one.rpartition(".")[0] for one in modules if one}
+        infos = [
+            None if one in holders else modules.get(one)
+            for one in (group.calls[0].name for group in groups)
+        ]
         return [info.attributes.get(name) if info else None for info in infos]
 
     return values
