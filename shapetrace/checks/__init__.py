@@ -27,6 +27,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     padding,
     pairing,
     positions,
+    recurrent,
     reductions,
     registration,
     reshaping,
