@@ -31,6 +31,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     reductions,
     registration,
     reshaping,
+    scaling,
     sharing,
     shifting,
     softmax,
