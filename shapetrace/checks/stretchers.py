@@ -70,7 +70,7 @@ def _is_layer(one: Culprit | None) -> bool:
 def _dropper(context: CheckContext, ref: TensorRef) -> Culprit | None:
     """What gave a tensor fewer dimensions: its last reshape, or the data itself."""
     if context.is_raw_data(ref.id):
-        return data_culprit(context, _start(context, ref.id), f"has shape {ref.shape}")
+        return data_culprit(context, ref.id, f"has shape {ref.shape}")
     todo, seen = [ref.id], {ref.id}
     while todo:
         call = context.made_by(todo.pop(0))
@@ -122,20 +122,10 @@ def _written(call: FunctionCall) -> bool:
     return not line or call.name == "getitem" or plain(call.name) in line
 
 
-def _start(context: CheckContext, tensor: int) -> int:
-    """The data tensor that a tensor was made from."""
-    for _ in range(100):
-        call = context.made_by(tensor)
-        if call is None or not call.inputs:
-            break
-        tensor = call.inputs[0].id
-    return tensor
-
-
 def _odd_one(context: CheckContext, ref: TensorRef) -> Culprit | None:
     """Who made the dimension of 1 that the other operand has not."""
     if context.is_raw_data(ref.id):
-        return data_culprit(context, _start(context, ref.id), f"has shape {ref.shape}")
+        return data_culprit(context, ref.id, f"has shape {ref.shape}")
     ones = [dim for dim, size in enumerate(ref.shape) if size == 1]
     if not ones:
         return None
