@@ -23,6 +23,7 @@ _FIRST = 8
 _ALIASES = ("data", "detach", "requires_grad_")
 #: what clips or scales gradients in their place, and leaves them in it
 _SCALES = ("mul", "div")
+_FORMS = ("", "_foreach_")
 _CLIPS = ("clamp", "clamp_min", "clamp_max", "clip", "nan_to_num")
 _UNSCALES = "_amp_foreach_non_finite_check_and_unscale_"
 
@@ -76,20 +77,31 @@ def gradients_not_cleared(context: CheckContext, rule: Check) -> Iterator[Diagno
 )
 def clipped_after_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     ran = Steps(context)
-    if not ran.steps or not ran.backwards:
+    if not ran.steps or not ran.backwards or not _late(context, ran.steps[0]):
         return
     tensors = _Tensors(context)
-    taken = [_taken(context, ran, tensors, step) for step in ran.steps]
-    for at, one in enumerate(taken[:_FIRST]):
+    for at, step in enumerate(ran.steps[:_FIRST]):
+        one = _taken(context, ran, tensors, step)
         call = None if one is None else tensors.scaled(one)
         if one is None or call is None:
             continue
-        later = [other for other in taken[at + 1 :] if other is not None]
-        if any(other.gradients & one.gradients for other in later):
+        following = ran.steps[at + 1 : at + 1 + _FIRST]
+        others = [_taken(context, ran, tensors, other) for other in following]
+        if any(other and other.gradients & one.gradients for other in others):
             continue  # they add up over several steps
-        if _made_anew(ran, one.step, [other.step for other in later]):
-            yield _too_late(context, rule, call, one.step)
+        if _made_anew(ran, step, following):
+            yield _too_late(context, rule, call, step)
             return
+
+
+def _late(context: CheckContext, step: Range) -> bool:
+    """Whether anything is scaled or clipped in its place when a step is done."""
+    names = [f"{before}{name}" for name in (*_SCALES, *_CLIPS) for before in _FORMS]
+    return any(
+        call.order > step.end_order and call.name.endswith("_")
+        for name in names
+        for call in context.by_name.get(name, ())
+    )
 
 
 def _made_anew(ran: Steps, step: Range, later: list[Range]) -> bool:
