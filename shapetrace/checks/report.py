@@ -12,6 +12,7 @@ from shapetrace.diagnosis.sites import culprit_of_data
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.diagnosis.text import told
+from shapetrace.diagnosis.unexplained import where_of
 from shapetrace.lineage import steps
 from shapetrace.records import (
     Culprit,
@@ -24,17 +25,6 @@ from shapetrace.records import (
     Step,
     TensorRef,
 )
-from shapetrace.signatures import is_loss
-
-
-def where(context: CheckContext, call: FunctionCall) -> str:
-    """`Diagnosis.where` of a call."""
-    if is_loss(call.name):
-        return f"loss:{call.name}"
-    layer = context.layer(call)
-    if layer is not None:
-        return f"module:{layer.name}"
-    return f"function:{call.name}"
 
 
 def culprit(
@@ -116,7 +106,7 @@ def finding(
     `shapes` are (label, tensor, odd dimension); `way` the tensor, and its dimension,
     whose way back is told.
     """
-    key = (rule.code, where(context, call), call.source)
+    key = (rule.code, where_of(context.graph, call), call.source)
     if call.source is not None and key in context.reported:
         return Diagnosis(rule.code, "note", message, where=key[1], source=call.source)
     context.reported.add(key)
@@ -129,7 +119,7 @@ def finding(
     if way is not None:
         lineage = steps(context.graph, way[0], way[1])
     module = context.graph.module_of(call)
-    place = where(context, call)
+    place = where_of(context.graph, call)
     lines = tuple(
         fix if isinstance(fix, Fix) else Fix(fix, where=call.source)
         for fix in fixes
