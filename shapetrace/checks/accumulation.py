@@ -1,24 +1,30 @@
-"""Gradients that one step after the other uses, because nobody clears them."""
+"""Gradients that several steps use, because nobody clears them, and gradients that are
+changed when the step has used them."""
 
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.lines import in_other_order
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
 from shapetrace.checks.training import Steps
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, Range, TensorRef
 from shapetrace.source.line import find
+from shapetrace.source.scope import last_name
 
 #: pairs of steps that are looked at: a training loop makes the same again and again
 _FIRST = 8
 #: the same tensor under another name
 _ALIASES = ("data", "detach", "requires_grad_")
 #: what clips or scales gradients in their place, and leaves them in it
-_SCALES = ("mul", "div", "clamp", "clip", "nan_to_num")
+_SCALES = ("mul", "div")
+_FORMS = ("", "_foreach_")
+_CLIPS = ("clamp", "clamp_min", "clamp_max", "clip", "nan_to_num")
 _UNSCALES = "_amp_foreach_non_finite_check_and_unscale_"
 
 
@@ -63,13 +69,58 @@ def gradients_not_cleared(context: CheckContext, rule: Check) -> Iterator[Diagno
             return
 
 
+@check(
+    "clipped-after-step",
+    "warning",
+    "gradients are clipped or scaled when the step has used them, and cleared before "
+    "the next one: the step took them as they were",
+)
+def clipped_after_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    ran = Steps(context)
+    if not ran.steps or not ran.backwards or not _late(context, ran.steps[0]):
+        return
+    tensors = _Tensors(context)
+    for at, step in enumerate(ran.steps[:_FIRST]):
+        one = _taken(context, ran, tensors, step)
+        call = None if one is None else tensors.scaled(one)
+        if one is None or call is None:
+            continue
+        following = ran.steps[at + 1 : at + 1 + _FIRST]
+        others = [_taken(context, ran, tensors, other) for other in following]
+        if any(other and other.gradients & one.gradients for other in others):
+            continue  # they add up over several steps
+        if _made_anew(ran, step, following):
+            yield _too_late(context, rule, call, step)
+            return
+
+
+def _late(context: CheckContext, step: Range) -> bool:
+    """Whether anything is scaled or clipped in its place when a step is done."""
+    names = [f"{before}{name}" for name in (*_SCALES, *_CLIPS) for before in _FORMS]
+    return any(
+        call.order > step.end_order and call.name.endswith("_")
+        for name in names
+        for call in context.by_name.get(name, ())
+    )
+
+
+def _made_anew(ran: Steps, step: Range, later: list[Range]) -> bool:
+    """Whether the gradients of a step are none of the next: one has others, or they are
+    cleared, here or, in a loop, before the backward."""
+    start = max([one.end_order for one in ran.steps if one.order < step.order] or [-1])
+    return any(one.source == step.source for one in later) or any(
+        one.order > start for one in ran.clears
+    )
+
+
 class _Tensors:
     """Which ids are one tensor: what is written to in its place gets a new one."""
 
     def __init__(self, context: CheckContext) -> None:
+        self._calls = context.graph.rec.functions
         self._first: dict[int, int] = {}
         self._writes: dict[int, list[FunctionCall]] = {}
-        for call in context.graph.rec.functions:
+        for call in self._calls:
             if call.name in _ALIASES and len(call.inputs) == 1:
                 for ref in call.outputs or ():
                     self._first[ref.id] = self.of(call.inputs[0].id)
@@ -89,6 +140,22 @@ class _Tensors:
             for call in self._writes.get(tensor, ())
         )
 
+    def scaled(self, taken: Taken) -> FunctionCall | None:
+        """What clips or scales the gradients of a step right after it: by infinity, so
+        that nothing is changed, their norm alone is wanted."""
+        found = {
+            call.index: call
+            for tensor in taken.gradients
+            for call in self._writes.get(tensor, ())
+            if call.order > taken.step.end_order and call.source is not None
+        }
+        first = found[min(found)] if found else None
+        if first is None or not _scales(first):
+            return None
+        asked = [one for one in self._calls if one.source == first.source]
+        given = [arg for one in asked for arg in (*one.args, *one.kwargs.values())]
+        return None if math.inf in given else first
+
 
 def written(call: FunctionCall) -> list[tuple[TensorRef, TensorRef]]:
     """The tensors that a call writes to, each before and after."""
@@ -103,7 +170,7 @@ def _scales(call: FunctionCall) -> bool:
     """Whether a call clips gradients or divides them by a scale. By a number that the
     code has chosen, they are let fade on purpose."""
     name = plain(call.name).removeprefix("_foreach_")
-    if call.name == _UNSCALES or name in ("clamp", "clip", "nan_to_num"):
+    if call.name == _UNSCALES or name in _CLIPS:
         return True
     count = 2 * len(call.outputs or ()) if name == call.name else 2
     return name in _SCALES and len(call.inputs) >= min(count, 2)
@@ -184,3 +251,26 @@ def _cleared_before(backward: FunctionCall, step: Range) -> Fix:
     if line is None:
         return Fix(clear, detail="before backward()")
     return Fix(line.inserted(clear), where=line.source)
+
+
+def _too_late(
+    context: CheckContext, rule: Check, call: FunctionCall, step: Range
+) -> Diagnosis:
+    line = find(call.source)
+    name = plain(call.name)
+    if line is not None and isinstance(line.tree, ast.Call):
+        name = last_name(line.tree.func) or name
+    reason = "changes gradients that step() has used"
+    who = Culprit("function", name, source=call.source, reason=reason)
+    return finding(
+        context,
+        rule,
+        call,
+        f"{name} changes the gradients when step() at {step.source} has used them, and "
+        "the next step has others: nothing is clipped.",
+        culprits=[
+            who,
+            Culprit("function", "step", source=step.source, reason="stands before it"),
+        ],
+        fixes=[in_other_order(step.source, call.source)],
+    )

@@ -16,6 +16,7 @@ from shapetrace.checks.lines import (
 )
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
@@ -239,7 +240,7 @@ def _positions_of_batch(
         fix = Fix("positions = torch.arange(x.size(1))[None]", detail=note)
     else:
         tables = [tensor for _, tensor, _ in context.axes.roots(rows.id, 0)]
-        owner = context.owner(tables[0])
+        owner = owner_of(context.graph, tables[0])
         who = Culprit("module", owner, source=call.source) if owner else None
         line = "{} + {}[: {}.size(1)].transpose(0, 1)"
         general = Fix(line.format("x", "self.pe", "x"))

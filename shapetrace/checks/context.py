@@ -154,13 +154,6 @@ class CheckContext:
         """Every tensor that a loss took as its target."""
         return {pair[1].id for pair in self.sides.values() if pair[1] is not None}
 
-    def owner(self, tensor: int) -> str | None:
-        """The module that a parameter belongs to."""
-        origin = self.graph.origin(tensor)
-        if origin is None or origin.kind == "outside":
-            return None
-        return origin.name.rpartition(".")[0]
-
     def trial(self, fix: Fix | None, change: Change) -> Fix | None:
         """A fix that is tried when the finding is told."""
         if fix is not None:

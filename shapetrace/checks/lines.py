@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import ast
 import json
+import linecache
+from dataclasses import replace
 from typing import Any
 
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.trying import Change, place_of
 from shapetrace.diagnosis.case import is_method
-from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import Fix, FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import is_loss
 from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
@@ -280,6 +282,23 @@ def around_layer(call: ModuleCall, template: str) -> Fix | None:
     return Fix(
         line.around(template.replace("{}", f"{func}({inner})")), where=line.source
     )
+
+
+def in_other_order(first: Source | None, second: Source | None) -> Fix | None:
+    """Two statements that stand one below the other, the other way round."""
+    if first is None or second is None or first.file != second.file:
+        return None
+    spans = [(one.line, one.end_line or one.line) for one in (first, second)]
+    if spans[0][1] + 1 != spans[1][0]:
+        return None
+    texts = [
+        [linecache.getline(first.file, n).strip() for n in range(start, end + 1)]
+        for start, end in spans
+    ]
+    if not all(len(text) == 1 and text[0] for text in texts):
+        return None
+    where = replace(first, end_line=spans[1][1], column=None, end_column=None)
+    return Fix(f"{texts[1][0]}\n{texts[0][0]}", where=where)
 
 
 def _at(call: FunctionCall, path: str) -> tuple[Line | None, ast.expr | None]:

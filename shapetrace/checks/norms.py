@@ -13,6 +13,7 @@ from shapetrace.checks.lines import around_layer
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.trying import Change
+from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.source.construction import Construction
@@ -142,7 +143,7 @@ def _maker(context: CheckContext, ref: TensorRef, dim: int) -> str | None:
     roots = context.axes.roots(ref.id, dim)
     if not context.axes.sure(ref.id, dim) or any(r[0] != "parameter" for r in roots):
         return None
-    owners = {context.owner(tensor) for _, tensor, _ in roots}
+    owners = {owner_of(context.graph, tensor) for _, tensor, _ in roots}
     return owners.pop() if len(owners) == 1 else None
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.lines import in_other_order
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
 from shapetrace.checks.training import (
@@ -26,7 +25,6 @@ from shapetrace.records import (
     FunctionCall,
     ModuleCall,
     Range,
-    Source,
     TensorRef,
 )
 from shapetrace.signatures import kind
@@ -82,7 +80,7 @@ def _idle(
         )
         reason = "clears the gradients before they are used"
         who = Culprit("function", "zero_grad", source=clear.source, reason=reason)
-        fix = _exchanged(backward.source, clear.source) or Fix(
+        fix = in_other_order(backward.source, clear.source) or Fix(
             "optimizer.zero_grad()", detail="before backward(), or after step()"
         )
     else:
@@ -136,23 +134,6 @@ def _switched_off(
         shapes=[("loss", total, None)],
         way=(total.id, None),
     )
-
-
-def _exchanged(first: Source | None, second: Source | None) -> Fix | None:
-    """Two statements that stand below each other, the other way round."""
-    if first is None or second is None or first.file != second.file:
-        return None
-    spans = [(one.line, one.end_line or one.line) for one in (first, second)]
-    if spans[0][1] + 1 != spans[1][0]:
-        return None
-    texts = [
-        [linecache.getline(first.file, n).strip() for n in range(start, end + 1)]
-        for start, end in spans
-    ]
-    if not all(len(text) == 1 and text[0] for text in texts):
-        return None
-    where = replace(first, end_line=spans[1][1], column=None, end_column=None)
-    return Fix(f"{texts[1][0]}\n{texts[0][0]}", where=where)
 
 
 @check(

@@ -55,6 +55,50 @@ def reduced_too_early(context: CheckContext, rule: Check) -> Iterator[Diagnosis]
                     yield _power(context, rule, call, loss)
                     break
     yield from _counts_of_all(context, rule)
+    yield from _mean_of_a_total(context, rule)
+
+
+def _mean_of_a_total(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    """`kl.mean(dim=0)` of one number, which is the sum over all samples."""
+    for call in context.calls("mean"):
+        given = call.inputs[0]
+        if given.shape or argument(call, "dim", 1) is None:
+            continue
+        total = _scaled_total(context, given)
+        if total is None or not context.axes.descends(given.id, TRAINABLE):
+            continue
+        of = total.inputs[0]
+        if len(of.shape) < 2 or not context.axes.descends(of.id, DATA):
+            continue  # of one sample, or a penalty for weights
+        each = "{}.sum(1)" if len(of.shape) == 2 else "{}.flatten(1).sum(1)"
+        yield finding(
+            context,
+            rule,
+            call,
+            f"mean takes a dimension of one number: sum at {total.source} has no dim, "
+            f"and is over all of {of.shape}, the {of.shape[0]} of dimension 0 too.",
+            culprits=[
+                culprit(context, total, "sums over the samples too", 0, of.shape[0]),
+                culprit(context, call, "is a mean of one number"),
+            ],
+            fixes=[instead(total, each)],
+            shapes=[("summed", of, 0), ("sum", given, None)],
+            way=(of.id, 0),
+        )
+
+
+def _scaled_total(context: CheckContext, ref: TensorRef) -> FunctionCall | None:
+    """The sum over all that a number is, scaled at most."""
+    for _ in range(_NEAR):
+        made = context.made_by(ref.id)
+        if made is None or len(made.inputs) != 1:
+            return None
+        if made.name == "sum":
+            return made if argument(made, "dim", 1) is None else None
+        if plain(made.name) not in ("neg", "mul", "div", "add", "sub"):
+            return None
+        ref = made.inputs[0]
+    return None
 
 
 def _counts_of_all(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:

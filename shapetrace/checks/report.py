@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from shapetrace.checks.context import CheckContext
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import CHECKS, Check
 from shapetrace.diagnosis.operand_rows import kind
+from shapetrace.diagnosis.sites import culprit_of_data
+from shapetrace.diagnosis.sites import owner as owner_of
+from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.diagnosis.text import told
+from shapetrace.diagnosis.unexplained import where_of
 from shapetrace.lineage import steps
 from shapetrace.records import (
     Culprit,
@@ -21,17 +25,6 @@ from shapetrace.records import (
     Step,
     TensorRef,
 )
-from shapetrace.signatures import is_loss
-
-
-def where(context: CheckContext, call: FunctionCall) -> str:
-    """`Diagnosis.where` of a call."""
-    if is_loss(call.name):
-        return f"loss:{call.name}"
-    layer = context.layer(call)
-    if layer is not None:
-        return f"module:{layer.name}"
-    return f"function:{call.name}"
 
 
 def culprit(
@@ -43,16 +36,9 @@ def culprit(
     expected: int | None = None,
 ) -> Culprit:
     """The layer that made a call, or the function itself."""
-    layer = context.layer(call)
-    return Culprit(
-        "function" if layer is None else "module",
-        call.name.rstrip("_") if layer is None else layer.name,
-        dim,
-        size,
-        expected,
-        call.source,
-        reason,
-    )
+    site = site_of_call(context.graph, call)
+    name = site.name if site.kind == "module" else plain(site.name)
+    return Culprit(site.kind, name, dim, size, expected, call.source, reason)
 
 
 def data_culprit(
@@ -64,14 +50,14 @@ def data_culprit(
     expected: int | None = None,
 ) -> Culprit:
     """A tensor of the user's: the target of a loss, or the input."""
-    made = context.made_by(tensor)
-    source = made.source if made is not None else None
-    is_target = tensor in context.targets or tensor not in context.module_inputs
-    name = "target" if is_target else "input"
-    if source is not None:
-        name += f" made at {source}"
-    return Culprit(
-        "target" if is_target else "input", name, dim, size, expected, source, reason
+    return culprit_of_data(
+        context.graph,
+        tensor,
+        target=tensor in context.targets or tensor not in context.module_inputs,
+        dim=dim,
+        size=size,
+        expected=expected,
+        reason=reason,
     )
 
 
@@ -89,7 +75,7 @@ def size_culprit(
     end = trail.end
     call = end.call
     if end.kind == "parameter":
-        owner = context.owner(end.tensor)
+        owner = owner_of(context.graph, end.tensor)
         if owner is None and isinstance(call, FunctionCall):
             return culprit(context, call, reason, dim, size, expected)
         if owner is None:
@@ -120,7 +106,7 @@ def finding(
     `shapes` are (label, tensor, odd dimension); `way` the tensor, and its dimension,
     whose way back is told.
     """
-    key = (rule.code, where(context, call), call.source)
+    key = (rule.code, where_of(context.graph, call), call.source)
     if call.source is not None and key in context.reported:
         return Diagnosis(rule.code, "note", message, where=key[1], source=call.source)
     context.reported.add(key)
@@ -133,7 +119,7 @@ def finding(
     if way is not None:
         lineage = steps(context.graph, way[0], way[1])
     module = context.graph.module_of(call)
-    place = where(context, call)
+    place = where_of(context.graph, call)
     lines = tuple(
         fix if isinstance(fix, Fix) else Fix(fix, where=call.source)
         for fix in fixes

@@ -294,7 +294,11 @@ def _for_any_batch(
         head = len(commonprefix([shape, value]))
         tail = len(commonprefix([shape[head:][::-1], value[head:][::-1]]))
         before, after = shape[head : len(shape) - tail], value[head : len(value) - tail]
-        if len(after) == 1:
+        if not before:
+            if set(after) > {1}:
+                return None
+            made += [("unsqueeze", head)] * len(after)
+        elif len(after) == 1:
             made.append(("flatten", (head, len(shape) - tail - 1)))
         elif len(before) == 1:
             axes = [] if made else list(context.axes.of(given.id, head))

@@ -9,7 +9,7 @@ import torch
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.classes import class_dim, last_layer
-from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
@@ -140,7 +140,7 @@ def _wide(context: CheckContext, ref: TensorRef) -> Culprit:
     """The float64 operand: the target or input that it is, or just a tensor."""
     found = data_culprit(context, ref.id, "is of dtype float64")
     known = ref.id in context.targets or ref.id in context.module_inputs
-    if known or plain(found.name) == "target":
+    if known:
         return found
     return replace(found, name=found.name.replace("target", "tensor", 1))
 

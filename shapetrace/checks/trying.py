@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 from typing import Any, NamedTuple
 
 from shapetrace.diagnosis.called_again import with_inputs
+from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit
 from shapetrace.records import FunctionCall, Recording, Source, TensorRef
 from shapetrace.signatures import broadcasts, kind, predict
 
@@ -162,7 +162,7 @@ class _Walk:
         """A tensor after the steps; None where one fails."""
         path = ref.path
         for name, given in self._change.steps:
-            shape = _shape(name, given, ref.shape)
+            shape = _shape(name, given, ref)
             if shape is None:
                 return None
             first = replace(ref, path="args[0]")
@@ -191,33 +191,15 @@ class _Walk:
         self.calls.append(call)
 
 
-def _shape(name: str, given: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+def _shape(name: str, given: Any, ref: TensorRef) -> tuple[int, ...] | None:
     """The shape that a step makes; None where it cannot be done."""
-    sizes = list(shape)
-    if name == "unsqueeze":
-        sizes.insert(given, 1)
-    elif name == "squeeze":
-        if not given < len(sizes) or sizes[given] != 1:
-            return None
-        del sizes[given]
-    elif name == "flatten":
-        start, end = given if isinstance(given, tuple) else (given, len(sizes) - 1)
-        sizes[start : end + 1] = [prod(sizes[start : end + 1])]
-    elif name == "unflatten":
-        dim, cut = given
-        known = prod(size for size in cut if size >= 0)
-        if sizes[dim] % known or -1 not in cut and sizes[dim] != known:
-            return None
-        sizes[dim : dim + 1] = [sizes[dim] // known if n < 0 else n for n in cut]
-    elif name == "permute":
-        if sorted(given) != list(range(len(sizes))):
-            return None
-        sizes = [sizes[dim] for dim in given]
-    elif name == "reshape":
-        if prod(given) != prod(sizes):
-            return None
-        sizes = list(given)
-    return tuple(sizes)
+    if name == "squeeze" and ref.shape[given : given + 1] != (1,):
+        return None  # torch leaves it as it is
+    edit = Edit(name, lambda tensor: getattr(tensor, name)(*_values(given)))
+    try:
+        return edit.apply(ref).shape
+    except NO_SUCH_SHAPE:
+        return None
 
 
 #: the place of what is given by its name alone

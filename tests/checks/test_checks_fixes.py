@@ -112,6 +112,13 @@ PROGRAMS = {
         "return self.fc(self.rnn(x)[0][:, -1])",
         "return F.cross_entropy(model(torch.randn(5, 7, 6)), torch.arange(5) % 3)",
     ),
+    "a view for a permute, to a dimension of one": (
+        "self.conv, self.fc = nn.Conv2d(2, 8, 3, padding=1), nn.Linear(48, 4)",
+        "b, _, t, _ = x.shape\n"
+        "        y = self.conv(x).view(b, -1, t, 1).squeeze(3).transpose(1, 2)\n"
+        "        return self.fc(y)",
+        "return F.mse_loss(model(torch.randn(3, 2, 5, 6)), torch.randn(3, 5, 4))",
+    ),
     "a view for a permute": (
         "self.conv = nn.Conv2d(3, 4, 3)",
         "return self.conv(x.view(2, 3, 8, 6)).mean((2, 3))",

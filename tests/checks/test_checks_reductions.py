@@ -134,3 +134,48 @@ def test_one_graph_of_many_nodes():
         nn.Linear(6, 1)(vector).sum().backward()
 
     assert silent(program)
+
+
+def regularised(sizes, reduce):
+    """A variational autoencoder, whose divergence is reduced in some way."""
+    x = torch.randn(*sizes)
+    mean, log_variance = nn.Linear(sizes[-1], 3)(x), nn.Linear(sizes[-1], 3)(x)
+    made = nn.Linear(3, sizes[-1])(mean + torch.randn_like(mean) * log_variance.exp())
+    divergence = mean.square() + log_variance.exp() - 1 - log_variance
+    (F.mse_loss(made, x) + reduce(divergence)).backward()
+
+
+#: batches of vectors and of sequences, as long as they are wide
+BATCHES = [(6, 4), (5, 7, 4), (4, 4, 4)]
+
+
+@pytest.mark.parametrize("sizes", BATCHES)
+@pytest.mark.parametrize(
+    "reduce",
+    [
+        lambda each: torch.mean(0.5 * torch.sum(each), dim=0),
+        lambda each: (-0.5 * -each.sum()).mean(-1),
+    ],
+)
+def test_a_mean_over_the_batch_of_the_sum_over_all(sizes, reduce):
+    assert findings(regularised, sizes, reduce) == [("reduced-too-early", "sum")]
+
+
+ONCE = {
+    "each sample": lambda each: (0.5 * each.flatten(1).sum(1)).mean(dim=0),
+    "each number": lambda each: each.mean(),
+    "the mean of the mean": lambda each: each.mean().mean(0),
+    "of several devices": lambda each: each.sum().mean(),
+    "by the batch": lambda each: each.sum() / len(each),
+    "summed twice": lambda each: each.sum().sum(0),
+    "of one sample": lambda each: each[0].flatten().sum().mean(dim=0),
+    "a step at a time": lambda each: torch.stack([e.sum() for e in each]).mean(0),
+    "of a dimension": lambda each: each.sum(-1).flatten().mean(0),
+    "the largest": lambda each: each.max().mean(0),
+}
+
+
+@pytest.mark.parametrize("sizes", BATCHES)
+@pytest.mark.parametrize("name", ONCE)
+def test_divergences_that_are_reduced_as_they_should(name, sizes):
+    assert silent(regularised, sizes, ONCE[name])

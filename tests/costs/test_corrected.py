@@ -269,8 +269,11 @@ def test_functions_are_slower_beside_the_tracer_but_not_what_has_just_run():
 
 @pytest.mark.parametrize("options", [{}, {"memory": True}, {"backward": True}])
 def test_no_layer_is_corrected_to_nothing(options):
-    layers = [nn.Linear(32, 32), nn.LayerNorm(32), nn.GELU(), nn.Dropout(0.1)] * 5
-    model = nn.Sequential(*layers)
+    blocks = [
+        nn.Sequential(nn.Linear(32, 32), nn.LayerNorm(32), nn.GELU(), nn.Dropout(0.1))
+        for _ in range(5)
+    ]
+    model = nn.Sequential(*(layer for block in blocks for layer in block))
     with shapetrace.trace(model, **options) as t:
         model(torch.randn(4, 32)).sum().backward()
     for cost, traced in zip(t.costs.calls[1:], t.calls[1:], strict=True):
