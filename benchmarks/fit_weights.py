@@ -44,6 +44,8 @@ AGAINST = (
 )
 #: evidence that fewer programs show has no weight of its own
 LEAST = 3
+#: a line is what gets pasted: it counts for more than whom it is about
+LINES = 2.0
 
 
 def accepted(row: Row) -> set[str] | None:
@@ -86,7 +88,8 @@ class Problem:
             total = total - scores[self.site].logsumexp(0) + scores.logsumexp(0)
         if self.right is not None:
             among = scores[self.lines]
-            total = total - scores[self.right].logsumexp(0) + among.logsumexp(0)
+            told = among.logsumexp(0) - scores[self.right].logsumexp(0)
+            total = total + LINES * told
         return total
 
 

@@ -8,10 +8,10 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import NamedTuple
 
-from shapetrace.diagnosis.hypothesis import Site
+from shapetrace.diagnosis.factors import Factors, factors
+from shapetrace.diagnosis.hypothesis import Hypothesis, Site
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.replay import Replay
-from shapetrace.diagnosis.rules.blame import blame
 from shapetrace.diagnosis.sites import (
     owner,
     site_of_call,
@@ -20,7 +20,7 @@ from shapetrace.diagnosis.sites import (
 )
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
-from shapetrace.records import Culprit, FunctionCall, ModuleCall, Source, TensorRef
+from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import argument_name
 from shapetrace.source.called import module_path
 from shapetrace.source.finder import Constructions
@@ -117,15 +117,27 @@ class Case:
         return self.graph.rec.value_ranges.get(left.tensor)
 
     @cached_property
-    def named_by_rules(self) -> tuple[Culprit, ...]:
-        """Whom the earlier rules name, most likely first."""
-        try:
-            return blame(self.graph, self.mismatch)
-        # of any kind: a mistake of ours in one rule is told with the explanation, and
-        # must hide neither it nor the user's own exception
-        except Exception as fault:
-            self.fault("the rules", fault)
-            return ()
+    def factors(self) -> tuple[Factors, Factors]:
+        """What the left and the right side are made of."""
+        left, right = factors(self.graph, self.mismatch)
+        spots = (self.mismatch.left, self.mismatch.right)
+        target = [
+            spot is not None and spot.tensor is not None and self.is_target(spot.tensor)
+            for spot in spots
+        ]
+        return left._replace(target=target[0]), right._replace(target=target[1])
+
+    @cached_property
+    def makers(self) -> tuple[list[Hypothesis], list[Hypothesis]]:
+        """Who made of the left and of the right side what the other has not."""
+        left, right = self.mismatch.left, self.mismatch.right
+        first, second = (
+            found.makers(
+                self.graph, other.size if other and other.dim is not None else None
+            )
+            for found, other in zip(self.factors, (right, left))
+        )
+        return first, second
 
     def hops(self, tensor: int) -> int:
         return next((b.hops for b in self.behind if b.tensor == tensor), 0)
@@ -254,30 +266,6 @@ class Case:
                 if self.graph.library_data(end.tensor) is None:
                     return site_of_call(self.graph, made)
         return self.site_of(end.tensor if end.kind == "data" else tensor)
-
-    def said_of(self, site: Site, ref: TensorRef) -> str:
-        """What a site has to do with a tensor that meets others."""
-        if site.kind in ("target", "input"):
-            return f"has shape {ref.shape}"
-        if site.kind == "module" and site.name == owner(self.graph, ref.id):
-            origin = self.graph.origin(ref.id)
-            name = origin.name.rpartition(".")[2] if origin is not None else site.name
-            return f"holds `{name}` with {len(ref.shape)} dimensions, {ref.shape}"
-        if site.kind == "module" and self.layer is not None:
-            if site.name == self.layer.name:
-                return f"is given {ref.shape}"
-        if site.kind == "function" and site.place == (self.call.name, self.call.source):
-            return f"takes {ref.shape} as it is"
-        return self.given(ref.id)
-
-    def given(self, tensor: int) -> str:
-        """What whoever made a tensor did, in words."""
-        shape, made = self.graph.tensors[tensor].shape, self.graph.producer(tensor)
-        if isinstance(made, FunctionCall) and made.direct and made.inputs:
-            before = made.inputs[0].shape
-            if len(before) != len(shape):
-                return f"changes {before} -> {shape}"
-        return f"gives {shape}"
 
     def written(self, layer: ModuleCall, tensor: int) -> ModuleCall | None:
         """The call that the user wrote and that hands this tensor to a layer: itself,

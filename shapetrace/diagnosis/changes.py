@@ -22,6 +22,7 @@ from shapetrace.diagnosis.hypothesis import (
     Site,
     Taken,
 )
+from shapetrace.diagnosis.reasons import given, said_of
 from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
@@ -147,7 +148,7 @@ def edited_at(
         where,
         words,
         edit.loses,
-        case.said_of(site, ref),
+        said_of(case, site, ref),
         once=once,
         outcome=outcome,
         edit=edit,
@@ -279,7 +280,7 @@ def result_edited(
         line.source,
         edit.words,
         edit.loses,
-        case.given(made.id),
+        given(case, made.id),
         outcome=outcome,
         edit=edit,
     )

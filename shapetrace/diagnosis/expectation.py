@@ -292,10 +292,10 @@ def _culprits(
     named: list[Culprit] = []
     if len(parts) > 1:
         named = [
-            culprit
+            maker.culprit
             for part in parts
             if (wanted := _wanted(part.size, found)) is not None
-            for culprit in makers(graph, _own(part), wanted)
+            for maker in makers(graph, _own(part), wanted)
         ][:1]
         joined = graph.trail(tensor, dim).end
         if joined.call is not None:
@@ -314,7 +314,7 @@ def _culprits(
             )
     for part in parts:
         expected = found.expected if len(parts) == 1 else None
-        named += makers(graph, part, expected)
+        named += [maker.culprit for maker in makers(graph, part, expected)]
     first: dict[tuple[str, str], Culprit] = {}
     for culprit in named:
         first.setdefault((culprit.kind, culprit.name), culprit)

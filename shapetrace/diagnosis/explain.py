@@ -153,24 +153,25 @@ def culprits(found: list[Suspect]) -> tuple[Culprit, ...]:
 
 
 def _culprit(suspect: Suspect) -> Culprit:
-    best = suspect.scored[0].hypothesis
-    named = next(
-        (e.hypothesis for e in suspect.scored if e.hypothesis.form == "unknown"), None
-    )
-    if named is not None and named.reason and named.line == "":
-        best = named  # what a rule says of it is said in more words
-    sized = next((e.hypothesis for e in suspect.scored if _fits(e.hypothesis)), best)
-    told = [e.hypothesis.reason for e in suspect.scored if e.hypothesis.reason]
-    reason = best.reason or (told[0] if told else "")
+    """Told by the hypothesis that has a line, so that culprit and fix say the same."""
+    told = next(iter(_with_line(list(suspect.scored))), suspect.scored[0])
+    best = told.hypothesis
+    others = [best, *(entry.hypothesis for entry in suspect.scored)]
+    sized = next((one for one in others if one.size is not None), best)
+    reason = next((one.reason for one in others if one.reason), "")
     said = [reason] if reason else []
-    said += [text for text in _evidence(suspect.scored[0]) if text not in reason]
+    said += [text for text in _evidence(told) if text not in reason]
+    size = sized.size
+    expected = next((one.expected for one in others if _fits(one)), None)
+    if sized.form == "intake" and expected is not None:
+        size, expected = expected, size  # the layer's number is what the data should be
     site = suspect.site
     return Culprit(
         site.kind,
         site.name,
         best.dim if best.dim is not None else sized.dim,
-        best.size if best.size is not None else sized.size,
-        best.expected if best.expected is not None else sized.expected,
+        size,
+        expected,
         site.source,
         "; ".join(dict.fromkeys(said)),
         probability=_told(suspect.probability),
@@ -178,9 +179,10 @@ def _culprit(suspect: Suspect) -> Culprit:
 
 
 def _fits(one: Hypothesis) -> bool:
-    """Whether another size is known to fit: data would have it, a rule says so, or
-    trying has shown it."""
+    """Whether another size is known to fit: data would have it, or trying has shown
+    it."""
     known = one.repair is None or one.site.kind in ("target", "input")
+    known = known or one.repair is not None and one.repair.holds_values
     tried = one.outcome is not None and one.outcome.status == "verified"
     return one.expected is not None and (known or tried)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.records import FunctionCall, ModuleInfo, Source
+from shapetrace.records import Culprit, FunctionCall, ModuleInfo, Source
 
 #: what kind of change a repair is; the weights have a line for each
 Form = Literal[
@@ -120,3 +120,17 @@ class Hypothesis:
     edit: Edit | None = None
     #: does to one side what was done to the other before they met
     mirrors: bool = False
+
+    @property
+    def culprit(self) -> Culprit:
+        """Who it is about, without what speaks for it."""
+        site = self.site
+        return Culprit(
+            site.kind,
+            site.name,
+            self.dim,
+            self.size,
+            self.expected,
+            site.source,
+            self.reason,
+        )

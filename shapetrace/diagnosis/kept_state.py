@@ -42,18 +42,29 @@ def kept_state(case: Case) -> KeptState | None:
     return None
 
 
-def kept_by_model(case: Case) -> tuple[Call, Spot] | None:
-    """What the model made in an earlier call and kept since, and who made it."""
+class Kept(NamedTuple):
+    """What the model made in an earlier call of it, and kept since."""
+
+    made: Call
+    size: int
+
+
+def kept_by_model(case: Case) -> Kept | None:
+    """The side that the model kept of an earlier batch."""
     top = case.root()
+    if case.call.parent is None:
+        return None  # what the model gave in two calls may well meet outside
     for spot in case.mismatch.spots:
-        made = None if spot.tensor is None else case.graph.producer(spot.tensor)
-        if made is None or made.parent is None or top is None:
+        if spot.tensor is None or top is None:
+            continue
+        made = case.graph.producer(spot.tensor)
+        if made is None or made.parent is None:
             continue
         around = case.graph.rec.calls[made.parent]
         while around.parent is not None:
             around = case.graph.rec.calls[around.parent]
         if around.name == top.name and around.index < top.index:
-            return made, spot
+            return Kept(made, spot.size)
     return None
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shapetrace.diagnosis.factory_size import sized_from
+from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.lineage import End, Graph, Hop
-from shapetrace.records import Culprit, FunctionCall
+from shapetrace.records import FunctionCall
 
 
 class Leaf(NamedTuple):
@@ -73,32 +74,42 @@ def changers(hops: tuple[Hop, ...]) -> list[Hop]:
     return [hop for hop in hops if hop.origin.how not in ("same", "broadcast", "guess")]
 
 
-def makers(graph: Graph, leaf: Leaf, expected: int | None) -> Iterator[Culprit]:
-    """Who made one factor: the layer whose width it is, then newest first, the data
-    last."""
-    found: list[Culprit] = []
-    for hop in changers(leaf.hops):
+def makers(
+    graph: Graph, leaf: Leaf, expected: int | None, *, target: bool = False
+) -> Iterator[Hypothesis]:
+    """Who made one factor, with no repair: the layer whose width it is, then newest
+    first, the data last. `target`: data behind it is a loss's target."""
+    found: list[Hypothesis] = []
+    for hops, hop in enumerate(changers(leaf.hops), 1):
         if not hop.call.inputs or hop.origin.how == "window" and _even(graph, hop):
             continue
         made = graph.size(hop.tensor, hop.dim)
-        site = site_of_call(graph, hop.call)
         note = hop.origin.note
         note = f" ({note})" if note and not note.startswith("probed") else ""
-        fits = expected if made == leaf.size else None
-        reason = f"makes the {made}{note}"
         found.append(
-            Culprit(site.kind, site.name, hop.dim, made, fits, site.source, reason)
+            Hypothesis(
+                "unknown",
+                site_of_call(graph, hop.call),
+                hops=hops,
+                reason=f"makes the {made}{note}",
+                dim=hop.dim,
+                size=made,
+                expected=expected if made == leaf.size else None,
+            )
         )
     if leaf.end.kind == "parameter":
         # the width of a layer outweighs the reshapes that carried it on
-        found.sort(key=lambda culprit: culprit.kind != "module")
+        found.sort(key=lambda one: one.site.kind != "module")
     yield from found
     if leaf.end.kind == "data":
         came = graph.size(leaf.end.tensor, leaf.end.dim)
-        site = site_of_data(graph, leaf.end.tensor)
-        reason = f"comes in with {came}"
-        yield Culprit(
-            site.kind, site.name, leaf.end.dim, came, None, site.source, reason
+        yield Hypothesis(
+            "unknown",
+            site_of_data(graph, leaf.end.tensor, target=target),
+            hops=len(leaf.hops),
+            reason=f"comes in with {came}",
+            dim=leaf.end.dim,
+            size=came,
         )
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import exp, log
+from math import exp, log, prod
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence import Fact, evidence
+from shapetrace.diagnosis.evidence.layout import made_of
 from shapetrace.diagnosis.hypothesis import Hypothesis, Outcome, Site
 from shapetrace.diagnosis.weights import WEIGHTS
 
@@ -45,9 +46,10 @@ def tried(case: Case, hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
         if one.once in once:
             continue
         key = (one.form, one.site.kind, one.site.name, one.line or one.words, one.where)
-        if key in seen:
+        same = _rearranged(case, one)
+        if key in seen or same is not None and same in seen:
             continue
-        seen.add(key)
+        seen |= {key, same}
         outcome: Outcome | None = one.outcome
         if outcome is None:
             outcome = Outcome("untried")
@@ -65,6 +67,22 @@ def tried(case: Case, hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
     return found
 
 
+def _rearranged(case: Case, one: Hypothesis) -> object:
+    """What becomes of a tensor's dimensions with an edit that gives them another order,
+    or puts some of size 1 among: `x[:, None]` and `x.unsqueeze(1)` are one thought.
+    None for all others."""
+    if one.edit is None or one.repair is None or len(one.repair.taken) != 1:
+        return None
+    ref = case.graph.tensors[one.repair.taken[0].tensor]
+    dims = made_of(one.edit, ref.shape)
+    if dims is None or any(len(each) > 1 for each in dims) or one.edit.values:
+        return None
+    made = one.edit.apply(ref).shape
+    if prod(made) != prod(ref.shape):
+        return None
+    return (one.form, one.site.key, ref.id, tuple(dims), one.where)
+
+
 def scored(case: Case, hypotheses: Iterable[Hypothesis]) -> list[Scored]:
     """Each hypothesis with its evidence, the best first."""
     found = []
@@ -80,7 +98,7 @@ def suspects(entries: Iterable[Scored]) -> list[Suspect]:
     groups: dict[object, list[Scored]] = {}
     for entry in entries:
         groups.setdefault(entry.hypothesis.site.key, []).append(entry)
-    sums = {key: _log_sum(e.score for e in group) for key, group in groups.items()}
+    sums = {key: _log_sum(_counted(group)) for key, group in groups.items()}
     if not sums:
         return []
     total = _log_sum(sums.values())
@@ -91,6 +109,19 @@ def suspects(entries: Iterable[Scored]) -> list[Suspect]:
         )
         for key in order
     ]
+
+
+def _counted(group: Iterable[Scored]) -> list[float]:
+    """The scores of a site's hypotheses, the best first; which part of a dimension is
+    left out, the first or the last, is one thought."""
+    found: dict[object, float] = {}
+    for at, entry in enumerate(group):
+        one = entry.hypothesis
+        part = one.edit.cuts if one.edit is not None else None
+        taken = one.repair.taken if one.repair is not None else ()
+        key = (taken[0].tensor, part) if taken and part is not None else at
+        found.setdefault(key, entry.score)
+    return list(found.values())
 
 
 def _log_sum(scores: Iterable[float]) -> float:

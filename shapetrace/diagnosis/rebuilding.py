@@ -8,7 +8,7 @@ from typing import Any
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import UNWRITTEN
-from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Outcome, Repair
+from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair
 from shapetrace.records import ModuleInfo
 from shapetrace.source.build_line import placed
 from shapetrace.source.construction import Construction
@@ -46,7 +46,7 @@ def rebuilt(
     repair = Repair(modules=modules) if len(modules) == len(new) else None
     outcome = None if repair is None else case.replay.start(repair)
     if repair is not None and outcome is None:
-        return None
+        return _alone(case, info, changes, new[name], form, words, names)
     texts = {
         key: argument_text(case, made, key, value) for key, value in changes.items()
     }
@@ -55,10 +55,8 @@ def rebuilt(
         if not outcome.broke:
             outcome = case.replay.read(repair, outcome, line, where)
         if outcome is not None and outcome.status == "moved":
-            # the line is right for the others that it builds
-            text = constructor(info, **changes)
-            alone = installed(case, info, text, new[name], form, words)
-            if alone is not None and _helps(alone.outcome):
+            alone = _alone(case, info, changes, new[name], form, words, names)
+            if alone is not None:
                 return alone
     if not line and len(names) == 1:
         whole = constructor(info, **changes)
@@ -78,8 +76,24 @@ def rebuilt(
     )
 
 
-def _helps(outcome: Outcome | None) -> bool:
-    return outcome is not None and outcome.status == "verified"
+def _alone(
+    case: Case,
+    info: ModuleInfo,
+    changes: dict[str, Any],
+    new: ModuleInfo | None,
+    form: Form,
+    words: str,
+    names: Sequence[str],
+) -> Hypothesis | None:
+    """Of several modules that one line builds, one alone: the line is right for the
+    others. None where that does not mend it."""
+    if len(names) < 2:
+        return None
+    text = constructor(info, **changes)
+    alone = installed(case, info, text, new, form, words)
+    if alone is None or alone.outcome is None:
+        return None
+    return alone if alone.outcome.status == "verified" else None
 
 
 def built_otherwise(
@@ -136,9 +150,9 @@ def rebuilt_together(
     """The modules of these names, the one that is to be named first, built otherwise;
     None where their lines are far apart, or torch builds none such."""
     made = [case.constructions.of(name) for name in names]
-    known = [one for one in made if one is not None]
+    known = list({id(one.call): one for one in made if one is not None}.values())
     files = {id(one.made.scope.tree) for one in known}
-    if len(known) != len(names) or len(files) != 1 or _apart(known):
+    if None in made or len(files) != 1 or len(known) < 2 or _apart(known):
         return None
     built = [name for one in known for name in case.constructions.built_by(one)]
     modules = built_otherwise(case, dict.fromkeys([*names, *built]), changes)

@@ -45,14 +45,6 @@ def is_unlike(graph: Graph, name: str) -> bool:
     )
 
 
-def varies(graph: Graph, name: str) -> bool:
-    """Whether any of its like has other settings than a layer."""
-    return any(
-        settings(like) != settings(graph.rec.modules[name])
-        for like in likes_of(graph, name)
-    )
-
-
 def settings(info: ModuleInfo) -> list[object]:
     return [info.attributes.get(key) for key in _WINDOW]
 

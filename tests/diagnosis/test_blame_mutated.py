@@ -105,6 +105,7 @@ class Fire(nn.Module):
 
 
 AFTER = "`model.last`, defined after it, takes 32"
+WAITS = "`model.last`, not reached yet, takes 32"
 IMAGES = (2, 3, 16, 16)
 MAPS = (2, 8, 8, 8)
 CASES = {
@@ -112,15 +113,15 @@ CASES = {
     "value": (Attention, (2, 5, 32), nn.Linear(32, 16), "like"),
     "layers.1.1": (Dense, MAPS, nn.Conv2d(12, 3, 1), "like"),
     "layers.2.0": (Dense, MAPS, nn.BatchNorm2d(15), "expects num_features=15"),
-    "fc": (Generator, (4, 16), nn.Linear(16, 1023), "`up` takes the 64"),
-    "up": (Generator, (4, 16), nn.ConvTranspose2d(64, 31, 4, 2, 1), AFTER),
+    "fc": (Generator, (4, 16), nn.Linear(16, 1023), "`model.up` takes the 64"),
+    "up": (Generator, (4, 16), nn.ConvTranspose2d(64, 31, 4, 2, 1), WAITS),
     "norm": (Generator, (4, 16), nn.BatchNorm2d(31), AFTER),
     "2.conv1": (stages, IMAGES, nn.Conv2d(16, 32, 1, stride=2), "`model.1.conv1` has"),
     "squeeze": (
         Fire,
         (2, 16, 8, 8),
         nn.Conv2d(16, 5, 1),
-        "`model.three` beside it takes 4",
+        "`model.three`, not reached yet, takes 4",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from failures import failure_of, first
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -127,3 +128,54 @@ def test_what_another_layer_of_the_same_batch_made_is_kept_from_none():
         with shapetrace.trace() as t:
             lstm(embed(torch.zeros(3, 2, dtype=torch.long)))
     assert "kept from an earlier batch" not in str(t.failure)
+
+
+class Carries(nn.Module):
+    """What one batch left behind goes into the next."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.fc, self.cell, self.keep = nn.Linear(5, 7), nn.GRUCell(5, 7), keep
+        self.kept = None
+
+    def forward(self, x):
+        made = self.cell(x, self.kept) if self.keep == "cell" else self.fc(x)
+        if self.kept is not None and self.keep == "sum":
+            made = made + self.kept
+        if self.kept is not None and self.keep == "product":
+            made = self.kept * made.sigmoid()
+        self.kept = made.detach()
+        return made
+
+
+@pytest.mark.parametrize("keep", ["sum", "product", "cell"])
+@pytest.mark.parametrize("last", [3, 11])
+def test_what_the_model_kept_of_an_earlier_batch_is_told_by_its_line(keep, last):
+    model = Carries(keep)
+
+    def train():
+        for size in (12, 12, last):
+            model(torch.randn(size, 5)).sum().backward()
+
+    found = failure_of(model, train)
+    assert first(found) == ("function", "detach")
+    assert "the 12 is kept from an earlier batch" in found.culprits[0].reason
+
+
+LOSSES = (F.mse_loss, F.binary_cross_entropy_with_logits, F.cross_entropy)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_target_made_once_for_a_whole_batch_stays_when_the_last_one_is_short(loss):
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh())
+    wanted = torch.rand(8, 6)
+    if loss is F.cross_entropy:
+        wanted = torch.randint(0, 6, (8,))
+
+    def train():
+        for size in (8, 8, 5):
+            loss(model(torch.randn(size, 4)), wanted).backward()
+
+    found = failure_of(model, train)
+    assert first(found)[0] == "target"
+    assert "it is the very tensor of the batch before" in found.culprits[0].reason

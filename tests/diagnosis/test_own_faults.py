@@ -61,7 +61,6 @@ def test_a_check_that_fails_is_a_note_beside_the_others(monkeypatch, recwarn):
 PARTS = {
     "the evidence `broken`": ("shapetrace.diagnosis.evidence.FAMILIES", True),
     "the hypotheses `broken`": ("shapetrace.diagnosis.generate.GENERATORS", True),
-    "the rules": ("shapetrace.diagnosis.case.blame", False),
 }
 
 

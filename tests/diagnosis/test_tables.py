@@ -89,7 +89,7 @@ def test_a_mask_is_made_larger_where_its_size_is_written_for_every_block(
     with pytest.raises(RuntimeError) as raised:
         runpy.run_path(str(path))
     said = "".join(raised.value.__notes__)
-    assert f"{long} are asked of its {steps}" in said
+    assert f"{long} are asked of its {steps}" in " ".join(said.split())
     assert "Fix (verified)" in said
     assert f"+ def __init__(self, width=8, steps={long}, blocks=2):" in said
     path.write_text(code.replace(f"steps={steps}", f"steps={long}"))

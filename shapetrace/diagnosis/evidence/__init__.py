@@ -15,12 +15,11 @@ from shapetrace.diagnosis.evidence.data import data, turned
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
-from shapetrace.diagnosis.evidence.layout import layout
+from shapetrace.diagnosis.evidence.layout import elsewhere, layout
 from shapetrace.diagnosis.evidence.learning import learning
 from shapetrace.diagnosis.evidence.likes import likes, rounding, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program
-from shapetrace.diagnosis.evidence.ruled import ruled
 from shapetrace.diagnosis.evidence.samples import (
     copied,
     edited,
@@ -30,6 +29,7 @@ from shapetrace.diagnosis.evidence.samples import (
     restored,
     summed,
 )
+from shapetrace.diagnosis.evidence.sides import came_in, joined, several, sides
 from shapetrace.diagnosis.evidence.stretching import stretching
 from shapetrace.diagnosis.evidence.tables import cut_short
 from shapetrace.diagnosis.evidence.trying import cost, placed, tried_form, trying
@@ -63,6 +63,7 @@ FAMILIES: tuple[Family, ...] = (
     history,
     learning,
     layout,
+    elsewhere,
     edited,
     labels,
     matched,
@@ -70,11 +71,14 @@ FAMILIES: tuple[Family, ...] = (
     copied,
     restored,
     summed,
+    sides,
+    came_in,
+    joined,
+    several,
     stretching,
     cut_short,
     words,
     home,
-    ruled,
 )
 
 

@@ -7,6 +7,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.kept_state import kept_by_model
 from shapetrace.diagnosis.leaves import counts_samples
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall
@@ -52,10 +53,10 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
         and hypothesis.hops > 0
     ):
         return Fact("both sizes came in with data, not this")
-    if hypothesis.form == "intake" and case.layer is not None:
+    if hypothesis.form in ("intake", "setting") and case.layer is not None:
         ref = case.layer.inputs[0] if case.layer.inputs else None
         if ref is not None and not case.graph.from_model(ref.id):
-            if hypothesis.size in _CHANNELS and hypothesis.expected in _CHANNELS:
+            if {spot.size for spot in case.mismatch.spots} <= set(_CHANNELS):
                 return Fact("channels of images")
             return Fact("the first layer")
     return None
@@ -63,6 +64,8 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 def _unequal(case: Case, ends: list[tuple[int, int] | None]) -> bool:
     """Whether it is the batches of two tensors of data that disagree."""
+    if kept_by_model(case) is not None:
+        return False  # of one batch each, at its own time
     if len(ends) < 2 or None in ends or ends[0] == ends[1]:
         return False
     batches = all(spot.role in _BATCH_ROLES for spot in case.mismatch.spots)

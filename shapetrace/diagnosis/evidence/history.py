@@ -22,9 +22,11 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if hypothesis.form in _REBUILT and kept_state(case) is not None:
         return Fact(TOOK_IT)
     kept = kept_by_model(case)
-    if kept is not None and site_of_call(case.graph, kept[0]).key == site.key:
-        text = f"the {kept[1].size} is kept from an earlier batch ({kept[0].source})"
+    if kept is not None and site_of_call(case.graph, kept.made).key == site.key:
+        text = f"the {kept.size} is kept from an earlier batch ({kept.made.source})"
         return Fact("kept from an earlier batch", text=text)
+    if kept is not None and site.kind in ("input", "target"):
+        return Fact("meets what is kept from an earlier batch")
     good = case.earlier
     if good is None:
         return None

@@ -16,6 +16,10 @@ from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import loss, relate
 
+_TURNING = ("permute", "transpose", "swapaxes", "movedim", "t", "T", "mT")
+#: what another size would be for
+_SIZED = ("width", "intake", "parameter", "data", "cut", "number", "unknown")
+
 #: (kind, tensor, dimension): where a dimension begins
 Root = tuple[str, int, int]
 #: sizes that tell dimensions apart when an edit is made of a bare tensor
@@ -47,6 +51,40 @@ def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if cross:
         return Fact("dimensions meet across", min(cross, 3))
     return Fact("dimensions belong together", min(agree, 4) / 2) if agree else None
+
+
+def elsewhere(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a size is to be another where one side has the wanted one in another of
+    its dimensions: then it is their order that is wrong. And whether a change turns
+    round what the program turns round itself."""
+    if hypothesis.form == "insert":
+        return _turned_again(hypothesis, case)
+    if hypothesis.form not in _SIZED:
+        return None
+    inputs = case.mismatch.call.inputs
+    for clash in case.mismatch.conflicts:
+        for own, other in ((clash.left, clash.right), (clash.right, clash.left)):
+            if own.input is None or own.dim is None or other.dim is None:
+                continue
+            ref = inputs[own.input]
+            if ref.shape.count(other.size) != 1 or other.size < 2:
+                continue
+            if not case.graph.is_parameter(ref.id):
+                return Fact("the wanted size stands in another dimension")
+    return None
+
+
+def _turned_again(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    if hypothesis.repair is None or hypothesis.edit is None:
+        return None
+    if not hypothesis.edit.text.startswith(tuple(f"{{}}.{one}(" for one in _TURNING)):
+        return None
+    for taken in hypothesis.repair.taken:
+        made = case.graph.producer(taken.tensor)
+        for call in (made, *case.graph.users.get(taken.tensor, ())):
+            if isinstance(call, FunctionCall) and call.name in _TURNING:
+                return Fact("turns round what is turned round beside it")
+    return None
 
 
 def _meetings(call: FunctionCall) -> Iterator[list[tuple[TensorRef, int]]]:

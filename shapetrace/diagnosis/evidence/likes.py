@@ -15,15 +15,22 @@ from shapetrace.diagnosis.similar_modules import (
     peers,
     settings,
 )
+from shapetrace.diagnosis.window_layers import whole
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, TensorRef
+
+_BUILT = ("width", "intake", "parameter", "setting")
 
 
 def likes(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether the changed module would be as its like are, or is so already."""
     if hypothesis.repair is None or not hypothesis.repair.modules:
         return None
-    (name, new), *_ = hypothesis.repair.modules.items()
+    modules = hypothesis.repair.modules
+    # one line may build several: the one that it is about is compared with the others
+    named = hypothesis.site.name
+    name = named if named in modules else next(iter(modules))
+    new = modules[name]
     old = case.graph.rec.modules[name]
     if hypothesis.form == "window":
         return _settings(case.graph, old, new)
@@ -75,6 +82,8 @@ def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether a window (convolution, pooling) left a rest: what it halves and another
     doubles is then not what it was."""
     site = hypothesis.site
+    if hypothesis.form in _BUILT:  # other features, for the same places
+        return None
     calls = case.replay.calls_of.get(site.name, ()) if site.kind == "module" else ()
     info = case.graph.rec.modules.get(site.name)
     if info is None or not calls or "kernel_size" not in info.attributes:
@@ -82,6 +91,8 @@ def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
     call = calls[-1]
     if not call.inputs or not call.outputs:
         return None
+    if whole(info.attributes.get("stride")) in (1, (1,), (1, 1), (1, 1, 1)):
+        return None  # a window that goes from place to place leaves nothing over
     space = int(info.type[-2]) if info.type[-2:-1].isdigit() else 0
     pairs = list(zip(call.inputs[0].shape[-space:], call.outputs[0].shape[-space:]))
     if not space or any(min(pair) < 1 for pair in pairs):

@@ -58,12 +58,15 @@ def _facts(
         for loss in _losses_that_took(case, name, old):
             text = f"`{loss}` took {old} before it"
             yield Fact("others took the old size", 2.0, text)
+    if hypothesis.form == "width":
+        yield from _other_side_taken(case, name, new)
     waits = waiting(graph)
     if hypothesis.form == "width" and waits:
         asked = sizes_asked(case.call)[1:] if case.mismatch.kind == "numel" else ()
         for other, size in waits.items():
             if size in asked:
-                text = f"`{other}` takes the {size} of the view, and was not reached"
+                said = graph.said(other)
+                text = f"`{said}` takes the {size} of the view, and was not reached"
                 yield Fact("what follows takes the new size", 1.0, text)
         takers = [other for other, size in waits.items() if size == new]
         if takers and old not in waits.values():
@@ -73,10 +76,10 @@ def _facts(
     if following is not None and hypothesis.form == "intake":
         other, size = following
         if is_norm(graph, name) and size == old:
-            text = f"`{other}`, defined after it, takes {old}"
+            text = f"`{graph.said(other)}`, defined after it, takes {old}"
             yield Fact("the next layer takes the old size", 1.5, text)
         elif is_norm(graph, name) and size == new:
-            text = f"`{other}`, defined after it, takes {new}"
+            text = f"`{graph.said(other)}`, defined after it, takes {new}"
             yield Fact("the next layer takes the new size", 1.5, text)
     both = {name}
     if case.layer is not None:
@@ -113,6 +116,21 @@ def _took(case: Case, name: str, size: int) -> list[str]:
         if any(ref.id in made for ref in call.inputs):
             found.append(call.name)
     return list(dict.fromkeys(found))
+
+
+def _other_side_taken(case: Case, name: str, new: int) -> Iterator[Fact]:
+    """The width of the layer on the other side, as a loss took it before."""
+    for spot in case.mismatch.spots:
+        if spot.tensor is None or spot.dim is None or spot.size != new:
+            continue
+        other = case.site_of_size(spot.tensor, spot.dim)
+        if other.kind != "module" or other.name == name:
+            continue
+        for loss in _losses_that_took(case, other.name, new):
+            text = (
+                f"`{loss}` took the {new} of `{case.graph.said(other.name)}` before it"
+            )
+            yield Fact("others took the new size", 2.0, text)
 
 
 def _losses_that_took(case: Case, name: str, size: int) -> Iterator[str]:

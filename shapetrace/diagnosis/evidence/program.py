@@ -97,6 +97,8 @@ def _number(call: FunctionCall, number: int | None) -> Fact | None:
     nodes: list[ast.expr] = []
     if isinstance(tree, ast.Call):
         nodes = [*tree.args, *(keyword.value for keyword in tree.keywords)]
+    elif isinstance(tree, ast.Subscript):
+        nodes = [tree.slice]
     written = {
         node.value
         for whole in nodes

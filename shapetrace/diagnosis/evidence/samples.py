@@ -42,12 +42,22 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if len(before) < 2 or root(case.graph, call.inputs[0].id, 0)[0] != "batch":
         return None
     after = call.outputs[0].shape if call.outputs else ()
-    if not after or after[0] == before[0]:
+    if not after or after[0] == before[0] or _both_join(case):
         return None
     if len(after) == 1 or after[0] % max(before[0], 1):
         text = f"it makes {after} of {before}, and takes the batch of {before[0]} too"
         return Fact("mixes samples", text=text)
     return Fact("joins samples with another dimension")
+
+
+def _both_join(case: Case) -> bool:
+    """Whether both sides have samples and something else in one dimension, and the
+    same samples."""
+    return all(
+        len(side.odd) + len(side.shared) > 1
+        and any(leaf.end.kind == "data" and leaf.end.dim == 0 for leaf in side.shared)
+        for side in case.factors
+    )
 
 
 def _deals(call: FunctionCall) -> bool:

@@ -14,8 +14,8 @@ from shapetrace.diagnosis.generate.gathered import gathered
 from shapetrace.diagnosis.generate.indices import indices
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
+from shapetrace.diagnosis.generate.origins import origins
 from shapetrace.diagnosis.generate.raised import raised
-from shapetrace.diagnosis.generate.ruled import ruled
 from shapetrace.diagnosis.generate.selections import selections
 from shapetrace.diagnosis.generate.settings import settings
 from shapetrace.diagnosis.generate.slices import slices
@@ -29,8 +29,8 @@ Generator = Callable[[Case], Iterator[Hypothesis | None]]
 
 #: the cheap and the likely first: trying ends where its budget does
 GENERATORS: tuple[Generator, ...] = (
-    ruled,
     raised,
+    origins,
     batches,
     values,
     widths,
@@ -60,9 +60,9 @@ def generate(case: Case) -> Iterator[Hypothesis]:
     generators = GENERATORS
     if case.mismatch.kind == "other":
         # where it is not known what disagrees, no repair can be told from another
-        generators = (ruled, raised)
+        generators = (raised,)
     elif case.mismatch.is_of_values:
-        generators = (ruled, raised, values)
+        generators = (raised, values)
     for generator in generators:
         try:
             for hypothesis in generator(case):

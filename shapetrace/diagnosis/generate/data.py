@@ -25,10 +25,16 @@ def data(case: Case) -> Iterator[Hypothesis | None]:
         if spot.tensor is None or graph.is_parameter(spot.tensor):
             continue
         shape = graph.tensors[spot.tensor].shape
+        if case.mismatch.kind == "rank":
+            # a loss took what the model made of other data as readily
+            if not (case.mismatch.loss and graph.from_model(spot.tensor)):
+                yield _whole(case, spot.tensor)
+            continue
         dims = [spot.dim] if spot.dim is not None else []
-        if spot.dim is None and case.mismatch.kind in ("rank", "numel"):
-            yield _whole(case, spot.tensor)
-            dims = list(range(len(shape))) if case.mismatch.kind == "numel" else []
+        if spot.dim is None and case.mismatch.kind == "numel":
+            if _odd_in_data(case, spot.tensor):
+                yield _whole(case, spot.tensor)
+            dims = list(range(len(shape)))
         for dim in dims:
             if dim >= len(shape):
                 continue
@@ -43,6 +49,14 @@ def data(case: Case) -> Iterator[Hypothesis | None]:
                     continue  # a factor, of which no other number would fit alone
                 yield _of_size(case, end.tensor, end.dim, size, max(new, 1))
     yield from _images(case)
+
+
+def _odd_in_data(case: Case, tensor: int) -> bool:
+    """Whether data began any factor of a tensor that a view does not ask for."""
+    left, _ = case.factors
+    return case.graph.is_data(tensor) or any(
+        leaf.end.kind == "data" for leaf in left.odd
+    )
 
 
 def _of_size(case: Case, tensor: int, dim: int, size: int, new: int) -> Hypothesis:

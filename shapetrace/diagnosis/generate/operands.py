@@ -165,10 +165,6 @@ def menu(
     for dim in reversed(range(rank)):
         if shape[dim] == 1:
             yield "insert", edits.squeeze(dim)
-    if rank < 5:
-        for dim in (1, 0, -1, *range(2, rank)):
-            if -rank - 1 <= dim <= rank:
-                yield "insert", edits.unsqueeze(dim)
     for other in others:
         if rank < len(other):
             yield "insert", edits.trailing(len(other) - rank)
@@ -183,6 +179,10 @@ def menu(
             yield "insert", order
         if 0 < len(other) <= rank and prod(other) == prod(shape) and other != shape:
             yield "insert", edits.viewed(other)
+    if rank < 5:
+        for dim in (1, 0, -1, *range(2, rank)):
+            if -rank - 1 <= dim <= rank:
+                yield "insert", edits.unsqueeze(dim)
     if 1 < rank <= 4:
         for a, b in combinations(range(rank), 2):
             yield "insert", edits.transpose(a, b)

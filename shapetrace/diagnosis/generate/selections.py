@@ -26,6 +26,7 @@ from shapetrace.diagnosis.hypothesis import (
     Site,
     Taken,
 )
+from shapetrace.diagnosis.reasons import said_of
 from shapetrace.diagnosis.sites import (
     owner,
     site_of_call,
@@ -209,7 +210,7 @@ def _cut_view(
             rest = whole.removeprefix(line.text(func))
             text = line.with_part(line.tree, f"{inside}.reshape{rest}")
             found = replace(found, line=text, where=line.source)
-    return replace(found, reason=case.said_of(site, ref))
+    return replace(found, reason=said_of(case, site, ref))
 
 
 def _one_hot_rows(

@@ -84,7 +84,9 @@ def _range(case: Case) -> Found:
     if span[0] >= 0 and right is not None and right.tensor is None:
         for path, value in places(case.call):
             if value == limit:
-                yield _sure(with_number(case, case.call, path, value, span[1] + 1))
+                found = with_number(case, case.call, path, value, span[1] + 1)
+                # nothing but the meaning tells such a number from the values
+                yield _sure(found and replace(found, form="values"))
     if span[0] >= 0 and right is not None and right.tensor is not None:
         for hypothesis in widths_of(case, right, span[1] + 1):
             yield _sure(hypothesis)

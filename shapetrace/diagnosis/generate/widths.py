@@ -14,6 +14,7 @@ from shapetrace.diagnosis.expected import sizes_asked
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.leaves import counts_samples, every_part, leaves
 from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.reasons import said_of
 from shapetrace.diagnosis.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner
 from shapetrace.records import ModuleInfo, Source
@@ -76,7 +77,7 @@ def _ranks(case: Case) -> Iterator[Hypothesis | None]:
         if info is None or info.qualname.startswith("torch.nn.modules."):
             continue
         site = case.site_named(info.name)
-        reason = case.said_of(site, case.graph.tensors[spot.tensor])
+        reason = said_of(case, site, case.graph.tensors[spot.tensor])
         yield Hypothesis("parameter", site, reason=reason)
 
 
@@ -253,7 +254,7 @@ def _remade(
         line,
         where,
         f"{new} instead of {size}",
-        reason=f"holds the {kind} `{path}` with {size} in dim {dim}",
+        reason=f"holds the {kind} `{case.graph.said(path)}` with {size} in dim {dim}",
         dim=dim,
         size=size,
         expected=new,

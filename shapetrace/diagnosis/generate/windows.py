@@ -70,7 +70,7 @@ def _together(
         if len(group) < 2:
             continue
         first, changes = group[0]
-        names = [window.info.name for window, _ in group]
+        names = list(dict.fromkeys(window.info.name for window, _ in group))
         made = rebuilt_together(case, names, changes, "window", _told(changes))
         if made is not None:
             has = ", ".join(

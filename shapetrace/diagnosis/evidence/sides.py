@@ -1,0 +1,92 @@
+"""On which of the two sides a suspect stands, and what others say of that side."""
+
+from __future__ import annotations
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.leaves import changers
+from shapetrace.diagnosis.sites import site_of_call, site_of_data
+from shapetrace.signatures import kind
+
+
+def sides(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """What made both sides made neither unlike the other; nor did what made a factor
+    that both have."""
+    left, right = ({one.site.key for one in makers} for makers in case.makers)
+    key = hypothesis.site.key
+    if key in left and key in right:
+        return Fact("behind both sides")
+    if key in left or key in right:
+        return None
+    for found in case.factors:
+        if key in {one.site.key for one in found.sharers(case.graph)}:
+            return Fact("made what both sides have")
+    return None
+
+
+def came_in(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Data that came in with the very size that the other side began with: whatever
+    lies between changed it."""
+    if hypothesis.site.kind not in ("input", "target"):
+        return None
+    graph = case.graph
+    left, right = case.factors
+    for own, other, spot in (
+        (left, right, case.mismatch.right),
+        (right, left, case.mismatch.left),
+    ):
+        began = {graph.size(leaf.end.tensor, leaf.end.dim) for leaf in other.odd}
+        if spot is not None and spot.tensor is None:
+            began.add(spot.size)
+        for leaf in own.odd:
+            if leaf.end.kind != "data" or not changers(leaf.hops):
+                continue
+            site = site_of_data(graph, leaf.end.tensor, target=own.target)
+            if site.key != hypothesis.site.key:
+                continue
+            if graph.size(leaf.end.tensor, leaf.end.dim) in began:
+                return Fact("came in with the other side's size")
+            if leaf.size == 1 < len(own.odd) + len(own.shared):
+                return Fact("came in with one", text="it was not repeated")
+    return None
+
+
+def joined(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Who joined tensors of which the other side has one alone, and who made that."""
+    left, right = case.mismatch.left, case.mismatch.right
+    for spot, other, makers in zip((left, right), (right, left), case.makers[::-1]):
+        if spot is None or other is None or spot.tensor is None or spot.dim is None:
+            continue
+        end = case.graph.trail(spot.tensor, spot.dim).end
+        if end.call is None or end.origin is None or end.origin.how != "sum":
+            continue
+        sizes = [case.graph.size(*source) for source in end.sources]
+        if other.tensor is not None and end.tensor in case.graph.ancestors(
+            other.tensor
+        ):
+            continue  # both come of it
+        if other.size not in sizes:
+            continue
+        if site_of_call(case.graph, end.call).key == hypothesis.site.key:
+            text = f"joins {' + '.join(map(str, sizes))}; there are {other.size} there"
+            return Fact("joins what the other side has a part of", text=text)
+        if hypothesis.site.key in {one.site.key for one in makers}:
+            return Fact("made a part of what the other side joined")
+    return None
+
+
+def several(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Of more than two tensors that are joined, the one that is unlike all others."""
+    left, right = case.mismatch.left, case.mismatch.right
+    if left is None or right is None or left.dim is None or right.tensor is None:
+        return None
+    if kind(case.call.name) != "join" or len(case.call.inputs) < 3:
+        return None
+    sizes = [r.shape[left.dim] for r in case.call.inputs if left.dim < len(r.shape)]
+    for spot, makers in zip((left, right), case.makers):
+        if sizes.count(spot.size) == 1 and len(set(sizes)) == 2:
+            if hypothesis.site.key in {one.site.key for one in makers}:
+                return Fact("the odd one of several", text="all others are alike")
+            return Fact("not the odd one of several")
+    return None

@@ -1,0 +1,61 @@
+"""Whoever gave either side what it has, whether or not a repair of theirs is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.kept_state import kept_by_model
+from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.reasons import said_of
+from shapetrace.diagnosis.sites import owner, site_of_call, site_of_module
+
+_KINDS = ("size", "rank", "numel")
+
+
+def origins(case: Case) -> Iterator[Hypothesis | None]:
+    """Named, and no more: what would mend it is for other generators to say."""
+    if case.mismatch.kind not in _KINDS:
+        return
+    left, right = case.mismatch.left, case.mismatch.right
+    for spot, other, makers in zip((left, right), (right, left), case.makers):
+        if spot is None or spot.tensor is None:
+            continue
+        fits = other.size if other is not None and other.dim is not None else None
+        if case.graph.is_parameter(spot.tensor):
+            yield _holder(case, spot, fits)
+        elif case.mismatch.kind != "rank":
+            yield from makers
+        elif spot.dim is not None:  # one too many, whoever made its size
+            ref = case.graph.tensors[spot.tensor]
+            site = case.site_of(ref.id)
+            size = case.graph.size(ref.id, spot.dim)
+            reason = said_of(case, site, ref)
+            yield Hypothesis("unknown", site, reason=reason, dim=spot.dim, size=size)
+    kept = kept_by_model(case)
+    if kept is not None:
+        site = site_of_call(case.graph, kept.made)
+        yield Hypothesis("unknown", site, hops=1, size=kept.size)
+    for ref in case.operands:
+        if case.graph.is_parameter(ref.id):
+            continue
+        site = case.site_of(ref.id)
+        yield Hypothesis("unknown", site, hops=1, reason=said_of(case, site, ref))
+    if case.layer is not None:
+        own = site_of_module(case.layer)
+    else:
+        own = site_of_call(case.graph, case.call)
+    shapes = " and ".join(str(ref.shape) for ref in case.operands[:2])
+    yield Hypothesis("unknown", own, reason=f"takes {shapes}" if shapes else "")
+
+
+def _holder(case: Case, spot: Spot, fits: int | None) -> Hypothesis | None:
+    """The module that holds a parameter."""
+    assert spot.tensor is not None
+    name = owner(case.graph, spot.tensor)
+    if name is None:
+        return None
+    site = case.site_named(name)
+    reason = said_of(case, site, case.graph.tensors[spot.tensor])
+    return Hypothesis("unknown", site, reason=reason, size=spot.size, expected=fits)
