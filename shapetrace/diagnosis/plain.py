@@ -34,7 +34,8 @@ def in_forward(graph: Graph, module: ModuleCall) -> Diagnosis:
     if found is not None:
         message = f"`{name}` ({module.type}) failed: {found.said} ({error.type})."
         culprits += _of_unpacked(graph, found)
-    container = handed_on(graph, module)
+    of_types = error.type in ("TypeError", "AttributeError")
+    container = handed_on(graph, module) if of_types else None
     if container is not None:
         reason = f"returns {container.output_type}, not one tensor"
         culprits.append(culprit_of_module(container, reason=reason))
@@ -49,7 +50,7 @@ def in_forward(graph: Graph, module: ModuleCall) -> Diagnosis:
     if keys:
         raised = f"looks up {error.message}; {keys}"
     culprits.append(culprit_of_module(module, reason=raised))
-    if found is not None or error.type not in ("TypeError", "AttributeError"):
+    if found is not None or not of_types:
         culprits += _data(graph, module)
     return Diagnosis(
         code="failure",

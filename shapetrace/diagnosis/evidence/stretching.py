@@ -1,11 +1,11 @@
-"""What an edit lets torch stretch: two operands, each to the other."""
+"""What a repair lets torch stretch: two operands, each to the other."""
 
 from __future__ import annotations
 
-from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.records import FunctionCall
 from shapetrace.signatures import broadcasts
 
 #: every entry of one would meet every entry of the other
@@ -16,15 +16,14 @@ def stretching(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether the call goes through only because each side is stretched to the other,
     which is meant where it is written for both, and not what one missing dimension is.
     """
-    edit, repair = hypothesis.edit, hypothesis.repair
-    if edit is None or repair is None or case.layer is not None:
+    repair = hypothesis.repair
+    if repair is None or case.layer is not None:
         return None
-    taken = {one.tensor for one in repair.taken}
-    inputs = tuple(
-        edit.apply(ref) if ref.id in taken else ref for ref in case.call.inputs
-    )
-    if inputs == case.call.inputs:
+    final = case.replay.final(repair)
+    if final is None:
         return None
-    found = broadcasts(with_inputs(case.call, inputs))
-    sides = {position for position, _, size in found if size > 1}
-    return Fact(PAIRS) if len(sides) > 1 else None
+    return Fact(PAIRS) if _both(final) and not _both(case.call) else None
+
+
+def _both(call: FunctionCall) -> bool:
+    return len({position for position, _, size in broadcasts(call) if size > 1}) > 1
