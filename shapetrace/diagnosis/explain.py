@@ -213,8 +213,11 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
     chosen: dict[str, Fix] = {}
     for entry in (*_with_line(first)[:1], *_with_line(entries)):
         fix = _fix(entry)
-        # somebody else's that does not even help is no help
-        moved = fix.status == "moved" and (chosen or entry not in first)
+        # somebody else's that does not even help is no help, nor is one that trains
+        # nothing and does not even go through
+        moved = fix.status == "moved" and (
+            chosen or entry not in first or _trains_nothing(entry)
+        )
         weak = entry.score < entries[0].score - (_WEAK if chosen else _WEAKEST)
         if not moved and not weak:
             chosen.setdefault(fix.line, fix)
@@ -234,11 +237,16 @@ def _with_line(entries: list[Scored]) -> list[Scored]:
     ]
 
 
+def _trains_nothing(entry: Scored) -> bool:
+    """Whether it puts parts of several samples together, or the like."""
+    return any(fact.name.startswith(_MIXED) for fact in entry.facts)
+
+
 def _fix(entry: Scored) -> Fix:
     one = entry.hypothesis
     outcome = one.outcome
     status = outcome.status if outcome is not None and one.repair else "untried"
-    mixed = any(fact.name.startswith(_MIXED) for fact in entry.facts)
+    mixed = _trains_nothing(entry)
     alike = one.form in _OF_SEVERAL or one.edit is not None and one.edit.among > 1
     if status == "verified" and (one.loses or mixed or alike):
         status = "untried"  # it fits, and whether it is meant no shape tells

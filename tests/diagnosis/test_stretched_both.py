@@ -39,3 +39,22 @@ def test_a_state_that_a_layer_takes_as_a_tuple_is_no_container_by_mistake():
     found = failure_of(model, lambda: model(torch.randn(5, 4, 3), torch.randn(5, 4, 1)))
     assert found.culprits[0].name == "getitem"
     assert "not one tensor" not in str(found)
+
+
+class Block(nn.Module):
+    """A residual block without the projection that other widths need."""
+
+    def __init__(self, into, width):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(into, width, 1), nn.Conv2d(width, 4 * width, 1)
+
+    def forward(self, x):
+        out = self.two(self.one(x).relu())
+        out += x
+        return out.relu()
+
+
+def test_what_mixes_samples_and_does_not_even_go_through_is_no_fix():
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), Block(16, 8), Block(32, 8))
+    found = failure_of(model, lambda: model(torch.randn(2, 3, 32, 32)))
+    assert "flatten(0, 1)" not in str(found)
