@@ -64,7 +64,8 @@ def built_in(
         return UNKNOWN
     try:
         return plain[name](*args)
-    except Exception:  # as it would be in the program: nothing to go on with
+    # arguments that the program's own call would not take either: nothing to go on with
+    except (TypeError, ValueError, ArithmeticError):
         return UNKNOWN
 
 

@@ -192,7 +192,9 @@ def _made(call: FunctionCall) -> Any:
                 warnings.simplefilter("ignore")
                 kwargs = {key: filled(value) for key, value in call.kwargs.items()}
                 made = func(*map(filled, call.args), **kwargs)
-    except Exception:  # what torch does not take may be told wrong here
+    # torch has no type of its own for arguments that do not fit, and raises nearly all
+    # of Python's; whether they fit is for the signatures to say, of here it is unknown
+    except Exception:
         return UNKNOWN
     return _described(made)
 
