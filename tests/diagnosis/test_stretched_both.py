@@ -58,3 +58,29 @@ def test_what_mixes_samples_and_does_not_even_go_through_is_no_fix():
     model = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), Block(16, 8), Block(32, 8))
     found = failure_of(model, lambda: model(torch.randn(2, 3, 32, 32)))
     assert "flatten(0, 1)" not in str(found)
+
+
+class Masked(nn.Module):
+    """A convolution of an image and one of its mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.image, self.mask = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3, bias=False)
+
+    def forward(self, x, mask):
+        return self.image(x * mask) / self.mask(mask).clamp(min=1)
+
+
+def test_arguments_that_bear_the_names_of_their_parameters_are_in_their_places():
+    model = Masked()
+    images, mask = torch.rand(2, 3, 9, 9), torch.ones(2, 1, 9, 9)
+    found = failure_of(model, lambda: model(images, mask))
+    assert "exchanges the two arguments" not in str(found)
+
+
+def test_of_data_whose_elements_are_counted_the_shape_is_told():
+    model = nn.Sequential(nn.Unflatten(0, (-1, 1)), nn.Conv2d(1, 4, 3))
+    images = torch.rand(3, 16, 14, 14)
+    found = failure_of(model, lambda: model(images.view(-1, 5, 5)))
+    told = [one.reason for one in found.culprits if one.kind == "input"]
+    assert told and "(3, 16, 14, 14)" in told[0]

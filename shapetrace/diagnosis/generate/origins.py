@@ -26,7 +26,13 @@ def origins(case: Case) -> Iterator[Hypothesis | None]:
         if case.graph.is_parameter(spot.tensor):
             yield _holder(case, spot, fits)
         elif case.mismatch.kind != "rank":
-            yield from makers
+            # of data whose elements are counted the whole shape is told, not a factor
+            counted = case.mismatch.kind == "numel"
+            yield from (
+                one
+                for one in makers
+                if not (counted and one.site.kind in ("input", "target"))
+            )
         elif spot.dim is not None:  # one too many, whoever made its size
             ref = case.graph.tensors[spot.tensor]
             site = case.site_of(ref.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -13,6 +14,7 @@ from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.records import ModuleCall, TensorRef
 from shapetrace.source.line import find
+from shapetrace.source.scope import Scope, last_name
 from shapetrace.source.tree import is_own
 
 #: arguments that may have been meant for one another
@@ -47,6 +49,8 @@ def _exchanged(
     if found is not None:
         nodes = found.argument(a.path), found.argument(b.path)
         if nodes[0] is not None and nodes[1] is not None:
+            if _named_so(case, call, {a.path: nodes[0], b.path: nodes[1]}):
+                return None
             line, where = found.swapped(nodes[0], nodes[1]), found.source
     return Hypothesis(
         "exchange",
@@ -57,6 +61,26 @@ def _exchanged(
         words="exchanges the two arguments",
         reason=f"is given {a.shape} and {b.shape}, each in the place of the other",
         outcome=outcome,
+    )
+
+
+def _named_so(case: Case, call: ModuleCall, nodes: dict[str, ast.expr]) -> bool:
+    """Whether an argument bears the name of the parameter that takes it, so that it is
+    in its place: `self.conv(x, mask)` of a `forward(self, x, mask)`."""
+    inside = (*case.graph.rec.functions, *case.graph.rec.calls)
+    own = (one.source for one in inside if one.parent == call.index)
+    line = next((found for found in map(find, own) if found is not None), None)
+    if line is None:
+        return False
+    home = line.file.home(line.node)
+    if getattr(home, "name", "") != "forward":
+        return False
+    parameters = [arg.arg for arg in Scope(line.file, home).parameters()][1:]
+    taking = {f"args[{at}]": name for at, name in enumerate(parameters)}
+    return any(
+        # one `mask` of several `masks`
+        path in taking and last_name(node).rstrip("s") == taking[path].rstrip("s")
+        for path, node in nodes.items()
     )
 
 
