@@ -12,6 +12,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import UNWRITTEN
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.lineage import Call
 from shapetrace.records import ModuleCall, TensorRef
 from shapetrace.source.line import find
 from shapetrace.source.scope import Scope, last_name
@@ -67,7 +68,8 @@ def _exchanged(
 def _named_so(case: Case, call: ModuleCall, nodes: dict[str, ast.expr]) -> bool:
     """Whether an argument bears the name of the parameter that takes it, so that it is
     in its place: `self.conv(x, mask)` of a `forward(self, x, mask)`."""
-    inside = (*case.graph.rec.functions, *case.graph.rec.calls)
+    rec = case.graph.rec
+    inside: tuple[Call, ...] = (*rec.functions, *rec.calls)
     own = (one.source for one in inside if one.parent == call.index)
     line = next((found for found in map(find, own) if found is not None), None)
     if line is None:
