@@ -18,10 +18,12 @@ from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.signatures import is_elementwise
 from shapetrace.signatures import loss as facts_of
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
 _MISFITS = frozenset(("sub", "rsub"))
+_MEANS = ("mean", "sum")
 
 
 @check(
@@ -226,12 +228,33 @@ def _by_hand(
 def _outside(
     context: CheckContext, call: FunctionCall, tall: TensorRef, low: TensorRef
 ) -> bool:
-    """Between the modules; or inside of one, where data meets a prediction."""
-    if call.parent is None:
+    """Between the modules; or inside of one, where data meets a prediction, or where
+    of all that is made one mean is taken."""
+    if call.parent is None or _one_mean(context, call):
         return True
     if plain(call.name) not in _MISFITS:
         return False
     return context.is_raw_data(tall.id) != context.is_raw_data(low.id)
+
+
+def _one_mean(context: CheckContext, call: FunctionCall) -> bool:
+    """Whether all that a call makes ends in one number, with nothing done on the way
+    but one entry at a time: no matrix is looked at as such."""
+    made = (call.outputs or ())[0]
+    todo, seen = [made.id], {made.id}
+    while todo:
+        users = list(context.follow(todo.pop()))
+        if not users:
+            return False
+        for user, ref in users:
+            if plain(user.name) in _MEANS and not ref.shape:
+                continue
+            if ref.shape != made.shape or not is_elementwise(user.name):
+                return False
+            if ref.id not in seen:
+                seen.add(ref.id)
+                todo.append(ref.id)
+    return True
 
 
 def _both_batch(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:

@@ -243,6 +243,17 @@ def _normalised_elsewhere(
             )
 
 
+def _best_alone(context: CheckContext, ref: TensorRef, dim: int) -> bool:
+    """Whether a dimension is what a `topk` of one has left of a layer's width: of
+    several experts the best, whose softmax is 1 whatever the router says."""
+    call = context.graph.trail(ref.id, dim).end.call
+    if not isinstance(call, FunctionCall) or call.name != "topk":
+        return False
+    given = call.inputs[0]
+    same = len(given.shape) == len(ref.shape) and given.shape[dim] > 1
+    return same and context.axes.from_parameter(given.id, dim)
+
+
 @check(
     "softmax-over-one",
     "warning",
@@ -266,7 +277,7 @@ def softmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         for call, ref, dim in spots
         if ref.shape[dim] == 1 < max(ref.shape)
         and axes.sure(ref.id, dim)
-        and axes.from_parameter(ref.id, dim)
+        and (axes.from_parameter(ref.id, dim) or _best_alone(context, ref, dim))
     ]
     if not spots:
         return

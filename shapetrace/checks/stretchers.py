@@ -125,7 +125,9 @@ def _written(call: FunctionCall) -> bool:
 def _odd_one(context: CheckContext, ref: TensorRef, low: TensorRef) -> Culprit | None:
     """Who made the dimension of 1 that the other operand has not, or the width of a
     layer's that stands beside as many samples as the other has."""
-    if context.is_raw_data(ref.id):
+    maker = context.made_by(ref.id)
+    inside = maker is not None and maker.parent is not None and maker.inputs
+    if context.is_raw_data(ref.id) and not inside:
         return data_culprit(context, ref.id, f"has shape {ref.shape}")
     ones = [dim for dim, size in enumerate(ref.shape) if size == 1]
     if ones:
