@@ -15,7 +15,7 @@ from shapetrace.checks.report import finding
 from shapetrace.checks.training import Steps
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, Range, TensorRef
 from shapetrace.source.line import find
-from shapetrace.source.scope import last_name
+from shapetrace.source.tree import last_name
 
 #: pairs of steps that are looked at: a training loop makes the same again and again
 _FIRST = 8

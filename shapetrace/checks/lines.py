@@ -17,7 +17,7 @@ from shapetrace.signatures import is_loss
 from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import Line, find, suffixed
-from shapetrace.source.scope import last_name
+from shapetrace.source.tree import last_name
 
 #: characters of an expression that is told instead of a name
 _SHORT = 30

@@ -13,7 +13,8 @@ from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 from shapetrace.source.line import Line, find
-from shapetrace.source.scope import last_name, nodes
+from shapetrace.source.scope import nodes
+from shapetrace.source.tree import last_name
 
 #: calls between the row and where it is added
 _NEAR = 4

@@ -13,8 +13,8 @@ from shapetrace.checks.training import Steps
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall
 from shapetrace.signatures import layers_of
 from shapetrace.source.line import line_of
-from shapetrace.source.scope import last_name, nodes
-from shapetrace.source.tree import Tree, is_own, tree
+from shapetrace.source.scope import nodes
+from shapetrace.source.tree import Tree, is_own, last_name, tree
 
 #: methods that put something into a list
 _ADDS = ("append", "extend", "insert")

@@ -18,7 +18,7 @@ from shapetrace.lineage import Call
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 from shapetrace.source.line import find
-from shapetrace.source.scope import last_name
+from shapetrace.source.tree import last_name
 
 _PRODUCTS = ("product", "batch_product")
 #: what hands scores, queries and keys on, number for number

@@ -11,8 +11,8 @@ from shapetrace.source.constructor import constructor, parameters
 from shapetrace.source.finder import Constructions
 from shapetrace.source.line import line_of
 from shapetrace.source.names import spelled
-from shapetrace.source.scope import last_name
 from shapetrace.source.sizes import reworded
+from shapetrace.source.tree import last_name
 
 
 def placed(rec: Recording, info: ModuleInfo, text: str) -> tuple[str, Source | None]:

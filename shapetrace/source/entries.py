@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from shapetrace.source.scope import Expression, last_name, nodes
+from shapetrace.source.scope import Expression, nodes
+from shapetrace.source.tree import last_name
 
 #: reduces an expression to the calls and literals that it may stand for
 Settle = Callable[[Expression], list[Expression]]

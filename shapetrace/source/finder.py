@@ -24,10 +24,9 @@ from shapetrace.source.scope import (
     bound,
     defined_at,
     function_of,
-    last_name,
     nodes,
 )
-from shapetrace.source.tree import is_own
+from shapetrace.source.tree import is_own, last_name
 
 #: methods and functions that hand on the module that they are given
 _SAME = frozenset(

@@ -15,9 +15,8 @@ from shapetrace.source.scope import (
     Scope,
     bound,
     from_only_call,
-    last_name,
 )
-from shapetrace.source.tree import neighbours
+from shapetrace.source.tree import last_name, neighbours
 
 #: the scopes of the `__init__`s of a module, by its name
 Inits = Callable[[str], list[Scope]]

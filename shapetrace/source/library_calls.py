@@ -12,8 +12,7 @@ from torch.nn.utils import rnn
 
 from shapetrace.records import FunctionCall, Source
 from shapetrace.source.rewrite import span
-from shapetrace.source.scope import last_name
-from shapetrace.source.tree import is_own, node_at, tree
+from shapetrace.source.tree import is_own, last_name, node_at, tree
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 

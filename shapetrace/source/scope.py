@@ -232,8 +232,7 @@ def from_only_call(scope: Scope, name: str) -> Expression | None:
     calls = [
         (each, node)
         for each in neighbours(scope.tree.file)
-        for node in ast.walk(each.module)
-        if isinstance(node, ast.Call) and last_name(node.func) == home.name
+        for node in each.calls.get(home.name, ())
     ]
     if len(calls) != 1:
         return None
@@ -245,13 +244,6 @@ def from_only_call(scope: Scope, name: str) -> Expression | None:
 def _is_static(home: Function) -> bool:
     decorators = getattr(home, "decorator_list", [])
     return any(_spelled(each) == "staticmethod" for each in decorators)
-
-
-def last_name(node: ast.expr) -> str:
-    """`Linear` of `torch.nn.Linear`."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 def function_of(scope: Scope, called: ast.expr) -> tuple[Tree, Function] | None:

@@ -41,6 +41,13 @@ def _is_own_file(file: str) -> bool:
     return not (_LIBRARIES.search(file) or os.path.realpath(file).startswith(_STANDARD))
 
 
+def last_name(node: ast.expr) -> str:
+    """`Linear` of `torch.nn.Linear`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 @dataclass(frozen=True, eq=False)
 class Tree:
     """A parsed file. Nodes keep the positions that the file gives them."""
@@ -67,6 +74,15 @@ class Tree:
             if isinstance(node, ast.expr | ast.AugAssign):
                 end = node.end_lineno or 0, node.end_col_offset or 0
                 found.setdefault(end, []).append(node)
+        return found
+
+    @functools.cached_property
+    def calls(self) -> dict[str, list[ast.Call]]:
+        """The calls by the last name of what they call: `Linear` of `nn.Linear(…)`."""
+        found: dict[str, list[ast.Call]] = {}
+        for node in ast.walk(self.module):
+            if isinstance(node, ast.Call):
+                found.setdefault(last_name(node.func), []).append(node)
         return found
 
     def defined_at(self, line: int) -> Function | None:

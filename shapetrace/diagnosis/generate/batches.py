@@ -12,8 +12,8 @@ from shapetrace.diagnosis.kept_state import kept_state
 from shapetrace.diagnosis.sites import site_of_data
 from shapetrace.source.line import keyword
 from shapetrace.source.rewrite import rewritten
-from shapetrace.source.scope import Scope, bound, last_name
-from shapetrace.source.tree import Tree, node_at
+from shapetrace.source.scope import Scope, bound
+from shapetrace.source.tree import Tree, last_name, node_at
 
 
 def batches(case: Case) -> Iterator[Hypothesis | None]:

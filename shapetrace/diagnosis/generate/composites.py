@@ -13,7 +13,8 @@ from shapetrace.records import ModuleInfo
 from shapetrace.source.constructor import changed, parameters
 from shapetrace.source.line import keyword
 from shapetrace.source.rewrite import rewritten
-from shapetrace.source.scope import last_name, nodes
+from shapetrace.source.scope import nodes
+from shapetrace.source.tree import last_name
 
 
 def composite(case: Case, info: ModuleInfo, key: str) -> ModuleInfo | None:

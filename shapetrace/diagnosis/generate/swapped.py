@@ -15,8 +15,8 @@ from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.lineage import Call
 from shapetrace.records import ModuleCall, TensorRef
 from shapetrace.source.line import find
-from shapetrace.source.scope import Scope, last_name
-from shapetrace.source.tree import is_own
+from shapetrace.source.scope import Scope
+from shapetrace.source.tree import is_own, last_name
 
 #: arguments that may have been meant for one another
 _MOST = 4

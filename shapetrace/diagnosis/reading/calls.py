@@ -40,8 +40,7 @@ from shapetrace.diagnosis.reading.values import (
 )
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
-from shapetrace.source.scope import last_name
-from shapetrace.source.tree import node_at
+from shapetrace.source.tree import last_name, node_at
 
 #: expressions and statements that are read for one repair
 _MOST = 6000

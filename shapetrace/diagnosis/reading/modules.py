@@ -17,8 +17,8 @@ from shapetrace.diagnosis.reading.values import (
     TooLong,
 )
 from shapetrace.records import ModuleCall, ModuleInfo
-from shapetrace.source.scope import Scope, defined_at, last_name
-from shapetrace.source.tree import Function, Tree
+from shapetrace.source.scope import Scope, defined_at
+from shapetrace.source.tree import Function, Tree, last_name
 
 #: functions and modules within one another
 _DEEPEST = 24

@@ -17,8 +17,8 @@ from shapetrace.diagnosis.reading.values import Conflicting, Frame, Layer, TooLo
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.source.integers import Inits
-from shapetrace.source.scope import Scope, last_name
-from shapetrace.source.tree import Home, Tree, node_at
+from shapetrace.source.scope import Scope
+from shapetrace.source.tree import Home, Tree, last_name, node_at
 from shapetrace.source.tree import tree as parsed
 
 #: functions that are called by one another at one place only
