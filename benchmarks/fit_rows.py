@@ -187,6 +187,7 @@ def _row(entry: Any, right: bool | None) -> Row:
     return {
         "facts": [(fact.name, fact.strength) for fact in entry.facts],
         "site": _label(one.site),
+        "form": one.form,
         "key": f"{one.site.kind}:{one.site.name}:{one.site.place}",
         "line": one.line,
         "right": right,

@@ -16,7 +16,8 @@ from .own import own
 from .slips import scripts, slips
 from .zoo import zoo
 
-CHECKOUT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
 
 CORPORA: dict[str, Callable[[], Iterable[Case]]] = {
     "own": own,
@@ -24,6 +25,9 @@ CORPORA: dict[str, Callable[[], Iterable[Case]]] = {
     "reports": partial(
         programs, CHECKOUT.parent / "shared/cases/programs", "reports", True
     ),
+    # public reports, rebuilt; those that are held out were never looked at
+    "rebuilt": partial(programs, HERE / "rebuilt", "rebuilt", True),
+    "unseen": partial(programs, HERE / "rebuilt_held_out", "unseen"),
     "zoo": zoo,
     "slips": slips,
     "scripts": scripts,

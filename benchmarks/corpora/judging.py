@@ -10,6 +10,8 @@ from __future__ import annotations
 import linecache
 import math
 import re
+import signal
+import sys
 import time
 import types
 import warnings
@@ -29,11 +31,15 @@ DATA = ("target", "input")
 #: whose bias is drawn at random
 RANDOM_BIAS = (torch.nn.Linear, torch.nn.modules.conv._ConvNd, torch.nn.Bilinear)
 
+#: what a program may take
+_SECONDS = 20
+
 
 def load(text: str, path: Path) -> types.ModuleType:
     path.write_text(text, encoding="utf-8")
     linecache.checkcache(str(path))
     program = types.ModuleType(path.stem)
+    sys.modules[path.stem] = program  # dataclasses look their module up
     exec(compile(text, str(path), "exec"), program.__dict__)
     return program
 
@@ -83,7 +89,22 @@ def fill(model: Any) -> None:
 
 
 def loss_of(text: str, path: Path, after_build: str = "") -> float:
-    """Run the step and its backward; raises where that is no proper training step."""
+    """Run the step and its backward; raises where that is no proper training step, or
+    takes too long: a fix that makes 65,536 steps of 64 would run for hours."""
+    usual = signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(_SECONDS)
+    try:
+        return _loss_of(text, path, after_build)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, usual)
+
+
+def _too_long(*_: Any) -> None:
+    raise TimeoutError
+
+
+def _loss_of(text: str, path: Path, after_build: str) -> float:
     torch.manual_seed(0)
     program = load(text, path)
     model = program.build()

@@ -1,0 +1,250 @@
+"""The recorded calls that a repair touches, walked again in their order with the sizes
+that would arise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from heapq import heappop, heappush
+from typing import Any
+
+from shapetrace.diagnosis.called_again import followed, with_inputs
+from shapetrace.diagnosis.expected import clash_text
+from shapetrace.diagnosis.hypothesis import Repair
+from shapetrace.diagnosis.mismatch import Mismatch
+from shapetrace.lineage import Call, Graph, describe
+from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
+from shapetrace.signatures import (
+    conflicts,
+    inner_function,
+    module_function,
+    predict,
+    probe,
+)
+
+#: they say of a tensor's shape what `x.shape` does, which is no call
+_TELL_THE_SHAPE = ("size", "dim", "ndimension", "numel", "nelement", "len", "stride")
+#: calls walked again for all repairs of one failure, and for one of them
+_MOST, _MOST_OF_ONE = 8000, 600
+
+
+class Elsewhere(Exception):
+    """The repaired program would fail at another call."""
+
+
+class Unknown(Exception):
+    """What the repaired program does there cannot be told."""
+
+
+class Recorded:
+    """What all walks over one failure's recording share; `most` calls are walked."""
+
+    def __init__(self, graph: Graph, mismatch: Mismatch, most: int = _MOST) -> None:
+        self.graph = graph
+        self.mismatch = mismatch
+        self.left = most
+        self._units: dict[int, bool] = {}
+
+    @cached_property
+    def calls_of(self) -> dict[str, list[ModuleCall]]:
+        """The calls of each module, in order."""
+        found: dict[str, list[ModuleCall]] = {}
+        for call in self.graph.rec.calls:
+            found.setdefault(call.name, []).append(call)
+        return found
+
+    def is_unit(self, layer: ModuleCall) -> bool:
+        """Whether a layer of torch's is predicted as one function."""
+        known = self._units.get(layer.index)
+        if known is None:
+            info = self.graph.rec.modules.get(layer.name)
+            known = info is not None and module_function(layer, info) is not None
+            self._units[layer.index] = known
+        return known
+
+
+class Walk:
+    """One pass over the recorded calls that a repair touches, in their order."""
+
+    def __init__(self, recorded: Recorded, repair: Repair) -> None:
+        self.graph = recorded.graph
+        self.mismatch = recorded.mismatch
+        self.repair = repair
+        self.recorded = recorded
+        #: whether a number that the code computes from a shape was made to follow it
+        self.guessed = False
+        self._now: dict[int, TensorRef] = {}
+        self._due: list[tuple[int, bool, int]] = []
+        self._queued: set[tuple[bool, int]] = set()
+        self._taken: dict[int, list[Any]] = {}
+        for taken in repair.taken:
+            self._taken.setdefault(taken.tensor, []).append(taken)
+        failing, layer = self.mismatch.call, self.mismatch.layer
+        self._order = failing.order
+        if failing.index < 0:
+            self._order = layer.order if layer is not None else 0
+
+    def go(self) -> None:
+        functions, calls = self.graph.rec.functions, self.graph.rec.calls
+        for index in self.repair.calls:
+            if index >= 0:
+                self._push(functions[index])
+        for taken in self.repair.taken:
+            for call in self.graph.users.get(taken.tensor, ()):
+                order = self._at(call)
+                if taken.first <= order <= taken.last:
+                    self._push(call)
+        for index in self.repair.instead:
+            self._push(calls[index])
+        for name in self.repair.modules:
+            for module in self.recorded.calls_of.get(name, ()):
+                self._push(module)
+        for _ in range(_MOST_OF_ONE):
+            if not self._due:
+                return
+            _, is_function, index = heappop(self._due)
+            self.recorded.left -= 1
+            if self.recorded.left < 0:
+                raise Unknown
+            call = functions[index] if is_function else calls[index]
+            if isinstance(call, FunctionCall):
+                self._function(call)
+            else:
+                self._unit(call)
+        raise Unknown
+
+    def _at(self, call: Call) -> int:
+        """When a call takes its tensors: one inside of torch's own layer with the
+        layer, whose inputs are what the user's code handed over."""
+        layer = self.graph.layer_of(call)
+        return layer.order if layer is not None else call.order
+
+    def _push(self, call: Call) -> None:
+        layer = self.graph.layer_of(call)
+        if layer is not None and isinstance(call, FunctionCall):
+            if self.recorded.is_unit(layer):
+                call = layer
+        key = (isinstance(call, FunctionCall), call.index)
+        if call.order >= self._order or key in self._queued or call.outputs is None:
+            return
+        if layer is not None and self._is_failing(layer):
+            return  # that layer is taken as a whole, by `final`
+        self._queued.add(key)
+        heappush(self._due, (call.order, *key))
+
+    def _is_failing(self, layer: ModuleCall) -> bool:
+        failing = self.mismatch.layer
+        if failing is None or failing.index != layer.index:
+            return False
+        modules = self.graph.rec.modules
+        info = modules.get(layer.name)
+        return info is not None and inner_function(layer, info, modules) is not None
+
+    def now(self, ref: TensorRef) -> TensorRef:
+        """A tensor as the repaired program has it."""
+        return self._now.get(ref.id, ref)
+
+    def see(self, ref: TensorRef, order: int) -> TensorRef:
+        """A tensor as that call would take it."""
+        found = replace(self._now.get(ref.id, ref), path=ref.path)
+        for taken in self._taken.get(ref.id, ()):
+            if taken.first <= order <= taken.last:
+                found = taken.edit.apply(found)
+        return found
+
+    def _unit(self, call: ModuleCall) -> None:
+        """A whole layer of torch's at once."""
+        repaired = self._rebuilt(call)
+        info = repaired or self.graph.rec.modules[call.name]
+        inputs = tuple(self.see(ref, call.order) for ref in call.inputs)
+        function = module_function(replace(call, inputs=inputs), info)
+        if function is None and repaired is not None:
+            raise Unknown
+        if function is None:
+            return
+        self._predicted(function, call, call.inputs, inputs)
+
+    def _rebuilt(self, call: ModuleCall) -> ModuleInfo | None:
+        """What the repaired program calls there instead."""
+        repair = self.repair
+        return repair.instead.get(call.index) or repair.modules.get(call.name)
+
+    def _function(self, call: FunctionCall) -> None:
+        if call.name in _TELL_THE_SHAPE or not call.outputs:
+            return  # whoever takes the number is looked at by himself
+        base = self.repair.calls.get(call.index, call)
+        inputs = tuple(self.see(ref, self._at(call)) for ref in base.inputs)
+        if base is call and inputs == call.inputs:
+            return
+        self._predicted(with_inputs(base, inputs), call, call.inputs, inputs)
+
+    def _predicted(
+        self,
+        now: FunctionCall,
+        call: Call,
+        before: tuple[TensorRef, ...],
+        inputs: tuple[TensorRef, ...],
+    ) -> None:
+        found = conflicts(now)
+        if found and isinstance(call, FunctionCall) and call.direct:
+            following = followed(now, before, inputs)
+            if following is not None:
+                now, found, self.guessed = following, (), True
+        if found:
+            clash = found[0]
+            if clash.name == "index" and clash.right.input is None:
+                raise Unknown  # a loop over a dimension has as many steps as that
+            name = describe(self.graph, call)[0]
+            raise Elsewhere(clash_text(name, clash.right.name or clash.name, clash))
+        shapes = predict(now, tuple(ref.shape for ref in now.inputs))
+        if shapes is None and isinstance(call, FunctionCall):
+            shapes = self._on_meta(now, call)
+        if shapes is None or len(shapes) != len(call.outputs or ()):
+            raise Unknown
+        if any(size < 1 for shape in shapes for size in shape):
+            name = describe(self.graph, call)[0]
+            raise Elsewhere(f"then the input of {name} is too small for its window")
+        cast = None
+        if before and inputs and before[0].dtype != inputs[0].dtype:
+            cast = inputs[0].dtype
+        for ref, shape in zip(call.outputs or (), shapes):
+            dtype = ref.dtype
+            if cast is not None and ref.dtype == before[0].dtype:
+                dtype = cast
+            if shape != ref.shape or dtype != ref.dtype:
+                self._now[ref.id] = replace(ref, shape=shape, dtype=dtype)
+                for user in self.graph.users.get(ref.id, ()):
+                    self._push(user)
+
+    def _on_meta(self, now: FunctionCall, call: FunctionCall) -> Any:
+        """What a function that has no rule makes of other shapes."""
+        try:
+            return probe.run(call, [ref.shape for ref in now.inputs])
+        # torch has no type of its own for arguments that do not fit
+        except Exception as error:
+            name = describe(self.graph, call)[0]
+            raise Elsewhere(f"then {name} raises {type(error).__name__}") from None
+
+    def final(self) -> FunctionCall | None:
+        """The call that failed, as the repaired program would make it; None where the
+        repair does not reach it."""
+        failing, layer = self.mismatch.call, self.mismatch.layer
+        if layer is not None:
+            known = info = self._rebuilt(layer)
+            inputs = tuple(self.see(ref, layer.order) for ref in layer.inputs)
+            if inputs != layer.inputs:
+                # the layer's own Python comes first: nn.MultiheadAttention swaps batch
+                # and time of a query with three dimensions, and leaves one with two
+                known = info or self.graph.rec.modules.get(layer.name)
+            if known is not None:
+                now = replace(layer, inputs=inputs)
+                made = inner_function(now, known, self.graph.rec.modules)
+                if made is not None:
+                    return made
+            if info is not None:
+                raise Unknown
+        base = self.repair.calls.get(failing.index, failing)
+        inputs = tuple(self.see(ref, self._order) for ref in base.inputs)
+        if inputs == failing.inputs and base is failing:
+            return None
+        return with_inputs(base, inputs)
