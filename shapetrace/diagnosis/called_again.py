@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ import shapetrace.torch_internals as torch_internals
 from shapetrace.records import FunctionCall, Opaque, TensorRef
 from shapetrace.signatures import conflicts, loss, loss_input, loss_target
 from shapetrace.signatures.probe import resolve
+from shapetrace.source.line import find
 
 #: elements in all inputs of a call that is really made
 _SMALL = 1 << 17
@@ -44,7 +46,8 @@ def followed(
     now: FunctionCall, before: tuple[TensorRef, ...], inputs: tuple[TensorRef, ...]
 ) -> FunctionCall | None:
     """The call with those numbers changed that had been sizes which are others now: the
-    code may well compute them. None where it conflicts all the same."""
+    code may well compute them, where it does not write them out. None where it
+    conflicts all the same."""
     changed: dict[int, int] = {}
     for old, new in zip(before, inputs):
         if len(old.shape) == len(new.shape):
@@ -54,18 +57,22 @@ def followed(
     if not changed:
         return None
 
-    def follow(value: Any) -> Any:
-        if type(value) is int:
-            return changed.get(value, value)
+    line, method = find(now.source), now.qualname.startswith("torch.Tensor.")
+
+    def follow(value: Any, path: str) -> Any:
+        if type(value) is int and value in changed:
+            node = None if line is None else line.argument(path, method)
+            return value if isinstance(node, ast.Constant) else changed[value]
         if isinstance(value, (list, tuple)):
-            return type(value)(follow(part) for part in value)
+            parts = enumerate(value)
+            return type(value)(follow(part, f"{path}[{at}]") for at, part in parts)
         return value
 
-    found = replace(
-        now,
-        args=tuple(follow(arg) for arg in now.args),
-        kwargs={name: follow(arg) for name, arg in now.kwargs.items()},
-    )
+    kwargs = {
+        name: follow(arg, f"kwargs['{name}']") for name, arg in now.kwargs.items()
+    }
+    args = tuple(follow(arg, f"args[{at}]") for at, arg in enumerate(now.args))
+    found = replace(now, args=args, kwargs=kwargs)
     return None if found == now or conflicts(found) else found
 
 

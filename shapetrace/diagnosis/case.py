@@ -8,8 +8,10 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import NamedTuple
 
+from shapetrace.diagnosis.assumed import assumed
 from shapetrace.diagnosis.factors import Factors, factors
 from shapetrace.diagnosis.hypothesis import Hypothesis, Site
+from shapetrace.diagnosis.leaves import every_part
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.replay import Replay
 from shapetrace.diagnosis.sites import (
@@ -86,6 +88,25 @@ class Case:
                 if not self.graph.is_parameter(ref.id):
                     todo.append((ref.id, hops + 1))
         return tuple(found)
+
+    @cached_property
+    def assumed(self) -> list[tuple[Spot, int]]:
+        """The dimensions behind the failing call that were taken to be 1."""
+        return assumed(behind.call for behind in self.behind)
+
+    @cached_property
+    def passed(self) -> set[int]:
+        """The functions that the sizes that disagree came through, by their index."""
+        found: set[int] = set()
+        for spot in self.mismatch.spots:
+            if spot.tensor is None:
+                continue
+            rank = len(self.graph.tensors[spot.tensor].shape)
+            for dim in range(rank) if spot.dim is None else [spot.dim]:
+                for leaf in every_part(self.graph, spot.tensor, dim):
+                    calls = [hop.call for hop in leaf.hops]
+                    found |= {c.index for c in calls if isinstance(c, FunctionCall)}
+        return found
 
     @cached_property
     def operands(self) -> tuple[TensorRef, ...]:

@@ -28,8 +28,7 @@ from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures.kinds import kind
 from shapetrace.source.line import Line, find, suffixed
-from shapetrace.source.scope import last_name
-from shapetrace.source.tree import is_own
+from shapetrace.source.tree import is_own, last_name
 
 #: a statement to paste, and what it replaces
 Written = tuple[str, Source | None]
@@ -257,8 +256,8 @@ def result_edited(
 ) -> Hypothesis | None:
     """A call of the user's with its result edited, for all that take it."""
     line = find(call.source)
-    if line is None or not call.direct or not call.outputs:
-        return None
+    if line is None or not call.direct or not call.outputs or call.name == "setitem":
+        return None  # an assignment has no result
     made = call.outputs[0]
     if any(_other_space(one, made, edit) for one in case.graph.users.get(made.id, ())):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -299,17 +299,18 @@ def pool() -> Edit:
     return Edit("{}.mean((2, 3))", act, words, loses="where in a map it is")
 
 
-def resized(dim: int, size: int, *more: int) -> Edit:
-    """A tensor made with another size in one dimension, and in `more`; no line says
-    it."""
+def resized(sizes: Mapping[int, int]) -> Edit:
+    """A tensor made with other sizes in some dimensions; no line says it."""
 
     def act(t: torch.Tensor) -> torch.Tensor:
-        shape = list(t.shape)
-        for each in (dim, *more):
-            shape[each] = size
-        return _like(t, tuple(shape))
+        return _like(t, tuple(sizes.get(at, n) for at, n in enumerate(t.shape)))
 
-    return Edit("", act, f"{size} in dim {dim}")
+    return Edit("", act, " and ".join(f"{n} in dim {dim}" for dim, n in sizes.items()))
+
+
+def shaped(shape: tuple[int, ...]) -> Edit:
+    """A tensor of that shape in its place."""
+    return Edit("", lambda t: _like(t, shape), f"has shape {shape}")
 
 
 def reduced(word: str, dim: int) -> Edit:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from shapetrace.diagnosis.factory_size import sized_from
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.sites import site_of_call, site_of_data
+from shapetrace.diagnosis.sites import is_loaded, site_of_call, site_of_data
 from shapetrace.lineage import End, Graph, Hop
 from shapetrace.records import FunctionCall
 
@@ -84,12 +84,15 @@ def makers(
         if not hop.call.inputs or hop.origin.how == "window" and _even(graph, hop):
             continue
         made = graph.size(hop.tensor, hop.dim)
+        site = site_of_call(graph, hop.call)
+        if is_loaded(graph, hop.tensor):
+            site = site_of_data(graph, hop.tensor, target=target)
         note = hop.origin.note
         note = f" ({note})" if note and not note.startswith("probed") else ""
         found.append(
             Hypothesis(
                 "unknown",
-                site_of_call(graph, hop.call),
+                site,
                 hops=hops,
                 reason=f"makes the {made}{note}",
                 dim=hop.dim,
@@ -101,6 +104,15 @@ def makers(
         # the width of a layer outweighs the reshapes that carried it on
         found.sort(key=lambda one: one.site.kind != "module")
     yield from found
+    if leaf.end.kind == "values" and leaf.end.call is not None:
+        yield Hypothesis(
+            "unknown",
+            site_of_call(graph, leaf.end.call),
+            hops=len(leaf.hops),
+            reason=f"makes as many as its values say, {leaf.size} here",
+            dim=leaf.end.dim,
+            size=leaf.size,
+        )
     if leaf.end.kind == "data":
         came = graph.size(leaf.end.tensor, leaf.end.dim)
         yield Hypothesis(

@@ -1,7 +1,7 @@
 """The likeliest first: scores of hypotheses, sites, culprits and fixes.
 
 A hypothesis scores the weighted sum of its evidence (log-odds up to a constant), a
-site the log-sum of its hypotheses; the probability of a site is its share of all.
+site the log-sum of the best of each form; its probability is its share of all.
 Culprits are the best sites, fixes the best hypotheses that have a line to paste.
 """
 
@@ -112,15 +112,11 @@ def suspects(entries: Iterable[Scored]) -> list[Suspect]:
 
 
 def _counted(group: Iterable[Scored]) -> list[float]:
-    """The scores of a site's hypotheses, the best first; which part of a dimension is
-    left out, the first or the last, is one thought."""
-    found: dict[object, float] = {}
-    for at, entry in enumerate(group):
-        one = entry.hypothesis
-        part = one.edit.cuts if one.edit is not None else None
-        taken = one.repair.taken if one.repair is not None else ()
-        key = (taken[0].tensor, part) if taken and part is not None else at
-        found.setdefault(key, entry.score)
+    """The scores of a site's hypotheses, the best first, each form once: that a `cat`
+    could work on one of three other dimensions is one thought."""
+    found: dict[str, float] = {}
+    for entry in group:
+        found.setdefault(entry.hypothesis.form, entry.score)
     return list(found.values())
 
 

@@ -53,6 +53,9 @@ def shaped_at(graph: Graph, tensor: int) -> int:
         made = graph.producer(tensor)
         if made is None or made.index < 0 or not made.outputs:
             break
+        if isinstance(made, FunctionCall) and made.name == "setitem":
+            tensor = made.inputs[0].id  # what is written into it does not shape it
+            continue
         given = [ref for ref in made.inputs if not graph.is_parameter(ref.id)]
         if len(given) != 1 or given[0].shape != graph.tensors[tensor].shape:
             break
@@ -73,8 +76,20 @@ def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
             return site_of_call(graph, made)
         told = graph.library_data(tensor) is not None or is_loaded(graph, tensor)
         if made.direct and not told:
-            return site_of_call(graph, made)
+            whole = None if is_own(made.source) else _of_library(graph, made)
+            return site_of_module(whole) if whole else site_of_call(graph, made)
     return site_of_data(graph, tensor, target=target)
+
+
+def _of_library(graph: Graph, call: FunctionCall) -> ModuleCall | None:
+    """The module of an installed package in which a call was made, as the user's own
+    code called it."""
+    module = graph.module_of(call)
+    while module is not None and not is_own(module.source):
+        if module.parent is None:
+            return None
+        module = graph.rec.calls[module.parent]
+    return module
 
 
 def beginning(graph: Graph, tensor: int) -> FunctionCall | None:

@@ -84,8 +84,10 @@ def is_loss_like(graph: Graph, call: FunctionCall) -> bool:
         return True
     if call.parent is not None or len(call.inputs) != 2:
         return False
-    if not (is_elementwise(call.name) or kind(call.name) == "distance"):
-        return False  # joining, looking up and multiplying matrices compare nothing
+    if call.name == "add" or not (
+        is_elementwise(call.name) or kind(call.name) == "distance"
+    ):
+        return False  # sums, joining and multiplying matrices compare nothing
     a, b = (graph.from_model(ref.id) for ref in call.inputs)
     made = [graph.producer(ref.id) for ref in call.inputs]
     if any(isinstance(one, FunctionCall) and is_loss(one.name) for one in made):

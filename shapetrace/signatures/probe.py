@@ -39,7 +39,7 @@ _NEVER = re.compile(
     r"|quant|backward|resize|multi_head|transformer|vmap|item|tolist|cuda|cudnn|mkldnn"
     r"|miopen|mps|xpu|fbgemm|nested|retain|requires_grad|record|cond$|while"
 )
-_OPERATOR = re.compile(r"__r?(add|sub|mul|truediv|matmul)__|__getitem__")
+_OPERATOR = re.compile(r"__r?(add|sub|mul|truediv|matmul)__|__[gs]etitem__")
 _TRIES = 96
 
 
@@ -65,6 +65,24 @@ def probe(call: FunctionCall) -> tuple[tuple[DimOrigin, ...], ...] | None:
         return None
 
 
+def run(call: FunctionCall, shapes: list[Shape]) -> list[Shape] | None:
+    """The outputs' shapes, had the inputs these, by a call on the meta device; None
+    where that does not say, or does not say what was recorded of the call itself.
+
+    Raises whatever torch raises of such shapes."""
+    func = resolve(call)
+    if func is None or not call.outputs or not call.inputs:
+        return None
+    with torch_internals.unseen_by_modes(), torch.no_grad():
+        try:
+            own = [ref.shape for ref in call.inputs]
+            if _run(func, call, own) != [ref.shape for ref in call.outputs]:
+                return None
+        except Exception:  # not to be had on the meta device: then there is no answer
+            return None
+        return _run(func, call, shapes)
+
+
 def resolve(call: FunctionCall) -> Any:
     """The function, where it is one of torch's that may be called on other tensors:
     without chance, without an effect beyond its result, without a risk of a crash."""
@@ -87,7 +105,8 @@ def _run(func: Any, call: FunctionCall, shapes: list[Shape]) -> list[Shape]:
     if "device" in kwargs:
         kwargs["device"] = "meta"
     found: list[Shape] = []
-    _collect(func(*args, **kwargs), found)
+    made = func(*args, **kwargs)
+    _collect(args[0] if call.name == "setitem" else made, found)
     return found
 
 

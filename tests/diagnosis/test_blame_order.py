@@ -50,7 +50,7 @@ def test_of_batch_times_heads_the_factor_that_differs_is_named():
     found = failure(model, torch.randn(4, 7, 8), context)
     # the heads are the same on both sides: the samples, or who folded them in
     assert first(found)[0] == "input" or first(found)[1] == "reshape"
-    assert not {"q", "k", "transpose"} & {c.name for c in found.culprits}
+    assert not {"q", "k"} & {c.name for c in found.culprits}
 
 
 def attended(self, x):
@@ -194,7 +194,8 @@ def test_a_dimension_that_a_tensor_has_not_is_told_of_the_data():
         with shapetrace.trace(model) as t:
             model(torch.ones(3))
     assert first(t.failure)[0] == "input"
-    assert "asks for dim 1" in t.failure.culprits[1].reason
+    others = [one.reason for one in t.failure.culprits[1:]]
+    assert all("asks for dim 1" in reason for reason in others)
 
 
 def stacked(self, a, b):

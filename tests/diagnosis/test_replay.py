@@ -58,20 +58,27 @@ def test_repair_after_which_the_next_layer_of_a_sequential_fails_is_moved():
     assert "too small" in outcome.detail
 
 
-def test_size_that_the_code_computes_from_a_shape_leaves_a_repair_untried():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a = nn.Linear(4, 8)
-            self.b = nn.Linear(6, 2)
+class Sized(nn.Module):
+    """A view whose sizes the code reads off, or writes out."""
 
-        def forward(self, x):
-            h = self.a(x)
-            return self.b(h.view(h.size(0), h.size(1)))
+    def __init__(self, written):
+        super().__init__()
+        self.a = nn.Linear(4, 8)
+        self.b = nn.Linear(6, 2)
+        self.written = written
 
-    graph, mismatch = failed(Net(), lambda m: m(torch.ones(3, 4)))
+    def forward(self, x):
+        h = self.a(x)
+        if self.written:
+            return self.b(h.view(3, 8))
+        return self.b(h.view(h.size(0), h.size(1)))
+
+
+@pytest.mark.parametrize("written, status", [(False, "verified"), (True, "moved")])
+def test_a_size_that_the_code_reads_off_follows_a_repair(written, status):
+    graph, mismatch = failed(Sized(written), lambda m: m(torch.ones(3, 4)))
     new = changed(graph.rec.modules["a"], out_features=6)
-    assert Replay(graph, mismatch).run(Repair(modules={"a": new})).status == "untried"
+    assert Replay(graph, mismatch).run(Repair(modules={"a": new})).status == status
 
 
 @pytest.mark.filterwarnings("ignore:Using a target size")

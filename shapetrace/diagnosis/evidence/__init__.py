@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.assumed import squeezed
 from shapetrace.diagnosis.evidence.class_indices import class_indices
 from shapetrace.diagnosis.evidence.data import data, turned
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
-from shapetrace.diagnosis.evidence.layout import elsewhere, layout
+from shapetrace.diagnosis.evidence.layout import elsewhere, layout, made_for_it
 from shapetrace.diagnosis.evidence.learning import learning
 from shapetrace.diagnosis.evidence.likes import likes, rounding, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program
+from shapetrace.diagnosis.evidence.rests import dealt_out, rests
 from shapetrace.diagnosis.evidence.samples import (
     copied,
     edited,
@@ -77,6 +79,10 @@ FAMILIES: tuple[Family, ...] = (
     several,
     stretching,
     cut_short,
+    squeezed,
+    rests,
+    dealt_out,
+    made_for_it,
     words,
     home,
 )

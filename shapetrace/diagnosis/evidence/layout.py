@@ -17,6 +17,7 @@ from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import loss, relate
 
 _TURNING = ("permute", "transpose", "swapaxes", "movedim", "t", "T", "mT")
+_JOINING = ("cat", "concat", "concatenate")
 #: what another size would be for
 _SIZED = ("width", "intake", "parameter", "data", "cut", "number", "unknown")
 
@@ -71,6 +72,21 @@ def elsewhere(hypothesis: Hypothesis, case: Case) -> Fact | None:
                 continue
             if not case.graph.is_parameter(ref.id):
                 return Fact("the wanted size stands in another dimension")
+    return None
+
+
+def made_for_it(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether tensors are joined along a dimension that the code put in for that."""
+    call = case.call_of(hypothesis.site)
+    if hypothesis.form != "dim" or call is None or call.name not in _JOINING:
+        return None
+    dim = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else 0)
+    for ref in call.inputs if isinstance(dim, int) else ():
+        if -len(ref.shape) <= dim < len(ref.shape):
+            end = case.graph.trail(ref.id, dim % len(ref.shape)).end
+            if end.kind == "new":
+                text = "the dimension that it works on was put in for it"
+                return Fact("works on a dimension made for it", text=text)
     return None
 
 

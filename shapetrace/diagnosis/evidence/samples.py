@@ -34,20 +34,37 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     call = case.call_of(hypothesis.site)
     if call is None or call.name not in _VIEWS or not call.inputs:
+        views = (behind.call for behind in case.behind)
+        if any(isinstance(one, FunctionCall) and _cuts(case, one) for one in views):
+            return Fact("a view mixes samples, not this")
         return None
     changed = hypothesis.repair.calls.values() if hypothesis.repair else ()
     if not _deals(call) and any(_deals(other) for other in changed):
         return Fact(_DEALS, text="with it, no dimension would stay whole")
-    before = call.inputs[0].shape
-    if len(before) < 2 or root(case.graph, call.inputs[0].id, 0)[0] != "batch":
-        return None
-    after = call.outputs[0].shape if call.outputs else ()
-    if not after or after[0] == before[0] or _both_join(case):
-        return None
-    if len(after) == 1 or after[0] % max(before[0], 1):
+    if _cuts(case, call):
+        before, after = call.inputs[0].shape, (call.outputs or call.inputs)[0].shape
         text = f"it makes {after} of {before}, and takes the batch of {before[0]} too"
         return Fact("mixes samples", text=text)
-    return Fact("joins samples with another dimension")
+    return Fact("joins samples with another dimension") if _joins(case, call) else None
+
+
+def _joins(case: Case, call: FunctionCall) -> bool:
+    """Whether a view does not keep the samples that come first as they are."""
+    if call.name not in _VIEWS or not call.inputs or not call.outputs:
+        return False
+    before, after = call.inputs[0].shape, call.outputs[0].shape
+    if len(before) < 2 or root(case.graph, call.inputs[0].id, 0)[0] != "batch":
+        return False
+    return bool(after) and after[0] != before[0] and not _both_join(case)
+
+
+def _cuts(case: Case, call: FunctionCall) -> bool:
+    """Whether a view that the odd size came through makes rows that are no number of
+    samples: 49 of 16."""
+    if call.index not in case.passed or not _joins(case, call):
+        return False
+    before, after = call.inputs[0].shape, (call.outputs or call.inputs)[0].shape
+    return len(after) == 1 or bool(after[0] % max(before[0], 1))
 
 
 def _both_join(case: Case) -> bool:
@@ -80,13 +97,15 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     tensor = repair.taken[0].tensor
     shape = case.graph.tensors[tensor].shape
-    if len(shape) < 2 or case.graph.is_parameter(tensor):
+    if not shape or case.graph.is_parameter(tensor):
         return None
     if root(case.graph, tensor, 0)[0] != "batch":
         return None
     where = "a loss" if case.mismatch.loss else "another call"
     if hypothesis.form == "cut" and edit.cuts == 0:
         return Fact("drops samples for a loss" if case.mismatch.loss else _DROPS)
+    if len(shape) < 2:
+        return None
     dims = made_of(edit, shape)
     if dims is None:  # it deals the elements out anew
         joined = edit.apply(case.graph.tensors[tensor]).shape[:1] != shape[:1]

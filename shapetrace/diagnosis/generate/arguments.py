@@ -350,7 +350,12 @@ def _orders(case: Case, call: FunctionCall, rank: int) -> Iterator[Hypothesis | 
         return
     listed = len(call.args) == 2 and isinstance(call.args[1], (list, tuple))
     given = tuple(call.args[1]) if listed else tuple(call.args[1:])
-    for order in permutations(range(rank)):
+    orders = list(permutations(range(rank)))
+    if len(given) != rank:
+        # what was written for one sample, behind the samples
+        behind = (dim % len(given) + 1 for dim in given if type(dim) is int)
+        orders = [(0, *behind)] if len(given) == rank - 1 else []
+    for order in orders:
         if order == tuple(dim % rank for dim in given if type(dim) is int):
             continue
         inside = ", ".join(map(str, order))

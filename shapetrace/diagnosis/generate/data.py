@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case, spots_with_size
 from shapetrace.diagnosis.changes import edited_at
 from shapetrace.diagnosis.edits import resized
+from shapetrace.diagnosis.expected import sizes_asked
 from shapetrace.diagnosis.generate.windows import has_windows
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.diagnosis.leaves import leaves
-from shapetrace.diagnosis.sites import site_of_data
+from shapetrace.diagnosis.leaves import Leaf, counts_samples, leaves
+from shapetrace.diagnosis.sites import is_loaded, site_of_data
+from shapetrace.lineage import End, Graph
 from shapetrace.records import FunctionCall
 
 #: usual sizes of images, small ones first
@@ -21,11 +25,11 @@ _SIZES = (28, 32, 64, 96, 128, 224, 256, 299, 384, 512)
 def data(case: Case) -> Iterator[Hypothesis | None]:
     """Every beginning of the odd sizes in data, of the size that would fit."""
     graph = case.graph
-    for spot, wanted in spots_with_size(case):
+    for spot, wanted in (*spots_with_size(case), *case.assumed):
         if spot.tensor is None or graph.is_parameter(spot.tensor):
             continue
         shape = graph.tensors[spot.tensor].shape
-        if case.mismatch.kind == "rank":
+        if case.mismatch.kind == "rank" and spot.dim is None:
             # a loss took what the model made of other data as readily
             if not (case.mismatch.loss and graph.from_model(spot.tensor)):
                 yield _whole(case, spot.tensor)
@@ -35,19 +39,9 @@ def data(case: Case) -> Iterator[Hypothesis | None]:
             if _odd_in_data(case, spot.tensor):
                 yield _whole(case, spot.tensor)
             dims = list(range(len(shape)))
-        for dim in dims:
-            if dim >= len(shape):
-                continue
-            for leaf in leaves(graph, spot.tensor, dim):
-                end = leaf.end
-                if end.kind != "data" or not leaf.size:
-                    continue
-                size = graph.size(end.tensor, end.dim)
-                whole = graph.size(spot.tensor, dim) or 1
-                new, rest = divmod(size * wanted, whole)
-                if rest:
-                    continue  # a factor, of which no other number would fit alone
-                yield _of_size(case, end.tensor, end.dim, size, max(new, 1))
+        if dims:
+            yield from _of_sizes(case, spot.tensor, dims, wanted)
+        yield _all_that_differ(case, spot.tensor)
     yield from _images(case)
 
 
@@ -59,23 +53,108 @@ def _odd_in_data(case: Case, tensor: int) -> bool:
     )
 
 
-def _of_size(case: Case, tensor: int, dim: int, size: int, new: int) -> Hypothesis:
-    edit = resized(dim, new)
+def _came_in(graph: Graph, end: End) -> bool:
+    """Whether a size began in data, or in what a library made of it."""
+    return end.kind == "data" or is_loaded(graph, end.tensor)
+
+
+def _all_that_differ(case: Case, tensor: int) -> Hypothesis | None:
+    """Data as it came in, with all sizes that the other side has otherwise."""
+    sizes: dict[tuple[int, int], int] = {}
+    for clash in case.mismatch.conflicts:
+        for own, other in ((clash.left, clash.right), (clash.right, clash.left)):
+            if own.input is None or own.dim is None or other.input is None:
+                continue
+            if case.call.inputs[own.input].id == tensor:
+                end = case.graph.trail(tensor, own.dim).end
+                if _came_in(case.graph, end):
+                    sizes[end.tensor, end.dim] = other.size
+    made = {end for end, _ in sizes}
+    if len(sizes) < 2 or len(made) > 1:
+        return None
+    dims = {dim: size for (_, dim), size in sizes.items()}
+    return _made_so(case, made.pop(), dims)
+
+
+def _of_sizes(
+    case: Case, tensor: int, dims: list[int], wanted: int
+) -> Iterator[Hypothesis | None]:
+    """The dimensions of data behind a size, each alone, and the rows and columns of an
+    image together, with what makes the size, or the sizes' product, `wanted`."""
+    graph = case.graph
+    sizes = [graph.size(tensor, dim) for dim in dims]
+    whole = prod(sizes) or 1
+    groups: dict[tuple[int, int], list[tuple[int, Leaf]]] = {}
+    for at, dim in enumerate(dims):
+        for leaf in leaves(graph, tensor, dim):
+            if leaf.size and _came_in(graph, leaf.end):
+                size = graph.size(leaf.end.tensor, leaf.end.dim)
+                groups.setdefault((leaf.end.tensor, size), []).append((at, leaf))
+    for (made, size), places in groups.items():
+        found = [leaf for _, leaf in places]
+        spans = {leaf.end.dim for leaf in found}
+        asked = wanted
+        if -1 in sizes_asked(case.call):
+            # a view that leaves its first size to torch: of each of what stands before
+            asked *= prod(sizes[: places[0][0]])
+        seen = any(hop.origin.how == "window" for leaf in found for hop in leaf.hops)
+        if seen or len(spans) > 1:
+            for new in _together(size, found, whole, asked):
+                one = _of_size(case, made, spans, new)
+                yield replace(one, once=f"data {made} {spans}")
+        new, rest = divmod(size * asked, whole)
+        for dim in spans if not rest else ():
+            # else a factor, of which no other number would fit alone
+            yield _of_size(case, made, {dim}, max(new, 1))
+
+
+def _together(size: int, found: list[Leaf], whole: int, wanted: int) -> list[int]:
+    """The sizes of data with which a size, maybe behind windows (convolution, pooling),
+    is `wanted`, the likeliest first: in proportion, so many steps more, usual."""
+    part = found[0].size
+    share = part * (wanted / whole) ** (1 / len(found))
+    step = max(1, round(size / part))
+    likely = [round(size * share / part), size + round(share - part) * step]
+    usual = sorted(_SIZES, key=lambda one: abs(one - likely[0]))
+    return [new for new in dict.fromkeys(likely + usual) if new > 0 and new != size]
+
+
+def _of_size(case: Case, tensor: int, dims: set[int], new: int) -> Hypothesis:
+    return _made_so(case, tensor, dict.fromkeys(sorted(dims), new))
+
+
+def _made_so(case: Case, tensor: int, dims: dict[int, int]) -> Hypothesis:
+    """Data with other sizes in some dimensions."""
+    edit = resized(dims)
     made = case.graph.producer(tensor)
     site = site_of_data(case.graph, tensor, target=case.is_target(tensor))
     repair: Repair | None = Repair(taken=(Taken(tensor, edit),))
     if isinstance(made, FunctionCall) and made.inputs:
-        repair = None
+        if not is_loaded(case.graph, tensor):
+            repair = None
+    first = min(dims)
     return Hypothesis(
         "data",
         site,
         repair,
         case.hops(tensor),
-        reason=f"has {size} in dim {dim}",
-        dim=dim,
-        size=size,
-        expected=new,
+        words=edit.words,
+        reason=_has(case.graph, tensor, sorted(dims)),
+        dim=first,
+        size=case.graph.size(tensor, first),
+        expected=dims[first],
     )
+
+
+def _has(graph: Graph, tensor: int, dims: list[int]) -> str:
+    """What data has in some of its dimensions, in words."""
+    sizes = "x".join(str(graph.size(tensor, dim)) for dim in dims)
+    if len(dims) > 1:
+        return f"has {sizes} in dims {' and '.join(map(str, dims))}"
+    trail = graph.trail(tensor, dims[0])
+    if counts_samples(graph, trail.hops, trail.end):
+        return f"is a batch of {sizes}"
+    return f"has {sizes} in dim {dims[0]}"
 
 
 def _whole(case: Case, tensor: int) -> Hypothesis:

@@ -36,7 +36,6 @@ _FOR = {
     "stack": ("cat",),
     "cat": ("stack",),
     "concat": ("stack",),
-    "repeat": ("repeat_interleave",),
     "split": ("chunk",),
     "chunk": ("split",),
     "add": ("cat",),
@@ -102,7 +101,7 @@ def _padded(case: Case, call: FunctionCall) -> Hypothesis | None:
         return None  # along another dimension: steps are not what is joined
     lengths = sorted({ref.shape[0] for ref in refs})
     longest = lengths[-1]
-    edit = edits.resized(0, longest)
+    edit = edits.resized({0: longest})
     repair = Repair(
         taken=tuple(Taken(ref.id, edit, call.order, call.order) for ref in refs)
     )

@@ -32,12 +32,13 @@ def factories(case: Case) -> Iterator[Hypothesis | None]:
 
 
 def _like(case: Case) -> Iterator[Hypothesis | None]:
-    """`zeros_like(x)` and `x.new_zeros(…)`: a choice of another tensor's shape."""
+    """`zeros_like(x)` and `x.new_zeros(…)` that an odd size comes from: a choice of
+    another tensor's shape."""
     for behind in case.behind:
-        if takes_shape(behind.call) and behind.call.outputs:
-            shape = behind.call.outputs[0].shape
-            reason = f"takes over the shape of its argument, {shape}"
-            site = site_of_call(case.graph, behind.call)
+        call = behind.call
+        if takes_shape(call) and call.outputs and call.index in case.passed:
+            reason = f"takes over the shape of its argument, {call.outputs[0].shape}"
+            site = site_of_call(case.graph, call)
             yield Hypothesis("number", site, hops=behind.hops, reason=reason)
 
 
@@ -58,7 +59,7 @@ def _resized(
         if node is not None and size is not None:
             text, where = line.with_part(node, size), line.source
     taken = tuple(
-        Taken(one.outputs[0].id, resized(dim, wanted))
+        Taken(one.outputs[0].id, resized({dim: wanted}))
         for one in case.alike(made)
         if one.outputs
     )

@@ -23,6 +23,7 @@ from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find, line_of
+from shapetrace.source.loops import looped
 
 #: what a program computes with them, it also computes without
 _LEFT_OUT = frozenset(
@@ -51,6 +52,8 @@ def omissions(case: Case) -> Iterator[Hypothesis | None]:
             yield from _squeezes(case, call)
         if name == "getitem":
             yield from _indices(case, call)
+        if name == "unbind":
+            yield _one_by_one(case, call)
         if name in _LEFT_OUT and not case.graph.is_parameter(call.inputs[0].id):
             yield _left_out(case, call)
     for found in handed_on(case):
@@ -60,6 +63,27 @@ def omissions(case: Case) -> Iterator[Hypothesis | None]:
             info = case.graph.rec.modules.get(behind.call.name)
             if info is not None and info.type in _LAYERS:
                 yield _without_layer(case, behind.call, info)
+
+
+def _one_by_one(case: Case, call: FunctionCall) -> Hypothesis | None:
+    """A loop over a tensor, as over a list of outputs: it goes through the batch."""
+    whole, parts = call.inputs[0], call.outputs or ()
+    edit = edits.shaped(whole.shape)
+    repair = Repair(taken=tuple(Taken(ref.id, edit) for ref in parts))
+    found = looped(call.source)
+    line, where = "", None
+    if found is not None:
+        line, where = found
+    return Hypothesis(
+        "omit",
+        site_of_call(case.graph, call),
+        repair,
+        case.hops(parts[0].id),
+        line,
+        where,
+        f"takes {whole.shape} as one, not each of its {len(parts)} alone",
+        reason=f"goes through {whole.shape} one by one: {parts[0].shape}",
+    )
 
 
 def _too_late(case: Case, found: HandedOn) -> Hypothesis:

@@ -10,6 +10,8 @@ from shapetrace.diagnosis.kept_state import kept_by_model
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.reasons import said_of
 from shapetrace.diagnosis.sites import owner, site_of_call, site_of_module
+from shapetrace.diagnosis.uneven import makes_a_square
+from shapetrace.records import FunctionCall
 
 _KINDS = ("size", "rank", "numel")
 
@@ -48,12 +50,19 @@ def origins(case: Case) -> Iterator[Hypothesis | None]:
             continue
         site = case.site_of(ref.id)
         yield Hypothesis("unknown", site, hops=1, reason=said_of(case, site, ref))
+    for behind in case.behind:
+        call = behind.call
+        shapes = makes_a_square(call) if isinstance(call, FunctionCall) else None
+        if shapes is not None:
+            reason = f"stretches both {shapes[0]} and {shapes[1]}"
+            site = site_of_call(case.graph, call)
+            yield Hypothesis("unknown", site, hops=behind.hops, reason=reason)
     if case.layer is not None:
         own = site_of_module(case.layer)
     else:
         own = site_of_call(case.graph, case.call)
-    shapes = " and ".join(str(ref.shape) for ref in case.operands[:2])
-    yield Hypothesis("unknown", own, reason=f"takes {shapes}" if shapes else "")
+    taken = " and ".join(str(ref.shape) for ref in case.operands[:2])
+    yield Hypothesis("unknown", own, reason=f"takes {taken}" if taken else "")
 
 
 def _holder(case: Case, spot: Spot, fits: int | None) -> Hypothesis | None:

@@ -42,6 +42,8 @@ def raised(case: Case) -> Iterator[Hypothesis | None]:
         )
     one = data[0].shape[0] if data and _ONE_VALUE in message else None
     yield Hypothesis("unknown", own, reason=reason, size=one)
+    if call.error is not None and call.error.type.endswith("Warning"):
+        return  # made an error: it speaks of the call
     for ref in data[:1]:
         if small:
             yield from _shrunk(case, ref.id)

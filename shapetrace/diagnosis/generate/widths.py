@@ -20,8 +20,9 @@ from shapetrace.diagnosis.sites import owner
 from shapetrace.records import ModuleInfo, Source
 from shapetrace.signatures import size_given, size_taken
 from shapetrace.source.rewrite import rewritten
-from shapetrace.source.scope import Expression, Scope, bound, last_name
+from shapetrace.source.scope import Expression, Scope, bound
 from shapetrace.source.sizes import reworded
+from shapetrace.source.tree import last_name
 from shapetrace.source.written import renumbered
 
 #: the width is multiplied, or added to, in no more ways
@@ -88,6 +89,7 @@ def _sides(case: Case) -> Iterator[tuple[Spot, int]]:
         if right is not None:
             yield left, right.size
             yield right, left.size
+    yield from case.assumed
     for clash in case.mismatch.conflicts[:4]:
         if clash.kind != "size":
             continue
@@ -245,7 +247,7 @@ def _remade(
     size = case.graph.size(tensor, dim)
     rank, attribute = len(case.graph.tensors[tensor].shape), path.rpartition(".")[2]
     line, where = _holder_line(case, name, attribute, rank, dims, new)
-    edit = resized(dim, new, *dims[1:])
+    edit = resized(dict.fromkeys(dims, new))
     return Hypothesis(
         "parameter",
         case.site_named(name),

@@ -83,6 +83,9 @@ def _together(
 
 
 def _spots(case: Case) -> Iterator[tuple[tuple[int, int], int]]:
+    for spot, size in case.assumed:
+        if spot.tensor is not None and spot.dim is not None:
+            yield (spot.tensor, spot.dim), size
     left, right = case.mismatch.left, case.mismatch.right
     if left is None or right is None:
         return
