@@ -10,6 +10,7 @@ from shapetrace.costs.account import Costs
 from shapetrace.costs.statistics import batches
 from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
+from shapetrace.records.printable import printable
 
 #: what `checkpoint` takes by itself for one call, without the forward that it repeats
 _OWN_NS = 200_000
@@ -43,9 +44,10 @@ class CheckpointCandidate:
         return self.peak_bytes / (self.recompute_ns / 1e6)
 
     def __str__(self) -> str:
+        name = printable(f"{self.name} ({self.type})", keep="")
         said = (
-            f"{self.name} ({self.type}): {self.peak_bytes / 1e6:,.2f} MB less at the "
-            f"peak for {self.recompute_ns / 1e6:,.2f} ms, give or take "
+            f"{name}: {self.peak_bytes / 1e6:,.2f} MB less at the peak for "
+            f"{self.recompute_ns / 1e6:,.2f} ms, give or take "
             f"{self.uncertain_ns / 1e6:,.2f}"
         )
         return f"{said}; {self.note}" if self.note else said
