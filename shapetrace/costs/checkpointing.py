@@ -12,8 +12,10 @@ from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
 from shapetrace.records.printable import printable
 
-#: what `checkpoint` takes by itself for one call, without the forward that it repeats
-_OWN_NS = 200_000
+#: what `checkpoint` takes by itself for one call, without the forward that it repeats:
+#: 0.2 ms in a loop of nothing else, up to 1 ms between other layers. It may be off by
+#: as much
+_OWN_NS = 500_000
 #: by which part running it again may take more or less than the first time, since
 #: other memory is used: 0.75 to 1.33 times was seen, in processor time
 _OFF = 1 / 3
@@ -89,7 +91,11 @@ def checkpoint_candidates(
                 freed_bytes=freed,
                 peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in one),
                 recompute_ns=_OWN_NS * len(one) + usual,
-                uncertain_ns=round(_OFF * usual) + off + usual - min(again),
+                uncertain_ns=_OWN_NS * len(one)
+                + round(_OFF * usual)
+                + off
+                + usual
+                - min(again),
                 note=_note(rec, name),
             )
         )
