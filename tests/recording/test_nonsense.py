@@ -45,6 +45,8 @@ def cost_of_the_tracer(monkeypatch):
         "shapetrace.recording.events.error_tuple",
         "shapetrace.recording.versions.Versions.flat",
         "shapetrace.recording.build.module_infos",
+        "shapetrace.recording.recorder.function_mode",
+        "shapetrace.recording.warned_from.Callers.standing_in",
     ],
 )
 @pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
