@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -41,9 +40,11 @@ def mended(recording: Recording) -> Recording:
     from shapetrace.views.json.nested import Damage
 
     try:
+        if not isinstance(recording, Recording):
+            raise Unsound
         made = sound(recording)
         if made is not recording:
             check_coherence(made, ())
         return made
     except (Unsound, Damage):
-        return replace(Recording((), (), {}, {}), torch_version=recording.torch_version)
+        return Recording((), (), {}, {})

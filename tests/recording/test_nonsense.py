@@ -46,6 +46,8 @@ def cost_of_the_tracer(monkeypatch):
         "shapetrace.recording.versions.Versions.flat",
         "shapetrace.recording.build.module_infos",
         "shapetrace.recording.recorder.function_mode",
+        "shapetrace.recording.readout.Live._build",
+        "shapetrace.recording.session.Session.start",
         "shapetrace.recording.warned_from.Callers.standing_in",
     ],
 )
