@@ -124,7 +124,10 @@ class Trace(Report):
             )
         try:
             with self._faults.losing("the whole recording"):
-                self._readout = self._session.start()
+                readout = self._session.start()
+                if not isinstance(readout, Live):
+                    raise TypeError(f"{type(readout).__name__} is no recording")
+                self._readout = readout
                 self._state = "running"
                 return self
         except BaseException:  # Ctrl-C too leaves no hook behind

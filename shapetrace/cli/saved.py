@@ -10,7 +10,7 @@ from shapetrace.cli.console import refuse
 from shapetrace.cli.console import show as print_text
 from shapetrace.comparison import across_ranks, rank_file
 from shapetrace.errors import ReportError
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.trace import Trace, load
 from shapetrace.views.pages import page
 

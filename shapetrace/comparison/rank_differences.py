@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from shapetrace.records import ModuleCall, Recording, Source, TensorRef
+from shapetrace.records.printable import printable
 from shapetrace.views.words import plural
 
 What = Literal["calls", "order", "shape", "dtype", "device"]
@@ -44,7 +45,8 @@ class RankDifference:
         what = {"calls": "", "order": "", "shape": f" {self.path}"}.get(
             self.what, f" {self.path} {self.what}"
         )
-        return f"{who} {numbers}: {where}{what}: {self.here} instead of {self.usual}"
+        said = f"{where}{what}: {self.here} instead of {self.usual}"
+        return f"{who} {numbers}: {printable(said, keep='')}"
 
 
 def differences(present: dict[int, Recording]) -> Iterator[RankDifference]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shapetrace.comparison.rank_differences import RankDifference
 from shapetrace.comparison.ranks import Gathered, Rank
 from shapetrace.records import Recording
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.views import words
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _WIDTH = 88
 _MOST_MODULES = 24
 _MOST_DIFFERENCES = 6
+_MOST_WAITS = 5
 
 
 def by_module(made: Gathered) -> pandas.DataFrame:
@@ -159,8 +160,7 @@ def _sentences(made: Gathered) -> Iterator[str]:
             yield f"rank {one.rank} failed: {words.headline(one.failure)}"
         if one.waits:
             yield f"rank {one.rank} waited in {one.waits}"
-    if made.waited is not None:
-        yield str(made.waited)
+    yield from map(str, made.waited[:_MOST_WAITS])
     differences = made.differences
     uneven = [d for d in differences if d.what in ("calls", "order")]
     if uneven:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shapetrace.comparison.differences import Differences
 from shapetrace.lineage.align import Aligned
 from shapetrace.records import FunctionCall, ModuleCall, Recording
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.source.spoken import spoken_in
 from shapetrace.views import words
 from shapetrace.views.html.markup import inline

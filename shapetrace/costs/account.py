@@ -11,6 +11,7 @@ from shapetrace.costs.repeat import size
 from shapetrace.costs.times import corrected
 from shapetrace.records import Recording, TensorRef
 from shapetrace.records.garbage import uncollected
+from shapetrace.records.printable import printable
 
 #: more of the corrected time than this is too much to be uncertain of
 _UNSETTLED = 0.3
@@ -130,7 +131,8 @@ class Costs:
         if self.backward_flops is not None:
             said.append(("FLOPs backward", f"{self.backward_flops:,}"))
         if self.uncounted:
-            said.append(("not counted", ", ".join(self.uncounted)))
+            names = printable(", ".join(self.uncounted), keep="")
+            said.append(("not counted", names))
         return said
 
 

@@ -91,7 +91,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                         # torch's function and its handler stand between
                         frame = _FRAME(3)
                         if python.get(func, True) and meet(func, args, kwargs):
-                            caller = standing_in(frame)
+                            stands = standing_in(frame)
+                            caller = stands if type(stands) is FunctionType else None
                     else:
                         frame = _FRAME(1)
                     if frame.f_code is not top.code or others:

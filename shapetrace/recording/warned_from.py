@@ -8,7 +8,6 @@ file, line and globals of the frame that called it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -39,7 +38,7 @@ class Callers:
             known = self._warns[func] = home in _HOMES and _torchs_may_warn(func)
         return known
 
-    def standing_in(self, frame: FrameType) -> Callable[[Any, Any, Any], Any]:
+    def standing_in(self, frame: FrameType) -> FunctionType:
         """`(func, args, kwargs)`: calls as that frame would."""
         key = frame.f_code, frame.f_lasti
         made = self._made.get(key)

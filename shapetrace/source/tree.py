@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shapetrace.records import Source
+from shapetrace.source.lines import code_lines
 from shapetrace.source.place import cell
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -167,7 +168,7 @@ def _first(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def tree(file: str) -> Tree | None:
     """The tree of a file, or of what stands for one in `linecache`: a notebook's cell,
     code that was run by `exec`. None where there is none."""
-    lines = linecache.getlines(file)
+    lines = code_lines(file)
     if not lines:
         return None
     known = _NEWEST.get(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shapetrace.records import Diagnosis
+from shapetrace.records.printable import printable
 from shapetrace.views import words
 
 
@@ -18,6 +19,7 @@ class Findings(tuple[Diagnosis, ...]):
             f"{number}. {found.severity} [{found.code}] {words.headline(found)}"
             for number, found in enumerate(self)
         ]
+        lines = [printable(line, keep="") for line in lines]
         return "\n".join([*lines, "print(t.findings[0]) explains the first."])
 
     def _repr_html_(self) -> str:

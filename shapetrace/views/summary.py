@@ -9,7 +9,7 @@ from statistics import median
 from shapetrace.costs import Costs, Steps, batches, held, memory
 from shapetrace.records import Recording
 from shapetrace.records.garbage import uncollected
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.columns import Context, Group, named

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.records.garbage import uncollected
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.views import terminal, words
 from shapetrace.views.changes import changed
 from shapetrace.views.marks import CULPRIT, failure_of
@@ -287,7 +287,7 @@ def _slack(columns: list[Cells]) -> int:
 
 
 def _shorten(columns: list[Cells], excess: int, *, soft: bool) -> None:
-    """Cut the widest cells in the middle, one character after the other."""
+    """Cut the widest cells in the middle, down to the width of the next."""
     elastic = [column for column in columns if column.floor]
     widths = {id(column): column.width for column in elastic}
     floors = {id(c): c.soft if soft else max(c.floor, len(c.title)) for c in elastic}
@@ -295,8 +295,12 @@ def _shorten(columns: list[Cells], excess: int, *, soft: bool) -> None:
         open_ = [key for key in widths if widths[key] > floors[key]]
         if not open_:
             break
-        widths[max(open_, key=lambda key: widths[key])] -= 1
-        excess -= 1
+        widest = max(open_, key=lambda key: widths[key])
+        others = (widths[key] for key in open_ if key != widest)
+        least = max([floors[widest], *others])
+        cut = min(excess, max(1, widths[widest] - least))
+        widths[widest] -= cut
+        excess -= cut
     for column in elastic:
         limit = widths[id(column)]
         column.cells = [shorten(cell, limit) for cell in column.cells]

@@ -42,7 +42,7 @@ def torchrun(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "3", str(PROGRAM)]
-    command += ["ddp", "shape", "calls", "slow", "memory", "ddp slow"]
+    command += ["ddp", "shape", "calls", "slow", "memory", "ddp slow", "collectives"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "RANKS_FOLDER": str(folder)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
@@ -117,12 +117,21 @@ def test_a_slow_rank_is_the_slowest_where_it_is_slow(torchrun):
 @pytest.mark.zoo
 def test_who_waits_for_a_slow_rank_is_told(torchrun):
     """The last sleeps for 300 ms in its forward, and the others in their backward."""
-    waited = torchrun.ranks("ddp slow").waited
+    waited = torchrun.ranks("ddp slow").waited[0]
     assert (waited.ranks, waited.behind) == ((0, 1), 2)
     assert waited.place == "module.second"
     assert waited.wait_ns > 200e6 and waited.more_ns > 200e6
     said = "ranks 0 and 1 waited for rank 2"
     assert said in torchrun.text("ddp slow") and said not in torchrun.text("slow")
+
+
+@pytest.mark.zoo
+def test_who_waits_in_a_collective_of_the_program_s_own_is_told_by_its_line(torchrun):
+    waited = torchrun.ranks("collectives").waited[:2]
+    assert [wait.call for wait in waited] == ["all_reduce", "barrier"]
+    assert all((wait.ranks, wait.behind) == ((0, 1), 2) for wait in waited)
+    assert all(wait.wait_ns > 150e6 and wait.place == "" for wait in waited)
+    assert "in all_reduce at rank_program.py:" in torchrun.text("collectives")
 
 
 @pytest.mark.zoo

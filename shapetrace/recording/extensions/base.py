@@ -235,7 +235,8 @@ class Extensions:
                     elif type(func) is FunctionType and warns(func):
                         # torch's function and its handler stand between
                         with suppress(ValueError):  # a thread that began with it
-                            caller = standing_in(sys._getframe(3))
+                            stands = standing_in(sys._getframe(3))
+                            caller = stands if type(stands) is FunctionType else None
                 except Exception as fault:  # ours must not end the user's batch
                     failed(fault)
                     caller = PASSED
