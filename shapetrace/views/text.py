@@ -16,8 +16,9 @@ from shapetrace.views.changes import changed
 from shapetrace.views.marks import CULPRIT, failure_of
 from shapetrace.views.rows import Row, Sheet, sheet
 from shapetrace.views.sentences import (
+    OF_REPORT,
+    OF_TRACE,
     closing,
-    every_row,
     honesty,
     summary,
     totals,
@@ -78,13 +79,15 @@ def table(
     costs: Callable[[], Costs] | None = None,
     colours: bool = False,
     in_report: bool = False,
+    all_of: str | None = None,
 ) -> str:
     """One row per module call, alike neighbours folded, in at most `width` columns.
 
     Without `width` the terminal says it; 100 where there is none. Narrow tables lose
     the less important columns, and say which. With `colours` what failed is red, the
     culprit too, and dimensions that a call changed are bold. `in_report`: its reader
-    has no trace to ask, and finds the explanations below.
+    has no trace to ask, and finds the explanations below. `all_of`: where its reader
+    finds what it leaves out, if not in the trace or the report.
     """
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns
@@ -113,10 +116,10 @@ def table(
     over_all = whole_run(rec)
     if over_all is not None:
         parts.append(_whole_run(over_all, width))
-    remarks = honesty(made, in_report)
+    all_of = all_of or (OF_REPORT if in_report else OF_TRACE)
+    remarks = honesty(made, all_of, "--depth" if in_report else "depth=")
     if dropped:
         names = ", ".join(dropped)
-        all_of = every_row(in_report)
         remarks.append(f"Columns left out at this width: {names}; {all_of} has all.")
     remarks += rec.notes
     if remarks:

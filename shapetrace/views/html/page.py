@@ -14,7 +14,14 @@ from shapetrace.views.html.markup import element, safe
 from shapetrace.views.html.stylesheet import PAGE_STYLE, STYLE
 from shapetrace.views.marks import failure_of
 from shapetrace.views.rows import Sheet, sheet
-from shapetrace.views.sentences import honesty, summary, title, totals
+from shapetrace.views.sentences import (
+    OF_REPORT,
+    OF_TRACE,
+    honesty,
+    summary,
+    title,
+    totals,
+)
 from shapetrace.views.whole_run import TITLES, whole_run
 
 #: beyond that a browser is slow, and a notebook's file large
@@ -115,7 +122,7 @@ def _body(
         parts.append(grid(made, anchors=whole))
         parts.append(element("p", safe(totals(rec, made)), "st-totals"))
     parts.append(_over_all(rec))
-    remarks = [*honesty(made, in_report=whole), *rec.notes]
+    remarks = [*honesty(made, OF_REPORT if whole else OF_TRACE), *rec.notes]
     if remarks:
         items = "".join(element("li", safe(remark)) for remark in remarks)
         parts.append(element("ul", items, "st-remarks"))
