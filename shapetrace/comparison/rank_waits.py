@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shapetrace.records import Recording
+from shapetrace.source.spoken import spoken
 from shapetrace.views.words import milliseconds
 
 _DDP = "torch.nn.parallel.distributed.DistributedDataParallel"
@@ -32,11 +33,15 @@ class RankWait:
     wait_ns: int
     place: str
     more_ns: int
+    #: what the script calls that module, in words
+    called: str = ""
 
     def __str__(self) -> str:
         who = "ranks" if len(self.ranks) > 1 else "rank"
         numbers = " and ".join(map(str, self.ranks))
-        place = f"in `{self.place}`" if self.place else "outside of modules"
+        place = (
+            f"in `{self.called or self.place}`" if self.place else "outside of modules"
+        )
         return (
             f"{who} {numbers} waited for rank {self.behind}, up to"
             f" {milliseconds(self.wait_ns)} ms, in backward and in the code that"
@@ -67,8 +72,18 @@ def waited(present: Mapping[int, Recording]) -> RankWait | None:
     if more[place] < enough / 2:
         return None  # nothing that it did itself took longer
     return RankWait(
-        tuple(waiting), behind, max(longer.values()), place or "", more[place]
+        tuple(waiting),
+        behind,
+        max(longer.values()),
+        place or "",
+        more[place],
+        _called(present[behind], place) if place else "",
     )
+
+
+def _called(rec: Recording, place: str) -> str:
+    """What the script calls a module; one that has no name goes by its class here."""
+    return spoken(rec.called, place if place in rec.modules else "") or place
 
 
 def _exchanges(rec: Recording) -> bool:
