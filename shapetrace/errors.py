@@ -16,7 +16,7 @@ class ShapeTraceError(Exception):
         it would show though that is marked as hidden."""
         from IPython.core.getipython import get_ipython
 
-        shell: Any = get_ipython()  # type: ignore[no-untyped-call]
+        shell: Any = get_ipython()
         start, ours, entry = None, True, self.__traceback__
         while entry is not None:
             if entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
