@@ -67,7 +67,6 @@ def summary(
                     "input_data= takes a real batch, such as tokens."
                 )
             raise
-    from shapetrace.views.sentences import OF_SUMMARY
     from shapetrace.views.text import table
 
     drawn = table(
@@ -77,7 +76,7 @@ def summary(
         columns=columns,
         sort=sort,
         costs=lambda: t.costs,
-        all_of=OF_SUMMARY,
+        name=None,
     )
     return Printed(drawn)
 

@@ -25,6 +25,11 @@ Path = str | os.PathLike[str]
 class Report(Answers):
     """The answers as text, page, DataFrame, file or plot."""
 
+    @property
+    def _name(self) -> str:
+        """The variable in which its reader has it."""
+        return "t"
+
     def __repr__(self) -> str:
         from shapetrace.views.text import summary_line
 
@@ -33,12 +38,16 @@ class Report(Answers):
     def __str__(self) -> str:
         from shapetrace.views.text import table
 
-        return table(self.recording, self.findings, failure=self.failure)
+        return table(
+            self.recording, self.findings, failure=self.failure, name=self._name
+        )
 
     def _repr_html_(self) -> str:
         from shapetrace.views.html import fragment
 
-        return fragment(self.recording, self.findings, failure=self.failure)
+        return fragment(
+            self.recording, self.findings, failure=self.failure, name=self._name
+        )
 
     def table(
         self,
@@ -73,6 +82,7 @@ class Report(Answers):
             columns=columns,
             sort=sort,
             costs=lambda: self.costs,
+            name=self._name,
         )
         return Printed(text)
 
@@ -83,7 +93,9 @@ class Report(Answers):
         """
         from shapetrace.views.summary import by_module
 
-        return Printed(by_module(self.recording, self.costs, self.steps(), width))
+        return Printed(
+            by_module(self.recording, self.costs, self.steps(), width, name=self._name)
+        )
 
     def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:
         """A pandas DataFrame: one row per module call, module, function, broadcast,

@@ -18,7 +18,9 @@ class Findings(tuple[Diagnosis, ...]):
             f"{number}. {found.severity} [{found.code}] {words.headline(found)}"
             for number, found in enumerate(self)
         ]
-        return "\n".join([*lines, "print(t.findings[0]) explains the first."])
+        return "\n".join(
+            [*lines, "print() of one of them, such as .findings[0], explains it."]
+        )
 
     def _repr_html_(self) -> str:
         from shapetrace.views.html import cards

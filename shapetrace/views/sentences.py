@@ -102,14 +102,17 @@ _MOST_NAMES = 6
 
 #: columns of bytes that one batch holds and the next one holds again
 _HELD = ("saved_bytes", "allocated_bytes")
-#: what has all that a table leaves out: who holds a trace, who reads a report, and
-#: who has a table alone
-OF_TRACE = "t.to_dataframe()"
-OF_REPORT = "a CSV report"
-OF_SUMMARY = "a trace's to_dataframe()"
 
 
-def honesty(made: Sheet, all_of: str = OF_TRACE, depth: str = "depth=") -> list[str]:
+def every_row(name: str | None, in_report: bool = False) -> str:
+    """What has all that a table leaves out, for who holds a trace in the variable of
+    that name, has a table alone (None) or reads a report."""
+    if in_report:
+        return "a CSV report"
+    return "a trace's to_dataframe()" if name is None else f"{name}.to_dataframe()"
+
+
+def honesty(made: Sheet, all_of: str, depth: str = "depth=") -> list[str]:
     """What a reader must know of folded and of missing rows: what has all of them, and
     the option that shows them."""
     said = []

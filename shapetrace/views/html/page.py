@@ -15,8 +15,7 @@ from shapetrace.views.html.stylesheet import PAGE_STYLE, STYLE
 from shapetrace.views.marks import failure_of
 from shapetrace.views.rows import Sheet, sheet
 from shapetrace.views.sentences import (
-    OF_REPORT,
-    OF_TRACE,
+    every_row,
     honesty,
     summary,
     title,
@@ -88,10 +87,13 @@ def fragment(
     findings: Sequence[Diagnosis] = (),
     *,
     failure: Diagnosis | None = None,
+    name: str = "t",
 ) -> str:
     """For a notebook: with its own style, which touches nothing around it, and
-    without a script."""
-    body = _body(rec, findings, failure, most=MOST_ROWS_OF_FRAGMENT, whole=False)
+    without a script. `name`: the variable in which its reader has the trace."""
+    body = _body(
+        rec, findings, failure, most=MOST_ROWS_OF_FRAGMENT, whole=False, name=name
+    )
     return _encodable(f'<div class="shapetrace">\n<style>{STYLE}</style>{body}</div>')
 
 
@@ -107,6 +109,7 @@ def _body(
     *,
     most: int,
     whole: bool,
+    name: str = "t",
 ) -> str:
     failure = failure_of(findings, failure)
     made = sheet(rec, findings, failure, most=most)
@@ -122,7 +125,7 @@ def _body(
         parts.append(grid(made, anchors=whole))
         parts.append(element("p", safe(totals(rec, made)), "st-totals"))
     parts.append(_over_all(rec))
-    remarks = [*honesty(made, OF_REPORT if whole else OF_TRACE), *rec.notes]
+    remarks = [*honesty(made, every_row(name, in_report=whole)), *rec.notes]
     if remarks:
         items = "".join(element("li", safe(remark)) for remark in remarks)
         parts.append(element("ul", items, "st-remarks"))
