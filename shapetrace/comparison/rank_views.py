@@ -13,6 +13,7 @@ from shapetrace.comparison.rank_differences import RankDifference
 from shapetrace.comparison.ranks import Gathered, Rank
 from shapetrace.records import Recording
 from shapetrace.records.printable import printable
+from shapetrace.source.spoken import spoken_alike
 from shapetrace.views import words
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def text(made: Gathered) -> str:
 
     lines: list[str] = []
     for line in _sentences(made):
-        lines += textwrap.wrap(line, _WIDTH, subsequent_indent="    ")
+        lines += textwrap.wrap(
+            line, _WIDTH, subsequent_indent="    ", break_on_hyphens=False
+        )
     ranks = [
         [rank, status, calls, f"{ms:,.2f}", *_sizes(flops, peak)]
         for rank, status, calls, _, ms, flops, peak in map(_of_rank, made.ranks)
@@ -125,7 +128,7 @@ def text(made: Gathered) -> str:
     modules = list(_modules(made))
     shown = [
         [
-            name or kind,
+            _called(made, name, kind),
             calls,
             *(f"{ms:,.2f}" for ms in times),
             slowest,
@@ -142,6 +145,11 @@ def text(made: Gathered) -> str:
     for rank, failure in made.failures.items():
         lines += ["", f"rank {rank} failed:", str(failure)]
     return printable("\n".join(line.rstrip() for line in lines))
+
+
+def _called(made: Gathered, name: str, kind: str) -> str:
+    """A module in words: what the script calls it, or its class."""
+    return spoken_alike(made.present().values(), name) or kind
 
 
 def _sizes(flops: int | None, peak: int | None) -> list[str]:
@@ -180,9 +188,14 @@ def _sentences(made: Gathered) -> Iterator[str]:
 def html(made: Gathered) -> str:
     """For a notebook: the sentences, and both tables."""
     said = "".join(f"<p>{escape(line)}</p>" for line in _sentences(made))
+    modules = by_module(made).head(10 * _MOST_MODULES)
+    modules["module"] = [
+        _called(made, name, kind)
+        for name, kind in zip(modules["module"], modules["type"])
+    ]
     tables = "".join(
         frame.to_html(index=False, na_rep="", float_format="{:,.2f}".format)
-        for frame in (by_rank(made), by_module(made).head(10 * _MOST_MODULES))
+        for frame in (by_rank(made), modules)
     )
     failures = "".join(
         f"<h4>rank {rank}</h4>{failure._repr_html_()}"

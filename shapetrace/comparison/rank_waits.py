@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import NamedTuple
 
 from shapetrace.records import FunctionCall, ModuleCall, Opaque, Recording, Source
 from shapetrace.records.printable import printable
 from shapetrace.source.place import segment
+from shapetrace.source.spoken import spoken
 from shapetrace.views.words import milliseconds
 
 _DDP = "torch.nn.parallel.distributed.DistributedDataParallel"
@@ -49,6 +50,8 @@ class RankWait:
     more_ns: int
     call: str = ""
     source: Source | None = None
+    #: what the script calls that module, in words
+    called: str = ""
 
     def __str__(self) -> str:
         who = "ranks" if len(self.ranks) > 1 else "rank"
@@ -61,7 +64,8 @@ class RankWait:
         if self.place is None:
             said += f"; rank {self.behind} was late before its first call"
         else:
-            place = f"in `{self.place}`" if self.place else "outside of modules"
+            place = f"in `{self.called or self.place}`" if self.place else ""
+            place = place or "outside of modules"
             more = milliseconds(self.more_ns)
             said += f"; rank {self.behind} spent {more} ms more {place}"
         return printable(said, keep="")
@@ -99,6 +103,8 @@ def waits(present: Mapping[int, Recording]) -> tuple[RankWait, ...]:
             _add(since[rank], part)
         wait = _wait(since, first=not found)
         if wait is not None:
+            if wait.place:
+                wait = replace(wait, called=_called(present[wait.behind], wait.place))
             key = _Exchange(wait.call, wait.source), wait.behind
             found[key].append(wait)
             since = {rank: _Part() for rank in present}
@@ -157,6 +163,11 @@ def _where(waiting: _Part, behind: _Part) -> _Exchange:
     )
 
 
+def _called(rec: Recording, place: str) -> str:
+    """What the script calls a module; one that has no name goes by its class here."""
+    return spoken(rec.called, place if place in rec.modules else "") or place
+
+
 def _together(several: list[RankWait]) -> RankWait:
     """Waits at one line for one rank as one, with where that was late for longest."""
     longest = max(several, key=lambda wait: wait.more_ns)
@@ -169,6 +180,7 @@ def _together(several: list[RankWait]) -> RankWait:
         sum(wait.more_ns for wait in same),
         longest.call,
         longest.source,
+        longest.called,
     )
 
 

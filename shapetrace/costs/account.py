@@ -108,7 +108,12 @@ class Costs:
 
     def __repr__(self) -> str:
         said = ", ".join(f"{name} {value}" for name, value in self._told())
-        return f"<Costs of {len(self.calls)} module calls: {said}>"
+        calls = (
+            "1 module call"
+            if len(self.calls) == 1
+            else f"{len(self.calls):,} module calls"
+        )
+        return f"<Costs of {calls}: {said}>"
 
     def _repr_html_(self) -> str:
         # a notebook's own style puts a table and its cells to the right

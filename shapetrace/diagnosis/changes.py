@@ -28,8 +28,7 @@ from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures.kinds import kind
 from shapetrace.source.line import Line, find, suffixed
-from shapetrace.source.scope import last_name
-from shapetrace.source.tree import is_own
+from shapetrace.source.tree import is_own, last_name
 
 #: a statement to paste, and what it replaces
 Written = tuple[str, Source | None]

@@ -26,6 +26,11 @@ Path = str | os.PathLike[str]
 class Report(Answers):
     """The answers as text, page, DataFrame, file or plot."""
 
+    @property
+    def _name(self) -> str:
+        """The variable in which its reader has it."""
+        return "t"
+
     @surviving
     def __repr__(self) -> str:
         from shapetrace.views.text import summary_line
@@ -36,13 +41,17 @@ class Report(Answers):
     def __str__(self) -> str:
         from shapetrace.views.text import table
 
-        return table(self.recording, self.findings, failure=self.failure)
+        return table(
+            self.recording, self.findings, failure=self.failure, name=self._name
+        )
 
     @surviving
     def _repr_html_(self) -> str:
         from shapetrace.views.html import fragment
 
-        return fragment(self.recording, self.findings, failure=self.failure)
+        return fragment(
+            self.recording, self.findings, failure=self.failure, name=self._name
+        )
 
     @surviving
     def table(
@@ -78,6 +87,7 @@ class Report(Answers):
             columns=columns,
             sort=sort,
             costs=lambda: self.costs,
+            name=self._name,
         )
         return Printed(text)
 
@@ -89,7 +99,9 @@ class Report(Answers):
         """
         from shapetrace.views.summary import by_module
 
-        return Printed(by_module(self.recording, self.costs, self.steps(), width))
+        return Printed(
+            by_module(self.recording, self.costs, self.steps(), width, name=self._name)
+        )
 
     @surviving
     def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:

@@ -20,7 +20,9 @@ class Findings(tuple[Diagnosis, ...]):
             for number, found in enumerate(self)
         ]
         lines = [printable(line, keep="") for line in lines]
-        return "\n".join([*lines, "print(t.findings[0]) explains the first."])
+        return "\n".join(
+            [*lines, "print() of one of them, such as .findings[0], explains it."]
+        )
 
     def _repr_html_(self) -> str:
         from shapetrace.views.html import cards

@@ -16,6 +16,7 @@ from invariants import check_invariants
 
 import shapetrace
 from shapetrace import ReportError, UsageError
+from shapetrace.cli import main
 from shapetrace.distributed import Rank, Ranks, load
 
 PROGRAM = Path(__file__).with_name("rank_program.py")
@@ -242,6 +243,23 @@ def test_of_three_ranks_the_odd_one_is_the_one_that_is_named():
     assert [(d.ranks, d.what, d.here) for d in made.differences] == [
         ((0,), "shape", "9×4")
     ]
+    assert "rank 0: `layer` at " in str(made) and "9×4 instead of 2×4" in str(made)
+    assert "\nlayer " in str(made) and "<td>layer</td>" in made._repr_html_()
+    assert list(made.to_dataframe()["module"]) == [""]
+
+
+def test_the_command_reads_the_file_of_all_ranks(tmp_path, capsys):
+    path = str(tmp_path / "report.json")
+    made = reported(2)
+    Ranks((*made.ranks, Rank(2, lost="was killed"))).to_json(path)
+    assert main(["explain", path]) == 0
+    said = capsys.readouterr().out
+    assert "rank 0: nothing found" in said and "rank 2: was killed" in said
+    with pytest.raises(SystemExit):
+        main(["compare", path, path])
+    said = capsys.readouterr().err
+    assert "holds several ranks: name the report of one, such as " in said
+    assert str(tmp_path / "report.rank0.json") in said
 
 
 def test_ranks_that_call_in_another_order_are_told_where():

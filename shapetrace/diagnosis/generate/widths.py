@@ -20,8 +20,9 @@ from shapetrace.diagnosis.sites import owner
 from shapetrace.records import ModuleInfo, Source
 from shapetrace.signatures import size_given, size_taken
 from shapetrace.source.rewrite import rewritten
-from shapetrace.source.scope import Expression, Scope, bound, last_name
+from shapetrace.source.scope import Expression, Scope, bound
 from shapetrace.source.sizes import reworded
+from shapetrace.source.tree import last_name
 from shapetrace.source.written import renumbered
 
 #: the width is multiplied, or added to, in no more ways
