@@ -28,7 +28,7 @@ _CELL = re.compile(r"(<ipython-input-|.*[/\\]ipykernel_\d+[/\\])")
 def is_own(source: Source | None) -> bool:
     """Whether a place is the user's own code: what can be edited, no installed
     library's."""
-    return source is not None and _is_own_file(source.file)
+    return source is not None and is_own_file(source.file)
 
 
 def package_of(source: Source) -> str:
@@ -38,7 +38,8 @@ def package_of(source: Source) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _is_own_file(file: str) -> bool:
+def is_own_file(file: str) -> bool:
+    """Whether a file is no installed library's."""
     return not (_LIBRARIES.search(file) or os.path.realpath(file).startswith(_STANDARD))
 
 

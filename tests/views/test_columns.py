@@ -235,3 +235,10 @@ def test_what_ends_a_cell_is_no_soup_of_escapes():
     for text in (t.summary(), t.table()):
         assert repr(text) == str(text) and "\n" in repr(text)
         assert text._repr_html_().startswith("<pre")
+
+
+def test_no_fix_edits_the_model_that_summary_was_given():
+    model = nn.Sequential(nn.Embedding(4, 5))
+    with pytest.raises(RuntimeError, match="indices") as raised:
+        shapetrace.summary(model, input_size=(3, 2))
+    assert "model.long()" not in "".join(raised.value.__notes__)
