@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
 
 class ShapeTraceError(Exception):
     """Base of every error that shapetrace raises on its own account."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: from the cell to the line that called us. The last frame
+        it would show though that is marked as hidden."""
+        from IPython.core.getipython import get_ipython
+
+        shell: Any = get_ipython()
+        start, ours, entry = None, True, self.__traceback__
+        while entry is not None:
+            if entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+                ours = True
+            elif ours and entry.tb_frame.f_globals is shell.user_ns:
+                start, ours = entry, False  # the magic's own frames are before it
+            entry = entry.tb_next
+        last = start
+        while last is not None and last.tb_next is not None:
+            if last.tb_next.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+                last.tb_next = None
+            last = last.tb_next
+        shown: list[str] = shell.InteractiveTB.structured_traceback(
+            type(self), self, start or self.__traceback__, tb_offset=0
+        )
+        return shown
 
 
 class UsageError(ShapeTraceError, TypeError):

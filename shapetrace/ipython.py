@@ -61,10 +61,10 @@ class _Arguments(argparse.ArgumentParser):
 def _run(shell: Any, given: argparse.Namespace, code: str) -> Any:
     models = [_value(shell, name) for name in given.model]
     t = trace(*models, memory=given.memory, backward=given.backward)
-    t._ask = f"With -o t, {t._ask}"
+    t._ask = "With -o t, print(t.findings[{number}])"
     if given.output:
         shell.user_ns[given.output] = t
-        t._ask = f"print({given.output}.findings[{{number}}])"
+        t._ask, t._kept_as = None, given.output
     # the magic's own line stands for the first, so that the lines' numbers stay
     body, last = _compiled(shell, "\n" + shell.transform_cell(code))
     value = None

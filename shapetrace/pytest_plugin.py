@@ -27,6 +27,7 @@ class TestTrace(Trace):
     exception; findings are warnings, as pytest shows them."""
 
     __test__ = False  # no class of tests
+    _kept_as = "shapetrace"  # the fixture
     _ask = "pytest --shapetrace -W error::shapetrace.ShapeTraceWarning"
 
     def __init__(self) -> None:

@@ -57,9 +57,28 @@ def summary(
     """
     args, kwargs = _arguments(model, input_size, input_data)
     with _as_it_was(model), torch.no_grad():
-        with trace(model, checks=False) as t:
-            model(*args, **kwargs)
-    return t.table(depth=depth, columns=columns, sort=sort, width=width)
+        try:
+            with trace(model, checks=False) as t:
+                model(*args, **kwargs)
+        except Exception as error:
+            if input_data is None:
+                error.add_note(
+                    "summary() made up the input, random numbers of input_size=; "
+                    "input_data= takes a real batch, such as tokens."
+                )
+            raise
+    from shapetrace.views.text import table
+
+    drawn = table(
+        t.recording,
+        width=width,
+        depth=depth,
+        columns=columns,
+        sort=sort,
+        costs=lambda: t.costs,
+        name=None,
+    )
+    return Printed(drawn)
 
 
 def _arguments(
@@ -76,14 +95,31 @@ def _arguments(
         if isinstance(input_data, list | tuple):
             return input_data, {}
         return (input_data,), {}
-    sizes = [input_size] if all(isinstance(n, int) for n in input_size) else input_size
     like = next((one for one in model.parameters() if one.is_floating_point()), None)
     dtype = like.dtype if like is not None else torch.get_default_dtype()
     device = like.device if like is not None else torch.device("cpu")
     random_numbers = torch.Generator().manual_seed(0)
     return [
-        torch.rand(*size, generator=random_numbers).to(device, dtype) for size in sizes
+        torch.rand(*size, generator=random_numbers).to(device, dtype)
+        for size in _shapes(input_size)
     ], {}
+
+
+def _shapes(given: Any) -> list[Size]:
+    if isinstance(given, list | tuple):
+        several = [given] if all(isinstance(n, int) for n in given) else given
+        if all(_is_shape(one) for one in several):
+            return [*several]
+    raise UsageError(
+        f"input_size={given!r} is no shape: it is one as (1, 3, 224, 224), batch "
+        "included, or a list of such, one for each argument of forward()."
+    )
+
+
+def _is_shape(given: Any) -> bool:
+    return isinstance(given, list | tuple) and all(
+        isinstance(n, int) and n >= 0 for n in given
+    )
 
 
 @contextmanager

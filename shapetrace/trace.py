@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
@@ -84,8 +85,11 @@ class Trace(Report):
     is kept alive, and it can be pickled.
     """
 
-    #: what the reader of a warning types to see the finding of a number in full
-    _ask = "print(t.findings[{number}])"
+    #: what the reader of a warning types to see the finding of a number in full, where
+    #: it is not in a variable of the script's
+    _ask: str | None = None
+    #: the variable in which it is, where its `with` does not tell
+    _kept_as: str | None = None
 
     def __init__(
         self,
@@ -112,6 +116,7 @@ class Trace(Report):
         self._state: Literal["new", "running", "done"] = "new"
         nothing = Stored(Recording((), (), {}, {}))
         super().__init__(nothing, checks, self._session.faults)
+        self._entered_at: tuple[str, int] | None = None
 
     # -- the context manager ---------------------------------------------------
 
@@ -122,9 +127,15 @@ class Trace(Report):
                 f"This trace {doing}: each `with` needs a trace of its own. Write "
                 "`with shapetrace.trace(model) as t:` again."
             )
+        caller = sys._getframe().f_back
+        if caller is not None:
+            self._entered_at = caller.f_code.co_filename, caller.f_lineno
         try:
             with self._faults.losing("the whole recording"):
-                self._readout = self._session.start()
+                readout = self._session.start()
+                if not isinstance(readout, Live):
+                    raise TypeError(f"{type(readout).__name__} is no recording")
+                self._readout = readout
                 self._state = "running"
                 return self
         except BaseException:  # Ctrl-C too leaves no hook behind
@@ -191,7 +202,8 @@ class Trace(Report):
         if self._checks and self._session.has_loss:
             from shapetrace.checks import warn
 
-            warn(self.findings, self._ask)
+            own = f"print({self._name}.findings[{{number}}])"
+            warn(self.findings, self._ask or own)
 
     def _deliver(self, error: BaseException) -> tuple[str, str]:
         """Where this is one of several ranks, let the others know that it failed."""
@@ -202,6 +214,16 @@ class Trace(Report):
         with self._faults.losing("what other ranks are told"):
             return deliver(self.recording, self.findings, error)
         return "", ""
+
+    @property
+    def _name(self) -> str:
+
+        from shapetrace.source.with_name import with_name
+
+        known = self._kept_as
+        if known is None and self._entered_at is not None:
+            known = with_name(*self._entered_at)
+        return known or super()._name
 
     def warm(self) -> Trace:
         """The same trace without its first step, which warms up: caches, the choice of

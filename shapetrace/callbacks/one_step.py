@@ -37,7 +37,7 @@ class OneStep:
         """A step begins; `taken` steps have been taken before."""
         if self.trace is None and taken == self.step - 1:
             self.trace = trace(model, **self._options)
-            self.trace._ask = "print(callback.trace.findings[{number}])"
+            self.trace._kept_as = "callback.trace"
             self.trace.__enter__()
             self.running = True
 

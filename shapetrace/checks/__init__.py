@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import re
 import warnings
 from collections.abc import Collection, Iterable
@@ -45,6 +44,7 @@ from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.lineage import Graph
 from shapetrace.records import Diagnosis, Source
 from shapetrace.records.garbage import uncollected
+from shapetrace.source.place import lines_of
 
 __all__ = ["CHECKS", "Check", "chosen", "run_checks", "warn"]
 
@@ -170,8 +170,8 @@ def _ignored(found: Diagnosis) -> bool:
     source = found.source
     if source is None:
         return False
-    for number in range(source.line, (source.end_line or source.line) + 1):
-        said = _IGNORE.search(linecache.getline(source.file, number))
+    for line in lines_of(source):
+        said = _IGNORE.search(line)
         if said is not None:
             codes = said[1]
             if codes is None or found.code in re.split(r"[\s,]+", codes.strip()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ast
 import json
-import linecache
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from shapetrace.signatures import is_loss
 from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import Line, find, suffixed
+from shapetrace.source.lines import lines_between
 from shapetrace.source.tree import last_name
 
 #: characters of an expression that is told instead of a name
@@ -292,7 +292,7 @@ def in_other_order(first: Source | None, second: Source | None) -> Fix | None:
     if spans[0][1] + 1 != spans[1][0]:
         return None
     texts = [
-        [linecache.getline(first.file, n).strip() for n in range(start, end + 1)]
+        [line.strip() for line in lines_between(first.file, start, end)]
         for start, end in spans
     ]
     if not all(len(text) == 1 and text[0] for text in texts):

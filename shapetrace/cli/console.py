@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.views.encoding import encodable
 from shapetrace.views.terminal import has_colours, is_terminal
 

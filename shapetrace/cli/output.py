@@ -13,7 +13,7 @@ from shapetrace.cli import torchrun
 from shapetrace.cli.console import USAGE, refuse, say, show, show_report, waiting
 from shapetrace.errors import UsageError
 from shapetrace.records import Diagnosis
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.trace import Trace
 from shapetrace.views import terminal, text
 from shapetrace.views.columns import named

@@ -131,6 +131,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _levels(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text}: levels are counted from 0")
+    return number
+
+
 def _add_reports(parser: argparse.ArgumentParser, *formats: str) -> None:
     for name in formats:
         parser.add_argument(
@@ -141,7 +148,7 @@ def _add_reports(parser: argparse.ArgumentParser, *formats: str) -> None:
 def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--depth",
-        type=int,
+        type=_levels,
         metavar="N",
         help="show N levels below the outermost modules",
     )

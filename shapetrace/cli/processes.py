@@ -8,6 +8,7 @@ from typing import Any
 
 _EVENTS = {
     *("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen"),
+    "os.system",
     "_winapi.CreateProcess",
 }
 

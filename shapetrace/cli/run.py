@@ -126,8 +126,8 @@ def _remark(
         say(f"the script failed after the traced steps: --from {steps.taken + 1}")
     if processes.said:
         say(
-            f"the script started {processes.said}, data loaders' workers included: "
-            "what runs there is not in this report"
+            f"the script started {processes.said} (data loaders' workers are processes"
+            " too): what runs there is not in this report"
         )
 
 

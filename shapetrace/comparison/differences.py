@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from shapetrace.diagnosis.failing import failing
@@ -17,7 +17,8 @@ from shapetrace.records import (
     Source,
     TensorRef,
 )
-from shapetrace.source.spoken import spoken_in
+from shapetrace.source.library_calls import called_around
+from shapetrace.source.spoken import spoken_alike, spoken_in
 
 What = Literal["shape", "dtype", "device", "error", "only in a", "only in b"]
 
@@ -42,7 +43,7 @@ class Difference:
     source: Source | None = None
     index_a: int | None = None
     index_b: int | None = None
-    #: what both scripts call a module, in words
+    #: what both scripts call it, in words
     called: str = ""
 
     def __str__(self) -> str:
@@ -65,9 +66,12 @@ class ModuleChange:
     what: str
     a: Any
     b: Any
+    #: what both scripts call it, in words
+    called: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name + '.' if self.name else ''}{self.what}: {self.a} → {self.b}"
+        name = self.called or self.name
+        return f"{name + '.' if name else ''}{self.what}: {self.a} → {self.b}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,10 @@ class Differences:
             calls=tuple(calls),
             functions=tuple(functions),
             differences=tuple(_differences(a, b, calls, functions)),
-            modules=tuple(_module_changes(a.modules, b.modules)),
+            modules=tuple(
+                replace(change, called=spoken_alike((a, b), change.name))
+                for change in _module_changes(a.modules, b.modules)
+            ),
             reason=reason,
             failed=failed,
             failed_b=in_b,
@@ -234,9 +241,16 @@ def _difference(
         called=(
             spoken_in([one.rec for one in graphs], call)
             if isinstance(call, ModuleCall)
-            else ""
+            else _within_library(call)
         ),
     )
+
+
+def _within_library(call: FunctionCall) -> str:
+    """A function of torch's own code, with what the script calls there: `empty in
+    Linear(…)`; empty for one that stands in the script itself."""
+    around = called_around(call)
+    return f"{call.name} in {around}(…)" if around is not None else ""
 
 
 def _module_changes(

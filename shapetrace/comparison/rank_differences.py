@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from shapetrace.records import ModuleCall, Recording, Source, TensorRef
+from shapetrace.records.printable import printable
+from shapetrace.source.spoken import spoken_alike
 from shapetrace.views.words import plural
 
 What = Literal["calls", "order", "shape", "dtype", "device"]
@@ -35,20 +37,28 @@ class RankDifference:
     here: str
     path: str = ""
     source: Source | None = None
+    #: what the script calls the module, in words
+    called: str = ""
 
     def __str__(self) -> str:
         who = "rank" if len(self.ranks) == 1 else "ranks"
         numbers = ", ".join(map(str, self.ranks))
         at = f" at {self.source}" if self.source else ""
-        where = f"`{self.module or self.type}`{at}"
+        where = f"`{self.called or self.module or self.type}`{at}"
         what = {"calls": "", "order": "", "shape": f" {self.path}"}.get(
             self.what, f" {self.path} {self.what}"
         )
-        return f"{who} {numbers}: {where}{what}: {self.here} instead of {self.usual}"
+        said = f"{where}{what}: {self.here} instead of {self.usual}"
+        return f"{who} {numbers}: {printable(said, keep='')}"
 
 
 def differences(present: dict[int, Recording]) -> Iterator[RankDifference]:
     """Where ranks differ from what most do, in order of time."""
+    for found in _found(present):
+        yield replace(found, called=spoken_alike(present.values(), found.module))
+
+
+def _found(present: dict[int, Recording]) -> Iterator[RankDifference]:
     if len(present) < 2:
         return
     by_name = {rank: _by_name(rec) for rank, rec in present.items()}
@@ -175,7 +185,10 @@ def _of_order(present: dict[int, Recording]) -> Iterator[RankDifference]:
     for order, ranks in _odd(orders):
         at = next(i for i, (a, b) in enumerate(zip(usual, order)) if a != b)
         calls = [call for call in present[ranks[0]].calls if not call.recomputed]
-        name, here = usual[at], calls[at]
+        here = calls[at]
+        name, instead = (
+            spoken_alike(present.values(), one) for one in (usual[at], here.name)
+        )
         yield RankDifference(
-            "order", ranks, here.name, here.type, name, here.name, "", here.source
+            "order", ranks, here.name, here.type, name, instead, "", here.source
         )

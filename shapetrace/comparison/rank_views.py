@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from shapetrace.comparison.rank_differences import RankDifference
 from shapetrace.comparison.ranks import Gathered, Rank
 from shapetrace.records import Recording
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
+from shapetrace.source.spoken import spoken_alike
 from shapetrace.views import words
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _WIDTH = 88
 _MOST_MODULES = 24
 _MOST_DIFFERENCES = 6
+_MOST_WAITS = 5
 
 
 def by_module(made: Gathered) -> pandas.DataFrame:
@@ -113,7 +115,9 @@ def text(made: Gathered) -> str:
 
     lines: list[str] = []
     for line in _sentences(made):
-        lines += textwrap.wrap(line, _WIDTH, subsequent_indent="    ")
+        lines += textwrap.wrap(
+            line, _WIDTH, subsequent_indent="    ", break_on_hyphens=False
+        )
     ranks = [
         [rank, status, calls, f"{ms:,.2f}", *_sizes(flops, peak)]
         for rank, status, calls, _, ms, flops, peak in map(_of_rank, made.ranks)
@@ -124,7 +128,7 @@ def text(made: Gathered) -> str:
     modules = list(_modules(made))
     shown = [
         [
-            name or kind,
+            _called(made, name, kind),
             calls,
             *(f"{ms:,.2f}" for ms in times),
             slowest,
@@ -143,6 +147,11 @@ def text(made: Gathered) -> str:
     return printable("\n".join(line.rstrip() for line in lines))
 
 
+def _called(made: Gathered, name: str, kind: str) -> str:
+    """A module in words: what the script calls it, or its class."""
+    return spoken_alike(made.present().values(), name) or kind
+
+
 def _sizes(flops: int | None, peak: int | None) -> list[str]:
     pairs = ((flops, "FLOP"), (peak, "B"))
     return ["" if value is None else words.scaled(value, unit) for value, unit in pairs]
@@ -159,8 +168,7 @@ def _sentences(made: Gathered) -> Iterator[str]:
             yield f"rank {one.rank} failed: {words.headline(one.failure)}"
         if one.waits:
             yield f"rank {one.rank} waited in {one.waits}"
-    if made.waited is not None:
-        yield str(made.waited)
+    yield from map(str, made.waited[:_MOST_WAITS])
     differences = made.differences
     uneven = [d for d in differences if d.what in ("calls", "order")]
     if uneven:
@@ -180,9 +188,14 @@ def _sentences(made: Gathered) -> Iterator[str]:
 def html(made: Gathered) -> str:
     """For a notebook: the sentences, and both tables."""
     said = "".join(f"<p>{escape(line)}</p>" for line in _sentences(made))
+    modules = by_module(made).head(10 * _MOST_MODULES)
+    modules["module"] = [
+        _called(made, name, kind)
+        for name, kind in zip(modules["module"], modules["type"])
+    ]
     tables = "".join(
         frame.to_html(index=False, na_rep="", float_format="{:,.2f}".format)
-        for frame in (by_rank(made), by_module(made).head(10 * _MOST_MODULES))
+        for frame in (by_rank(made), modules)
     )
     failures = "".join(
         f"<h4>rank {rank}</h4>{failure._repr_html_()}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shapetrace.comparison.rank_differences import RankDifference, differences
-from shapetrace.comparison.rank_waits import RankWait, waited
+from shapetrace.comparison.rank_waits import RankWait, waits
 from shapetrace.records import Diagnosis, Recording
 
 
@@ -64,9 +64,9 @@ class Gathered:
         return tuple(differences(self.present()))
 
     @cached_property
-    def waited(self) -> RankWait | None:
-        """Which ranks waited for which, where the recordings tell."""
-        return waited(self.present())
+    def waited(self) -> tuple[RankWait, ...]:
+        """Which ranks waited for which, and where, the longest first."""
+        return waits(self.present())
 
     def present(self) -> dict[int, Recording]:
         """The recordings that came, by rank."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shapetrace.comparison.differences import Differences
 from shapetrace.lineage.align import Aligned
 from shapetrace.records import FunctionCall, ModuleCall, Recording
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.source.spoken import spoken_in
 from shapetrace.views import words
 from shapetrace.views.html.markup import inline
@@ -31,7 +31,9 @@ def text(made: Differences) -> str:
     lines: list[str] = []
     for line in _sentences(made):
         said = printable(line, keep="")
-        lines += textwrap.wrap(said, _WIDTH, subsequent_indent="    ")
+        lines += textwrap.wrap(
+            said, _WIDTH, subsequent_indent="    ", break_on_hyphens=False
+        )
     rows = _rows(made)
     if rows:
         from tabulate import tabulate
@@ -131,7 +133,7 @@ def _sentences(made: Differences) -> Iterator[str]:
         said = f": {words.one_line(str(error))}" if error is not None else ""
         yield f"{which} failed in `{name}`{said}"
     if made.reason is not None:
-        yield str(made.reason)
+        yield f"What came in changed: {made.reason}"
     if made.modules:
         shown = "; ".join(str(change) for change in made.modules[:_MOST])
         more = len(made.modules) - _MOST

@@ -11,6 +11,7 @@ from shapetrace.costs.repeat import size
 from shapetrace.costs.times import corrected
 from shapetrace.records import Recording, TensorRef
 from shapetrace.records.garbage import uncollected
+from shapetrace.records.printable import printable
 
 #: more of the corrected time than this is too much to be uncertain of
 _UNSETTLED = 0.3
@@ -107,7 +108,12 @@ class Costs:
 
     def __repr__(self) -> str:
         said = ", ".join(f"{name} {value}" for name, value in self._told())
-        return f"<Costs of {len(self.calls)} module calls: {said}>"
+        calls = (
+            "1 module call"
+            if len(self.calls) == 1
+            else f"{len(self.calls):,} module calls"
+        )
+        return f"<Costs of {calls}: {said}>"
 
     def _repr_html_(self) -> str:
         # a notebook's own style puts a table and its cells to the right
@@ -130,7 +136,8 @@ class Costs:
         if self.backward_flops is not None:
             said.append(("FLOPs backward", f"{self.backward_flops:,}"))
         if self.uncounted:
-            said.append(("not counted", ", ".join(self.uncounted)))
+            names = printable(", ".join(self.uncounted), keep="")
+            said.append(("not counted", names))
         return said
 
 

@@ -10,9 +10,12 @@ from shapetrace.costs.account import Costs
 from shapetrace.costs.statistics import batches
 from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
+from shapetrace.records.printable import printable
 
-#: what `checkpoint` takes by itself for one call, without the forward that it repeats
-_OWN_NS = 200_000
+#: what `checkpoint` takes by itself for one call, without the forward that it repeats:
+#: 0.2 ms in a loop of nothing else, up to 1 ms between other layers. It may be off by
+#: as much
+_OWN_NS = 500_000
 #: by which part running it again may take more or less than the first time, since
 #: other memory is used: 0.75 to 1.33 times was seen, in processor time
 _OFF = 1 / 3
@@ -43,9 +46,10 @@ class CheckpointCandidate:
         return self.peak_bytes / (self.recompute_ns / 1e6)
 
     def __str__(self) -> str:
+        name = printable(f"{self.name} ({self.type})", keep="")
         said = (
-            f"{self.name} ({self.type}): {self.peak_bytes / 1e6:,.2f} MB less at the "
-            f"peak for {self.recompute_ns / 1e6:,.2f} ms, give or take "
+            f"{name}: {self.peak_bytes / 1e6:,.2f} MB less at the peak for "
+            f"{self.recompute_ns / 1e6:,.2f} ms, give or take "
             f"{self.uncertain_ns / 1e6:,.2f}"
         )
         return f"{said}; {self.note}" if self.note else said
@@ -87,7 +91,11 @@ def checkpoint_candidates(
                 freed_bytes=freed,
                 peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in one),
                 recompute_ns=_OWN_NS * len(one) + usual,
-                uncertain_ns=round(_OFF * usual) + off + usual - min(again),
+                uncertain_ns=_OWN_NS * len(one)
+                + round(_OFF * usual)
+                + off
+                + usual
+                - min(again),
                 note=_note(rec, name),
             )
         )

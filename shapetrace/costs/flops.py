@@ -87,7 +87,10 @@ def is_free(name: str) -> bool:
     `FlopCounterMode` counts none; else it is made of others, or of products."""
     from torch.utils.flop_counter import flop_registry
 
-    packet = getattr(torch.ops.aten, _ATEN.get(name, name), None)
+    try:
+        packet = getattr(torch.ops.aten, _ATEN.get(name, name), None)
+    except TypeError:  # of a damaged report: a name that torch cannot even look up
+        return False
     if packet is None or packet in flop_registry or name in _PRODUCTS:
         return False
     for overload in packet.overloads():

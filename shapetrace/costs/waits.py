@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from shapetrace.records import FunctionCall, Recording, Source
+from shapetrace.records.printable import printable
 
 #: they read values
 _READING = {
@@ -49,9 +50,8 @@ class Synchronization:
     def __str__(self) -> str:
         where = self.source if self.source is not None else "(no line)"
         kind = "waits" if self.certain else "would wait on an accelerator"
-        return (
-            f"{where}: {self.name} {kind}, {self.calls}x, {self.time_ns / 1e6:.2f} ms"
-        )
+        name = printable(self.name, keep="")
+        return f"{where}: {name} {kind}, {self.calls}x, {self.time_ns / 1e6:.2f} ms"
 
 
 def synchronizations(rec: Recording) -> tuple[Synchronization, ...]:
@@ -61,14 +61,16 @@ def synchronizations(rec: Recording) -> tuple[Synchronization, ...]:
     groups: dict[tuple[Line, str, bool], list[FunctionCall]] = {}
     moved = any(map(_on_accelerator, rec.functions))
     spans = [(one.start_ns, one.start_ns + one.duration_ns) for one in rec.ranges]
+    # a loader also draws a seed where the loop begins, before its first batch
+    loops = {_line(one.source) for one in rec.ranges if "DataLoader" in one.name}
     for call in rec.functions:
         if call.error is not None or not _waits(call):
             continue
         certain = _on_accelerator(call)
+        line = _line(call.source)
         inside = any(start <= call.start_ns < end for start, end in spans)
+        inside = inside or (line is not None and line in loops)
         if certain or not moved and not inside:
-            place = call.source
-            line = None if place is None else (place.file, place.line)
             groups.setdefault((line, call.name, certain), []).append(call)
     found = [
         Synchronization(
@@ -82,6 +84,10 @@ def synchronizations(rec: Recording) -> tuple[Synchronization, ...]:
         for (_, name, certain), calls in groups.items()
     ]
     return tuple(sorted(found, key=lambda one: (-one.certain, -one.time_ns)))
+
+
+def _line(place: Source | None) -> Line:
+    return None if place is None else (place.file, place.line)
 
 
 def _on_accelerator(call: FunctionCall) -> bool:

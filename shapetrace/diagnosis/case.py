@@ -24,7 +24,7 @@ from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import argument_name
-from shapetrace.source.called import module_path
+from shapetrace.source.called import calls_itself, module_path
 from shapetrace.source.finder import Constructions
 from shapetrace.source.sizes import Size, sizes_at, spelled_size
 from shapetrace.source.tree import is_own
@@ -311,7 +311,7 @@ class Case:
             if all(ref.id != tensor for ref in above.inputs):
                 return False
             module = above
-        return True
+        return calls_itself(self.graph.rec, module)
 
     def root(self) -> ModuleCall | None:
         """The model's call around the failing one, or the one that came before it."""

@@ -17,8 +17,8 @@ from typing import Literal, TypeAlias
 
 from shapetrace.lineage.steps import PASSES, of_the_user
 from shapetrace.records import Culprit, Diagnosis, Fix, Operand, Source, Step
+from shapetrace.records.printable import printable
 from shapetrace.source.place import segment
-from shapetrace.source.printable import printable
 from shapetrace.source.spoken import said_step, spoken
 from shapetrace.source.tree import package_of
 
@@ -360,7 +360,7 @@ def columns(source: Source, line: str, number: int, count: int) -> tuple[int, in
     """From which character to which a line of an excerpt is marked."""
     if source.column is None or source.end_column is None:
         return 0, 0
-    raw = line.encode()
+    raw = line.encode("utf-8", "surrogatepass")
     begin = len(raw[: source.column].decode(errors="replace"))
     end = len(raw[: source.end_column].decode(errors="replace"))
     if number > 0:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import linecache
 import re
 from dataclasses import dataclass
 
 from shapetrace.diagnosis.returned import children
 from shapetrace.lineage import Graph
 from shapetrace.records import CallError, ModuleCall, Source
+from shapetrace.source.lines import code_line
 from shapetrace.source.scope import arguments_at
 
 _MANY = re.compile(r"too many values to unpack \(expected (\d+)(?:, got (\d+))?\)")
@@ -52,7 +52,7 @@ def _value(source: Source | None) -> ast.expr | None:
     """The right side of the assignment on a line, or what a loop there goes over."""
     if source is None:
         return None
-    code = linecache.getline(source.file, source.line).strip()
+    code = code_line(source.file, source.line).strip()
     try:
         statement = ast.parse(code if not code.endswith(":") else f"{code} pass").body
     except SyntaxError:  # part of a longer statement

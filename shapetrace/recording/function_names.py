@@ -36,6 +36,10 @@ _ALIASES = {
     "ipow": "pow_",
 }
 
+#: how torch's own functions call themselves, also where a library has put something of
+#: its own in their place (torchlens wraps them for the rest of the process)
+_IN_TORCH = "_VariableFunctionsClass."
+
 
 def function_names(func: Any) -> tuple[str, str]:
     """Short and qualified name of a torch function: ("add", "torch.Tensor.__radd__").
@@ -57,7 +61,9 @@ def function_names(func: Any) -> tuple[str, str]:
         return short, f"torch.Tensor.{name}"
     if getattr(torch.nn.functional, name, None) is func:
         return short, f"torch.nn.functional.{name}"
-    if isinstance(func, BuiltinFunctionType) and getattr(torch, name, None) is func:
+    if isinstance(func, BuiltinFunctionType) and (
+        getattr(torch, name, None) is func or func.__qualname__.startswith(_IN_TORCH)
+    ):
         return short, f"torch.{name}"
     module = getattr(func, "__module__", None) or "torch"
     if module == "torch._tensor" or getattr(torch.Tensor, name, None) is func:

@@ -23,6 +23,7 @@ from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
 from shapetrace.recording.owned import is_exchanged
 from shapetrace.recording.tensors import PLAIN, form_of, freeze, is_tensor
 from shapetrace.recording.user_calls import NOT_MADE, PASSED, catching
+from shapetrace.recording.warned_from import BUILT_IN, GRAD
 
 if TYPE_CHECKING:
     from shapetrace.recording.recorder import Recorder
@@ -91,9 +92,13 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                         # torch's function and its handler stand between
                         frame = _FRAME(3)
                         if python.get(func, True) and meet(func, args, kwargs):
-                            caller = standing_in(frame)
+                            stands = standing_in(frame, kwargs)
+                            caller = stands if type(stands) is FunctionType else None
                     else:
                         frame = _FRAME(1)
+                        if func in BUILT_IN:
+                            stands = standing_in(frame)
+                            caller = stands if type(stands) is FunctionType else None
                     if frame.f_code is not top.code or others:
                         code, lasti, thread = place(_FRAME(1), args)
                     elif not top.internal:
@@ -289,11 +294,16 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             name = getattr(func.__self__, "__name__", "")
             setting = func.__name__ == "__set__"
             before = _form(args[0]) if setting and name == "data" else None
+            warns = func.__self__ is GRAD and not setting
+            caller = standing_in(_FRAME(2)) if warns else None
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
-            setting, name, before = False, "", None
+            setting, name, before, caller = False, "", None, None
         try:
-            value = func(*args, **(kwargs or {}))
+            if caller is not None:
+                value = caller(func, args, kwargs or {})
+            else:
+                value = func(*args, **(kwargs or {}))
         except caught():
             value = NOT_MADE
         try:

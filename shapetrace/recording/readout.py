@@ -30,6 +30,9 @@ class Readout(Protocol):
     def calibrated(self) -> Recording:
         """The recording with what the tracer itself costs, where that is known."""
 
+    def put(self, recording: Recording) -> None:
+        """Give this one from now on."""
+
     def id_of(self, tensor: torch.Tensor) -> int | None:
         """The id of the newest version of a live tensor; None for an unknown one."""
 
@@ -42,6 +45,9 @@ class Stored:
 
     def calibrated(self) -> Recording:
         return self.recording
+
+    def put(self, recording: Recording) -> None:
+        self.recording = recording
 
     def id_of(self, tensor: torch.Tensor) -> int | None:
         return None
@@ -149,6 +155,9 @@ class Live:
             overhead = calibrate(self._functions, self.selection.again)
             self._recording = made = replace(made, overhead=overhead)
         return made
+
+    def put(self, recording: Recording) -> None:
+        self._recording = recording
 
     def id_of(self, tensor: torch.Tensor) -> int | None:
         _ = self.recording

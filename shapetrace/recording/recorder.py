@@ -132,6 +132,8 @@ class Recorder:
         self._remove_modes()
 
     def _push(self, mode: TorchFunctionMode) -> None:
+        if not isinstance(mode, TorchFunctionMode):  # torch would call it all the same
+            raise TypeError(f"{type(mode).__name__} is no function mode")
         self._modes.append(mode)
         torch_internals.push_mode(mode)
 

@@ -53,7 +53,7 @@ def without_ours(first: TracebackType | None) -> TracebackType | None:
     for at, code in enumerate(codes):
         if code.co_filename.startswith(_PACKAGE) or code.co_name == STANDS_IN:
             drop.add(at)
-        elif _is_detour(entries[at].tb_frame):
+        elif is_detour(entries[at].tb_frame):
             drop.add(at)
             if at:
                 entries[at - 1] = _direct(entries[at - 1])
@@ -77,7 +77,7 @@ def each(first: TracebackType | None) -> Iterator[TracebackType]:
         first = first.tb_next
 
 
-def _is_detour(frame: FrameType) -> bool:
+def is_detour(frame: FrameType) -> bool:
     """Whether torch's call of a module goes through its code for hooks though the
     module has none: then it does so for a trace's global ones."""
     code = frame.f_code

@@ -8,15 +8,33 @@ file, line and globals of the frame that called it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+import torch
+
+from shapetrace.recording.tracebacks import is_detour
 from shapetrace.source.place import STANDS_IN
 
+StandIn = Callable[[Any, Any, Any], Any]
+
 _CALL: CodeType = (lambda func, args, kwargs: func(*args, **kwargs)).__code__
-_HOMES = ("torch.nn.functional", "torch.functional")
+_HOMES = ("torch.nn.functional", "torch.functional", "torch._tensor")
+#: what is written in C++ and warns each time, not once, of the line that calls it: of a
+#: copy of a tensor, of a deviation of one value
+BUILT_IN = frozenset(
+    getattr(home, name)
+    for home in (torch, torch.Tensor)
+    for name in ("tensor", "new_tensor", "std", "var", "std_mean", "var_mean")
+    if hasattr(home, name)
+)
+#: reading it warns of a tensor that is no leaf
+GRAD: Any = torch.Tensor.grad
+#: torch's functions warn of the line that calls them, unless they are told how many
+#: frames further out: `nn.Softmax()` is called by torch's own code
+_USUAL_LEVEL = 3
 #: what hands a call to our mode has warnings of its own, which no call of ours meets
 _DISPATCH = {"handle_torch_function"}
 #: how far the functions that a function calls are looked through
@@ -39,8 +57,22 @@ class Callers:
             known = self._warns[func] = home in _HOMES and _torchs_may_warn(func)
         return known
 
-    def standing_in(self, frame: FrameType) -> Callable[[Any, Any, Any], Any]:
-        """`(func, args, kwargs)`: calls as that frame would."""
+    def standing_in(self, frame: FrameType, kwargs: Any = None) -> StandIn:
+        """`(func, args, kwargs)`: calls as that frame would; as those around it would,
+        where the keyword arguments tell to warn of one of them."""
+        usual, level = _USUAL_LEVEL, (kwargs or {}).get("_stacklevel", _USUAL_LEVEL)
+        stand_ins = [self._one(frame)]
+        for _ in range(usual, level):
+            around = frame.f_back
+            while around is not None and is_detour(around):
+                around = around.f_back
+            if around is None:
+                break
+            frame = around
+            stand_ins.append(self._one(frame))
+        return stand_ins[0] if len(stand_ins) == 1 else _nested(stand_ins)
+
+    def _one(self, frame: FrameType) -> StandIn:
         key = frame.f_code, frame.f_lasti
         made = self._made.get(key)
         if made is None or made.__globals__ is not frame.f_globals:
@@ -56,6 +88,18 @@ class Callers:
     def release(self) -> None:
         """Let go of the globals, which are the user's."""
         self._made.clear()
+
+
+def _nested(stand_ins: Sequence[StandIn]) -> StandIn:
+    """Each called by the next one, with no frame of another between them."""
+
+    def call(func: Any, args: Any, kwargs: Any) -> Any:
+        inner, given = stand_ins[0], (func, args, kwargs)
+        for outer in stand_ins[1:]:
+            inner, given = outer, (inner, given, {})
+        return inner(*given)
+
+    return call
 
 
 @cache

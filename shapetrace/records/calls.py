@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from shapetrace.records.printable import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -29,7 +31,7 @@ class Source:
     def __str__(self) -> str:
         if self.cell is not None:
             return f"In [{self.cell}]:{self.line}"
-        return f"{os.path.basename(self.file)}:{self.line}"
+        return f"{printable(os.path.basename(self.file), keep='')}:{self.line}"
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -63,7 +65,7 @@ class Opaque:
     type: str
 
     def __repr__(self) -> str:
-        return f"<{self.type}>"
+        return f"<{printable(self.type, keep='')}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class CallError:
     source: Source | None = None
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.message}"
+        return printable(f"{self.type}: {self.message}")
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shapetrace.records.calls import ScriptName, Source
+from shapetrace.records.printable import printable
 
 Severity = Literal["error", "warning", "note"]
 
@@ -75,7 +76,7 @@ class Fix:
     old: str = ""
 
     def __str__(self) -> str:
-        return self.line
+        return printable(self.line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class Diagnosis:
         return "" if self.code in _NO_CHECKS else f"docs/checks/{self.code}.md"
 
     def __str__(self) -> str:
-        return self.text or self.message
+        return printable(self.text or self.message)
 
     def _repr_html_(self) -> str:
         return Diagnosis.card(self)

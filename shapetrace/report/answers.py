@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -19,6 +20,7 @@ from shapetrace.records import (
     Step,
 )
 from shapetrace.report.analyses import Analyses
+from shapetrace.report.surviving import mended, surviving
 from shapetrace.views.findings import Findings
 
 if TYPE_CHECKING:
@@ -102,6 +104,18 @@ class Answers:
     def _graph(self) -> Graph:
         return self._analyses.graph
 
+    def _mend(self, fault: Exception) -> bool:
+        """Whether the recording held what no record may hold, which made the fault, and
+        holds it no more."""
+        made = mended(self.recording)
+        if made is self.recording:
+            return False
+        before = self._faults.notes()
+        self._faults.add("what a fault has left wrong", fault)
+        others = (note for note in made.notes if note not in before)
+        self._readout.put(replace(made, notes=(*others, *self._faults.notes())))
+        return True
+
     def _calibrated(self) -> Analyses:
         """The analyses, of a recording that has the tracer's own cost. It is measured
         once, and what was worked out before stays valid."""
@@ -125,6 +139,7 @@ class Answers:
             x = self._id(x, "explain")
         return self._analyses.explain(x)
 
+    @surviving
     def lineage(self, tensor: Any, dim: int | None = None) -> tuple[Step, ...]:
         """The calls that made a tensor, or one dimension of it, newest first.
 
@@ -223,6 +238,7 @@ class Answers:
         """
         return self._analyses.steps
 
+    @surviving
     def synchronizations(self) -> tuple[Synchronization, ...]:
         """The calls that make the processor wait for the accelerator, by line; on the
         processor alone those that would.
@@ -240,6 +256,7 @@ class Answers:
 
         return synchronizations(self.recording)
 
+    @surviving
     def memory(self) -> Memory:
         """Bytes by kind when a step holds most, and by module: parameters, buffers,
         gradients, optimizer's state, activations, and gradients on their way.
@@ -259,6 +276,7 @@ class Answers:
 
         return memory(self.recording, self.costs)
 
+    @surviving
     def memory_for(self, batch_size: int, *others: Self) -> MemoryEstimate:
         """What a step with a batch of another size will hold at most, in bytes.
 
@@ -283,6 +301,7 @@ class Answers:
         recordings = [(one.recording, one.costs) for one in (self, *others)]
         return memory_for(batch_size, recordings)
 
+    @surviving
     def checkpoint_candidates(self) -> tuple[CheckpointCandidate, ...]:
         """The modules to run under `torch.utils.checkpoint`, the best bargain first:
         bytes less at the peak against the time to run their forward again.

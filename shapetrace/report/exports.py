@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal
 
 from shapetrace.report.answers import Answers
+from shapetrace.report.surviving import surviving
 from shapetrace.views.printed import Printed
 
 if TYPE_CHECKING:
@@ -25,21 +26,34 @@ Path = str | os.PathLike[str]
 class Report(Answers):
     """The answers as text, page, DataFrame, file or plot."""
 
+    @property
+    def _name(self) -> str:
+        """The variable in which its reader has it."""
+        return "t"
+
+    @surviving
     def __repr__(self) -> str:
         from shapetrace.views.text import summary_line
 
         return summary_line(self.recording, self.findings, failure=self.failure)
 
+    @surviving
     def __str__(self) -> str:
         from shapetrace.views.text import table
 
-        return table(self.recording, self.findings, failure=self.failure)
+        return table(
+            self.recording, self.findings, failure=self.failure, name=self._name
+        )
 
+    @surviving
     def _repr_html_(self) -> str:
         from shapetrace.views.html import fragment
 
-        return fragment(self.recording, self.findings, failure=self.failure)
+        return fragment(
+            self.recording, self.findings, failure=self.failure, name=self._name
+        )
 
+    @surviving
     def table(
         self,
         *,
@@ -73,9 +87,11 @@ class Report(Answers):
             columns=columns,
             sort=sort,
             costs=lambda: self.costs,
+            name=self._name,
         )
         return Printed(text)
 
+    @surviving
     def summary(self, width: int | None = None) -> Printed:
         """A text table by module, the slowest first, with what the tracer itself cost.
 
@@ -83,8 +99,11 @@ class Report(Answers):
         """
         from shapetrace.views.summary import by_module
 
-        return Printed(by_module(self.recording, self.costs, self.steps(), width))
+        return Printed(
+            by_module(self.recording, self.costs, self.steps(), width, name=self._name)
+        )
 
+    @surviving
     def to_dataframe(self, by: By = "call", *, costs: bool = False) -> pandas.DataFrame:
         """A pandas DataFrame: one row per module call, module, function, broadcast,
         type of module, repeated block, or line of code.
@@ -119,6 +138,7 @@ class Report(Answers):
             costs=self.costs if costs or by in _PRICED else None,
         )
 
+    @surviving
     def to_csv(self, path: Path, by: By = "call", *, costs: bool = False) -> None:
         """The rows and columns of `to_dataframe`; shapes as `2x73`, several tensors
         joined by `;`.
@@ -138,6 +158,7 @@ class Report(Answers):
             costs=self.costs if costs or by in _PRICED else None,
         )
 
+    @surviving
     def to_json(self, path: Path) -> None:
         """The whole trace; `shapetrace.load(path)` reads it back.
 
@@ -149,6 +170,7 @@ class Report(Answers):
 
         write(path, dumps(self._calibrated().recording, self.findings))
 
+    @surviving
     def gather(self, timeout: float = 60.0) -> Ranks | None:
         """Bring the traces of all ranks together on rank 0; call it on every rank.
 
@@ -178,6 +200,7 @@ class Report(Answers):
 
         return gather(self._calibrated().recording, self.findings, timeout)
 
+    @surviving
     def to_html(self, path: Path) -> None:
         """A page of its own that needs nothing from the network.
 
@@ -189,6 +212,7 @@ class Report(Answers):
 
         write(path, page(self.recording, self.findings, failure=self.failure))
 
+    @surviving
     def to_chrome_trace(self, path: Path) -> None:
         """Modules and functions on a time axis, for Perfetto and speedscope.
 
@@ -201,6 +225,7 @@ class Report(Answers):
 
         write(path, dumps(self.recording))
 
+    @surviving
     def plot(self, kind: PlotKind = "time", ax: Axes | None = None) -> Axes:
         """Draw with matplotlib: `pip install shapetrace[plot]`.
 

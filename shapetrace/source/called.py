@@ -12,6 +12,7 @@ from shapetrace.records import ModuleCall, ModuleInfo, Recording
 from shapetrace.source.frames import expression_of
 from shapetrace.source.names import imported
 from shapetrace.source.scope import Expression, bound, from_only_call
+from shapetrace.source.tree import is_own_file
 
 _FORWARD = ("forward", "__call__")
 
@@ -61,6 +62,17 @@ def called_in(rec: Recording, call: ModuleCall) -> Expression | None:
             break
         called = given
     return None if called is None or _is_function(called) else called
+
+
+def calls_itself(rec: Recording, call: ModuleCall) -> bool:
+    """Whether the line's own call is that of the module, as far as the line tells: not
+    a library's function that calls it in turn, `shapetrace.summary(model, …)`."""
+    made = expression_of(rec, call)
+    if made is None or not isinstance(made.node, ast.Call):
+        return True
+    home = (_home(made.at(made.node.func)) or "").partition(".")[0]
+    file = getattr(sys.modules.get(home), "__file__", None)
+    return home not in ("shapetrace", "torch") and (not file or is_own_file(file))
 
 
 def unnamed(rec: Recording, root: str) -> list[Expression]:

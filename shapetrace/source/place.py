@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import linecache
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from types import CodeType, TracebackType
 import torch
 
 from shapetrace.records import Source
+from shapetrace.source.lines import lines_between
 
 _INSIDE = tuple(
     os.path.dirname(os.path.abspath(path)) + os.sep
@@ -100,12 +100,9 @@ def _positions(
 
 
 def lines_of(source: Source) -> list[str]:
-    """The whole lines of a position, "" for each that is not known."""
-    numbers = range(source.line, (source.end_line or source.line) + 1)
-    try:
-        return [linecache.getline(source.file, n).rstrip("\n") for n in numbers]
-    except UnicodeEncodeError:  # of a damaged report: a name that no file can have
-        return ["" for _ in numbers]
+    """The whole lines of a position, as far as they are known: "" at least."""
+    last = source.end_line or source.line
+    return list(lines_between(source.file, source.line, last)) or [""]
 
 
 def text(source: Source | None) -> str:
@@ -120,7 +117,7 @@ def segment(source: Source | None) -> str:
     if source is None or source.column is None or source.end_column is None:
         return ""
     lines = lines_of(source)
-    if not lines or not lines[0]:
+    if not lines[0] or len(lines) < (source.end_line or source.line) - source.line + 1:
         return ""
     # columns count bytes of UTF-8, not characters
     raw = [line.encode() for line in lines]

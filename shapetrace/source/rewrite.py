@@ -8,10 +8,10 @@ import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from linecache import getline
 from os.path import commonprefix
 
 from shapetrace.records import Source
+from shapetrace.source.lines import lines_between
 from shapetrace.source.place import cell
 from shapetrace.source.tree import Tree
 
@@ -136,7 +136,9 @@ def spanning(texts: Mapping[Source, str], most: int) -> tuple[str, Source] | Non
     first, last = places[0].line, max(p.end_line or p.line for p in places)
     if len({place.file for place in places}) > 1 or last - first >= most:
         return None
-    lines = [getline(places[0].file, n).rstrip("\n") for n in range(first, last + 1)]
+    lines = list(lines_between(places[0].file, first, last))
+    if len(lines) < last - first + 1:
+        return None
     margin = lines[0][: len(lines[0]) - len(lines[0].lstrip(" \t"))]
     if not all(line.startswith(margin) for line in lines if line.strip()):
         return None

@@ -59,5 +59,11 @@ def said_step(called: Iterable[ScriptName], step: Step) -> str:
 def spoken_in(recordings: Iterable[Recording], call: ModuleCall) -> str:
     """What the scripts of all these recordings call the module of a call; where they
     differ or tell nothing its name, else its class."""
-    names = {spoken(rec.called, call.name) for rec in recordings}
-    return (names.pop() if len(names) == 1 else call.name) or call.type
+    return spoken_alike(recordings, call.name) or call.type
+
+
+def spoken_alike(recordings: Iterable[Recording], name: str) -> str:
+    """What the scripts of all these recordings call a module; its name where they
+    differ or tell nothing."""
+    names = {spoken(rec.called, name) for rec in recordings}
+    return names.pop() if len(names) == 1 else name

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shapetrace.records import Source
+from shapetrace.source.lines import code_lines
 from shapetrace.source.place import cell
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -27,7 +28,7 @@ _CELL = re.compile(r"(<ipython-input-|.*[/\\]ipykernel_\d+[/\\])")
 def is_own(source: Source | None) -> bool:
     """Whether a place is the user's own code: what can be edited, no installed
     library's."""
-    return source is not None and _is_own_file(source.file)
+    return source is not None and is_own_file(source.file)
 
 
 def package_of(source: Source) -> str:
@@ -37,7 +38,8 @@ def package_of(source: Source) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _is_own_file(file: str) -> bool:
+def is_own_file(file: str) -> bool:
+    """Whether a file is no installed library's."""
     return not (_LIBRARIES.search(file) or os.path.realpath(file).startswith(_STANDARD))
 
 
@@ -167,7 +169,7 @@ def _first(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def tree(file: str) -> Tree | None:
     """The tree of a file, or of what stands for one in `linecache`: a notebook's cell,
     code that was run by `exec`. None where there is none."""
-    lines = linecache.getlines(file)
+    lines = code_lines(file)
     if not lines:
         return None
     known = _NEWEST.get(file)

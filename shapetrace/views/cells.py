@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from shapetrace.source.printable import UNPRINTABLE, printable
+from shapetrace.records.printable import UNPRINTABLE, printable
 
 #: the full-width forms too: East Asian spreadsheets read them as formulas
 _FORMULA = re.compile(r"[=+\-@'\uff1d\uff0b\uff0d\uff20]")

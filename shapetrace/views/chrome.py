@@ -103,7 +103,8 @@ class _Writer:
             args += f',"outputs":[{self._shapes(call.outputs)}]'
         args += self._place(call.source)
         if call.error is not None:
-            args += f',"error":{self._text(str(call.error))}'
+            said = f"{call.error.type}: {call.error.message}"
+            args += f',"error":{self._text(said)}'
         return args
 
     def _place(self, source: Source | None) -> str:

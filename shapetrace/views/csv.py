@@ -18,6 +18,7 @@ from shapetrace.views.files import read, write
 from shapetrace.views.frame import frame
 from shapetrace.views.groups import GROUPINGS, by_function
 from shapetrace.views.marks import all_findings, marks_of
+from shapetrace.views.series import series
 
 if TYPE_CHECKING:
     import pandas
@@ -114,7 +115,8 @@ def read_csv(path: str | os.PathLike[str]) -> pandas.DataFrame:
     import pandas
 
     text = read(path, written_by="t.to_csv(path)", reader="read_csv()")
-    known = dict(frame(Recording((), (), {}, {})).dtypes)
+    nothing = Recording((), (), {}, {})
+    known = dict(frame(nothing, costs=Context(nothing).costs).dtypes)
     try:
         made = pandas.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
         if not {"call", "parent", "name", "type"} <= set(made):
@@ -126,12 +128,14 @@ def read_csv(path: str | os.PathLike[str]) -> pandas.DataFrame:
                 )
             else:
                 made[name] = pandas.to_numeric(made[name].replace("", None))
-    except ValueError as error:
+        for name in known.keys() & set(made):
+            made[name] = series(made[name], known[name])
+        return made
+    except (ValueError, OverflowError, TypeError) as error:
         raise ReportError(
             f"Cannot read {os.fspath(path)!r} ({error}): read_csv() takes the path of a"
             " report that t.to_csv(path) wrote."
         ) from error
-    return made.astype({name: known[name] for name in made if name in known})
 
 
 def _texts(cells: list[str], empty: str | None) -> list[str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shapetrace.records import Diagnosis
+from shapetrace.records.printable import printable
 from shapetrace.views import words
 
 
@@ -18,7 +19,10 @@ class Findings(tuple[Diagnosis, ...]):
             f"{number}. {found.severity} [{found.code}] {words.headline(found)}"
             for number, found in enumerate(self)
         ]
-        return "\n".join([*lines, "print(t.findings[0]) explains the first."])
+        lines = [printable(line, keep="") for line in lines]
+        return "\n".join(
+            [*lines, "print() of one of them, such as .findings[0], explains it."]
+        )
 
     def _repr_html_(self) -> str:
         from shapetrace.views.html import cards

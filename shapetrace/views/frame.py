@@ -12,6 +12,7 @@ from shapetrace.views import words
 from shapetrace.views.columns import Column, Context, Group, of_frame
 from shapetrace.views.groups import GROUPINGS
 from shapetrace.views.marks import FAILURE, all_findings, failure_of, marks_of
+from shapetrace.views.series import series
 from shapetrace.views.totals import TOTALS
 from shapetrace.views.totals import broadcasts as ledger_of
 
@@ -62,7 +63,7 @@ def _frame(
 
     return pandas.DataFrame(
         {
-            column.name: pandas.Series(column.of(groups, context), dtype=column.dtype)
+            column.name: series(column.of(groups, context), column.dtype)
             for column in columns
         }
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shapetrace.costs import Costs, held, memory, steps
 from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
+from shapetrace.records.printable import printable
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.text import shorten
@@ -104,7 +105,14 @@ def _new_axes() -> Axes:
 def _label(rec: Recording, call: ModuleCall, limit: int = 26) -> str:
     """As the script calls it."""
     name = spoken(rec.called, call.name)
-    return _end(name, limit) if name else f"({shorten(call.type, limit)})"
+    said = _end(name, limit) if name else f"({shorten(call.type, limit)})"
+    return _drawable(said)
+
+
+def _drawable(name: str) -> str:
+    """Matplotlib takes what is between dollars for a formula, and has no glyphs for
+    what no terminal shows."""
+    return printable(name, keep="").replace("$", r"\$")
 
 
 def _end(name: str, limit: int) -> str:
@@ -139,7 +147,7 @@ def _time(rec: Recording, costs: Costs, ax: Axes) -> None:
         forward[call.name] = forward.get(call.name, 0.0) + time / 1e6
         label = _label(rec, call)
         if spoken(rec.called, call.name):
-            label = f"{label} {call.type}"
+            label = f"{label} {_drawable(shorten(call.type, 26))}"
         labels.setdefault(call.name, label)
         back = (call.backward_ns or 0) / 1e6
         backward[call.name] = backward.get(call.name, 0.0) + back
@@ -204,13 +212,14 @@ def _memory(rec: Recording, costs: Costs, ax: Axes) -> None:
     """What is held over time by kind, and the call where it is most."""
     most_held, moments = memory(rec, costs), held(rec, costs)
     times = [one.time_ns / 1e6 for one in moments]
-    fixed = most_held.parameters + most_held.buffers
+    # as floats: those of a report from somebody else may be larger than numpy's
+    fixed = float(most_held.parameters + most_held.buffers)
     layers = {"parameters": [fixed] * len(times)}
     for kind in list(_KINDS)[1:]:
-        layers[kind] = [getattr(one, kind) for one in moments]
+        layers[kind] = [float(getattr(one, kind)) for one in moments]
     drawn = {kind: sizes for kind, sizes in layers.items() if any(sizes)}
     edges = [*times, max(rec.duration_ns / 1e6, times[-1])]
-    base = [0] * len(edges)
+    base = [0.0] * len(edges)
     for kind, sizes in drawn.items():
         top = [a + b for a, b in zip(base, [*sizes, sizes[-1]], strict=True)]
         name = "on its way back" if kind == "backward" else kind
@@ -312,7 +321,8 @@ def _dots(points: list[_Point], kind: str, colour: str, mark: str, ax: Axes) -> 
         facecolors=colour if counted else "none",
         edgecolors=colour,
         linewidths=1.0,
-        label=shorten(kind, 18),
+        # the legend leaves out what begins with an underscore
+        label=_drawable(shorten(kind.lstrip("_") or kind, 18)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shapetrace.errors import UsageError
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
@@ -76,8 +77,12 @@ def sheet(
     """At most about `most` rows, with everything that failed or is remarked on.
 
     Raises:
-        UsageError: if a column is unknown.
+        UsageError: if a column is unknown, or a depth below 0.
     """
+    if depth is not None and depth < 0:
+        raise UsageError(
+            f"depth={depth}: it counts levels below the outermost modules, 0 and more."
+        )
     findings = all_findings(findings, failure)
     marks = marks_of(rec, findings)
     plan = make_plan(rec, marks)

@@ -100,13 +100,21 @@ def closing(rec: Recording, made: Sheet) -> list[str]:
 _MOST_NAMES = 6
 
 
-def every_row(in_report: bool) -> str:
-    """What has all that a table leaves out, for its reader."""
-    return "the CSV report" if in_report else "t.to_dataframe()"
+#: columns of bytes that one batch holds and the next one holds again
+_HELD = ("saved_bytes", "allocated_bytes")
 
 
-def honesty(made: Sheet, in_report: bool = False) -> list[str]:
-    """What a reader must know of folded and of missing rows."""
+def every_row(name: str | None, in_report: bool = False) -> str:
+    """What has all that a table leaves out, for who holds a trace in the variable of
+    that name, has a table alone (None) or reads a report."""
+    if in_report:
+        return "a CSV report"
+    return "a trace's to_dataframe()" if name is None else f"{name}.to_dataframe()"
+
+
+def honesty(made: Sheet, all_of: str, depth: str = "depth=") -> list[str]:
+    """What a reader must know of folded and of missing rows: what has all of them, and
+    the option that shows them."""
     said = []
     rec = made.context.rec
     if rec.modules and not rec.calls:
@@ -116,18 +124,19 @@ def honesty(made: Sheet, in_report: bool = False) -> list[str]:
             " shapetrace.trace() for every module that is called."
         )
     if made.folded:
+        most = [one.title for one in made.columns if one.name in _HELD]
+        held = f", {' and '.join(most)} those of the batch with most" if most else ""
         said.append(
-            f"×N: N alike calls in one row, and in each row below it; times and"
-            f" parameters are added up ({words.plural(made.folded, 'call')} without a"
-            " row)."
+            "×N: N alike calls in one row, and in each row below it; times are added"
+            f" up, a module's parameters count once{held}"
+            f" ({words.plural(made.folded, 'call')} without a row)."
         )
     if made.hidden:
         said.append(
             f"{words.plural(made.hidden, 'call')} left out to stay readable, the"
-            f" deepest first; {every_row(in_report)} has every call."
+            f" deepest first; {all_of} has every call."
         )
     if made.deeper:
-        depth = "--depth" if in_report else "depth="
         said.append(f"{words.plural(made.deeper, 'call')} deeper than {depth} shows.")
     if made.foreign:
         said.append("↗ a module from elsewhere in the model, by its full name.")

@@ -9,7 +9,7 @@ from statistics import median
 from shapetrace.costs import Costs, Steps, batches, held, memory
 from shapetrace.records import Recording
 from shapetrace.records.garbage import uncollected
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.columns import Context, Group, named
@@ -43,9 +43,15 @@ _SPARE = (
 
 @uncollected()
 def by_module(
-    rec: Recording, costs: Costs, steps: Steps, width: int | None = None
+    rec: Recording,
+    costs: Costs,
+    steps: Steps,
+    width: int | None = None,
+    *,
+    name: str = "t",
 ) -> str:
-    """One row a module, sorted by its own time, in at most `width` columns."""
+    """One row a module, sorted by its own time, in at most `width` columns. `name`: the
+    variable in which its reader has the trace."""
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns
     width = max(width, NARROWEST)
@@ -57,13 +63,13 @@ def by_module(
     order = sorted(range(len(groups)), key=lambda at: -own[at])
     shown = [groups[at] for at in order[:_MOST_ROWS]]
     lines = [_draw(_cells(shown, context), width)]
-    lines += _rest([groups[at] for at in order[_MOST_ROWS:]], context)
-    lines += _sentences(rec, costs)
+    lines += _rest([groups[at] for at in order[_MOST_ROWS:]], context, name)
+    lines += _sentences(rec, costs, name)
     text = "\n".join([lines[0], "", *(_fill(line, width) for line in lines[1:])])
     return printable(f"{steps}\n\n{text}" if rec.has_timing else text)
 
 
-def _rest(groups: list[Group], context: Context) -> list[str]:
+def _rest(groups: list[Group], context: Context, name: str) -> list[str]:
     """What has no row, by type."""
     if not groups:
         return []
@@ -76,7 +82,8 @@ def _rest(groups: list[Group], context: Context) -> list[str]:
         said.append(f"{len(by_type[kind])} {kind}" + (f" ({share})" if share else ""))
     more = words.plural(len(groups), "more module")
     few = ", ".join(said[:_MOST_TYPES]) + (", …" if len(said) > _MOST_TYPES else "")
-    return [f"… and {more}: {few}; t.to_dataframe(by='module') and by='type' have all."]
+    frame = f"{name}.to_dataframe(by='module')"
+    return [f"… and {more}: {few}; {frame} and by='type' have all."]
 
 
 def _cells(groups: list[Group], context: Context) -> Cells:
@@ -121,7 +128,7 @@ def _end(name: str, room: int) -> str:
     return name if len(name) <= room else f"…{name[len(name) - room + 1:]}"
 
 
-def _sentences(rec: Recording, costs: Costs) -> list[str]:
+def _sentences(rec: Recording, costs: Costs, trace: str) -> list[str]:
     """What the whole took, what the tracer took of it, and what is not known."""
     said = []
     if rec.has_timing:
@@ -137,7 +144,7 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
                 line += "; that is too uncertain to go by: the table has what was"
                 line += " measured"
         said.append(line + ".")
-        said += _cold(rec)
+        said += _cold(rec, trace)
     if costs.flops is not None:
         line = f"{words.scaled(costs.flops)} FLOPs forward"
         if costs.backward_flops is not None:
@@ -158,7 +165,7 @@ def _sentences(rec: Recording, costs: Costs) -> list[str]:
     return [*said, *rec.notes]
 
 
-def _cold(rec: Recording) -> list[str]:
+def _cold(rec: Recording, trace: str) -> list[str]:
     """Whether the first batch was slower than the others."""
     turn = batches(rec)
     times: dict[int, int] = {}
@@ -173,8 +180,8 @@ def _cold(rec: Recording) -> list[str]:
         round(median(later))
     )
     return [
-        f"The first batch was cold: {first} ms against {usual} ms; t.warm() leaves it"
-        " out."
+        f"The first batch was cold: {first} ms against {usual} ms; {trace}.warm()"
+        " leaves it out."
     ]
 
 

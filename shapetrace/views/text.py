@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.records.garbage import uncollected
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 from shapetrace.views import terminal, words
 from shapetrace.views.changes import changed
 from shapetrace.views.marks import CULPRIT, failure_of
@@ -78,13 +78,15 @@ def table(
     costs: Callable[[], Costs] | None = None,
     colours: bool = False,
     in_report: bool = False,
+    name: str | None = "t",
 ) -> str:
     """One row per module call, alike neighbours folded, in at most `width` columns.
 
     Without `width` the terminal says it; 100 where there is none. Narrow tables lose
     the less important columns, and say which. With `colours` what failed is red, the
     culprit too, and dimensions that a call changed are bold. `in_report`: its reader
-    has no trace to ask, and finds the explanations below.
+    has no trace to ask, and finds the explanations below. `name`: the variable in
+    which its reader has the trace, if any.
     """
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns
@@ -113,10 +115,10 @@ def table(
     over_all = whole_run(rec)
     if over_all is not None:
         parts.append(_whole_run(over_all, width))
-    remarks = honesty(made, in_report)
+    all_of = every_row(name, in_report)
+    remarks = honesty(made, all_of, "--depth" if in_report else "depth=")
     if dropped:
         names = ", ".join(dropped)
-        all_of = every_row(in_report)
         remarks.append(f"Columns left out at this width: {names}; {all_of} has all.")
     remarks += rec.notes
     if remarks:
@@ -125,7 +127,7 @@ def table(
         # in a report each has its explanation below, but for a failure: the traceback
         listed = [f for f in made.findings if f is failure or not in_report]
         if listed:
-            parts.append(_findings(listed, failure, width, in_report))
+            parts.append(_findings(listed, failure, width, None if in_report else name))
     return "\n\n".join(parts)
 
 
@@ -287,7 +289,7 @@ def _slack(columns: list[Cells]) -> int:
 
 
 def _shorten(columns: list[Cells], excess: int, *, soft: bool) -> None:
-    """Cut the widest cells in the middle, one character after the other."""
+    """Cut the widest cells in the middle, down to the width of the next."""
     elastic = [column for column in columns if column.floor]
     widths = {id(column): column.width for column in elastic}
     floors = {id(c): c.soft if soft else max(c.floor, len(c.title)) for c in elastic}
@@ -295,8 +297,12 @@ def _shorten(columns: list[Cells], excess: int, *, soft: bool) -> None:
         open_ = [key for key in widths if widths[key] > floors[key]]
         if not open_:
             break
-        widths[max(open_, key=lambda key: widths[key])] -= 1
-        excess -= 1
+        widest = max(open_, key=lambda key: widths[key])
+        others = (widths[key] for key in open_ if key != widest)
+        least = max([floors[widest], *others])
+        cut = min(excess, max(1, widths[widest] - least))
+        widths[widest] -= cut
+        excess -= cut
     for column in elastic:
         limit = widths[id(column)]
         column.cells = [shorten(cell, limit) for cell in column.cells]
@@ -343,7 +349,7 @@ def _findings(
     findings: Sequence[Diagnosis],
     failure: Diagnosis | None,
     width: int,
-    in_report: bool,
+    trace: str | None,
 ) -> str:
     lines = []
     for finding in findings[:MOST_FINDINGS]:
@@ -352,10 +358,11 @@ def _findings(
         lines.append(_wrap(f"{kind}{name} {words.headline(finding)}", width, "  "))
     left = len(findings) - MOST_FINDINGS
     if left > 0:
-        lines.append(f"… and {words.plural(left, 'more finding')} in t.findings")
-    if not in_report:  # which prints the explanations themselves
-        hint = "t.findings holds the explanations: print(t.findings[0])"
+        more = f"… and {words.plural(left, 'more finding')}"
+        lines.append(more if trace is None else f"{more} in {trace}.findings")
+    if trace is not None:  # a report prints the explanations themselves
+        hint = f"{trace}.findings holds the explanations: print({trace}.findings[0])"
         if failure is not None:
-            hint = "t.explain() says why, and what to write instead."
+            hint = f"{trace}.explain() says why, and what to write instead."
         lines.append(_wrap(hint, width))
     return "\n".join(lines)

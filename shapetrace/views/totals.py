@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shapetrace.records import Broadcast, Recording, Source
 from shapetrace.source.place import text
 from shapetrace.views import words
+from shapetrace.views.series import series
 
 if TYPE_CHECKING:
     import pandas
@@ -123,7 +124,7 @@ def _frame(rows: Sequence[Any], columns: Ledger) -> pandas.DataFrame:
 
     return pandas.DataFrame(
         {
-            name: pandas.Series([get(row) for row in rows], dtype=dtype)
+            name: series([get(row) for row in rows], dtype)
             for name, dtype, get in columns
         }
     )

@@ -102,6 +102,8 @@ def test_a_process_that_the_script_starts_is_said_to_be_untraced(script, capsys)
     text = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''])"
     main(["run", script(text)])
     assert "the script started a process" in capsys.readouterr().err
+    main(["run", script("import os\nos.system('true')\nos.system('true')")])
+    assert "the script started 2 processes" in capsys.readouterr().err
     main(["run", script("pass")])
     assert "started" not in capsys.readouterr().err
 

@@ -56,6 +56,8 @@ def step(kind: str) -> None:
             if kind == "killed" and odd:
                 os.kill(os.getpid(), signal.SIGKILL)
             loss = model(x).pow(2).mean()
+            if kind == "collectives":
+                collectives(late=odd)
             if kind == "fails":
                 dist.all_reduce(loss)
             if kind != "memory":
@@ -70,6 +72,15 @@ def step(kind: str) -> None:
     if ranks is not None:
         write(f"{kind}.txt", str(ranks))
         ranks.to_json(os.path.join(os.environ["RANKS_FOLDER"], f"{kind}.json"))
+
+
+def collectives(*, late: bool) -> None:
+    """Two that the program calls itself, to which the last rank comes late."""
+    time.sleep(0.3 * late)
+    dist.all_reduce(torch.ones(2))
+    time.sleep(0.2 * late)
+    dist.barrier()
+    torch.ones(2)
 
 
 def write(name: str, text: str) -> None:

@@ -77,7 +77,7 @@ def test_a_hard_coded_batch_size_is_named_where_the_batch_changed(rows: int) -> 
     place = made.reason.culprit.source
     said = f"batch 64 → {rows}; `view(64, -1)` at {place} hard-codes 64"
     assert str(made.reason) == said
-    assert said in str(made)
+    assert f"What came in changed: {said}" in " ".join(str(made).split())
     change = made.reason.changes[0]
     assert (change.dim, change.before, change.now) == (0, 64, rows)
 
@@ -116,9 +116,22 @@ def test_a_module_built_otherwise_is_told() -> None:
         run(Cnn(72), [images(64)]), run(Cnn(30).eval(), [images(64)])
     )
     told = [str(change) for change in made.modules]
-    assert "fc1.out_features: 72 → 30" in told
-    assert "training: True → False" in told
+    assert "model.fc1.out_features: 72 → 30" in told
+    assert "model.training: True → False" in told
     assert not any("conv.training" in line for line in told)  # the root tells it
+
+
+def test_what_differs_is_called_as_the_script_calls_it() -> None:
+    traces = []
+    for width in (4, 3):
+        with shapetrace.trace() as t:
+            net = nn.Sequential(nn.Linear(width, 2))
+            with contextlib.suppress(RuntimeError):
+                net(torch.ones(1, 4))
+        traces.append(t)
+    text = " ".join(str(shapetrace.compare(*traces)).split())
+    assert "Modules: net.0.in_features: 4 → 3" in text
+    assert "First to differ: `empty in Linear(…)` at " in text
 
 
 def test_calls_in_one_trace_alone_are_told() -> None:

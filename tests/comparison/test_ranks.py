@@ -16,6 +16,7 @@ from invariants import check_invariants
 
 import shapetrace
 from shapetrace import ReportError, UsageError
+from shapetrace.cli import main
 from shapetrace.distributed import Rank, Ranks, load
 
 PROGRAM = Path(__file__).with_name("rank_program.py")
@@ -42,7 +43,7 @@ def torchrun(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "3", str(PROGRAM)]
-    command += ["ddp", "shape", "calls", "slow", "memory", "ddp slow"]
+    command += ["ddp", "shape", "calls", "slow", "memory", "ddp slow", "collectives"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "RANKS_FOLDER": str(folder)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
@@ -117,12 +118,21 @@ def test_a_slow_rank_is_the_slowest_where_it_is_slow(torchrun):
 @pytest.mark.zoo
 def test_who_waits_for_a_slow_rank_is_told(torchrun):
     """The last sleeps for 300 ms in its forward, and the others in their backward."""
-    waited = torchrun.ranks("ddp slow").waited
+    waited = torchrun.ranks("ddp slow").waited[0]
     assert (waited.ranks, waited.behind) == ((0, 1), 2)
     assert waited.place == "module.second"
     assert waited.wait_ns > 200e6 and waited.more_ns > 200e6
     said = "ranks 0 and 1 waited for rank 2"
     assert said in torchrun.text("ddp slow") and said not in torchrun.text("slow")
+
+
+@pytest.mark.zoo
+def test_who_waits_in_a_collective_of_the_program_s_own_is_told_by_its_line(torchrun):
+    waited = torchrun.ranks("collectives").waited[:2]
+    assert [wait.call for wait in waited] == ["all_reduce", "barrier"]
+    assert all((wait.ranks, wait.behind) == ((0, 1), 2) for wait in waited)
+    assert all(wait.wait_ns > 150e6 and wait.place == "" for wait in waited)
+    assert "in all_reduce at rank_program.py:" in torchrun.text("collectives")
 
 
 @pytest.mark.zoo
@@ -233,6 +243,23 @@ def test_of_three_ranks_the_odd_one_is_the_one_that_is_named():
     assert [(d.ranks, d.what, d.here) for d in made.differences] == [
         ((0,), "shape", "9×4")
     ]
+    assert "rank 0: `layer` at " in str(made) and "9×4 instead of 2×4" in str(made)
+    assert "\nlayer " in str(made) and "<td>layer</td>" in made._repr_html_()
+    assert list(made.to_dataframe()["module"]) == [""]
+
+
+def test_the_command_reads_the_file_of_all_ranks(tmp_path, capsys):
+    path = str(tmp_path / "report.json")
+    made = reported(2)
+    Ranks((*made.ranks, Rank(2, lost="was killed"))).to_json(path)
+    assert main(["explain", path]) == 0
+    said = capsys.readouterr().out
+    assert "rank 0: nothing found" in said and "rank 2: was killed" in said
+    with pytest.raises(SystemExit):
+        main(["compare", path, path])
+    said = capsys.readouterr().err
+    assert "holds several ranks: name the report of one, such as " in said
+    assert str(tmp_path / "report.rank0.json") in said
 
 
 def test_ranks_that_call_in_another_order_are_told_where():

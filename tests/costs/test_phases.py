@@ -185,6 +185,17 @@ def test_waits_are_found_by_line_and_are_candidates_on_the_processor():
     assert not any(one.certain for one in found)
 
 
+def test_the_seed_that_a_loader_draws_waits_for_nothing():
+    model = nn.Linear(4, 3)
+    data = torch.utils.data.TensorDataset(torch.randn(8, 4))
+    with shapetrace.trace(model) as t:
+        for (x,) in torch.utils.data.DataLoader(data, batch_size=4, shuffle=True):
+            model(x).sum().item()
+    assert [(one.name, one.calls) for one in synchronizations(t.recording)] == [
+        ("item", 2)
+    ]
+
+
 def on(device, at=1, dtype=torch.float32):
     return TensorRef(f"args[{at - 1}]", at, (4,), dtype, torch.device(device))
 

@@ -63,6 +63,10 @@ def outputs():
         "%%shapetrace nett\nnet(x)",
         "import shapetrace\nwith shapetrace.trace(net):\n    net(torch.ones(4, 9))",
         "t.failure",
+        "%%shapetrace net -o k\nout = net(x)",
+        "k.expect(out, '4 7')",
+        "def look(t):\n    t.table(columns='nothing')\nlook(k)",
+        "%%shapetrace net -o k\nout = net(x)\nk.expect(out, '4 7')",
     )
 
 
@@ -110,6 +114,21 @@ def test_a_plain_trace_in_a_cell_shows_no_frame_of_ours_either(outputs):
     assert "shapetrace:" in text and "In [1]" in text
     for frame in ("__torch_function__", "watched", "inner("):
         assert frame not in text.partition("shapetrace:")[0]
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "line"),
+    [
+        (10, "ShapeError", "----> 1 k.expect(out, '4 7')"),
+        (11, "UsageError", "----> 2     t.table(columns='nothing')"),
+        (12, "ShapeError", "----> 3 k.expect(out, '4 7')"),
+    ],
+)
+def test_an_error_of_ours_ends_at_the_users_line(outputs, cell, kind, line):
+    (error,) = outputs[cell]
+    head, _, said = plain("\n".join(error.traceback)).rpartition(f"\n{kind}: ")
+    assert line in head and said
+    assert "File " not in head and "hidden" not in head
 
 
 def test_a_warning_tells_what_can_be_typed_for_the_trace_of_a_cell():

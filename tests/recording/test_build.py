@@ -43,6 +43,23 @@ def test_functions_are_named_as_they_are_written(run, name, qualname):
     assert qualname in (None, last.qualname)
 
 
+def test_a_function_that_a_library_has_wrapped_keeps_its_name(monkeypatch):
+    """torchlens leaves wrappers in torch's namespaces for the rest of the process."""
+    conv2d = F.conv2d
+
+    def wrapped(*args, **kwargs):
+        return conv2d(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "conv2d", wrapped)
+    monkeypatch.setattr(F, "conv2d", wrapped)
+    layer, x = nn.Conv2d(3, 4, 3, bias=False), torch.ones(2, 3, 8, 8)
+    with shapetrace.trace(layer) as t:
+        layer(x)
+    assert [call.qualname for call in t.functions] == ["torch.conv2d"]
+    assert t.costs.flops == 2 * (2 * 4 * 6 * 6) * (3 * 3 * 3)
+    assert t.costs.uncounted == ()
+
+
 def test_a_trace_can_be_read_while_it_runs():
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     seen = []

@@ -343,3 +343,19 @@ def test_an_optimizers_step_hook_may_end_the_trace():
         model(torch.randn(2, 4)).sum().backward()
         optimizer.step()
     assert most(t, "optimizer") >= 2 * 60
+
+
+def test_what_checkpointing_makes_again_in_the_backward_is_held_too():
+    """While the gradient goes through the second sigmoid both are kept, and two
+    gradients of their size are on their way. No function is seen in a backward, but the
+    modules that it calls are."""
+    hidden = 2048 * 256 * 4
+    layers = nn.Linear(64, 256), nn.Sigmoid(), nn.Linear(256, 256), nn.Sigmoid()
+    model = nn.Sequential(*layers, nn.Linear(256, 4))
+    with shapetrace.trace(model, memory=True) as t:
+        x = torch.ones(2048, 64)
+        checkpoint(model, x, use_reentrant=False).sum().backward()
+    # the input, made in the block, and the loss
+    held = t.memory()
+    assert held.activations == 2 * hidden + 2048 * 64 * 4 + 4
+    assert held.backward == 2 * hidden + 4

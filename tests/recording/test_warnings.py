@@ -35,6 +35,15 @@ def by_a_function_that_it_calls():
     F.mse_loss(ROW, ROW, size_average=False)
 
 
+def by_what_is_written_in_c():
+    for _ in range(2):
+        torch.tensor(COLUMN)
+    COLUMN.new_tensor(ROW)
+    torch.ones(1).std()
+    torch.var(torch.ones(1))
+    (torch.ones(2, requires_grad=True) * 2).grad
+
+
 def by_one_of_the_users():
     def mine(x):
         warnings.warn("mine", stacklevel=2)
@@ -76,6 +85,7 @@ def warned(body, action, traced, **options):
         by_function,
         by_layer,
         by_a_function_that_it_calls,
+        by_what_is_written_in_c,
         by_one_of_the_users,
         by_what_hands_calls_to_a_subclass,
     ],
@@ -83,6 +93,17 @@ def warned(body, action, traced, **options):
 def test_warnings_are_those_of_an_untraced_batch(body, action, options):
     untraced = warned(body, action, traced=False)
     assert untraced and warned(body, action, traced=True, **options) == untraced
+
+
+@pytest.mark.parametrize("options", [{}, {"memory": True, "backward": True}], ids=str)
+@pytest.mark.parametrize("layer", [nn.Softmax(), nn.LogSoftmax()], ids=str)
+def test_a_layer_without_a_dim_warns_where_torch_calls_it(layer, options):
+    def body():
+        layer(COLUMN)
+
+    untraced = warned(body, "always", traced=False)
+    assert len(untraced) == 1
+    assert warned(body, "always", traced=True, **options) == untraced
 
 
 def test_a_warning_that_is_an_error_has_the_traceback_of_an_untraced_batch():

@@ -146,6 +146,21 @@ def test_the_closing_block_adds_up():
     assert "Peak of live activations: " in text
 
 
+def test_a_row_of_two_batches_says_what_its_figures_are():
+    """Times and FLOPs are sums; what the first batch saved is gone in the second."""
+    layer = nn.Linear(4, 3)
+    with shapetrace.trace(layer, memory=True) as t:
+        for _ in range(2):
+            layer(torch.ones(2, 4)).sum().backward()
+    text = " ".join(t.table(columns="saved_bytes,flops,params", width=200).split())
+    assert f"layer ×2 {2 * 4 * 4} B {2 * (2 * 2 * 4 * 3)} 15" in text
+    assert (
+        "times are added up, a module's parameters count once, saved those of the batch"
+        " with most (1 call without a row)"
+    ) in text
+    assert "saved" not in t.table(columns="flops", width=200)
+
+
 def test_summary_changes_nothing_in_the_model():
     model = Net()
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -190,8 +205,40 @@ def test_summary_takes_data_of_any_form():
         shapetrace.summary(Adds())
 
 
+@pytest.mark.parametrize("size", [64, "64", [(2, 3), 4], (2, -1), (2.0, 3)])
+def test_summary_says_how_a_shape_is_written(size):
+    with pytest.raises(UsageError, match=r"is no shape: .*\(1, 3, 224, 224\)"):
+        shapetrace.summary(nn.Linear(3, 2), size)
+
+
+def test_summary_says_that_it_made_up_the_input():
+    with pytest.raises(RuntimeError, match="indices") as raised:
+        shapetrace.summary(nn.Embedding(4, 5), (3, 2))
+    assert (
+        "input_data= takes a real batch, such as tokens" in raised.value.__notes__[-1]
+    )
+
+
+def test_summary_names_no_trace_that_its_caller_has_not():
+    text = shapetrace.summary(Net(), (2, 4, 6, 6), width=50)
+    assert "a trace's to_dataframe() has all" in " ".join(text.split())
+
+
+def test_a_depth_below_zero_is_refused():
+    t = traced(Net(), torch.ones(2, 4, 6, 6))
+    with pytest.raises(UsageError, match="depth=-1: it counts levels"):
+        t.table(depth=-1)
+
+
 def test_what_ends_a_cell_is_no_soup_of_escapes():
     t = traced(nn.Linear(2, 2), torch.ones(1, 2))
     for text in (t.summary(), t.table()):
         assert repr(text) == str(text) and "\n" in repr(text)
         assert text._repr_html_().startswith("<pre")
+
+
+def test_no_fix_edits_the_model_that_summary_was_given():
+    model = nn.Sequential(nn.Embedding(4, 5))
+    with pytest.raises(RuntimeError, match="indices") as raised:
+        shapetrace.summary(model, input_size=(3, 2))
+    assert "model.long()" not in "".join(raised.value.__notes__)

@@ -15,6 +15,8 @@ from torch import nn
 import shapetrace
 from shapetrace.errors import ReportError
 from shapetrace.views.cells import guarded, unguarded
+from shapetrace.views.columns import Context, Group
+from shapetrace.views.columns.measures import function_cost
 from shapetrace.views.csv import csv, read_csv
 from shapetrace.views.frame import frame
 
@@ -102,3 +104,32 @@ def test_what_is_no_report_is_refused_by_name(text, tmp_path):
     path.write_text(text)
     with pytest.raises(ReportError, match=r"other\.csv.*t\.to_csv\(path\)"):
         read_csv(path)
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_the_row_of_a_function_behind_those_of_modules_has_its_own_costs(tmp_path):
+    """One row more than there are calls: it had the costs of another, or none."""
+    layer = nn.Linear(4, 3)
+    with pytest.warns(shapetrace.ShapeTraceWarning), shapetrace.trace(layer) as t:
+        y = layer(torch.ones(2, 4)) @ torch.ones(3, 5)  # 2·2·3·5 = 60 FLOPs
+        nn.functional.mse_loss(y.sum(1), torch.ones(2, 1))
+    t.to_csv(tmp_path / "report.csv", costs=True)
+    read = read_csv(tmp_path / "report.csv")
+    assert list(read["flops"]) == [2 * 2 * 4 * 3, 0]
+    assert list(read["type"])[0] == "Linear" and len(read) == 2
+    matmul = next(f for f in t.functions if f.name == "matmul")
+    rows = [Group((t.calls[0],), "call"), Group((matmul,), "function")]
+    context = Context(t.recording, lambda: t.costs)
+    assert function_cost("function_flops", "flops")(rows, context) == [48, 60]
+
+
+def test_the_names_of_what_is_not_counted_come_back(tmp_path):
+    class Own(nn.Module):
+        def forward(self, x):
+            return torch.vmap(torch.sin)(x)
+
+    with shapetrace.trace(own := Own()) as t:
+        own(torch.ones(2, 3))
+    t.to_csv(tmp_path / "report.csv", costs=True)
+    read = read_csv(tmp_path / "report.csv")
+    assert list(read["uncounted"]) == [", ".join(t.costs.calls[0].uncounted)] != [""]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from browser import CHROMIUM, shown
 from torch import nn
 
 import shapetrace
 from shapetrace.distributed import Rank, Ranks
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 pytestmark = [
     pytest.mark.zoo,
@@ -37,20 +34,6 @@ HOSTILE = [
     f"'-{RUNS}-'",
     f"${{{RUNS}}}",
 ]
-
-
-def shown(page: str, folder: Path) -> str:
-    """What a real browser has made of a page, its scripts run."""
-    path = folder / "page.html"
-    path.write_text(page, encoding="utf-8", errors="backslashreplace")
-    assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=2000"]
-    done = subprocess.run(
-        [*command, path.as_uri()], capture_output=True, text=True, timeout=120
-    )
-    assert "</html>" in done.stdout, done.stderr
-    return done.stdout
 
 
 def owned(page: str, folder: Path) -> bool:

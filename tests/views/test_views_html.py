@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import shapetrace
-from shapetrace.records import Culprit, Diagnosis, Recording, Source, Step
+from shapetrace.records import Culprit, Diagnosis, Recording, ScriptName, Source, Step
 from shapetrace.views.changes import changed
 from shapetrace.views.html import card, cards, fragment, page
 from shapetrace.views.html.charts import charts
@@ -199,6 +199,15 @@ def test_the_way_back_parts_and_meets() -> None:
     assert made.seen.count("rect") == 4 and made.seen.count("path") == 3
     assert picture.count(">pool<") == 1  # both ways meet there, with both sizes odd
     assert ">5</tspan>×<tspan" in picture
+
+
+def test_the_way_back_calls_a_module_what_the_script_calls_it() -> None:
+    steps = (
+        Step("relu", "function", (2, 5), 1, tensor=5),
+        Step("fc", "Linear", (2, 5), 1, tensor=4, module="fc"),
+    )
+    assert ">net.fc</text>" in way_back(steps, [ScriptName("", "net")])
+    assert ">fc</text>" in way_back(steps) and ">relu</text>" in way_back(steps)
 
 
 def test_ways_one_after_the_other_stand_in_one_column() -> None:

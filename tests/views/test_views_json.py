@@ -17,7 +17,7 @@ import torch
 
 from shapetrace import Trace, compare, records
 from shapetrace.errors import ReportError
-from shapetrace.records import Diagnosis, Recording, Step
+from shapetrace.records import Diagnosis, Overhead, Recording, Step
 from shapetrace.views.json import dumps, loads
 from shapetrace.views.json.tables import COLUMNS, TYPES
 
@@ -118,12 +118,13 @@ def changed(table: str, column: str, value: Any) -> str:
     rows = document["tables"][table]["columns"]
     assert column in rows
     rows[column] = {"all": value}
-    return stdlib.dumps(document)
+    # which every reader of JSON takes for infinity, and no word of its own
+    return stdlib.dumps(document).replace("Infinity", "1e999")
 
 
 def samples_with_findings() -> tuple[Recording, list[Diagnosis]]:
     rec, finding = samples.failed_loss()
-    return rec, [finding]
+    return replace(rec, overhead=Overhead(1.0, 1.0, 1.0, 1.0)), [finding]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,7 @@ def samples_with_findings() -> tuple[Recording, list[Diagnosis]]:
         ("TensorRef", "shape", [True]),
         ("TensorRef", "shape", [-1]),
         ("TensorRef", "shape", [2**64]),
+        ("TensorRef", "shape", [2**62, 4]),
         ("TensorRef", "shape", "3"),
         ("TensorRef", "id", None),
         ("TensorRef", "path", 3),
@@ -163,6 +165,7 @@ def samples_with_findings() -> tuple[Recording, list[Diagnosis]]:
         ("FunctionCall", "args", [[]]),
         ("FunctionCall", "args", 3),
         ("FunctionCall", "kwargs", ["tuple"]),
+        ("Overhead", "module", math.inf),
         ("Diagnosis", "severity", "fatal"),
         ("Diagnosis", "call", 10**6),
         ("Diagnosis", "function", -1),

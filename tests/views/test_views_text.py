@@ -138,7 +138,7 @@ def test_who_has_no_trace_to_ask_is_told_of_no_method() -> None:
     assert "t.to_dataframe() has all" in " ".join(
         table(rec, [failure], width=60).split()
     )
-    assert "the CSV report has all" in " ".join(
+    assert "a CSV report has all" in " ".join(
         table(rec, [failure], width=60, in_report=True).split()
     )
 

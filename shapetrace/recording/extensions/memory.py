@@ -107,6 +107,7 @@ class MemoryWatch(Extension):
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         self._saving.enter(cell)
+        self._left()
         if cell.parent is None:
             self._begun[cell] = len(self._log)
             self._stepping = False  # a step that raised has no end
@@ -116,6 +117,8 @@ class MemoryWatch(Extension):
         self._passed[cell] = set(self._numbers(inputs))
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
+        for one in outputs:  # no function is seen in what a backward runs again
+            self._watch(one, ACTIVATION, cell)
         self._passed[cell].update(self._numbers(outputs))
         self._ended[cell] = len(self._log)
         self._saving.leave()

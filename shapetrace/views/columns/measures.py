@@ -155,13 +155,17 @@ def ratio(above: str, below: str, scale: float = 1.0) -> Values:
 
 
 def function_cost(own: str, name: str) -> Values:
-    """A cost of a module call, or that of a function."""
+    """A cost of a module call, or that of a function: rows of both stand together."""
+    of_modules = cost(name)
 
     def values(groups: Sequence[Group], context: Context) -> list[Any]:
-        if groups and groups[0].kind == "function":
-            of = getattr(context.costs, own)
-            return [of[group.calls[0].index] for group in groups]
-        return cost(name)(groups, context)
+        of = getattr(context.costs, own)
+        modules = [group for group in groups if group.kind != "function"]
+        found = iter(of_modules(modules, context))
+        return [
+            of[group.calls[0].index] if group.kind == "function" else next(found)
+            for group in groups
+        ]
 
     return values
 

@@ -183,7 +183,7 @@ def _way(called: Sequence[ScriptName], steps: Sequence[Step]) -> str:
         more = f"… and {len(steps) - _MOST_STEPS} more calls"
         rows.append(element("tr", element("td", more, colspan=5)))
     listed = element("table", "".join(rows), "st-steps")
-    picture = way_back(steps)
+    picture = way_back(steps, called)
     if picture:
         inner = f"<summary>every step</summary>{listed}"
         listed = picture + element("details", inner, "st-text")

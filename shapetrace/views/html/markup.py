@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from html import escape
 from typing import Any
 
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 
 
 def safe(value: Any) -> str:

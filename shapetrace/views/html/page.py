@@ -14,7 +14,13 @@ from shapetrace.views.html.markup import element, safe
 from shapetrace.views.html.stylesheet import PAGE_STYLE, STYLE
 from shapetrace.views.marks import failure_of
 from shapetrace.views.rows import Sheet, sheet
-from shapetrace.views.sentences import honesty, summary, title, totals
+from shapetrace.views.sentences import (
+    every_row,
+    honesty,
+    summary,
+    title,
+    totals,
+)
 from shapetrace.views.whole_run import TITLES, whole_run
 
 #: beyond that a browser is slow, and a notebook's file large
@@ -81,10 +87,13 @@ def fragment(
     findings: Sequence[Diagnosis] = (),
     *,
     failure: Diagnosis | None = None,
+    name: str = "t",
 ) -> str:
     """For a notebook: with its own style, which touches nothing around it, and
-    without a script."""
-    body = _body(rec, findings, failure, most=MOST_ROWS_OF_FRAGMENT, whole=False)
+    without a script. `name`: the variable in which its reader has the trace."""
+    body = _body(
+        rec, findings, failure, most=MOST_ROWS_OF_FRAGMENT, whole=False, name=name
+    )
     return _encodable(f'<div class="shapetrace">\n<style>{STYLE}</style>{body}</div>')
 
 
@@ -100,6 +109,7 @@ def _body(
     *,
     most: int,
     whole: bool,
+    name: str = "t",
 ) -> str:
     failure = failure_of(findings, failure)
     made = sheet(rec, findings, failure, most=most)
@@ -115,7 +125,7 @@ def _body(
         parts.append(grid(made, anchors=whole))
         parts.append(element("p", safe(totals(rec, made)), "st-totals"))
     parts.append(_over_all(rec))
-    remarks = [*honesty(made, in_report=whole), *rec.notes]
+    remarks = [*honesty(made, every_row(name, in_report=whole)), *rec.notes]
     if remarks:
         items = "".join(element("li", safe(remark)) for remark in remarks)
         parts.append(element("ul", items, "st-remarks"))

@@ -45,7 +45,8 @@ background:none;color:inherit;padding:0;border:0}}
 .shapetrace mark{{background:var(--st-mark);color:var(--st-bad);font-weight:700;
 padding:0 .15em;border-radius:2px}}
 .shapetrace a{{color:inherit;text-decoration:underline}}
-.shapetrace .st-scroll{{overflow:auto;max-height:85vh;margin:.6em 0}}
+.shapetrace .st-scroll{{overflow:auto;max-height:85vh;margin:.6em 0;
+container-type:inline-size}}
 .shapetrace .st-table{{font-variant-numeric:tabular-nums;min-width:100%}}
 .shapetrace .st-table td,.shapetrace .st-table th{{white-space:nowrap;
 padding:1px .45em;font-size:12.5px;
@@ -65,6 +66,9 @@ margin-left:-1.2em}}
 .shapetrace .st-table tbody tr:hover td,
 .shapetrace .st-table tbody tr:target td{{background:var(--st-fill)}}
 .shapetrace .st-table tr:target th{{outline:2px solid var(--st-odd)}}
+@container (max-width:1080px){{.shapetrace .st-table td,.shapetrace .st-table th{{
+padding:1px .3em;font-size:12px}}
+.shapetrace .st-table:not(.st-long) .st-shape{{white-space:normal;min-width:6.5em}}}}
 .shapetrace .st-number,.shapetrace .st-table thead .st-number{{text-align:right}}
 .shapetrace .st-table .st-shape b{{font-weight:700}}
 .shapetrace .st-table .st-bar{{background:linear-gradient(90deg,var(--st-own)

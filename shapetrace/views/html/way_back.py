@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from shapetrace.records import Step
+from shapetrace.records import ScriptName, Step
+from shapetrace.source.spoken import said_step
 from shapetrace.views.html.markup import safe
 
 _WIDTH, _HEIGHT = 230, 40
@@ -33,9 +34,10 @@ class Box:
     older: tuple[int, ...] = ()
 
 
-def way_back(steps: Sequence[Step]) -> str:
-    """An inline SVG, with the newest step on top."""
-    boxes = _boxes(steps)
+def way_back(steps: Sequence[Step], called: Collection[ScriptName] = ()) -> str:
+    """An inline SVG, with the newest step on top; `called`: what the script calls its
+    models."""
+    boxes = _boxes(steps, called)
     if len(boxes) < 2:
         return ""
     deepest = max(box.layer for box in boxes)
@@ -52,7 +54,7 @@ def way_back(steps: Sequence[Step]) -> str:
     )
 
 
-def _boxes(steps: Sequence[Step]) -> list[Box]:
+def _boxes(steps: Sequence[Step], called: Collection[ScriptName]) -> list[Box]:
     """Each way is a chain; a part's way hangs on the step that joined it, and ends
     where it meets a tensor that another way has shown."""
     ways: list[tuple[str, list[Step]]] = []
@@ -73,7 +75,7 @@ def _boxes(steps: Sequence[Step]) -> list[Box]:
                 at = shown[told.tensor]  # here it meets another way
             else:
                 place = str(told.source) if told.source is not None else ""
-                made = Box(told.name, place, told.shape, set(), column)
+                made = Box(said_step(called, told), place, told.shape, set(), column)
                 made.sure = told.sure
                 boxes.append(made)
                 if told.tensor is not None:

@@ -6,9 +6,13 @@ Each field by itself is checked where it is read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.views.json.nested import Damage
+
+#: torch counts no more elements
+_MOST = 2**63 - 1
 
 
 def check_coherence(rec: Recording, findings: Sequence[Diagnosis]) -> None:
@@ -78,6 +82,8 @@ def _check_tensors(rec: Recording) -> None:
     }
     if any(size < 0 for shape in shapes for size in shape):
         raise Damage("a dimension of negative size")
+    if any(prod(shape) > _MOST for shape in shapes):
+        raise Damage("a tensor that nothing holds")
     names = {name for name, info in rec.modules.items() if info.name != name}
     if names:
         raise Damage(f"module {min(names)!r:.40} under another name")

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shapetrace.source.printable import printable
+from shapetrace.records.printable import printable
 
 
 @given(st.text())

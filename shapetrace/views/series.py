@@ -1,0 +1,24 @@
+"""Columns of frames, whatever is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def series(values: Iterable[Any], dtype: Any) -> pandas.Series[Any]:
+    """A column of that dtype; as Python has them where numbers are larger than any
+    that it holds, which those of a report from somebody else may be."""
+    import numpy
+    import pandas
+
+    made: pandas.Series[Any]
+    try:
+        with numpy.errstate(invalid="raise"):
+            made = pandas.Series(values, dtype=dtype)
+    except (OverflowError, FloatingPointError):
+        made = pandas.Series(values, dtype="object")
+    return made
