@@ -44,6 +44,8 @@ AGAINST = (
 )
 #: evidence that fewer programs show has no weight of its own
 LEAST = 3
+#: a weight that says nothing has no line
+FAINT = 0.03
 #: a line is what gets pasted: it counts for more than whom it is about
 LINES = 2.0
 
@@ -208,7 +210,9 @@ def main() -> None:
     judged(rows, weights)
     if not options.dry:
         lines = "".join(
-            f"    {json.dumps(name)}: {weight},\n" for name, weight in weights.items()
+            f"    {json.dumps(name)}: {weight},\n"
+            for name, weight in weights.items()
+            if abs(weight) >= FAINT
         )
         OUT.write_text(
             '"""What each piece of evidence weighs, in log-odds; fitted, not by hand.\n'
