@@ -295,7 +295,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             setting = func.__name__ == "__set__"
             before = _form(args[0]) if setting and name == "data" else None
             warns = func.__self__ is GRAD and not setting
-            caller = standing_in(_FRAME(2)) if warns else None
+            stands = standing_in(_FRAME(2)) if warns else None
+            caller = stands if type(stands) is FunctionType else None
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)
             setting, name, before, caller = False, "", None, None
