@@ -46,23 +46,11 @@ def _taken(size: int, asked: Sequence[int]) -> int | None:
     for taken in range(1, len(asked) + 1):
         if prod(asked[:taken]) == size:
             return taken
-    for first, second in zip(asked, asked[1:]):
-        if second and size // second == first or first and size // first == second:
+    if len(asked) > 1:
+        first, second = asked[:2]
+        if size // second == first or size // first == second:
             return 2
-        break
     return None
-
-
-def unequal(call: FunctionCall) -> tuple[int, ...]:
-    """The sizes of the parts of a chunk, where they differ; () elsewhere."""
-    made = call.outputs or ()
-    if call.name not in ("chunk", "tensor_split", "array_split") or len(made) < 2:
-        return ()
-    shapes = {ref.shape for ref in made}
-    if len(shapes) < 2:
-        return ()
-    dims = [at for at, sizes in enumerate(zip(*shapes)) if len(set(sizes)) > 1]
-    return tuple(ref.shape[dims[0]] for ref in made) if len(dims) == 1 else ()
 
 
 def makes_a_square(call: FunctionCall) -> tuple[Shape, Shape] | None:

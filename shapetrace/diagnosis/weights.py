@@ -156,7 +156,6 @@ WEIGHTS: dict[str, float] = {
     "made a part of what the other side joined": -1.87,
     "made what both sides have": -0.37,
     "makes rows of features": 0.18,
-    "makes unequal parts": -0.04,
     "meets what is kept from an earlier batch": -1.9,
     "mixes samples": 2.05,
     "moved": -2.5,

@@ -21,7 +21,7 @@ from shapetrace.diagnosis.evidence.learning import learning
 from shapetrace.diagnosis.evidence.likes import likes, rounding, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program
-from shapetrace.diagnosis.evidence.rests import dealt_out, rests
+from shapetrace.diagnosis.evidence.rests import rests, squared
 from shapetrace.diagnosis.evidence.samples import (
     copied,
     edited,
@@ -81,7 +81,7 @@ FAMILIES: tuple[Family, ...] = (
     cut_short,
     squeezed,
     rests,
-    dealt_out,
+    squared,
     made_for_it,
     words,
     home,

@@ -1,5 +1,5 @@
 """What does not go in evenly, or goes in by chance: a map of 14 cut into windows of 12,
-five features dealt out in two halves, a column that meets a row."""
+a column that meets a row."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.sites import site_of_call
-from shapetrace.diagnosis.uneven import (
-    cut_with_a_rest,
-    makes_a_square,
-    unequal,
-)
-from shapetrace.records import FunctionCall
+from shapetrace.diagnosis.uneven import cut_with_a_rest, makes_a_square
 
 
 def rests(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -27,17 +22,13 @@ def rests(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return Fact("another call leaves a rest")
 
 
-def dealt_out(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether the suspect makes unequal parts, or a square of a column and a row:
-    PyTorch does both without a word."""
+def squared(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether the suspect makes a square of a column and a row, without a word."""
     call = case.call_of(hypothesis.site)
-    if isinstance(call, FunctionCall) and call is not case.call:
-        parts = unequal(call)
-        if parts:
-            told = " and ".join(map(str, parts))
-            return Fact("makes unequal parts", text=f"its parts are {told}")
-        square = makes_a_square(call)
-        if square is not None:
-            text = f"stretches both {square[0]} and {square[1]}"
-            return Fact("stretches both operands", text=text)
-    return None
+    square = (
+        makes_a_square(call) if call is not None and call is not case.call else None
+    )
+    if square is None:
+        return None
+    text = f"stretches both {square[0]} and {square[1]}"
+    return Fact("stretches both operands", text=text)
