@@ -155,9 +155,9 @@ def _found(context: CheckContext, check: Check) -> list[Diagnosis]:
     """What one check finds; a fault of its own is a note, and costs no other check."""
     try:
         return list(check.run(context, check))
-    # of any kind: a mistake of ours in one check, at the end of the user's block, must
-    # neither end their program nor hide what the other checks found
     except Exception as fault:
+        # of any kind: a mistake of ours in one check, at the end of the user's block,
+        # must neither end their program nor hide what the other checks found
         message = (
             f"The check {check.code} could not judge this batch: "
             f"{type(fault).__name__}: {fault}"

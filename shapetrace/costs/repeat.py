@@ -175,10 +175,10 @@ def _repeated(
             with warnings.catch_warnings():  # the batch has given its warnings already
                 warnings.simplefilter("ignore")
                 return _repeat(func, call, need, strides, forward_only)
-    # made again on the meta device, a function raises what it likes where its result
-    # depends on values or an argument was not kept as data: then what follows says what
-    # its name alone tells
     except Exception:
+        # made again on the meta device, a function raises what it likes where its
+        # result depends on values or an argument was not kept as data: then what
+        # follows says what its name alone tells
         pass
     does = kind(call.name)
     if does in RESHAPING and does != "copy":

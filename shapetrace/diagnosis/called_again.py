@@ -118,9 +118,9 @@ def really_goes(call: FunctionCall) -> bool | None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 func(*args, **kwargs)
-    # the call is made to see whether it raises; torch has no type of its own for
-    # arguments that do not fit, and raises nearly all of Python's
     except Exception:
+        # the call is made to see whether it raises; torch has no type of its own for
+        # arguments that do not fit, and raises nearly all of Python's
         return False
     return True
 

@@ -71,9 +71,10 @@ def diagnose_failure(graph: Graph) -> Diagnosis | None:
             return _explained(graph, mismatch, module)
         assert module is not None
         return told(graph.rec, in_forward(graph, module))
-    # of any kind: a mistake of ours here, while the user's exception leaves, must not
-    # take its place; what was recorded is shown, and the fault is told beside it
     except Exception as fault:
+        # of any kind: a mistake of ours here, while the user's exception leaves, must
+        # not take its place; what was recorded is shown, and the fault is told beside
+        # it
         return unexplained(graph, failed, fault) if failed is not None else None
 
 

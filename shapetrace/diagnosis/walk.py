@@ -220,8 +220,9 @@ class Walk:
         """What a function that has no rule makes of other shapes."""
         try:
             return probe.run(call, [ref.shape for ref in now.inputs])
-        # torch has no type of its own for arguments that do not fit
         except Exception as error:
+            # torch has no type of its own for arguments that do not fit; that the call
+            # is to be had on the meta device its recorded shapes have shown
             name = describe(self.graph, call)[0]
             raise Elsewhere(f"then {name} raises {type(error).__name__}") from None
 

@@ -27,6 +27,8 @@ def surviving(view: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P
         try:
             return view(self, *args, **kwargs)
         except Exception as fault:
+            # of any kind: what a fault of ours left in a recording breaks a view
+            # anywhere; it is mended once, and what is no such fault leaves as it is
             if isinstance(fault, ShapeTraceError) or not self._mend(fault):
                 raise
         return view(self, *args, **kwargs)

@@ -94,9 +94,9 @@ def evidence(hypothesis: Hypothesis, case: Case) -> tuple[Fact, ...]:
     for family in FAMILIES:
         try:
             fact = family(hypothesis, case)
-        # of any kind: a mistake of ours in one family is told with the explanation,
-        # which the others still make
         except Exception as fault:
+            # of any kind: a mistake of ours in one family is told with the explanation,
+            # which the others still make
             case.fault(f"the evidence `{family.__name__}`", fault)
             continue
         if fact is not None:

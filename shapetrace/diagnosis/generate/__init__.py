@@ -68,7 +68,7 @@ def generate(case: Case) -> Iterator[Hypothesis]:
             for hypothesis in generator(case):
                 if hypothesis is not None:
                     yield hypothesis
-        # of any kind: a mistake of ours in one generator is told with the explanation,
-        # which the others still make
         except Exception as fault:
+            # of any kind: a mistake of ours in one generator is told with the
+            # explanation, which the others still make
             case.fault(f"the hypotheses `{generator.__name__}`", fault)

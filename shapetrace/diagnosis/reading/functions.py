@@ -192,9 +192,10 @@ def _made(call: FunctionCall) -> Any:
                 warnings.simplefilter("ignore")
                 kwargs = {key: filled(value) for key, value in call.kwargs.items()}
                 made = func(*map(filled, call.args), **kwargs)
-    # torch has no type of its own for arguments that do not fit, and raises nearly all
-    # of Python's; whether they fit is for the signatures to say, of here it is unknown
     except Exception:
+        # torch has no type of its own for arguments that do not fit, and raises nearly
+        # all of Python's; whether they fit is for the signatures to say, of here it is
+        # unknown
         return UNKNOWN
     return _described(made)
 
@@ -296,7 +297,7 @@ def arithmetic(name: str, left: Any, right: Any, line: int, reckon: Any) -> Any:
             return UNKNOWN
         try:
             return reckon(left, right)
-        except Exception:  # what Python does not add up is no number
+        except (TypeError, ValueError, ArithmeticError):  # no number, as `None + 1`
             return UNKNOWN
     if any(_hides(value) for value in (left, right)):
         return UNKNOWN
