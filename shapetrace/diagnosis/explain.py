@@ -165,7 +165,12 @@ def _culprit(suspect: Suspect) -> Culprit:
     said = [reason] if reason else []
     said += [text for text in _evidence(told) if text not in reason]
     size = sized.size
-    expected = next((one.expected for one in others if _fits(one)), None)
+    # the same size may be told by one that was tried and by one that was not
+    wrong = {one.expected for one in others if _moved(one)}
+    expected = next(
+        (one.expected for one in others if _fits(one) and one.expected not in wrong),
+        None,
+    )
     if sized.form == "intake" and expected is not None:
         size, expected = expected, size  # the layer's number is what the data should be
     site = suspect.site
@@ -188,6 +193,12 @@ def _fits(one: Hypothesis) -> bool:
     known = known or one.repair is not None and one.repair.holds_values
     tried = one.outcome is not None and one.outcome.status == "verified"
     return one.expected is not None and (known or tried)
+
+
+def _moved(one: Hypothesis) -> bool:
+    """Whether data of another size was tried, and failed elsewhere."""
+    outcome = one.outcome if one.form == "data" and one.repair is not None else None
+    return outcome is not None and outcome.status == "moved"
 
 
 def _told(probability: float) -> float:

@@ -3,8 +3,9 @@ fit, for rows and columns together, also behind windows and through views."""
 
 import pytest
 import torch
-from failures import Runs, failure, first
+from failures import Runs, failure, failure_of, first
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 
 def crop_reader(*pools):
@@ -84,3 +85,36 @@ def test_an_order_written_for_one_sample_stands_behind_the_samples():
     found = failure(model, torch.rand(5, 12, 12, 3))
     assert first(found) == ("function", "permute")
     assert "x.permute(0, 3, 1, 2)" in found.fixes[0].line
+
+
+class Masks(Dataset):
+    """Masks of holes, each as an image in colour."""
+
+    def __init__(self, channels):
+        self.channels = channels
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, at):
+        return torch.zeros(self.channels, 12, 12)
+
+
+def inpainted(self, x, mask):
+    x = self.conv(x * (1 - mask))
+    return x * mask
+
+
+@pytest.mark.parametrize("features", [8, 16])
+def test_a_mask_in_colour_needs_one_channel(features):
+    """As many channels as the features would not go with the image before them."""
+    model = Runs(inpainted, conv=nn.Conv2d(3, features, 3, padding=1))
+
+    def step():
+        for mask in DataLoader(Masks(3), batch_size=3):
+            model(torch.rand(3, 3, 12, 12), mask)
+
+    found = failure_of(model, step)
+    assert first(found)[0] == "input" and "zeros" in first(found)[1]
+    assert (found.culprits[0].size, found.culprits[0].expected) == (3, 1)
+    assert "is a batch of 3" not in found.culprits[0].reason

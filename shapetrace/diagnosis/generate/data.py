@@ -17,6 +17,7 @@ from shapetrace.diagnosis.leaves import Leaf, counts_samples, leaves
 from shapetrace.diagnosis.sites import is_loaded, site_of_data
 from shapetrace.lineage import End, Graph
 from shapetrace.records import FunctionCall
+from shapetrace.signatures import is_elementwise
 
 #: usual sizes of images, small ones first
 _SIZES = (28, 32, 64, 96, 128, 224, 256, 299, 384, 512)
@@ -94,18 +95,21 @@ def _of_sizes(
         found = [leaf for _, leaf in places]
         spans = {leaf.end.dim for leaf in found}
         asked = wanted
-        if -1 in sizes_asked(case.call):
+        if case.mismatch.kind == "numel" and -1 in sizes_asked(case.call):
             # a view that leaves its first size to torch: of each of what stands before
             asked *= prod(sizes[: places[0][0]])
         seen = any(hop.origin.how == "window" for leaf in found for hop in leaf.hops)
         if seen or len(spans) > 1:
             for new in _together(size, found, whole, asked):
-                one = _of_size(case, made, spans, new)
+                one = _made_so(case, made, dict.fromkeys(sorted(spans), new))
                 yield replace(one, once=f"data {made} {spans}")
         new, rest = divmod(size * asked, whole)
-        for dim in spans if not rest else ():
+        for leaf in found if not rest else ():
             # else a factor, of which no other number would fit alone
-            yield _of_size(case, made, {dim}, max(new, 1))
+            yield _alone(case, leaf, max(new, 1))
+        if not case.mismatch.loss and is_elementwise(case.call.name):
+            # a mask in colour: one channel goes with all
+            yield from (_alone(case, leaf, 1) for leaf in found if leaf.size == size)
 
 
 def _together(size: int, found: list[Leaf], whole: int, wanted: int) -> list[int]:
@@ -119,42 +123,42 @@ def _together(size: int, found: list[Leaf], whole: int, wanted: int) -> list[int
     return [new for new in dict.fromkeys(likely + usual) if new > 0 and new != size]
 
 
-def _of_size(case: Case, tensor: int, dims: set[int], new: int) -> Hypothesis:
-    return _made_so(case, tensor, dict.fromkeys(sorted(dims), new))
+def _alone(case: Case, leaf: Leaf, new: int) -> Hypothesis | None:
+    """One dimension of data with another size."""
+    tensor, dim = leaf.end.tensor, leaf.end.dim
+    size = case.graph.size(tensor, dim)
+    if new == size:
+        return None
+    made = _made_so(case, tensor, {dim: new})
+    if counts_samples(case.graph, leaf.hops, leaf.end):
+        return replace(made, reason=f"is a batch of {size}") if new > 1 else None
+    return made
 
 
 def _made_so(case: Case, tensor: int, dims: dict[int, int]) -> Hypothesis:
     """Data with other sizes in some dimensions."""
-    edit = resized(dims)
-    made = case.graph.producer(tensor)
+    edit, made = resized(dims), case.graph.producer(tensor)
     site = site_of_data(case.graph, tensor, target=case.is_target(tensor))
-    repair: Repair | None = Repair(taken=(Taken(tensor, edit),))
-    if isinstance(made, FunctionCall) and made.inputs:
-        if not is_loaded(case.graph, tensor):
-            repair = None
+    same, known = [tensor], True
+    if isinstance(made, FunctionCall):
+        known = not made.inputs or is_loaded(case.graph, tensor)
+        if not made.inputs:  # one for each sample of a data set
+            alike = [one.outputs[0].id for one in case.alike(made) if one.outputs]
+            same += [one for one in alike if one != tensor]
     first = min(dims)
+    sizes = "x".join(str(case.graph.size(tensor, dim)) for dim in sorted(dims))
+    places = " and ".join(map(str, sorted(dims)))
     return Hypothesis(
         "data",
         site,
-        repair,
+        Repair(taken=tuple(Taken(one, edit) for one in same)) if known else None,
         case.hops(tensor),
         words=edit.words,
-        reason=_has(case.graph, tensor, sorted(dims)),
+        reason=f"has {sizes} in dim{'s' * (len(dims) > 1)} {places}",
         dim=first,
         size=case.graph.size(tensor, first),
         expected=dims[first],
     )
-
-
-def _has(graph: Graph, tensor: int, dims: list[int]) -> str:
-    """What data has in some of its dimensions, in words."""
-    sizes = "x".join(str(graph.size(tensor, dim)) for dim in dims)
-    if len(dims) > 1:
-        return f"has {sizes} in dims {' and '.join(map(str, dims))}"
-    trail = graph.trail(tensor, dims[0])
-    if counts_samples(graph, trail.hops, trail.end):
-        return f"is a batch of {sizes}"
-    return f"has {sizes} in dim {dims[0]}"
 
 
 def _whole(case: Case, tensor: int) -> Hypothesis:
