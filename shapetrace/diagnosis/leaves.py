@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 from shapetrace.diagnosis.factory_size import sized_from
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.sites import is_loaded, site_of_call, site_of_data
+from shapetrace.diagnosis.sites import (
+    is_loaded,
+    site_of_call,
+    site_of_data,
+    site_of_maker,
+)
 from shapetrace.lineage import End, Graph, Hop
 from shapetrace.records import FunctionCall
 
@@ -84,7 +89,7 @@ def makers(
         if not hop.call.inputs or hop.origin.how == "window" and _even(graph, hop):
             continue
         made = graph.size(hop.tensor, hop.dim)
-        site = site_of_call(graph, hop.call)
+        site = site_of_maker(graph, hop.call)
         if is_loaded(graph, hop.tensor):
             site = site_of_data(graph, hop.tensor, target=target)
         note = hop.origin.note

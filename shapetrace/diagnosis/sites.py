@@ -76,20 +76,19 @@ def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
             return site_of_call(graph, made)
         told = graph.library_data(tensor) is not None or is_loaded(graph, tensor)
         if made.direct and not told:
-            whole = None if is_own(made.source) else _of_library(graph, made)
-            return site_of_module(whole) if whole else site_of_call(graph, made)
+            return site_of_maker(graph, made)
     return site_of_data(graph, tensor, target=target)
 
 
-def _of_library(graph: Graph, call: FunctionCall) -> ModuleCall | None:
-    """The module of an installed package in which a call was made, as the user's own
-    code called it."""
-    module = graph.module_of(call)
+def site_of_maker(graph: Graph, call: Call) -> Site:
+    """A layer, or the function of the user's; what was called inside of an installed
+    package's module is that module, as the user's own code called it."""
+    module = None
+    if graph.layer_of(call) is None and not is_own(call.source):
+        module = graph.module_of(call)
     while module is not None and not is_own(module.source):
-        if module.parent is None:
-            return None
-        module = graph.rec.calls[module.parent]
-    return module
+        module = None if module.parent is None else graph.rec.calls[module.parent]
+    return site_of_call(graph, call) if module is None else site_of_module(module)
 
 
 def beginning(graph: Graph, tensor: int) -> FunctionCall | None:

@@ -22,8 +22,6 @@ from shapetrace.signatures import (
     probe,
 )
 
-#: they say of a tensor's shape what `x.shape` does, which is no call
-_TELL_THE_SHAPE = ("size", "dim", "ndimension", "numel", "nelement", "len", "stride")
 #: calls walked again for all repairs of one failure, and for one of them
 _MOST, _MOST_OF_ONE = 8000, 600
 
@@ -170,8 +168,10 @@ class Walk:
         return repair.instead.get(call.index) or repair.modules.get(call.name)
 
     def _function(self, call: FunctionCall) -> None:
-        if call.name in _TELL_THE_SHAPE or not call.outputs:
-            return  # whoever takes the number is looked at by himself
+        if not call.outputs:
+            # `x.size(0)` makes no tensor: whoever takes the number is looked at by
+            # itself, as with `x.shape`, which is no call
+            return
         base = self.repair.calls.get(call.index, call)
         inputs = tuple(self.see(ref, self._at(call)) for ref in base.inputs)
         if base is call and inputs == call.inputs:

@@ -258,10 +258,10 @@ def function_of(scope: Scope, called: ast.expr) -> tuple[Tree, Function] | None:
     if not isinstance(called, ast.Name):
         return None
     for each in neighbours(scope.tree.file):
-        for node in each.functions:
-            if node.name == called.id:
-                if not isinstance(each.parents.get(node), ast.ClassDef):
-                    return each, node
+        home = scope.home if each is scope.tree else each.module
+        function = each.function(called.id, home)
+        if function is not None:
+            return each, function
     return _imported(scope.tree.file, called.id)
 
 

@@ -114,6 +114,20 @@ class Tree:
             inner = outer
         return self.module
 
+    def function(self, name: str, home: Home) -> Function | None:
+        """The function that a name stands for in the code of `home`: the last of that
+        name in it, or else in what is around it. None where the file has none."""
+        while True:
+            named = [each for each in self.functions if each.name == name]
+            here = [each for each in named if self.home(each) is home]
+            plain = [each for each in here if not self._is_method(each)]
+            if plain or home is self.module:
+                return plain[-1] if plain else None
+            home = self.home(home)
+
+    def _is_method(self, function: Function) -> bool:
+        return isinstance(self.parents.get(function), ast.ClassDef)
+
     def text(self, node: ast.AST) -> str:
         """The code of a node, as it was written."""
         if not isinstance(node, ast.expr | ast.stmt | ast.keyword):

@@ -9,6 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+import shapetrace
+from shapetrace.diagnosis.consider import consider
+from shapetrace.diagnosis.explain import mismatch_of
+from shapetrace.lineage import Graph
+
 DATA = TensorDataset(torch.randn(8, 6), torch.randn(8, 3))
 
 
@@ -91,6 +96,13 @@ def compared(logits, labels):
 
 def prepared(x):
     return x.to(torch.float32).mul(2)
+
+def resized(x, size):
+    return nn.functional.interpolate(x, size=size).clamp(0, 1)
+
+class Folded(nn.Module):
+    def forward(self, x):
+        return x.reshape(x.shape[0], 2, -1)
 """
 
 
@@ -189,3 +201,37 @@ def test_what_a_library_only_passes_on_is_folded_before_the_model(library):
     said = str(failure_of(model, step))
     assert "randn" in said and "… 2 calls inside shelf" in said
     assert "__init__.py" not in said
+
+
+class Generator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net, self.critic = nn.ConvTranspose2d(4, 3, 16), nn.Conv2d(3, 1, 4, 4)
+
+    def forward(self, z):
+        return self.net(z)
+
+
+def test_images_that_a_library_resized_are_data(library):
+    model = Generator()
+
+    def step():
+        real = library.resized(torch.rand(2, 3, 40, 30), (21, 16))
+        fake = model(torch.rand(2, 4, 1, 1))
+        model.critic(real)
+        return model.critic(real * 0.5 + fake * 0.5)
+
+    with shapetrace.trace(model) as t, pytest.raises(RuntimeError):
+        step()
+    graph = Graph(t.recording)
+    found = [one.hypothesis for one in consider(graph, mismatch_of(graph)).scored]
+    assert (21, 16) in [(one.size, one.expected) for one in found if one.form == "data"]
+
+
+def test_what_a_librarys_module_made_is_told_of_the_module(library):
+    model = nn.Sequential(nn.Linear(6, 8), library.Folded())
+    found = failure_of(
+        model, lambda: F.mse_loss(model(torch.rand(3, 6)), torch.rand(3, 4, 4))
+    )
+    assert ("function", "reshape") not in [(c.kind, c.name) for c in found.culprits]
+    assert "1" in [one.name for one in found.culprits if one.kind == "module"]

@@ -10,6 +10,7 @@ from functools import partial
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case, is_method
 from shapetrace.diagnosis.changes import (
+    UNWRITTEN,
     Written,
     expression,
     method,
@@ -70,10 +71,7 @@ def _one_by_one(case: Case, call: FunctionCall) -> Hypothesis | None:
     whole, parts = call.inputs[0], call.outputs or ()
     edit = edits.shaped(whole.shape)
     repair = Repair(taken=tuple(Taken(ref.id, edit) for ref in parts))
-    found = looped(call.source)
-    line, where = "", None
-    if found is not None:
-        line, where = found
+    line, where = looped(call.source) or UNWRITTEN
     return Hypothesis(
         "omit",
         site_of_call(case.graph, call),

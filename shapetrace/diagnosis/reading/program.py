@@ -18,7 +18,7 @@ from shapetrace.lineage import Call, Graph
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.source.integers import Inits
 from shapetrace.source.scope import Scope
-from shapetrace.source.tree import Home, Tree, last_name, node_at
+from shapetrace.source.tree import Home, Tree, node_at
 from shapetrace.source.tree import tree as parsed
 
 #: functions that are called by one another at one place only
@@ -210,8 +210,9 @@ def _first_caller(tree: Tree, home: Home) -> tuple[Tree, Home, bool]:
             return tree, home, name in ("forward", "__call__")
         calls = [
             node
-            for node in ast.walk(tree.module)
-            if isinstance(node, ast.Call) and last_name(node.func) == name
+            for node in tree.calls.get(name, ())
+            if isinstance(node.func, ast.Name)
+            and tree.function(name, tree.home(node)) is home
         ]
         if len(calls) != 1:
             return tree, home, bool(calls)
