@@ -76,7 +76,13 @@ def _puts_together(graph: Graph, hop: Hop) -> bool:
 
 def changers(hops: tuple[Hop, ...]) -> list[Hop]:
     """The hops that did something to the size, newest first."""
-    return [hop for hop in hops if hop.origin.how not in ("same", "broadcast", "guess")]
+    return [hop for hop in hops if _changes(hop)]
+
+
+def _changes(hop: Hop) -> bool:
+    if hop.origin.how == "same":  # "the longest" of sequences that were padded
+        return bool(hop.origin.note) and not hop.origin.note.startswith("probed")
+    return hop.origin.how not in ("broadcast", "guess")
 
 
 def makers(

@@ -225,7 +225,7 @@ def _stayed(
         a, b = pair.a, pair.b
         if not isinstance(a, FunctionCall) or not isinstance(b, FunctionCall):
             continue
-        kept = numbers(a) & numbers(b)
+        kept = (numbers(a) & numbers(b)) - _passed_on(good, pair, a, b)
         if not kept:
             continue
         if not a.inputs:
@@ -247,6 +247,28 @@ def _stayed(
         if plain:
             return b, plain[0], plain[0]
     return None
+
+
+def _passed_on(graph: Graph, pair: Pair, a: FunctionCall, b: Call) -> set[int]:
+    """The sizes of an output that are those of input dimensions which did not change:
+    of `x.view(-1, 24)` of (2, 12, 24) the 24, though 2·12 is 24 as well."""
+    places = {ref.id: at for at, ref in enumerate(a.inputs)}
+    changed = {
+        (places[left.id], dim)
+        for left, right in pair.inputs
+        for dim, sizes in enumerate(zip(left.shape, right.shape))
+        if len(left.shape) != len(right.shape) or len(set(sizes)) > 1
+    }
+    passed: set[int] = set()
+    asked: set[int] = set()
+    now = [ref.shape for ref in b.outputs or ()]
+    for at, (ref, dims) in enumerate(zip(a.outputs or (), graph.relation(a).outputs)):
+        for dim, (size, origin) in enumerate(zip(ref.shape, dims)):
+            if origin.how == "same" and not changed.intersection(origin.sources):
+                passed.add(size)
+            elif at >= len(now) or now[at][dim : dim + 1] == (size,):
+                asked.add(size)
+    return passed - asked
 
 
 def _sizes(call: Call) -> set[int]:

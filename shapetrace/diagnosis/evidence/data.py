@@ -28,7 +28,7 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if hypothesis.site.kind not in ("input", "target") and _unequal(case, ends):
         return Fact("unequal batches, not this")
     if hypothesis.form == "data":
-        if both and ends[0] and ends[1] and ends[0][:2] != ends[1][:2]:
+        if both and not _alike(case.graph, ends):
             if _unequal(case, ends):
                 return Fact(
                     f"unequal batches, {hypothesis.site.kind}",
@@ -66,10 +66,15 @@ def _unequal(case: Case, ends: list[tuple[int, int] | None]) -> bool:
     """Whether it is the batches of two tensors of data that disagree."""
     if kept_by_model(case) is not None:
         return False  # of one batch each, at its own time
-    if len(ends) < 2 or None in ends or ends[0] == ends[1]:
+    if len(ends) < 2 or None in ends or _alike(case.graph, ends):
         return False
     batches = all(spot.role in _BATCH_ROLES for spot in case.mismatch.spots)
     return batches and all(end is not None and end[1] == 0 for end in ends)
+
+
+def _alike(graph: Graph, ends: list[tuple[int, int] | None]) -> bool:
+    """Whether both sides began with one size: what lies between made them unlike."""
+    return len({graph.size(*end) for end in ends if end is not None}) < 2
 
 
 def turned(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -101,11 +106,15 @@ def _counted_from_one(case: Case) -> bool:
 
 
 def _ends(case: Case) -> list[tuple[int, int] | None]:
-    """For each side of the mismatch, where its size began, if it was in data."""
+    """For each side of the mismatch, where its size began, if it was in data: of 4·264
+    against 4·128 the 264 and the 128."""
     found: list[tuple[int, int] | None] = []
-    for spot in case.mismatch.spots:
+    sides = zip((case.mismatch.left, case.mismatch.right), case.factors)
+    for spot, side in ((spot, side) for spot, side in sides if spot is not None):
         end = None
-        if spot.tensor is not None and spot.dim is not None:
+        if len(side.odd) == 1:
+            end = side.odd[0].end
+        elif spot.tensor is not None and spot.dim is not None:
             end = case.graph.trail(spot.tensor, spot.dim).end
         inside = (
             end is not None and end.call is not None and end.call.parent is not None

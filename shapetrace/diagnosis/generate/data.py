@@ -143,8 +143,9 @@ def _made_so(case: Case, tensor: int, dims: dict[int, int]) -> Hypothesis:
     if isinstance(made, FunctionCall):
         known = not made.inputs or is_loaded(case.graph, tensor)
         if not made.inputs:  # one for each sample of a data set
-            alike = [one.outputs[0].id for one in case.alike(made) if one.outputs]
-            same += [one for one in alike if one != tensor]
+            alike = [one.outputs[0] for one in case.alike(made) if one.outputs]
+            shape = case.graph.tensors[tensor].shape
+            same += [r.id for r in alike if r.id != tensor and r.shape == shape]
     first = min(dims)
     sizes = "x".join(str(case.graph.size(tensor, dim)) for dim in sorted(dims))
     places = " and ".join(map(str, sorted(dims)))
@@ -161,11 +162,13 @@ def _made_so(case: Case, tensor: int, dims: dict[int, int]) -> Hypothesis:
     )
 
 
-def _whole(case: Case, tensor: int) -> Hypothesis:
-    """Data with another number of dimensions."""
+def _whole(case: Case, tensor: int) -> Hypothesis | None:
+    """Data with another number of dimensions; None where a parameter began it."""
     first = tensor
     for made, call in case.graph.chain(tensor):
         first = call.inputs[0].id if call.inputs else made
+    if case.graph.is_parameter(first):
+        return None
     shape = case.graph.tensors[first].shape
     site = site_of_data(case.graph, first, target=case.is_target(tensor))
     return Hypothesis(

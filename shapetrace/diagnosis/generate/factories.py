@@ -3,6 +3,7 @@ sequences, a mask for 128 steps. The size of the forward's own input in its plac
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case, spots_with_size
@@ -11,6 +12,7 @@ from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.sites import site_of_call, takes_shape
 from shapetrace.records import FunctionCall
 from shapetrace.source.line import find
+from shapetrace.source.tree import last_name
 
 _FACTORIES = ("zeros", "ones", "randn", "rand", "empty", "full")
 _FOLLOWS = "follows the input instead of a fixed {}"
@@ -33,13 +35,18 @@ def factories(case: Case) -> Iterator[Hypothesis | None]:
 
 def _like(case: Case) -> Iterator[Hypothesis | None]:
     """`zeros_like(x)` and `x.new_zeros(…)` that an odd size comes from: a choice of
-    another tensor's shape."""
+    another tensor's shape, made for one side alone."""
+    both = set.intersection(*({one.site.key for one in made} for made in case.makers))
     for behind in case.behind:
         call = behind.call
-        if takes_shape(call) and call.outputs and call.index in case.passed:
-            reason = f"takes over the shape of its argument, {call.outputs[0].shape}"
-            site = site_of_call(case.graph, call)
-            yield Hypothesis("number", site, hops=behind.hops, reason=reason)
+        if not takes_shape(call) or not call.outputs or call.index not in case.passed:
+            continue
+        site, line = site_of_call(case.graph, call), find(call.source)
+        func = line.tree.func if line and isinstance(line.tree, ast.Call) else None
+        if func is None or last_name(func) != call.name or site.key in both:
+            continue
+        reason = f"takes over the shape of its argument, {call.outputs[0].shape}"
+        yield Hypothesis("number", site, hops=behind.hops, reason=reason)
 
 
 def _resized(

@@ -49,6 +49,8 @@ def _exchanged(
     found = find(call.source)
     if found is not None:
         nodes = found.argument(a.path), found.argument(b.path)
+        if None in nodes and any(ref.path.startswith("kwargs") for ref in (a, b)):
+            return None  # `**batch`: each under its own name
         if nodes[0] is not None and nodes[1] is not None:
             if _named_so(case, call, {a.path: nodes[0], b.path: nodes[1]}):
                 return None
@@ -67,23 +69,29 @@ def _exchanged(
 
 def _named_so(case: Case, call: ModuleCall, nodes: dict[str, ast.expr]) -> bool:
     """Whether an argument bears the name of the parameter that takes it, so that it is
-    in its place: `self.conv(x, mask)` of a `forward(self, x, mask)`."""
-    rec = case.graph.rec
-    inside: tuple[Call, ...] = (*rec.functions, *rec.calls)
-    own = (one.source for one in inside if one.parent == call.index)
-    line = next((found for found in map(find, own) if found is not None), None)
-    if line is None:
-        return False
-    home = line.file.home(line.node)
-    if getattr(home, "name", "") != "forward":
-        return False
-    parameters = [arg.arg for arg in Scope(line.file, home).parameters()][1:]
-    taking = {f"args[{at}]": name for at, name in enumerate(parameters)}
+    in its place: `self.conv(x, mask)` of a `forward(self, x, mask)`, or `mask=mask`."""
+    taking = {path: path[8:-2] for path in nodes if path.startswith("kwargs['")}
+    taking |= _parameters(case, call)
     return any(
         # one `mask` of several `masks`
         path in taking and last_name(node).rstrip("s") == taking[path].rstrip("s")
         for path, node in nodes.items()
     )
+
+
+def _parameters(case: Case, call: ModuleCall) -> dict[str, str]:
+    """The names of the arguments of the user's `forward`, by their paths."""
+    rec = case.graph.rec
+    inside: tuple[Call, ...] = (*rec.functions, *rec.calls)
+    own = (one.source for one in inside if one.parent == call.index)
+    line = next((found for found in map(find, own) if found is not None), None)
+    if line is None:
+        return {}
+    home = line.file.home(line.node)
+    if getattr(home, "name", "") != "forward":
+        return {}
+    names = [arg.arg for arg in Scope(line.file, home).parameters()][1:]
+    return {f"args[{at}]": name for at, name in enumerate(names)}
 
 
 def _as(other: TensorRef) -> Edit:
