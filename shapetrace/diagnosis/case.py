@@ -11,12 +11,13 @@ from typing import NamedTuple
 from shapetrace.diagnosis.assumed import assumed
 from shapetrace.diagnosis.factors import Factors, factors
 from shapetrace.diagnosis.hypothesis import Hypothesis, Site
-from shapetrace.diagnosis.leaves import every_part
+from shapetrace.diagnosis.leaves import changers, every_part
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.replay import Replay
 from shapetrace.diagnosis.sites import (
     owner,
     site_of_call,
+    site_of_maker,
     site_of_module,
     site_of_tensor,
 )
@@ -200,6 +201,9 @@ class Case:
             return False
         if tensor == self.target.id:
             return True
+        if self.prediction is not None:
+            if tensor in self.graph.ancestors(self.prediction.id):
+                return False  # the model has it too: what the loss takes was made of it
         return any(made == tensor for made, _ in self.graph.chain(self.target.id)) or (
             tensor in self._behind_target
         )
@@ -280,7 +284,10 @@ class Case:
 
     def site_of_size(self, tensor: int, dim: int) -> Site:
         """Who gave a dimension its size: calls that carry it on are passed over."""
-        end = self.graph.trail(tensor, dim).end
+        trail = self.graph.trail(tensor, dim)
+        changed, end = changers(trail.hops), trail.end
+        if changed and end.kind != "branch" and changed[0].call.inputs:
+            return site_of_maker(self.graph, changed[0].call)
         if end.kind in ("data", "argument") and end.call is not None:
             made = end.call
             if made.index >= 0 and (made.inputs or made.parent is not None):

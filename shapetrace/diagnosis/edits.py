@@ -89,22 +89,6 @@ def trailing(count: int) -> Edit:
     return Edit(f"{{}}[{inside}]", act, "adds dimensions of size 1 at the end")
 
 
-def repeated(rank: int, shape: tuple[int, ...], name: str = "") -> Edit:
-    """`index[..., None].expand(-1, 3)`: an index of `rank` dimensions repeated for the
-    others of `shape`, which are those of the tensor called `name`."""
-    behind = range(rank, len(shape))
-    inside = ", ".join(["..."] + ["None"] * len(behind))
-    sizes = (-1,) * rank + shape[rank:]
-    texts = [f"{name}.size({dim})" if name else str(shape[dim]) for dim in behind]
-
-    def act(t: torch.Tensor) -> torch.Tensor:
-        return t[(..., *(None,) * len(behind))].expand(sizes)
-
-    words = f"the same index for all {'x'.join(map(str, shape[rank:]))} behind it"
-    text = ", ".join(["-1"] * rank + texts)
-    return Edit(f"{{}}[{inside}].expand({text})", act, words)
-
-
 def spread(places: tuple[int, ...], rank: int) -> Edit:
     """`mask[:, None, None, :]`: dimensions of size 1 between the others."""
     inside = [":" if at in places else "None" for at in range(rank)]

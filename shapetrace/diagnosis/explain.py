@@ -10,7 +10,7 @@ from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.history import TOOK_IT
-from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES
+from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES, REPEATS, UNASKED
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.failing import failing
 from shapetrace.diagnosis.hypothesis import Hypothesis
@@ -45,6 +45,8 @@ _MIXED = (
     RECKONS,
     COPIES,
     TOOK_IT,
+    REPEATS,
+    UNASKED,
 )
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line

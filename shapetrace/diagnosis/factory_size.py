@@ -1,6 +1,6 @@
-"""The tensor that a factory call of the user's takes a size over from, as the code says
-it: `torch.zeros(x.size(0))`, `x.new_empty(x.shape[:2])`, `torch.ones(batch, steps)` after
-`batch, steps = x.shape`, `zeros_like(x)`."""
+"""The tensor that a factory call of the user takes a size over from, as the code says:
+`torch.zeros(x.size(0))`, `x.new_empty(x.shape[:2])`, `zeros_like(x)`, and
+`torch.ones(batch, steps)` after `batch, steps = x.shape`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shapetrace.source.line import Line, find
 from shapetrace.source.scope import Scope, arguments, bound
 from shapetrace.source.tree import node_at
 
-#: calls before a factory's in which a tensor's name is looked for, and names behind names
+#: calls before a factory's in which a name is looked for, and names behind names
 _MOST, _DEEP = 200, 4
 
-#: a size of a tensor by the name of the tensor: the dimension, maybe counted from behind
+#: the name of a tensor, and one of its dimensions, maybe counted from behind
 _Named = tuple[str, int]
 
 

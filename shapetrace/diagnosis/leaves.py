@@ -124,6 +124,17 @@ def makers(
             dim=leaf.end.dim,
             size=leaf.size,
         )
+    if leaf.end.kind == "new" and leaf.end.call is not None and leaf.end.call.inputs:
+        origin = leaf.end.origin
+        note = f" ({origin.note})" if origin is not None and origin.note else ""
+        yield Hypothesis(
+            "unknown",
+            site_of_maker(graph, leaf.end.call),
+            hops=len(leaf.hops),
+            reason=f"makes the {leaf.size}{note}",
+            dim=leaf.end.dim,
+            size=leaf.size,
+        )
     if leaf.end.kind == "data":
         came = graph.size(leaf.end.tensor, leaf.end.dim)
         yield Hypothesis(

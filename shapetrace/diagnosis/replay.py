@@ -180,13 +180,19 @@ class Replay(Recorded):
 
 
 def _takes_a_part(call: FunctionCall) -> bool:
-    """Whether an index names places for some columns of its source alone: torch then
-    leaves the others out without a word."""
-    if not call.name.startswith("scatter") or len(call.inputs) < 3:
+    """Whether an index names places for some columns of its source alone, or picks from
+    some alone: torch then leaves the others out without a word."""
+    name, given = call.name.rstrip("_"), [ref.shape for ref in call.inputs]
+    if name.startswith("scatter") and len(given) > 2:
+        index, whole = given[1:3]
+    elif name == "gather" and len(given) > 1:
+        whole, index = given[:2]
+    else:
         return False
     dim = call.args[1] if len(call.args) > 1 else call.kwargs.get("dim")
-    index, source = (ref.shape for ref in call.inputs[1:3])
-    sizes = enumerate(zip(index, source))
+    if type(dim) is int:
+        dim %= max(len(whole), 1)
+    sizes = enumerate(zip(index, whole))
     return any(a < b for at, (a, b) in sizes if at != dim)
 
 

@@ -17,6 +17,7 @@ from shapetrace.records.garbage import uncollected
 if TYPE_CHECKING:
     from shapetrace.recording.extensions.selection import Selection
     from shapetrace.recording.recorder import Recorder
+    from shapetrace.recording.script_values import ScriptValues
     from shapetrace.recording.versions import Versions
 
 
@@ -57,7 +58,8 @@ class Live:
     """The recording that a recorder's events make.
 
     Once `ended` is true no more events come. `seen` are the modules as they were then,
-    `error` is what left the block; both stand before the recording is asked for.
+    `error` is what left the block, `script` what names stood for in the code that it
+    left; they stand before the recording is asked for.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Live:
         self.ended = False
         self.seen: list[SeenModule] = []
         self.error: Failure | None = None
+        self.script: ScriptValues | None = None
         self._versions: Versions | None = None
         self._recording: Recording | None = None
         self._events = 0  # as many had come when it was made
@@ -138,6 +141,10 @@ class Live:
 
         with recorder.faults.losing("what the script calls its models"):
             made = replace(made, called=script_names(made))
+        if self.script is not None:
+            with recorder.faults.losing("what the script's names stood for"):
+                made = replace(made, script=self.script.script(replay.versions.newest))
+            self.script = None
         if self.ended:
             # the events have said what they had to say
             recorder.events.clear()

@@ -16,6 +16,7 @@ from shapetrace.recording.faults import Faults
 from shapetrace.recording.kernels import Kernels
 from shapetrace.recording.readout import Live
 from shapetrace.recording.recorder import Recorder
+from shapetrace.recording.script_values import ScriptValues
 from shapetrace.recording.snapshot import see_modules
 from shapetrace.records.garbage import uncollected
 
@@ -130,6 +131,9 @@ class Session:
             with losing("the exception"):
                 live.error = error_tuple(error)
                 tracebacks.clean(error)
+            with losing("what the script's names stood for"):
+                live.script = ScriptValues(recorder.table, recorder.references)
+                live.script.take(error)
 
     @property
     def has_loss(self) -> bool:

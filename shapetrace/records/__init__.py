@@ -35,6 +35,7 @@ from shapetrace.records.recordings import (
     Recording,
     Unseen,
 )
+from shapetrace.records.script import Held, Script, ScriptFrame, ScriptObject
 
 __all__ = [
     "Broadcast",
@@ -44,6 +45,7 @@ __all__ = [
     "Figures",
     "Fix",
     "FunctionCall",
+    "Held",
     "LeftOut",
     "LiveBytes",
     "ModuleCall",
@@ -54,7 +56,10 @@ __all__ = [
     "Overhead",
     "Range",
     "Recording",
+    "Script",
+    "ScriptFrame",
     "ScriptName",
+    "ScriptObject",
     "Severity",
     "Source",
     "Step",

@@ -13,6 +13,7 @@ from shapetrace.records.calls import (
     Source,
     TensorRef,
 )
+from shapetrace.records.script import Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,8 @@ class Recording:
     unseen: tuple[Unseen, ...] = ()
     #: what the script calls the roots, where its lines tell
     called: tuple[ScriptName, ...] = ()
+    #: what names stood for in the code through which an exception left the block
+    script: Script | None = None
 
     @property
     def has_first(self) -> bool:

@@ -18,7 +18,7 @@ from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
 from shapetrace.diagnosis.evidence.layout import elsewhere, layout, made_for_it
 from shapetrace.diagnosis.evidence.learning import learning
-from shapetrace.diagnosis.evidence.likes import likes, rounding, waiting
+from shapetrace.diagnosis.evidence.likes import likes, rounding, twin, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program
 from shapetrace.diagnosis.evidence.rests import rests, squared
@@ -30,8 +30,15 @@ from shapetrace.diagnosis.evidence.samples import (
     mixed,
     restored,
     summed,
+    unasked,
 )
-from shapetrace.diagnosis.evidence.sides import came_in, joined, several, sides
+from shapetrace.diagnosis.evidence.sides import (
+    came_in,
+    joined,
+    only_passed,
+    several,
+    sides,
+)
 from shapetrace.diagnosis.evidence.stretching import stretching
 from shapetrace.diagnosis.evidence.tables import cut_short
 from shapetrace.diagnosis.evidence.trying import cost, placed, tried_form, trying
@@ -52,6 +59,7 @@ FAMILIES: tuple[Family, ...] = (
     cost,
     placed,
     likes,
+    twin,
     rounding,
     usual,
     waiting,
@@ -73,10 +81,12 @@ FAMILIES: tuple[Family, ...] = (
     copied,
     restored,
     summed,
+    unasked,
     sides,
     came_in,
     joined,
     several,
+    only_passed,
     stretching,
     cut_short,
     squeezed,

@@ -78,6 +78,36 @@ def _settings(graph: Graph, old: ModuleInfo, new: ModuleInfo) -> Fact | None:
     )
 
 
+def twin(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a layer that would be built for what it is given has a twin, in a module
+    built as the one around it is, that was given what both expect: then it is this
+    one that is called with something else."""
+    rec, site = case.graph.rec, hypothesis.site
+    if hypothesis.form != "intake" or site.kind != "module":
+        return None
+    around, _, own = site.name.rpartition(".")
+    for other in rec.modules:
+        inside, _, name = other.rpartition(".")
+        if name != own or inside == around or not around or not inside:
+            continue
+        done = [one for one in case.replay.calls_of.get(other, ()) if one.outputs]
+        if done and _built(case.graph, inside) == _built(case.graph, around):
+            given = done[-1].inputs[0].shape if done[-1].inputs else ()
+            text = f"`{case.graph.said(other)}`, its twin, is given {given}"
+            return Fact("its twin took what it expects", text=text)
+    return None
+
+
+def _built(graph: Graph, name: str) -> list[tuple[str, str, tuple[int, ...]]]:
+    """The layers in a module with their parameters' shapes, by their names in it."""
+    return [
+        (info.name.removeprefix(f"{name}."), ref.path, ref.shape)
+        for info in graph.rec.modules.values()
+        if info.name.startswith(f"{name}.")
+        for ref in info.parameters
+    ]
+
+
 def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether a window (convolution, pooling) left a rest: what it halves and another
     doubles is then not what it was."""

@@ -18,6 +18,10 @@ _DROPS = "drops samples for another call"
 _DEALS = "deals elements out anew"
 #: what makes sizes fit and is meant by nobody
 MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
+#: one answer for all samples
+REPEATS = "repeats one prediction for a loss"
+#: a size that fits because nothing there has one
+UNASKED = "makes a size that nobody asks for"
 #: a loss would fit, and nothing would be learnt
 COPIES = "predicts what it is given"
 _WIDTHS = ("width", "intake", "parameter", "setting")
@@ -99,6 +103,10 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
     shape = case.graph.tensors[tensor].shape
     if not shape or case.graph.is_parameter(tensor):
         return None
+    if case.mismatch.loss and shape[0] == 1 and case.graph.from_model(tensor):
+        made = edit.apply(case.graph.tensors[tensor]).shape
+        if len(made) == len(shape) and made[0] > 1 and made[1:] == shape[1:]:
+            return Fact(REPEATS)
     if root(case.graph, tensor, 0)[0] != "batch":
         return None
     where = "a loss" if case.mismatch.loss else "another call"
@@ -183,6 +191,24 @@ def matched(hypothesis: Hypothesis, case: Case) -> Fact | None:
             made = edit.apply(case.graph.tensors[taken.tensor]).shape
             if len(made) == len(wanted) > 0 and made[0] == wanted[0]:
                 return Fact("as many samples as the other side has")
+    return None
+
+
+def unasked(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether dimensions are joined to have fewer of them, as one of a size that no
+    other tensor there has."""
+    repair, edit = hypothesis.repair, hypothesis.edit
+    if case.mismatch.kind != "rank" or repair is None or edit is None:
+        return None
+    asked = {spot.size for spot in case.mismatch.spots if spot.tensor is None}
+    asked |= {n for r in case.call.inputs for n in r.shape}
+    for taken in repair.taken:
+        before = case.graph.tensors[taken.tensor]
+        dims, made = made_of(edit, before.shape), edit.apply(before).shape
+        for group, size in zip(dims or (), made):
+            joined = [before.shape[dim] for dim in group]
+            if len(joined) > 1 and size not in asked and size not in joined:
+                return Fact(UNASKED)
     return None
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import changers
-from shapetrace.diagnosis.sites import site_of_call, site_of_data
+from shapetrace.diagnosis.leaves import changers, every_part
+from shapetrace.diagnosis.sites import site_of_call, site_of_data, site_of_maker
 from shapetrace.signatures import kind
+
+_CALLED = ("function", "module")
 
 
 def sides(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -74,6 +76,28 @@ def joined(hypothesis: Hypothesis, case: Case) -> Fact | None:
         if hypothesis.site.key in {one.site.key for one in makers}:
             return Fact("made a part of what the other side joined")
     return None
+
+
+def only_passed(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether whoever is named, with no repair, did nothing to the odd size."""
+    key, graph = hypothesis.site.key, case.graph
+    if hypothesis.form != "unknown" or hypothesis.site.kind not in _CALLED:
+        return None
+    passed = False
+    for spot in case.mismatch.spots:
+        if spot.tensor is None or spot.dim is None:
+            return None
+        for leaf in every_part(graph, spot.tensor, spot.dim):
+            end = leaf.end.call
+            if end is not None and site_of_maker(graph, end).key == key:
+                return None
+            made = [
+                hop for hop in leaf.hops if site_of_maker(graph, hop.call).key == key
+            ]
+            if changers(tuple(made)):
+                return None
+            passed = passed or bool(made)
+    return Fact("only passed the size on") if passed else None
 
 
 def several(hypothesis: Hypothesis, case: Case) -> Fact | None:

@@ -29,7 +29,10 @@ _VIEWS = ("view", "reshape")
 _ORDERING = ("permute", "transpose", "swapaxes", "movedim")
 _DIMS = ("dim", "dim0", "dim1", "start_dim", "end_dim", "axis")
 #: their numbers are no sizes
-_NO_SIZES = (*_ORDERING, "cat", "stack", "softmax", "squeeze", "unsqueeze", "getitem")
+_NO_SIZES = (
+    *_ORDERING,
+    *("cat", "stack", "softmax", "squeeze", "unsqueeze", "getitem", "setitem"),
+)
 
 
 def own_calls(case: Case) -> Iterator[FunctionCall]:
@@ -59,8 +62,9 @@ def numbers(case: Case) -> Iterator[Hypothesis | None]:
         given = list(places(call))
         if call.name in _VIEWS:
             yield from _views(case, call, [value for _, value in given])
+        times = len(case.passed.intersection(one.index for one in case.alike(call)))
         for path, value in given:
-            for new in _candidates(value, ratios):
+            for new in _candidates(value, ratios, max(times, 1)):
                 yield with_number(case, call, path, value, new)
 
 
@@ -87,12 +91,15 @@ def _in(path: str, value: Any) -> Iterator[tuple[str, int]]:
                 yield f"{path}[{at}]", part
 
 
-def _candidates(value: int, ratios: list[tuple[int, int]]) -> list[int]:
+def _candidates(value: int, ratios: list[tuple[int, int]], times: int) -> list[int]:
+    """Numbers in proportion, and by the difference, of which a line that the size came
+    through several times makes a part each time."""
     found = []
     for size, wanted in ratios:
         if size and (value * wanted) % size == 0:
             found.append(value * wanted // size)
-        found += [wanted, value + wanted - size]
+        found.append(wanted)
+        found += [value + (wanted - size) // times] * ((wanted - size) % times == 0)
     return [new for new in dict.fromkeys(found) if new > 0 and new != value][:6]
 
 
@@ -107,6 +114,10 @@ def with_number(
     def write() -> Written | None:
         line = find(call.source)
         node = None if line is None else line.argument(path, is_method(call))
+        if node is None and call.name == "pad":
+            # amounts that were computed elsewhere: no sizes, so written out as they are
+            whole = path.rpartition("[")[0]
+            return with_argument(call, (whole,), str(get(put(call, path, new), whole)))
         if node is None:
             return None
         size = str(new) if isinstance(node, ast.Constant) or new == -1 else None

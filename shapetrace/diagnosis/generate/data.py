@@ -110,6 +110,22 @@ def _of_sizes(
         if not case.mismatch.loss and is_elementwise(case.call.name):
             # a mask in colour: one channel goes with all
             yield from (_alone(case, leaf, 1) for leaf in found if leaf.size == size)
+    if len(dims) == 1:
+        for part, dim, rest in _parts(graph, tensor, dims[0], wanted):
+            yield from _of_sizes(case, part, [dim], rest)
+
+
+def _parts(
+    graph: Graph, tensor: int, dim: int, wanted: int
+) -> Iterator[tuple[int, int, int]]:
+    """The parts of a size that is a sum, each with what it would have to be alone."""
+    end = graph.trail(tensor, dim).end
+    if end.kind == "branch" and end.origin is not None and end.origin.how == "sum":
+        size = graph.size(tensor, dim)
+        for part, at in end.sources:
+            own = graph.size(part, at)
+            if 0 < own + wanted - size and own < size:
+                yield part, at, own + wanted - size
 
 
 def _together(size: int, found: list[Leaf], whole: int, wanted: int) -> list[int]:

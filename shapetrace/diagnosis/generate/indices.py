@@ -6,9 +6,12 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case, is_method
 from shapetrace.diagnosis.changes import edited
+from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.records import TensorRef
@@ -34,10 +37,22 @@ def indices(case: Case) -> Iterator[Hypothesis | None]:
     if taken == shape[:dim] + shape[dim + 1 :]:
         made = edited(case, index, edits.unsqueeze(dim), "insert", site)
         yield made and replace(made, reason=reason)
-    elif dim < len(taken) < len(shape):
-        edit = edits.repeated(len(taken), shape, _name(case, tensor))
+    elif taken[:-1] and _behind(taken, shape, dim):
+        name = _name(case, tensor)
+        edit = _ahead(shape[: len(shape) - len(taken)], len(taken), name)
         made = edited(case, index, edit, "insert", site)
         yield made and replace(made, reason=reason)
+    elif dim < len(taken) < len(shape):
+        edit = _repeated(len(taken), shape, _name(case, tensor))
+        made = edited(case, index, edit, "insert", site)
+        yield made and replace(made, reason=reason)
+
+
+def _behind(taken: tuple[int, ...], shape: tuple[int, ...], dim: int) -> bool:
+    """Whether an index goes with the last dimensions of a tensor, but for `dim`."""
+    first = len(shape) - len(taken)
+    pairs = enumerate(zip(taken, shape[first:]), first)
+    return 0 < first <= dim and all(a == b for at, (a, b) in pairs if at != dim)
 
 
 def _name(case: Case, ref: TensorRef) -> str:
@@ -45,3 +60,28 @@ def _name(case: Case, ref: TensorRef) -> str:
     line = find(case.call.source)
     node = None if line is None else line.argument(ref.path, is_method(case.call))
     return line.text(node) if line is not None and isinstance(node, ast.Name) else ""
+
+
+def _repeated(rank: int, shape: tuple[int, ...], name: str = "") -> Edit:
+    """`index[..., None].expand(-1, 3)`: an index of `rank` dimensions repeated for the
+    others of `shape`, which are those of the tensor called `name`."""
+    behind = range(rank, len(shape))
+    inside = ", ".join(["..."] + ["None"] * len(behind))
+    sizes = (-1,) * rank + shape[rank:]
+    texts = [f"{name}.size({dim})" if name else str(shape[dim]) for dim in behind]
+
+    def act(t: torch.Tensor) -> torch.Tensor:
+        return t[(..., *(None,) * len(behind))].expand(sizes)
+
+    words = f"the same index for all {'x'.join(map(str, shape[rank:]))} behind it"
+    text = ", ".join(["-1"] * rank + texts)
+    return Edit(f"{{}}[{inside}].expand({text})", act, words)
+
+
+def _ahead(sizes: tuple[int, ...], rank: int, name: str = "") -> Edit:
+    """`index.expand(3, -1, -1)`: an index of `rank` dimensions for all that stands
+    before, in the tensor called `name`."""
+    texts = [f"{name}.size({at})" if name else str(n) for at, n in enumerate(sizes)]
+    text = ", ".join(texts + ["-1"] * rank)
+    words = f"the same index for all {'x'.join(map(str, sizes))} before it"
+    return Edit(f"{{}}.expand({text})", lambda t: t.expand(*sizes, *t.shape), words)

@@ -42,9 +42,20 @@ def values(case: Case) -> Found:
         yield from _unlike(case)
     elif kind == "container":
         yield from _container(case)
+    if case.call.name in ("getitem", "setitem"):
+        yield from _index_types(case)
     if case.target is not None and kind != "range":
         yield from _target_types(case)
     yield from in_own_loss(case)
+
+
+def _index_types(case: Case) -> Found:
+    """An index of bytes, which torch takes for a mask."""
+    for ref in case.call.inputs[1:]:
+        if ref.dtype == torch.uint8:
+            made = edited(case, ref, edits.cast(torch.int64), "values")
+            reason = f"has shape {ref.shape} and type uint8: torch reads it as a mask"
+            yield made and replace(made, reason=reason)
 
 
 def _given(case: Case, tensor: int) -> TensorRef:

@@ -49,8 +49,10 @@ _IDLE = frozenset(
     "print manual_seed zero_grad step backward no_grad enable_grad inference_mode item "
     "tolist info debug warn append add_scalar log set_grad_enabled autocast train eval "
     "float int str format synchronize time perf_counter state_dict update device "
-    "requires_grad_ isinstance hasattr len super __init__".split()
+    "requires_grad_ isinstance hasattr len super __init__ shuffle clear".split()
 )
+#: methods of modules that give what is in them
+_ENTRIES = ("items", "values", "keys", "parameters")
 #: as which a module is read whose making is not, or whose weights are taken for it
 _NO_MODULE = (Unknown, TensorRef)
 
@@ -106,6 +108,10 @@ class Calls(ABC):
         self, frame: Frame, func: Routine, args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
         """What a call of one of the user's functions gives."""
+
+    @abstractmethod
+    def entries(self, func: Method) -> Any:
+        """What a method gives that a container of modules has."""
 
     @abstractmethod
     def children(self, name: str) -> list[Layer]:
@@ -199,7 +205,8 @@ class Calls(ABC):
         if func is UNKNOWN and call is None and frame.live:
             func = self._unseen(frame, node)
         if func is UNKNOWN and isinstance(call, FunctionCall):
-            return self._again(call, inputs, kwargs, node)
+            name, whole = call.name, call.qualname
+            return functions.function(name, whole, inputs, kwargs, node.lineno)
         args = inputs[1:] if method else inputs
         if method:
             func = Method(inputs[0], func.name)
@@ -255,7 +262,7 @@ class Calls(ABC):
             of = self.value(frame, node.value)
             if isinstance(of, (TensorRef, list, dict, tuple, str)):
                 return Method(of, node.attr)
-            if isinstance(of, Layer) and node.attr in ("items", "values", "keys"):
+            if isinstance(of, Layer) and node.attr in _ENTRIES:
                 return Method(of, node.attr)
             return self.attribute(frame, of, node)
         found = self.value(frame, node)
@@ -324,16 +331,6 @@ class Calls(ABC):
             ]
         return args, kwargs
 
-    def _again(
-        self,
-        call: FunctionCall,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        node: ast.expr,
-    ) -> Any:
-        """A recorded function with other tensors."""
-        return functions.function(call.name, call.qualname, args, kwargs, node.lineno)
-
     def applied(
         self,
         frame: Frame,
@@ -367,22 +364,21 @@ class Calls(ABC):
                 return UNKNOWN
             rows = zip(*given)
             return [self.applied(frame, args[0], [*row], {}, node) for row in rows]
+        if isinstance(func, Builtin) and func.name == "getattr" and len(args) > 1:
+            if not isinstance(args[1], str) or not isinstance(node, ast.Call):
+                return UNKNOWN
+            whole = ast.Attribute(node.args[0], args[1], ast.Load())
+            found = self.attribute(frame, args[0], ast.copy_location(whole, node))
+            return args[2] if found is UNKNOWN and len(args) > 2 else found
         if isinstance(func, Builtin):
             return built_in(func.name, args, kwargs, self.children)
         if not isinstance(func, Method):
             return UNKNOWN
         if isinstance(func.of, Layer):
-            return self._entries(func)
+            return self.entries(func)
         if isinstance(func.of, TensorRef):
             return self._method(func, args, kwargs, node)
         return method_of_value(func, args)
-
-    def _entries(self, func: Method) -> Any:
-        """`self.heads.items()` of an nn.ModuleDict."""
-        found = self.children(func.of.name)
-        keys = [one.name.rpartition(".")[2] for one in found]
-        entries: Any = {"items": list(zip(keys, found)), "keys": keys}
-        return entries.get(func.name, found)
 
     def _method(
         self, func: Method, args: list[Any], kwargs: dict[str, Any], node: ast.expr

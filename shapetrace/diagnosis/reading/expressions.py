@@ -6,13 +6,18 @@ import ast
 import operator
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from math import prod
 from typing import Any
+
+import torch
 
 from shapetrace.diagnosis.reading import functions
 from shapetrace.diagnosis.reading.builtins import items
 from shapetrace.diagnosis.reading.names import Names
 from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
+    Built,
     Builtin,
     Conflicting,
     Frame,
@@ -77,6 +82,9 @@ class Expressions(Names):
 
     def item(self, of: Any, index: Any, node: ast.expr) -> Any:
         if isinstance(of, TensorRef):
+            chosen = self._chosen(of, index, node)
+            if chosen is not None:
+                return chosen
             given = [of, index]
             qualname = "torch.Tensor.__getitem__"
             found = functions.function("getitem", qualname, given, {}, node.lineno)
@@ -98,6 +106,26 @@ class Expressions(Names):
         if isinstance(of, dict) and isinstance(index, (int, str)):
             return of.get(index, UNKNOWN)
         return UNKNOWN
+
+    def _chosen(self, of: TensorRef, mask: Any, node: ast.expr) -> TensorRef | None:
+        """What a mask picks: as many as it was seen to pick, else all."""
+        if not isinstance(mask, TensorRef) or mask.dtype != torch.bool:
+            return None
+        rank = len(mask.shape)
+        if of.shape[:rank] != mask.shape:
+            text = (
+                f"then line {node.lineno} indexes {of.shape} with a mask {mask.shape}"
+            )
+            if self.ahead:
+                raise Conflicting(text)
+            return None
+        counts = [
+            user.outputs[0].shape[0]
+            for user in self.graph.users.get(mask.id, ())
+            if user.name == "getitem" and user.outputs and len(user.inputs) == 2
+        ]
+        count = counts[0] if counts else prod(mask.shape)
+        return replace(of, id=-2, shape=(count, *of.shape[rank:]))
 
     def slice(self, frame: Frame, node: ast.Slice) -> Any:
         parts = (node.lower, node.upper, node.step)
@@ -140,8 +168,10 @@ class Expressions(Names):
             return self.result
         if call is not None and call.outputs is not None:
             return self.given_back(call, UNKNOWN)
-        if isinstance(left, TensorRef) or isinstance(right, TensorRef):
-            return self.miss(node, name)
+        for one in (left, right):
+            if isinstance(one, TensorRef):
+                # a loss by the number of batches is one number, whatever that is
+                return self.miss(node, name) if one.shape else one
         return UNKNOWN
 
     def unary(self, frame: Frame, node: ast.UnaryOp) -> Any:
@@ -302,6 +332,12 @@ class Expressions(Names):
     def function_here(self, frame: Frame, node: ast.Lambda) -> Any:
         return Routine(frame.tree, node, frame.owner, frame)
 
+    def handed_on(self, frame: Frame, node: ast.Yield) -> Any:
+        """What a generator yields is read in one go, ahead of whoever takes it."""
+        value = None if node.value is None else self.value(frame, node.value)
+        frame.yielded.append(value)
+        return UNKNOWN
+
     def named(self, frame: Frame, node: ast.NamedExpr) -> Any:
         found = self.value(frame, node.value)
         frame.names[node.target.id] = found
@@ -330,6 +366,7 @@ _READERS: dict[type[ast.expr], Callable[[Any, Frame, Any], Any]] = {
     ast.DictComp: Expressions.dict_comprehension,
     ast.Lambda: Expressions.function_here,
     ast.NamedExpr: Expressions.named,
+    ast.Yield: Expressions.handed_on,
 }
 
 
@@ -337,7 +374,7 @@ def truth(value: Any) -> bool | None:
     """Whether Python takes a value for true; None where that is not known."""
     if value is UNKNOWN or isinstance(value, (TensorRef, Method, Builtin)):
         return None
-    if isinstance(value, Layer):
+    if isinstance(value, (Layer, Built, Routine)):
         return True
     if value is None or isinstance(value, (bool, int, float, str, list, tuple, dict)):
         return bool(value)

@@ -57,6 +57,11 @@ _WITH_INDICES = frozenset("max min topk sort median mode kthvalue cummax".split(
 _RECURRENT = ("RNN", "LSTM", "GRU")
 #: elements of a call that is really made
 _SMALL = 1 << 14
+#: where a number stands that no shape depends on
+_VALUES = {
+    **{"full": 1, "full_like": 1, "new_full": 2, "masked_fill": 2, "fill_": 1},
+    **{"masked_fill_": 2, "index_fill": 3, "leaky_relu": 1, "pow": 1, "tril": 1},
+}
 #: whose shapes follow from values
 _BY_VALUE = frozenset(
     "nonzero argwhere masked_select unique unique_consecutive bincount where".split()
@@ -79,6 +84,9 @@ def function(
         for key, value in keywords.items()
         if key not in _ASIDE or isinstance(value, TensorRef)
     }
+    value = _VALUES.get(name)
+    if value is not None and len(arguments) > value and _hides(arguments[value]):
+        arguments = [*arguments[:value], 0, *arguments[value + 1 :]]
     if any(map(_hides, (*arguments, *keywords.values()))):
         return UNKNOWN
     inputs: list[TensorRef] = []
@@ -174,14 +182,14 @@ def _made(call: FunctionCall) -> Any:
     func = resolve(call)
     if func is None or not call.inputs or call.name in _BY_VALUE:
         return UNKNOWN
-    if sum(math.prod(ref.shape) for ref in call.inputs) > _SMALL:
-        return UNKNOWN
+    large = sum(math.prod(ref.shape) for ref in call.inputs) > _SMALL
+    where = torch.device("meta") if large else _HOST
     if call.name == "getitem" and any(ref.dtype == torch.bool for ref in call.inputs):
         return UNKNOWN
 
     def filled(value: Any) -> Any:
         if isinstance(value, TensorRef):
-            return torch.zeros(value.shape, dtype=value.dtype)
+            return torch.zeros(value.shape, dtype=value.dtype, device=where)
         if isinstance(value, (list, tuple)):
             return type(value)(map(filled, value))
         return value

@@ -21,6 +21,10 @@ def of_library(name: str, args: list[Any], kwargs: dict[str, Any], line: int) ->
     if name == "torch.autograd.grad":
         of = kwargs.get("inputs", args[1] if len(args) > 1 else UNKNOWN)
         return tuple(of) if isinstance(of, (list, tuple)) else (of,)
+    if name == "types.SimpleNamespace" and not args:
+        return dict(kwargs)
+    if name == "itertools.chain" and all(isinstance(arg, list) for arg in args):
+        return [part for arg in args for part in arg]
     if home == "math" and all(isinstance(arg, (int, float)) for arg in args):
         try:
             return getattr(math, last)(*args)

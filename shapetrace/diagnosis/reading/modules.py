@@ -13,11 +13,12 @@ from shapetrace.diagnosis.reading.values import (
     Instance,
     Kind,
     Layer,
+    Method,
     Routine,
     TooLong,
 )
 from shapetrace.records import ModuleCall, ModuleInfo
-from shapetrace.source.scope import Scope, defined_at
+from shapetrace.source.scope import Scope, defined_at, nodes
 from shapetrace.source.tree import Function, Tree, last_name
 
 #: functions and modules within one another
@@ -90,6 +91,21 @@ class Modules(Calls):
             if one != name and one.startswith(inside) and "." not in one[len(inside) :]
         ]
 
+    def entries(self, func: Method) -> Any:
+        """`self.heads.items()` of an nn.ModuleDict, the parameters of any module."""
+        if func.name == "parameters":
+            name = func.of.name
+            return [
+                self.repaired.now(ref)
+                for inner in self.rec.modules
+                if inner == name or not name or inner.startswith(f"{name}.")
+                for ref in self.rec.modules[inner].parameters
+            ]
+        found = self.children(func.of.name)
+        keys = [one.name.rpartition(".")[2] for one in found]
+        entries: Any = {"items": list(zip(keys, found)), "keys": keys}
+        return entries.get(func.name, found)
+
     def classes(self, info: ModuleInfo) -> list[tuple[Tree, ast.ClassDef]]:
         """The class of a module and its bases, as far as their code is at hand."""
         found: list[tuple[Tree, ast.ClassDef]] = []
@@ -105,6 +121,8 @@ class Modules(Calls):
                     if isinstance(node, ast.ClassDef) and node.name == info.type
                 ]
             found.append((defined[0], kind))
+        if not found and not info.qualname.startswith("torch."):
+            found += self.recorded.classes_named(info.type)
         return found
 
     def method(self, owner: str, name: str) -> Routine | None:
@@ -183,13 +201,16 @@ class Modules(Calls):
         self._depth += 1
         if self._depth > _DEEPEST:
             raise TooLong
+        frame.recalled = self.ahead
         try:
             self._bind(frame, args, kwargs)
             home = frame.home
             if isinstance(home, ast.Lambda):
                 return self.lambda_body(frame, home)
             assert not isinstance(home, ast.expr)
-            return self.body(frame, home.body)
+            made = self.body(frame, home.body)
+            yields = any(isinstance(node, ast.Yield) for node, _ in nodes(home))
+            return frame.yielded if yields else made
         finally:
             self._depth -= 1
 

@@ -12,6 +12,7 @@ import torch
 from shapetrace.diagnosis.reading import functions
 from shapetrace.diagnosis.reading.builtins import BUILTINS
 from shapetrace.diagnosis.reading.modules import Modules
+from shapetrace.diagnosis.reading.remembered import Remembered
 from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
     Builtin,
@@ -30,6 +31,8 @@ from shapetrace.source.names import imported
 from shapetrace.source.scope import Expression, Scope, bound, function_of
 from shapetrace.source.tree import neighbours
 
+#: packages whose functions are known by their names
+_KNOWN = ("torch", "math", "shapetrace", "functools", "types", "itertools")
 _PLAIN = (int, float, bool, str, torch.dtype, torch.device)
 
 
@@ -38,6 +41,7 @@ class Names(Modules):
 
     #: the scopes of modules' `__init__`s
     inits: Inits
+    remembered: Remembered
     _imported: dict[str, dict[str, str]]
     #: what the forwards wrote into attributes
     _written: dict[tuple[str, str], Any]
@@ -45,9 +49,17 @@ class Names(Modules):
     # -- names ------------------------------------------------------------------------
 
     def name(self, frame: Frame, node: ast.Name) -> Any:
-        if node.id in frame.names:
-            return frame.names[node.id]
-        return self._outside(frame, node)
+        if self.ahead and frame.live and not frame.recalled:
+            frame.recalled = True
+            for name, value in self.remembered.names(frame.tree, frame.home).items():
+                if frame.names.get(name, UNKNOWN) is UNKNOWN:
+                    frame.names[name] = value
+        found = frame.names.get(node.id, UNKNOWN)
+        if found is UNKNOWN and node.id not in frame.names:
+            found = self._outside(frame, node)
+        if found is UNKNOWN and (frame.live or frame.home is frame.tree.module):
+            return self.remembered.name(frame.tree, frame.home, node.id)
+        return found
 
     def entered(self, frame: Frame, entered: ast.expr) -> None:
         """`with trace(model, critic):` names all the roots, in their order, also those
@@ -117,8 +129,10 @@ class Names(Modules):
         if isinstance(of, Layer):
             return self._of_layer(frame, of.name, node)
         if isinstance(of, Instance):
-            found = of.names.get(name)
-            return self.method_of(of, name) if found is None else found
+            if name in of.names:
+                return of.names[name]
+            found = self.method_of(of, name)
+            return self._of_class(of, name) if found is UNKNOWN else found
         if isinstance(of, TensorRef):
             return self._of_tensor(frame, of, node)
         if isinstance(of, dict):
@@ -129,6 +143,14 @@ class Names(Modules):
         if call is not None and call.outputs is not None:
             return self.given_back(call, UNKNOWN)
         return UNKNOWN
+
+    def _of_class(self, of: Instance, name: str) -> Any:
+        """`real_label = 1.0` in the body of an object's class."""
+        tree, made = of.kind.tree, Instance(of.kind)
+        frame = Frame(tree, tree.module, None, None, False)
+        for statement in of.kind.node.body:
+            self.field(frame, made, statement)
+        return made.names.get(name, UNKNOWN)
 
     def _of_layer(self, frame: Frame, owner: str, node: ast.Attribute) -> Any:
         name = node.attr
@@ -147,6 +169,9 @@ class Names(Modules):
             return info.training
         if name in info.attributes:
             return info.attributes[name]
+        held = self.remembered.attribute(owner, name)
+        if held is not UNKNOWN:
+            return held
         method = self.method(owner, name)
         if method is not None:
             return method
@@ -178,7 +203,7 @@ class Names(Modules):
 
 def _is_function_of_theirs(whole: str) -> bool:
     """Whether a name stands for a function of the user's, of another of their files."""
-    return whole.split(".")[0] not in ("torch", "math", "shapetrace", "functools")
+    return whole.split(".")[0] not in _KNOWN
 
 
 def _of_library(whole: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -15,9 +16,16 @@ from shapetrace.diagnosis.reading.recorded import (
 from shapetrace.diagnosis.reading.statements import Ended, Reader, Returned
 from shapetrace.diagnosis.reading.values import Conflicting, Frame, Layer, TooLong
 from shapetrace.lineage import Call, Graph
-from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
+from shapetrace.records import (
+    FunctionCall,
+    Held,
+    ModuleCall,
+    Script,
+    Source,
+    TensorRef,
+)
 from shapetrace.source.integers import Inits
-from shapetrace.source.scope import Scope
+from shapetrace.source.scope import Scope, defined_at
 from shapetrace.source.tree import Home, Tree, node_at
 from shapetrace.source.tree import tree as parsed
 
@@ -39,14 +47,23 @@ class Reading(NamedTuple):
 
 class Start:
     """A function from whose beginning the program may be read. `partial`: it is called
-    at several places, and what they do with its result is not read."""
+    at several places, and what they do with its result is not read. `within` is the
+    module call whose forward it is, or that is around it."""
 
     def __init__(
-        self, graph: Graph, recorded: Recorded, tree: Tree, home: Home, partial: bool
+        self,
+        graph: Graph,
+        recorded: Recorded,
+        tree: Tree,
+        home: Home,
+        partial: bool,
+        within: ModuleCall | None = None,
     ) -> None:
         self.tree = tree
         self.home = home
         self.partial = partial
+        self.owner = within.name if within is not None else None
+        self.parent = within.index if within is not None else None
         self._graph = graph
         self._recorded = recorded
 
@@ -59,7 +76,7 @@ class Start:
         first, last = home.lineno, home.end_lineno or home.lineno
         calls = [
             (at, calls)
-            for at, calls in self._recorded.places(None, tree.file)
+            for at, calls in self._recorded.places(self.parent, tree.file)
             if first <= at[0] and at[2] <= last
         ]
         if not calls:
@@ -100,7 +117,7 @@ class Start:
             for node in ast.walk(home)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
-        for _, calls in self._recorded.places(None, tree.file):
+        for _, calls in self._recorded.places(self.parent, tree.file):
             call = next((call for call in calls if call.order >= self.since), None)
             place = node_at(call.source) if call is not None else None
             if call is None or place is None or place[0] is not tree:
@@ -141,6 +158,31 @@ class Program:
             if all(home is not other.home for other in self._starts):
                 start = Start(graph, self._recorded, tree, home, partial)
                 self._starts.append(start)
+        self._starts += self._at_work()
+
+    def _at_work(self) -> Iterator[Start]:
+        """The functions that the exception went through, the outermost first: where a
+        generator or a library calls one, the code around does not lead to it."""
+        script = self._graph.rec.script
+        known = [one.home for one in self._starts]
+        around: ModuleCall | None = None
+        for frame in script.frames if script is not None else ():
+            found = defined_at(frame.source)
+            own = Scope(*found).self_name() if found is not None else ""
+            held = frame.values.get(own)
+            if script is not None and isinstance(held, Held):
+                around = self._open(script, held) or around
+            if found is not None and all(found[1] is not home for home in known):
+                yield Start(self._graph, self._recorded, *found, True, around)
+
+    def _open(self, script: Script, held: Held) -> ModuleCall | None:
+        """The call of a module that did not come to its end."""
+        objects = script.objects
+        one = objects[held.number] if 0 <= held.number < len(objects) else None
+        if one is None or one.kind != "module":
+            return None
+        calls = [call for call in self._graph.rec.calls if call.name == one.name]
+        return calls[-1] if calls and calls[-1].outputs is None else None
 
     def read(
         self,
@@ -183,7 +225,7 @@ class Program:
 
 
 def _read_from(start: Start, reader: Reader, repaired: Repaired) -> None:
-    frame = Frame(start.tree, start.home, None, None, True)
+    frame = Frame(start.tree, start.home, start.owner, start.parent, True)
     frame.names |= {name: repaired.now(ref) for name, ref in start.given.items()}
     frame.names |= start.model
     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Protocol
 
 from shapetrace.lineage import Call
@@ -19,7 +20,7 @@ from shapetrace.records import (
 from shapetrace.source.library_calls import called_around
 from shapetrace.source.line import Line
 from shapetrace.source.rewrite import Span, span
-from shapetrace.source.tree import Tree
+from shapetrace.source.tree import Tree, is_own_file, tree
 
 Key = tuple[int | None, str, Span]
 
@@ -61,6 +62,21 @@ class Recorded:
                 self._calls[key] = _as_written(found)
         self._parents = [call.parent for call in rec.calls]
         self._children = {(call.parent, call.name): call for call in rec.calls}
+
+    def classes_named(self, name: str) -> list[tuple[Tree, ast.ClassDef]]:
+        """The class of that name in the files of the recording: of a module that has no
+        `__init__` of its own, so that no place of it is known."""
+        return self._classes.get(name, [])[-1:]
+
+    @cached_property
+    def _classes(self) -> dict[str, list[tuple[Tree, ast.ClassDef]]]:
+        found: dict[str, list[tuple[Tree, ast.ClassDef]]] = {}
+        for file in dict.fromkeys(key[1] for key in self._calls):
+            whole = tree(file) if is_own_file(file) else None
+            for node in ast.walk(whole.module) if whole is not None else ():
+                if whole is not None and isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name, []).append((whole, node))
+        return found
 
     def child(self, parent: int, name: str) -> ModuleCall | None:
         """The call of a module within another's."""

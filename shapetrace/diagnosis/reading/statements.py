@@ -10,6 +10,7 @@ from shapetrace.diagnosis.reading import functions
 from shapetrace.diagnosis.reading.builtins import items
 from shapetrace.diagnosis.reading.expressions import Expressions, truth
 from shapetrace.diagnosis.reading.recorded import Cursor, Recorded, Repaired
+from shapetrace.diagnosis.reading.remembered import Remembered
 from shapetrace.diagnosis.reading.rounds import is_beyond
 from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
@@ -72,6 +73,7 @@ class Reader(Expressions):
         self.met = False
         self.pasted = pasted
         self.inits = inits
+        self.remembered = Remembered(graph.rec, repaired.now)
         self._imported = {}
         self._written = {}
         #: branches around of which it is not known whether they are taken

@@ -109,6 +109,10 @@ class Frame:
     names: dict[str, Any] = field(default_factory=dict)
     #: the statement that a pasted one stands for
     original: ast.stmt | None = None
+    #: whether it has what its names stood for at the failing call, or began later
+    recalled: bool = False
+    #: what a generator has yielded
+    yielded: list[Any] = field(default_factory=list)
 
 
 def tensors_in(value: Any) -> Iterator[TensorRef]:

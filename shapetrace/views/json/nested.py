@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from shapetrace.errors import ShapeTraceError
-from shapetrace.records import Opaque, TensorRef
+from shapetrace.records import Held, Opaque, TensorRef
 
 #: no argument of a function is nested deeper; a file that is would exhaust the stack
 _DEEPEST = 100
@@ -46,8 +46,8 @@ def encode(value: Any, number: Callable[[Any], int], depth: int = 0) -> Any:
         return value
     if depth >= _DEEPEST:
         return ["Opaque", number(Opaque(made.__name__))]
-    if made is Opaque:
-        return ["Opaque", number(value)]
+    if made is Opaque or made is Held:
+        return [made.__name__, number(value)]
     if made is dict and all(type(key) is str for key in value):
         return {key: encode(part, number, depth + 1) for key, part in value.items()}
     if isinstance(value, torch.Size):
@@ -104,8 +104,9 @@ def _tagged(value: list[Any], rows: Callable[[type], list[Any]], depth: int) -> 
     if not value or type(value[0]) is not str:
         raise Damage("a value of no kind")
     tag, *parts = value
-    if tag == "Opaque" and len(parts) == 1:
-        return _row(rows(Opaque), parts[0])
+    for kind in (Opaque, Held):
+        if tag == kind.__name__ and len(parts) == 1:
+            return _row(rows(kind), parts[0])
     if tag not in _MAKERS:
         raise Damage(f"a value of kind {tag!r:.40}")
     try:

@@ -12,18 +12,25 @@ from shapetrace.records import (
     Diagnosis,
     Figures,
     FunctionCall,
+    Held,
     LeftOut,
     ModuleCall,
     ModuleInfo,
     Opaque,
     Recording,
+    Script,
+    ScriptFrame,
+    ScriptObject,
     TensorRef,
 )
 from shapetrace.views.json.columns import Column, Damage, column_of
 
 #: each of these is one of its own; of all others, those that are equal have one row
 _DISTINCT = frozenset(
-    {Recording, ModuleCall, FunctionCall, ModuleInfo, Figures, LeftOut}
+    {
+        *(Recording, ModuleCall, FunctionCall, ModuleInfo, Figures, LeftOut),
+        *(Script, ScriptFrame, ScriptObject),
+    }
 )
 
 
@@ -38,8 +45,8 @@ def _record_types() -> list[type]:
                     visit(inner)
         found[made] = None
 
-    # any argument of a function may be one of the first two
-    for root in (TensorRef, Opaque, Recording, Diagnosis):
+    # any argument of a function may be one of the first two, any value of a name's too
+    for root in (TensorRef, Opaque, Held, Recording, Diagnosis):
         visit(root)
     return list(found)
 
