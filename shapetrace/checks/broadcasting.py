@@ -258,7 +258,7 @@ def _one_mean(context: CheckContext, call: FunctionCall) -> bool:
 
 
 def _both_batch(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
-    """Whether the first dimensions of both begin as dimension 0 of data, or are one
+    """Whether the first dimensions of both begin as the first of data, or are one
     dimension that the code has made, as copies of one sample."""
     if _one_axis(context, tall, low):
         return True
@@ -266,7 +266,13 @@ def _both_batch(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
         roots: frozenset[Root] = context.axes.roots(ref.id, 0)
         if not roots or not context.axes.sure(ref.id, 0):
             return False
-        if any(kind != "data" or dim != 0 for kind, _, dim in roots):
+        dims: dict[int, set[int]] = {}
+        for kind, tensor, dim in roots:
+            if kind != "data":
+                return False
+            dims.setdefault(tensor, set()).add(dim)
+        # the first of data, or the first ones as one: steps and environments
+        if any(found != set(range(len(found))) for found in dims.values()):
             return False
         if any(is_weight(context, tensor) for _, tensor, _ in roots):
             return False
@@ -292,12 +298,21 @@ def _meant(
     if context.undressed(tall.id) == context.undressed(low.id):
         return True
     maker = context.made_by(tall.id)
-    while maker is not None and maker.inputs and plain(maker.name) in EXPLICIT:
+    while maker is not None and maker.inputs and _puts_one(maker):
         if maker.source is not None and call.source is not None:
             if maker.source.line == call.source.line:
                 return True
         maker = context.made_by(maker.inputs[0].id)
     return False
+
+
+def _puts_one(maker: FunctionCall) -> bool:
+    """Whether a call writes a dimension of size 1: `x[:, None]`, and not `x[:, 0:1]`,
+    which has it left."""
+    if plain(maker.name) != "getitem":
+        return plain(maker.name) in EXPLICIT
+    index = maker.args[1] if len(maker.args) > 1 else ()
+    return any(part is None for part in (index if type(index) is tuple else (index,)))
 
 
 def _narrow_prediction(

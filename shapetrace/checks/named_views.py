@@ -89,3 +89,13 @@ def exchanged(context: CheckContext, found: Misnamed) -> Fix | None:
         steps = (*steps, ("contiguous", None))
     line = operand(found.call, given, written(steps), "x")
     return context.trial(line, Change(found.call, given.path, steps))
+
+
+def folds(context: CheckContext, call: FunctionCall, views: set[int]) -> bool:
+    """Whether the line cuts a tensor of that shape into parts, of which only this
+    number gives the sizes another order: 1, 2 and 4 stripes of 8 rows of 4."""
+    return call.source is not None and any(
+        other.source == call.source and other.index not in views
+        for other in context.of_kind("view")
+        if other.inputs and other.inputs[0].shape == call.inputs[0].shape
+    )

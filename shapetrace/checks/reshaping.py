@@ -10,7 +10,7 @@ from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import instead, interleaved, operand, sizes_of
-from shapetrace.checks.named_views import exchanged, misnamed
+from shapetrace.checks.named_views import exchanged, folds, misnamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.trying import Change, Step, written
@@ -41,6 +41,8 @@ def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if not scramble.sure or not context.axes.descends(given.id, DATA):
             continue
         if _sheared(context, call, views) or _heads(context, scramble):
+            continue
+        if folds(context, call, views):
             continue
         made = (call.outputs or ())[0]
         sizes = "·".join(map(str, scramble.sizes))
