@@ -3,6 +3,7 @@ several files of tests are given."""
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,6 +14,14 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
+
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0))
+if _WORKERS:
+    # The cores are shared among the workers (pytest -n): a torch of two threads in each
+    # of two workers on two cores takes three times as long, waiting for itself.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // _WORKERS))
+    # and what they start
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 _ON_MODULE = (
     "_forward_pre_hooks",

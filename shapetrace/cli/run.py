@@ -18,6 +18,7 @@ from shapetrace.cli.processes import Processes
 from shapetrace.cli.script_trace import ScriptTrace
 from shapetrace.cli.training_steps import Steps
 from shapetrace.recording import tracebacks
+from shapetrace.records.garbage import uncollected
 from shapetrace.trace import Trace
 from shapetrace.views.words import plural
 
@@ -60,15 +61,17 @@ def run(options: argparse.Namespace) -> int:
             error = raised
         processes.ignore()
         failed = None if isinstance(error, SystemExit) else error
-        try:
-            with waiting("reading what was recorded"):
-                steps.end(failed)
-        except KeyboardInterrupt:
-            # of patience with this, not with the report: `_report` asks again for what
-            # was not read, says that it takes long, and a second one leaves it out
-            pass
-        took = time.monotonic() - began
-        status = _report(t, files, options, failed)
+        with uncollected():  # of an epoch's report a third of the time
+            try:
+                with waiting("reading what was recorded"):
+                    steps.end(failed)
+            except KeyboardInterrupt:
+                # of patience with this, not with the report: `_report` asks again for
+                # what was not read, says that it takes long, and a second one leaves
+                # it out
+                pass
+            took = time.monotonic() - began
+            status = _report(t, files, options, failed)
         if whole is not None:
             output.merge(whole)
         _remark(steps, processes, options, failed)

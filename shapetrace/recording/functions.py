@@ -23,7 +23,7 @@ from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
 from shapetrace.recording.owned import is_exchanged
 from shapetrace.recording.tensors import PLAIN, form_of, freeze, is_tensor
 from shapetrace.recording.user_calls import NOT_MADE, PASSED, catching
-from shapetrace.recording.warned_from import BUILT_IN, GRAD
+from shapetrace.recording.warned_from import SILENT, WARNS_OF_READING
 
 if TYPE_CHECKING:
     from shapetrace.recording.recorder import Recorder
@@ -65,7 +65,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     caught = catching(failed)
     input_of = _Arguments(recorder).freeze
     python = recorder.python_functions
-    warns, standing_in = recorder.callers.warns, recorder.callers.standing_in
+    callers, silent = recorder.callers, SILENT.get
+    warns, standing_in, standing_at = callers.warns, callers.standing_in, callers.at
     values = recorder.values
 
     class Mode(TorchFunctionMode):
@@ -96,8 +97,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                             caller = stands if type(stands) is FunctionType else None
                     else:
                         frame = _FRAME(1)
-                        if func in BUILT_IN:
-                            stands = standing_in(frame)
+                        if silent(func, -1) != n or kwargs:
+                            stands = standing_at(frame)
                             caller = stands if type(stands) is FunctionType else None
                     if frame.f_code is not top.code or others:
                         code, lasti, thread = place(_FRAME(1), args)
@@ -294,8 +295,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             name = getattr(func.__self__, "__name__", "")
             setting = func.__name__ == "__set__"
             before = _form(args[0]) if setting and name == "data" else None
-            warns = func.__self__ is GRAD and not setting
-            stands = standing_in(_FRAME(2)) if warns else None
+            warns = not setting and func.__self__ in WARNS_OF_READING
+            stands = standing_at(_FRAME(2)) if warns else None
             caller = stands if type(stands) is FunctionType else None
         except Exception as fault:  # ours must not end the user's batch
             failed(fault)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from shapetrace.recording.hidden import BACKWARDS
 from shapetrace.recording.tracebacks import is_detour
 from shapetrace.source.place import STANDS_IN
 
@@ -22,16 +23,23 @@ StandIn = Callable[[Any, Any, Any], Any]
 
 _CALL: CodeType = (lambda func, args, kwargs: func(*args, **kwargs)).__code__
 _HOMES = ("torch.nn.functional", "torch.functional", "torch._tensor")
-#: what is written in C++ and warns each time, not once, of the line that calls it: of a
-#: copy of a tensor, of a deviation of one value
-BUILT_IN = frozenset(
-    getattr(home, name)
-    for home in (torch, torch.Tensor)
-    for name in ("tensor", "new_tensor", "std", "var", "std_mean", "var_mean")
-    if hasattr(home, name)
+#: What is written in C++ warns of the line that calls it: of masks of bytes, of results
+#: that `out` had no room for, of overloads of old. Not so these, called with as many
+#: arguments and none by name: small ones that models call most, for which a stand-in
+#: (a fifth of a microsecond) would be felt.
+SILENT: dict[Any, int] = {
+    torch.nn.functional.linear: 3,
+    **{
+        getattr(torch.Tensor, name): 2
+        for name in ("add", "sub", "mul", "div", "matmul")
+    },
+    **{getattr(torch.Tensor, name): 1 for name in ("neg", "relu", "size")},
+    torch.relu: 1,
+}
+#: reading these warns: of a tensor that is no leaf, of one without two dimensions
+WARNS_OF_READING = frozenset(
+    getattr(torch.Tensor, name) for name in ("grad", "T", "mT", "H", "mH")
 )
-#: reading it warns of a tensor that is no leaf
-GRAD: Any = torch.Tensor.grad
 #: torch's functions warn of the line that calls them, unless they are told how many
 #: frames further out: `nn.Softmax()` is called by torch's own code
 _USUAL_LEVEL = 3
@@ -50,18 +58,19 @@ class Callers:
 
     def warns(self, func: Any) -> bool:
         """Whether a torch function written in Python may warn, as far as its code and
-        that of what it calls tell."""
+        that of what it calls tell; a backward calls the hooks of modules, which do."""
         known = self._warns.get(func)
         if known is None:
             home = getattr(func, "__module__", None)
-            known = self._warns[func] = home in _HOMES and _torchs_may_warn(func)
+            known = func in BACKWARDS or home in _HOMES and _torchs_may_warn(func)
+            self._warns[func] = known
         return known
 
     def standing_in(self, frame: FrameType, kwargs: Any = None) -> StandIn:
-        """`(func, args, kwargs)`: calls as that frame would; as those around it would,
-        where the keyword arguments tell to warn of one of them."""
+        """As `at`; as those around that frame would, where the keyword arguments tell
+        to warn of one of them."""
         usual, level = _USUAL_LEVEL, (kwargs or {}).get("_stacklevel", _USUAL_LEVEL)
-        stand_ins = [self._one(frame)]
+        stand_ins = [self.at(frame)]
         for _ in range(usual, level):
             around = frame.f_back
             while around is not None and is_detour(around):
@@ -69,10 +78,11 @@ class Callers:
             if around is None:
                 break
             frame = around
-            stand_ins.append(self._one(frame))
+            stand_ins.append(self.at(frame))
         return stand_ins[0] if len(stand_ins) == 1 else _nested(stand_ins)
 
-    def _one(self, frame: FrameType) -> StandIn:
+    def at(self, frame: FrameType) -> StandIn:
+        """`(func, args, kwargs)`: calls as that frame would."""
         key = frame.f_code, frame.f_lasti
         made = self._made.get(key)
         if made is None or made.__globals__ is not frame.f_globals:

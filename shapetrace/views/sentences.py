@@ -76,6 +76,9 @@ def closing(rec: Recording, made: Sheet) -> list[str]:
         f"Input: {words.scaled(came, 'B')} · activations: {words.scaled(left, 'B')}"
         " (outputs of the innermost modules)"
     )
+    said.append(
+        f"Together with the parameters: {words.scaled(size + came + left, 'B')}"
+    )
     flops = made.context.costs.flops
     if flops is not None:
         line = f"Mult-adds: {words.scaled(flops / 2)} ({words.scaled(flops)} FLOPs)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -54,6 +55,18 @@ def test_the_script_goes_on_to_its_end_after_the_traced_steps(script, capsys):
 def test_steps_that_the_script_does_not_take_are_said_to_be_missing(script, capsys):
     assert main(["run", "--from", "9", script(LOOP)]) == 0
     assert "the script took 6 steps, so nothing was traced" in capsys.readouterr().err
+
+
+def test_no_garbage_is_looked_for_while_a_report_is_made(script, monkeypatch):
+    looked_for = []
+
+    def report(*_):
+        looked_for.append(gc.isenabled())
+        return 0
+
+    monkeypatch.setattr(run, "_report", report)
+    assert main(["run", script(LOOP)]) == 0
+    assert looked_for == [False] and gc.isenabled()
 
 
 def test_a_failure_after_the_traced_steps_tells_how_to_see_it(script, capsys):

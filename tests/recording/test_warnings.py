@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -42,6 +43,17 @@ def by_what_is_written_in_c():
     torch.ones(1).std()
     torch.var(torch.ones(1))
     (torch.ones(2, requires_grad=True) * 2).grad
+
+
+def by_masks_of_bytes():
+    mask = torch.ones(4, dtype=torch.uint8)
+    for _ in range(2):
+        ROW[mask]
+
+
+def by_results_without_room():
+    torch.add(ROW, ROW, out=torch.ones(1))
+    torch.cat([ROW, ROW], out=torch.ones(1))
 
 
 def by_one_of_the_users():
@@ -86,6 +98,8 @@ def warned(body, action, traced, **options):
         by_layer,
         by_a_function_that_it_calls,
         by_what_is_written_in_c,
+        by_masks_of_bytes,
+        by_results_without_room,
         by_one_of_the_users,
         by_what_hands_calls_to_a_subclass,
     ],
@@ -93,6 +107,67 @@ def warned(body, action, traced, **options):
 def test_warnings_are_those_of_an_untraced_batch(body, action, options):
     untraced = warned(body, action, traced=False)
     assert untraced and warned(body, action, traced=True, **options) == untraced
+
+
+@pytest.fixture
+def each_time() -> Iterator[None]:
+    """What torch says once in a process it says again."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
+def of_a_transposed_stack():
+    COLUMN[None].T
+
+
+def of_a_choice_by_bytes():
+    torch.where(torch.ones(4, dtype=torch.uint8), ROW, ROW)
+
+
+def of_an_even_kernel():
+    F.conv1d(torch.ones(1, 1, 8), torch.ones(1, 1, 4), padding="same")
+
+
+def of_complex_values():
+    ROW.to(torch.complex64).float()
+
+
+def of_an_old_overload():
+    ROW.add(2, ROW)
+
+
+def of_a_number_with_a_gradient():
+    float(torch.ones(1, requires_grad=True))
+
+
+def of_a_hook_without_gradients():
+    model = nn.Linear(4, 1)
+    model.register_full_backward_hook(lambda *_: None)
+    model(ROW).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"memory": True, "functions": False}, {"backward": True}], ids=str
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        of_a_transposed_stack,
+        of_a_choice_by_bytes,
+        of_an_even_kernel,
+        of_complex_values,
+        of_an_old_overload,
+        of_a_number_with_a_gradient,
+        of_a_hook_without_gradients,
+    ],
+)
+def test_what_torch_says_once_is_said_of_the_users_line(body, options, each_time):
+    untraced = warned(body, "always", traced=False)
+    assert {file for _, _, file, _ in untraced} == {__file__}
+    # an old overload is told each time that torch reads the arguments, for a mode again
+    assert set(warned(body, "always", traced=True, **options)) == set(untraced)
 
 
 @pytest.mark.parametrize("options", [{}, {"memory": True, "backward": True}], ids=str)

@@ -141,6 +141,10 @@ def test_the_closing_block_adds_up():
     frozen = 8 + 18
     assert f"Parameters: {total} ({total - frozen} trainable, {frozen} frozen)" in text
     assert f"Input: {2 * 4 * 36 * 4:,}".replace("1,152", "1.15 kB") in text
+    made = 3 * (2 * 8 * 9 * 4) + 2 * 2 * 4  # conv, norm, drop; fc
+    assert f"activations: {made / 1000:.3g} kB" in text
+    together = 1152 + made + total * 4
+    assert f"Together with the parameters: {together / 1000:.3g} kB" in text
     conv, fc = 2 * 8 * 9 * (2 * 9), 2 * 8 * 2
     assert f"Mult-adds: {(conv + fc) / 1000:.3g} k" in text
     assert "Peak of live activations: " in text

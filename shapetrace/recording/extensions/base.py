@@ -33,7 +33,7 @@ from shapetrace.recording.tensors import (
     requires_grad_of,
 )
 from shapetrace.recording.user_calls import NOT_MADE, PASSED, catching
-from shapetrace.recording.warned_from import BUILT_IN, GRAD, Callers
+from shapetrace.recording.warned_from import Callers
 
 _DISABLED = torch_internals.unseen_by_modes
 _RANGE_ENTER = torch_internals.range_enter
@@ -232,14 +232,14 @@ class Extensions:
                         caller = PASSED
                     elif func is _REGISTER_HOOK:
                         hooks(args[0])
-                    elif type(func) is FunctionType and warns(func):
-                        # torch's function and its handler stand between
+                    elif type(func) is not FunctionType or warns(func):
                         with suppress(ValueError):  # a thread that began with it
-                            stands = standing_in(sys._getframe(3), kwargs)
+                            if type(func) is FunctionType:
+                                # torch's function and its handler stand between
+                                stands = standing_in(sys._getframe(3), kwargs)
+                            else:
+                                stands = callers.at(sys._getframe(1))
                             caller = stands if type(stands) is FunctionType else None
-                    elif func in BUILT_IN or getattr(func, "__self__", None) is GRAD:
-                        stands = standing_in(sys._getframe(1))
-                        caller = stands if type(stands) is FunctionType else None
                 except Exception as fault:  # ours must not end the user's batch
                     failed(fault)
                     caller = PASSED

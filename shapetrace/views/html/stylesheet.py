@@ -32,7 +32,8 @@ background:var(--st-ground);font:13px/1.5 system-ui,sans-serif;text-align:left}}
 @media (prefers-color-scheme:dark){{.shapetrace{{{_DARK}}}}}
 [data-jp-theme-light="true"] .shapetrace,.vscode-light .shapetrace{{{_LIGHT}}}
 [data-jp-theme-light="false"] .shapetrace,.vscode-dark .shapetrace,
-html[theme=dark] .shapetrace{{{_DARK}}}
+.vscode-high-contrast .shapetrace,html[theme=dark] .shapetrace{{{_DARK}}}
+.vscode-high-contrast-light .shapetrace{{{_LIGHT}}}
 .shapetrace p{{margin:.5em 0}}
 .shapetrace h4{{margin:.9em 0 .2em;font-size:13px;font-weight:600}}
 .shapetrace table{{border-collapse:collapse;margin:0;font-size:13px;color:inherit;
