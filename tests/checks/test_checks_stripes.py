@@ -41,7 +41,8 @@ def critic(keeps):
     """Steps and environments as one batch, with and without the value's dimension."""
     observed, returns = torch.rand(4, 5, 6), torch.rand(4, 5, 1)
     values = CRITIC(observed.reshape(-1, 6))
-    error = returns.reshape(-1, 1) - (values if keeps else values[:, 0])
+    returns = returns.reshape(-1, 1)
+    error = returns - (values if keeps else values[:, 0])
     error.pow(2).mean().backward()
 
 
