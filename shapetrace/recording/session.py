@@ -16,7 +16,6 @@ from shapetrace.recording.faults import Faults
 from shapetrace.recording.kernels import Kernels
 from shapetrace.recording.readout import Live
 from shapetrace.recording.recorder import Recorder
-from shapetrace.recording.script_values import ScriptValues
 from shapetrace.recording.snapshot import see_modules
 from shapetrace.records.garbage import uncollected
 
@@ -132,6 +131,8 @@ class Session:
                 live.error = error_tuple(error)
                 tracebacks.clean(error)
             with losing("what the script's names stood for"):
+                from shapetrace.recording.script_values import ScriptValues
+
                 live.script = ScriptValues(recorder.table, recorder.references)
                 live.script.take(error)
 
