@@ -287,7 +287,8 @@ class Case:
         trail = self.graph.trail(tensor, dim)
         changed, end = changers(trail.hops), trail.end
         if changed and end.kind != "branch" and changed[0].call.inputs:
-            return site_of_maker(self.graph, changed[0].call)
+            if not any(side.shared for side in self.factors):
+                return site_of_maker(self.graph, changed[0].call)
         if end.kind in ("data", "argument") and end.call is not None:
             made = end.call
             if made.index >= 0 and (made.inputs or made.parent is not None):

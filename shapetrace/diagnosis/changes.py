@@ -147,7 +147,7 @@ def edited_at(
         where,
         words,
         edit.loses,
-        said_of(case, site, ref),
+        said_of(case, site, ref, edit.sized),
         once=once,
         outcome=outcome,
         edit=edit,

@@ -46,6 +46,7 @@ _MIXED = (
     COPIES,
     TOOK_IT,
     REPEATS,
+    "puts a dimension before the samples",
     UNASKED,
 )
 _FIXES = 3

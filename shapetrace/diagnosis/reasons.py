@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Site
-from shapetrace.diagnosis.sites import owner
+from shapetrace.diagnosis.leaves import changers
+from shapetrace.diagnosis.sites import owner, site_of_maker
 from shapetrace.records import FunctionCall, TensorRef
 
 
-def said_of(case: Case, site: Site, ref: TensorRef) -> str:
-    """What a site has to do with a tensor that meets others."""
+def said_of(case: Case, site: Site, ref: TensorRef, dim: int | None = None) -> str:
+    """What a site has to do with a tensor that meets others, or with one dimension."""
+    hops = case.graph.trail(ref.id, dim).hops if dim is not None else ()
+    for hop in changers(hops)[:1]:
+        if site_of_maker(case.graph, hop.call).key == site.key and hop.origin.note:
+            return f"makes the {case.graph.size(hop.tensor, hop.dim)} ({hop.origin.note})"
     if site.kind in ("target", "input"):
         return f"has shape {ref.shape}" + _elsewhere(case, ref.shape)
     if site.kind == "module" and site.name == owner(case.graph, ref.id):
