@@ -32,18 +32,23 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
-from shapetrace.recording.extensions.saving import SavingTimes
+from shapetrace.recording.extensions.saving import SavedTensors, SavingTimes
 from shapetrace.recording.extensions.storage import (
     Stored,
+    Ways,
     bytes_of,
-    leaves_of,
     storage_of,
+    ways_of,
 )
 from shapetrace.recording.owned import Owned, through_module
-from shapetrace.recording.tensors import is_tensor
 
 #: what a storage holds; the first four are counted
 ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
+#: of each kind, by which others it is found to have been something else
+_TELLING: dict[int, tuple[int, ...]] = {
+    **dict.fromkeys((ACTIVATION, BACKWARD, OUTSIDE), (GRADIENT, OPTIMIZER, OWN)),
+    **{GRADIENT: (OWN,), OPTIMIZER: (GRADIENT, OWN), OWN: ()},
+}
 #: the bytes of each counted kind
 Held = tuple[int, int, int, int]
 #: what torch calls the range of an optimizer's step
@@ -71,8 +76,9 @@ class MemoryWatch(Extension):
         self._saving = SavingTimes(clock)
         self._held = [0, 0, 0, 0]
         self._count = 0
-        #: what a backward has let go of, until it is seen what it made with it
+        #: what went while a node works with what it has unpacked
         self._leaving: list[Stored] = []
+        self._unpacking = False
         self._watched: dict[int, Stored] = {}
         self._owned: dict[int, Owned[Any]] = {}
         self._log: list[Change] = []
@@ -80,10 +86,10 @@ class MemoryWatch(Extension):
         self._passed: dict[Cell, set[int]] = {}
         self._unknown: set[Cell | None] = set()
         self._packed = False
-        self._names: dict[type, list[str]] = {}
+        self._asked = SavedTensors()
         self._stepping = False
         self._handles: list[Any] = []
-        self._looks_at: dict[tuple[Cell | None, frozenset[int]], Call] = {}
+        self._looks_at: dict[tuple[Cell | None, Ways], Call] = {}
         #: of a call: how many changes there were at its start (of the outermost), at
         #: its end, and when the first of its nodes was reached by a backward
         self._begun: dict[Cell, int] = {}
@@ -128,7 +134,6 @@ class MemoryWatch(Extension):
     ) -> None:
         for one in inputs:
             self._watch(one, OUTSIDE)
-        self._left()
         self._saving.ended(self._count)
         kind = ACTIVATION
         if _gives_gradients(func):
@@ -139,12 +144,16 @@ class MemoryWatch(Extension):
             self._watch(one, kind, cell)
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
+        packed = torch_internals.saved_tensors_hooks(False) is not None
+        unpacks = self.guarded(self._unpacks) if packed else None
         for node in nodes:
-            key = cell, leaves_of(node)
+            if packed:
+                self._handles.append(node.register_prehook(unpacks))
+            key = cell, ways_of(node)
             if key not in self._looks_at:
-                self._looks_at[key] = self.guarded(partial(self._passing, *key))
-            self._handles.append(node.register_prehook(self._looks_at[key]))
-        if torch_internals.saved_tensors_hooks(False) is not None:
+                self._looks_at[key] = self.guarded(partial(self._passed_on, *key))
+            self._handles.append(node.register_hook(self._looks_at[key]))
+        if packed:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
             self._unknown.add(cell)
@@ -157,7 +166,7 @@ class MemoryWatch(Extension):
             if self._packed and isinstance(node, BackwardCFunction):
                 self._unknown.add(cell)
                 continue
-            for tensor in self._saved_by(node):
+            for tensor in self._asked.saved_by(node):
                 stored = self._watch(tensor, ACTIVATION, cell)
                 self._saving.saved(cell, stored.number if stored else None)
                 if stored is None:
@@ -183,7 +192,6 @@ class MemoryWatch(Extension):
         self._accumulating[id(variable)] = hook
 
     def finish(self, cells: Sequence[Cell]) -> None:
-        self._left()
         held = list(accumulate((change for change, _ in self._log), initial=0))
         for cell in cells:
             cell.fields["peak_bytes"] = 0
@@ -253,38 +261,30 @@ class MemoryWatch(Extension):
                 won = min(won, max(0, whole - max(without, *around)))
             cell.fields["peak_exclusive_bytes"] = won if cell in blocks else None
 
-    def _saved_by(self, node: Node) -> Iterator[torch.Tensor]:
-        """The tensors that a node has saved."""
-        kind = type(node)
-        if kind not in self._names:
-            names = [name for name in dir(kind) if name.startswith("_saved_")]
-            if issubclass(kind, BackwardCFunction):
-                names = ["saved_tensors"]
-            self._names[kind] = names
-        for name in self._names[kind]:
-            try:
-                value = getattr(node, name)
-            except RuntimeError:  # changed in place meanwhile: autograd will say so
-                continue
-            for one in value if isinstance(value, tuple) else (value,):
-                if is_tensor(one):
-                    yield one
-
     # -- gradients and the optimizer -------------------------------------------------
 
-    def _passing(
-        self, cell: Cell | None, leaves: frozenset[int], gradients: Any
+    def _unpacks(self, _: Any) -> None:
+        """A node begins that unpacks what it saved, and has let go of that again when
+        it has made its gradients: both were there at once."""
+        self._unpacking = True
+
+    def _passed_on(
+        self, cell: Cell | None, ways: Ways, made: Any, gradients: Any
     ) -> None:
-        """Gradients come to a node; `leaves` are the bytes of the parameters to which
-        alone it leads: what is as large will be their gradient, and no batch's size is
+        """A node has made gradients of others, all of which are alive now. What goes to
+        a parameter alone and is as large will be its gradient, and no batch's size is
         in it."""
         while cell is not None and cell not in self._reached:
             self._reached[cell] = len(self._log)
             cell = cell.parent
         for one in gradients:
             if one is not None:
+                self._watch(one, BACKWARD)
+        for one, leaves in zip(made, ways, strict=False):
+            if one is not None:
                 self._watch(one, GRADIENT if bytes_of(one) in leaves else BACKWARD)
         self._left()
+        self._unpacking = False
 
     def _gradient(self, variable: torch.Tensor) -> None:
         gradient = variable.grad
@@ -327,7 +327,8 @@ class MemoryWatch(Extension):
     def _watch(
         self, tensor: torch.Tensor, kind: int, cell: Cell | None = None
     ) -> Stored | None:
-        """The storage of a tensor, of this kind unless more is known of it."""
+        """The storage of a tensor, of this kind unless more is known of it: a gradient
+        stays one where an optimizer looks at it as real numbers, or scales it."""
         storage = storage_of(tensor)
         if storage is None:
             return None
@@ -339,7 +340,7 @@ class MemoryWatch(Extension):
         key = torch_internals.storage_key(storage)
         stored = self._watched.get(key)
         if stored is not None:
-            if stored.kind not in (kind, OWN) and kind in (GRADIENT, OPTIMIZER, OWN):
+            if kind in _TELLING[stored.kind]:
                 self._change(stored, -1)
                 stored.kind = kind
                 self._change(stored, 1)
@@ -351,7 +352,7 @@ class MemoryWatch(Extension):
             known = self._watched.pop(key, None)
             if known is None:
                 return
-            if torch_internals.backward_number() != -1:
+            if self._unpacking:
                 self._leaving.append(known)
             else:
                 self._change(known, -1)
@@ -362,8 +363,6 @@ class MemoryWatch(Extension):
         return stored
 
     def _left(self) -> None:
-        """What a backward let go of goes only once it was seen what it made with it:
-        both were there while it was made."""
         leaving, self._leaving = self._leaving, []
         for stored in leaving:
             self._change(stored, -1)
