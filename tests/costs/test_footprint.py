@@ -159,6 +159,29 @@ def test_the_first_candidate_wins_what_is_said():
     assert won == pytest.approx(first.peak_bytes, rel=0.05)
 
 
+class Wide(nn.Module):
+    """Holds ten times its input for a moment, of which autograd keeps nothing."""
+
+    def forward(self, x):
+        x.detach().repeat(1, 10).sum()
+        return -x
+
+
+def test_where_the_most_is_held_in_the_block_itself_only_what_it_has_used_is_won():
+    """In its forward two sigmoids and ten times as much; without autograd the first
+    sigmoid is gone by then, the second is what is repeated."""
+    model = nn.Sequential(nn.Sequential(nn.Sigmoid(), nn.Sigmoid(), Wide()))
+    x, size = torch.zeros(1, 1000, requires_grad=True), 1000 * 4
+    with shapetrace.trace(model, memory=True) as plain:
+        model(x).sum().backward()
+    (found,) = plain.checkpoint_candidates()
+    assert (found.freed_bytes, found.peak_bytes) == (2 * size, size)
+    with shapetrace.trace(model, memory=True) as again:
+        checkpoint(model[0], x, use_reentrant=False).sum().backward()
+    most = [max(one.total for one in t.recording.live) for t in (plain, again)]
+    assert most == [12 * size + 4, 11 * size + 4]  # the sum of what was repeated
+
+
 def test_batch_norms_in_a_block_are_minded():
     model = nn.Sequential(
         nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Tanh()), nn.Linear(8, 1)

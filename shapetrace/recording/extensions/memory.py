@@ -8,8 +8,6 @@ node of the graph is asked what it saved, and storages are watched by weak refer
 from __future__ import annotations
 
 import weakref
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
@@ -32,6 +30,7 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
+from shapetrace.recording.extensions.rerunning import SavedByCall
 from shapetrace.recording.extensions.saving import SavedTensors, SavingTimes
 from shapetrace.recording.extensions.storage import (
     Stored,
@@ -60,9 +59,9 @@ Change = tuple[int, Cell | None]
 
 
 class MemoryWatch(Extension):
-    """Fills `saved_bytes`, `exclusive_bytes`, `peak_exclusive_bytes`, `peak_bytes` and
-    `saving_ns` of a call and all calls inside it, and reports through `live` whenever
-    what is held changes. The peak is that of forward and backward.
+    """Fills `peak_bytes` of a call and all calls inside it, and with `SavedByCall` and
+    `SavingTimes` what they saved and when, and reports through `live` whenever what is
+    held changes. The peak is that of forward and backward.
 
     Activations are what recorded functions make and what autograd saves. Gradients of
     parameters are told apart from those on their way through a backward; what is made
@@ -82,19 +81,12 @@ class MemoryWatch(Extension):
         self._watched: dict[int, Stored] = {}
         self._owned: dict[int, Owned[Any]] = {}
         self._log: list[Change] = []
-        self._saved: dict[Cell | None, dict[int, int]] = {}
-        self._passed: dict[Cell, set[int]] = {}
-        self._unknown: set[Cell | None] = set()
+        self._calls = SavedByCall()
         self._packed = False
         self._asked = SavedTensors()
         self._stepping = False
         self._handles: list[Any] = []
         self._looks_at: dict[tuple[Cell | None, Ways], Call] = {}
-        #: of a call: how many changes there were at its start (of the outermost), at
-        #: its end, and when the first of its nodes was reached by a backward
-        self._begun: dict[Cell, int] = {}
-        self._ended: dict[Cell, int] = {}
-        self._reached: dict[Cell, int] = {}
         self._accumulating: dict[int, Any] = {}
         #: bytes by `id` of the parameter, the most that was seen
         self.gradients: dict[int, int] = {}
@@ -114,26 +106,25 @@ class MemoryWatch(Extension):
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         self._saving.enter(cell)
         self._left()
+        self._calls.begun[cell] = len(self._log)
         if cell.parent is None:
-            self._begun[cell] = len(self._log)
             self._stepping = False  # a step that raised has no end
         self.attach(module)  # a lazy module has made its parameters since
         for one in inputs:
             self._watch(one, OUTSIDE)
-        self._passed[cell] = set(self._numbers(inputs))
+        self._calls.passed[cell] = set(self._numbers(inputs))
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
         for one in outputs:  # no function is seen in what a backward runs again
             self._watch(one, ACTIVATION, cell)
-        self._passed[cell].update(self._numbers(outputs))
-        self._ended[cell] = len(self._log)
+        self._calls.passed[cell].update(self._numbers(outputs))
+        self._calls.ended[cell] = len(self._log)
         self._saving.leave()
 
     def made(
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
     ) -> None:
-        for one in inputs:
-            self._watch(one, OUTSIDE)
+        taken = [self._watch(one, OUTSIDE) for one in inputs]
         self._saving.ended(self._count)
         kind = ACTIVATION
         if _gives_gradients(func):
@@ -142,6 +133,9 @@ class MemoryWatch(Extension):
             kind = OPTIMIZER
         for one in outputs:
             self._watch(one, kind, cell)
+        for stored in taken:
+            if stored is not None:
+                stored.used = len(self._log)
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         packed = torch_internals.saved_tensors_hooks(False) is not None
@@ -156,23 +150,23 @@ class MemoryWatch(Extension):
         if packed:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
-            self._unknown.add(cell)
+            self._calls.unknown.add(cell)
             return
         if torch_internals.takes_operations_down():  # to look is an operation or two
-            self._unknown.add(cell)
+            self._calls.unknown.add(cell)
             return
-        saved = self._saved.setdefault(cell, {})
+        saved = self._calls.saved.setdefault(cell, {})
         for node in nodes:
             if self._packed and isinstance(node, BackwardCFunction):
-                self._unknown.add(cell)
+                self._calls.unknown.add(cell)
                 continue
             for tensor in self._asked.saved_by(node):
                 stored = self._watch(tensor, ACTIVATION, cell)
                 self._saving.saved(cell, stored.number if stored else None)
                 if stored is None:
-                    self._unknown.add(cell)
+                    self._calls.unknown.add(cell)
                 elif stored.kind != OWN:
-                    saved[stored.number] = stored.size
+                    saved[stored.number] = stored
 
     def reached(self, leaf: Node) -> None:
         variable = leaf.variable
@@ -201,65 +195,15 @@ class MemoryWatch(Extension):
                 fields["peak_bytes"] = (fields.get("peak_bytes") or 0) + change
         add_up(cells, "peak_bytes")
         self._saving.finish(cells)
-        self._saved_by_call(cells)
-        self._won_by_call(cells, held)
+        self._calls.finish(cells, held)
 
     def release(self) -> None:
         for handle in (*self._handles, *self._accumulating.values()):
             handle.remove()
         self._handles, self._accumulating, self._watched = [], {}, {}
-        self._log, self._saved, self._passed = [], {}, {}
-        self._looks_at, self._begun = {}, {}
+        self._log, self._looks_at, self._leaving = [], {}, []
         self._saving.release()
-        self._ended, self._reached, self._leaving = {}, {}, []
-
-    def _saved_by_call(self, cells: Sequence[Cell]) -> None:
-        """What the call and all inside it saved, and what would be free without it: no
-        other call saved it, and it is neither input nor output of the call."""
-        savers = Counter(number for one in self._saved.values() for number in one)
-        inside: dict[Cell | None, dict[int, int]] = {}
-        counts: dict[Cell | None, Counter[int]] = {}
-        for cell in reversed(cells):
-            own = self._saved.get(cell, {})
-            whole = inside.pop(cell, {}) | own
-            count = counts.pop(cell, Counter())
-            count.update(own.keys())
-            if cell in self._unknown:
-                self._unknown.add(cell.parent)
-                cell.fields["saved_bytes"] = cell.fields["exclusive_bytes"] = None
-            else:
-                passed = self._passed.get(cell, set())
-                cell.fields["saved_bytes"] = sum(whole.values())
-                cell.fields["exclusive_bytes"] = sum(
-                    size
-                    for number, size in whole.items()
-                    if count[number] == savers[number] and number not in passed
-                )
-            if cell.parent is not None:
-                inside.setdefault(cell.parent, {}).update(whole)
-                counts.setdefault(cell.parent, Counter()).update(count)
-
-    def _won_by_call(self, cells: Sequence[Cell], held: list[int]) -> None:
-        """By how much the most that its batch holds would fall if the call were run
-        again in the backward: what only it saved would be gone from its end until
-        then."""
-        blocks = {cell.parent for cell in cells}
-        starts = sorted(self._begun.values())
-        begin, until, whole = 0, len(held), 0
-        for cell in cells:
-            if cell.parent is None and cell in self._begun:
-                begin = self._begun[cell]
-                later = bisect_right(starts, begin)
-                until = starts[later] + 1 if later < len(starts) else len(held)
-                whole = max(held[begin:until])
-            won = cell.fields["exclusive_bytes"]
-            if won and cell in blocks:
-                end = self._ended.get(cell, until - 1)
-                back = min(max(end, self._reached.get(cell, until - 1)), until - 1)
-                without = max(held[end : back + 1]) - won
-                around = held[begin : end + 1] + held[back:until]
-                won = min(won, max(0, whole - max(without, *around)))
-            cell.fields["peak_exclusive_bytes"] = won if cell in blocks else None
+        self._calls = SavedByCall()
 
     # -- gradients and the optimizer -------------------------------------------------
 
@@ -274,8 +218,8 @@ class MemoryWatch(Extension):
         """A node has made gradients of others, all of which are alive now. What goes to
         a parameter alone and is as large will be its gradient, and no batch's size is
         in it."""
-        while cell is not None and cell not in self._reached:
-            self._reached[cell] = len(self._log)
+        while cell is not None and cell not in self._calls.reached:
+            self._calls.reached[cell] = len(self._log)
             cell = cell.parent
         for one in gradients:
             if one is not None:
@@ -360,6 +304,7 @@ class MemoryWatch(Extension):
         stored.reference = weakref.ref(storage, self.guarded(gone))
         self._watched[key] = stored
         self._change(stored, 1)
+        stored.made = stored.used = len(self._log)
         return stored
 
     def _left(self) -> None:

@@ -16,9 +16,11 @@ Ways = tuple[frozenset[int], ...]
 
 
 class Stored:
-    """A storage that is alive. `number` is its own, where addresses are used again."""
+    """A storage that is alive. `number` is its own, where addresses are used again;
+    `made` and `used` say after how many changes of what is held it came, and a function
+    took it last."""
 
-    __slots__ = ("reference", "size", "kind", "cell", "number")
+    __slots__ = ("reference", "size", "kind", "cell", "number", "made", "used")
 
     def __init__(self, size: int, kind: int, cell: Cell | None, number: int) -> None:
         self.reference: Any = None
@@ -26,6 +28,7 @@ class Stored:
         self.kind = kind
         self.cell = cell
         self.number = number
+        self.made = self.used = 0
 
 
 def bytes_of(tensor: torch.Tensor) -> int:
