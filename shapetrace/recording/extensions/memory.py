@@ -8,7 +8,7 @@ node of the graph is asked what it saved, and storages are watched by weak refer
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
 from types import FrameType
@@ -33,6 +33,12 @@ from shapetrace.recording.extensions.base import (
 from shapetrace.recording.extensions.rerunning import SavedByCall
 from shapetrace.recording.extensions.saving import SavedTensors, SavingTimes
 from shapetrace.recording.extensions.storage import (
+    ACTIVATION,
+    BACKWARD,
+    GRADIENT,
+    OPTIMIZER,
+    OUTSIDE,
+    OWN,
     Stored,
     Ways,
     bytes_of,
@@ -41,8 +47,6 @@ from shapetrace.recording.extensions.storage import (
 )
 from shapetrace.recording.owned import Owned, through_module
 
-#: what a storage holds; the first four are counted
-ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
 #: of each kind, by which others it is found to have been something else
 _TELLING: dict[int, tuple[int, ...]] = {
     **dict.fromkeys((ACTIVATION, BACKWARD, OUTSIDE), (GRADIENT, OPTIMIZER, OWN)),
@@ -110,14 +114,13 @@ class MemoryWatch(Extension):
         if cell.parent is None:
             self._stepping = False  # a step that raised has no end
         self.attach(module)  # a lazy module has made its parameters since
-        for one in inputs:
-            self._watch(one, OUTSIDE)
-        self._calls.passed[cell] = set(self._numbers(inputs))
+        taken = [self._watch(one, OUTSIDE) for one in inputs]
+        self._calls.given[cell] = [one for one in taken if one is not None]
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
-        for one in outputs:  # no function is seen in what a backward runs again
-            self._watch(one, ACTIVATION, cell)
-        self._calls.passed[cell].update(self._numbers(outputs))
+        # no function is seen in what a backward runs again
+        gave = [self._watch(one, ACTIVATION, cell) for one in outputs]
+        self._calls.gave[cell] = {one.number for one in gave if one is not None}
         self._calls.ended[cell] = len(self._log)
         self._saving.leave()
 
@@ -323,17 +326,6 @@ class MemoryWatch(Extension):
             self._log.append((change, active))
         a, b, c, d = self._held
         self._live((a, b, c, d))
-
-    def _numbers(self, tensors: Iterable[torch.Tensor]) -> Iterator[int]:
-        for one in tensors:
-            storage = storage_of(one)
-            stored = (
-                self._watched.get(torch_internals.storage_key(storage))
-                if storage is not None
-                else None
-            )
-            if stored is not None:
-                yield stored.number
 
 
 def _gives_gradients(func: Any) -> bool:

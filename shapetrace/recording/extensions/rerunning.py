@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from shapetrace.recording.extensions.base import Cell
-from shapetrace.recording.extensions.storage import Stored
+from shapetrace.recording.extensions.storage import ACTIVATION, Stored
 
 
 class SavedByCall:
@@ -19,8 +19,9 @@ class SavedByCall:
     def __init__(self) -> None:
         #: of a call by itself, by their numbers; those of parameters are left out
         self.saved: dict[Cell | None, dict[int, Stored]] = {}
-        #: the numbers of its inputs and outputs
-        self.passed: dict[Cell, set[int]] = {}
+        #: what it was given, and the numbers of what it gave
+        self.given: dict[Cell, list[Stored]] = {}
+        self.gave: dict[Cell, set[int]] = {}
         #: those of which some are not known
         self.unknown: set[Cell | None] = set()
         #: when it began, when it ended, when a backward had made the first of its
@@ -28,6 +29,8 @@ class SavedByCall:
         self.begun: dict[Cell, int] = {}
         self.ended: dict[Cell, int] = {}
         self.reached: dict[Cell, int] = {}
+        #: bytes of inputs that nobody saved
+        self._kept: dict[Cell, int] = {}
 
     def finish(self, cells: Sequence[Cell], held: list[int]) -> None:
         """`held` are the bytes at each moment."""
@@ -35,7 +38,8 @@ class SavedByCall:
 
     def _exclusive(self, cells: Sequence[Cell]) -> dict[Cell, list[Stored]]:
         """What would be free without the call: no other call saved it, and it is
-        neither its input nor its output."""
+        neither its input nor its output. Checkpointing keeps the inputs, also those
+        that nobody else keeps."""
         savers = Counter(number for one in self.saved.values() for number in one)
         inside: dict[Cell | None, dict[int, Stored]] = {}
         counts: dict[Cell | None, Counter[int]] = {}
@@ -49,14 +53,21 @@ class SavedByCall:
             if cell in self.unknown:
                 self.unknown.add(cell.parent)
             else:
-                passed = self.passed.get(cell, set())
+                given = {one.number: one for one in self.given.get(cell, ())}
+                passed = given.keys() | self.gave.get(cell, set())
                 found[cell] = [
                     stored
                     for number, stored in whole.items()
                     if count[number] == savers[number] and number not in passed
                 ]
+                self._kept[cell] = sum(
+                    one.size
+                    for number, one in given.items()
+                    if one.kind == ACTIVATION and not savers[number]
+                )
                 cell.fields["saved_bytes"] = sum(one.size for one in whole.values())
-                cell.fields["exclusive_bytes"] = sum(one.size for one in found[cell])
+                freed = sum(one.size for one in found[cell]) - self._kept[cell]
+                cell.fields["exclusive_bytes"] = max(0, freed)
             if cell.parent is not None:
                 inside.setdefault(cell.parent, {}).update(whole)
                 counts.setdefault(cell.parent, Counter()).update(count)
@@ -82,7 +93,7 @@ class SavedByCall:
             if cell in blocks:
                 freed = exclusive.get(cell, ())
                 without = self._most_without(cell, freed, held, begin, until)
-                won = min(sum(one.size for one in freed), max(0, whole - without))
+                won = min(cell.fields["exclusive_bytes"] or 0, max(0, whole - without))
                 cell.fields["peak_exclusive_bytes"] = won
 
     def _most_without(
@@ -99,7 +110,7 @@ class SavedByCall:
         start = self.begun.get(cell, begin)
         end = self.ended.get(cell, until - 1)
         back = min(max(end, self.reached.get(cell, until - 1)), until - 1)
-        gone = sum(one.size for one in freed)
+        gone = sum(one.size for one in freed) - self._kept.get(cell, 0)
         going = sorted((one.used, one.size) for one in freed)
         most, less, at = 0, 0, 0
         for moment in range(start, end + 1):

@@ -11,6 +11,8 @@ from torch import nn
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.extensions.base import Cell, Node
 
+#: what a storage holds; the first four are counted
+ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
 #: of each gradient that a node makes, the bytes of the parameters that it may be of
 Ways = tuple[frozenset[int], ...]
 
