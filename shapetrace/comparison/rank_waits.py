@@ -25,8 +25,9 @@ _DDP = "torch.nn.parallel.distributed.DistributedDataParallel"
 _SHARDED = "torch.distributed.fsdp."
 _COLLECTIVES, _GROUP = "torch.distributed.", "ProcessGroup"
 _CALLS_BARRIER = re.compile(r"\bbarrier\(")
+_OF_ALL_BARRIER = re.compile(r"\bbarrier\(\s*\)")
 #: of two ranks alone, which nothing tells
-_PAIRWISE = {"send", "recv", "isend", "irecv"}
+_PAIRWISE, _ASYNCHRONOUS = {"send", "recv"}, {"isend", "irecv"}
 #: less than this part of what passed since the last wait is none, nor is less than so
 #: many nanoseconds
 _PART, _LEAST = 0.1, 10_000_000
@@ -72,20 +73,24 @@ class RankWait:
 
 
 class _Exchange(NamedTuple):
-    """What exchanges data. Those of one name are the same one on each rank."""
+    """What exchanges data. Those of one name are the same one on each rank, unless some
+    ranks alone may take part in it."""
 
     name: str
     source: Source | None = None
+    of_all: bool = True
 
 
 @dataclass(slots=True)
 class _Part:
     """From one exchange of all ranks to the end of the next, `last`: nanoseconds in
-    each exchange, and in the own code of each module, "" outside of them."""
+    each exchange, and in the own code of each module, "" outside of them; `unsure`
+    where an asynchronous one is waited for among them, which cannot be seen."""
 
     last: _Exchange | None = None
     exchanged: dict[_Exchange, int] = field(default_factory=lambda: defaultdict(int))
     own: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    unsure: bool = False
 
 
 def waits(present: Mapping[int, Recording]) -> tuple[RankWait, ...]:
@@ -114,6 +119,7 @@ def waits(present: Mapping[int, Recording]) -> tuple[RankWait, ...]:
 
 def _add(to: _Part, part: _Part) -> None:
     to.last = part.last
+    to.unsure |= part.unsure
     for exchange, time in part.exchanged.items():
         to.exchanged[exchange] += time
     for name, time in part.own.items():
@@ -142,6 +148,8 @@ def _wait(since: Mapping[int, _Part], *, first: bool) -> RankWait | None:
         if at.name in _OWN_WORK or not first:
             return None
         place = None
+    if place == "" and since[behind].unsure:
+        return None
     return RankWait(
         tuple(waiting),
         behind,
@@ -205,13 +213,18 @@ def _parts(rec: Recording, ranks: int) -> Iterator[_Part]:
                 open_.append(what)
             else:
                 open_.remove(what)
+        elif _is_asynchronous(what):
+            part.unsure = True
         elif running is None:
             name = what.name if what.name != "device" else _BARRIER
-            running = (_Exchange(name, what.source), what.index)
+            of_all = name == "backward" or _takes_all(what, ranks)
+            running = (_Exchange(name, what.source, of_all), what.index)
         elif running[1] == what.index:
-            part.last, running = running[0], None
-            yield part
-            part = _Part()
+            ended, running = running[0], None
+            if ended.of_all:
+                part.last = ended
+                yield part
+                part = _Part()
 
 
 def _kind(rec: Recording, call: ModuleCall) -> str:
@@ -235,18 +248,32 @@ def _moments(
         end = function.start_ns + function.duration_ns
         if _is_barrier(function):
             end = _next(rec, at)
-        elif not _exchanges(function, shared, ranks):
+        elif not _exchanges(function, shared):
             continue
         found.append((function.start_ns, function.order, True, function))
         found.append((end, function.order, False, function))
     return sorted(found, key=lambda one: one[:2])
 
 
-def _exchanges(function: FunctionCall, shared: bool, ranks: int) -> bool:
+def _exchanges(function: FunctionCall, shared: bool) -> bool:
     if function.name == "backward":
         return shared and function.parent is None
-    if not function.qualname.startswith(_COLLECTIVES) or function.name in _PAIRWISE:
+    return function.qualname.startswith(_COLLECTIVES)
+
+
+def _is_asynchronous(function: FunctionCall) -> bool:
+    return function.name in _ASYNCHRONOUS or any(
+        one is True for one in (*function.args, function.kwargs.get("async_op"))
+    )
+
+
+def _takes_all(function: FunctionCall, ranks: int) -> bool:
+    """Whether it is known that all ranks take part. Ranks that wait for some alone wait
+    all the same, and are at different places of the program afterwards."""
+    if function.name in _PAIRWISE:
         return False
+    if function.name == "device":
+        return _OF_ALL_BARRIER.search(segment(function.source)) is not None
     given = (*function.args, *function.kwargs.values())
     if not any(isinstance(one, Opaque) and one.type == _GROUP for one in given):
         return True

@@ -12,10 +12,11 @@ from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
 from shapetrace.records.printable import printable
 
-#: what `checkpoint` takes by itself for one call, without the forward that it repeats:
-#: 0.2 ms in a loop of nothing else, up to 1 ms between other layers. It may be off by
-#: as much
-_OWN_NS = 500_000
+#: what `checkpoint` takes by itself for one call and for each function in it, whose
+#: tensors it packs and unpacks, without the forward that it repeats: in a loop of
+#: nothing else a fourth of it, 1.1 to 2.0 ms were seen of blocks of 8 to 23 functions
+#: between other layers. It may be off by as much
+_OWN_NS, _OWN_FUNCTION_NS = 600_000, 50_000
 #: by which part running it again may take more or less than the first time, since
 #: other memory is used: 0.75 to 1.33 times was seen, in processor time
 _OFF = 1 / 3
@@ -72,6 +73,7 @@ def checkpoint_candidates(
             groups.setdefault(call.name, []).append(call)
     found: list[CheckpointCandidate] = []
     turn = batches(rec)
+    inside = _functions_inside(rec)
     for name, calls in groups.items():
         if any(call.exclusive_bytes is None for call in calls):
             continue
@@ -83,6 +85,7 @@ def checkpoint_candidates(
         again = _again(calls, turn, costs)
         usual = median_low(again)
         off = sum(costs.calls[call.index].uncertain_ns or 0 for call in one)
+        own = sum(_OWN_NS + _OWN_FUNCTION_NS * inside[call.index] for call in one)
         found.append(
             CheckpointCandidate(
                 name=name,
@@ -90,17 +93,25 @@ def checkpoint_candidates(
                 calls=len(one),
                 freed_bytes=freed,
                 peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in one),
-                recompute_ns=_OWN_NS * len(one) + usual,
-                uncertain_ns=_OWN_NS * len(one)
-                + round(_OFF * usual)
-                + off
-                + usual
-                - min(again),
+                recompute_ns=own + usual,
+                uncertain_ns=own + round(_OFF * usual) + off + usual - min(again),
                 note=_note(rec, name),
             )
         )
     found.sort(key=lambda one: (-one.bytes_per_ms, -one.freed_bytes))
     return tuple(found)
+
+
+def _functions_inside(rec: Recording) -> list[int]:
+    """How many functions were called in each call, and in the calls inside it."""
+    count = [0] * len(rec.calls)
+    for function in rec.functions:
+        if function.parent is not None:
+            count[function.parent] += 1
+    for call in reversed(rec.calls):  # what is inside a call comes after it
+        if call.parent is not None:
+            count[call.parent] += count[call.index]
+    return count
 
 
 def _again(calls: Sequence[ModuleCall], turn: Sequence[int], costs: Costs) -> list[int]:

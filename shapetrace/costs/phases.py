@@ -9,8 +9,11 @@ optimizer calls has its own forward and backward.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import attrgetter
 from statistics import median, quantiles
 
 from shapetrace.costs.statistics import quantile
@@ -120,6 +123,7 @@ def steps(rec: Recording) -> Steps:
         loss = call.index != first and _is_scalar(call)
         spans.append(_Span(call.start_ns, _end(call), "loss" if loss else "forward"))
     spans += _losses(rec, spans, backwards)
+    spans.sort(key=_start)
     ends = _ends(rec, ranges, backwards, tops)
     seen = {span.phase for span in spans} | {"forward", "loss", "rest"}
     made: list[TrainingStep] = []
@@ -127,7 +131,7 @@ def steps(rec: Recording) -> Steps:
     for at, end in enumerate(ends):
         if rec.left_out is not None and begin <= rec.left_out.start_ns < end:
             begin = rec.left_out.end_ns
-        inside = _exclusive([s for s in spans if begin <= s.start < end], begin, end)
+        inside = _exclusive(_between(spans, begin, end), begin, end)
         phases = {name: inside.get(name, 0) for name in PHASES if name in seen}
         made.append(TrainingStep(at, begin, end - begin, phases))
         begin = end
@@ -150,15 +154,14 @@ def _ends(
         )
     ends = _turns([(one.source, _end(one)) for one in optimizers])
     work = [call.start_ns for call in tops] + [call.start_ns for call in backwards]
-    clears = [r for r in ranges if _steps(r) and not r.name.startswith(_STEP)]
-    work += [one.start_ns for one in ranges if one not in clears]
+    work += [one.start_ns for one in ranges if not _clears(one)]
     work.sort()
+    clears = [_Span(r.start_ns, _end(r), "optimizer") for r in ranges if _clears(r)]
     later = []
     for end in ends:
-        until = next((start for start in work if start >= end), rec.duration_ns)
-        later.append(
-            max([end, *(_end(c) for c in clears if end <= c.start_ns < until)])
-        )
+        at = bisect_left(work, end)
+        until = work[at] if at < len(work) else rec.duration_ns
+        later.append(max([end, *(one.end for one in _between(clears, end, until))]))
     return later
 
 
@@ -181,20 +184,28 @@ def _losses(
 ) -> list[_Span]:
     """Functions between the end of a forward and the backward that follows it."""
     forwards = sorted(s.end for s in spans if s.phase == "forward")
-    taken = sorted((s.start, s.end) for s in spans)
+    taken = sorted(spans, key=_start)
+    starts = [span.start for span in taken]
+    # of all that began by then, when the last one ends
+    ends = list(accumulate((span.end for span in taken), max))
+    outside = sorted(
+        (call for call in rec.functions if call.parent is None), key=_start_of
+    )
     found: list[_Span] = []
     begin = 0
     for backward in backwards:
-        before = [end for end in forwards if begin <= end <= backward.start_ns]
-        begin = _end(backward)
-        if not before:
+        before = bisect_right(forwards, backward.start_ns)
+        since, begin = begin, _end(backward)
+        if not before or forwards[before - 1] < since:
             continue
+        first = bisect_left(outside, forwards[before - 1], key=_start_of)
         free = [
             call
-            for call in rec.functions
-            if call.parent is None
-            and before[-1] <= call.start_ns < backward.start_ns
-            and not any(a <= call.start_ns < b for a, b in taken)
+            for call in outside[
+                first : bisect_left(outside, backward.start_ns, key=_start_of)
+            ]
+            if not (at := bisect_right(starts, call.start_ns))
+            or ends[at - 1] <= call.start_ns
         ]
         last: FunctionCall | None = None
         for call in free:
@@ -269,6 +280,16 @@ def _times(steps: Sequence[TrainingStep], phase: str | None) -> list[int]:
     return [step.phases.get(phase, 0) for step in steps]
 
 
+_start, _start_of = attrgetter("start"), attrgetter("start_ns")
+
+
+def _between(spans: list[_Span], begin: int, end: int) -> list[_Span]:
+    """Those that begin then, of spans in the order of their begin: looked up, since a
+    long run has as many steps as spans."""
+    first = bisect_left(spans, begin, key=_start)
+    return spans[first : bisect_left(spans, end, key=_start)]
+
+
 def _end(one: Range | FunctionCall | ModuleCall) -> int:
     return one.start_ns + one.duration_ns
 
@@ -279,6 +300,10 @@ def _loads(one: Range) -> bool:
 
 def _steps(one: Range) -> bool:
     return one.name.startswith(_OPTIMIZER)
+
+
+def _clears(one: Range) -> bool:
+    return _steps(one) and not one.name.startswith(_STEP)
 
 
 def _is_backward(call: FunctionCall) -> bool:

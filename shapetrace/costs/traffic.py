@@ -28,9 +28,20 @@ _OVERWRITING = {
 #: they read of the first operand as many elements as they give
 _GATHERING = {
     *("index", "index_select", "gather", "take", "embedding", "masked_select"),
+    "_unsafe_index",  # what nearest neighbours are chosen by
 }
-#: they read of the first operand a row for each index
-_BAGS = {"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"}
+#: they read of the first operand at most so many elements for each that they give
+_SAMPLING = {
+    **{"grid_sampler_2d": 4, "grid_sampler_3d": 8, "upsample_linear1d": 2},
+    **{"upsample_bilinear2d": 4, "upsample_trilinear3d": 8, "upsample_bicubic2d": 16},
+}
+#: they halve what is sorted until they have each value's place: which operand it is
+_SEARCHING = {"searchsorted": 0, "bucketize": 1}
+#: they read of the first operand a row for each index, and may shorten it
+_BAGS = {
+    *("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"),
+    "embedding_renorm_",
+}
 #: they read of the first operand an element for each class index
 _PICKING = {"nll_loss_forward", "nll_loss2d_forward"}
 #: they write as many elements of the first operand as the last tensor has
@@ -60,6 +71,14 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
     if name in _PICKING:
         picked = operands[1].numel() * operands[0].element_size()
         return picked + _bytes(operands[1:]) + _bytes(results)
+    if name in _SAMPLING:
+        read = min(_bytes(operands[:1]), _SAMPLING[name] * _bytes(results))
+        return read + _bytes(operands[1:]) + _bytes(results)
+    if name in _SEARCHING:
+        ordered = operands.pop(min(_SEARCHING[name], len(operands) - 1))
+        steps = results[0].numel() * ordered.size(-1).bit_length()
+        read = min(_bytes([ordered]), steps * ordered.element_size())
+        return read + _bytes(operands) + _bytes(results)
     if stem in _GATHERING and operands:
         return _bytes(operands[1:]) + 2 * _bytes(results)
     if stem in _SCATTERING and operands:

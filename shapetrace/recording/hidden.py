@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.recording.tensors import grad_fn_of
 
 #: under these a function is seen once: without its batch, without its tangents
 TRANSFORMS = ("vmap", "jvp")
@@ -36,7 +37,7 @@ def custom_backwards(args: Any, kwargs: Any) -> list[str]:
     roots: Sequence[Any] = given if isinstance(given, (tuple, list)) else (given,)
     open_: list[Any]
     with torch_internals.unseen_by_modes():
-        open_ = [one.grad_fn for one in roots if isinstance(one, Tensor)]
+        open_ = [grad_fn_of(one) for one in roots if isinstance(one, Tensor)]
     seen = set()
     found: dict[str, None] = {}
     while open_:

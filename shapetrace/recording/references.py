@@ -147,7 +147,7 @@ class References:
         )
 
     def _define_outside(self, tensor: torch.Tensor) -> None:
-        grad_fn = tensor.grad_fn
+        grad_fn = grad_fn_of(tensor)
         if grad_fn is None:
             origin = _OUTSIDE[tensor.requires_grad]
         else:

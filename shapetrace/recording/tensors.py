@@ -61,9 +61,19 @@ def _attribute(name: str) -> Callable[[torch.Tensor], Any]:
 
 
 _SHAPE, _DTYPE, _DEVICE = map(_attribute, ("shape", "dtype", "device"))
-grad_fn_of, requires_grad_of = map(_attribute, ("grad_fn", "requires_grad"))
+_GRAD_FN, requires_grad_of = map(_attribute, ("grad_fn", "requires_grad"))
 #: the name of a class, whatever its metaclass says
 name_of_class: Callable[[type], str] = type.__dict__["__qualname__"].__get__
+
+
+def grad_fn_of(tensor: torch.Tensor) -> Any:
+    """The node that made it. None also where torch refuses to say: of a view that was
+    made under `no_grad` and whose base was changed in place since, as optimizers do
+    with complex parameters."""
+    try:
+        return _GRAD_FN(tensor)
+    except RuntimeError:
+        return None
 
 
 def is_tensor(value: Any) -> bool:

@@ -116,10 +116,11 @@ class ModuleCall:
     #: time between entry and end on the accelerator's own clock; None without one
     device_ns: int | None = None
     #: with `memory=True`: bytes that autograd saved for the backward, parameters
-    #: excepted; those of them that no other call saved or passed on, which running it
-    #: again in the backward would free; by how much the most that forward and backward
-    #: hold would fall then (of calls with others in them); of all that the call made,
-    #: what was alive when most was held; None: unknown
+    #: excepted; those of them that no other call saved or passed on, less the inputs
+    #: that nobody saved, which running it again in the backward would free; by how much
+    #: the most that forward and backward hold would fall then (of calls with others in
+    #: them); of all that the call made, what was alive when most was held; None where
+    #: unknown
     saved_bytes: int | None = None
     exclusive_bytes: int | None = None
     peak_exclusive_bytes: int | None = None

@@ -172,3 +172,39 @@ def test_a_group_is_known_where_the_sizes_tell_that_all_take_part():
     for rec in given:
         rec.functions[0].inputs = (ref(16), ref(4))
     assert waits(dict(enumerate(given))) == ()
+
+
+@pytest.mark.parametrize("name", ["all_reduce", "recv"])
+def test_who_waits_in_a_group_of_some_ranks_is_not_late_for_the_others(name):
+    """Rank 1 is late: rank 0 waits for it, of them alone, the others for both."""
+
+    def ran(own, between, of_all):
+        both = collectives((own, between), (0, of_all))
+        first = both.functions[0]
+        first.name, first.kwargs = name, {"group": Opaque("ProcessGroup")}
+        return both
+
+    early, late, other = ran(1, 150, 1), ran(150, 1, 1), collectives((1, 151))
+    (found,) = waits({0: early, 1: late, 2: other, 3: other})
+    assert (found.ranks, found.behind) == ((0, 2, 3), 1)
+    assert (found.wait_ns, found.more_ns) == (149 * MS, 149 * MS)
+
+
+def test_the_wait_for_an_asynchronous_collective_is_no_time_of_its_own():
+    """Rank 0 waits 150 ms for rank 1, where nobody sees it; the third waits for both in
+    the next one: it is not rank 0 that was late."""
+    begun = {"async_op": True}
+    given = [collectives((1, 0), (own, 1)) for own in (150, 150)]
+    for rec in given:
+        rec.functions[0].kwargs = begun | {"group": Opaque("ProcessGroup")}
+    other = collectives((1, 151))
+    assert waits(dict(enumerate([*given, other]))) == ()
+
+
+def test_a_barrier_of_a_group_is_none_of_all(tmp_path):
+    path = tmp_path / "barrier.py"
+    path.write_text("dist.barrier(g)\n")
+    late = barrier(201, 0, 0, path)
+    assert (
+        waits({0: barrier(1, 200, 0, path), 1: late, 2: barrier(1, 1, 0, path)}) == ()
+    )

@@ -191,6 +191,8 @@ TABLE, ROWS = torch.zeros(10_000, 8), torch.zeros(4, dtype=torch.long)
 FEW = torch.arange(100) < 10
 ONE, LINE = torch.ones(()), torch.zeros(1000)
 CLASSES = torch.zeros(100, dtype=torch.long)
+MAP, GRID = torch.zeros(1, 2, 64, 64), torch.zeros(1, 3, 2, 2)
+SORTED = torch.arange(4096.0)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +217,8 @@ CLASSES = torch.zeros(100, dtype=torch.long)
         (lambda: TABLE[ROWS], 32 + 2 * 128),
         # 4 rows are read, one bag of 8 numbers and its offset, read again, are written
         (lambda: F.embedding_bag(ROWS[None], TABLE), 32 + 128 + 32 + 2 * 8),
+        # and read before to hold them against the longest that they may be
+        (lambda: F.embedding(ROWS, TABLE, max_norm=1), 2 * (32 + 128) + 128),
         # of each row of 50 the logarithm of one class is read; the mean and the weight
         (lambda: F.nll_loss(X, CLASSES), 800 + 400 + 8),
         (lambda: torch.zeros_like(X, device="cpu"), 20_000),
@@ -247,6 +251,17 @@ CLASSES = torch.zeros(100, dtype=torch.long)
         ),
         # the fused kernel reads the three, writes the result and a sum for each row
         (lambda: F.scaled_dot_product_attention(Q, Q, Q), 2 * 4096 + 512),
+        # four elements are read for each of 2 x 6 that are made, at 6 places
+        (lambda: F.grid_sample(MAP, GRID, align_corners=False), 5 * 48 + 48),
+        (lambda: F.interpolate(MAP, (8, 8), mode="bilinear"), 5 * 512),
+        # one is read for each, and 8 places along each side are worked out
+        (lambda: F.interpolate(MAP, (8, 8)), 2 * 512 + 2 * 64 + 2 * 256),
+        # larger than it was, every element is read once
+        (lambda: F.interpolate(X[None], 100, mode="linear"), 20_000 + 40_000),
+        # 4,096 are halved 13 times for each of 4 numbers, whose places are written
+        (lambda: torch.bucketize(LINE[:4], SORTED), 13 * 16 + 16 + 32),
+        (lambda: torch.searchsorted(SORTED[:3], LINE), 12 + 4000 + 8000),
+        (lambda: torch.searchsorted(SORTED, 3.0), 13 * 4 + 8),
         (lambda: torch.empty(100), 0),
         (lambda: torch.zeros(100), 400),
     ],

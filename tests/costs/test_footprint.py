@@ -159,6 +159,63 @@ def test_the_first_candidate_wins_what_is_said():
     assert won == pytest.approx(first.peak_bytes, rel=0.05)
 
 
+class Plus(nn.Module):
+    def forward(self, x):
+        return x + 1
+
+
+class Wide(nn.Module):
+    """Holds ten times its input for a moment, of which autograd keeps nothing."""
+
+    def forward(self, x):
+        x.detach().repeat(1, 10).sum()
+        return -x
+
+
+def test_where_the_most_is_held_in_the_block_itself_only_what_it_has_used_is_won():
+    """In its forward two sigmoids and ten times as much; without autograd the first
+    sigmoid is gone by then, the second is what is repeated."""
+    model = nn.Sequential(nn.Sequential(nn.Sigmoid(), nn.Sigmoid(), Wide()))
+    x, size = torch.zeros(1, 1000, requires_grad=True), 1000 * 4
+    with shapetrace.trace(model, memory=True) as plain:
+        model(x).sum().backward()
+    (found,) = plain.checkpoint_candidates()
+    assert (found.freed_bytes, found.peak_bytes) == (2 * size, size)
+    with shapetrace.trace(model, memory=True) as again:
+        checkpoint(model[0], x, use_reentrant=False).sum().backward()
+    most = [max(one.total for one in t.recording.live) for t in (plain, again)]
+    assert most == [12 * size + 4, 11 * size + 4]  # the sum of what was repeated
+
+
+@pytest.mark.parametrize(("first", "kept"), [(nn.Identity(), 1), (nn.Tanh(), 0)])
+def test_an_input_that_nobody_saves_is_kept_by_checkpointing(first, kept):
+    """The block adds to its input, which autograd has no need of; checkpointing has.
+    A tanh has saved its output anyway."""
+    sigmoids = nn.Sigmoid(), nn.Sigmoid(), nn.Sigmoid()
+    model = nn.Sequential(first, nn.Sequential(Plus(), *sigmoids))
+    x, size = torch.zeros(1000, requires_grad=True), 1000 * 4
+    with shapetrace.trace(model, memory=True) as t:
+        model(x * 2).mul(3).sum().backward()
+    block = next(call for call in t.calls if call.name == "1")
+    # of the three sigmoids the third is what the block gives
+    assert block.exclusive_bytes == 2 * size - kept * size
+    (found,) = t.checkpoint_candidates()
+    assert found.freed_bytes == block.exclusive_bytes
+
+
+def test_what_checkpointing_takes_by_itself_grows_with_the_functions_in_it():
+    """0.6 ms for the call and 0.05 for each function, which may be off by as much."""
+    few, many = (nn.Sequential(*(nn.Tanh() for _ in range(n))) for n in (2, 30))
+    x = torch.randn(4, requires_grad=True)
+    with shapetrace.trace(model := nn.Sequential(few, many), memory=True) as t:
+        model(x).sum().backward()
+    own = {one.name: one.uncertain_ns for one in t.checkpoint_candidates()}
+    again = {one.name: one.recompute_ns for one in t.checkpoint_candidates()}
+    for name, count in (("0", 2), ("1", 30)):
+        least = 600_000 + 50_000 * count
+        assert least <= own[name] and least <= again[name] <= least + 5e6
+
+
 def test_batch_norms_in_a_block_are_minded():
     model = nn.Sequential(
         nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Tanh()), nn.Linear(8, 1)

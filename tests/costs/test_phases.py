@@ -17,6 +17,7 @@ from shapetrace.costs.waits import synchronizations
 from shapetrace.records import (
     FunctionCall,
     ModuleCall,
+    ModuleInfo,
     Range,
     Recording,
     Source,
@@ -239,3 +240,48 @@ def test_a_fault_in_the_steps_costs_the_summary_nothing_else(monkeypatch):
     with pytest.warns(shapetrace.ShapeTraceWarning, match="the steps"):
         assert len(t.steps()) == 0
     assert "48 FLOPs forward" in str(t.summary())
+
+
+def long_run(count):
+    """Steps of a forward of 4 ns, a loss of 2 and a backward of 3, in this order."""
+    scalar = TensorRef("self", 1, (), torch.float32, torch.device("cpu"))
+    calls, functions, parts = [], [], [("sum", 4, 2), ("backward", 6, 3)]
+    for step in range(count):
+        now, order = 10 * step, 10 * step
+        calls.append(
+            ModuleCall(
+                step,
+                None,
+                0,
+                "",
+                "Net",
+                (),
+                (),
+                start_ns=now,
+                duration_ns=4,
+                order=order,
+                end_order=order + 1,
+            )
+        )
+        for at, (name, start, took) in enumerate(parts):
+            functions.append(
+                FunctionCall(2 * step + at, None, name, f"torch.Tensor.{name}",
+                             (scalar,), (), start_ns=now + start, duration_ns=took,
+                             source=Source("train.py", at), order=order + 2 + at)
+            )  # fmt: skip
+    infos = {"": ModuleInfo("", "Net", "train.Net")}
+    duration = 10 * count
+    return Recording(tuple(calls), tuple(functions), infos, {}, duration_ns=duration)
+
+
+def test_the_steps_of_a_long_run_take_as_long_as_there_are():
+    taken = []
+    for count in (2000, 16_000):
+        rec, begun = long_run(count), time.thread_time()
+        found = steps(rec).steps
+        taken.append(time.thread_time() - begun)
+        wanted = {"forward": 4, "loss": 2, "backward": 3}
+        assert len(found) == count
+        assert all(one.phases.items() >= wanted.items() for one in found)
+    # 8 times as many steps; each looked at all of them, and they took 50 times as long
+    assert taken[1] < 24 * taken[0]

@@ -114,6 +114,9 @@ def test_csv_has_the_same_rows_and_the_costs(trained, tmp_path):
     found = pandas.read_csv(tmp_path / "calls.csv")
     assert found["flops"].tolist() == [cost.flops for cost in trained.costs.calls]
     assert "corrected_ms" in found
+    trained.to_csv(tmp_path / "functions.csv", by="function", costs=True)
+    moved = pandas.read_csv(tmp_path / "functions.csv")["moved_bytes"].tolist()
+    assert moved == list(trained.costs.function_moved_bytes) and any(moved)
 
 
 def test_a_hundred_small_layers_are_told_of_by_type():

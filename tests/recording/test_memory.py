@@ -288,6 +288,39 @@ def test_gradients_on_their_way_are_held_in_the_backward():
     assert t.recording.live[-1].gradients == 400  # that of x
 
 
+def test_gradients_that_wait_for_others_are_held_and_nothing_once_it_is_over():
+    """That of the sine waits while that of the cosine is made: both, which go to the
+    parameter alone, and what both saved; afterwards the parameter's gradient."""
+    size = 1000 * 4
+    weight = nn.Parameter(torch.ones(1000))
+    with shapetrace.trace(nn.Identity(), memory=True) as t:
+        hidden = weight.clone()
+        loss = hidden.sin().sum() + hidden.cos().sum()
+        del hidden
+        loss.backward()
+    whole = [(one.activations, one.backward, one.gradients) for one in t.recording.live]
+    scalar = 4  # the loss, and the gradient of one with which a backward begins
+    assert max(map(sum, whole)) == 3 * size + 2 * scalar
+    assert (size + scalar, scalar, 2 * size) in whole
+    assert whole[-1] == (scalar, 0, size)
+
+
+def test_complex_parameters_have_gradients_and_state_of_their_size():
+    """An optimizer looks at them, and at their gradients, as real numbers, under
+    `no_grad`: views of which torch refuses to say who made them."""
+    model = nn.Linear(5, 2, bias=False, dtype=torch.cfloat)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with shapetrace.trace(model, memory=True, backward=True) as t:
+        model(torch.ones(1, 5, dtype=torch.cfloat)).abs().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert not t.recording.notes
+    assert max(one.gradients for one in t.recording.live) == 10 * 8
+    last = t.recording.live[-1]
+    assert (last.gradients, last.optimizer) == (0, 2 * 80 + 4)
+    assert t.recording.optimizer_state == {"weight": 2 * 80 + 4}
+
+
 def test_what_is_alive_at_the_peak_is_told_by_call():
     class Wide(nn.Module):
         def forward(self, x):

@@ -303,3 +303,16 @@ def test_a_parameter_that_is_frozen_by_its_attribute_is_recorded_as_by_its_metho
     assert [call.args[1] for call in frozen] == [False, False]
     assert [call.inputs[0].shape for call in frozen] == [(2, 3), (2,)]
     assert not model.weight.requires_grad and not model.bias.requires_grad
+
+
+@pytest.mark.parametrize("options", [{}, {"functions": False}, {"max_calls": 1}])
+def test_a_view_of_which_torch_does_not_say_who_made_it_is_an_input(options):
+    base = torch.ones(4, requires_grad=True) * 1
+    with torch.no_grad():
+        view = base[:2]
+    base.mul_(2)
+    with shapetrace.trace(model := nn.ReLU(), **options) as t, torch.no_grad():
+        assert torch.equal(model(view), torch.full((2,), 2.0))
+        model(view)
+    assert t.calls[-1].inputs[0].shape == (2,)
+    assert not [note for note in t.recording.notes if "fault" in note]

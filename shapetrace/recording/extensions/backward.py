@@ -20,6 +20,7 @@ from torch import nn
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.extensions.base import Cell, Extension, Node, Tensors, add_up
+from shapetrace.recording.tensors import grad_fn_of
 
 #: a node begins, a backward ends, checkpointing runs a forward again, and is done
 Kind = Literal["node", "end", "again", "done"]
@@ -55,8 +56,8 @@ class BackwardTimer(Extension):
             self._handles.append(node.register_prehook(self._hooks[cell]))
 
     def hooked(self, cell: Cell | None, tensor: torch.Tensor) -> None:
-        if tensor.grad_fn is not None:
-            number = torch_internals.node_number(tensor.grad_fn)
+        if (node := grad_fn_of(tensor)) is not None:
+            number = torch_internals.node_number(node)
             stamp = self._hooks.get(self._cells.get(number, cell))
             if stamp is not None:
                 handle = tensor.register_hook(stamp)  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from shapetrace.recording.extensions.data import find_data
 from shapetrace.recording.extensions.figures import STEP, Ended, Middle
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.table import Site
-from shapetrace.recording.tensors import Reference, form_of
+from shapetrace.recording.tensors import Reference, form_of, grad_fn_of
 from shapetrace.records import LeftOut, Origin
 
 #: so many function calls are kept for each module call; of a whole script fewer, as a
@@ -262,7 +262,8 @@ def _definitions(
 def _origin(tensor: torch.Tensor) -> Origin:
     """A call made it that is dropped, or it came from outside: no longer to be told.
     One that proves to be a parameter is named so when the records are made."""
-    if tensor.grad_fn is None and isinstance(tensor, nn.Parameter):
+    grad_fn = grad_fn_of(tensor)
+    if grad_fn is None and isinstance(tensor, nn.Parameter):
         return Origin("outside", "", tensor.requires_grad)
-    name = tensor.grad_fn.name() if tensor.grad_fn is not None else ""
+    name = grad_fn.name() if grad_fn is not None else ""
     return Origin("unseen", name, tensor.requires_grad)

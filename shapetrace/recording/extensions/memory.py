@@ -8,9 +8,7 @@ node of the graph is asked what it saved, and storages are watched by weak refer
 from __future__ import annotations
 
 import weakref
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
 from types import FrameType
@@ -32,18 +30,28 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
-from shapetrace.recording.extensions.saving import SavingTimes
+from shapetrace.recording.extensions.rerunning import SavedByCall
+from shapetrace.recording.extensions.saving import SavedTensors, SavingTimes
 from shapetrace.recording.extensions.storage import (
+    ACTIVATION,
+    BACKWARD,
+    GRADIENT,
+    OPTIMIZER,
+    OUTSIDE,
+    OWN,
     Stored,
+    Ways,
     bytes_of,
-    leaves_of,
     storage_of,
+    ways_of,
 )
 from shapetrace.recording.owned import Owned, through_module
-from shapetrace.recording.tensors import is_tensor
 
-#: what a storage holds; the first four are counted
-ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
+#: of each kind, by which others it is found to have been something else
+_TELLING: dict[int, tuple[int, ...]] = {
+    **dict.fromkeys((ACTIVATION, BACKWARD, OUTSIDE), (GRADIENT, OPTIMIZER, OWN)),
+    **{GRADIENT: (OWN,), OPTIMIZER: (GRADIENT, OWN), OWN: ()},
+}
 #: the bytes of each counted kind
 Held = tuple[int, int, int, int]
 #: what torch calls the range of an optimizer's step
@@ -55,9 +63,9 @@ Change = tuple[int, Cell | None]
 
 
 class MemoryWatch(Extension):
-    """Fills `saved_bytes`, `exclusive_bytes`, `peak_exclusive_bytes`, `peak_bytes` and
-    `saving_ns` of a call and all calls inside it, and reports through `live` whenever
-    what is held changes. The peak is that of forward and backward.
+    """Fills `peak_bytes` of a call and all calls inside it, and with `SavedByCall` and
+    `SavingTimes` what they saved and when, and reports through `live` whenever what is
+    held changes. The peak is that of forward and backward.
 
     Activations are what recorded functions make and what autograd saves. Gradients of
     parameters are told apart from those on their way through a backward; what is made
@@ -71,24 +79,18 @@ class MemoryWatch(Extension):
         self._saving = SavingTimes(clock)
         self._held = [0, 0, 0, 0]
         self._count = 0
-        #: what a backward has let go of, until it is seen what it made with it
+        #: what went while a node works with what it has unpacked
         self._leaving: list[Stored] = []
+        self._unpacking = False
         self._watched: dict[int, Stored] = {}
         self._owned: dict[int, Owned[Any]] = {}
         self._log: list[Change] = []
-        self._saved: dict[Cell | None, dict[int, int]] = {}
-        self._passed: dict[Cell, set[int]] = {}
-        self._unknown: set[Cell | None] = set()
+        self._calls = SavedByCall()
         self._packed = False
-        self._names: dict[type, list[str]] = {}
+        self._asked = SavedTensors()
         self._stepping = False
         self._handles: list[Any] = []
-        self._looks_at: dict[tuple[Cell | None, frozenset[int]], Call] = {}
-        #: of a call: how many changes there were at its start (of the outermost), at
-        #: its end, and when the first of its nodes was reached by a backward
-        self._begun: dict[Cell, int] = {}
-        self._ended: dict[Cell, int] = {}
-        self._reached: dict[Cell, int] = {}
+        self._looks_at: dict[tuple[Cell | None, Ways], Call] = {}
         self._accumulating: dict[int, Any] = {}
         #: bytes by `id` of the parameter, the most that was seen
         self.gradients: dict[int, int] = {}
@@ -108,27 +110,24 @@ class MemoryWatch(Extension):
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         self._saving.enter(cell)
         self._left()
+        self._calls.begun[cell] = len(self._log)
         if cell.parent is None:
-            self._begun[cell] = len(self._log)
             self._stepping = False  # a step that raised has no end
         self.attach(module)  # a lazy module has made its parameters since
-        for one in inputs:
-            self._watch(one, OUTSIDE)
-        self._passed[cell] = set(self._numbers(inputs))
+        taken = [self._watch(one, OUTSIDE) for one in inputs]
+        self._calls.given[cell] = [one for one in taken if one is not None]
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
-        for one in outputs:  # no function is seen in what a backward runs again
-            self._watch(one, ACTIVATION, cell)
-        self._passed[cell].update(self._numbers(outputs))
-        self._ended[cell] = len(self._log)
+        # no function is seen in what a backward runs again
+        gave = [self._watch(one, ACTIVATION, cell) for one in outputs]
+        self._calls.gave[cell] = {one.number for one in gave if one is not None}
+        self._calls.ended[cell] = len(self._log)
         self._saving.leave()
 
     def made(
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
     ) -> None:
-        for one in inputs:
-            self._watch(one, OUTSIDE)
-        self._left()
+        taken = [self._watch(one, OUTSIDE) for one in inputs]
         self._saving.ended(self._count)
         kind = ACTIVATION
         if _gives_gradients(func):
@@ -137,33 +136,40 @@ class MemoryWatch(Extension):
             kind = OPTIMIZER
         for one in outputs:
             self._watch(one, kind, cell)
+        for stored in taken:
+            if stored is not None:
+                stored.used = len(self._log)
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
+        packed = torch_internals.saved_tensors_hooks(False) is not None
+        unpacks = self.guarded(self._unpacks) if packed else None
         for node in nodes:
-            key = cell, leaves_of(node)
+            if packed:
+                self._handles.append(node.register_prehook(unpacks))
+            key = cell, ways_of(node)
             if key not in self._looks_at:
-                self._looks_at[key] = self.guarded(partial(self._passing, *key))
-            self._handles.append(node.register_prehook(self._looks_at[key]))
-        if torch_internals.saved_tensors_hooks(False) is not None:
+                self._looks_at[key] = self.guarded(partial(self._passed_on, *key))
+            self._handles.append(node.register_hook(self._looks_at[key]))
+        if packed:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
-            self._unknown.add(cell)
+            self._calls.unknown.add(cell)
             return
         if torch_internals.takes_operations_down():  # to look is an operation or two
-            self._unknown.add(cell)
+            self._calls.unknown.add(cell)
             return
-        saved = self._saved.setdefault(cell, {})
+        saved = self._calls.saved.setdefault(cell, {})
         for node in nodes:
             if self._packed and isinstance(node, BackwardCFunction):
-                self._unknown.add(cell)
+                self._calls.unknown.add(cell)
                 continue
-            for tensor in self._saved_by(node):
+            for tensor in self._asked.saved_by(node):
                 stored = self._watch(tensor, ACTIVATION, cell)
                 self._saving.saved(cell, stored.number if stored else None)
                 if stored is None:
-                    self._unknown.add(cell)
+                    self._calls.unknown.add(cell)
                 elif stored.kind != OWN:
-                    saved[stored.number] = stored.size
+                    saved[stored.number] = stored
 
     def reached(self, leaf: Node) -> None:
         variable = leaf.variable
@@ -183,7 +189,6 @@ class MemoryWatch(Extension):
         self._accumulating[id(variable)] = hook
 
     def finish(self, cells: Sequence[Cell]) -> None:
-        self._left()
         held = list(accumulate((change for change, _ in self._log), initial=0))
         for cell in cells:
             cell.fields["peak_bytes"] = 0
@@ -193,98 +198,40 @@ class MemoryWatch(Extension):
                 fields["peak_bytes"] = (fields.get("peak_bytes") or 0) + change
         add_up(cells, "peak_bytes")
         self._saving.finish(cells)
-        self._saved_by_call(cells)
-        self._won_by_call(cells, held)
+        self._calls.finish(cells, held)
 
     def release(self) -> None:
         for handle in (*self._handles, *self._accumulating.values()):
             handle.remove()
         self._handles, self._accumulating, self._watched = [], {}, {}
-        self._log, self._saved, self._passed = [], {}, {}
-        self._looks_at, self._begun = {}, {}
+        self._log, self._looks_at, self._leaving = [], {}, []
         self._saving.release()
-        self._ended, self._reached, self._leaving = {}, {}, []
-
-    def _saved_by_call(self, cells: Sequence[Cell]) -> None:
-        """What the call and all inside it saved, and what would be free without it: no
-        other call saved it, and it is neither input nor output of the call."""
-        savers = Counter(number for one in self._saved.values() for number in one)
-        inside: dict[Cell | None, dict[int, int]] = {}
-        counts: dict[Cell | None, Counter[int]] = {}
-        for cell in reversed(cells):
-            own = self._saved.get(cell, {})
-            whole = inside.pop(cell, {}) | own
-            count = counts.pop(cell, Counter())
-            count.update(own.keys())
-            if cell in self._unknown:
-                self._unknown.add(cell.parent)
-                cell.fields["saved_bytes"] = cell.fields["exclusive_bytes"] = None
-            else:
-                passed = self._passed.get(cell, set())
-                cell.fields["saved_bytes"] = sum(whole.values())
-                cell.fields["exclusive_bytes"] = sum(
-                    size
-                    for number, size in whole.items()
-                    if count[number] == savers[number] and number not in passed
-                )
-            if cell.parent is not None:
-                inside.setdefault(cell.parent, {}).update(whole)
-                counts.setdefault(cell.parent, Counter()).update(count)
-
-    def _won_by_call(self, cells: Sequence[Cell], held: list[int]) -> None:
-        """By how much the most that its batch holds would fall if the call were run
-        again in the backward: what only it saved would be gone from its end until
-        then."""
-        blocks = {cell.parent for cell in cells}
-        starts = sorted(self._begun.values())
-        begin, until, whole = 0, len(held), 0
-        for cell in cells:
-            if cell.parent is None and cell in self._begun:
-                begin = self._begun[cell]
-                later = bisect_right(starts, begin)
-                until = starts[later] + 1 if later < len(starts) else len(held)
-                whole = max(held[begin:until])
-            won = cell.fields["exclusive_bytes"]
-            if won and cell in blocks:
-                end = self._ended.get(cell, until - 1)
-                back = min(max(end, self._reached.get(cell, until - 1)), until - 1)
-                without = max(held[end : back + 1]) - won
-                around = held[begin : end + 1] + held[back:until]
-                won = min(won, max(0, whole - max(without, *around)))
-            cell.fields["peak_exclusive_bytes"] = won if cell in blocks else None
-
-    def _saved_by(self, node: Node) -> Iterator[torch.Tensor]:
-        """The tensors that a node has saved."""
-        kind = type(node)
-        if kind not in self._names:
-            names = [name for name in dir(kind) if name.startswith("_saved_")]
-            if issubclass(kind, BackwardCFunction):
-                names = ["saved_tensors"]
-            self._names[kind] = names
-        for name in self._names[kind]:
-            try:
-                value = getattr(node, name)
-            except RuntimeError:  # changed in place meanwhile: autograd will say so
-                continue
-            for one in value if isinstance(value, tuple) else (value,):
-                if is_tensor(one):
-                    yield one
+        self._calls = SavedByCall()
 
     # -- gradients and the optimizer -------------------------------------------------
 
-    def _passing(
-        self, cell: Cell | None, leaves: frozenset[int], gradients: Any
+    def _unpacks(self, _: Any) -> None:
+        """A node begins that unpacks what it saved, and has let go of that again when
+        it has made its gradients: both were there at once."""
+        self._unpacking = True
+
+    def _passed_on(
+        self, cell: Cell | None, ways: Ways, made: Any, gradients: Any
     ) -> None:
-        """Gradients come to a node; `leaves` are the bytes of the parameters to which
-        alone it leads: what is as large will be their gradient, and no batch's size is
+        """A node has made gradients of others, all of which are alive now. What goes to
+        a parameter alone and is as large will be its gradient, and no batch's size is
         in it."""
-        while cell is not None and cell not in self._reached:
-            self._reached[cell] = len(self._log)
+        while cell is not None and cell not in self._calls.reached:
+            self._calls.reached[cell] = len(self._log)
             cell = cell.parent
         for one in gradients:
             if one is not None:
+                self._watch(one, BACKWARD)
+        for one, leaves in zip(made, ways, strict=False):
+            if one is not None:
                 self._watch(one, GRADIENT if bytes_of(one) in leaves else BACKWARD)
         self._left()
+        self._unpacking = False
 
     def _gradient(self, variable: torch.Tensor) -> None:
         gradient = variable.grad
@@ -327,7 +274,8 @@ class MemoryWatch(Extension):
     def _watch(
         self, tensor: torch.Tensor, kind: int, cell: Cell | None = None
     ) -> Stored | None:
-        """The storage of a tensor, of this kind unless more is known of it."""
+        """The storage of a tensor, of this kind unless more is known of it: a gradient
+        stays one where an optimizer looks at it as real numbers, or scales it."""
         storage = storage_of(tensor)
         if storage is None:
             return None
@@ -339,7 +287,7 @@ class MemoryWatch(Extension):
         key = torch_internals.storage_key(storage)
         stored = self._watched.get(key)
         if stored is not None:
-            if stored.kind not in (kind, OWN) and kind in (GRADIENT, OPTIMIZER, OWN):
+            if kind in _TELLING[stored.kind]:
                 self._change(stored, -1)
                 stored.kind = kind
                 self._change(stored, 1)
@@ -351,7 +299,7 @@ class MemoryWatch(Extension):
             known = self._watched.pop(key, None)
             if known is None:
                 return
-            if torch_internals.backward_number() != -1:
+            if self._unpacking:
                 self._leaving.append(known)
             else:
                 self._change(known, -1)
@@ -359,11 +307,10 @@ class MemoryWatch(Extension):
         stored.reference = weakref.ref(storage, self.guarded(gone))
         self._watched[key] = stored
         self._change(stored, 1)
+        stored.made = stored.used = len(self._log)
         return stored
 
     def _left(self) -> None:
-        """What a backward let go of goes only once it was seen what it made with it:
-        both were there while it was made."""
         leaving, self._leaving = self._leaving, []
         for stored in leaving:
             self._change(stored, -1)
@@ -379,17 +326,6 @@ class MemoryWatch(Extension):
             self._log.append((change, active))
         a, b, c, d = self._held
         self._live((a, b, c, d))
-
-    def _numbers(self, tensors: Iterable[torch.Tensor]) -> Iterator[int]:
-        for one in tensors:
-            storage = storage_of(one)
-            stored = (
-                self._watched.get(torch_internals.storage_key(storage))
-                if storage is not None
-                else None
-            )
-            if stored is not None:
-                yield stored.number
 
 
 def _gives_gradients(func: Any) -> bool:

@@ -1,13 +1,17 @@
-"""When a call had all that it saves for its backward: as far as that, and no further,
-checkpointing runs it again."""
+"""What autograd saved, and when a call had all that it saves for its backward: as far
+as that, and no further, checkpointing runs it again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
+from torch.autograd.function import BackwardCFunction
+
 from shapetrace.recording.clocks import Clock
-from shapetrace.recording.extensions.base import Cell
+from shapetrace.recording.extensions.base import Cell, Node
+from shapetrace.recording.tensors import is_tensor
 
 
 class SavingTimes:
@@ -56,3 +60,26 @@ class SavingTimes:
 
     def release(self) -> None:
         self._entered, self._had = {}, {}
+
+
+class SavedTensors:
+    """Asks nodes what they have saved."""
+
+    def __init__(self) -> None:
+        self._names: dict[type, list[str]] = {}
+
+    def saved_by(self, node: Node) -> Iterator[torch.Tensor]:
+        kind = type(node)
+        if kind not in self._names:
+            names = [name for name in dir(kind) if name.startswith("_saved_")]
+            if issubclass(kind, BackwardCFunction):
+                names = ["saved_tensors"]
+            self._names[kind] = names
+        for name in self._names[kind]:
+            try:
+                value = getattr(node, name)
+            except RuntimeError:  # changed in place meanwhile: autograd will say so
+                continue
+            for one in value if isinstance(value, tuple) else (value,):
+                if is_tensor(one):
+                    yield one
