@@ -152,14 +152,14 @@ class Case:
     @cached_property
     def makers(self) -> tuple[list[Hypothesis], list[Hypothesis]]:
         """Who made of the left and of the right side what the other has not."""
-        left, right = self.mismatch.left, self.mismatch.right
-        first, second = (
-            found.makers(
-                self.graph, other.size if other and other.dim is not None else None
-            )
-            for found, other in zip(self.factors, (right, left))
-        )
-        return first, second
+        found: list[list[Hypothesis]] = []
+        spots = (self.mismatch.right, self.mismatch.left)
+        for own, other, spot in zip(self.factors, self.factors[::-1], spots):
+            fits = spot.size if spot is not None and spot.dim is not None else None
+            # what has nothing that the other side has not, and that more, made none odd
+            rest = other.odd and own.shared and not own.odd
+            found.append([] if rest else own.makers(self.graph, fits))
+        return found[0], found[1]
 
     def hops(self, tensor: int) -> int:
         return next((b.hops for b in self.behind if b.tensor == tensor), 0)
@@ -201,9 +201,9 @@ class Case:
             return False
         if tensor == self.target.id:
             return True
-        if self.prediction is not None:
-            if tensor in self.graph.ancestors(self.prediction.id):
-                return False  # the model has it too: what the loss takes was made of it
+        own = self.prediction
+        if own is not None and tensor in self.graph.ancestors(own.id):
+            return False  # the model has it too: what the loss takes was made of it
         return any(made == tensor for made, _ in self.graph.chain(self.target.id)) or (
             tensor in self._behind_target
         )

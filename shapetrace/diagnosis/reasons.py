@@ -15,7 +15,8 @@ def said_of(case: Case, site: Site, ref: TensorRef, dim: int | None = None) -> s
     hops = case.graph.trail(ref.id, dim).hops if dim is not None else ()
     for hop in changers(hops)[:1]:
         if site_of_maker(case.graph, hop.call).key == site.key and hop.origin.note:
-            return f"makes the {case.graph.size(hop.tensor, hop.dim)} ({hop.origin.note})"
+            size = case.graph.size(hop.tensor, hop.dim)
+            return f"makes the {size} ({hop.origin.note})"
     if site.kind in ("target", "input"):
         return f"has shape {ref.shape}" + _elsewhere(case, ref.shape)
     if site.kind == "module" and site.name == owner(case.graph, ref.id):

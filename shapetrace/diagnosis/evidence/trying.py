@@ -18,6 +18,9 @@ def trying(hypothesis: Hypothesis, case: Case) -> Fact:
     outcome = hypothesis.outcome
     if hypothesis.repair is None or outcome is None:
         return Fact("cannot be tried")
+    if case.mismatch.kind == "range" and outcome.goes:
+        # more classes hold any index: that shows nothing
+        return Fact("cannot be tried")
     if outcome.broke:
         return Fact("breaks another call", text=outcome.detail)
     if outcome.status == "untried" and outcome.detail:
