@@ -128,7 +128,8 @@ def _odd_one(context: CheckContext, ref: TensorRef, low: TensorRef) -> Culprit |
     maker = context.made_by(ref.id)
     inside = maker is not None and maker.parent is not None and maker.inputs
     if context.is_raw_data(ref.id) and not inside:
-        return data_culprit(context, ref.id, f"has shape {ref.shape}")
+        put = _put_there(context, ref)
+        return put or data_culprit(context, ref.id, f"has shape {ref.shape}")
     ones = [dim for dim, size in enumerate(ref.shape) if size == 1]
     if ones:
         return _maker_of_one(context, ref, ones[-1], None)
@@ -140,6 +141,21 @@ def _odd_one(context: CheckContext, ref: TensorRef, low: TensorRef) -> Culprit |
     width, samples = ref.shape[last], ref.shape[0]
     reason = f"makes {width} for each of the {samples}, the other side has one for each"
     return size_culprit(context, ref.id, last, reason)
+
+
+def _put_there(context: CheckContext, ref: TensorRef) -> Culprit | None:
+    """The call that gave data its last dimension of size 1, on a line before what was
+    computed of it since."""
+    for dim in reversed(range(len(ref.shape))):
+        trail = context.graph.trail(ref.id, dim)
+        call = trail.end.call
+        if ref.shape[dim] != 1 or not isinstance(call, FunctionCall):
+            continue
+        if len(trail.hops) > 1 and trail.hops[-1].origin.how == "new" and call.inputs:
+            if plain(call.name) in EXPLICIT and _written(call):
+                reason = f"puts dimension {dim} of size 1 there"
+                return culprit(context, call, reason, dim, 1)
+    return None
 
 
 def _maker_of_one(
