@@ -13,9 +13,9 @@ from shapetrace.lineage import Call, End, Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.source.line import Line, find
 from shapetrace.source.scope import Scope, arguments, bound
-from shapetrace.source.tree import node_at
+from shapetrace.source.tree import Home, Tree, node_at
 
-#: calls before a factory's in which a name is looked for, and names behind names
+#: calls before a factory's in which a name is looked for; names behind names
 _MOST, _DEEP = 200, 4
 
 #: the name of a tensor, and one of its dimensions, maybe counted from behind
@@ -142,25 +142,65 @@ def _known_as(
     if made.inputs and isinstance(func, ast.Attribute):
         if isinstance(func.value, ast.Name) and func.value.id == name:
             yield made.inputs[0]
-    for call in _before(graph, made):
-        place = node_at(call.source)
-        if place is None or place[0].home(place[1]) is not home:
-            continue
-        around = place[0].parents.get(place[1])
-        if isinstance(around, ast.Assign) and _is_named(around.targets, name):
-            yield from (call.outputs or ())[:1]
-        if isinstance(place[1], ast.expr) and call.source is not None:
-            method = isinstance(call, FunctionCall) and "Tensor." in call.qualname
-            own = Line(call.source, *place, place[1])
-            for ref in call.inputs:
-                node = own.argument(ref.path, method)
-                if isinstance(node, ast.Name) and node.id == name:
-                    yield ref
+    yield from _called_so(graph, made, line.file, home, name)
     module, names = graph.module_of(made), arguments(made)
     if module is not None and name in names:
         path = f"args[{names.index(name)}]"
         keyword = f"kwargs[{name!r}]"
         yield from (ref for ref in module.inputs if ref.path in (path, keyword))
+
+
+def _called_so(
+    graph: Graph,
+    made: FunctionCall,
+    tree: Tree,
+    home: Home,
+    name: str,
+    deep: int = _DEEP,
+) -> Iterator[TensorRef]:
+    given = _given(tree, home, name)
+    for call in _before(graph, made):
+        place = node_at(call.source)
+        if place is None or place[0] is not tree:
+            continue
+        if place[1] is given:
+            yield from (call.outputs or ())[:1]
+        if tree.home(place[1]) is not home:
+            continue
+        around = tree.parents.get(place[1])
+        if isinstance(around, ast.Assign) and _is_named(around.targets, name):
+            yield from (call.outputs or ())[:1]
+        if isinstance(place[1], ast.expr) and call.source is not None:
+            method = isinstance(call, FunctionCall) and "Tensor." in call.qualname
+            own = Line(call.source, tree, place[1], place[1])
+            for ref in call.inputs:
+                node = own.argument(ref.path, method)
+                if isinstance(node, ast.Name) and node.id == name:
+                    yield ref
+    if isinstance(given, ast.Name) and deep:
+        outer = tree.home(given)
+        yield from _called_so(graph, made, tree, outer, given.id, deep - 1)
+
+
+def _given(tree: Tree, home: Home, name: str) -> ast.expr | None:
+    """What the one call of a function in its file hands over as an argument."""
+    if not isinstance(home, ast.FunctionDef):
+        return None
+    names = [arg.arg for arg in Scope(tree, home).parameters()]
+    calls = [
+        node
+        for node in tree.calls.get(home.name, ())
+        if isinstance(node.func, ast.Name)
+        and tree.function(home.name, tree.home(node)) is home
+    ]
+    if len(calls) != 1 or name not in names:
+        return None
+    at = names.index(name)
+    words = [word.value for word in calls[0].keywords if word.arg == name]
+    values = calls[0].args[at : at + 1]
+    if any(isinstance(one, ast.Starred) for one in calls[0].args[: at + 1]):
+        return None
+    return next(iter([*words, *values]), None)
 
 
 def _is_named(targets: list[ast.expr], name: str) -> bool:
