@@ -1,6 +1,6 @@
 """The tensor that a factory call of the user takes a size over from, as the code says:
-`torch.zeros(x.size(0))`, `x.new_empty(x.shape[:2])`, `zeros_like(x)`, and
-`torch.ones(batch, steps)` after `batch, steps = x.shape`."""
+`torch.zeros(x.size(0))`, `x.new_empty(x.shape[:2])`, and `torch.ones(batch, steps)`
+after `batch, steps = x.shape`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ def sized_from(graph: Graph, end: End) -> tuple[int, int] | None:
         return None
     if not made.outputs or made.inputs and not takes_shape(made):
         return None
-    if made.name.endswith("_like"):
-        return (made.inputs[0].id, end.dim) if made.inputs else None
     line = find(made.source)
     named = None if line is None else _written(line, end.dim)
     if line is None or named is None:

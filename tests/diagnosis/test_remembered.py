@@ -36,12 +36,13 @@ class Activation(nn.Module):  # no `__init__` of its own
 
 class Trainer:
     real = 1.0
+    groups = 2
 
     def __init__(self, model):
         self.model, self.criterion = model, nn.BCEWithLogitsLoss()
 
     def step(self, x):
-        out = self.model(x).mean(1)
+        out = self.model(x).view(-1, self.groups, 2).mean((1, 2))
         return self.criterion(out, torch.full((out.size(0),), self.real))
 
 
@@ -106,6 +107,18 @@ def test_a_function_that_a_library_calls():
         return functools.reduce(lambda total, x: total + scored(model, x), data, 0)
 
     assert "expects target=7, gets 4" in failure_of(model, step).fixes[0].detail
+
+
+def matched(model, x):
+    match x.dim():
+        case 2:
+            return scored(model, x)
+
+
+def test_a_function_whose_caller_is_not_understood():
+    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(9, 4))
+    found = failure_of(model, lambda: matched(model, torch.rand(5, 6)))
+    assert "expects target=7, gets 4" in found.fixes[0].detail
 
 
 def chosen(model, x, seen):
