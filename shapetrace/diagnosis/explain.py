@@ -10,6 +10,7 @@ from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.history import TOOK_IT
+from shapetrace.diagnosis.evidence.learning import REVERSED
 from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES, REPEATS, UNASKED
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.failing import failing
@@ -48,6 +49,7 @@ _MIXED = (
     REPEATS,
     "puts a dimension before the samples",
     UNASKED,
+    REVERSED,
 )
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line

@@ -159,6 +159,22 @@ def test_dimensions_joined_to_have_fewer_are_not_verified():
     assert joined and "makes a size that nobody asks for" in said
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_loss_with_the_data_for_its_prediction_is_not_verified(turned):
+    """With one shape it would go through, and learn to make of the data what it was."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Sigmoid())
+    images = torch.rand(5, 3, 4)
+
+    def step():
+        out = model(images)
+        if turned:
+            return F.binary_cross_entropy(images, out)
+        return F.binary_cross_entropy(out, images)
+
+    fixes = failure_of(model, step).fixes
+    assert ("verified" in {fix.status for fix in fixes}) is not turned
+
+
 def critics():
     net = nn.Module()
     net.critic = nn.Sequential(nn.Linear(9, 4), nn.ReLU(), nn.Linear(4, 1))

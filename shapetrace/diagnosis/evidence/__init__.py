@@ -17,7 +17,7 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
 from shapetrace.diagnosis.evidence.layout import elsewhere, layout, made_for_it
-from shapetrace.diagnosis.evidence.learning import learning
+from shapetrace.diagnosis.evidence.learning import learning, turned_round
 from shapetrace.diagnosis.evidence.likes import likes, rounding, twin, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program
@@ -72,6 +72,7 @@ FAMILIES: tuple[Family, ...] = (
     class_indices,
     history,
     learning,
+    turned_round,
     layout,
     elsewhere,
     edited,
