@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shapetrace.diagnosis.factory_size import sized_from
-from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.hypothesis import Hypothesis, Site
 from shapetrace.diagnosis.sites import (
     is_loaded,
-    site_of_call,
     site_of_data,
     site_of_maker,
 )
@@ -91,6 +90,7 @@ def makers(
     """Who made one factor, with no repair: the layer whose width it is, then newest
     first, the data last. `target`: data behind it is a loss's target."""
     found: list[Hypothesis] = []
+    end = leaf.end
     for hops, hop in enumerate(changers(leaf.hops), 1):
         if not hop.call.inputs or hop.origin.how == "window" and _even(graph, hop):
             continue
@@ -111,40 +111,26 @@ def makers(
                 expected=expected if made == leaf.size else None,
             )
         )
-    if leaf.end.kind == "parameter":
+    if end.kind == "parameter":
         # the width of a layer outweighs the reshapes that carried it on
         found.sort(key=lambda one: one.site.kind != "module")
     yield from found
-    if leaf.end.kind == "values" and leaf.end.call is not None:
-        yield Hypothesis(
-            "unknown",
-            site_of_call(graph, leaf.end.call),
-            hops=len(leaf.hops),
-            reason=f"makes as many as its values say, {leaf.size} here",
-            dim=leaf.end.dim,
-            size=leaf.size,
-        )
-    if leaf.end.kind == "new" and leaf.end.call is not None and leaf.end.call.inputs:
-        origin = leaf.end.origin
-        note = f" ({origin.note})" if origin is not None and origin.note else ""
-        yield Hypothesis(
-            "unknown",
-            site_of_maker(graph, leaf.end.call),
-            hops=len(leaf.hops),
-            reason=f"makes the {leaf.size}{note}",
-            dim=leaf.end.dim,
-            size=leaf.size,
-        )
-    if leaf.end.kind == "data":
-        came = graph.size(leaf.end.tensor, leaf.end.dim)
-        yield Hypothesis(
-            "unknown",
-            site_of_data(graph, leaf.end.tensor, target=target),
-            hops=len(leaf.hops),
-            reason=f"comes in with {came}",
-            dim=leaf.end.dim,
-            size=came,
-        )
+    if end.kind in ("values", "new") and end.call is not None and end.call.inputs:
+        reason = f"makes as many as its values say, {leaf.size} here"
+        if end.kind == "new":
+            note = end.origin.note if end.origin is not None else ""
+            reason = f"makes the {leaf.size}" + (f" ({note})" if note else "")
+        yield _beginning(leaf, site_of_maker(graph, end.call), reason, leaf.size)
+    if end.kind == "data":
+        came = graph.size(end.tensor, end.dim)
+        site = site_of_data(graph, end.tensor, target=target)
+        yield _beginning(leaf, site, f"comes in with {came}", came)
+
+
+def _beginning(leaf: Leaf, site: Site, reason: str, size: int) -> Hypothesis:
+    """Whoever a factor began with, named and no more."""
+    dim, hops = leaf.end.dim, len(leaf.hops)
+    return Hypothesis("unknown", site, hops=hops, reason=reason, dim=dim, size=size)
 
 
 def _even(graph: Graph, hop: Hop) -> bool:

@@ -28,7 +28,8 @@ def of_library(name: str, args: list[Any], kwargs: dict[str, Any], line: int) ->
     if home == "math" and all(isinstance(arg, (int, float)) for arg in args):
         try:
             return getattr(math, last)(*args)
-        except Exception:  # a number outside of the function's domain
+        # outside of the function's domain, too large, or no number that it takes
+        except (ValueError, ArithmeticError, TypeError):
             return UNKNOWN
     if home.startswith("torch.nn") and last[:1].isupper():
         return _built(last, args, kwargs)
