@@ -31,7 +31,7 @@ from shapetrace.source.tree import is_own_file
 _MOST, _LONGEST, _DEEPEST, _LETTERS = 4000, 100, 6, 40
 _FRAMES, _MODULES = 24, 400
 _OPEN = (SimpleNamespace, Namespace)
-_OWN_LAYERS = "torch.nn.modules."
+_TORCH_LAYERS = "torch.nn.modules."
 
 
 class ScriptValues:
@@ -67,7 +67,7 @@ class ScriptValues:
             self._frames.append(ScriptFrame(place, self._named(held)))
         for site in self._table.entered[:_MODULES]:
             module = site.module()
-            if module is None or site.kind.__module__.startswith(_OWN_LAYERS):
+            if module is None or site.kind.__module__.startswith(_TORCH_LAYERS):
                 continue
             found = self._named(
                 (key, value)
@@ -100,7 +100,7 @@ class ScriptValues:
             return value
         if depth >= _DEEPEST or self._left < 0:
             return Opaque(kind.__name__)
-        if isinstance(value, torch.Tensor):
+        if issubclass(kind, torch.Tensor):
             with suppress(Exception):  # a class of the user's may raise what it likes
                 # a target that no call has met yet is as good as data from outside
                 return self._references.reference(value)
@@ -108,7 +108,7 @@ class ScriptValues:
         if kind in (list, tuple, torch.Size) and len(value) <= _LONGEST:
             parts = [self.value(part, depth + 1) for part in value]
             return parts if kind is list else tuple(parts)
-        if isinstance(value, dict) and len(value) <= _LONGEST:
+        if issubclass(kind, dict) and dict.__len__(value) <= _LONGEST:
             items = list(dict.items(value))
             if all(type(key) in (str, int) for key, _ in items):
                 return {key: self.value(part, depth + 1) for key, part in items}
@@ -127,29 +127,29 @@ class ScriptValues:
 
     def _object(self, value: Any, depth: int) -> ScriptObject:
         kind = type(value)
-        if isinstance(value, FunctionType):
+        if kind is FunctionType:
             code = value.__code__
             if INTERNAL[code.co_filename] or not is_own_file(code.co_filename):
                 return ScriptObject("function", f"{value.__module__}.{value.__name__}")
             return ScriptObject("function", value.__qualname__, _place(code))
-        if isinstance(value, nn.Module):
+        if issubclass(kind, nn.Module):
             site = self._table.sites.get(id(value))
             if site is not None and site.module() is value:
                 return ScriptObject("module", site.name)
         name = f"{kind.__module__}.{kind.__qualname__}"
         own = _attributes(value)
-        if name.startswith(_OWN_LAYERS):
+        if name.startswith(_TORCH_LAYERS):
             plain = {
                 key: part
                 for key, part in own.items()
                 if key[0] != "_" and (type(part) in PLAIN or type(part) is tuple)
             }
             return ScriptObject("layer", name, None, self._plain(plain, depth))
-        children = own.get("_modules") if isinstance(value, nn.Module) else None
+        children = own.get("_modules") if issubclass(kind, nn.Module) else None
         shown = {**own, **children} if isinstance(children, dict) else own
-        if isinstance(value, tuple):  # of names: `namedtuple`
+        if issubclass(kind, tuple):  # of names: `namedtuple`
             shown = dict(zip(getattr(kind, "_fields", ()), value))
-        elif not _is_users(kind):
+        elif not _is_own_class(kind):
             shown = {key: part for key, part in own.items() if type(part) in PLAIN}
         return ScriptObject(
             "object", name, _class_place(kind), self._plain(shown, depth)
@@ -201,27 +201,29 @@ def _is_own(code: CodeType) -> bool:
 def _is_data(value: Any) -> bool:
     """Whether a global name is worth its room: the code itself tells functions and
     classes."""
-    return not isinstance(value, type | FunctionType) and (
-        type(value) in PLAIN
-        or isinstance(value, torch.Tensor | list | tuple | dict)
-        or _is_object(value)
-    )
+    kind = type(value)  # `isinstance` would ask the value what it is
+    if issubclass(kind, type) or kind is FunctionType:
+        return False
+    plain = (torch.Tensor, list, tuple, dict)
+    return kind in PLAIN or issubclass(kind, plain) or _is_object(value)
 
 
 def _is_object(value: Any) -> bool:
     kind = type(value)
-    if isinstance(value, (FunctionType, nn.Module, *_OPEN)):
+    if issubclass(kind, (FunctionType, nn.Module, *_OPEN)):
         return True
-    if isinstance(value, type) or kind.__module__ == "builtins":
+    if issubclass(kind, type) or kind.__module__ == "builtins":
         return False
     if kind.__module__.startswith("shapetrace."):
         return False
-    if isinstance(value, tuple):
+    if issubclass(kind, tuple):
         return hasattr(kind, "_fields")
-    return _is_users(kind) or kind.__name__.endswith(("Config", "Arguments", "Args"))
+    return _is_own_class(kind) or kind.__name__.endswith(
+        ("Config", "Arguments", "Args")
+    )
 
 
-def _is_users(kind: type) -> bool:
+def _is_own_class(kind: type) -> bool:
     """Whether a class is defined in the user's own code."""
     module = sys.modules.get(kind.__module__)
     file = getattr(module, "__file__", None) or ""

@@ -37,6 +37,11 @@ class Hostile:
         Hostile.asked += 1
         raise RuntimeError("asked")
 
+    @property
+    def __class__(self):
+        Hostile.asked += 1
+        raise RuntimeError("asked")
+
     def __getattr__(self, name):
         Hostile.asked += 1
         raise RuntimeError("asked")
