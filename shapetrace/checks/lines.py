@@ -255,14 +255,14 @@ def built(
     text = text or constructor(info, **changes)
     if text is None:
         return None
-    line, place = placed(context.graph.rec, info, text)
+    line, place = placed(context.graph.constructions, info, text)
     return Fix(line, detail=note, where=place) if line else None
 
 
 def told(context: CheckContext, name: str, **values: str) -> Fix | None:
     """The line that builds a module, or the layer that a stack copies, with arguments
     changed and the rest as it was written; None where the line is not known."""
-    found = with_arguments(context.graph.rec, name, **values)
+    found = with_arguments(context.graph.constructions, name, **values)
     return None if found is None else Fix(found[0], where=found[1])
 
 

@@ -17,7 +17,6 @@ from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.source.construction import Construction
-from shapetrace.source.finder import Constructions
 from shapetrace.source.line import find
 
 #: which argument says how many features a layer normalises
@@ -29,7 +28,7 @@ _WIDTHS = ("out_features", "out_channels", "hidden_size", "embedding_dim", "d_mo
 def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     """Layers that are told the number of features, by the name that it has, and are
     given the time where they look for them: that has the same size by chance."""
-    finder = None
+    finder = context.graph.constructions
     for call in context.calls(*_COUNTS):
         given, layer = call.inputs[0], context.layer(call)
         at = 1 if call.name == "batch_norm" else 2
@@ -39,7 +38,6 @@ def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         owner = _maker(context, given, used)
         if given.shape[used] != given.shape[at] or owner is None:
             continue
-        finder = finder or Constructions(context.graph.rec)
         made, maker = finder.of(layer.name), finder.of(owner)
         if made is None or maker is None or not _told(made, maker, call):
             continue

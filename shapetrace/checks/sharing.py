@@ -10,7 +10,6 @@ from shapetrace.checks.context import CheckContext
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import explained
 from shapetrace.records import Culprit, Diagnosis, Fix, ModuleCall
-from shapetrace.source.finder import Constructions
 from shapetrace.source.line import Line, line_of
 from shapetrace.source.scope import Expression, nodes
 from shapetrace.source.tree import is_own
@@ -31,12 +30,11 @@ def shared_layers(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             times[call.name, call.parent] += 1
             last[call.name] = call
     again = {name for (name, _), count in times.items() if count > 1}
-    finder = Constructions(rec)
     told = set[int]()
     for name in sorted(again):
         if not _learns(context, name):
             continue
-        for made in finder.expressions(name):
+        for made in context.graph.constructions.expressions(name):
             line = _multiplied(made)
             if line is None or id(line.node) in told:
                 continue

@@ -26,7 +26,6 @@ from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import argument_name
 from shapetrace.source.called import calls_itself, module_path
-from shapetrace.source.finder import Constructions
 from shapetrace.source.sizes import Size, sizes_at, spelled_size
 from shapetrace.source.tree import is_own
 
@@ -351,10 +350,6 @@ class Case:
         if ways is None:
             ways = self._sizes[key] = sizes_at(self.graph.rec, call)
         return spelled_size(ways, size, same)
-
-    @cached_property
-    def constructions(self) -> Constructions:
-        return Constructions(self.graph.rec)
 
     def site_named(self, name: str) -> Site:
         calls = self.replay.calls_of.get(name)

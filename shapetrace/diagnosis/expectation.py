@@ -367,10 +367,12 @@ def _fixes(graph: Graph, tensor: int, dim: int, found: _Mismatch) -> tuple[Fix, 
     built = constructor(info, **{note: found.expected})
     if built is None:
         return ()
-    line, where = placed(graph.rec, info, built)
+    line, where = placed(graph.constructions, info, built)
     detail = ""
     if not line:
-        own = with_arguments(graph.rec, info.name, **{note: str(found.expected)})
+        own = with_arguments(
+            graph.constructions, info.name, **{note: str(found.expected)}
+        )
         if own is None:
             return ()
         line, where = own

@@ -31,14 +31,14 @@ def rebuilt(
         f"{key}={value} instead of {info.attributes.get(key)}"
         for key, value in changes.items()
     )
-    made = case.constructions.of(name)
+    made = case.graph.constructions.of(name)
     if made is None:
         text = constructor(info, **changes)
         new = built_otherwise(case, (name,), changes)
         if new is None:
             return None
         return installed(case, info, text, new[name], form, words)
-    names = case.constructions.built_by(made) or (name,)
+    names = case.graph.constructions.built_by(made) or (name,)
     new = built_otherwise(case, names, changes)
     if new is None:
         return None
@@ -61,7 +61,7 @@ def rebuilt(
     if not line and len(names) == 1:
         whole = constructor(info, **changes)
         if whole is not None and name:
-            line, where = placed(case.graph.rec, info, whole)
+            line, where = placed(case.graph.constructions, info, whole)
     if len(names) > 1:
         words += f", in all {len(names)} that the line builds"
     return Hypothesis(
@@ -110,7 +110,7 @@ def argument_text(case: Case, made: Construction, key: str, value: Any) -> str:
     """A new value in the words that the old one was written in."""
     old = made.argument(key)
     if old is not None and type(value) is int:
-        return reworded(old, value, case.constructions.scopes)
+        return reworded(old, value, case.graph.constructions.scopes)
     if isinstance(value, (tuple, list)) and len(set(value)) == 1:
         value = value[0]
     return repr(value)
@@ -131,7 +131,7 @@ def installed(
         return None
     line, where = UNWRITTEN
     if text is not None and info.name:
-        line, where = placed(case.graph.rec, info, text)
+        line, where = placed(case.graph.constructions, info, text)
     return Hypothesis(
         form,
         case.site_named(info.name),
@@ -149,12 +149,12 @@ def rebuilt_together(
 ) -> Hypothesis | None:
     """The modules of these names, the one that is to be named first, built otherwise;
     None where their lines are far apart, or torch builds none such."""
-    made = [case.constructions.of(name) for name in names]
+    made = [case.graph.constructions.of(name) for name in names]
     known = list({id(one.call): one for one in made if one is not None}.values())
     files = {id(one.made.scope.tree) for one in known}
     if None in made or len(files) != 1 or len(known) < 2 or _apart(known):
         return None
-    built = [name for one in known for name in case.constructions.built_by(one)]
+    built = [name for one in known for name in case.graph.constructions.built_by(one)]
     modules = built_otherwise(case, dict.fromkeys([*names, *built]), changes)
     if modules is None or any(info is None for info in modules.values()):
         return None

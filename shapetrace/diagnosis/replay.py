@@ -33,7 +33,6 @@ from shapetrace.signatures import (
     is_loss,
     predict,
 )
-from shapetrace.source.finder import Constructions
 
 _Told = TypeVar("_Told")
 
@@ -164,7 +163,7 @@ class Replay(Recorded):
 
     @cached_property
     def _program(self) -> Program:
-        scopes = Constructions(self.graph.rec).scopes
+        scopes = self.graph.constructions.scopes
         return Program(self.graph, self.mismatch.call, self.mismatch.layer, scopes)
 
     @cached_property

@@ -13,14 +13,18 @@ from shapetrace.diagnosis.expected import clash_text
 from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.lineage import Call, Graph, describe
+from shapetrace.lineage.form import form_of
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
+    Conflict,
     conflicts,
     inner_function,
     module_function,
     predict,
     probe,
 )
+
+Answered = tuple[tuple[Conflict, ...], tuple[tuple[int, ...], ...] | None]
 
 #: calls walked again for all repairs of one failure, and for one of them
 _MOST, _MOST_OF_ONE = 8000, 600
@@ -42,6 +46,7 @@ class Recorded:
         self.mismatch = mismatch
         self.left = most
         self._units: dict[int, bool] = {}
+        self._answers: dict[Any, Answered] = {}
 
     @cached_property
     def calls_of(self) -> dict[str, list[ModuleCall]]:
@@ -59,6 +64,22 @@ class Recorded:
             known = info is not None and module_function(layer, info) is not None
             self._units[layer.index] = known
         return known
+
+    def answer(self, call: FunctionCall) -> Answered:
+        """What disagrees in a call, else the shapes that it gives, None where no rule
+        tells: of calls that no rule can tell apart, as in blocks that repeat, once."""
+        try:
+            form = form_of(call)
+        except TypeError:  # an argument that cannot be hashed
+            return _answer(call)
+        if form not in self._answers:
+            self._answers[form] = _answer(call)
+        return self._answers[form]
+
+
+def _answer(call: FunctionCall) -> Answered:
+    shapes = tuple(ref.shape for ref in call.inputs)
+    return conflicts(call), predict(call, shapes)
 
 
 class Walk:
@@ -185,18 +206,18 @@ class Walk:
         before: tuple[TensorRef, ...],
         inputs: tuple[TensorRef, ...],
     ) -> None:
-        found = conflicts(now)
+        found, shapes = self.recorded.answer(now)
         if found and isinstance(call, FunctionCall) and call.direct:
             following = followed(now, before, inputs)
             if following is not None:
                 now, found, self.guessed = following, (), True
+                shapes = self.recorded.answer(now)[1]
         if found:
             clash = found[0]
             if clash.name == "index" and clash.right.input is None:
                 raise Unknown  # a loop over a dimension has as many steps as that
             name = describe(self.graph, call)[0]
             raise Elsewhere(clash_text(name, clash.right.name or clash.name, clash))
-        shapes = predict(now, tuple(ref.shape for ref in now.inputs))
         if shapes is None and isinstance(call, FunctionCall):
             shapes = self._on_meta(now, call)
         if shapes is None or len(shapes) != len(call.outputs or ()):

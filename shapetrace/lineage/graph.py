@@ -25,6 +25,7 @@ from shapetrace.signatures import (
     relate_module,
     takes_no_numbers,
 )
+from shapetrace.source.finder import Constructions
 from shapetrace.source.library_calls import called_around
 from shapetrace.source.spoken import spoken
 
@@ -48,6 +49,11 @@ class Graph:
     def program(self) -> tuple[FunctionCall, ...]:
         """The function calls, without those of optimizers in their steps."""
         return program(self.rec)
+
+    @cached_property
+    def constructions(self) -> Constructions:
+        """The lines that built the modules."""
+        return Constructions(self.rec)
 
     @cached_property
     def tensors(self) -> dict[int, TensorRef]:

@@ -15,12 +15,14 @@ from shapetrace.source.sizes import reworded
 from shapetrace.source.tree import last_name
 
 
-def placed(rec: Recording, info: ModuleInfo, text: str) -> tuple[str, Source | None]:
+def placed(
+    finder: Constructions, info: ModuleInfo, text: str
+) -> tuple[str, Source | None]:
     """The user's statement with `text` in place of the constructor of a module, and the
     lines that it replaces; arguments that stay the same stay as they are written. An
     assignment by the module's path where the line is not known or builds others too; ""
     where no name leads to the module, `Net()(x)`."""
-    finder = Constructions(rec)
+    rec = finder.rec
     made = finder.of(info.name)
     if made is None or len(finder.built_by(made)) > 1:
         if unnamed(rec, root_of(rec, info.name)):
@@ -46,23 +48,22 @@ def placed(rec: Recording, info: ModuleInfo, text: str) -> tuple[str, Source | N
 
 
 def with_arguments(
-    rec: Recording, name: str, **values: str
+    finder: Constructions, name: str, **values: str
 ) -> tuple[str, Source] | None:
     """The user's statement that builds a module, or the layer that a stack of torch's
     was given to copy, with some arguments exchanged or added, the rest as it was
     written, and the lines that it replaces; None where the call is not known."""
-    finder = Constructions(rec)
     made = finder.of(name)
     if made is None:
         return None
     taken = [each for each, _, _ in parameters(made.info.qualname) or ()]
     if taken and not set(values) <= set(taken):
-        made = _copied(rec, finder, made, taken[0])
+        made = _copied(finder, made, taken[0])
     return None if made is None else made.changed(**values)
 
 
 def _copied(
-    rec: Recording, finder: Constructions, stack: Construction, argument: str
+    finder: Constructions, stack: Construction, argument: str
 ) -> Construction | None:
     """The call that built what a stack was given as its first argument."""
     given = stack.argument(argument)
@@ -70,7 +71,7 @@ def _copied(
     if len(calls) != 1 or not isinstance(calls[0].node, ast.Call):
         return None
     kind = last_name(calls[0].node.func)
-    for name, info in rec.modules.items():
+    for name, info in finder.rec.modules.items():
         if name.startswith(f"{stack.info.name}.") and info.type == kind:
             return Construction(info, calls[0])
     return None

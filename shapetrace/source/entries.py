@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from shapetrace.source.scope import Expression, nodes
-from shapetrace.source.tree import last_name
+from shapetrace.source.tree import Home, last_name
 
 #: reduces an expression to the calls and literals that it may stand for
 Settle = Callable[[Expression], list[Expression]]
@@ -177,13 +178,26 @@ def _additions(node: ast.AST, name: str) -> Iterator[Addition]:
             yield _pattern(node.args[0]), last, False
 
 
-def set_by_name(node: ast.AST, name: str) -> Iterator[Addition]:
-    """`self.add_module("fc", …)` and `setattr(self, "fc", …)`."""
-    if isinstance(node, ast.Call) and last_name(node.func) == "setattr":
-        if len(node.args) == 3 and ast.unparse(node.args[0]) == name:
-            yield _pattern(node.args[1]), node.args[2], False
-    elif isinstance(node, ast.Call) and last_name(node.func) != "append":
-        yield from (found for found in _additions(node, name) if found[0] is not None)
+#: the key that matches a module's name, what it is set to, and whether in a loop
+Named = tuple[re.Pattern[str], ast.expr, bool]
+
+
+@functools.lru_cache(maxsize=1024)
+def set_by_name(home: Home, name: str) -> tuple[Named, ...]:
+    """What `self.add_module("fc", …)` and `setattr(self, "fc", …)` set in a function;
+    kept, since every instance of a class asks for each of its modules."""
+    found: list[Named] = []
+    for node, repeated in nodes(home):
+        if not isinstance(node, ast.Call) or last_name(node.func) == "append":
+            continue
+        if last_name(node.func) == "setattr":
+            if len(node.args) == 3 and ast.unparse(node.args[0]) == name:
+                found.append((_pattern(node.args[1]), node.args[2], repeated))
+            continue
+        for key, value, _ in _additions(node, name):
+            if key is not None:
+                found.append((key, value, repeated))
+    return tuple(found)
 
 
 def _pattern(key: ast.expr) -> re.Pattern[str]:

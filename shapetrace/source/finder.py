@@ -40,8 +40,10 @@ class Constructions:
     """The constructor calls of a recording's modules, each looked up once."""
 
     def __init__(self, rec: Recording) -> None:
-        self._rec = rec
+        self.rec = rec
         self._known: dict[str, tuple[Expression, ...]] = {}
+        self._calls: dict[str, Construction | None] = {}
+        self._built: dict[str, dict[ast.Call, list[str]]] = {}
         self._scopes: dict[str, list[Scope]] = {}
         self._everywhere: list[Scope] | None = None
         self._replaced: dict[str, list[tuple[list[str], Expression]]] | None = None
@@ -50,23 +52,29 @@ class Constructions:
     def of(self, name: str) -> Construction | None:
         """The call that built module `name`; None where that is not sure, or not in
         the user's own code."""
+        if name not in self._calls:
+            self._calls[name] = self._only(name)
+        return self._calls[name]
+
+    def _only(self, name: str) -> Construction | None:
         found = self.expressions(name)
         places = {(one.scope.tree.file, id(one.node)) for one in found}
         if len(places) != 1 or not isinstance(found[0].node, ast.Call):
             return None
         if not is_own(found[0].source):
             return None
-        return Construction(self._rec.modules[name], found[0])
+        return Construction(self.rec.modules[name], found[0])
 
     def built_by(self, made: Construction) -> tuple[str, ...]:
         """All modules that the same call built, in a loop or by several instances."""
-        return tuple(
-            name
-            for name, info in self._rec.modules.items()
-            if info.type == made.info.type
-            and (other := self.of(name)) is not None
-            and other.call is made.call
-        )
+        kind = made.info.type
+        if kind not in self._built:
+            built: dict[ast.Call, list[str]] = {}
+            self._built[kind] = built
+            for name, info in self.rec.modules.items():
+                if info.type == kind and (other := self.of(name)) is not None:
+                    built.setdefault(other.call, []).append(name)
+        return tuple(self._built[kind].get(made.call, ()))
 
     def stem(self, made: Expression) -> Stem | None:
         """What an integer in the user's code stems from; None where not sure."""
@@ -78,7 +86,7 @@ class Constructions:
         """All calls that may have built a module."""
         if name not in self._known:
             self._known[name] = ()  # what asks for itself finds nothing
-            info = self._rec.modules.get(name)
+            info = self.rec.modules.get(name)
             if info is not None:
                 found = self._candidates(name)
                 fitting = [
@@ -91,13 +99,13 @@ class Constructions:
         return self._known[name]
 
     def _candidates(self, name: str) -> list[Expression]:
-        if root_of(self._rec, name) == name:
+        if root_of(self.rec, name) == name:
             return self._roots(name)
         replaced = list(self._set_outside(name))
         if replaced:
             return replaced
         owner, _, attribute = name.rpartition(".")
-        info = self._rec.modules.get(owner)
+        info = self.rec.modules.get(owner)
         if info is None or info.inits and not is_own(info.inits[0]):
             return []  # what an installed package builds is no line of the user's
         found = self._in_class(owner, attribute) if info.inits else []
@@ -115,7 +123,7 @@ class Constructions:
             return self._scopes[name]
         self._scopes[name] = found = []
         call: Expression | None = None
-        info = self._rec.modules.get(name)
+        info = self.rec.modules.get(name)
         made = self.expressions(name) if info is not None else ()
         if len(made) == 1 and isinstance(made[0].node, ast.Call):
             call = made[0]
@@ -139,10 +147,9 @@ class Constructions:
                     if one.item is None and not one.partial:
                         known = ((each, f"{name}.{attribute}"),)
                         found.append(Expression(one.value, each, one.repeated, known))
-                for node, repeated in nodes(each.home):
-                    for key, made, _ in set_by_name(node, name):
-                        if key is not None and key.fullmatch(attribute):
-                            found.append(Expression(made, each, repeated))
+                for key, made, repeated in set_by_name(each.home, name):
+                    if key.fullmatch(attribute):
+                        found.append(Expression(made, each, repeated))
             base = _to_base(scope)
             if not found and base is not None and attribute.isdigit():
                 found = chosen(entries(base, self.settle), attribute)
@@ -165,21 +172,21 @@ class Constructions:
 
     def _own_scopes(self) -> list[Scope]:
         if self._everywhere is None:
-            self._everywhere = list(own_scopes(self._rec))
+            self._everywhere = list(own_scopes(self.rec))
         return self._everywhere
 
     def _roots(self, name: str) -> list[Expression]:
         """What the script assigns to the name by which it calls a root; where that is a
         parameter, all that its files build of that class."""
-        info = self._rec.modules[name]
+        info = self.rec.modules[name]
         found = [
             one
-            for one in self._all_settled(unnamed(self._rec, name))
+            for one in self._all_settled(unnamed(self.rec, name))
             if isinstance(one.node, ast.Call) and last_name(one.node.func) == info.type
         ]
         if found:
             return found
-        called = root_expression(self._rec, name)
+        called = root_expression(self.rec, name)
         if called is not None:
             found = [one for one in self._settled(called, 0) if one.node != called.node]
             if not found:
@@ -212,12 +219,12 @@ class Constructions:
 
     def _children_fit(self, made: Expression, name: str) -> bool:
         """Whether a container written there has the entries of a recorded one."""
-        if self._rec.modules[name].type not in CONTAINERS:
+        if self.rec.modules[name].type not in CONTAINERS:
             return True
         inside = f"{name}." if name else ""
         have = [
             info.type
-            for path, info in self._rec.modules.items()
+            for path, info in self.rec.modules.items()
             if path.startswith(inside) and path and "." not in path[len(inside) :]
         ]
         written = entries(made, self.settle)
@@ -231,7 +238,7 @@ class Constructions:
 
     def _set_outside(self, name: str) -> Iterator[Expression]:
         """`model.fc = …` and `model.classifier[6] = …` after the model was built."""
-        root = root_of(self._rec, name)
+        root = root_of(self.rec, name)
         parts = name.removeprefix(f"{root}.").split(".") if root else name.split(".")
         for path, made in self._outside().get(parts[-1], ()):
             own = made.scope.self_name()
@@ -258,7 +265,7 @@ class Constructions:
     def _is_owner(self, scope: Scope, name: str, depth: int) -> bool:
         """Whether a method belongs to the module so many levels above another."""
         owner = ".".join(name.split(".")[:-depth])
-        info, kind = self._rec.modules.get(owner), scope.class_node()
+        info, kind = self.rec.modules.get(owner), scope.class_node()
         return info is not None and kind is not None and info.type == kind.name
 
     # -- expressions ----------------------------------------------------------------

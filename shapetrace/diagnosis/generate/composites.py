@@ -68,7 +68,7 @@ def _where_built(case: Case, outer: ModuleInfo, key: str, value: Any) -> Written
     name = outer.name
     while name:
         name = name.rpartition(".")[0]
-        for scope in case.constructions.scopes(name):
+        for scope in case.graph.constructions.scopes(name):
             found = [
                 node
                 for node, _ in nodes(scope.home)

@@ -266,7 +266,7 @@ def unflattened(case: Case) -> Iterator[Hypothesis | None]:
         return
     edit = edits.flatten(1)
     taken = Taken(ref.id, edit, layer.order, layer.end_order or layer.order)
-    built = case.constructions.of(layer.name)
+    built = case.graph.constructions.of(layer.name)
     text, where = "", None
     if built is not None:
         line = line_of(built.made.scope.tree, built.call)

@@ -282,7 +282,7 @@ def _holder_line(
     case: Case, owner: str, attribute: str, rank: int, dims: list[int], new: int
 ) -> tuple[str, Source | None]:
     """`self.positions = nn.Parameter(torch.zeros(1, n, width))` with another size."""
-    for scope in case.constructions.scopes(owner):
+    for scope in case.graph.constructions.scopes(owner):
         for one in bound(scope, f"{scope.self_name()}.{attribute}"):
             nodes = list(_made_of(one.value, scope))
             making = {scope.tree.statement(node) for node in nodes}
@@ -296,7 +296,7 @@ def _holder_line(
                 added = max(rank - len(sizes), 0)
                 if not added <= min(dims) <= max(dims) < len(sizes) + added:
                     continue
-                inits = case.constructions.scopes
+                inits = case.graph.constructions.scopes
                 olds = [Expression(sizes[dim - added], scope) for dim in dims]
                 texts = [reworded(old, new, inits) for old in olds]
                 if str(new) in texts or added:
