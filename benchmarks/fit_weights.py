@@ -26,7 +26,9 @@ from fit_rows import Row, collected, from_tests
 OUT = Path(__file__).parents[1] / "shapetrace" / "diagnosis" / "weights.py"
 RIDGE = 0.02
 #: what people really do, and what tests assert, counts for more than injected slips
-COUNTS = {"reports": 8.0, "rebuilt": 8.0, "tests": 10.0, "own": 6.0}
+COUNTS = {"reports": 8.0, "rebuilt": 8.0, "tests": 14.0, "own": 6.0}
+#: programs of people, not injected ones
+REAL = ("reports", "rebuilt", "unseen")
 #: what can only speak against a repair: a slip that is injected into a layer makes it
 #: unlike its like, and taking it back does not, so that the fit would turn the sign
 AGAINST = (
@@ -64,47 +66,75 @@ def thought(entry: Row) -> tuple[str, str]:
     return entry["key"], entry["form"]
 
 
-class Problem:
-    """One program as tensors: facts, and which hypotheses are accepted."""
+class Problems:
+    """Programs as tensors, all in one: a row of facts for each hypothesis, the program
+    and the thought that it belongs to, and which are accepted."""
 
-    def __init__(self, row: Row, index: dict[str, int]) -> None:
-        entries = row["rows"]
-        self.weight = COUNTS.get(row["corpus"], 1.0)
-        self.facts = torch.zeros(len(entries), len(index))
-        for at, entry in enumerate(entries):
-            for name, strength in entry["facts"]:
-                if name in index:
-                    self.facts[at, index[name]] += strength
-        want = accepted(row)
-        self.site: torch.Tensor | None = None
-        places: dict[tuple[str, str], int] = {}
-        for entry in entries:
-            places.setdefault(thought(entry), len(places))
-        self.thoughts = torch.tensor([places[thought(entry)] for entry in entries])
-        if want is not None:
-            told = {place: entry for entry in entries for place in [thought(entry)]}
-            found = torch.tensor([told[place]["site"] in want for place in places])
-            if found.any() and not found.all():
-                self.site = found
-        told = [entry["right"] for entry in entries]
-        self.right: torch.Tensor | None = None
-        lines = torch.tensor([one is not None for one in told])
-        true = torch.tensor([one is True for one in told])
-        if true.any():
-            self.right, self.lines = true, lines
+    def __init__(self, rows: list[Row], index: dict[str, int]) -> None:
+        facts: list[list[tuple[int, float]]] = []
+        thoughts: list[int] = []
+        programs: list[int] = []
+        self.counts: list[float] = []
+        lines, right, sites, owners = [], [], [], []
+        for row in rows:
+            entries, want = row["rows"], accepted(row)
+            told = {thought(entry): entry["site"] for entry in entries}
+            known = [want is not None and site in want for site in told.values()]
+            if not any(known) or all(known):
+                known = [False] * len(known)
+            true = [entry["right"] is True for entry in entries]
+            if not any(known) and not any(true):
+                continue
+            first = {one: len(sites) + at for at, one in enumerate(told)}
+            for entry, is_right in zip(entries, true, strict=True):
+                facts.append(
+                    [(index[name], s) for name, s in entry["facts"] if name in index]
+                )
+                thoughts.append(first[thought(entry)])
+                programs.append(len(self.counts))
+                lines.append(entry["right"] is not None and any(true))
+                right.append(is_right)
+            sites += known
+            owners += [len(self.counts)] * len(known)
+            self.counts.append(COUNTS.get(row["corpus"], 1.0))
+        self.facts = torch.zeros(len(facts), len(index))
+        for at, told in enumerate(facts):
+            for name, strength in told:
+                self.facts[at, name] += strength
+        self.thoughts, self.programs = torch.tensor(thoughts), torch.tensor(programs)
+        self.sites, self.owners = torch.tensor(sites), torch.tensor(owners)
+        self.lines, self.right = torch.tensor(lines), torch.tensor(right)
+        self.weights = torch.tensor(self.counts)
 
     def loss(self, weights: torch.Tensor) -> torch.Tensor:
+        """Of each program minus the log-likelihood of the accepted sites, and of the
+        lines that are right."""
         scores = self.facts @ weights
-        total = torch.zeros(())
-        if self.site is not None:
-            least = torch.full((len(self.site),), -torch.inf)
-            best = least.scatter_reduce(0, self.thoughts, scores, "amax")
-            total = total - best[self.site].logsumexp(0) + best.logsumexp(0)
-        if self.right is not None:
-            among = scores[self.lines]
-            told = among.logsumexp(0) - scores[self.right].logsumexp(0)
-            total = total + LINES * told
-        return total
+        least = torch.full((len(self.sites),), -torch.inf)
+        best = least.scatter_reduce(0, self.thoughts, scores, "amax")
+        sites = self._sums(best, self.owners) - self._sums(
+            best, self.owners, self.sites
+        )
+        lines = self._sums(scores, self.programs, self.lines) - self._sums(
+            scores, self.programs, self.right
+        )
+        # programs of which nothing is accepted have no say
+        total = sites.where(sites.isfinite(), 0.0)
+        total = total + LINES * lines.where(lines.isfinite(), 0.0)
+        return (total * self.weights).mean()
+
+    def _sums(
+        self, values: torch.Tensor, owners: torch.Tensor, of: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The logarithms of each program's sums of exponentials."""
+        if of is not None:
+            values, owners = values[of], owners[of]
+        least = torch.full((len(self.counts),), -torch.inf)
+        most = least.scatter_reduce(0, owners, values.detach(), "amax")
+        sums = torch.zeros(len(most)).scatter_add(
+            0, owners, (values - most[owners]).exp()
+        )
+        return most + sums.clamp(min=1e-30).log()
 
 
 def fitted(rows: list[Row]) -> dict[str, float]:
@@ -112,11 +142,7 @@ def fitted(rows: list[Row]) -> dict[str, float]:
     for row in rows:
         counts.update({name for e in row["rows"] for name, _ in e["facts"]})
     names = sorted(name for name, count in counts.items() if count >= LEAST)
-    index = {name: at for at, name in enumerate(names)}
-    problems = [Problem(row, index) for row in rows]
-    problems = [
-        one for one in problems if one.site is not None or one.right is not None
-    ]
+    problems = Problems(rows, {name: at for at, name in enumerate(names)})
     free = torch.zeros(len(names), requires_grad=True)
     against = torch.tensor([name in AGAINST for name in names])
     optimizer = torch.optim.LBFGS(
@@ -129,48 +155,70 @@ def fitted(rows: list[Row]) -> dict[str, float]:
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         weights = signed()
-        losses = torch.stack([one.loss(weights) * one.weight for one in problems])
-        loss = losses.mean()
-        loss = loss + RIDGE * weights.square().sum() / math.sqrt(len(problems))
+        ridge = RIDGE * weights.square().sum() / math.sqrt(len(problems.counts))
+        loss = problems.loss(weights) + ridge
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    print(f"{len(problems)} programs, {len(names)} kinds of evidence")
     weights = signed().detach()
-    return {name: round(float(weights[at]), 2) for name, at in index.items()}
+    return {name: round(float(weights[at]), 2) for at, name in enumerate(names)}
+
+
+def validated(rows: list[Row], folds: int) -> None:
+    """First and any culprit of real reports, each by weights that were fitted without
+    it: what is to be expected of a report that nobody here has seen. Those of one
+    report stay together."""
+    real = [row for row in rows if row["corpus"] in REAL]
+    others = [row for row in rows if row["corpus"] not in REAL and row["fitted"]]
+    for fold in range(folds):
+        apart = [row for row in real if int(folds * place(row["family"])) == fold]
+        rest = [row for row in real if int(folds * place(row["family"])) != fold]
+        weights = fitted(others + rest)
+        for row in apart:
+            row["validated"] = named(row, weights)[:2]
+    for at, word in enumerate(("first", "any")):
+        count = sum(row["validated"][at] for row in real)
+        print(f"  cross-validated over {folds} folds: {word} {count} of {len(real)}")
+
+
+def named(row: Row, weights: dict[str, float]) -> tuple[bool, bool, bool | None]:
+    """Whether the first culprit is accepted, one of the first three, and whether the
+    first line is right, None where that cannot be told."""
+    sites: dict[str, list[tuple[float, Row]]] = {}
+    for entry in row["rows"]:
+        score = sum(weights.get(n, 0.0) * s for n, s in entry["facts"])
+        sites.setdefault(entry["key"], []).append((score, entry))
+    sums = {key: _sum(group) for key, group in sites.items()}
+    order = sorted(sites, key=lambda key: -sums[key])
+    labels = [sites[key][0][1]["site"] for key in order]
+    want = accepted(row)
+    first = want is None or labels[0] in want
+    any_ = want is None or any(label in want for label in labels[:3])
+    best = [e for _, e in sorted(sites[order[0]], key=lambda x: -x[0]) if e["line"]]
+    right = best[0]["right"] if best else None
+    if not first or right is False:
+        row["said"] = f"{labels[:3]} {want} right={right}"
+    return first, any_, right
 
 
 def judged(rows: list[Row], weights: dict[str, float]) -> None:
     """First and any culprit, and the first line, with these weights."""
     groups: dict[str, list[tuple[bool, bool, bool | None]]] = {}
     for row in rows:
-        sites: dict[str, list[tuple[float, Row]]] = {}
-        for entry in row["rows"]:
-            score = sum(weights.get(n, 0.0) * s for n, s in entry["facts"])
-            sites.setdefault(entry["key"], []).append((score, entry))
-        sums = {key: _sum(group) for key, group in sites.items()}
-        order = sorted(sites, key=lambda key: -sums[key])
-        labels = [sites[key][0][1]["site"] for key in order]
-        want = accepted(row)
-        first = want is None or labels[0] in want
-        any_ = want is None or any(label in want for label in labels[:3])
-        best = [e for _, e in sorted(sites[order[0]], key=lambda x: -x[0]) if e["line"]]
-        right = best[0]["right"] if best else None
-        name = row["corpus"] + ("" if row["fitted"] else " held out")
-        groups.setdefault(name, []).append((first, any_, right))
-        if not first or right is False:
-            print(
-                f"    {row['corpus']:8s} {row['name'][:60]:60s} {labels[:3]} {want} "
-                f"right={right}"
-            )
-    for name, found in sorted(groups.items()):
-        n = len(found)
-        told = [right for _, _, right in found if right is not None]
+        found = named(row, weights)
+        groups.setdefault(
+            row["corpus"] + ("" if row["fitted"] else " held out"), []
+        ).append(found)
+        if not found[0] or found[2] is False:
+            print(f"    {row['corpus']:8s} {row['name'][:60]:60s} {row['said']}")
+    for name, told in sorted(groups.items()):
+        n = len(told)
+        right = [one for _, _, one in told if one is not None]
         print(
-            f"  {name:20s} {n:4d} first {100 * sum(f for f, _, _ in found) / n:.0f} % "
-            f"any {100 * sum(a for _, a, _ in found) / n:.0f} % "
-            f"right {sum(told)}/{len(told)}"
+            f"  {name:20s} {n:4d} first {100 * sum(f for f, _, _ in told) / n:.0f} % "
+            f"any {100 * sum(a for _, a, _ in told) / n:.0f} % "
+            f"right {sum(right)}/{len(right)}"
         )
 
 
@@ -189,6 +237,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--cache", type=Path, help="facts of an earlier run")
+    parser.add_argument("--folds", type=int, help="cross-validate over real reports")
     parser.add_argument("--dry", action="store_true", help="write no weights")
     options = parser.parse_args()
     if options.cache is not None and options.cache.exists():
@@ -206,6 +255,8 @@ def main() -> None:
         rows += from_tests()
         if options.cache is not None:
             options.cache.write_text(json.dumps(rows))
+    if options.folds:
+        validated(rows, options.folds)
     weights = fitted([row for row in rows if row["fitted"]])
     judged(rows, weights)
     if not options.dry:

@@ -41,7 +41,7 @@ def mended(text: str, pairs: list[tuple[str, str]] | None) -> str | None:
 
 
 def programs(folder: Path, corpus: str, fitted: bool = False) -> Iterator[Case]:
-    """All programs of a folder; each is a family of its own."""
+    """All programs of a folder; those of one report are a family."""
     for path in sorted(folder.glob("*.py")):
         text = path.read_text(encoding="utf-8")
         values = constants(text)
@@ -51,7 +51,7 @@ def programs(folder: Path, corpus: str, fitted: bool = False) -> Iterator[Case]:
         named = {c.replace("op:", "function:").rstrip("_") for c in truth["culprits"]}
         yield Case(
             corpus,
-            path.stem,
+            values.get("SOURCE", path.stem).partition(" ")[0],
             path.stem,
             values["CATEGORY"],
             text,

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from shapetrace.records import FunctionCall, ModuleCall
-from shapetrace.signatures import Conflict
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
+from shapetrace.signatures import Conflict, argument_name
 
 Kind = Literal[
     "size",  # two dimensions of different size
@@ -71,3 +71,15 @@ def is_part(path: str) -> bool:
     """
     whole = _WHOLE.match(path)
     return whole is not None and whole.end() < len(path)
+
+
+#: what only a name is written like: `input` and its like are words of any message
+_NAME = re.compile(r"\w+_\w+")
+
+
+def named_arguments(call: FunctionCall) -> tuple[TensorRef, ...]:
+    """The tensors of a call whose arguments PyTorch's message calls by their names."""
+    words = set(_NAME.findall(call.error.message)) if call.error is not None else ()
+    return tuple(
+        ref for at, ref in enumerate(call.inputs) if argument_name(call, at) in words
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shapetrace.diagnosis.hypothesis import Site
+from shapetrace.diagnosis.made_between import made_between
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 from shapetrace.source.library_calls import called_around, handed_out, looped_over
@@ -29,10 +30,10 @@ def site_of_module(module: ModuleCall) -> Site:
 
 
 def site_of_data(graph: Graph, tensor: int, *, target: bool = False) -> Site:
-    """The target of a loss, else the input; what a factory call inside a forward made
-    is code, and the function is named."""
+    """The target of a loss, else the input; what a factory call inside a forward made,
+    or between the modules, is code, and the function is named."""
     call = beginning(graph, tensor)
-    if call is not None and call.parent is not None:
+    if call is not None and (call.parent is not None or made_between(graph, call)):
         return site_of_call(graph, call)
     kind = "target" if target else "input"
     first: object = tensor

@@ -141,7 +141,7 @@ def test_a_class_that_one_hot_has_no_column_for_is_either_the_number_or_the_data
     reasons = [culprit.reason for culprit in found.culprits]
     assert any("values from 0 to 9, allowed are 0 to 6" in one for one in reasons)
     # nothing tells which of the two is meant, and no other shape would mend it
-    assert min(culprit.probability for culprit in found.culprits) > 0.05
+    assert min(culprit.probability for culprit in found.culprits) > 0.03
     asked = [fix.line for fix in found.fixes if "classes" not in fix.line]
     assert asked == [] and not any("unsqueeze" in fix.line for fix in found.fixes)
 

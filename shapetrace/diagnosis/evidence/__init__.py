@@ -12,7 +12,7 @@ from collections.abc import Callable
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.assumed import squeezed
 from shapetrace.diagnosis.evidence.class_indices import class_indices
-from shapetrace.diagnosis.evidence.data import data, turned
+from shapetrace.diagnosis.evidence.data import data, taken, turned
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
@@ -20,7 +20,7 @@ from shapetrace.diagnosis.evidence.layout import elsewhere, layout, made_for_it
 from shapetrace.diagnosis.evidence.learning import learning, turned_round
 from shapetrace.diagnosis.evidence.likes import likes, rounding, twin, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
-from shapetrace.diagnosis.evidence.program import attribute, mirror, program
+from shapetrace.diagnosis.evidence.program import attribute, mirror, program, read_off
 from shapetrace.diagnosis.evidence.rests import rests, squared
 from shapetrace.diagnosis.evidence.samples import (
     copied,
@@ -35,6 +35,7 @@ from shapetrace.diagnosis.evidence.samples import (
 from shapetrace.diagnosis.evidence.sides import (
     came_in,
     joined,
+    merged,
     only_passed,
     several,
     sides,
@@ -66,8 +67,10 @@ FAMILIES: tuple[Family, ...] = (
     neighbours,
     attribute,
     program,
+    read_off,
     mirror,
     data,
+    taken,
     turned,
     class_indices,
     history,
@@ -86,6 +89,7 @@ FAMILIES: tuple[Family, ...] = (
     sides,
     came_in,
     joined,
+    merged,
     several,
     only_passed,
     stretching,

@@ -9,7 +9,8 @@ from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.kept_state import kept_by_model
 from shapetrace.diagnosis.leaves import counts_samples
-from shapetrace.lineage import Graph
+from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.lineage import Call, Graph
 from shapetrace.records import FunctionCall
 
 _CHANNELS = (1, 3, 4)
@@ -62,10 +63,42 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return None
 
 
+def taken(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Data that a layer with parameters took as it is, beside the call that fails: the
+    model was built for it."""
+    if hypothesis.site.kind not in ("input", "target"):
+        return None
+    for spot in case.mismatch.spots:
+        if spot.tensor is None or case.site_of(spot.tensor).key != hypothesis.site.key:
+            continue
+        for user in case.graph.users.get(spot.tensor, ()):
+            layer = case.graph.layer_of(user)
+            if layer is None or user.index == case.call.index or not user.outputs:
+                continue
+            if any(case.graph.is_parameter(ref.id) for ref in user.inputs):
+                if _width_in(case, user, spot):
+                    text = f"`{case.path(layer.name)}` takes it as it is"
+                    return Fact("a layer took it as it is", text=text)
+    return None
+
+
+def _width_in(case: Case, user: Call, spot: Spot) -> bool:
+    """Whether what is odd is among the dimensions that a layer's width must fit: those
+    of which it leaves nothing; of counted elements any may be."""
+    if spot.dim is None:
+        return True
+    made = case.graph.relation(user).outputs
+    left = {source for dims in made for origin in dims for source in origin.sources}
+    at = next(n for n, ref in enumerate(user.inputs) if ref.id == spot.tensor)
+    return (at, spot.dim) not in left
+
+
 def _unequal(case: Case, ends: list[tuple[int, int] | None]) -> bool:
     """Whether it is the batches of two tensors of data that disagree."""
     if kept_by_model(case) is not None:
         return False  # of one batch each, at its own time
+    if any(side.shared and not side.odd for side in case.factors):
+        return False  # one side has all that the other has, and a factor more
     if len(ends) < 2 or None in ends or _alike(case.graph, ends):
         return False
     batches = all(spot.role in _BATCH_ROLES for spot in case.mismatch.spots)

@@ -39,7 +39,7 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return Fact("stayed when the data changed", text=text)
     if site.kind in ("input", "target"):
         return Fact("the data changed since a batch that went well")
-    if hypothesis.form in _REBUILT:
+    if hypothesis.form in _REBUILT or site.kind == "module":
         return Fact(TOOK_IT)
     return None
 

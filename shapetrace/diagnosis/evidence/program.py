@@ -9,9 +9,13 @@ from shapetrace.diagnosis.case import Case, is_method
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.records import FunctionCall, ModuleInfo
+from shapetrace.signatures import kind
 from shapetrace.source.line import find
-from shapetrace.source.tree import is_own
+from shapetrace.source.scope import Scope, bound
+from shapetrace.source.tree import is_own, last_name
 
+#: what gives a number that is in a tensor
+_READS = ("max", "amax", "item", "tolist")
 #: which attribute of a layer says which dimension of its weight
 _WIDTHS = {
     "out_features": 0,
@@ -72,6 +76,34 @@ def program(hypothesis: Hypothesis, case: Case) -> Fact | None:
             call = case.graph.rec.functions[index]
             return _number(call, hypothesis.size)
     return None
+
+
+def read_off(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """A size that the code reads off values, `int(batch.max()) + 1`: it is as large as
+    what happens to be there."""
+    call = case.call_of(hypothesis.site)
+    if call is None or kind(call.name) != "fill":
+        return None
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Call):
+        return None
+    scope = Scope(line.file, line.file.home(line.node))
+    for node in line.tree.args:
+        text = _off_values(scope, node)
+        if text:
+            return Fact("a size read off values", text=f"its size is `{text}`")
+    return None
+
+
+def _off_values(scope: Scope, node: ast.expr, deep: int = 3) -> str:
+    """The code of a size that is read off values, in an expression or behind a name."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Call) and last_name(each.func) in _READS:
+            return scope.tree.text(node)
+    if not isinstance(node, ast.Name) or not deep:
+        return ""
+    values = (one.value for one in bound(scope, node.id) if one.item is None)
+    return next(filter(None, (_off_values(scope, v, deep - 1) for v in values)), "")
 
 
 def _is_library(case: Case, name: str) -> bool:

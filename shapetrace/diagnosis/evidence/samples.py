@@ -4,6 +4,7 @@ features, a product that adds them up."""
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
@@ -148,14 +149,19 @@ def restored(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 
 def _counts_samples(case: Case) -> bool:
-    """Whether the number of samples is a factor of the size that did not fit."""
-    for spot in case.mismatch.spots:
-        if spot.tensor is None or spot.dim is None:
+    """Whether the number of samples is what did not fit, or a factor of it that the
+    other side has not."""
+    left, right = case.mismatch.left, case.mismatch.right
+    for spot, other in ((left, right), (right, left)):
+        if spot is None or spot.tensor is None or spot.dim is None:
             continue
-        if not case.graph.is_parameter(spot.tensor):
-            found = every_part(case.graph, spot.tensor, spot.dim)
-            if any(counts_samples(case.graph, leaf.hops, leaf.end) for leaf in found):
-                return True
+        if case.graph.is_parameter(spot.tensor):
+            continue
+        found = list(every_part(case.graph, spot.tensor, spot.dim))
+        counted = [p.size for p in found if counts_samples(case.graph, p.hops, p.end)]
+        size = other.size if other is not None and len(found) > 1 else 1
+        if counted and size % prod(counted):
+            return True
     return False
 
 

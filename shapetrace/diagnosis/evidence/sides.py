@@ -78,6 +78,29 @@ def joined(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return None
 
 
+def merged(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Who made one dimension of several that stand side by side in the other side."""
+    left, right = case.mismatch.left, case.mismatch.right
+    for spot, other in ((left, right), (right, left)):
+        if spot is None or spot.tensor is None or spot.dim is None:
+            continue
+        if other is None or other.tensor is None:
+            continue
+        end = case.graph.trail(spot.tensor, spot.dim).end
+        if end.kind != "branch" or end.origin is None or end.origin.how == "sum":
+            continue
+        sizes = tuple(case.graph.size(*source) for source in end.sources)
+        shape = case.graph.tensors[other.tensor].shape
+        beside = (shape[at : at + len(sizes)] for at in range(len(shape)))
+        if end.call is None or len(sizes) < 2 or 1 in sizes or sizes not in beside:
+            continue
+        if site_of_call(case.graph, end.call).key == hypothesis.site.key:
+            apart = " and ".join(map(str, sizes))
+            text = f"joins {apart}, which stand side by side on the other side"
+            return Fact("joins what the other side keeps apart", text=text)
+    return None
+
+
 def only_passed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether whoever is named, with no repair, did nothing to the odd size."""
     key, graph = hypothesis.site.key, case.graph

@@ -6,6 +6,7 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.mismatch import named_arguments
 from shapetrace.diagnosis.returned import returned
 from shapetrace.diagnosis.sites import owner
 from shapetrace.diagnosis.unlike import at_home
@@ -13,7 +14,7 @@ from shapetrace.diagnosis.unlike import at_home
 
 def words(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """A message about labels is about the target, one about a type about what
-    returned it."""
+    returned it, and of one that names an argument about that."""
     error = case.call.error
     if case.mismatch.kind != "other" or error is None:
         return None
@@ -22,6 +23,9 @@ def words(hypothesis: Hypothesis, case: Case) -> Fact | None:
     around = case.graph.module_of(case.layer or case.call)
     for giver in returned(case.graph, around, error.message):
         named = named or (site.kind, site.name) == (giver.kind, giver.name)
+    named = named or any(
+        case.site_of(ref.id).key == site.key for ref in named_arguments(case.call)
+    )
     return Fact("the message names it" if named else "the message names others")
 
 

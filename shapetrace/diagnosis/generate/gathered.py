@@ -34,6 +34,10 @@ def gathered(case: Case) -> Iterator[Hypothesis | None]:
         ref = next((r for r in case.call.inputs if r.id == spot.tensor), None)
         if ref is None or case.graph.is_parameter(ref.id) or ref.dtype in _INTEGERS:
             continue
+        if any(
+            r.id == other.tensor and r.dtype == torch.bool for r in case.call.inputs
+        ):
+            continue  # a mask says yes or no to each row that there is
         found = list(_indices(case, other.size, ref.shape[0]))
         for index in found:
             edit = edits.picked(index, other.size, len(found))

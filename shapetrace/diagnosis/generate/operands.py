@@ -17,6 +17,7 @@ from shapetrace.diagnosis.changes import (
     result_edited,
 )
 from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.expected import sizes_asked
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis
 from shapetrace.diagnosis.orders import placements, reorder
@@ -25,6 +26,7 @@ from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.source.line import find
 
+_STRETCHING = ("expand", "broadcast_to")
 _PRODUCTS = ("matmul", "mm", "bmm", "baddbmm", "linear")
 #: views behind the failure before which an order may be missing
 _VIEWS = 3
@@ -37,6 +39,8 @@ def operands(case: Case) -> Iterator[Hypothesis | None]:
     refs = [ref for ref in case.operands if ref.shape or case.mismatch.kind == "rank"]
     for ref in refs:
         others = [other.shape for other in refs if other is not ref]
+        if case.call.name in _STRETCHING:
+            others.append(sizes_asked(case.call))
         if case.layer is not None:
             held = [r for r in case.call.inputs if case.graph.is_parameter(r.id)]
             others += [r.shape for r in held[:1]]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.kept_state import kept_by_model
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.reasons import said_of
-from shapetrace.diagnosis.sites import owner, site_of_call, site_of_module
+from shapetrace.diagnosis.sites import (
+    owner,
+    site_of_call,
+    site_of_data,
+    site_of_module,
+)
 from shapetrace.diagnosis.uneven import makes_a_square
 from shapetrace.records import FunctionCall
 
@@ -50,6 +56,7 @@ def origins(case: Case) -> Iterator[Hypothesis | None]:
             continue
         site = case.site_of(ref.id)
         yield Hypothesis("unknown", site, hops=1, reason=said_of(case, site, ref))
+    yield _short_of(case)
     for behind in case.behind:
         call = behind.call
         shapes = makes_a_square(call) if isinstance(call, FunctionCall) else None
@@ -63,6 +70,21 @@ def origins(case: Case) -> Iterator[Hypothesis | None]:
         own = site_of_call(case.graph, case.call)
     taken = " and ".join(str(ref.shape) for ref in case.operands[:2])
     yield Hypothesis("unknown", own, reason=f"takes {taken}" if taken else "")
+
+
+def _short_of(case: Case) -> Hypothesis | None:
+    """The labels that lack a factor of the prediction's: whoever gave them their shape
+    last, they are the user's to make."""
+    target = case.target
+    if target is None or case.graph.from_model(target.id):
+        return None
+    for side, other in (case.factors, case.factors[::-1]):
+        if side.target and side.shared and not side.odd and other.odd:
+            site = site_of_data(case.graph, target.id, target=True)
+            more = prod(leaf.size for leaf in other.odd)
+            reason = f"has {target.shape}, the prediction {more} times as much"
+            return Hypothesis("unknown", site, hops=1, reason=reason)
+    return None
 
 
 def _holder(case: Case, spot: Spot, fits: int | None) -> Hypothesis | None:

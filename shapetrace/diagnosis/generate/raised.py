@@ -9,6 +9,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.generate.batches import without_last
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import changers, leaves
+from shapetrace.diagnosis.mismatch import named_arguments
 from shapetrace.diagnosis.returned import returned
 from shapetrace.diagnosis.sites import site_of_call, site_of_module
 
@@ -30,6 +31,9 @@ def raised(case: Case) -> Iterator[Hypothesis | None]:
     for giver in returned(graph, around, message):
         site = case.site_named(giver.name)
         yield Hypothesis("unknown", site, hops=1, reason=giver.reason)
+    for ref in named_arguments(call):
+        reason = "does not fit, as the message says"
+        yield Hypothesis("unknown", case.site_of(ref.id), hops=1, reason=reason)
     data = [ref for ref in call.inputs if not graph.is_parameter(ref.id)]
     small = any(words in message for words in _SMALL)
     reason = "raised"

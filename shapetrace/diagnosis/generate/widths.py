@@ -191,10 +191,9 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
     assert spot.tensor is not None and spot.dim is not None
     size = graph.size(spot.tensor, spot.dim)
     parts = leaves(graph, spot.tensor, spot.dim)
-    if len(parts) > 1 and any(
-        counts_samples(graph, leaf.hops, leaf.end) for leaf in parts
-    ):
-        return  # samples are among the factors: no width is to make up for them
+    samples = [p.size for p in parts if counts_samples(graph, p.hops, p.end)]
+    if len(parts) > 1 and samples and wanted % prod(samples):
+        return  # the other side has other samples: no width is to make up for them
     seen: set[tuple[str, int]] = set()
     for leaf in every_part(graph, spot.tensor, spot.dim):
         if not leaf.size or leaf.end.kind != "parameter":

@@ -26,6 +26,7 @@ from shapetrace.diagnosis.window_layers import (
     windows_behind,
 )
 from shapetrace.lineage import Graph
+from shapetrace.records import ModuleInfo
 
 #: tries for one side, the newest windows first
 _MOST = 40
@@ -54,7 +55,10 @@ def windows(case: Case) -> Iterator[Hypothesis | None]:
                 f"{key}={short(window.info.attributes.get(key))}" for key in changes
             )
             reason = f"gives {now}{note} with {has}{why}"
-            yield replace(made, reason=reason, dim=window.hop.dim, size=now)
+            made = replace(made, reason=reason, dim=window.hop.dim, size=now)
+            if case.mismatch.loss and _skips(window.info, changes):
+                made = replace(made, loses="what lies between its windows")
+            yield made
         yield from _together(case, tries)
 
 
@@ -191,4 +195,17 @@ def has_windows(case: Case, tensor: int, dim: int) -> bool:
         hop.origin.how == "window"
         for leaf in leaves(case.graph, tensor, dim)
         for hop in leaf.hops
+    )
+
+
+def _skips(info: ModuleInfo, changes: dict[str, Any]) -> bool:
+    """Whether a window with these changes passes over places that it never takes in."""
+    now = {**info.attributes, **changes}
+    stride, kernel = (
+        value if isinstance(value, tuple) else (value,)
+        for value in (whole(now.get("stride")), whole(now.get("kernel_size")))
+    )
+    return any(
+        isinstance(one, int) and isinstance(other, int) and one > other
+        for one, other in zip(stride, kernel, strict=False)
     )

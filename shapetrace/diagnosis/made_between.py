@@ -1,0 +1,57 @@
+"""Whether a tensor that no other went into is data, or a step of the user's code."""
+
+from __future__ import annotations
+
+import ast
+
+from shapetrace.lineage import Graph
+from shapetrace.records import FunctionCall
+from shapetrace.source.line import find
+from shapetrace.source.scope import Scope
+from shapetrace.source.tree import function_at
+
+#: calls around one in which its function's others are looked for
+_NEAR = 32
+
+
+def made_between(graph: Graph, made: FunctionCall) -> bool:
+    """Whether a function that was given tensors made it, after the model had run: the
+    random weights of a gradient penalty are code, and what a script draws for its
+    batch, or hands to a module as it is, is data."""
+    modules = graph.rec.calls
+    if made.parent is not None or not modules or made.order < modules[0].order:
+        return False
+    if made.inputs or not made.outputs or not made.direct:
+        return False
+    users = graph.users.get(made.outputs[0].id, ())
+    if any(isinstance(user, FunctionCall) and not user.direct for user in users):
+        return False
+    return _takes_tensors(graph, made)
+
+
+def _takes_tensors(graph: Graph, made: FunctionCall) -> bool:
+    """Whether a call of the same function names one of its parameters for a tensor that
+    was made elsewhere."""
+    found = function_at(made.source)
+    if found is None or made.source is None:
+        return False
+    names = {arg.arg for arg in Scope(*found).parameters()} - {"self"}
+    at = max(made.index - _NEAR, 0)
+    for call in graph.rec.functions[at : made.index + _NEAR] if names else ():
+        source = call.source
+        if source is None or call.parent is not None:
+            continue
+        here = (source.file, source.function) == (
+            made.source.file,
+            made.source.function,
+        )
+        line = find(source) if here and call.inputs and call.direct else None
+        if line is None:
+            continue
+        for ref in call.inputs:
+            node = line.argument(ref.path, call.qualname.startswith("torch.Tensor."))
+            while isinstance(node, ast.Attribute | ast.Subscript):
+                node = node.value
+            if isinstance(node, ast.Name) and node.id in names:
+                return True
+    return False
