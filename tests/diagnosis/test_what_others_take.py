@@ -4,7 +4,7 @@ went through, what stands side by side on the other side, what is code and what 
 import pytest
 import torch
 import torch.nn.functional as F
-from failures import Runs, failure, failure_of, first
+from failures import failure, failure_of, first
 from torch import nn
 
 
