@@ -11,6 +11,7 @@ from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.learning import REVERSED
+from shapetrace.diagnosis.evidence.likes import UNLIKE
 from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES, REPEATS, UNASKED
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.failing import failing
@@ -267,6 +268,8 @@ def _fix(entry: Scored) -> Fix:
     status = outcome.status if outcome is not None and one.repair else "untried"
     mixed = _trains_nothing(entry)
     alike = one.form in _OF_SEVERAL or one.edit is not None and one.edit.among > 1
+    # of several windows behind a size each can make it fit: which is meant is not told
+    alike = alike or any(fact.name == UNLIKE for fact in entry.facts)
     if status == "verified" and (one.loses or mixed or alike):
         status = "untried"  # it fits, and whether it is meant no shape tells
     later = outcome.detail if outcome is not None else ""

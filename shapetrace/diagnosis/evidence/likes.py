@@ -19,6 +19,8 @@ from shapetrace.diagnosis.window_layers import whole
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, TensorRef
 
+#: a change away from what all others of its kind have
+UNLIKE = "a window unlike its like"
 _BUILT = ("width", "intake", "parameter", "setting")
 
 
@@ -70,7 +72,7 @@ def _settings(graph: Graph, old: ModuleInfo, new: ModuleInfo) -> Fact | None:
         return Fact("a window as some of its like", 2.0)
     same = [one for one in group if settings(one) == settings(old)]
     if len(same) == len(group):
-        return Fact("a window unlike its like", min(len(same), 3))
+        return Fact(UNLIKE, min(len(same), 3))
     return (
         Fact("a window as some of its like", 1.0)
         if is_unlike(graph, old.name)

@@ -260,7 +260,7 @@ def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu
             yield "cut", edits.cut(dim, wanted.size, rank)
             if shape[dim] == wanted.size + 1:
                 yield "cut", edits.cut_front(dim, wanted.size)
-        if shape[dim] == 1 and wanted.size > 1:
+        if shape[dim] == 1 and wanted.size > 1 and not _of_weights(case, ref.id):
             yield "insert", edits.expanded(dim, wanted.size, rank)
         if shape[dim] > 1 and wanted.size % shape[dim] == 0:
             if _may_be_cut(case, ref, dim) or not dim:
@@ -273,6 +273,13 @@ def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu
             yield "cut", Edit(
                 "{}[:, :3]", lambda t: t[:, :3], "drops the alpha channel"
             )
+
+
+def _of_weights(case: Case, tensor: int) -> bool:
+    """Whether a tensor is a parameter or made of parameters alone: one weight for all
+    features is no layer."""
+    behind = case.graph.behind(tensor, lambda call: call.inputs)
+    return all(case.graph.is_parameter(at) for at, call in behind if call is None)
 
 
 def _may_be_cut(case: Case, ref: TensorRef, dim: int) -> bool:
