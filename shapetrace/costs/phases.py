@@ -16,6 +16,7 @@ from itertools import accumulate
 from operator import attrgetter
 from statistics import median, quantiles
 
+from shapetrace.costs.gradients import is_backward
 from shapetrace.costs.statistics import quantile
 from shapetrace.records import FunctionCall, ModuleCall, Range, Recording, Source
 
@@ -113,7 +114,7 @@ def steps(rec: Recording) -> Steps:
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
     if not rec.has_timing or not (tops or rec.functions):
         return Steps((), ("nothing was timed",))
-    backwards = [call for call in rec.functions if _is_backward(call)]
+    backwards = [call for call in rec.functions if is_backward(call)]
     ranges = sorted(rec.ranges, key=lambda one: one.start_ns)
     spans = [_Span(r.start_ns, _end(r), "data") for r in ranges if _loads(r)]
     spans += [_Span(r.start_ns, _end(r), "optimizer") for r in ranges if _steps(r)]
@@ -304,12 +305,6 @@ def _steps(one: Range) -> bool:
 
 def _clears(one: Range) -> bool:
     return _steps(one) and not one.name.startswith(_STEP)
-
-
-def _is_backward(call: FunctionCall) -> bool:
-    if call.name == "grad":
-        return "autograd" in call.qualname
-    return call.name == "backward"
 
 
 def _is_scalar(call: ModuleCall) -> bool:

@@ -113,6 +113,8 @@ class MemoryWatch(Extension):
         self._calls.begun[cell] = len(self._log)
         if cell.parent is None:
             self._stepping = False  # a step that raised has no end
+            if torch_internals.backward_number() != -1:
+                self._calls.again.add(cell)
         self.attach(module)  # a lazy module has made its parameters since
         taken = [self._watch(one, OUTSIDE) for one in inputs]
         self._calls.given[cell] = [one for one in taken if one is not None]
