@@ -208,24 +208,31 @@ def _losses(
             if not (at := bisect_right(starts, call.start_ns))
             or ends[at - 1] <= call.start_ns
         ]
-        last: FunctionCall | None = None
-        for call in free:
-            start = call.start_ns
-            if last is not None and _helper(last, call, backward):
-                start = _end(last)
-            found.append(_Span(start, _end(call), "loss"))
-            last = call
+        found += _together(forwards[before - 1], free, backward)
     return found
 
 
-def _helper(one: FunctionCall, other: FunctionCall, backward: FunctionCall) -> bool:
-    """Whether both were called by one function that computes the loss: what lies
-    between them is its own."""
-    places = [
-        (call.source.file, call.source.function) if call.source else None
-        for call in (one, other, backward)
-    ]
-    return places[0] == places[1] != places[2]
+def _together(
+    begin: int, calls: Sequence[FunctionCall], backward: FunctionCall
+) -> list[_Span]:
+    """What the loop itself calls counts by itself. A function of its own that computes
+    the loss, and calls others, does so from what came before, the forward's end or a
+    call of the loop's, to the last of these calls."""
+    found: list[_Span] = []
+    for call in calls:
+        start, end, place = call.start_ns, _end(call), _place(call)
+        if place is None or place == _place(backward):
+            begin = end
+        else:
+            start = begin
+            if found and found[-1].start == begin:
+                found.pop()
+        found.append(_Span(start, end, "loss"))
+    return found
+
+
+def _place(call: FunctionCall) -> tuple[str, str] | None:
+    return (call.source.file, call.source.function) if call.source else None
 
 
 def _ms(nanoseconds: float) -> str:

@@ -151,6 +151,26 @@ def test_a_closure_that_the_optimizer_calls_keeps_its_own_phases():
     }  # fmt: skip
 
 
+def test_a_loss_that_calls_helpers_is_one_until_the_loop_goes_on():
+    """From the forward's end to 70 it is `criterion`'s, whose helper is called in
+    between; what the loop calls at 75 is counted by itself, and so is what comes of
+    `criterion` from then on."""
+    at = {name: Source("train.py", 1, name) for name in ("criterion", "helper", "main")}
+    spans = [
+        *(("criterion", 40, 45), ("helper", 50, 52), ("criterion", 60, 70)),
+        *(("main", 75, 76), ("criterion", 80, 82)),
+    ]
+    functions = tuple(
+        function(index, "exp", start, end, at[place])
+        for index, (place, start, end) in enumerate(spans)
+    )
+    backward = function(len(spans), "backward", 90, 100, at["main"])
+    rec = Recording(
+        (forward(0, 0, 35),), (*functions, backward), {}, {}, duration_ns=100
+    )
+    assert steps(rec)[0].phases["loss"] == (70 - 35) + (82 - 75)
+
+
 def test_without_a_loop_it_is_said_what_is_not_known():
     model = nn.Linear(4, 3)
     with shapetrace.trace(model) as t:
