@@ -256,6 +256,12 @@ SORTED = torch.arange(4096.0)
         (lambda: F.interpolate(MAP, (8, 8), mode="bilinear"), 5 * 512),
         # one is read for each, and 8 places along each side are worked out
         (lambda: F.interpolate(MAP, (8, 8)), 2 * 512 + 2 * 64 + 2 * 256),
+        # four times as large, and 128 places along each side are worked out
+        (lambda: F.interpolate(MAP, scale_factor=2), 5 * 32_768 + 32 * 64 + 32 * 256),
+        # one of ten rows is read 4 times, from a cache
+        (lambda: TABLE[:1].clone()[ROWS], 2 * 32 + 32 + 32 + 128),
+        # what is given to be written to is not read
+        (lambda: torch.add(X, 1, out=torch.empty(100, 50)), 2 * 20_000),
         # larger than it was, every element is read once
         (lambda: F.interpolate(X[None], 100, mode="linear"), 20_000 + 40_000),
         # 4,096 are halved 13 times for each of 4 numbers, whose places are written
