@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from shapetrace.costs.account import Costs
 from shapetrace.costs.repeat import size
 from shapetrace.errors import UsageError
+from shapetrace.recording.extensions.convolutions import (
+    copied,
+    forward_bytes,
+    is_convolution,
+)
 from shapetrace.records import FunctionCall, LiveBytes, Recording, TensorRef
 
 #: by which part an estimate is never more certain, and by which part more a batch may
 #: need: what kernels work with is not seen. Of twelve nets at five sizes, half needed
 #: nothing more than was told, the others 7 to 14 % (a tiny LSTM 23 %)
 _OFF, _KERNELS = 0.02, 0.15
-#: a convolution may work with copies of what it is given and makes, in which channels
-#: come by the sixteen: a network of few and large maps needed 31 % more for them
-_BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +164,15 @@ def memory_for(
 
 def _copies(rec: Recording) -> int:
     """What the convolution of the largest tensors may work with."""
-    return max(
-        (
-            sum(map(_blocked, (*call.inputs[:1], *(call.outputs or ()))))
-            for call in rec.functions
-            if call.name.startswith("conv") and call.name[-2:] in ("1d", "2d", "3d")
-        ),
-        default=0,
-    )
-
-
-def _blocked(ref: TensorRef) -> int:
-    channels = ref.shape[1] if len(ref.shape) > 2 else 0
-    return size((ref,)) * -(-channels // _BLOCK) * _BLOCK // max(1, channels)
+    most = 0
+    for call in rec.functions:
+        if is_convolution(call.name):
+            given, made = (
+                sum(copied(ref.shape, ref.dtype.itemsize) for ref in refs)
+                for refs in (call.inputs[:1], call.outputs or ())
+            )
+            most = max(most, given + made, forward_bytes(call.name, given, made))
+    return most
 
 
 #: what stays whatever the batch is, activations, and gradients on their way

@@ -125,6 +125,17 @@ def test_what_a_convolution_copies_is_in_the_range():
     assert need.high - need.bytes == pytest.approx(copies + 0.02 * need.bytes, rel=0.01)
 
 
+def test_a_transposed_convolution_copies_what_it_makes_twice():
+    """Of 5 channels to 16 and, twice as wide and high, 3 to 16: more than its backward
+    copies. torch.profiler saw up to twice the output."""
+    layer = nn.ConvTranspose2d(5, 3, 2, 2)
+    with shapetrace.trace(layer, memory=True) as t:
+        layer(torch.randn(4, 5, 16, 16)).mean().backward()
+    need = t.memory_for(12)
+    copies = 12 * 16 * (16 * 16 + 2 * 32 * 32) * 4
+    assert need.high - need.bytes == pytest.approx(copies + 0.02 * need.bytes, rel=0.01)
+
+
 def test_a_gradient_of_a_parameter_does_not_grow_with_the_batch():
     """The first layer's gradient is on its way as a matrix that autograd transposes."""
     model = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))

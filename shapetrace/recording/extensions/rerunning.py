@@ -29,6 +29,8 @@ class SavedByCall:
         self.begun: dict[Cell, int] = {}
         self.ended: dict[Cell, int] = {}
         self.reached: dict[Cell, int] = {}
+        #: what a kernel works with for a moment
+        self.kernels: list[tuple[int, int]] = []
         #: those that a backward ran again
         self.again: set[Cell] = set()
         #: bytes of inputs that nobody saved
@@ -86,13 +88,16 @@ class SavedByCall:
         starts = self._batches(cells)
         ends = [*(start + 1 for start in starts[1:]), len(held)]
         spans = list(zip(starts, ends))
-        most = [max(held[begin:until]) for begin, until in spans]
+        high = list(held)
+        for moment, bytes_ in self.kernels:
+            high[moment] = max(high[moment], held[moment] + bytes_)
+        most = [max(high[begin:until]) for begin, until in spans]
         for cell in cells:
             cell.fields["peak_exclusive_bytes"] = None
             if cell in blocks and cell in self.begun:
                 at = max(0, bisect_right(starts, self.begun[cell]) - 1)
                 freed = exclusive.get(cell, ())
-                without = self._most_without(cell, freed, held, *spans[at])
+                without = self._most_without(cell, freed, held, high, *spans[at])
                 won = min(
                     cell.fields["exclusive_bytes"] or 0, max(0, most[at] - without)
                 )
@@ -132,6 +137,7 @@ class SavedByCall:
         cell: Cell,
         freed: Sequence[Stored],
         held: list[int],
+        high: list[int],
         begin: int,
         until: int,
     ) -> int:
@@ -148,13 +154,13 @@ class SavedByCall:
             while at < len(going) and going[at][0] < moment:
                 less += going[at][1]
                 at += 1
-            most = max(most, held[moment] - less)
+            most = max(most, high[moment] - less)
         made = max((one.made for one in freed), default=start)
-        again = max(held[start : made + 1], default=held[start]) - held[start]
+        again = max(high[start : made + 1], default=held[start]) - held[start]
         return max(
             most,
-            max(held[begin : start + 1]),
-            max(held[end : back + 1]) - gone,
+            max(high[begin : start + 1]),
+            max(high[end : back + 1]) - gone,
             held[back] - gone + again,
-            max(held[back:until]),
+            max(high[back:until]),
         )
