@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -207,6 +208,27 @@ def test_waits_are_found_by_line_and_are_candidates_on_the_processor():
     assert not any(one.certain for one in found)
 
 
+@pytest.mark.parametrize(
+    ("run", "waits"),
+    [
+        (lambda y, at: torch.linalg.inv(y), True),  # is it singular?
+        (lambda y, at: torch.linalg.inv_ex(y), False),
+        (lambda y, at: F.one_hot(at), True),  # how many classes?
+        (lambda y, at: F.one_hot(at, 9), False),
+        (lambda y, at: y[at], True),  # from where on?
+        (lambda y, at: y[at[None]], False),
+        (lambda y, at: y.__setitem__(at, 0.0), True),
+        (lambda y, at: y.__setitem__(0, torch.tensor(True)), False),
+        (lambda y, at: y.__setitem__(y > 0, 0.0), True),
+    ],
+)
+def test_what_reads_values_to_know_what_to_do_would_wait(run, waits):
+    y, at = torch.eye(4), torch.tensor(1)
+    with shapetrace.trace(nn.Identity()) as t:
+        run(y, at)
+    assert len(synchronizations(t.recording)) == waits
+
+
 def test_the_seed_that_a_loader_draws_waits_for_nothing():
     model = nn.Linear(4, 3)
     data = torch.utils.data.TensorDataset(torch.randn(8, 4))
@@ -238,6 +260,18 @@ def test_on_an_accelerator_waits_are_certain_and_the_processors_are_none():
         ("item", 1, True),
         ("to", 1, True),
     ]
+
+
+def test_an_index_on_the_processor_does_not_make_it_wait():
+    def pick(device):
+        tensor, index = on("cuda"), replace(on(device, 2, torch.int64), shape=())
+        return FunctionCall(
+            0, None, "getitem", "getitem", (tensor, index), (), 0, 70, LINE
+        )
+
+    for device, count in (("cuda", 1), ("cpu", 0)):
+        rec = Recording((), (pick(device),), {}, {})
+        assert len(synchronizations(rec)) == count
 
 
 def test_an_optimizers_own_reading_is_no_candidate():
