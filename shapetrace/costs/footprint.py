@@ -159,7 +159,7 @@ def memory_for(
     if len(sizes) == 1:
         low, high = sorted((_stretched(base, batch_size / largest, 1.0), likely))
     for size_ in sizes[:-1]:
-        # of several turns the one that holds most, as after the first of an accumulation
+        # of several turns the one that holds most, as the last of an accumulation
         true = max(_stretched(found, 1.0, 1.0) for one, found in turns if one == size_)
         factor = size_ / largest
         off = abs(_stretched(base, factor, factor) - true) / true

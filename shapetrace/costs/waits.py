@@ -137,7 +137,7 @@ def _waits(call: FunctionCall) -> bool:
 
 
 def _is_number(ref: TensorRef) -> bool:
-    """`x[i]` of an integer in a tensor reads it: what is made is a view from there on."""
+    """`x[i]` reads an integer in a tensor: what is made is a view from there on."""
     integer = not ref.dtype.is_floating_point and not ref.dtype.is_complex
     return ref.shape == () and integer
 

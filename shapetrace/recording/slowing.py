@@ -79,7 +79,8 @@ def _measured(
     )
     bare = [_Layer(one) for one in functions]
     traced: list[list[int]] = [[] for _ in functions]
-    alone, watched = nn.Sequential(*bare), nn.Sequential(*map(_Layer, functions))
+    alone = nn.Sequential(*bare)
+    watched = nn.Sequential(*(_Layer(one) for one in functions))
     for _ in range(_ROUNDS):
         for _ in range(_PASSES):
             alone(x)

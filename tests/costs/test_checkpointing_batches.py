@@ -1,5 +1,5 @@
-"""What checkpointing wins is that of a batch: from its first call to its backward's end,
-whatever is called in it, and in whatever thread."""
+"""What checkpointing wins is that of a batch: from its first call to its backward's
+end, whatever is called in it, and in whatever thread."""
 
 from __future__ import annotations
 

@@ -285,8 +285,7 @@ def test_no_layer_is_corrected_to_nothing(options):
 @pytest.mark.parametrize("option", ["memory", "backward"])
 def test_what_extensions_leave_of_the_caches_is_measured_with_them(option, monkeypatch):
     """Their clock stands still while they work, but the functions after it are slower:
-    the calibration lets them work: 8 functions or more nodes, 5 rounds of 3 passes, twice.
-    """
+    the calibration lets them work: 8 nodes or more, 5 rounds of 3 passes, twice."""
     model = nn.Linear(4, 3)
     with shapetrace.trace(model, **{option: True}) as t:
         model(torch.randn(2, 4)).sum().backward()

@@ -2,8 +2,8 @@
 
 oneDNN copies tensors into blocks of sixteen channels: the forward what it is given, a
 backward also the gradient that comes. Seen of 17 kinds of convolution with
-`torch.profiler`: the backward needed these two to 1 % in 11 of them, half to all of them
-in the others; the forward of a transposed one its output up to twice more.
+`torch.profiler`: the backward needed these two to 1 % in 11 of them, half to all in the
+others; the forward of a transposed one its output up to twice more.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ _TELLING: dict[int, tuple[int, ...]] = {
 #: the bytes of each counted kind
 Held = tuple[int, int, int, int]
 #: what autograd calls the backward of every convolution, and whether it copies
-_CONVOLUTION, _BLOCKS = "ConvolutionBackward0", torch.backends.mkldnn.is_available()
+_CONVOLUTION = "ConvolutionBackward0"
+_BLOCKS = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 #: what torch calls the range of an optimizer's step
 _STEP = "Optimizer.step#"
 
