@@ -9,6 +9,9 @@ from shapetrace.records import FunctionCall, ModuleCall, Recording
 
 Shapes = tuple[tuple[int, ...], ...]
 
+#: what they register is called in a backward, where no function is seen
+_HOOKING = {"register_hook", "register_post_accumulate_grad_hook"}
+
 
 class FunctionCounts:
     """Of each function call, by its index. `ran` says whether a backward was seen."""
@@ -39,7 +42,8 @@ class FunctionCounts:
                 )
                 self.moved.append(made.moved or 0)
                 self.most.append(repeater.most(call, flowing) if rec.live else 0)
-                if not all(count.whole for count in (made.forward, *back)):
+                whole = all(count.whole for count in (made.forward, *back))
+                if not whole or self.ran and call.name in _HOOKING:
                     self.short.add(call.index)
 
 

@@ -8,16 +8,25 @@ from dataclasses import dataclass, replace
 
 from shapetrace.costs.account import Costs
 from shapetrace.costs.repeat import size
+from shapetrace.costs.statistics import batches
 from shapetrace.errors import UsageError
-from shapetrace.records import FunctionCall, LiveBytes, Recording, TensorRef
+from shapetrace.recording.extensions.convolutions import (
+    copied,
+    forward_bytes,
+    is_convolution,
+)
+from shapetrace.records import (
+    FunctionCall,
+    LiveBytes,
+    ModuleCall,
+    Recording,
+    TensorRef,
+)
 
 #: by which part an estimate is never more certain, and by which part more a batch may
 #: need: what kernels work with is not seen. Of twelve nets at five sizes, half needed
 #: nothing more than was told, the others 7 to 14 % (a tiny LSTM 23 %)
 _OFF, _KERNELS = 0.02, 0.15
-#: a convolution may work with copies of what it is given and makes, in which channels
-#: come by the sixteen: a network of few and large maps needed 31 % more for them
-_BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ def memory(rec: Recording, known: Costs) -> Memory:
     """What a recording held. Raises `UsageError` where memory was not recorded."""
     _check(rec, "memory")
     parameters, buffers = _whole(rec)
-    state = sum(rec.optimizer_state.values())
+    state = _state(rec)
     most = max(
         held(rec, known), key=lambda one: one.total + max(0, state - one.optimizer)
     )
@@ -149,32 +158,30 @@ def memory_for(
     low = high = likely
     if len(sizes) == 1:
         low, high = sorted((_stretched(base, batch_size / largest, 1.0), likely))
-    for size_, moments in turns:
+    for size_ in sizes[:-1]:
+        # of several turns the one that holds most, as the last of an accumulation
+        true = max(_stretched(found, 1.0, 1.0) for one, found in turns if one == size_)
         factor = size_ / largest
-        true = _stretched(moments, 1.0, 1.0)
         off = abs(_stretched(base, factor, factor) - true) / true
-        off *= abs(batch_size - largest) / max(1, abs(size_ - largest))
+        off *= abs(batch_size - largest) / (largest - size_)
         low, high = min(low, likely * (1 - off)), max(high, likely * (1 + off))
-    copied = copies[largest] * batch_size / largest + likely * _OFF
-    low, high = min(low, likely * (1 - _OFF)), high + max(likely * _KERNELS, copied)
+    working = copies[largest] * batch_size / largest + likely * _OFF
+    low, high = min(low, likely * (1 - _OFF)), high + max(likely * _KERNELS, working)
+    low = max(low, min(always for always, _, _ in base))
     return MemoryEstimate(batch_size, round(low), round(likely), round(high), sizes)
 
 
 def _copies(rec: Recording) -> int:
     """What the convolution of the largest tensors may work with."""
-    return max(
-        (
-            sum(map(_blocked, (*call.inputs[:1], *(call.outputs or ()))))
-            for call in rec.functions
-            if call.name.startswith("conv") and call.name[-2:] in ("1d", "2d", "3d")
-        ),
-        default=0,
-    )
-
-
-def _blocked(ref: TensorRef) -> int:
-    channels = ref.shape[1] if len(ref.shape) > 2 else 0
-    return size((ref,)) * -(-channels // _BLOCK) * _BLOCK // max(1, channels)
+    most = 0
+    for call in rec.functions:
+        if is_convolution(call.name):
+            given, made = (
+                sum(copied(ref.shape, ref.dtype.itemsize) for ref in refs)
+                for refs in (call.inputs[:1], call.outputs or ())
+            )
+            most = max(most, given + made, forward_bytes(call.name, given, made))
+    return most
 
 
 #: what stays whatever the batch is, activations, and gradients on their way
@@ -206,25 +213,29 @@ def held(rec: Recording, known: Costs) -> list[LiveBytes]:
 
 
 def _turns(rec: Recording, known: Costs) -> Iterator[tuple[int, list[Moment]]]:
-    """The size of each batch, and what was held while it ran: a turn begins with a
-    call of the first of the outermost modules. An optimizer's state is there from its
-    first step on, and so in every step but the first."""
-    state = sum(rec.optimizer_state.values())
+    """The size of each batch, and what was held while it ran. An optimizer's state is
+    there from its first step on, and so in every step but the first."""
+    state = _state(rec)
     stays = sum(_whole(rec))
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
-    turns = [call for call in tops if call.name == tops[0].name]
+    turns: dict[int, list[ModuleCall]] = {}
+    number = batches(rec)
+    for call in tops:
+        if call.name == tops[0].name:
+            turns.setdefault(number[call.index], []).append(call)
     moments = held(rec, known)
     times = [one.time_ns for one in moments]
     makers = {ref.id: call for call in rec.functions for ref in call.outputs or ()}
-    starts = [bisect_left(times, call.start_ns) for call in turns]
-    for call, start, end in zip(turns, starts, [*starts[1:], len(times)], strict=True):
-        batched = [ref for ref in call.inputs if ref.shape]
+    starts = [bisect_left(times, calls[0].start_ns) for calls in turns.values()]
+    ends = [*starts[1:], len(times)]
+    for calls, start, end in zip(turns.values(), starts, ends, strict=True):
+        batched = [ref for call in calls for ref in call.inputs if ref.shape]
         if batched and start < end:
             outside = [one for one in batched if not _is_made(one, makers, known)]
             yield batched[0].shape[0], [
                 (
                     stays + one.gradients + max(state, one.optimizer),
-                    one.activations + size(outside),
+                    one.activations + size(tuple(outside)),
                     one.backward,
                 )
                 for one in moments[start:end]
@@ -280,6 +291,16 @@ def _whole(rec: Recording) -> tuple[int, int]:
         parameters.update((ref.id, ref) for ref in info.parameters)
         buffers.update((ref.id, ref) for ref in info.buffers)
     return size(tuple(parameters.values())), size(tuple(buffers.values()))
+
+
+def _state(rec: Recording) -> int:
+    """Bytes of the optimizer's state, of a parameter that two modules share once."""
+    found: dict[int, int] = {}
+    for name, info in rec.modules.items():
+        for ref in info.parameters:
+            path = f"{name}.{ref.path}" if name else ref.path
+            found[ref.id] = rec.optimizer_state.get(path, found.get(ref.id, 0))
+    return sum(found.values())
 
 
 def _check(rec: Recording, asked: str) -> None:

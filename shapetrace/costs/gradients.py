@@ -53,6 +53,13 @@ def backwards(rec: Recording) -> Iterator[Needs]:
                 yield _needed(producers, call, _refs(given[0]), tracked(rec, towards))
 
 
+def is_backward(call: FunctionCall) -> bool:
+    """Whether it is `.backward()` or `torch.autograd.grad`."""
+    if call.name == "grad":
+        return "autograd" in call.qualname
+    return call.name == "backward"
+
+
 def _refs(value: Any) -> tuple[TensorRef, ...]:
     if isinstance(value, TensorRef):
         return (value,)

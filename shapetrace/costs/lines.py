@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from shapetrace.costs.account import Costs
-from shapetrace.records import Range, Recording, Source
+from shapetrace.costs.statistics import batches
+from shapetrace.records import ModuleCall, Range, Recording, Source
 
 
 @dataclass(slots=True)
@@ -21,7 +22,8 @@ class LineCost:
 
     `calls` counts the functions, modules and ranges that it called.
     `backward_ns` and `saved_bytes` are those of the module calls that it made, without
-    the calls inside them; None where not recorded.
+    the calls inside them; None where not recorded, or unknown. Of several batches
+    `saved_bytes` is that of the one that saved most.
     """
 
     source: Source | None
@@ -84,8 +86,10 @@ def by_line(rec: Recording, costs: Costs) -> list[LineCost]:
         if call.recomputed:
             continue  # it is in the time of the backward that ran it again
         at.add(call.type, max(0, own[call.index]))
-    _exclusive(rec, "backward_ns", line)
-    _exclusive(rec, "saved_bytes", line)
+    for call, took in _own(rec, "backward_ns"):
+        at = line(call.source)
+        at.backward_ns = _plus(at.backward_ns, took)
+    _saved(rec, line)
     return sorted(lines.values(), key=lambda one: -one.time_ns)
 
 
@@ -117,21 +121,35 @@ def _around(ranges: list[Range]) -> list[Range | None]:
     return found
 
 
-def _exclusive(
-    rec: Recording, name: str, line: Callable[[Source | None], LineCost]
-) -> None:
-    """Give each line what the module calls it made have of a field, without what the
-    calls inside them have."""
+def _saved(rec: Recording, line: Callable[[Source | None], LineCost]) -> None:
+    """Of the batch that saved most, since what one saves is gone with the next."""
+    turn = batches(rec)
+    lines: dict[int, tuple[LineCost, dict[int, int | None]]] = {}
+    for call, value in _own(rec, "saved_bytes"):
+        at = line(call.source)
+        _, sums = lines.setdefault(id(at), (at, {}))
+        before = sums.get(turn[call.index], 0)
+        known = before is not None and value is not None
+        sums[turn[call.index]] = (before or 0) + (value or 0) if known else None
+    for at, sums in lines.values():
+        found = sums.values()
+        at.saved_bytes = None if None in found else max(one or 0 for one in found)
+
+
+def _own(rec: Recording, name: str) -> list[tuple[ModuleCall, int | None]]:
+    """What the module calls have of a field, without what the calls inside them have;
+    but those that checkpointing ran again."""
     own: list[int | None] = [getattr(call, name) for call in rec.calls]
     for call in rec.calls:
         value = getattr(call, name)
         if call.parent is not None and value is not None:
             above = own[call.parent]
             own[call.parent] = None if above is None else above - value
-    for call, value in zip(rec.calls, own, strict=True):
-        if value is not None:
-            at = line(call.source)
-            setattr(at, name, _plus(getattr(at, name), max(0, value)))
+    return [
+        (call, None if value is None else max(0, value))
+        for call, value in zip(rec.calls, own, strict=True)
+        if not call.recomputed
+    ]
 
 
 def _plus(one: int | None, other: int | None) -> int | None:

@@ -16,6 +16,7 @@ from itertools import accumulate
 from operator import attrgetter
 from statistics import median, quantiles
 
+from shapetrace.costs.gradients import is_backward
 from shapetrace.costs.statistics import quantile
 from shapetrace.records import FunctionCall, ModuleCall, Range, Recording, Source
 
@@ -113,7 +114,7 @@ def steps(rec: Recording) -> Steps:
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
     if not rec.has_timing or not (tops or rec.functions):
         return Steps((), ("nothing was timed",))
-    backwards = [call for call in rec.functions if _is_backward(call)]
+    backwards = [call for call in rec.functions if is_backward(call)]
     ranges = sorted(rec.ranges, key=lambda one: one.start_ns)
     spans = [_Span(r.start_ns, _end(r), "data") for r in ranges if _loads(r)]
     spans += [_Span(r.start_ns, _end(r), "optimizer") for r in ranges if _steps(r)]
@@ -207,24 +208,31 @@ def _losses(
             if not (at := bisect_right(starts, call.start_ns))
             or ends[at - 1] <= call.start_ns
         ]
-        last: FunctionCall | None = None
-        for call in free:
-            start = call.start_ns
-            if last is not None and _helper(last, call, backward):
-                start = _end(last)
-            found.append(_Span(start, _end(call), "loss"))
-            last = call
+        found += _together(forwards[before - 1], free, backward)
     return found
 
 
-def _helper(one: FunctionCall, other: FunctionCall, backward: FunctionCall) -> bool:
-    """Whether both were called by one function that computes the loss: what lies
-    between them is its own."""
-    places = [
-        (call.source.file, call.source.function) if call.source else None
-        for call in (one, other, backward)
-    ]
-    return places[0] == places[1] != places[2]
+def _together(
+    begin: int, calls: Sequence[FunctionCall], backward: FunctionCall
+) -> list[_Span]:
+    """What the loop itself calls counts by itself. A function of its own that computes
+    the loss, and calls others, does so from what came before, the forward's end or a
+    call of the loop's, to the last of these calls."""
+    found: list[_Span] = []
+    for call in calls:
+        start, end, place = call.start_ns, _end(call), _place(call)
+        if place is None or place == _place(backward):
+            begin = end
+        else:
+            start = begin
+            if found and found[-1].start == begin:
+                found.pop()
+        found.append(_Span(start, end, "loss"))
+    return found
+
+
+def _place(call: FunctionCall) -> tuple[str, str] | None:
+    return (call.source.file, call.source.function) if call.source else None
 
 
 def _ms(nanoseconds: float) -> str:
@@ -304,12 +312,6 @@ def _steps(one: Range) -> bool:
 
 def _clears(one: Range) -> bool:
     return _steps(one) and not one.name.startswith(_STEP)
-
-
-def _is_backward(call: FunctionCall) -> bool:
-    if call.name == "grad":
-        return "autograd" in call.qualname
-    return call.name == "backward"
 
 
 def _is_scalar(call: ModuleCall) -> bool:

@@ -120,7 +120,7 @@ class Repeater:
     def backward(self, call: FunctionCall, need: Need) -> Count:
         """Of the backward through it; none but unknown ones where it is a backward
         itself, whose way the records do not show."""
-        if not need.inputs:
+        if not need.inputs or call.name == "grad":  # through gradients: create_graph
             return _UNKNOWN
         return self._made(call, need).backward
 

@@ -4,11 +4,12 @@ of its inputs vary."""
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from shapetrace.costs.gradients import is_backward
 from shapetrace.records import Figures, ModuleCall, Recording
 
 
@@ -65,15 +66,41 @@ def statistics(
 
 def batches(rec: Recording) -> list[int]:
     """The number of the batch of each call: a new one begins where the first of the
-    outermost modules is called again."""
+    outermost modules is called again, but not between calls that wait for the same
+    backward, as those of a siamese net and of a loop through time do."""
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
     first = tops[0].name if tops else ""
+    waiting = _waiting(rec)
     found: list[int] = []
-    number = -1
+    number, backward = -1, None
     for call in rec.calls:
         if call.parent is None and not call.recomputed and call.name == first:
-            number += 1
+            if backward is None or waiting.get(call.index) != backward:
+                number += 1
+            backward = waiting.get(call.index)
         found.append(max(0, number) if call.parent is None else found[call.parent])
+    return found
+
+
+def _waiting(rec: Recording) -> dict[int, int]:
+    """Of the outermost calls that autograd watched, when the next backward begins."""
+    begins = [call.start_ns for call in rec.functions if is_backward(call)]
+    if rec.left_out is not None:  # in which there were others
+        begins.append(rec.left_out.start_ns)
+    begins.sort()
+    tops: list[int] = []
+    for call in rec.calls:
+        tops.append(call.index if call.parent is None else tops[call.parent])
+    watched = {
+        tops[function.parent]
+        for function in rec.functions
+        if function.grad and function.parent is not None
+    }
+    found: dict[int, int] = {}
+    for at in watched:
+        after = bisect_left(begins, rec.calls[at].start_ns)
+        if after < len(begins):
+            found[at] = begins[after]
     return found
 
 

@@ -60,7 +60,8 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
     name = torch_internals.packet_of(func).__name__
     if func.is_view or func.namespace == "prim" or name in _UNWRITTEN:
         return 0
-    operands = tensors_in([*args, *kwargs.values()])
+    given = _arguments(func, args, kwargs)
+    operands = tensors_in([value for argument, value in given if not argument.is_out])
     results = _new(tensors_in([output]), operands)
     stem = name.removesuffix("_")
     if name.endswith("_like") or name.startswith("new_"):
@@ -80,7 +81,8 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
         read = min(_bytes([ordered]), steps * ordered.element_size())
         return read + _bytes(operands) + _bytes(results)
     if stem in _GATHERING and operands:
-        return _bytes(operands[1:]) + 2 * _bytes(results)
+        chosen = _bytes(results)  # an element may be read many times, from a cache
+        return _bytes(operands[1:]) + min(_bytes(operands[:1]), chosen) + chosen
     if stem in _SCATTERING and operands:
         changed = operands[-1].numel() * operands[0].element_size()
         if stem not in _REPLACING or _accumulates(func, args, kwargs):
@@ -97,8 +99,10 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
         return _bytes(operands[1:]) + changed + 2 * _bytes(results)
     targets = [
         value
-        for argument, value in _arguments(func, args, kwargs)
-        if argument.alias_info is not None and argument.alias_info.is_write
+        for argument, value in given
+        if argument.alias_info is not None
+        and argument.alias_info.is_write
+        and not argument.is_out
     ]
     changed = _bytes(tensors_in(targets))
     if name in _OVERWRITING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shapetrace.records import FunctionCall, Recording, Source
+from shapetrace.records import FunctionCall, Recording, Source, TensorRef
 from shapetrace.records.printable import printable
 
 #: they read values
@@ -25,6 +25,13 @@ _READING = {
 _SIZING = {
     *("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"),
     *("bincount", "combinations", "histogramdd"),
+}
+#: they look whether what they worked out is sound: torch's pages on them say that they
+#: synchronise, and what is left of them by other names
+_CHECKING = {
+    *("cholesky", "cond", "eig", "eigh", "eigvals", "eigvalsh", "inv", "inverse"),
+    *("ldl_factor", "lu_factor", "matrix_rank", "pinv", "pinverse", "solve"),
+    *("svd", "svdvals", "normal"),
 }
 _INDEXING = {"getitem", "setitem", "index_put_", "index_put"}
 _MASKS = {torch.bool, torch.uint8}
@@ -92,7 +99,11 @@ def _line(place: Source | None) -> Line:
 
 def _on_accelerator(call: FunctionCall) -> bool:
     ends = (*call.inputs, *(call.outputs or ()))
-    return any(ref.device.type not in _HOST for ref in ends)
+    return any(map(_is_away, ends))
+
+
+def _is_away(ref: TensorRef) -> bool:
+    return ref.device.type not in _HOST
 
 
 def _module(rec: Recording, calls: Sequence[FunctionCall]) -> str | None:
@@ -103,18 +114,32 @@ def _module(rec: Recording, calls: Sequence[FunctionCall]) -> str | None:
 def _waits(call: FunctionCall) -> bool:
     if not call.inputs:
         return False
-    if call.name in _READING or call.name in _SIZING:
+    name = call.name.removeprefix("linalg_")
+    if name in _READING or name in _SIZING or name in _CHECKING:
         return True
+    if name == "one_hot":  # without the number of classes it looks for the largest
+        classes = call.kwargs.get("num_classes", *(call.args[1:] or (-1,)))
+        return bool(classes == -1)
     if call.name == "where":
         return len(call.inputs) == 1
     if call.name == "repeat_interleave":
         return len(call.inputs) > 1 and call.kwargs.get("output_size") is None
     if call.name in _INDEXING:
-        masks = call.inputs[1:2] if call.name == "setitem" else call.inputs[1:]
-        return any(ref.dtype in _MASKS for ref in masks)
+        indices = [ref for ref in call.inputs if ref.path.startswith("args[1]")]
+        away = _on_accelerator(call)  # a number that is not there is read at once
+        return any(
+            ref.dtype in _MASKS or _is_number(ref) and away == _is_away(ref)
+            for ref in indices
+        )
     if call.name in ("to", "copy_", "cuda"):
         return _moves(call)
     return False
+
+
+def _is_number(ref: TensorRef) -> bool:
+    """`x[i]` reads an integer in a tensor: what is made is a view from there on."""
+    integer = not ref.dtype.is_floating_point and not ref.dtype.is_complex
+    return ref.shape == () and integer
 
 
 def _moves(call: FunctionCall) -> bool:

@@ -187,11 +187,14 @@ _KINDS: tuple[type[_Loop], ...] = (
 
 
 def calibrate(
-    functions: bool = True, extensions: Callable[[], Extensions | None] = lambda: None
+    functions: bool = True,
+    extensions: Callable[[], Extensions | None] = lambda: None,
+    working: Callable[[], Extensions | None] = lambda: None,
 ) -> Overhead | None:
     """The cost of one recorded module call and function call, in some milliseconds.
 
-    `extensions` makes extensions like those of the trace, whose cost is part of it.
+    `extensions` makes some that are called as those of the trace are, which is part of
+    the cost; `working` some that also work as those do, while their clock stands still.
     None where it cannot be measured: global module hooks would see its calls.
     """
     if (
@@ -201,10 +204,14 @@ def calibrate(
     ):
         return None
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_measure, functions, extensions).result()
+        return thread.submit(_measure, functions, extensions, working).result()
 
 
-def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Overhead:
+def _measure(
+    functions: bool,
+    extensions: Callable[[], Extensions | None],
+    working: Callable[[], Extensions | None],
+) -> Overhead:
     x = torch.zeros(_OUTPUTS, 1, device="cpu", requires_grad=True)
     bare = [kind() for kind in _KINDS]
     full = [kind() for kind in _KINDS]
@@ -225,7 +232,7 @@ def _measure(functions: bool, extensions: Callable[[], Extensions | None]) -> Ov
                 recorder.uninstall()
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
-        beside = slowing(extensions) if functions else Slowing(0.0, 0.0)
+        beside = slowing(working) if functions else Slowing(0.0, 0.0)
     assert replay is not None
     costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
     _, module, function, few, many, several, nested, elsewhere, *_, pair = costs

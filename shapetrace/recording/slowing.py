@@ -1,14 +1,15 @@
 """How much slower torch's functions themselves run beside the tracer.
 
 Between two functions it runs code of its own, which takes their place in the caches of
-the processor. So a short function takes longer under a trace, within its own duration:
-by a part of it, up to a most. Both are measured with small functions of different
-kinds, that are called in turns as layers call them.
+the processor: that of its extensions too, for which the clock stands still. So a short
+function takes longer under a trace, within its own duration: by a part of it, up to a
+most. Both are measured with functions of different kinds, small ones and such as have
+more to find in the caches, that are called in turns as layers call them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter_ns
 from typing import NamedTuple
@@ -23,7 +24,8 @@ from shapetrace.recording.extensions.base import Extensions
 from shapetrace.recording.recorder import Recorder
 
 _ROUNDS, _PASSES = 5, 3
-_SIZE = 16
+_ROWS = 32
+_WIDTHS = (16, 256)
 
 
 class Slowing(NamedTuple):
@@ -50,34 +52,52 @@ class _Layer(nn.Module):
 
 
 def slowing(extensions: Callable[[], Extensions | None]) -> Slowing:
-    """Measure it, in about two milliseconds."""
-    x = torch.zeros(_SIZE, _SIZE, device="cpu")
-    weight = torch.zeros(_SIZE, _SIZE, device="cpu")
+    """Measure it, in about five milliseconds; `extensions` makes those of a trace."""
+    slower: list[int] = []
+    beside: list[int] = []
+    for width in _WIDTHS:
+        for bare, traced in _measured(width, extensions):
+            slower.append(max(0, traced - bare))
+            beside.append(traced)
+    return Slowing(sum(slower) / sum(beside), sorted(slower)[-2])
+
+
+def _measured(
+    width: int, extensions: Callable[[], Extensions | None]
+) -> Iterator[tuple[int, int]]:
+    """Of each function what it takes alone, and beside the tracer."""
+    grad = torch.is_grad_enabled()
+    x, weight = (
+        torch.zeros(rows, width, device="cpu", requires_grad=grad)
+        for rows in (_ROWS, width)
+    )
     functions = (
         partial(functional.linear, weight=weight),
         *(functional.relu, functional.gelu, torch.tanh),
-        partial(functional.layer_norm, normalized_shape=(_SIZE,)),
+        partial(functional.layer_norm, normalized_shape=(width,)),
         *(functional.silu, torch.exp, partial(functional.softmax, dim=-1)),
     )
-    bare = nn.Sequential(*(_Layer(one) for one in functions))
+    bare = [_Layer(one) for one in functions]
     traced: list[list[int]] = [[] for _ in functions]
+    alone = nn.Sequential(*bare)
+    watched = nn.Sequential(*(_Layer(one) for one in functions))
     for _ in range(_ROUNDS):
         for _ in range(_PASSES):
-            bare(x)
-        watched = nn.Sequential(*(_Layer(one) for one in functions))
-        recorder = Recorder(CpuClock(), extensions=extensions())
+            alone(x)
+        looking = extensions()
+        recorder = Recorder(CpuClock(), extensions=looking)
         recorder.install([("", watched)])
         try:
             for _ in range(_PASSES):
                 watched(x)
         finally:
             recorder.uninstall()
+            if looking is not None:
+                looking.release()
         for call in Replay(recorder, []).functions:
             traced[call.index % len(functions)].append(call.duration_ns)
-    before = [_lower(layer.took) for layer in bare if isinstance(layer, _Layer)]
-    beside = list(map(_lower, traced))
-    slower = [max(0, b - a) for a, b in zip(before, beside, strict=True)]
-    return Slowing(sum(slower) / sum(beside), sorted(slower)[-2])
+    for layer, times in zip(bare, traced, strict=True):
+        yield _lower(layer.took), _lower(times)
 
 
 def _lower(times: list[int]) -> int:

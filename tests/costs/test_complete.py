@@ -91,6 +91,32 @@ def test_the_backward_of_a_function_of_the_users_is_named(backward):
     assert costs.uncounted == ("backward of Doubled",)
 
 
+def test_a_backward_through_gradients_is_named():
+    """Of the layer 2 x 4 x 8 x 8 towards its input and its weight each, and towards the
+    input in the first backward; what the second one does in that is not known."""
+
+    def run():
+        x = BATCHES[0].clone().requires_grad_()
+        y = LAYER(x)
+        (slope,) = torch.autograd.grad(y.pow(2).sum(), x, create_graph=True)
+        (y.sum() + slope.pow(2).sum()).backward()
+
+    costs = traced(run, LAYER)
+    assert costs.backward_flops == 3 * 2 * 4 * 8 * 8
+    assert costs.uncounted == ("grad",)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_what_a_hook_does_in_a_backward_is_not_known(runs):
+    def run():
+        y = LAYER(BATCHES[0])
+        y.register_hook(lambda gradient: gradient @ torch.eye(8))
+        if runs:
+            y.sum().backward()
+
+    assert traced(run, LAYER).uncounted == (("register_hook",) if runs else ())
+
+
 def test_a_function_through_which_no_backward_runs_is_not_named():
     assert traced(lambda: Doubled.apply(LAYER(BATCHES[0])), LAYER).complete
 

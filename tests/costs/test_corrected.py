@@ -280,3 +280,26 @@ def test_no_layer_is_corrected_to_nothing(options):
         assert 0 < cost.corrected_ns <= traced.duration_ns
     own = sum(cost.corrected_self_ns for cost in t.costs.calls)
     assert own == t.costs.corrected_ns <= t.costs.measured_ns
+
+
+@pytest.mark.parametrize("option", ["memory", "backward"])
+def test_what_extensions_leave_of_the_caches_is_measured_with_them(option, monkeypatch):
+    """Their clock stands still while they work, but the functions after it are slower:
+    the calibration lets them work: 8 nodes or more, 5 rounds of 3 passes, twice."""
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model, **{option: True}) as t:
+        model(torch.randn(2, 4)).sum().backward()
+    from shapetrace.recording.extensions.backward import BackwardTimer
+    from shapetrace.recording.extensions.memory import MemoryWatch
+
+    kind = MemoryWatch if option == "memory" else BackwardTimer
+    looked, grown = [], kind.grown
+
+    def counted(self, cell, nodes):
+        looked.extend(nodes)
+        grown(self, cell, nodes)
+
+    monkeypatch.setattr(kind, "grown", counted)
+    assert t.costs.corrected_ns is not None
+    passes = 5 * 3 * 2
+    assert len(looked) >= 8 * passes and len(looked) % passes == 0

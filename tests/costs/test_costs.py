@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import shapetrace
-from shapetrace.costs import costs, statistics, steps
+from shapetrace.costs import batches, costs, statistics, steps
 from shapetrace.records import (
     ModuleCall,
     Overhead,
@@ -101,6 +101,22 @@ def test_a_module_that_one_batch_uses_twice_makes_no_batches():
         model(torch.randn(2, 4))
         model(torch.randn(2, 4))
     assert "first_ms" in t.to_dataframe(by="module")
+
+
+def test_calls_that_wait_for_one_backward_are_one_batch():
+    """Of a siamese net: what both calls save is held at once, 2 x 4 numbers each of
+    the sigmoid; without autograd each call is a batch."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sigmoid())
+    with shapetrace.trace(model, memory=True) as t:
+        for _ in range(3):
+            (model(torch.ones(2, 4)) - model(torch.zeros(2, 4))).sum().backward()
+        with torch.no_grad():
+            for _ in range(2):
+                model(torch.ones(2, 4))
+    turns = [at for call, at in zip(t.calls, batches(t.recording)) if not call.name]
+    assert turns == [0, 0, 1, 1, 2, 2, 3, 4]
+    frame = t.to_dataframe(by="type").set_index("name")
+    assert frame.loc["Sigmoid", "saved_bytes"] == 2 * 2 * 4 * 4
 
 
 def test_saved_bytes_are_those_of_one_batch():
@@ -256,6 +272,12 @@ SORTED = torch.arange(4096.0)
         (lambda: F.interpolate(MAP, (8, 8), mode="bilinear"), 5 * 512),
         # one is read for each, and 8 places along each side are worked out
         (lambda: F.interpolate(MAP, (8, 8)), 2 * 512 + 2 * 64 + 2 * 256),
+        # four times as large, and 128 places along each side are worked out
+        (lambda: F.interpolate(MAP, scale_factor=2), 5 * 32_768 + 32 * 64 + 32 * 256),
+        # one of ten rows is read 4 times, from a cache
+        (lambda: TABLE[:1].clone()[ROWS], 2 * 32 + 32 + 32 + 128),
+        # what is given to be written to is not read
+        (lambda: torch.add(X, 1, out=torch.empty(100, 50)), 2 * 20_000),
         # larger than it was, every element is read once
         (lambda: F.interpolate(X[None], 100, mode="linear"), 20_000 + 40_000),
         # 4,096 are halved 13 times for each of 4 numbers, whose places are written

@@ -106,6 +106,47 @@ def test_what_a_function_makes_for_itself_is_held_too():
     assert t.memory().call == 0
 
 
+def test_the_state_of_a_weight_that_two_layers_share_counts_once():
+    """AdamW keeps two numbers for each of 12 weights and a step of 4 bytes."""
+    model = nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 4, bias=False))
+    model[1].weight = model[0].weight
+    optimizer = torch.optim.AdamW(model.parameters())
+    with shapetrace.trace(model, memory=True) as t:
+        for _ in range(2):
+            model(torch.zeros(64, 50, dtype=torch.long)).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    found = t.memory()
+    assert (found.parameters, found.optimizer) == (12 * 4, 2 * 12 * 4 + 4)
+
+
+def accumulated(size):
+    """Two turns for each step: the second has the first one's gradients beside it."""
+    model = nn.Sequential(nn.Linear(64, 512), nn.Tanh(), nn.Linear(512, 64))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with shapetrace.trace(model, memory=True) as t:
+        for _ in range(4):
+            model(torch.randn(size, 64)).sum().backward()
+            model(torch.randn(size, 64)).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return t
+
+
+@pytest.mark.parametrize("sizes", [(64,), (64, 128)])
+def test_an_accumulation_makes_nothing_less_certain(sizes):
+    first, *others = map(accumulated, sizes)
+    true = accumulated(512).memory().total
+    estimate = first.memory_for(512, *others)
+    assert abs(estimate.bytes - true) < 0.01 * true
+    assert 0.7 * true < estimate.low <= true <= estimate.high < 1.25 * true
+
+
+def test_a_step_holds_at_least_what_does_not_grow_with_the_batch():
+    estimate = accumulated(64).memory_for(1)
+    assert estimate.low >= accumulated(64).memory().parameters
+
+
 def test_what_kernels_work_with_is_in_the_range():
     estimate = trained(32).memory_for(64)
     assert estimate.high >= int(1.15 * estimate.bytes)
@@ -122,6 +163,17 @@ def test_what_a_convolution_copies_is_in_the_range():
     need = t.memory_for(12)
     copies = 12 * 16 * 16 * (32 + 16) * 4
     assert copies > 0.15 * need.bytes
+    assert need.high - need.bytes == pytest.approx(copies + 0.02 * need.bytes, rel=0.01)
+
+
+def test_a_transposed_convolution_copies_what_it_makes_twice():
+    """Of 5 channels to 16 and, twice as wide and high, 3 to 16: more than its backward
+    copies. torch.profiler saw up to twice the output."""
+    layer = nn.ConvTranspose2d(5, 3, 2, 2)
+    with shapetrace.trace(layer, memory=True) as t:
+        layer(torch.randn(4, 5, 16, 16)).mean().backward()
+    need = t.memory_for(12)
+    copies = 12 * 16 * (16 * 16 + 2 * 32 * 32) * 4
     assert need.high - need.bytes == pytest.approx(copies + 0.02 * need.bytes, rel=0.01)
 
 
@@ -211,9 +263,10 @@ def test_what_checkpointing_takes_by_itself_grows_with_the_functions_in_it():
         model(x).sum().backward()
     own = {one.name: one.uncertain_ns for one in t.checkpoint_candidates()}
     again = {one.name: one.recompute_ns for one in t.checkpoint_candidates()}
+    took = {call.name: call.duration_ns for call in t.calls}
     for name, count in (("0", 2), ("1", 30)):
         least = 600_000 + 50_000 * count
-        assert least <= own[name] and least <= again[name] <= least + 5e6
+        assert least <= own[name] and least <= again[name] <= least + took[name]
 
 
 def test_batch_norms_in_a_block_are_minded():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -151,6 +152,26 @@ def test_a_closure_that_the_optimizer_calls_keeps_its_own_phases():
     }  # fmt: skip
 
 
+def test_a_loss_that_calls_helpers_is_one_until_the_loop_goes_on():
+    """From the forward's end to 70 it is `criterion`'s, whose helper is called in
+    between; what the loop calls at 75 is counted by itself, and so is what comes of
+    `criterion` from then on."""
+    at = {name: Source("train.py", 1, name) for name in ("criterion", "helper", "main")}
+    spans = [
+        *(("criterion", 40, 45), ("helper", 50, 52), ("criterion", 60, 70)),
+        *(("main", 75, 76), ("criterion", 80, 82)),
+    ]
+    functions = tuple(
+        function(index, "exp", start, end, at[place])
+        for index, (place, start, end) in enumerate(spans)
+    )
+    backward = function(len(spans), "backward", 90, 100, at["main"])
+    rec = Recording(
+        (forward(0, 0, 35),), (*functions, backward), {}, {}, duration_ns=100
+    )
+    assert steps(rec)[0].phases["loss"] == (70 - 35) + (82 - 75)
+
+
 def test_without_a_loop_it_is_said_what_is_not_known():
     model = nn.Linear(4, 3)
     with shapetrace.trace(model) as t:
@@ -187,6 +208,27 @@ def test_waits_are_found_by_line_and_are_candidates_on_the_processor():
     assert not any(one.certain for one in found)
 
 
+@pytest.mark.parametrize(
+    ("run", "waits"),
+    [
+        (lambda y, at: torch.linalg.inv(y), True),  # is it singular?
+        (lambda y, at: torch.linalg.inv_ex(y), False),
+        (lambda y, at: F.one_hot(at), True),  # how many classes?
+        (lambda y, at: F.one_hot(at, 9), False),
+        (lambda y, at: y[at], True),  # from where on?
+        (lambda y, at: y[at[None]], False),
+        (lambda y, at: y.__setitem__(at, 0.0), True),
+        (lambda y, at: y.__setitem__(0, torch.tensor(True)), False),
+        (lambda y, at: y.__setitem__(y > 0, 0.0), True),
+    ],
+)
+def test_what_reads_values_to_know_what_to_do_would_wait(run, waits):
+    y, at = torch.eye(4), torch.tensor(1)
+    with shapetrace.trace(nn.Identity()) as t:
+        run(y, at)
+    assert len(synchronizations(t.recording)) == waits
+
+
 def test_the_seed_that_a_loader_draws_waits_for_nothing():
     model = nn.Linear(4, 3)
     data = torch.utils.data.TensorDataset(torch.randn(8, 4))
@@ -218,6 +260,18 @@ def test_on_an_accelerator_waits_are_certain_and_the_processors_are_none():
         ("item", 1, True),
         ("to", 1, True),
     ]
+
+
+def test_an_index_on_the_processor_does_not_make_it_wait():
+    def pick(device):
+        tensor, index = on("cuda"), replace(on(device, 2, torch.int64), shape=())
+        return FunctionCall(
+            0, None, "getitem", "getitem", (tensor, index), (), 0, 70, LINE
+        )
+
+    for device, count in (("cuda", 1), ("cpu", 0)):
+        rec = Recording((), (pick(device),), {}, {})
+        assert len(synchronizations(rec)) == count
 
 
 def test_an_optimizers_own_reading_is_no_candidate():

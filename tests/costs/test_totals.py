@@ -6,6 +6,7 @@ import pandas
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import shapetrace
 
@@ -101,9 +102,32 @@ def test_by_line_has_what_is_outside_of_modules(trained):
     assert "Optimizer.step#SGD.step" in step["names"].item()
     head = frame[frame["code"] == "return self.head(x)"]
     assert head["flops"].item() == 2 * 2 * 5 * 4 * 2
+    # of one of the two batches: what the head is given
+    assert head["saved_bytes"].item() == 5 * 4 * 4
     backward = frame[frame["names"].str.contains("backward")]
     assert backward["code"].item() == "model(torch.randn(5, 4)).sum().backward()"
     assert frame["share"].sum() == pytest.approx(1)
+
+
+def test_what_a_line_saves_is_unknown_where_one_of_its_calls_is_checkpointed():
+    """Checkpointing keeps what nobody may look at; running it again saves nothing new
+    for a line."""
+    first, second = Block(), nn.Linear(4, 2)
+
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = first, second
+
+        def forward(self, x):
+            x = checkpoint(self.first, x, use_reentrant=False)
+            return self.second(x)
+
+    with shapetrace.trace(model := Pair(), memory=True) as t:
+        model(torch.randn(5, 4)).sum().backward()
+    saved = t.to_dataframe(by="line").set_index("code")["saved_bytes"]
+    assert pandas.isna(saved["return self.act(self.fc(x))"])
+    assert saved["return self.second(x)"] == 5 * 4 * 4
 
 
 def test_csv_has_the_same_rows_and_the_costs(trained, tmp_path):

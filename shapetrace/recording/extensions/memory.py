@@ -30,6 +30,11 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
+from shapetrace.recording.extensions.convolutions import (
+    copied,
+    forward_bytes,
+    is_convolution,
+)
 from shapetrace.recording.extensions.rerunning import SavedByCall
 from shapetrace.recording.extensions.saving import SavedTensors, SavingTimes
 from shapetrace.recording.extensions.storage import (
@@ -54,6 +59,9 @@ _TELLING: dict[int, tuple[int, ...]] = {
 }
 #: the bytes of each counted kind
 Held = tuple[int, int, int, int]
+#: what autograd calls the backward of every convolution, and whether it copies
+_CONVOLUTION = "ConvolutionBackward0"
+_BLOCKS = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 #: what torch calls the range of an optimizer's step
 _STEP = "Optimizer.step#"
 
@@ -90,7 +98,9 @@ class MemoryWatch(Extension):
         self._asked = SavedTensors()
         self._stepping = False
         self._handles: list[Any] = []
-        self._looks_at: dict[tuple[Cell | None, Ways], Call] = {}
+        self._looks_at: dict[tuple[Cell | None, Ways, int], Call] = {}
+        #: bytes that the backward of the newest convolution works with
+        self._copies = 0
         self._accumulating: dict[int, Any] = {}
         #: bytes by `id` of the parameter, the most that was seen
         self.gradients: dict[int, int] = {}
@@ -113,6 +123,8 @@ class MemoryWatch(Extension):
         self._calls.begun[cell] = len(self._log)
         if cell.parent is None:
             self._stepping = False  # a step that raised has no end
+            if torch_internals.backward_number() != -1:
+                self._calls.again.add(cell)
         self.attach(module)  # a lazy module has made its parameters since
         taken = [self._watch(one, OUTSIDE) for one in inputs]
         self._calls.given[cell] = [one for one in taken if one is not None]
@@ -139,6 +151,14 @@ class MemoryWatch(Extension):
         for stored in taken:
             if stored is not None:
                 stored.used = len(self._log)
+        name = getattr(func, "__name__", "")
+        if is_convolution(name) and inputs and outputs[0].is_cpu and _BLOCKS:
+            given, made = (
+                copied(one.shape, one.element_size()) for one in (inputs[0], outputs[0])
+            )
+            self._copies = given + made
+            work = forward_bytes(name, given, made)
+            self._calls.kernels.append((len(self._log), work))
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         packed = torch_internals.saved_tensors_hooks(False) is not None
@@ -146,7 +166,8 @@ class MemoryWatch(Extension):
         for node in nodes:
             if packed:
                 self._handles.append(node.register_prehook(unpacks))
-            key = cell, ways_of(node)
+            copies = self._copies if node.name() == _CONVOLUTION else 0
+            key = cell, ways_of(node), copies
             if key not in self._looks_at:
                 self._looks_at[key] = self.guarded(partial(self._passed_on, *key))
             self._handles.append(node.register_hook(self._looks_at[key]))
@@ -216,7 +237,7 @@ class MemoryWatch(Extension):
         self._unpacking = True
 
     def _passed_on(
-        self, cell: Cell | None, ways: Ways, made: Any, gradients: Any
+        self, cell: Cell | None, ways: Ways, copies: int, made: Any, gradients: Any
     ) -> None:
         """A node has made gradients of others, all of which are alive now. What goes to
         a parameter alone and is as large will be its gradient, and no batch's size is
@@ -230,6 +251,8 @@ class MemoryWatch(Extension):
         for one, leaves in zip(made, ways, strict=False):
             if one is not None:
                 self._watch(one, GRADIENT if bytes_of(one) in leaves else BACKWARD)
+        if copies:
+            self._calls.kernels.append((len(self._log), copies))
         self._left()
         self._unpacking = False
 

@@ -29,6 +29,10 @@ class SavedByCall:
         self.begun: dict[Cell, int] = {}
         self.ended: dict[Cell, int] = {}
         self.reached: dict[Cell, int] = {}
+        #: what a kernel works with for a moment
+        self.kernels: list[tuple[int, int]] = []
+        #: those that a backward ran again
+        self.again: set[Cell] = set()
         #: bytes of inputs that nobody saved
         self._kept: dict[Cell, int] = {}
 
@@ -81,34 +85,67 @@ class SavedByCall:
     ) -> None:
         """By how much the most that its batch holds would fall."""
         blocks = {cell.parent for cell in cells}
-        starts = sorted(self.begun[one] for one in self.begun if one.parent is None)
-        begin, until, whole = 0, len(held), 0
+        starts = self._batches(cells)
+        ends = [*(start + 1 for start in starts[1:]), len(held)]
+        spans = list(zip(starts, ends))
+        high = list(held)
+        for moment, bytes_ in self.kernels:
+            high[moment] = max(high[moment], held[moment] + bytes_)
+        most = [max(high[begin:until]) for begin, until in spans]
         for cell in cells:
-            if cell.parent is None and cell in self.begun:
-                begin = self.begun[cell]
-                later = bisect_right(starts, begin)
-                until = starts[later] + 1 if later < len(starts) else len(held)
-                whole = max(held[begin:until])
             cell.fields["peak_exclusive_bytes"] = None
-            if cell in blocks:
+            if cell in blocks and cell in self.begun:
+                at = max(0, bisect_right(starts, self.begun[cell]) - 1)
                 freed = exclusive.get(cell, ())
-                without = self._most_without(cell, freed, held, begin, until)
-                won = min(cell.fields["exclusive_bytes"] or 0, max(0, whole - without))
+                without = self._most_without(cell, freed, held, high, *spans[at])
+                won = min(
+                    cell.fields["exclusive_bytes"] or 0, max(0, most[at] - without)
+                )
                 cell.fields["peak_exclusive_bytes"] = won
+
+    def _batches(self, cells: Sequence[Cell]) -> list[int]:
+        """When each batch begins: with the first outermost call after a backward of the
+        one before, so that all calls are in it of which one loss is made; without any
+        backward where the first module is called again. What began while another call
+        ran, in a thread or in a backward, begins none."""
+        starts: list[int] = []
+        first: int | None = None
+        reached: int | None = None
+        busy = 0
+        for top in cells:
+            begun = self.begun.get(top)
+            if top.parent is not None or begun is None:
+                continue
+            if top in self.again or begun < busy:
+                continue
+            busy = self.ended.get(top, begun)
+            first = top.module if first is None else first
+            if self.reached:
+                turns = reached is not None and reached <= begun
+            else:
+                turns = top.module == first
+            if turns or not starts:
+                starts.append(begun)
+                reached = None
+            own = self.reached.get(top)
+            if own is not None:
+                reached = own if reached is None else min(own, reached)
+        return starts
 
     def _most_without(
         self,
         cell: Cell,
         freed: Sequence[Stored],
         held: list[int],
+        high: list[int],
         begin: int,
         until: int,
     ) -> int:
         """The most that the batch would hold: in the forward each of the storages goes
         once the call has used it, and what its backward needs comes again in it, beside
         what is held then."""
-        start = self.begun.get(cell, begin)
-        end = self.ended.get(cell, until - 1)
+        start = self.begun[cell]
+        end = min(self.ended.get(cell, until - 1), until - 1)
         back = min(max(end, self.reached.get(cell, until - 1)), until - 1)
         gone = sum(one.size for one in freed) - self._kept.get(cell, 0)
         going = sorted((one.used, one.size) for one in freed)
@@ -117,13 +154,13 @@ class SavedByCall:
             while at < len(going) and going[at][0] < moment:
                 less += going[at][1]
                 at += 1
-            most = max(most, held[moment] - less)
+            most = max(most, high[moment] - less)
         made = max((one.made for one in freed), default=start)
-        again = max(held[start : made + 1], default=held[start]) - held[start]
+        again = max(high[start : made + 1], default=held[start]) - held[start]
         return max(
             most,
-            max(held[begin : start + 1]),
-            max(held[end : back + 1]) - gone,
+            max(high[begin : start + 1]),
+            max(high[end : back + 1]) - gone,
             held[back] - gone + again,
-            max(held[back:until]),
+            max(high[back:until]),
         )

@@ -54,6 +54,7 @@ class Selection:
         self.optimizer_state: dict[str, int] = {}
         self._limit: CallLimit | None = None
         self._memory: MemoryWatch | None = None
+        self._backward = backward
         self._allocator: AllocatorWatch | None = None
         self._device: DeviceTimer | None = None
         found: list[Extension] = []
@@ -104,6 +105,21 @@ class Selection:
         idle = Extension()
         idle.functions = self.running.see_functions
         return _extensions([idle], PausingClock(CpuClock()))
+
+    def working(self) -> Extensions | None:
+        """Extensions that do as these: what they leave of the processor's caches, no
+        clock can leave out."""
+        found: list[Extension] = []
+        pausing = PausingClock(CpuClock())
+        if self._memory is not None:
+            from shapetrace.recording.extensions.memory import MemoryWatch
+
+            found.append(MemoryWatch(lambda held: None, pausing))
+        if self._backward:
+            from shapetrace.recording.extensions.backward import BackwardTimer
+
+            found.append(BackwardTimer(pausing))
+        return _extensions(found, pausing)
 
     def finish(self) -> None:
         if self._memory is not None and self._recorder is not None:
