@@ -10,7 +10,7 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.records import Diagnosis, FunctionCall, ModuleCall, TensorRef
-from shapetrace.signatures import index_losses, kind
+from shapetrace.signatures import index_losses, kind, recurrent_setting
 from shapetrace.source.filling import filled_by, given_by
 
 
@@ -151,8 +151,7 @@ def _is_causal(context: CheckContext, first: FunctionCall, last: FunctionCall) -
         if not any(ref.id in between for ref in call.outputs or ()):
             continue
         if kind(call.name) == "recurrent":
-            both = argument(call, "bidirectional", 7)
-            if both is False or both is None and True not in call.args[3:]:
+            if recurrent_setting(call, "bidirectional") is False:
                 return True
         elif call.kwargs.get("is_causal") is True or argument(call, "is_causal", 5):
             return True
