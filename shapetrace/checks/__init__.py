@@ -36,6 +36,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     softmax,
     sums,
     targets,
+    teachers,
 )
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.mending import Trials, alarms
