@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
 
@@ -131,12 +132,16 @@ def _matches(context: CheckContext, user: FunctionCall, learned: set[int]) -> bo
 
 
 def _runs_again(context: CheckContext, teacher: ModuleCall) -> bool:
-    """Whether a module is given the same once more, to see how its answers differ."""
-    own = [ref.id for ref in teacher.inputs]
+    """Whether a module is given the same once more before a step is over, to see how
+    its answers differ."""
+    ends = [call.order for call in context.by_name.get("backward", ())]
+    own, step = [ref.id for ref in teacher.inputs], bisect(ends, teacher.order)
     return any(
-        one.name == teacher.name and one.index != teacher.index and own == others
+        one.name == teacher.name
+        and one.index != teacher.index
+        and own == [ref.id for ref in one.inputs]
+        and bisect(ends, one.order) == step
         for one in context.graph.rec.calls
-        if (others := [ref.id for ref in one.inputs])
     )
 
 
