@@ -217,6 +217,19 @@ def undone(call: FunctionCall) -> Fix | None:
     return None if new is None else Fix(new, where=line.source)
 
 
+def columns_up_to(call: FunctionCall, count: int) -> Fix | None:
+    """An index of one column, `x[:, 2]`, as that of so many, `x[:, :2]`; None where it
+    is another column."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Subscript):
+        return None
+    index = line.tree.slice
+    for part in index.elts if isinstance(index, ast.Tuple) else []:
+        if isinstance(part, ast.Constant) and part.value == count:
+            return Fix(line.with_part(part, f":{count}"), where=line.source)
+    return None
+
+
 def code_of(call: FunctionCall, ref: TensorRef) -> str:
     """How a call's tensor is written, where that is short."""
     line, node = _at(call, ref.path)
