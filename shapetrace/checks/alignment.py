@@ -12,7 +12,10 @@ from shapetrace.signatures import is_elementwise, kind
 
 _REDUCES = ("reduce", "total", "choose")
 #: calls that leave a dimension what it is
-_HANDED_ON = ("copy", "cast", "detach", "transpose", "unit")
+_HANDED_ON = (
+    *("copy", "cast", "detach", "transpose", "unit"),
+    *("pointwise", "power", "activation", "sigmoid"),
+)
 #: calls between the columns of a tensor and where they meet
 _NEAR = 8
 

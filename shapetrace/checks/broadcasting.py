@@ -13,7 +13,7 @@ from shapetrace.checks.pairs import all_pairs, is_weight, meets_matrix, one_for_
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.samples import one_of_many
-from shapetrace.checks.stretchers import EXPLICIT, stretchers
+from shapetrace.checks.stretchers import EXPLICIT, pairer, stretchers
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
@@ -146,6 +146,9 @@ def _report(
     rank = max(len(ref.shape), len(other.shape))
     result = _common(ref.shape, other.shape)
     own = dim - rank + len(ref.shape)
+    fixes = to_one_shape(context, call, ref, other)
+    if pairer(context, other, ref) is not None:
+        fixes = []  # expanded, one target would be that of all pairs
     return finding(
         context,
         rule,
@@ -153,7 +156,7 @@ def _report(
         f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
         f"dimension {dim} is stretched from 1 to {size}.",
         culprits=stretchers(context, call, ref, other, dim),
-        fixes=to_one_shape(context, call, ref, other),
+        fixes=fixes,
         shapes=[
             (label(context, call, ref, other), ref, own if own >= 0 else None),
             (

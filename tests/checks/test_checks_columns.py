@@ -28,7 +28,7 @@ WRONG = {
     "centre": lambda b: b[:, 2] / 7.0 - 0.5 * b[:, 2:4],
     "scaled": lambda b: b[:, 2:4] * b[:, 4],
     "shifted": lambda b: (b[:, 0] + 0.1).clamp(0, 1) + b[:, 3:],
-    "selected": lambda b: b.select(1, 2) - b[:, 2:4].exp(),
+    "selected": lambda b: b.select(1, 2) - b[:, 2:4].square(),
     "narrowed": lambda b: b.narrow(1, 0, 2) / b[..., 4],
 }
 RIGHT = {
