@@ -7,9 +7,16 @@ from math import prod
 
 from shapetrace.checks.alignment import misaligned
 from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.crossing import crossed
 from shapetrace.checks.fitting import is_error, label, to_one_shape, without
 from shapetrace.checks.lines import undone
-from shapetrace.checks.pairs import all_pairs, is_weight, meets_matrix, one_for_all
+from shapetrace.checks.pairs import (
+    all_pairs,
+    is_weight,
+    meets_matrix,
+    of_pairs,
+    one_for_all,
+)
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.samples import one_of_many
@@ -203,7 +210,7 @@ def _by_hand(
     if len(tall.shape) == len(low.shape):
         return _narrow_prediction(context, rule, call, one, two)
     lead = len(tall.shape) - len(low.shape)
-    found = misaligned(context, rule, call)
+    found = misaligned(context, rule, call) or crossed(context, rule, call)
     if found is not None or lead != 1 or not _outside(context, call, tall, low):
         return found
     # the tall one, (N, 1), is stretched where the low one, (N,), has its size, and
@@ -222,7 +229,7 @@ def _by_hand(
         return None
     if not _both_batch(context, tall, low) or _meant(context, call, tall, low):
         return None
-    if meets_matrix(context, call):
+    if meets_matrix(context, call) or of_pairs(context, call):
         return None
     dim = stretched[0] + 1
     return _report(context, rule, call, tall, low, dim, low.shape[stretched[0]])

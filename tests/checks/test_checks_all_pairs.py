@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import shapetrace
 
-pytestmark = pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 PAIRED = {
     "einsum": lambda a, b: torch.einsum("bi,ni->bn", a, b),
