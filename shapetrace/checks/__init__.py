@@ -15,6 +15,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     batch,
     broadcasting,
     classes,
+    cut_off,
     detaching,
     drawing,
     flow,
