@@ -23,8 +23,8 @@ _FIRST = 8
 @check(
     "term-cut-off",
     "warning",
-    "a term of the loss trains nothing of what the step after it holds: a detach cuts it "
-    "off, and the gradients that it gives go to the model of another optimizer",
+    "a term of the loss trains nothing of what the step after it holds: a detach cuts "
+    "it off, and the gradients that it gives go to the model of another optimizer",
 )
 def term_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     ran = Steps(context)

@@ -24,8 +24,8 @@ _NEAR = 8
 @check(
     "drawn-for-all-samples",
     "warning",
-    "stochastic depth draws one number for each entry of dimension 0, which is the time "
-    "here: all samples lose the same steps, and none is dropped as a whole",
+    "stochastic depth draws one number for each entry of dimension 0, which is the "
+    "time here: all samples lose the same steps, and none is dropped as a whole",
 )
 def drawn_for_all(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     if not context.of_kind("random"):
@@ -128,8 +128,8 @@ def _batch_behind(context: CheckContext, given: TensorRef) -> int | None:
 def _batch_of_losses(
     context: CheckContext, given: TensorRef, batches: Batches
 ) -> int | None:
-    """The dimension that a loss takes for the batch beyond doubt, where the first one is
-    none of those that any loss may take for it."""
+    """The dimension that a loss takes for the batch beyond doubt, where the first one
+    is none of those that any loss may take for it."""
     axes, first = context.axes, context.axes.roots(given.id, 0)
     among = {root for merged in batches.rows for root in merged} | batches.first.keys()
     if not axes.sure(given.id, 0) or not first or first & among:

@@ -35,8 +35,8 @@ def padding_in_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             rule,
             loss,
             f"{loss.name} compares all {given.shape} with constants, the steps behind "
-            f"the end of each sequence too, which {where.name} at {where.source} leaves "
-            "out.",
+            f"the end of each sequence too, which {where.name} at {where.source} "
+            "leaves out.",
             culprits=[
                 culprit(context, loss, "counts the padding"),
                 data_culprit(context, target.id, "is as long as the padded sequences"),

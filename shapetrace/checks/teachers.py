@@ -185,8 +185,8 @@ def _found(
         context,
         rule,
         call,
-        f"{inner} drops values although nothing of {name} ({teacher.type}) learns: what "
-        f"{judged.name} at {judged.source} is to match is another one each time.",
+        f"{inner} drops values although nothing of {name} ({teacher.type}) learns: "
+        f"what {judged.name} at {judged.source} is to match is another one each time.",
         culprits=[
             Culprit(
                 "module",

@@ -77,8 +77,8 @@ def _bound(
             yield from _called(Expression(one.value, holder or scope), left - 1)
         return
     kind = scope.class_node()
-    for one in kind.body if kind is not None else ():
-        if isinstance(one, ast.FunctionDef) and one.name == "__init__":
-            start = Scope(scope.tree, one)
+    for home in kind.body if kind is not None else ():
+        if isinstance(home, ast.FunctionDef) and home.name == "__init__":
+            start = Scope(scope.tree, home)
             for each in bound(start, name):
                 yield from _called(Expression(each.value, start), left - 1)
