@@ -136,8 +136,8 @@ def _picked(
             rule,
             call,
             f"{call.name} broadcasts {low.shape} against {tall.shape}: {pick.name} "
-            f"took one number for each of the {size} rows of {whole.shape}, and they meet "
-            f"{size} columns of the same rows, which are as many by chance.",
+            f"took one number for each of the {size} rows of {whole.shape}, "
+            f"and they meet {size} columns of them, which are as many by chance.",
             culprits=[
                 culprit(context, pick, "takes one number for each row", last - 1, size),
                 culprit(context, call, "aligns the last dimensions", last, size),
@@ -152,8 +152,8 @@ def _picked(
 def _way(
     context: CheckContext, ref: TensorRef, dim: int
 ) -> dict[tuple[int, int], FunctionCall | None]:
-    """The dimensions of earlier tensors that a dimension is, or is cut out of, each with
-    the index that dropped another dimension on the way."""
+    """The dimensions of earlier tensors that a dimension is, or is cut out of, each
+    with the index that dropped another dimension on the way."""
     found: dict[tuple[int, int], FunctionCall | None] = {(ref.id, dim): None}
     tensor, pick = ref.id, None
     for _ in range(_NEAR):
