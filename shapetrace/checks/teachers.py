@@ -28,11 +28,12 @@ def teacher_drops(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     if not layers:
         return
     weights = _Weights(context)
-    told: set[str] = set()
+    told, asked = set[str](), set[int]()
     for call in layers:
         teacher = _teacher(context, call, weights)
-        if teacher is None or teacher.name in told:
+        if teacher is None or teacher.name in told or teacher.index in asked:
             continue
+        asked.add(teacher.index)
         judged = _judged(context, teacher, weights.made)
         if judged is None or _runs_again(context, teacher):
             continue
