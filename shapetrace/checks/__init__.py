@@ -15,7 +15,9 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     batch,
     broadcasting,
     classes,
+    cut_off,
     detaching,
+    drawing,
     flow,
     ignoring,
     itself,
@@ -36,6 +38,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     softmax,
     sums,
     targets,
+    teachers,
 )
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.mending import Trials, alarms

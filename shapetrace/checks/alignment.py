@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from shapetrace.checks.context import CheckContext
-from shapetrace.checks.lines import operand
+from shapetrace.checks.lines import columns_up_to, operand
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding, size_culprit
 from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
-from shapetrace.signatures import kind
+from shapetrace.signatures import is_elementwise, kind
 
 _REDUCES = ("reduce", "total", "choose")
+#: calls that leave a dimension what it is
+_HANDED_ON = (
+    *("copy", "cast", "detach", "transpose", "unit"),
+    *("pointwise", "power", "activation", "sigmoid"),
+)
+#: calls between the columns of a tensor and where they meet
+_NEAR = 8
 
 
 def misaligned(
@@ -20,6 +27,7 @@ def misaligned(
     the same number: both descend from one dimension of the data, and stand apart."""
     low, tall = sorted(call.inputs, key=lambda ref: len(ref.shape))
     found = _own_reduction(context, rule, call, low, tall)
+    found = found or _picked(context, rule, call, low, tall)
     found = found or _taken_apart(context, rule, call, low, tall)
     if found is not None or context.is_raw_data(tall.id):
         return found  # a matrix that came so: the order of its dimensions is the user's
@@ -100,6 +108,74 @@ def _centred(context: CheckContext, made: FunctionCall, call: FunctionCall) -> b
     tall = made.inputs[0]
     means = [user for user, _ in context.follow(tall.id) if user.name == "mean"]
     return made.name == "mean" and call.name == "sub" and len(means) == 1
+
+
+def _picked(
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    low: TensorRef,
+    tall: TensorRef,
+) -> Diagnosis | None:
+    """`x[:, 2] - x[:, 2:4]` of two rows: one column of a tensor, a number for each row,
+    meets several columns of the same tensor, along its columns."""
+    last = len(low.shape)
+    if len(tall.shape) != last + 1 or low.shape[-1:] != tall.shape[-1:]:
+        return None
+    rows, columns = _way(context, low, last - 1), _way(context, tall, last)
+    across, size = _way(context, tall, last - 1), low.shape[-1]
+    for (tensor, dim), pick in rows.items():
+        whole = context.graph.tensors[tensor]
+        if pick is None or (tensor, dim) not in across or size < 2:
+            continue
+        met = [at for one, at in columns if one == tensor and at != dim]
+        if not met or whole.shape[met[0]] == size:
+            continue  # of a square, rows and columns may be the same
+        return finding(
+            context,
+            rule,
+            call,
+            f"{call.name} broadcasts {low.shape} against {tall.shape}: {pick.name} "
+            f"took one number for each of the {size} rows of {whole.shape}, "
+            f"and they meet {size} columns of them, which are as many by chance.",
+            culprits=[
+                culprit(context, pick, "takes one number for each row", last - 1, size),
+                culprit(context, call, "aligns the last dimensions", last, size),
+            ],
+            fixes=[columns_up_to(pick, size) or _unsqueezed(context, call, low, last)],
+            shapes=[("rows", low, last - 1), ("columns", tall, last)],
+            way=(low.id, last - 1),
+        )
+    return None
+
+
+def _way(
+    context: CheckContext, ref: TensorRef, dim: int
+) -> dict[tuple[int, int], FunctionCall | None]:
+    """The dimensions of earlier tensors that a dimension is, or is cut out of, each
+    with the index that dropped another dimension on the way."""
+    found: dict[tuple[int, int], FunctionCall | None] = {(ref.id, dim): None}
+    tensor, pick = ref.id, None
+    for _ in range(_NEAR):
+        call = context.made_by(tensor)
+        if call is None or not call.inputs or not call.outputs:
+            break
+        if not is_elementwise(call.name) and kind(call.name) not in (
+            *_HANDED_ON,
+            "pick",
+        ):
+            break
+        origin = context.graph.relation(call).outputs[0][dim]
+        if not origin.sure or not origin.sources:
+            break
+        (place, at), *others = origin.sources
+        if others and not is_elementwise(call.name):
+            break
+        if len(call.inputs[place].shape) > len(call.outputs[0].shape):
+            pick = call
+        tensor, dim = call.inputs[place].id, at
+        found[tensor, dim] = pick
+    return found
 
 
 def _taken_apart(

@@ -7,13 +7,20 @@ from math import prod
 
 from shapetrace.checks.alignment import misaligned
 from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.crossing import crossed
 from shapetrace.checks.fitting import is_error, label, to_one_shape, without
 from shapetrace.checks.lines import undone
-from shapetrace.checks.pairs import all_pairs, is_weight, meets_matrix, one_for_all
+from shapetrace.checks.pairs import (
+    all_pairs,
+    is_weight,
+    meets_matrix,
+    of_pairs,
+    one_for_all,
+)
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.samples import one_of_many
-from shapetrace.checks.stretchers import EXPLICIT, stretchers
+from shapetrace.checks.stretchers import EXPLICIT, pairer, stretchers
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
@@ -146,6 +153,9 @@ def _report(
     rank = max(len(ref.shape), len(other.shape))
     result = _common(ref.shape, other.shape)
     own = dim - rank + len(ref.shape)
+    fixes = to_one_shape(context, call, ref, other)
+    if pairer(context, other, ref) is not None:
+        fixes = []  # expanded, one target would be that of all pairs
     return finding(
         context,
         rule,
@@ -153,7 +163,7 @@ def _report(
         f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
         f"dimension {dim} is stretched from 1 to {size}.",
         culprits=stretchers(context, call, ref, other, dim),
-        fixes=to_one_shape(context, call, ref, other),
+        fixes=fixes,
         shapes=[
             (label(context, call, ref, other), ref, own if own >= 0 else None),
             (
@@ -200,7 +210,7 @@ def _by_hand(
     if len(tall.shape) == len(low.shape):
         return _narrow_prediction(context, rule, call, one, two)
     lead = len(tall.shape) - len(low.shape)
-    found = misaligned(context, rule, call)
+    found = misaligned(context, rule, call) or crossed(context, rule, call)
     if found is not None or lead != 1 or not _outside(context, call, tall, low):
         return found
     # the tall one, (N, 1), is stretched where the low one, (N,), has its size, and
@@ -219,7 +229,7 @@ def _by_hand(
         return None
     if not _both_batch(context, tall, low) or _meant(context, call, tall, low):
         return None
-    if meets_matrix(context, call):
+    if meets_matrix(context, call) or of_pairs(context, call):
         return None
     dim = stretched[0] + 1
     return _report(context, rule, call, tall, low, dim, low.shape[stretched[0]])

@@ -1,4 +1,4 @@
-"""Losses that learn the padding, because nobody told them which index it is."""
+"""Losses that learn the padding, because nobody told them where it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import with_option
+from shapetrace.checks.padded_losses import padded_steps
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.checks.token_masks import origin_of
@@ -21,10 +22,32 @@ _RESHAPES = ("view", "unit", "copy", "cast", "transpose", "detach")
 @check(
     "padding-in-loss",
     "warning",
-    "the targets hold the index that the embedding of the same tokens calls padding, "
-    "and the loss counts it: most of what is learned is to write padding",
+    "the loss counts the padding, which the rest of the program leaves out: part of "
+    "what is learned is to say what the targets say there",
 )
 def padding_in_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    yield from _of_index(context, rule)
+    for loss, time, where in padded_steps(context):
+        given, target = context.sides[loss.index]
+        assert target is not None
+        yield finding(
+            context,
+            rule,
+            loss,
+            f"{loss.name} compares all {given.shape} with constants, the steps behind "
+            f"the end of each sequence too, which {where.name} at {where.source} "
+            "leaves out.",
+            culprits=[
+                culprit(context, loss, "counts the padding"),
+                data_culprit(context, target.id, "is as long as the padded sequences"),
+            ],
+            shapes=[("input", given, time), ("target", target, None)],
+            way=(given.id, time),
+        )
+
+
+def _of_index(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    """Classes of which one is the padding's index."""
     losses = context.calls("cross_entropy", "nll_loss")
     known = _shifted(context) if losses else {}
     for loss in losses:

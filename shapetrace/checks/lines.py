@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from shapetrace.records import Fix, FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import is_loss
 from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
-from shapetrace.source.line import Line, find, suffixed
+from shapetrace.source.line import Line, find, keyword, suffixed
 from shapetrace.source.lines import lines_between
 from shapetrace.source.tree import last_name
 
@@ -191,6 +192,17 @@ def with_argument(call: FunctionCall, argument: str) -> Fix:
     return Fix(new, where=line.source)
 
 
+def each_with_argument(calls: Sequence[FunctionCall], argument: str) -> Fix | None:
+    """Several calls of one statement with the same named argument each."""
+    name, _, value = argument.partition("=")
+    lines = [line for call in calls if (line := find(call.source)) is not None]
+    parts = [keyword(line.file, line.tree, name, value) for line in lines]
+    if not lines or len(lines) < len(calls) or None in parts:
+        return None
+    told = lines[0].with_parts([part for part in parts if part is not None])
+    return Fix(told, where=lines[0].source)
+
+
 def first_name(call: FunctionCall) -> str | None:
     """What the first tensor of a call is called, where it has a name."""
     _, node = _at(call, "args[0]")
@@ -215,6 +227,19 @@ def undone(call: FunctionCall) -> Fix | None:
         return Fix(line.around(line.text(line.tree.value)), where=line.source)
     new = line.without_call() if isinstance(line.tree, ast.Call) else None
     return None if new is None else Fix(new, where=line.source)
+
+
+def columns_up_to(call: FunctionCall, count: int) -> Fix | None:
+    """An index of one column, `x[:, 2]`, as that of so many, `x[:, :2]`; None where it
+    is another column."""
+    line = find(call.source)
+    if line is None or not isinstance(line.tree, ast.Subscript):
+        return None
+    index = line.tree.slice
+    for part in index.elts if isinstance(index, ast.Tuple) else []:
+        if isinstance(part, ast.Constant) and part.value == count:
+            return Fix(line.with_part(part, f":{count}"), where=line.source)
+    return None
 
 
 def code_of(call: FunctionCall, ref: TensorRef) -> str:

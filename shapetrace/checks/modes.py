@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
-from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import says, with_argument
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.training import Steps, behind, outermost
 from shapetrace.lineage.dimensions import RECORDED
-from shapetrace.records import Diagnosis, Fix, FunctionCall
+from shapetrace.records import Diagnosis, Fix, FunctionCall, Range
+from shapetrace.signatures import drops
+
+#: a file and a line in it
+Place: TypeAlias = tuple[str, int]
 
 
 @check(
@@ -51,13 +55,15 @@ def dropout_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     "model.train() again, and dropout drops nothing from here on",
 )
 def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    layers = [call for call in context.of_kind("dropout") if _drops(call) is not None]
+    layers = dropping(context)
     if all(map(_drops, layers)):
         return
     ran, dropped = Steps(context), set[str]()
-    start = ran.first
+    start, places = ran.first, set[Place]()
     for backward in ran.backwards:
         steps, _ = ran.after(backward)
+        if not steps and _as_before(context, ran, backward, places):
+            steps = ran.steps
         if not steps:
             continue
         last = ran.inside(steps[-1])[-1:]
@@ -67,6 +73,7 @@ def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         names = {_layer(context, call) for call in now}
         if all(map(_drops, now)):
             dropped |= names
+            places |= _places(context, now, steps)
             continue
         if any(map(_drops, now)) or not names <= dropped:
             continue
@@ -83,7 +90,7 @@ def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     "is reported is random and worse than the model",
 )
 def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    layers = [call for call in context.of_kind("dropout") if _drops(call)]
+    layers = [call for call in dropping(context) if _drops(call)]
     trained = {_layer(context, call) for call in layers if call.grad}
     given = Counter(call.inputs[0].id for call in layers)
     backwards = context.by_name.get("backward", ())
@@ -149,12 +156,42 @@ def _runs_again(context: CheckContext, drop: FunctionCall) -> bool:
     )
 
 
+def dropping(context: CheckContext) -> list[FunctionCall]:
+    """The calls of layers that drop in training."""
+    found = context.of_kind("dropout", "recurrent", "attention")
+    return [call for call in found if _drops(call) is not None]
+
+
 def _drops(call: FunctionCall) -> bool | None:
     """Whether a layer's dropout drops; None where it could not, or the user said so."""
-    rate, training = argument(call, "p", 1), argument(call, "training", 2)
-    if call.direct or not rate or not isinstance(training, bool):
-        return None
-    return training
+    return None if call.direct else drops(call)
+
+
+def _places(
+    context: CheckContext, layers: Sequence[FunctionCall], steps: Sequence[Range]
+) -> set[Place]:
+    """Where the models that these layers are a part of were called, of those that were
+    called in the function that makes the step: the loop of a training."""
+    functions = {(one.source.file, one.source.function) for one in steps if one.source}
+    tops = {outermost(context, call) for call in layers} - {None}
+    made = [context.graph.rec.calls[top].source for top in tops if top is not None]
+    return {
+        (one.file, one.line)
+        for one in made
+        if one is not None and (one.file, one.function) in functions
+    }
+
+
+def _as_before(
+    context: CheckContext, ran: Steps, backward: FunctionCall, places: set[Place]
+) -> bool:
+    """Whether a backward that no step follows, as the block ends before it, is that of
+    one more training step: its model was called where it was for those before."""
+    if not ran.steps or ran.steps[-1].order > backward.order or not places:
+        return False
+    tops = {outermost(context, c) for c in behind(context, backward.inputs[0].id)}
+    made = [context.graph.rec.calls[top].source for top in tops if top is not None]
+    return any(one is not None and (one.file, one.line) in places for one in made)
 
 
 def _layer(context: CheckContext, call: FunctionCall) -> str:

@@ -107,7 +107,7 @@ def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if not isinstance(dim, int) or not given.shape:
             continue
         time = context.axes.roots(given.id, dim % len(given.shape))
-        hidden = _hidden_before(context, given, time)
+        hidden = hidden_before(context, given, time)
         if hidden is None:
             continue
         yield finding(
@@ -192,7 +192,7 @@ def _padded(context: CheckContext, ref: TensorRef, time: frozenset[Root]) -> boo
         call = context.made_by(todo.pop())
         if call is None:
             continue
-        if "pad_packed" in call.name or _takes_out(context, call, time):
+        if "pad_packed" in call.name or takes_out(context, call, time):
             return False
         if kind(call.name) in _FILLS or call.name == "embedding":
             rows = (
@@ -207,9 +207,7 @@ def _padded(context: CheckContext, ref: TensorRef, time: frozenset[Root]) -> boo
     return found
 
 
-def _takes_out(
-    context: CheckContext, call: FunctionCall, time: frozenset[Root]
-) -> bool:
+def takes_out(context: CheckContext, call: FunctionCall, time: frozenset[Root]) -> bool:
     """Whether data, a mask perhaps, takes steps out of what a layer made: what is the
     same for all steps does not, nor does a class that is picked at each of them."""
     made = (call.outputs or call.inputs)[0]
@@ -218,7 +216,7 @@ def _takes_out(
     axes = context.axes
     rank = len(made.shape)
     steps = {d - rank for d in range(rank) if axes.roots(made.id, d) & time}
-    if steps and call.name == "gather":
+    if steps and call.name in ("gather", "index_select"):
         along = argument(call, "dim", 1)
         return not isinstance(along, int) or along % rank - rank in steps
     for one in call.inputs:
@@ -243,7 +241,7 @@ def _weighed_by_tokens(context: CheckContext, ref: TensorRef) -> FunctionCall | 
     return None
 
 
-def _hidden_before(
+def hidden_before(
     context: CheckContext, ref: TensorRef, time: frozenset[Root]
 ) -> FunctionCall | None:
     """The attention that made a tensor and hides keys of that time by a mask of the
@@ -258,7 +256,7 @@ def _hidden_before(
             if _hides(context, call, time):
                 found = call
             continue
-        if _takes_out(context, call, time):
+        if takes_out(context, call, time):
             return None
         for one in call.inputs:
             if context.axes.descends(one.id, PARAMETER) and one.id not in seen:

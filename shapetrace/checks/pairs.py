@@ -79,6 +79,24 @@ def _crossed(made: TensorRef, given: tuple[TensorRef, ...]) -> bool:
     return len(ones) == len(given) == 2 and all(ones) and not ones[0] & ones[1]
 
 
+def of_pairs(context: CheckContext, call: FunctionCall) -> bool:
+    """Whether what a call makes is looked at as a matrix of pairs, `(N, N, features)`:
+    later calls take its first two dimensions as they are, and one number, or others,
+    for each pair."""
+    made = (call.outputs or ())[0]
+    todo, seen = [made], {made.id}
+    while todo:
+        for user, out in context.follow(todo.pop().id):
+            if out.shape == made.shape:
+                if out.id not in seen:
+                    seen.add(out.id)
+                    todo.append(out)
+            elif out.shape[:2] == made.shape[:2] and len(made.shape) > 2:
+                if len(out.shape) < len(made.shape) or user.name == "linear":
+                    return True
+    return False
+
+
 def one_for_all(loss: FunctionCall, ref: TensorRef, other: TensorRef) -> bool:
     """Whether a loss compares every row with one and the same, on purpose: a prior of
     the classes, one target for all members of an ensemble."""

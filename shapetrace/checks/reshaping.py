@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 from os.path import commonprefix
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
-from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import instead, interleaved, operand, sizes_of
 from shapetrace.checks.named_views import exchanged, folds, misnamed
+from shapetrace.checks.patches import torn
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.trying import Change, Step, written
@@ -64,7 +63,7 @@ def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
-    yield from _torn(context, rule)
+    yield from torn(context, rule)
     yield from _misnamed(context, rule, views)
     yield from _two_classes(context, rule, {one.call.index for one in scrambles})
 
@@ -159,68 +158,6 @@ def _last_view(context: CheckContext, ref: TensorRef) -> FunctionCall | None:
             return None
         made = context.made_by(made.inputs[0].id)
     return made if made is not None and made.inputs else None
-
-
-def _torn(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    """Pieces of an image that are written one behind the other, not side by side."""
-    for call in context.axes.tears:
-        given, made = call.inputs[0], (call.outputs or ())[0]
-        image = _as_an_image(context, made)
-        if image is None or not context.axes.descends(given.id, DATA):
-            continue
-        line = _side_by_side(context, given, made)
-        yield finding(
-            context,
-            rule,
-            call,
-            f"{call.name} makes {made.shape} of {given.shape}: its cuts fall across "
-            f"the places and the features of each, and {image.name} at {image.source} "
-            "takes the result for an image.",
-            culprits=[culprit(context, call, "writes the pieces one behind the other")],
-            fixes=[instead(call, line) if line else None],
-            shapes=[("input", given, None), ("output", made, None)],
-            way=(given.id, None),
-        )
-
-
-def _side_by_side(
-    context: CheckContext, given: TensorRef, made: TensorRef
-) -> str | None:
-    """The line that puts pieces, `(batch, places, features)`, where they belong."""
-    if len(given.shape) != 3 or len(made.shape) != 4:
-        return None
-    grid = [axis.size for axis in context.axes.of(given.id, 1)]
-    channels, *sides = made.shape[1:]
-    if len(grid) != 2 or any(side % count for side, count in zip(sides, grid)):
-        return None
-    piece = [side // count for side, count in zip(sides, grid)]
-    if channels * prod(piece) != given.shape[2]:
-        return None
-    cut = f"-1, {grid[0]}, {grid[1]}, {channels}, {piece[0]}, {piece[1]}"
-    whole = f"-1, {channels}, {sides[0]}, {sides[1]}"
-    return f"{{}}.reshape({cut}).permute(0, 3, 1, 4, 2, 5).reshape({whole})"
-
-
-def _as_an_image(context: CheckContext, made: TensorRef) -> FunctionCall | None:
-    """The call that takes a tensor, each number at its place, for an image: a
-    convolution, or a loss that compares it with data of three dimensions or more."""
-    if len(made.shape) < 4:
-        return None
-    todo, seen = [made.id], {made.id}
-    while todo:
-        tensor = todo.pop()
-        for user, ref in context.follow(tensor):
-            if kind(user.name) == "convolution" and user.inputs[0].id == tensor:
-                return user
-            others = [one for one in user.inputs if one.id != tensor]
-            like = [one for one in others if one.shape == made.shape]
-            if any(context.is_raw_data(one.id) for one in like):
-                if compares(context, user):
-                    return user
-            if ref.shape == made.shape and not others and ref.id not in seen:
-                seen.add(ref.id)
-                todo.append(ref.id)
-    return None
 
 
 def _unrepeated(context: CheckContext, scramble: Scramble) -> Fix | None:

@@ -9,8 +9,9 @@ from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
-from shapetrace.signatures import index_losses, kind
+from shapetrace.records import Diagnosis, FunctionCall, ModuleCall, TensorRef
+from shapetrace.signatures import index_losses, kind, recurrent_setting
+from shapetrace.source.filling import filled_by, given_by
 
 
 class Part(NamedTuple):
@@ -46,7 +47,9 @@ def label_shift(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue  # a head beside it may look further on
         for shift, loss in found:
             embedding = inputs[tensor][1]
-            if shift >= 0 and _is_causal(context, embedding, loss):
+            if shift < 0 or _is_told_again(context, tensor, loss):
+                continue
+            if _is_causal(context, embedding, loss):
                 yield _shifted(context, rule, loss, embedding, shift)
 
 
@@ -58,6 +61,20 @@ def _same_places(context: CheckContext, tokens: int, given: TensorRef) -> bool:
     return last >= 0 and any(
         time & context.axes.roots(given.id, dim) for dim in range(len(given.shape))
     )
+
+
+def _is_told_again(context: CheckContext, tokens: int, loss: FunctionCall) -> bool:
+    """Whether the tokens are looked up behind another one as well, as a decoder takes
+    them: what is to be predicted from all of them is no next token."""
+    behind = context.graph.ancestors(context.sides[loss.index][0].id)
+    made: set[int] | None = None
+    for call in context.of_kind("embedding"):
+        given = call.inputs[0].id
+        if given in behind and _part(context, given).tensor != tokens:
+            made = context.descendants([tokens]) if made is None else made
+            if given in made:
+                return True
+    return False
 
 
 def _shifted(
@@ -134,8 +151,7 @@ def _is_causal(context: CheckContext, first: FunctionCall, last: FunctionCall) -
         if not any(ref.id in between for ref in call.outputs or ()):
             continue
         if kind(call.name) == "recurrent":
-            both = argument(call, "bidirectional", 7)
-            if both is False or both is None and True not in call.args[3:]:
+            if recurrent_setting(call, "bidirectional") is False:
                 return True
         elif call.kwargs.get("is_causal") is True or argument(call, "is_causal", 5):
             return True
@@ -145,16 +161,54 @@ def _is_causal(context: CheckContext, first: FunctionCall, last: FunctionCall) -
 
 
 def _triangle(context: CheckContext, tensor: int) -> bool:
-    """Whether a mask was made by tril or triu."""
+    """Whether a mask was made by tril or triu, or of places that are compared with each
+    other, in the block or before it."""
     for _ in range(_NEAR):
         call = context.made_by(tensor)
-        if call is None or not call.inputs:
+        if call is None:
+            return bool(_made_before(context, tensor) & _TRIANGLES)
+        if not call.inputs:
             return False
-        if plain(call.name) in ("tril", "triu"):
+        if plain(call.name) in _TRIANGLES or _orders(context, call):
             return True
         tensor = call.inputs[0].id
     return False
 
 
+def _made_before(context: CheckContext, tensor: int) -> frozenset[str]:
+    """The functions that filled a buffer, or what was given from outside."""
+    rec, origin = context.graph.rec, context.graph.origin(tensor)
+    shape = context.graph.tensors[tensor].shape
+    square = len(shape) > 1 and shape[-2] == shape[-1]
+    if origin is None or origin.kind == "parameter" or not square:
+        return frozenset()
+    if origin.kind == "buffer":
+        home, _, name = origin.name.rpartition(".")
+        info = rec.modules.get(home)
+        return frozenset() if info is None else filled_by(info, name)
+    takers: list[FunctionCall | ModuleCall] = [
+        call for call in rec.calls if any(ref.id == tensor for ref in call.inputs)
+    ]
+    takers += context.graph.users.get(tensor, ())[:1]
+    for call in takers[:1]:
+        ref = next(ref for ref in call.inputs if ref.id == tensor)
+        return given_by(rec, call, ref.path)
+    return frozenset()
+
+
+def _orders(context: CheckContext, call: FunctionCall) -> bool:
+    """Whether a call compares places along two dimensions: no later one is seen."""
+    if plain(call.name) not in ("lt", "le", "gt", "ge") or len(call.inputs) != 2:
+        return False
+    counts = [context.made_by(context.undressed(ref.id)) for ref in call.inputs]
+    made = (call.outputs or ())[0]
+    crossed = all(ref.shape != made.shape for ref in call.inputs)
+    return crossed and all(
+        one is not None and kind(one.name) == "count" for one in counts
+    )
+
+
+#: what makes a mask that hides what comes later
+_TRIANGLES = frozenset(("tril", "triu", "generate_square_subsequent_mask"))
 #: calls between a triangle and where it masks
 _NEAR = 8

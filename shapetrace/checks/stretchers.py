@@ -59,8 +59,42 @@ def stretchers(
         if dropper.kind == "function" and dropper.name in EXPLICIT:
             if not _beside_data(context, other):
                 found.reverse()  # who dropped a dimension, before who kept one
+    pairing = pairer(context, other, ref)
+    if pairing is not None:
+        reason = "makes a matrix of all pairs out of rows that belong together"
+        found.insert(0, culprit(context, pairing, reason, dim))
     found.append(culprit(context, call, "stretches its operands"))
     return found
+
+
+def pairer(
+    context: CheckContext, ref: TensorRef, rows: TensorRef
+) -> FunctionCall | None:
+    """The call that made a matrix, `(N, N)`, of two operands with N rows of one batch
+    each, which is compared with one row of as many; None where it is no such matrix."""
+    if len(ref.shape) != 2 or ref.shape[0] != ref.shape[1]:
+        return None
+    if rows.shape[:1] != ref.shape[:1] or not _of_samples(context, rows, 0):
+        return None
+    while True:
+        if not all(_of_samples(context, ref, dim) for dim in (0, 1)):
+            return None
+        call = context.made_by(ref.id)
+        if call is None or not call.inputs:
+            return None
+        same = [one for one in call.inputs if one.shape == ref.shape]
+        whole = [
+            one for one in same if all(_of_samples(context, one, dim) for dim in (0, 1))
+        ]
+        if not whole:
+            return call if len(call.inputs) > 1 else None
+        ref = whole[0]
+
+
+def _of_samples(context: CheckContext, ref: TensorRef, dim: int) -> bool:
+    """Whether a dimension is for certain the first of some data."""
+    root = context.axes.sole(ref.id, dim)
+    return root is not None and root[2] == 0
 
 
 def _is_layer(one: Culprit | None) -> bool:

@@ -29,6 +29,7 @@ from shapetrace.signatures.loss_facts import (
 )
 from shapetrace.signatures.relation import Conflict, DimOrigin, How, Relation, Side
 from shapetrace.signatures.sizes import size_given, size_taken
+from shapetrace.signatures.training_mode import drops, recurrent_setting
 
 __all__ = [
     "Conflict",
@@ -40,6 +41,7 @@ __all__ = [
     "argument_name",
     "broadcasts",
     "conflicts",
+    "drops",
     "gives",
     "index_losses",
     "inner_function",
@@ -55,6 +57,7 @@ __all__ = [
     "named",
     "parameters",
     "predict",
+    "recurrent_setting",
     "relate",
     "relate_module",
     "size_given",

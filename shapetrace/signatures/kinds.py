@@ -22,6 +22,7 @@ pick            index_select gather take take_along_dim masked_select diagonal
 join            cat concat concatenate stack hstack vstack dstack column_stack
 repeat          repeat tile repeat_interleave
 flip            flip fliplr flipud roll rot90
+pack            _pack_padded_sequence _pad_packed_sequence
 write           setitem copy fill zero scatter scatter_add index_add index_copy
 write           index_put masked_scatter index_fill
 pad             pad
@@ -78,7 +79,7 @@ pool            lp_pool1d lp_pool2d lp_pool3d
 """
 
 #: what hands the same numbers on, in another order, shape or type
-SAME_NUMBERS = "view unit transpose expand copy cast detach pick join".split()
+SAME_NUMBERS = "view unit transpose expand copy cast detach pick pack join".split()
 #: what of these changes neither their number nor their order by itself
 RESHAPING = "view unit transpose copy detach expand".split()
 #: what the results of a kind are, where it is known
