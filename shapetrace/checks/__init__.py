@@ -16,6 +16,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     broadcasting,
     classes,
     detaching,
+    discarded,
     extremes,
     flow,
     ignoring,
