@@ -17,6 +17,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     classes,
     detaching,
     discarded,
+    expectations,
     extremes,
     flow,
     ignoring,

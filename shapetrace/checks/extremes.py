@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from itertools import islice
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -173,7 +174,8 @@ def _after(call: FunctionCall, given: TensorRef, state: Filled) -> Filled | None
     """What a call makes of the filled entries; None where that is not known."""
     does = kind(call.name)
     factor = _factor(call, given)
-    if does in _HANDS_ON or order(call.name) == "rises":
+    whole = does == "pick" and prod((call.outputs or ())[0].shape) == prod(given.shape)
+    if does in _HANDS_ON or whole or order(call.name) == "rises":
         return state
     if order(call.name) == "falls":
         factor = -1.0
