@@ -28,6 +28,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     optimizers,
     padding,
     pairing,
+    penalties,
     positions,
     recurrent,
     reductions,
