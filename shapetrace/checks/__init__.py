@@ -13,6 +13,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     attention,
     attributes,
     batch,
+    batch_statistics,
     broadcasting,
     classes,
     detaching,

@@ -25,7 +25,7 @@ _OUTPUTS, _INPUTS = "args[0]", "args[1]"
 @check(
     "gradient-norm-dim",
     "warning",
-    "a gradient penalty draws the norm of each part of a sample, or of the whole batch, "
+    "a gradient penalty draws the norm of each part of a sample, or of a whole batch, "
     "to a number that is meant for the gradient of one sample",
 )
 def gradient_norm_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
