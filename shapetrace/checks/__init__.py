@@ -29,6 +29,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     optimizers,
     padding,
     pairing,
+    parts,
     penalties,
     positions,
     recurrent,
