@@ -148,9 +148,9 @@ def _loses(context: CheckContext, call: FunctionCall) -> bool:
 def _comes_back(
     context: CheckContext, call: FunctionCall, given: TensorRef
 ) -> Iterator[Back]:
-    """The sums and products of a statistic with what has a dimension for the samples,
-    where nothing was detached, kept in a buffer or compared on the way."""
-    start = (call.outputs or ())[0]
+    """The sums and products of a statistic with what it was taken of, or what that has
+    become, where nothing was detached, kept in a buffer or compared on the way."""
+    start, own = (call.outputs or ())[0], context.descendants([given.id])
     todo, seen = [(start, 0)], {start.id}
     found: list[Back] = []
     while todo:
@@ -164,7 +164,7 @@ def _comes_back(
             if does not in _BETWEEN or len(others) > 1:
                 continue
             wide = [one for one in others if max(one.shape, default=1) > 1]
-            if wide:
+            if any(one.id in own for one in wide):
                 found.append(Back(user, made, does == "sum"))
             elif 0 not in user.args and made.id not in seen and count < _NEAR:
                 seen.add(made.id)

@@ -49,6 +49,10 @@ def function_of_torch(net, a, v):
     return torch.add(v, torch.sub(a, torch.mean(a)))
 
 
+def taken_before_it_is_added(net, a, v):
+    return (v - a.mean()) + a
+
+
 def best_of_all(net, a, v):
     return v + (a - a.max())
 
@@ -77,6 +81,7 @@ def by_a_module(net, a, v):
 MISTAKES = [
     mean_of_all,
     function_of_torch,
+    taken_before_it_is_added,
     best_of_all,
     share_of_all,
     scaled_by_the_norm,
@@ -161,7 +166,13 @@ def noise_of_its_size(net, a, v):
     return v + a + 0.1 * a.std() * torch.randn_like(a)
 
 
+def a_number_of_others(net, a, v):
+    """A term of the loss that rides along."""
+    return v + a + net.body[0].bias.mean() + v.mean()
+
+
 CORRECT = [
+    a_number_of_others,
     mean_of_each,
     standardised,
     standardised_by_hand,
