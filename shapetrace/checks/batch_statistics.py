@@ -21,8 +21,9 @@ from shapetrace.signatures import is_loss, kind, loss
 _NEAR = 8
 _STATISTICS = ("mean", "sum", "max", "min", "amax", "amin", "norm")
 #: what a statistic goes through on its way, one number or one for each feature
-_BETWEEN = ("pointwise", "power", "view", "unit", "expand", "cast", "copy", "sum")
-_BETWEEN += ("scale", "sigmoid", "activation")
+_BETWEEN = (
+    "pointwise power view unit expand cast copy sum scale sigmoid activation".split()
+)
 #: what sends messages from one node of a graph to another
 _GATHERS = ("index_add", "scatter_add", "scatter_reduce", "index_reduce")
 #: calls of one forward that are looked at behind it

@@ -13,6 +13,7 @@ from shapetrace.records import Diagnosis, Fix, FunctionCall, ModuleCall, TensorR
 from shapetrace.signatures import kind, named
 from shapetrace.source.dead_names import given_up, loop_of
 from shapetrace.source.line import Line, find
+from shapetrace.source.rewrite import Part
 
 #: calls that do nothing but return a new tensor
 _PURE = named(
@@ -204,7 +205,7 @@ def _kept(line: Line, weight: bool) -> Fix | None:
         if line.code.find(text) != _offset(line, node):
             return None
     if isinstance(statement, ast.Assign):
-        parts = [(statement.targets[0], target), (line.node, code)]
+        parts: list[Part] = [(statement.targets[0], target), (line.node, code)]
         return Fix(line.with_parts(parts), where=line.source)
     return Fix(line.around(f"{target} = {code}"), where=line.source)
 

@@ -157,7 +157,7 @@ def _name(call: FunctionCall) -> str | None:
         if isinstance(outer, ast.keyword):
             return outer.arg
         if isinstance(outer, ast.Dict) and inner in outer.values:
-            key = outer.keys[outer.values.index(inner)]  # type: ignore[arg-type]
+            key = outer.keys[outer.values.index(inner)]
             return None if key is None else ast.unparse(key)
         if isinstance(outer, ast.Assign) and len(outer.targets) == 1:
             (target,) = outer.targets
