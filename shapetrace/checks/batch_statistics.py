@@ -11,6 +11,7 @@ from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.softmax import picked_by_row
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
@@ -30,6 +31,7 @@ _GATHERS = ("index_add", "scatter_add", "scatter_reduce", "index_reduce")
 _FAR = 64
 #: what the same number added to all does not change, and what only moves it
 _SHIFTED = ("softmax", "log_softmax", "softmin")
+_ANY = ("argmax", "mean", "sum")
 _MOVES = ("view", "unit", "transpose", "copy", "cast", "detach")
 _ROUNDS = ("round", "floor", "ceil", "trunc", "fake_quantize_per_tensor_affine")
 #: what the same method takes over one dimension and gives no pair
@@ -74,6 +76,9 @@ def batch_statistic(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 break
             if _comes_to_nothing(context, back):
                 continue
+            if given.shape and _told(call) is not None:
+                if not picked_by_row(context, back.call):
+                    continue  # features that are centred
             losses = [loss for one in root for loss in batches.losses_of(one)]
             if any(batches.kept(one, {back.made.id}, losses) for one in root):
                 told.add(call.parent)
@@ -86,13 +91,20 @@ def _is_of_all(context: CheckContext, call: FunctionCall) -> bool:
     if call.parent is None or len(call.inputs) != 1 or not call.direct:
         return False
     given, made = call.inputs[0], (call.outputs or call.inputs)[0]
-    place = 2 if "norm" in call.name else 1
-    if argument(call, "dim", place) is not None or max(made.shape, default=1) > 1:
+    if _told(call) is None:
+        if max(made.shape, default=1) > 1:
+            return False
+    elif _told(call) not in (0, (0,), [0]) or len(given.shape) != 2:
         return False
     if len([size for size in given.shape if size > 1]) < 2:
         return False  # of samples alone: they were meant
     descends = context.axes.descends
     return descends(given.id, PARAMETER) and descends(given.id, DATA)
+
+
+def _told(call: FunctionCall) -> object:
+    """The dimensions that a statistic is told."""
+    return argument(call, "dim", 2 if "norm" in call.name else 1)
 
 
 def _samples(
@@ -164,8 +176,7 @@ def _comes_back(
                 return
             if does not in _BETWEEN or len(others) > 1:
                 continue
-            wide = [one for one in others if max(one.shape, default=1) > 1]
-            if any(one.id in own for one in wide):
+            if any(one.id in own and max(one.shape) > 1 for one in others if one.shape):
                 found.append(Back(user, made, does == "sum"))
             elif 0 not in user.args and made.id not in seen and count < _NEAR:
                 seen.add(made.id)
@@ -206,16 +217,16 @@ def _is_normalised(
 
 def _comes_to_nothing(context: CheckContext, back: Back) -> bool:
     """Whether a number is added to all scores of a sample, of which the differences
-    alone count: by a softmax, or by who picks the best."""
+    alone count, by a softmax or by who picks the best; or to all terms of a sum."""
     todo, found = [back.made.id] if back.adds else [], False
     while todo:
         for user, made in context.follow(todo.pop()):
-            if kind(user.name) in _MOVES:
+            if kind(user.name) in (*_MOVES, "sum"):
                 todo.append(made.id)
                 continue
             facts = loss(user.name)
             logits = facts is not None and facts.activation in _SHIFTED
-            if kind(user.name) not in _SHIFTED and user.name != "argmax" and not logits:
+            if kind(user.name) not in _SHIFTED and user.name not in _ANY and not logits:
                 return False
             found = True
     return found
@@ -225,13 +236,14 @@ def _wrong(
     context: CheckContext, rule: Check, call: FunctionCall, back: Back, dim: int
 ) -> Diagnosis:
     given = call.inputs[0]
+    over = "all of" if _told(call) is None else "dimension 0 of"
     return finding(
         context,
         rule,
         call,
-        f"{call.name} takes one number of all of {given.shape}, the "
-        f"{given.shape[dim]} samples of dimension {dim} too, and {back.call.name} at "
-        f"{back.call.source} puts it into what is made of each of them.",
+        f"{call.name} runs over {over} {given.shape}, the {given.shape[dim]} samples "
+        f"of dimension {dim}, and {back.call.name} at {back.call.source} puts the "
+        "result into what is made of each of them.",
         culprits=[
             culprit(context, call, "runs over the whole batch", dim),
             culprit(context, back.call, "gives it to each sample"),

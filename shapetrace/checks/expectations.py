@@ -126,6 +126,8 @@ def _weighs(
     whole = prod(step.made.shape) == prod(step.given.shape)
     if kind(name) in _KEEPS or name == "neg" or kind(name) == "pick" and whole:
         return weighed
+    if name == "kl_div":  # not reduced: the shares are its target
+        return weighed or step.position == 1
     others = [ref for ref in call.inputs if ref.id != step.given.id]
     if not others:
         return weighed if _is_small(call, weighed) else None

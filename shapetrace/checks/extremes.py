@@ -18,7 +18,7 @@ from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 from shapetrace.signatures.kinds import SAME_NUMBERS
-from shapetrace.signatures.ordering import FILLED, order
+from shapetrace.signatures.ordering import CONSTANTS, FILLED, order
 from shapetrace.source.line import find
 
 #: numbers further from 0 than this stand for no value of their own
@@ -56,6 +56,9 @@ def masked_entry_picked(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         if value is not None:
             _fill(context, known, call, value)
             continue
+        if plain(call.name) in FILLED or call.name.endswith("_"):
+            for tensor in _base(context, call) or ():
+                known.pop(tensor, None)  # written over
         given = [ref for ref in call.inputs if ref.id in known]
         if len(given) != 1:
             continue
@@ -91,12 +94,10 @@ def _number(context: CheckContext, given: object) -> float | None:
     """An argument as a number, also where a tensor was made of that number alone."""
     if isinstance(given, TensorRef):
         made = context.made_by(given.id)
-        if made is None or kind(made.name) != "fill" and made.name != "tensor":
+        if made is None or made.name not in CONSTANTS:
             return None
         numbers = [one for one in made.args[-1:] if isinstance(one, (int, float))]
         given = made.kwargs.get("fill_value", numbers[0] if numbers else None)
-        if made.name not in ("tensor", "full", "full_like", "new_full"):
-            return None
     if isinstance(given, bool) or not isinstance(given, (int, float)):
         return None
     return float(given)
@@ -117,6 +118,8 @@ def _is_mask(context: CheckContext, ref: TensorRef) -> bool:
 def _base(context: CheckContext, call: FunctionCall) -> list[int] | None:
     """The tensors that a view is a part of; None for what is none."""
     found: list[int] = []
+    if not call.inputs:
+        return None
     ref = call.inputs[0]
     for _ in range(_NEAR):
         made = context.made_by(ref.id)

@@ -30,6 +30,9 @@ FILLED = {
     "setitem": ("value", 2),
 }
 
+#: what makes a tensor of one number, which is the last argument
+CONSTANTS = ("tensor", "new_tensor", "full", "full_like", "new_full")
+
 
 @functools.cache
 def _orders() -> dict[str, str]:

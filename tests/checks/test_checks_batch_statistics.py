@@ -53,6 +53,10 @@ def taken_before_it_is_added(net, a, v):
     return (v - a.mean()) + a
 
 
+def mean_of_each_action(net, a, v):
+    return v + a - a.mean(0, keepdim=True)
+
+
 def best_of_all(net, a, v):
     return v + (a - a.max())
 
@@ -82,6 +86,7 @@ MISTAKES = [
     mean_of_all,
     function_of_torch,
     taken_before_it_is_added,
+    mean_of_each_action,
     best_of_all,
     share_of_all,
     scaled_by_the_norm,
@@ -106,10 +111,6 @@ def standardised_by_hand(net, a, v):
 
 def by_the_features(net, a, v):
     return v + (a - a.mean(0)) / torch.sqrt(a.var(0, unbiased=False) + 1e-5)
-
-
-def centred_features(net, a, v):
-    return v + a - a.mean(0, keepdim=True)
 
 
 def with_a_running_mean(net, a, v):
@@ -177,7 +178,6 @@ CORRECT = [
     standardised,
     standardised_by_hand,
     by_the_features,
-    centred_features,
     with_a_running_mean,
     detached,
     without_autograd,
@@ -218,6 +218,45 @@ class Weighted(nn.Module):
         hard = scores.softmax(1).gather(1, y[:, None])[:, 0]
         share = (1 - hard) * scores.square().mean(1)
         return each * share / share.sum()
+
+
+class Centred(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.one(x)
+        return self.two(x - x.mean(0))
+
+
+def test_features_that_are_centred():
+    def program():
+        F.cross_entropy(Centred()(torch.randn(6, 8)), torch.arange(6) % 3).backward()
+
+    assert silent(program)
+
+
+class Penalised(nn.Module):
+    """A loss for each sample, or for each number of it, and a term for all."""
+
+    def __init__(self, one):
+        super().__init__()
+        self.fc, self.back, self.one = nn.Linear(8, 4), nn.Linear(4, 8), one
+
+    def forward(self, x):
+        z = self.fc(x)
+        each = (self.back(z) - x).square()
+        each = each.sum(1) if self.one else each
+        return each + 0.1 * z.square().mean() + z.mean()
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_a_term_for_all_in_the_loss_of_each(one):
+    def program():
+        Penalised(one)(torch.randn(6, 8)).mean().backward()
+
+    assert silent(program)
 
 
 def test_weights_of_a_loss():

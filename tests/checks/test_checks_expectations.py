@@ -71,7 +71,13 @@ def ages(a, b, over):
     return getattr(a.softmax(1) * torch.linspace(0, 9, a.shape[1]), over)(1)
 
 
+def unreduced(a, b, over):
+    each = F.kl_div(a.log_softmax(1), b.softmax(1), reduction="none")
+    return getattr(each, over)(1)
+
+
 PROGRAMS = [
+    unreduced,
     expected_value,
     soft_value,
     entropy,

@@ -80,7 +80,19 @@ def distance_by_its_square(z, same):
     return (2 - 2 * sim).sqrt().max(1)[0]
 
 
+def added_mask(z, same):
+    mask = torch.zeros(same.shape).masked_fill(same, -INF)
+    return (1 - (z @ z.T + mask)).amax(1)
+
+
+def by_where_of_a_number(z, same):
+    sim = z @ z.T
+    return (-torch.where(same, sim.new_tensor(-1e9), sim)).max(1)[0]
+
+
 MISTAKES = [
+    added_mask,
+    by_where_of_a_number,
     diagonal_of_similarities,
     filled_diagonal,
     masked_similarities,
@@ -175,7 +187,16 @@ def logged(z, same):
     return far.min(1)[0]
 
 
+def written_over(z, same):
+    far = torch.cdist(z, z).clone()
+    far.diagonal().fill_(INF)
+    nearest = far.min(1)[0]
+    far.diagonal().fill_(0)
+    return nearest - far.max(1)[0]
+
+
 CORRECT = [
+    written_over,
     nearest_other,
     hardest_positive_and_negative,
     turned_and_the_other_end,
