@@ -48,6 +48,8 @@ _PURE = named(
 }
 #: what is of no use but to be used instead of what it was made of
 _INSTEAD = ("mask", "unit_length")
+#: tensors of one expression that are looked at
+_LONG = 12
 #: what a layer does that only returns a new tensor
 _LAYERS = ("activation", "sigmoid", "dropout", "softmax", "log_softmax")
 
@@ -64,7 +66,7 @@ def discarded_result(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         if any(context.graph.users.get(ref.id) for ref in call.outputs):
             continue
-        given = call.inputs[0]
+        given = _taken(context, call)
         weight = context.graph.is_parameter(context.undressed(given.id))
         if not call.direct or not weight and not context.axes.descends(given.id, DATA):
             continue
@@ -87,10 +89,26 @@ def discarded_result(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             f"{call.name} returns a new tensor of {call.outputs[0].shape} {what} is as "
             "it was, and is used on.",
             culprits=[culprit(context, call, "returns what nobody takes")],
-            fixes=[_kept(line, weight)],
+            fixes=[_kept(context, line, given) if given == call.inputs[0] else None],
             shapes=[("input", given, None), ("thrown away", call.outputs[0], None)],
             way=(given.id, None),
         )
+
+
+def _taken(context: CheckContext, call: FunctionCall) -> TensorRef:
+    """What a call is given: of a longer expression, the first parameter in it."""
+    todo = list(call.inputs)
+    for _ in range(_LONG):
+        if not todo:
+            break
+        ref = todo.pop(0)
+        if context.graph.is_parameter(context.undressed(ref.id)):
+            return ref
+        made, place = context.made_by(ref.id), call.source
+        if made is not None and made.source is not None and place is not None:
+            if (made.source.file, made.source.line) == (place.file, place.line):
+                todo += made.inputs
+    return call.inputs[0]
 
 
 def is_missed(context: CheckContext, call: ModuleCall) -> bool:
@@ -187,14 +205,15 @@ def _is_given(line: Line, name: str) -> bool:
     return len(stores) == 1 and any(one.arg == name for one in parameters)
 
 
-def _kept(line: Line, weight: bool) -> Fix | None:
+def _kept(context: CheckContext, line: Line, given: TensorRef) -> Fix | None:
     """The line with what it returns kept: under the name that it was called on, or in
     the parameter itself."""
     node = line.argument("args[0]", method=True)
     if not isinstance(node, (ast.Name, ast.Attribute)):
         return None
     text, statement = line.text(node), line.file.statement(line.node)
-    if not weight:
+    origin = context.graph.origin(context.undressed(given.id))
+    if origin is None or origin.kind != "parameter":
         if not _alone(line) or loop_of(line, text) is not None:
             return None
         return Fix(line.around(f"{text} = {line.code}"), where=line.source)

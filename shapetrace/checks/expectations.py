@@ -65,7 +65,7 @@ def expectation_averaged(context: CheckContext, rule: Check) -> Iterator[Diagnos
 
 def _shares(context: CheckContext) -> Iterator[tuple[FunctionCall, int]]:
     """The calls that give shares which add up to 1 along a dimension: a softmax, one in
-    logarithms and its exponential, and one-hot classes."""
+    logarithms and its exponential, a division by the sum, and one-hot classes."""
     for call in context.of_kind("softmax", "softmin"):
         dim = softmax_dim(call)
         if dim is not None:
@@ -76,8 +76,28 @@ def _shares(context: CheckContext) -> Iterator[tuple[FunctionCall, int]]:
             dim = softmax_dim(made)
             if dim is not None:
                 yield call, dim
+    for call in context.calls("div"):
+        total = _total(context, call)
+        if total is not None:
+            yield call, total
     for call in context.calls("one_hot"):
         yield call, len((call.outputs or ())[0].shape) - 1
+
+
+def _total(context: CheckContext, call: FunctionCall) -> int | None:
+    """The one dimension over which a call divides a tensor by its own sum."""
+    if len(call.inputs) != 2 or not call.outputs:
+        return None
+    given, other = call.inputs
+    made = context.made_by(other.id)
+    if made is not None and len(made.inputs) == 1 and _is_small(made, False):
+        made = context.made_by(made.inputs[0].id)
+    if made is None or made.name != "sum" or made.inputs[0].id != given.id:
+        return None
+    if len(other.shape) != len(given.shape) or call.outputs[0].shape != given.shape:
+        return None
+    over = [d for d, size in enumerate(given.shape) if other.shape[d] != size]
+    return over[0] if len(over) == 1 else None
 
 
 def _averaged(

@@ -213,6 +213,23 @@ def normalises_alone(fc):
     F.normalize(fc.weight, dim=1)
 
 
+def steps_each(fc):
+    for weight in fc.parameters():
+        weight = weight - 0.1 * torch.ones_like(weight)
+
+
+def averages_each(fc):
+    for mine, other in zip(fc.parameters(), nn.Linear(8, 5).parameters()):
+        mine = 0.9 * mine + 0.1 * other
+
+
+def steps_and_keeps(fc):
+    kept = []
+    for weight in fc.parameters():
+        weight = weight - 0.1 * torch.ones_like(weight)
+        kept.append(weight)
+
+
 def writes_each(fc):
     for weight in fc.parameters():
         weight.data = F.normalize(weight.data, dim=1)
@@ -242,14 +259,30 @@ def reads_the_deviation(fc):
 
 @pytest.mark.parametrize(
     "change",
-    [renames_each, renames_the_data, renames_one, clamps_each, normalises_alone],
+    [
+        renames_each,
+        renames_the_data,
+        renames_one,
+        clamps_each,
+        normalises_alone,
+        steps_each,
+        averages_each,
+    ],
 )
 def test_a_parameter_of_which_a_changed_copy_is_lost(change):
     assert "discarded-result" in [code for code, _ in findings(classified, change)]
 
 
 @pytest.mark.parametrize(
-    "change", [writes_each, copies_each, clamps_in_place, sums_up, reads_the_deviation]
+    "change",
+    [
+        steps_and_keeps,
+        writes_each,
+        copies_each,
+        clamps_in_place,
+        sums_up,
+        reads_the_deviation,
+    ],
 )
 def test_a_parameter_that_is_changed_or_looked_at(change):
     assert silent(classified, change)

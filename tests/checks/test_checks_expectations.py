@@ -76,7 +76,20 @@ def unreduced(a, b, over):
     return getattr(each, over)(1)
 
 
+def renormalised(a, b, over):
+    shares = a.sigmoid()
+    shares = shares / (shares.sum(1, keepdim=True) + 1e-8)
+    return getattr(shares * b, over)(1)
+
+
+def of_a_policy(a, b, over):
+    policy = torch.distributions.Categorical(probs=a.softmax(1))
+    return getattr(policy.probs * b, over)(1)
+
+
 PROGRAMS = [
+    renormalised,
+    of_a_policy,
     unreduced,
     expected_value,
     soft_value,
@@ -184,7 +197,18 @@ def gated(a, b):
     return (x * x.softmax(1)).mean(2)
 
 
+def attention_map(a, b):
+    """Divided by the sum over the batch, and averaged over the features."""
+    return (a.exp() / a.exp().sum(0, keepdim=True) * b).mean(1)
+
+
+def by_the_mean(a, b):
+    return (a / a.mean(1, keepdim=True) * b).mean(1)
+
+
 CORRECT = [
+    attention_map,
+    by_the_mean,
     averaged_over_the_batch,
     averaged_over_all,
     multiplied_by_the_count,
