@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.checks.context import CheckContext
+from shapetrace.checks.discarded import is_missed
 from shapetrace.checks.gradient import Behind, terms
 from shapetrace.checks.layers import overwritten, unwatched
 from shapetrace.checks.lines import instead
@@ -244,7 +245,10 @@ def unused_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         call = rec.calls[index]
         if call.parent not in unused and call.name not in seen:
             seen.add(call.name)
-            yield _unused(context, rule, call)
+            severity: Severity | None = None
+            if is_missed(context, call):
+                severity = "warning"
+            yield _unused(context, rule, call, severity)
 
 
 def _overwritten(

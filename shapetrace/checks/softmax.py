@@ -67,7 +67,9 @@ def over_batch(context: CheckContext) -> list[tuple[FunctionCall, int]]:
     if not spots:
         return []
     batches = Batches(context)
-    picked = {call.index for call, dim in spots if dim == 0 and _picked(context, call)}
+    picked = {
+        call.index for call, dim in spots if dim == 0 and picked_by_row(context, call)
+    }
     found = []
     for call, dim in spots:
         given = call.inputs[0]
@@ -100,7 +102,7 @@ def _shares(
     return all(root[1] != tensor for _, tensor, _ in over)  # else its time, before it
 
 
-def _picked(context: CheckContext, call: FunctionCall) -> bool:
+def picked_by_row(context: CheckContext, call: FunctionCall) -> bool:
     """Whether each row of the result picks one of its columns, the features of a layer:
     the rows are samples, as in a policy gradient by hand."""
     given, made = call.inputs[0], (call.outputs or ())[0]

@@ -1,4 +1,4 @@
-"""Tensors compared with themselves, results thrown away, rows in another order."""
+"""Tensors compared with themselves, rows in another order."""
 
 from __future__ import annotations
 
@@ -55,89 +55,6 @@ def codes(program, *args):
     with shapetrace.trace() as t:
         program(*args)
     return [found.code for found in t.findings]
-
-
-# -- discarded-result ------------------------------------------------------------------
-
-
-class Scores(nn.Module):
-    def __init__(self, change):
-        super().__init__()
-        self.fc, self.change = nn.Linear(8, 5), change
-
-    def forward(self, x):
-        x = self.fc(x)
-        self.change(x)
-        return x.log_softmax(1)
-
-
-def scored(change):
-    F.nll_loss(Scores(change)(torch.randn(6, 8)), torch.arange(6) % 5).backward()
-
-
-def clamps(x):
-    x.clamp(-1, 1)
-
-
-def adds(x):
-    x + 1
-
-
-def detaches(x):
-    x.detach()
-
-
-def clamps_itself(x):
-    x.clamp_(-1, 1)
-
-
-def relu_in_place(x):
-    F.relu(x, inplace=True)
-
-
-def looks(x):
-    x.mean()
-    x.argmax(1)
-    x.numel()
-
-
-def returns(x):
-    return x.clamp(-1, 1)
-
-
-def measures(x):
-    wide = x.repeat(1, 1)
-    for _ in range(3):
-        wide.clamp(-1, 1)
-
-
-@pytest.mark.parametrize("change", [clamps, adds, detaches])
-def test_a_result_that_nobody_takes(change):
-    assert findings(scored, change)[0][0] == "discarded-result"
-
-
-@pytest.mark.parametrize(
-    "change", [clamps_itself, relu_in_place, looks, returns, measures]
-)
-def test_calls_alone_on_their_line_that_are_meant(change):
-    assert silent(scored, change)
-
-
-def test_what_a_library_throws_away_inside_is_not_the_line_s():
-    """`AveragedModel.update_parameters` detaches the parameters of its copy."""
-    averages = torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
-    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
-    averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=averages)
-    optimizer = torch.optim.AdamW(model.parameters())
-    with shapetrace.trace(model) as t:
-        for _ in range(3):
-            optimizer.zero_grad()
-            F.mse_loss(model(torch.randn(5, 4)), torch.randn(5, 3)).backward()
-            optimizer.step()
-            averaged.update_parameters(model)
-        averaged.module(torch.randn(5, 4))
-    assert "detach" in [call.name for call in t.functions]
-    assert t.findings == ()
 
 
 # -- rows in another order -------------------------------------------------------------
