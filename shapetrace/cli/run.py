@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         everything=count is not None,
     )
     steps = Steps(t, options.first or 1, count)
-    processes = Processes()
+    processes, own = Processes(), os.getpid()
     error: BaseException | None = None
     with found.as_main() as module, torchrun.InOrder() as order:
         processes.watch()
@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
                 order.script_ended()
         except BaseException as raised:  # whatever it is, the report comes first
             error = raised
+        if os.getpid() != own:  # a process that the script has forked: it has no report
+            return 0 if error is None else _pass_on(error)
         processes.ignore()
         failed = None if isinstance(error, SystemExit) else error
         with uncollected():  # of an epoch's report a third of the time
@@ -127,10 +129,10 @@ def _remark(
         )
     if steps.over and isinstance(failed, Exception):
         say(f"the script failed after the traced steps: --from {steps.taken + 1}")
-    if processes.said:
+    if processes.started:
         say(
-            f"the script started {processes.said} (data loaders' workers are processes"
-            " too): what runs there is not in this report"
+            "the script started other processes (data loaders' workers are some): what "
+            "runs there is not in this report"
         )
 
 
