@@ -12,7 +12,7 @@ import sys
 import time
 
 from shapetrace.cli import output, program, torchrun
-from shapetrace.cli.console import say, show, waiting
+from shapetrace.cli.console import INTERRUPTED, say, show, waiting
 from shapetrace.cli.fix_trials import try_fixes
 from shapetrace.cli.processes import Processes
 from shapetrace.cli.script_trace import ScriptTrace
@@ -22,8 +22,6 @@ from shapetrace.records.garbage import uncollected
 from shapetrace.trace import Trace
 from shapetrace.views.words import plural
 
-#: what a shell reports of a program that Ctrl-C ended
-INTERRUPTED = 130
 #: `--try-fixes` gives a fix as many seconds, and three times as long as the script took
 PATIENCE = 60
 #: `--memory` and `--backward` need every call, so that they end after so many steps
@@ -73,7 +71,11 @@ def run(options: argparse.Namespace) -> int:
                 # it out
                 pass
             took = time.monotonic() - began
-            status = _report(t, files, options, failed)
+            try:
+                status = _report(t, files, options, failed)
+            except KeyboardInterrupt:
+                say("interrupted: the report ends here")
+                status = INTERRUPTED
         if whole is not None:
             output.merge(whole)
         _remark(steps, processes, options, failed)

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import shapetrace
-from shapetrace.cli import console, main, run, script_trace
+from shapetrace.cli import console, main, output, run, script_trace
 
 LOOP = """
 import torch
@@ -165,6 +165,32 @@ def test_ctrl_c_while_the_report_is_made_keeps_what_was_recorded(
     out, err = capsys.readouterr()
     assert "Linear" in out and "interrupted" in err
     assert batches() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("stage", ["to_html", "to_csv"])
+def test_ctrl_c_while_a_file_is_written_costs_that_file(
+    script, capsys, monkeypatch, stage
+):
+    def interrupted(t, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script_trace.ScriptTrace, stage, interrupted)
+    command = ["run", "--json", "a.json", "--html", "a.html", "--csv", "a.csv"]
+    assert main([*command, script(LOOP)]) == run.INTERRUPTED
+    out, err = capsys.readouterr()
+    assert "Linear" in out and "not written" in err and err.count("wrote") == 2
+    assert batches() == [1, 2, 3, 4, 5, 6]
+
+
+def test_ctrl_c_while_the_table_is_printed_leaves_the_scripts_own_exception(
+    script, capsys, monkeypatch
+):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(output, "table", interrupted)
+    assert main(["run", script(LOOP + "raise OSError('its own')")]) == 1
+    assert "OSError: its own" in capsys.readouterr().err
 
 
 @pytest.mark.zoo
