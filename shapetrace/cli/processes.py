@@ -14,10 +14,10 @@ _EVENTS = (
 
 class Processes:
     """Told by Python's audit events. A hook for these cannot be taken off again, and is
-    called a dozen times for each torch function, by `sys._getframe` too: it is one
-    written in C, which crosses out what has happened. Of processes that multiprocessing
-    spawns on POSIX systems, `torch.multiprocessing.spawn` too, there are no events: that
-    time has passed in children tells that there were some."""
+    called some times for each torch function, since `sys._getframe` is such an event:
+    it is one written in C, which crosses out what has happened. Of processes that
+    multiprocessing spawns on POSIX systems, `torch.multiprocessing.spawn` too, there
+    are no events: that time has passed in children tells that there were some."""
 
     def __init__(self) -> None:
         self._not_yet = dict.fromkeys(_EVENTS)

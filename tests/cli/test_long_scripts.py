@@ -123,7 +123,8 @@ def test_a_process_that_the_script_starts_is_said_to_be_untraced(script, capsys)
 
 def test_a_process_that_the_script_forks_ends_without_a_report(script):
     name = script(
-        "import os, sys, torch\nmodel = torch.nn.Linear(3, 2)\nmodel(torch.ones(1, 3))\n"
+        "import os, sys, torch\n"
+        "model = torch.nn.Linear(3, 2)\nmodel(torch.ones(1, 3))\n"
         "if os.fork() == 0:\n    sys.exit('the child')\n"
         "print(os.waitstatus_to_exitcode(os.wait()[1]))\n"
     )
