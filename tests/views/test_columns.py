@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy
 import pytest
 import samples
 import torch
@@ -191,6 +192,40 @@ def test_summary_puts_back_what_a_forward_counts():
     state = torch.get_rng_state()
     shapetrace.summary(model, (2, 3))
     assert model.steps == 0 and torch.equal(torch.get_rng_state(), state)
+
+
+def test_summary_puts_back_what_a_forward_keeps():
+    class Stateful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.register_buffer("state", torch.zeros(2, 3))
+            self.register_buffer("cache", None)
+            self.seen, self.by_name = [], {}
+
+        def forward(self, x):
+            self.state = torch.tanh(self.layer(x) + self.state)
+            self.cache = self.state * 2
+            self.seen.append(x)
+            self.by_name["x"] = self.last = x
+            return self.state + numpy.random.rand()
+
+    model = Stateful()
+    before = {**vars(model), "seen": [], "by_name": {}}
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    numpy.random.seed(0)
+    expected = numpy.random.RandomState(0).rand()
+    shapetrace.summary(model, (2, 3))
+    assert numpy.random.rand() == expected
+    assert vars(model) == before and model.cache is None
+    assert model.state_dict().keys() == state.keys()
+    assert torch.equal(model.state, state["state"])
+
+
+def test_summary_builds_no_lazy_model():
+    model = nn.Sequential(nn.LazyLinear(5))
+    assert "2×5" in shapetrace.summary(model, (2, 3))
+    assert type(model[0]) is nn.LazyLinear and model[0].has_uninitialized_params()
 
 
 def test_summary_takes_data_of_any_form():
