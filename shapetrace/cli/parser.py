@@ -150,7 +150,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
         "--depth",
         type=_levels,
         metavar="N",
-        help="show N levels below the outermost modules",
+        help="show N levels below the outermost modules; of a large model those that "
+        "fit two screens",
     )
     parser.add_argument(
         "--columns",

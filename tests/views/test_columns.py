@@ -80,6 +80,34 @@ def test_depth_leaves_out_what_is_deeper_and_says_so():
     assert "3 calls deeper than depth= shows" in text
 
 
+class Stage(nn.Module):
+    """Layers of different widths, which do not fold; the last one may not fit."""
+
+    def __init__(self, width, last=None):
+        super().__init__()
+        widths = range(width, width + 5)
+        self.layers = nn.Sequential(*(nn.Linear(n, n + 1) for n in widths))
+        self.end = nn.Linear(last or width + 5, width + 5)
+
+    def forward(self, x):
+        return self.end(self.layers(x))
+
+
+def test_a_commands_table_shows_the_levels_that_fit_and_what_failed():
+    model = nn.Sequential(*(Stage(5 * n) for n in range(1, 9)), Stage(45, last=44))
+    with pytest.raises(RuntimeError), shapetrace.trace(model) as t:
+        model(torch.ones(2, 5))
+    given = {"failure": t.failure, "width": 120}
+    text = table(t.recording, in_report=True, **given)
+    rows = text.partition("Total")[0].splitlines()[4:]
+    assert sum("Stage" in row for row in rows) == 9
+    assert sum("Linear" in row for row in rows) == 10  # each end, and the culprit
+    assert "44 calls below level 2 left out to stay readable; --depth 3 shows" in text
+    for whole in ({"in_report": True, "depth": 3}, {}):
+        text = table(t.recording, **given, **whole)
+        assert text.count("Linear") > 54 and "left out to stay" not in text
+
+
 def test_sorted_rows_are_a_list_under_their_full_names():
     rows = table(samples.small_cnn(), sort="self_ms", width=100).splitlines()[4:]
     assert [row.split()[0] for row in rows[:2]] == ["features.conv1", "fc"]
