@@ -40,8 +40,6 @@ _RANGE_ENTER = torch_internals.range_enter
 _RANGE_EXIT = torch_internals.range_exit
 _REGISTER_HOOK = torch.Tensor.register_hook
 
-_HOLD_TENSORS = (torch.Tensor, tuple, list, dict)
-
 Node = Any
 Tensors = list[torch.Tensor]
 Call = Callable[..., None]
@@ -225,11 +223,11 @@ class Extensions:
 
     def mode(self, callers: Callers) -> TorchFunctionMode:
         """A function mode that shows the extensions what each function made."""
-        compiling = torch.compiler.is_dynamo_compiling
+        compiling, failed = torch.compiler.is_dynamo_compiling, self._fault
         warns, standing_in = callers.warns, callers.standing_in
-        failed = self._fault
         caught = catching(failed)
         looks, counts = self.functions or self.nodes, self.counts
+        holders = (torch.Tensor, tuple, list, dict)
         each, called = self._each, methodcaller("called")
 
         class Mode(TorchFunctionMode):
@@ -265,7 +263,7 @@ class Extensions:
                 try:
                     if func is _RANGE_ENTER or func is _RANGE_EXIT:
                         ranged(func, args, sys._getframe(1))
-                    elif looks and isinstance(output, _HOLD_TENSORS):
+                    elif looks and isinstance(output, holders):
                         saw(func, args, kwargs, output)
                     if counts and type(func) is not MethodWrapperType:
                         each(called)
@@ -298,8 +296,7 @@ class Extensions:
             return
         cell = self._innermost()
         if self.functions:
-            taken = tensors_in(args)
-            taken += tensors_in(kwargs) if kwargs else []
+            taken = tensors_in(args) + (tensors_in(kwargs) if kwargs else [])
             self._each(lambda one: one.made(cell, func, taken, made))
         self._grow(cell, made)
 
