@@ -100,7 +100,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--no-functions",
         dest="functions",
         action="store_false",
-        help="record module calls only: faster, but no explanation of a failure",
+        help="record module calls only: faster, but what fails between them is not "
+        "explained",
     )
     add(
         "--no-checks",

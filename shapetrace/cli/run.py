@@ -105,7 +105,8 @@ def _report(
         made, findings = t.without_findings(), ()
     status = output.write(made, files)
     number = torchrun.rank()
-    title = "" if number is None else f"[rank {number}]\n"
+    # apart from what the script has printed, the last line of which may be open
+    title = "\n" if number is None else f"\n[rank {number}]\n"
     output.table(made, options, title)
     # an exception that leaves the script bears its explanation; one that it caught
     # has taken the explanation along
