@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording import events as raw
 from shapetrace.recording.extensions.base import Cell, Extension, Extensions, Tensors
 from shapetrace.recording.extensions.data import find_data
@@ -77,7 +78,10 @@ class CallLimit(Extension):
 
     def called(self) -> None:
         self._functions += 1
-        if self._functions >= self._most * self._each:
+        if self._functions < self._most * self._each:
+            return
+        # torch.jit.trace takes down what is asked of a tensor: it is asked later
+        if torch_internals.jit_tracing() is None:
             self.guarded(self._end_of_part)()
 
     def entered(self, label: str, frame: Any) -> None:
