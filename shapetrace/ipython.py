@@ -65,15 +65,16 @@ def _run(shell: Any, given: argparse.Namespace, code: str) -> Any:
     if given.output:
         shell.user_ns[given.output] = t
         t._ask, t._kept_as = None, given.output
-    # the magic's own line stands for the first, so that the lines' numbers stay
-    body, last = _compiled(shell, "\n" + shell.transform_cell(code))
     value = None
     try:
+        # the magic's own line stands for the first, so that the lines' numbers stay
+        body, last = _compiled(shell, "\n" + shell.transform_cell(code))
         with t:
             exec(body, shell.user_ns)
             if last is not None:
                 value = eval(last, shell.user_ns)
-    except Exception as error:  # the cell's own, which goes on as without us
+    # the cell's own, which goes on as without us
+    except (Exception, KeyboardInterrupt) as error:
         _show_as_the_cells(shell, error)
         raise
     display(t)  # type: ignore[no-untyped-call]
@@ -109,9 +110,9 @@ def _number(shell: Any) -> int:
     return found or int(shell.execution_count)
 
 
-def _show_as_the_cells(shell: Any, error: Exception) -> None:
+def _show_as_the_cells(shell: Any, error: BaseException) -> None:
     """Have the next traceback shown from the cell's own code on, without the frames of
-    the magic that ran it."""
+    the magic that ran it; none where that code is no Python."""
     found = error.__traceback__
     while found is not None and found.tb_frame.f_globals is not shell.user_ns:
         found = found.tb_next
@@ -125,6 +126,9 @@ def _show_as_the_cells(shell: Any, error: Exception) -> None:
         tb_offset: int | None = None,
     ) -> None:
         shell.custom_exceptions, shell.CustomTB = before
+        if found is None and isinstance(error, SyntaxError):
+            shell.showsyntaxerror()
+            return
         shell.showtraceback((kind, error, found or tb), tb_offset=0 if found else None)
 
     tracebacks.clean(error)

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from shapetrace.errors import ShapeTraceWarning
+from shapetrace.recording import tracebacks
 from shapetrace.recording.clocks import CpuClock
 from shapetrace.trace import Trace
 
 _TRACE: pytest.StashKey[TestTrace] = pytest.StashKey()
+_TRACE_OF_SETUP: pytest.StashKey[TestTrace] = pytest.StashKey()
 
 
 class TestTrace(Trace):
@@ -71,6 +73,14 @@ def _trace_of(item: pytest.Item) -> TestTrace:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    if not item.config.option.shapetrace:
+        return (yield)
+    with item.stash.setdefault(_TRACE_OF_SETUP, TestTrace()):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     option = item.config.option
     wanted = option.shapetrace or option.shapetrace_csv is not None
@@ -81,20 +91,31 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         return (yield)
 
 
+@pytest.hookimpl(specname="pytest_runtest_makereport")
+def pytest_clean_traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Without our frames, also where `unittest` has caught the exception in the block
+    and hands it over only now."""
+    found = call.excinfo
+    if found is not None and _TRACE in item.stash:
+        tracebacks.clean(found.value)
+        found.traceback = type(found.traceback)(found.value.__traceback__ or found.tb)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    t = item.stash.get(_TRACE, None)
-    if call.when != "call" or t is None:
+    key = _TRACE_OF_SETUP if call.when == "setup" else _TRACE
+    t = item.stash.get(key, None)
+    if call.when == "teardown" or t is None:
         return report
     if report.failed and t.calls + t.functions:
         said = [str(found) for found in t.findings if found.severity != "note"]
         if said:
             report.sections.append(("shapetrace", "\n\n".join(said)))
     folder = item.config.option.shapetrace_csv
-    if folder is not None and t.calls:
+    if folder is not None and call.when == "call" and t.calls:
         folder.mkdir(parents=True, exist_ok=True)
         t.to_csv(folder / f"{_file_name(item.nodeid)}.csv")
     return report

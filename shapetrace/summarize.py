@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import random
+import sys
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from shapetrace.errors import UsageError
 from shapetrace.trace import trace
@@ -32,7 +36,8 @@ def summary(
 ) -> Printed:
     """Run the model once, in evaluation mode and without gradients, and show its table.
 
-    Nothing stays changed: modes, buffers and random numbers are as they were.
+    Nothing stays changed: modes, attributes, buffers and random numbers are as they
+    were, and of a lazy model a copy is run.
 
     Args:
         model: the model; it stays on its device.
@@ -55,6 +60,8 @@ def summary(
         >>> "Parameters: 36 (36 trainable, 0 frozen), 144 B" in text
         True
     """
+    if any(map(is_lazy, model.parameters())):  # by its first batch it would be built
+        model = copy.deepcopy(model)
     args, kwargs = _arguments(model, input_size, input_data)
     with _as_it_was(model), torch.no_grad():
         try:
@@ -124,13 +131,16 @@ def _is_shape(given: Any) -> bool:
 
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every mode, buffer and random state as before.
+    """Evaluation mode inside; afterwards every mode, attribute, buffer and random state
+    as before.
 
     Modes are set on each module and not through `train()`, which classes override.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(one, one.detach().clone()) for one in model.buffers()]
-    python = random.getstate()
+    held = [one for module in model.modules() for one in _containers(vars(module))]
+    python, numpy = random.getstate(), sys.modules.get("numpy")
+    numbers = numpy.random.get_state() if numpy is not None else None
     devices = {one.device for one in model.parameters() if one.device.type == "cuda"}
     try:
         with torch.random.fork_rng([one for one in devices]):
@@ -139,9 +149,29 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         random.setstate(python)
+        if numpy is not None:
+            numpy.random.set_state(numbers)
+        for one, before in held:
+            _restore(one, before)
         for module, training in modes:
             module.training = training
         with torch.no_grad():
-            for buffer, before in buffers:
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
+            for buffer, values in buffers:
+                if not torch.equal(buffer, values):
+                    buffer.copy_(values)
+
+
+def _containers(attributes: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """A module's attributes, and the dicts and lists among them, each with a copy: a
+    forward may keep a state there, and torch keeps buffers so."""
+    own = [one for one in attributes.values() if type(one) in (dict, OrderedDict, list)]
+    return [(one, one.copy()) for one in (attributes, *own)]
+
+
+def _restore(container: Any, before: Any) -> None:
+    if type(container) is list:
+        container[:] = before
+        return
+    container.update(before)
+    for added in container.keys() - before.keys():
+        del container[added]

@@ -51,7 +51,8 @@ class TrainerCallback(StepCallback, transformers.TrainerCallback):
         self._take_off()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self._close(None)
+        self._take_off()
+        self._one.over(state.global_step)
 
     def _after_forward(self, *given: Any) -> None:
         error = sys.exception()

@@ -51,4 +51,4 @@ class LightningCallback(StepCallback, Callback):
         self._one.close(exception)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._one.close(None)
+        self._one.over(trainer.global_step)

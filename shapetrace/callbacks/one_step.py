@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from shapetrace.errors import UsageError
+from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.trace import Trace, trace
 
 Path = str | os.PathLike[str]
@@ -29,6 +30,9 @@ class OneStep:
         self._path = None if path is None else os.fspath(path)
         if self._path is not None:
             self._writer(Trace)
+            folder = os.path.dirname(self._path)
+            if folder and not os.path.isdir(folder):
+                raise UsageError(f"path={self._path!r}: make the folder first.")
         self._options = options
         self.running = False
         self.trace: Trace | None = None
@@ -56,8 +60,17 @@ class OneStep:
         self.trace.__exit__(kind, error, traceback)
         if self._path is None:
             print(self.trace, file=sys.stderr)
-        else:
+            return
+        try:
             self._writer(self.trace)(self._path)
+        except OSError as fault:  # a full disk must not end the training
+            _warn(f"{fault}; callback.trace holds the report")
+
+    def over(self, taken: int) -> None:
+        """The training has ended, with so many steps taken."""
+        self.close(None)
+        if self.trace is None:
+            _warn(f"the training ended with step {taken}: step {self.step} never began")
 
     def _writer(self, t: Any) -> Callable[[str], None]:
         ending = os.path.splitext(self._path or "")[1]
@@ -68,6 +81,10 @@ class OneStep:
             )
         found: Callable[[str], None] = writers[ending]
         return found
+
+
+def _warn(said: str) -> None:
+    warnings.warn(said, ShapeTraceWarning, stacklevel=2)
 
 
 class StepCallback:

@@ -223,7 +223,8 @@ def unused_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     used = {ref.id for call in rec.functions for ref in call.inputs}
     used |= {ref.id for call in rec.calls for ref in call.inputs}
     for call in rec.calls:
-        if call.parent is None:
+        # what a forward that was cut short would have done with it is not known
+        if call.parent is None or rec.calls[call.parent].error is not None:
             used |= {ref.id for ref in call.outputs or ()}
     unused = {
         call.index

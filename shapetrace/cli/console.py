@@ -21,6 +21,8 @@ from shapetrace.views.terminal import has_colours, is_terminal
 
 #: the exit status for a command that cannot be carried out, as argparse has it
 USAGE = 2
+#: what a shell reports of a program that Ctrl-C ended
+INTERRUPTED = 130
 #: who waits longer than that many seconds is told for what
 PATIENCE = 2.0
 

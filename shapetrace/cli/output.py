@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from functools import partial
 
 from shapetrace.cli import torchrun
-from shapetrace.cli.console import USAGE, refuse, say, show, show_report, waiting
+from shapetrace.cli.console import (
+    INTERRUPTED,
+    USAGE,
+    refuse,
+    say,
+    show,
+    show_report,
+    waiting,
+)
 from shapetrace.errors import UsageError
 from shapetrace.records import Diagnosis
 from shapetrace.records.printable import printable
@@ -44,8 +52,8 @@ def paths(options: argparse.Namespace, *formats: str) -> dict[str, str]:
 
 
 def write(t: Trace, files: dict[str, str]) -> int:
-    """Write the files. One that cannot be written after all does not cost the others,
-    but the exit status."""
+    """Write the files. One that cannot be written after all, or that somebody would not
+    wait for, does not cost the others and the table, but the exit status."""
     status = 0
     writers = {"csv": t.to_csv, "json": t.to_json, "html": t.to_html}
     for name, path in files.items():
@@ -55,6 +63,9 @@ def write(t: Trace, files: dict[str, str]) -> int:
         except OSError as error:
             say(str(error))
             status = USAGE
+        except KeyboardInterrupt:
+            say(f"interrupted: {printable(os.path.relpath(path), keep='')} not written")
+            status = INTERRUPTED
         else:
             say(f"wrote {printable(os.path.relpath(path), keep='')}")
     return status

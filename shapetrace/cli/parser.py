@@ -100,7 +100,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--no-functions",
         dest="functions",
         action="store_false",
-        help="record module calls only: faster, but no explanation of a failure",
+        help="record module calls only: faster, but what fails between them is not "
+        "explained",
     )
     add(
         "--no-checks",
@@ -150,7 +151,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
         "--depth",
         type=_levels,
         metavar="N",
-        help="show N levels below the outermost modules",
+        help="show N levels below the outermost modules; of a large model those that "
+        "fit two screens",
     )
     parser.add_argument(
         "--columns",

@@ -4,45 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
-_EVENTS = {
+_EVENTS = (
     *("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen"),
     "os.system",
     "_winapi.CreateProcess",
-}
+)
 
 
 class Processes:
-    """Counts them by Python's audit events. A hook for these cannot be taken off
-    again: it falls silent instead. Of those that multiprocessing spawns on POSIX
-    systems, `torch.multiprocessing.spawn` too, there are none: that time has passed in
-    children tells that there were some."""
+    """Told by Python's audit events. A hook for these cannot be taken off again, and is
+    called some times for each torch function, since `sys._getframe` is such an event:
+    it is one written in C, which crosses out what has happened. Of processes that
+    multiprocessing spawns on POSIX systems, `torch.multiprocessing.spawn` too, there
+    are no events: that time has passed in children tells that there were some."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._looks = False
-        self._before = self._after = 0.0
+        self._not_yet = dict.fromkeys(_EVENTS)
+        self._before = 0.0
+        #: whether the script has started any
+        self.started = False
 
     def watch(self) -> None:
-        self._looks = True
         self._before = _time_of_children()
-        sys.addaudithook(self._heard)
+        sys.addaudithook(self._not_yet.pop)
 
     def ignore(self) -> None:
-        self._looks = False
-        self._after = _time_of_children()
-
-    @property
-    def said(self) -> str:
-        """`a process`, `3 processes`, `processes`; empty where there were none."""
-        if self._count:
-            return "a process" if self._count == 1 else f"{self._count} processes"
-        return "processes" if self._after > self._before else ""
-
-    def _heard(self, event: str, args: tuple[Any, ...]) -> None:
-        if self._looks and event in _EVENTS:
-            self._count += 1
+        passed = _time_of_children() > self._before
+        self.started = passed or len(self._not_yet) < len(_EVENTS)
 
 
 def _time_of_children() -> float:

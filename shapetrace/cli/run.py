@@ -12,7 +12,7 @@ import sys
 import time
 
 from shapetrace.cli import output, program, torchrun
-from shapetrace.cli.console import say, show, waiting
+from shapetrace.cli.console import INTERRUPTED, say, show, waiting
 from shapetrace.cli.fix_trials import try_fixes
 from shapetrace.cli.processes import Processes
 from shapetrace.cli.script_trace import ScriptTrace
@@ -22,8 +22,6 @@ from shapetrace.records.garbage import uncollected
 from shapetrace.trace import Trace
 from shapetrace.views.words import plural
 
-#: what a shell reports of a program that Ctrl-C ended
-INTERRUPTED = 130
 #: `--try-fixes` gives a fix as many seconds, and three times as long as the script took
 PATIENCE = 60
 #: `--memory` and `--backward` need every call, so that they end after so many steps
@@ -46,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         everything=count is not None,
     )
     steps = Steps(t, options.first or 1, count)
-    processes = Processes()
+    processes, own = Processes(), os.getpid()
     error: BaseException | None = None
     with found.as_main() as module, torchrun.InOrder() as order:
         processes.watch()
@@ -59,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
                 order.script_ended()
         except BaseException as raised:  # whatever it is, the report comes first
             error = raised
+        if os.getpid() != own:  # a process that the script has forked: it has no report
+            return 0 if error is None else _pass_on(error)
         processes.ignore()
         failed = None if isinstance(error, SystemExit) else error
         with uncollected():  # of an epoch's report a third of the time
@@ -71,7 +71,11 @@ def run(options: argparse.Namespace) -> int:
                 # it out
                 pass
             took = time.monotonic() - began
-            status = _report(t, files, options, failed)
+            try:
+                status = _report(t, files, options, failed)
+            except KeyboardInterrupt:
+                say("interrupted: the report ends here")
+                status = INTERRUPTED
         if whole is not None:
             output.merge(whole)
         _remark(steps, processes, options, failed)
@@ -101,7 +105,8 @@ def _report(
         made, findings = t.without_findings(), ()
     status = output.write(made, files)
     number = torchrun.rank()
-    title = "" if number is None else f"[rank {number}]\n"
+    # apart from what the script has printed, the last line of which may be open
+    title = "\n" if number is None else f"\n[rank {number}]\n"
     output.table(made, options, title)
     # an exception that leaves the script bears its explanation; one that it caught
     # has taken the explanation along
@@ -127,10 +132,10 @@ def _remark(
         )
     if steps.over and isinstance(failed, Exception):
         say(f"the script failed after the traced steps: --from {steps.taken + 1}")
-    if processes.said:
+    if processes.started:
         say(
-            f"the script started {processes.said} (data loaders' workers are processes"
-            " too): what runs there is not in this report"
+            "the script started other processes (data loaders' workers are some): what "
+            "runs there is not in this report"
         )
 
 

@@ -49,8 +49,14 @@ def describe(graph: Graph, call: Call) -> tuple[str, str]:
     return call.name, "function"
 
 
-def make_step(graph: Graph, hop: Hop | tuple[int, Call], part: str = "") -> Step:
-    """One hop as a reader's line; `part` as in `Step`."""
+def make_step(
+    graph: Graph,
+    hop: Hop | tuple[int, Call],
+    part: str = "",
+    into: int | None = None,
+    number: int = 0,
+) -> Step:
+    """One hop as a reader's line; `part`, `into` and `number` as in `Step`."""
     if isinstance(hop, Hop):
         tensor, call, dim, origin = hop.tensor, hop.call, hop.dim, hop.origin
         how = origin.note or _HOW[origin.how]
@@ -79,6 +85,8 @@ def make_step(graph: Graph, hop: Hop | tuple[int, Call], part: str = "") -> Step
         call=layer.index if layer is not None else None,
         sure=sure,
         part=part,
+        into=into,
+        number=number,
     )
 
 
@@ -112,17 +120,18 @@ def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]
     walked: set[tuple[int, int]] = set()
     told: set[tuple[int, int]] = set()
     branches = 0
-    todo = [(tensor, dim, "")]
+    todo: list[tuple[int, int, int | None, int]] = [(tensor, dim, None, 0)]
     while todo:
-        *at, part = todo.pop()
-        for item in graph.walk(*at):
+        tensor, dim, into, number = todo.pop()
+        part = "" if into is None else str(graph.size(tensor, dim))
+        for item in graph.walk(tensor, dim):
             if isinstance(item, End):
                 if item.kind == "branch":
                     branches += 1
                     if branches <= _TOLD:
                         found[-1] = replace(found[-1], how=_parts(graph, item))
-                    for source in reversed(item.sources):
-                        todo.append((*source, str(graph.size(*source))))
+                    for nth, source in reversed([*enumerate(item.sources)]):
+                        todo.append((*source, item.tensor, nth))
                 continue
             if (item.tensor, item.dim) in walked:
                 break
@@ -130,7 +139,7 @@ def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]
             # height and width go the same way: told once
             twin = (item.tensor, graph.size(item.tensor, item.dim))
             if not part or twin not in told:
-                found.append(make_step(graph, item, part))
+                found.append(make_step(graph, item, part, into, number))
             told.add(twin)
     return tuple(found)
 
@@ -180,6 +189,11 @@ def _begins(graph: Graph, tensor: int, dim: int) -> str:
     return ""
 
 
+def way_of(step: Step) -> tuple[str, int | None, int]:
+    """What the steps of one way have in common: the part whose way it is."""
+    return step.part, step.into, step.number
+
+
 def of_the_user(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
     """The steps of the user's lines and modules, and those that libraries make of
     data, of each part of a size: transforms, the collating of a batch, its move."""
@@ -227,7 +241,7 @@ def fold(found: Iterable[Step], least: int = 3) -> tuple[Step, ...]:
     for at, step in enumerate(every):
         older = every[at + 1] if at + 1 < len(every) else None
         ends = at == 0 or older is None
-        if stretch and stretch[-1].part != step.part:
+        if stretch and way_of(stretch[-1]) != way_of(step):
             flush()
         if not ends and step.sure and _passes(step, older):
             stretch.append(step)
@@ -253,5 +267,7 @@ def _stretch(steps: list[Step]) -> Step:
         dim=first.dim,
         how=f"pass it on, from {steps[-1].name} to {first.name}",
         part=first.part,
+        into=first.into,
+        number=first.number,
         count=len(steps),
     )

@@ -38,6 +38,9 @@ class Step:
     sure: bool = True
     #: the part of a product or sum whose way this is: "13" of 16·13·13
     part: str = ""
+    #: the tensor that the part went into, and which of its parts it is
+    into: int | None = None
+    number: int = 0
     #: how many steps this one stands for (see `lineage.fold`)
     count: int = 1
 

@@ -305,19 +305,38 @@ def _fold(
     return groups
 
 
-def cap(plan: Plan, most: int, important: Callable[[Node], bool]) -> None:
-    """Hide nodes until `most` are left: the deepest first, never a parent of a row.
-
-    What is important stays longest, and so does everything above it.
-    """
+def kept(plan: Plan, important: Callable[[Node], bool]) -> list[bool]:
+    """Which nodes are important, or above one that is."""
     nodes = plan.nodes
-    if len(nodes) <= most:
-        return
     keep = [important(node) for node in nodes]
     for at in range(len(nodes) - 1, -1, -1):
         above = nodes[at].parent
         if keep[at] and above is not None:
             keep[above] = True
+    return keep
+
+
+def fitting_depth(plan: Plan, most: int, keep: list[bool]) -> int | None:
+    """The deepest level down to which at most `most` rows are shown, with those to be
+    kept below it; None where all are. The level below the outermost is always shown."""
+    deepest = max((node.depth for node in plan.nodes), default=0)
+    below = [node.depth for node, keeps in zip(plan.nodes, keep) if not keeps]
+    rows = len(plan.nodes)
+    for depth in range(deepest, 0, -1):
+        if rows <= most:
+            return None if depth == deepest else depth
+        rows -= below.count(depth)
+    return 1 if deepest > 1 else None
+
+
+def cap(plan: Plan, most: int, keep: list[bool]) -> None:
+    """Hide nodes until `most` are left: the deepest first, never a parent of a row.
+
+    What is to be kept stays longest.
+    """
+    nodes = plan.nodes
+    if len(nodes) <= most:
+        return
     order = sorted(range(len(nodes)), key=lambda at: (not keep[at], nodes[at].depth))
     for at in order[most:]:
         nodes[at].hidden = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.errors import UsageError
@@ -11,7 +12,15 @@ from shapetrace.records import Diagnosis, Recording
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.columns import COLUMNS, Column, Context, Group, Kind, named
-from shapetrace.views.folding import Node, Plan, cap, make_plan, relative
+from shapetrace.views.folding import (
+    Node,
+    Plan,
+    cap,
+    fitting_depth,
+    kept,
+    make_plan,
+    relative,
+)
 from shapetrace.views.marks import Marks, all_findings, marks_of
 
 if TYPE_CHECKING:
@@ -59,6 +68,8 @@ class Sheet:
     folded: int = 0
     hidden: int = 0
     deeper: int = 0
+    #: of a table that is cut to so many levels by itself the level, and the deepest
+    levels: tuple[int, int] | None = None
     foreign: bool = False
     columns: dict[Column, list[Any]] = field(default_factory=dict)
 
@@ -69,12 +80,16 @@ def sheet(
     failure: Diagnosis | None = None,
     *,
     most: int,
+    readable: int | None = None,
     depth: int | None = None,
     columns: Collection[str] | None = None,
     sort: str | None = None,
     costs: Callable[[], Costs] | None = None,
 ) -> Sheet:
     """At most about `most` rows, with everything that failed or is remarked on.
+
+    Where there are more than `readable` and no depth was asked for, as many whole
+    levels are shown as make no more than that.
 
     Raises:
         UsageError: if a column is unknown, or a depth below 0.
@@ -96,9 +111,15 @@ def sheet(
 
     context = Context(rec, costs, [rec.functions[at] for at in sorted(marks.shown)])
     made = Sheet([], findings, context)
+    keep = kept(plan, important)
     if depth is not None:
-        made.deeper = _cut_below(plan, depth, count)
-    cap(plan, most, important)
+        made.deeper = _cut_below(plan, depth, count, [False] * len(keep))
+    elif readable is not None:
+        level = fitting_depth(plan, readable, keep)
+        if level is not None:
+            made.levels = level, max(node.depth for node in plan.nodes)
+            made.deeper = _cut_below(plan, level, count, keep)
+    cap(plan, most, kept(plan, important))
     _fill(rec, marks, plan, made)
     if sort is not None:
         _sort(made, sort)
@@ -117,19 +138,20 @@ def _chosen(names: Collection[str] | None, context: Context) -> Sequence[Column]
     return [one for one in COLUMNS if one.tables(context) and one.when(context)]
 
 
-def _cut_below(plan: Plan, depth: int, count: int) -> int:
-    """Leave out what lies deeper; returns how many calls that are."""
-    kept = [node for node in plan.nodes if node.depth <= depth]
-    at = {id(node): place for place, node in enumerate(kept)}
+def _cut_below(plan: Plan, depth: int, count: int, keep: list[bool]) -> int:
+    """Leave out what lies deeper and is not kept; returns how many calls that are."""
+    shown = [node.depth <= depth or keeps for node, keeps in zip(plan.nodes, keep)]
+    left = list(compress(plan.nodes, shown))
+    at = {id(node): place for place, node in enumerate(left)}
     cut = sum(
         len(node.shown)
-        for node in plan.nodes
-        if node.depth > depth and node.pattern == 1 and node.members[0] < count
+        for node, shows in zip(plan.nodes, shown)
+        if not shows and node.pattern == 1 and node.members[0] < count
     )
-    for node in kept:
+    for node in left:
         if node.parent is not None:
             node.parent = at[id(plan.nodes[node.parent])]
-    plan.nodes[:] = kept
+    plan.nodes[:] = left
     return cut
 
 

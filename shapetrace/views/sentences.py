@@ -139,7 +139,13 @@ def honesty(made: Sheet, all_of: str, depth: str = "depth=") -> list[str]:
             f"{words.plural(made.hidden, 'call')} left out to stay readable, the"
             f" deepest first; {all_of} has every call."
         )
-    if made.deeper:
+    if made.levels:
+        level, deepest = made.levels
+        said.append(
+            f"{words.plural(made.deeper, 'call')} below level {level} left out to stay"
+            f" readable; {depth} {deepest} shows all."
+        )
+    elif made.deeper:
         said.append(f"{words.plural(made.deeper, 'call')} deeper than {depth} shows.")
     if made.foreign:
         said.append("↗ a module from elsewhere in the model, by its full name.")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: more rows than that are no longer read
 MOST_ROWS = 400
+#: a command's table fits two screens, where nobody has asked for more of it
+MOST_OF_COMMAND = 50
 #: where no terminal says one
 WIDTH = 100
 NARROWEST = 40
@@ -97,6 +99,7 @@ def table(
         findings,
         failure,
         most=MOST_ROWS,
+        readable=MOST_OF_COMMAND if in_report else None,
         depth=depth,
         columns=columns,
         sort=sort,

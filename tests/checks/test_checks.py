@@ -226,6 +226,24 @@ def test_what_nothing_uses_is_noted():
     assert (found.code, found.where) == ("unused-output", "module:extra")
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
+def test_what_a_forward_that_was_cut_short_had_not_used_yet_is_not_unused(error):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branch = nn.Sequential(nn.Linear(10, 4), nn.ReLU())
+
+        def forward(self, x):
+            kept = self.branch(x)
+            raise error
+            return kept
+
+    net = Net()
+    with pytest.raises(error), shapetrace.trace(net) as t:
+        net(torch.randn(6, 10))
+    assert "unused-output" not in {found.code for found in t.findings}
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_what_checkpointing_runs_again_is_not_unused(reentrant):
     class Net(nn.Module):

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import shapetrace
-from shapetrace.cli import console, main, run, script_trace
+from shapetrace.cli import console, main, output, run, script_trace
 
 LOOP = """
 import torch
@@ -114,11 +114,24 @@ def test_memory_and_backward_end_after_few_steps_and_say_so(
 def test_a_process_that_the_script_starts_is_said_to_be_untraced(script, capsys):
     text = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''])"
     main(["run", script(text)])
-    assert "the script started a process" in capsys.readouterr().err
-    main(["run", script("import os\nos.system('true')\nos.system('true')")])
-    assert "the script started 2 processes" in capsys.readouterr().err
+    assert "the script started other processes" in capsys.readouterr().err
+    main(["run", script("import os\nos.system('true')")])
+    assert "the script started other processes" in capsys.readouterr().err
     main(["run", script("pass")])
     assert "started" not in capsys.readouterr().err
+
+
+def test_a_process_that_the_script_forks_ends_without_a_report(script):
+    name = script(
+        "import os, sys, torch\n"
+        "model = torch.nn.Linear(3, 2)\nmodel(torch.ones(1, 3))\n"
+        "if os.fork() == 0:\n    sys.exit('the child')\n"
+        "print(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    command = [sys.executable, "-m", "shapetrace", "run", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("the child\n") and done.stdout.startswith("1\n")
+    assert done.stdout.count("Total: 1 module call") == 1
 
 
 def test_processes_that_multiprocessing_spawns_are_said_to_be_untraced(script):
@@ -129,7 +142,7 @@ def test_processes_that_multiprocessing_spawns_are_said_to_be_untraced(script):
     )
     command = [sys.executable, "-m", "shapetrace", "run", name]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "the script started processes" in done.stderr
+    assert "the script started other processes" in done.stderr
 
 
 def test_who_waits_long_is_told_for_what(capsys, monkeypatch):
@@ -153,6 +166,32 @@ def test_ctrl_c_while_the_report_is_made_keeps_what_was_recorded(
     out, err = capsys.readouterr()
     assert "Linear" in out and "interrupted" in err
     assert batches() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("stage", ["to_html", "to_csv"])
+def test_ctrl_c_while_a_file_is_written_costs_that_file(
+    script, capsys, monkeypatch, stage
+):
+    def interrupted(t, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script_trace.ScriptTrace, stage, interrupted)
+    command = ["run", "--json", "a.json", "--html", "a.html", "--csv", "a.csv"]
+    assert main([*command, script(LOOP)]) == run.INTERRUPTED
+    out, err = capsys.readouterr()
+    assert "Linear" in out and "not written" in err and err.count("wrote") == 2
+    assert batches() == [1, 2, 3, 4, 5, 6]
+
+
+def test_ctrl_c_while_the_table_is_printed_leaves_the_scripts_own_exception(
+    script, capsys, monkeypatch
+):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(output, "table", interrupted)
+    assert main(["run", script(LOOP + "raise OSError('its own')")]) == 1
+    assert "OSError: its own" in capsys.readouterr().err
 
 
 @pytest.mark.zoo

@@ -219,11 +219,16 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_script_runs(
         assert "permission" in said
 
 
+def test_the_report_begins_on_a_line_of_its_own(script, capsys):
+    main(["run", script(GOOD + "\nprint('loss 0.3', end='')")])
+    assert capsys.readouterr().out.startswith("loss 0.3\nSequential: 3 module calls")
+
+
 def test_show_prints_and_converts_a_saved_report(script, capsys):
     main(["run", "--json", "a.json", script(GOOD)])
     table = capsys.readouterr().out
     assert main(["show", "a.json", "--csv", "b.csv", "--html", "b.html"]) == 0
-    assert capsys.readouterr().out == table
+    assert "\n" + capsys.readouterr().out == table
     assert len(pandas.read_csv("b.csv")) == 3
     assert "Sequential" in Path("b.html").read_text()
 

@@ -126,3 +126,12 @@ def test_a_target_comes_from_the_users_line_and_not_from_the_trainers(tmp_path):
     assert target.label == "target"
     assert target.origin == f"made by randn at test_hugging_face.py:{line}"
     assert "Fix (" in str(t.failure)
+
+
+def test_a_step_that_never_comes_leaves_no_report_and_that_is_said(tmp_path):
+    from shapetrace.callbacks import TrainerCallback
+
+    callback = TrainerCallback(step=99, path=tmp_path / "step.html")
+    with pytest.warns(shapetrace.ShapeTraceWarning, match="step 4: step 99 never"):
+        trainer(callback, tmp_path).train()
+    assert callback.trace is None and not list(tmp_path.glob("step*"))

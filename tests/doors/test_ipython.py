@@ -67,6 +67,8 @@ def outputs():
         "k.expect(out, '4 7')",
         "def look(t):\n    t.table(columns='nothing')\nlook(k)",
         "%%shapetrace net -o k\nout = net(x)\nk.expect(out, '4 7')",
+        "%%shapetrace net\nout = net(x)\nout = = x",
+        "%%shapetrace net\nout = net(x)\nraise KeyboardInterrupt",
     )
 
 
@@ -129,6 +131,19 @@ def test_an_error_of_ours_ends_at_the_users_line(outputs, cell, kind, line):
     head, _, said = plain("\n".join(error.traceback)).rpartition(f"\n{kind}: ")
     assert line in head and said
     assert "File " not in head and "hidden" not in head
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "line"),
+    [(13, "SyntaxError", "out = = x"), (14, "KeyboardInterrupt", "----> 3 raise")],
+)
+def test_what_ends_a_cell_before_its_end_is_shown_as_the_cells_own(
+    outputs, cell, kind, line
+):
+    (error,) = outputs[cell]
+    text = plain("\n".join(error.traceback))
+    assert error.ename == kind and line in text and "Cell In[" in text
+    assert "run_cell_magic" not in text and "shapetrace/" not in text
 
 
 def test_a_warning_tells_what_can_be_typed_for_the_trace_of_a_cell():

@@ -89,12 +89,24 @@ def test_training_computes_the_same_with_it(tmp_path):
         assert torch.equal(a, b)
 
 
-def test_a_step_that_never_comes_leaves_no_report(tmp_path):
+def test_a_step_that_never_comes_leaves_no_report_and_that_is_said(tmp_path):
     from shapetrace.callbacks import LightningCallback
 
     callback = LightningCallback(step=99, path=tmp_path / "step.html")
-    fit(callback, tmp_path)
+    with pytest.warns(shapetrace.ShapeTraceWarning, match="step 4: step 99 never"):
+        fit(callback, tmp_path)
     assert callback.trace is None and not list(tmp_path.glob("step*"))
+
+
+def test_a_report_that_cannot_be_written_ends_no_training(tmp_path):
+    from shapetrace.callbacks import LightningCallback
+
+    (tmp_path / "gone").mkdir()
+    callback = LightningCallback(step=2, path=tmp_path / "gone" / "step.html")
+    (tmp_path / "gone").rmdir()
+    with pytest.warns(shapetrace.ShapeTraceWarning, match="callback.trace holds the"):
+        fit(callback, tmp_path)
+    assert len(callback.trace.calls) == 3
 
 
 def test_what_cannot_be_meant_is_refused(tmp_path):
@@ -104,3 +116,5 @@ def test_what_cannot_be_meant_is_refused(tmp_path):
         LightningCallback(step=0)
     with pytest.raises(shapetrace.UsageError, match=r"\.html, \.csv, \.json"):
         LightningCallback(path="report.pdf")
+    with pytest.raises(shapetrace.UsageError, match="make the folder first"):
+        LightningCallback(path=tmp_path / "missing" / "report.html")

@@ -72,7 +72,7 @@ def sections(result):
     """The section of shapetrace in the report of each failed test."""
     found = {}
     for report in result.reprec.getreports("pytest_runtest_logreport"):
-        if report.when == "call" and report.failed:
+        if report.failed:
             said = [text for title, text in report.sections if title == "shapetrace"]
             found[report.location[2]] = "\n".join(said)
     return found
@@ -99,6 +99,37 @@ def test_failures_of_shapes_are_explained_and_all_else_stays_as_it_is(run, pytes
     assert {"test_it-test_file-a-b.csv", "test_it-test_names.csv"} <= files
     assert "test_it-test_another_kind.csv" not in files
     assert "2x3" in (pytester.path / "shapes" / "test_it-test_names.csv").read_text()
+
+
+def test_a_fixture_that_fails_is_explained(run, pytester):
+    text = HEAD + """
+@pytest.fixture
+def features():
+    return net(torch.ones(2, 5))
+
+def test_features(features):
+    pass
+"""
+    result = run(text, "--shapetrace", "--shapetrace-csv", "shapes")
+    result.assert_outcomes(errors=1)
+    assert "nn.Linear(5, 3)" in sections(result)["test_features"]
+    assert not (pytester.path / "shapes").exists()
+
+
+def test_what_unittest_catches_is_explained_without_frames_of_ours(run):
+    text = HEAD + """
+import unittest
+class Shapes(unittest.TestCase):
+    def test_net(self):
+        net(torch.ones(2, 5))
+"""
+    result = run(text, "--shapetrace")
+    result.assert_outcomes(failed=1)
+    assert "nn.Linear(5, 3)" in sections(result)["Shapes.test_net"]
+    plain = run(text).stdout.str().partition("short test summary")[0].splitlines()
+    shown = result.stdout.str().partition("- shapetrace -")[0].splitlines()
+    entries = [line for line in shown if ".py:" in line]
+    assert entries == [line for line in plain if ".py:" in line]
 
 
 def test_without_the_option_nothing_is_explained_and_the_fixture_works(run):

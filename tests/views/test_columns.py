@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy
 import pytest
 import samples
 import torch
@@ -77,6 +78,34 @@ def test_depth_leaves_out_what_is_deeper_and_says_so():
     text = table(samples.small_cnn(), depth=1, width=100)
     assert "features" in text and "conv1" not in text
     assert "3 calls deeper than depth= shows" in text
+
+
+class Stage(nn.Module):
+    """Layers of different widths, which do not fold; the last one may not fit."""
+
+    def __init__(self, width, last=None):
+        super().__init__()
+        widths = range(width, width + 5)
+        self.layers = nn.Sequential(*(nn.Linear(n, n + 1) for n in widths))
+        self.end = nn.Linear(last or width + 5, width + 5)
+
+    def forward(self, x):
+        return self.end(self.layers(x))
+
+
+def test_a_commands_table_shows_the_levels_that_fit_and_what_failed():
+    model = nn.Sequential(*(Stage(5 * n) for n in range(1, 9)), Stage(45, last=44))
+    with pytest.raises(RuntimeError), shapetrace.trace(model) as t:
+        model(torch.ones(2, 5))
+    given = {"failure": t.failure, "width": 120}
+    text = table(t.recording, in_report=True, **given)
+    rows = text.partition("Total")[0].splitlines()[4:]
+    assert sum("Stage" in row for row in rows) == 9
+    assert sum("Linear" in row for row in rows) == 10  # each end, and the culprit
+    assert "44 calls below level 2 left out to stay readable; --depth 3 shows" in text
+    for whole in ({"in_report": True, "depth": 3}, {}):
+        text = table(t.recording, **given, **whole)
+        assert text.count("Linear") > 54 and "left out to stay" not in text
 
 
 def test_sorted_rows_are_a_list_under_their_full_names():
@@ -191,6 +220,40 @@ def test_summary_puts_back_what_a_forward_counts():
     state = torch.get_rng_state()
     shapetrace.summary(model, (2, 3))
     assert model.steps == 0 and torch.equal(torch.get_rng_state(), state)
+
+
+def test_summary_puts_back_what_a_forward_keeps():
+    class Stateful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.register_buffer("state", torch.zeros(2, 3))
+            self.register_buffer("cache", None)
+            self.seen, self.by_name = [], {}
+
+        def forward(self, x):
+            self.state = torch.tanh(self.layer(x) + self.state)
+            self.cache = self.state * 2
+            self.seen.append(x)
+            self.by_name["x"] = self.last = x
+            return self.state + numpy.random.rand()
+
+    model = Stateful()
+    before = {**vars(model), "seen": [], "by_name": {}}
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    numpy.random.seed(0)
+    expected = numpy.random.RandomState(0).rand()
+    shapetrace.summary(model, (2, 3))
+    assert numpy.random.rand() == expected
+    assert vars(model) == before and model.cache is None
+    assert model.state_dict().keys() == state.keys()
+    assert torch.equal(model.state, state["state"])
+
+
+def test_summary_builds_no_lazy_model():
+    model = nn.Sequential(nn.LazyLinear(5))
+    assert "2×5" in shapetrace.summary(model, (2, 3))
+    assert type(model[0]) is nn.LazyLinear and model[0].has_uninitialized_params()
 
 
 def test_summary_takes_data_of_any_form():

@@ -201,6 +201,43 @@ def test_the_way_back_parts_and_meets() -> None:
     assert ">5</tspan>×<tspan" in picture
 
 
+def edges(picture: str) -> set[tuple[str, str]]:
+    """The pairs of boxes that a line joins, the newer first."""
+    box = r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)".*?<text.*?>(.*?)<'
+    newer, older = {}, {}
+    for *where, title in re.findall(box, picture):
+        x, y, width, height = map(int, where)
+        older[x + width // 2, y] = newer[x + width // 2, y + height] = title
+    line = r'class="st-edge" d="M(\d+) (\d+)C.*? (\d+) (\d+)"'
+    found = [tuple(map(int, each)) for each in re.findall(line, picture)]
+    return {(newer[each[:2]], older[each[2:]]) for each in found}
+
+
+class Fuses(nn.Module):
+    """Joins a product and two like widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten())
+        self.text, self.head = nn.Linear(5, 24), nn.Linear(56, 4)
+
+    def forward(self, image, text):
+        text = self.text(text)
+        joined = torch.cat([self.image(image), text, text.relu()], 1)
+        return self.head(joined)
+
+
+def test_the_way_back_hangs_each_part_on_what_it_went_into() -> None:
+    model = Fuses()
+    with pytest.raises(RuntimeError), shapetrace.trace(model) as t:
+        model(torch.ones(2, 3, 4, 4), torch.ones(2, 5))
+    assert t.failure is not None
+    assert edges(way_back(t.failure.lineage)) == {
+        *(("cat", "image.1"), ("image.1", "image.0"), ("image.0", "ones")),
+        *(("cat", "text"), ("cat", "relu")),
+    }
+
+
 def test_the_way_back_calls_a_module_what_the_script_calls_it() -> None:
     steps = (
         Step("relu", "function", (2, 5), 1, tensor=5),

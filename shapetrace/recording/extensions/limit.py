@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+import shapetrace.torch_internals as torch_internals
 from shapetrace.recording import events as raw
 from shapetrace.recording.extensions.base import Cell, Extension, Extensions, Tensors
 from shapetrace.recording.extensions.data import find_data
@@ -37,7 +38,7 @@ class CallLimit(Extension):
     """
 
     def __init__(self, most: int, functions: bool, *, keep_first: bool = False) -> None:
-        self.functions = functions
+        self.counts = functions
         self._half = max(1, most // 2)
         self._part = max(1, most // 4) if keep_first else self._half
         self._each = _FUNCTIONS_OF_SCRIPT if keep_first else _FUNCTIONS
@@ -75,12 +76,13 @@ class CallLimit(Extension):
             self._may_end()
         self._calls += 1
 
-    def made(
-        self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
-    ) -> None:
+    def called(self) -> None:
         self._functions += 1
-        if self._functions >= self._most * self._each:
-            self._end_of_part()
+        if self._functions < self._most * self._each:
+            return
+        # torch.jit.trace takes down what is asked of a tensor: it is asked later
+        if torch_internals.jit_tracing() is None:
+            self.guarded(self._end_of_part)()
 
     def entered(self, label: str, frame: Any) -> None:
         self._ranges += 1

@@ -103,7 +103,8 @@ class Selection:
         from shapetrace.recording.extensions.base import Extension
 
         idle = Extension()
-        idle.functions = self.running.see_functions
+        idle.functions = self.running.functions or self.running.nodes
+        idle.counts = self.running.counts
         return _extensions([idle], PausingClock(CpuClock()))
 
     def working(self) -> Extensions | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
+from shapetrace.lineage.steps import way_of
 from shapetrace.records import Culprit, Diagnosis, ScriptName, Step, TensorRef
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
@@ -113,10 +114,10 @@ def odd_dims(findings: Iterable[Diagnosis]) -> dict[int, set[int]]:
         if finding.severity == "note":
             continue
         blamed = finding.culprits[0] if finding.culprits else None
-        for part, way in groupby(finding.lineage, key=lambda step: step.part):
+        for _, way in groupby(finding.lineage, key=way_of):
             steps = list(way)
             ends = [at for at, step in enumerate(steps) if _made_by(blamed, step)]
-            if not ends and part:
+            if not ends and steps[0].part:
                 continue  # a factor that is as it should be
             for step in steps[: ends[0] + 1] if ends else steps:
                 if step.tensor is not None and step.dim is not None:

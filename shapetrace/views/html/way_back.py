@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+from shapetrace.lineage.steps import way_of
 from shapetrace.records import ScriptName, Step
 from shapetrace.source.spoken import said_step
 from shapetrace.views.html.markup import safe
@@ -17,7 +19,7 @@ _WIDTH, _HEIGHT = 230, 40
 _GAP_X, _GAP_Y = 24, 18
 #: boxes of one way that are drawn; what is between is counted
 _MOST_BOXES = 5
-_MOST_WAYS = 4
+_MOST_WAYS = 6
 _LONGEST = 31
 
 
@@ -57,16 +59,13 @@ def way_back(steps: Sequence[Step], called: Collection[ScriptName] = ()) -> str:
 def _boxes(steps: Sequence[Step], called: Collection[ScriptName]) -> list[Box]:
     """Each way is a chain; a part's way hangs on the step that joined it, and ends
     where it meets a tensor that another way has shown."""
-    ways: list[tuple[str, list[Step]]] = []
-    for step in steps:
-        if not ways or ways[-1][0] != step.part:
-            ways.append((step.part, []))
-        ways[-1][1].append(step)
+    ways = [list(way) for _, way in groupby(steps, key=way_of)]
     boxes: list[Box] = []
     shown: dict[int, int] = {}
     joint: int | None = None
-    for column, (_, way) in enumerate(ways[:_MOST_WAYS]):
-        newer = joint
+    for column, way in enumerate(ways[:_MOST_WAYS]):
+        into = way[0].into
+        newer = joint if into is None else shown.get(into, joint)
         for told, count in _told(way, set(shown)):
             at = len(boxes)
             if told is None:
