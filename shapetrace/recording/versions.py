@@ -72,7 +72,10 @@ class Versions:
         """The next version of a tensor, found at that place first."""
         self._last_id += 1
         shape = tuple(shape)
-        shape = self._shapes.setdefault(shape, shape)
+        try:
+            shape = self._shapes.setdefault(shape, shape)
+        except TypeError:  # a size that is a symbol, as in an export, is no number
+            shape = ()
         made = TensorRef(path, self.number(self._last_id), shape, dtype, device)
         key = id(ref)
         before = self._newest.get(key)

@@ -3,7 +3,7 @@ checkpointing ran the call again there instead."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
@@ -82,15 +82,21 @@ class SavedByCall:
         """By how much the most that its batch holds would fall."""
         blocks = {cell.parent for cell in cells}
         starts = sorted(self.begun[one] for one in self.begun if one.parent is None)
-        begin, until, whole = 0, len(held), 0
+        batches: dict[Cell | None, tuple[int, int, int]] = {}
         for cell in cells:
-            if cell.parent is None and cell in self.begun:
-                begin = self.begun[cell]
-                later = bisect_right(starts, begin)
+            # not that of the call before: that may have been in another thread
+            batch = batches.get(cell.parent)
+            if batch is None:
+                begin = self.begun.get(cell, 0)
+                ended = self.ended.get(cell, len(held))
+                # one of another thread may begin meanwhile
+                later = max(bisect_right(starts, begin), bisect_left(starts, ended))
                 until = starts[later] + 1 if later < len(starts) else len(held)
-                whole = max(held[begin:until])
+                batch = begin, until, max(held[begin:until])
+            batches[cell] = batch
             cell.fields["peak_exclusive_bytes"] = None
             if cell in blocks:
+                begin, until, whole = batch
                 freed = exclusive.get(cell, ())
                 without = self._most_without(cell, freed, held, begin, until)
                 won = min(cell.fields["exclusive_bytes"] or 0, max(0, whole - without))
