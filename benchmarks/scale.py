@@ -56,6 +56,7 @@ def run(calls: int, steps: int, bounded: int) -> dict[str, Any]:
         return made
 
     with torch.no_grad():
+
         def batch() -> None:
             for _ in range(steps):
                 model(x)
