@@ -215,7 +215,8 @@ class Versions:
         if type(frozen) in PLAIN:
             return frozen
         if type(frozen) is tuple:
-            frozen = self.new(*frozen, path=path)[0]
+            ref, shape, dtype, device = frozen
+            frozen = self.new(ref, shape, dtype, device, path)[0]
         elif is_reference(frozen):
             frozen = self._version(frozen)
         if isinstance(frozen, TensorRef):
