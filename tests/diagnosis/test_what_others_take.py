@@ -246,3 +246,15 @@ def test_a_mask_over_rows_is_no_reason_to_pick_rows_by_an_index():
         return boxes.mean()
 
     assert "found[labels]" not in str(failure_of(model, step))
+
+
+def test_samples_joined_end_to_end_are_never_verified():
+    embed = nn.Embedding(20, 8)
+
+    def step():
+        sentences = [torch.tensor([5, 2, 7]), torch.tensor([3, 4, 9, 1, 6])]
+        return embed(torch.stack(sentences))
+
+    found = failure_of(embed, step)
+    joined = [fix for fix in found.fixes if "torch.cat(" in fix.line]
+    assert all(fix.status != "verified" and fix.loses for fix in joined)
