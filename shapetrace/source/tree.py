@@ -83,6 +83,11 @@ class Tree:
         return found
 
     @functools.cached_property
+    def statements(self) -> list[ast.stmt]:
+        """All statements of the file, the outer before those in them."""
+        return [node for node in ast.walk(self.module) if isinstance(node, ast.stmt)]
+
+    @functools.cached_property
     def calls(self) -> dict[str, list[ast.Call]]:
         """The calls by the last name of what they call: `Linear` of `nn.Linear(…)`."""
         found: dict[str, list[ast.Call]] = {}
