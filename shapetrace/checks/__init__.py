@@ -37,6 +37,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     recurrent,
     reductions,
     registration,
+    renewed,
     reshaping,
     scaling,
     sharing,
