@@ -70,6 +70,14 @@ class Made(NamedTuple):
     "the optimizer holds another one, or none, and it is never trained",
 )
 def parameter_made_anew(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call, ref, made in made_anew(context):
+        yield _renewed(context, rule, call, ref, made)
+
+
+def made_anew(
+    context: CheckContext,
+) -> Iterator[tuple[FunctionCall, TensorRef, Made]]:
+    """The weights that are made anew, each with the first call that takes one."""
     places: dict[tuple[str, int] | None, list[tuple[Tree, Function]]] = {}
     found = []
     for call in _inside(context):
@@ -82,12 +90,10 @@ def parameter_made_anew(context: CheckContext, rule: Check) -> Iterator[Diagnosi
     told: set[ast.Call] = set()
     for call, home in found:
         for ref in call.inputs:
-            if ref.id not in learned:
-                continue
-            made = _made(context, call, home, ref)
+            made = _made(context, call, home, ref) if ref.id in learned else None
             if made is not None and made.node not in told:
                 told.add(made.node)
-                yield _renewed(context, rule, call, ref, made)
+                yield call, ref, made
 
 
 def _inside(context: CheckContext) -> Iterator[FunctionCall]:
