@@ -42,6 +42,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     scaling,
     sharing,
     shifting,
+    single,
     softmax,
     sums,
     targets,

@@ -20,7 +20,7 @@ from shapetrace.records import (
 )
 from shapetrace.signatures import kind, layers_of
 from shapetrace.source.scope import nodes
-from shapetrace.source.tree import Function, Home, Tree, function_at, is_own, last_name
+from shapetrace.source.tree import Home, Tree, function_at, is_own, last_name
 
 #: backwards that are looked at
 _FIRST = 8
@@ -40,7 +40,7 @@ class Made(NamedTuple):
 
     tree: Tree
     node: ast.Call
-    home: Function
+    home: ast.FunctionDef
     owner: ModuleCall
 
     @property
@@ -78,7 +78,7 @@ def made_anew(
     context: CheckContext,
 ) -> Iterator[tuple[FunctionCall, TensorRef, Made]]:
     """The weights that are made anew, each with the first call that takes one."""
-    places: dict[tuple[str, int] | None, list[tuple[Tree, Function]]] = {}
+    places: dict[tuple[str, int] | None, list[tuple[Tree, ast.FunctionDef]]] = {}
     found = []
     for call in _inside(context):
         source = call.source
@@ -104,12 +104,11 @@ def _inside(context: CheckContext) -> Iterator[FunctionCall]:
                 yield call
 
 
-def _makers(call: FunctionCall) -> list[tuple[Tree, Function]]:
+def _makers(call: FunctionCall) -> list[tuple[Tree, ast.FunctionDef]]:
     """The method at a call, and those of its class that it calls for what they do."""
-    found = function_at(call.source)
-    if found is None or not isinstance(found[1], ast.FunctionDef):
+    tree, home = function_at(call.source) or (None, None)
+    if tree is None or not isinstance(home, ast.FunctionDef):
         return []
-    tree, home = found
     around = tree.parents.get(home)
     if not isinstance(around, ast.ClassDef) or home.name == "__init__":
         return []
@@ -129,7 +128,7 @@ def _makers(call: FunctionCall) -> list[tuple[Tree, Function]]:
     return [(tree, one) for one in (home, *helpers) if _has_maker(one)]
 
 
-def _has_maker(home: Function) -> bool:
+def _has_maker(home: ast.FunctionDef) -> bool:
     """Whether a method makes parameters, or what may be a layer."""
     names = (last_name(n.func) for n, _ in nodes(home) if isinstance(n, ast.Call))
     return any(name[:1].isupper() for name in names)
@@ -156,7 +155,7 @@ def _learned(context: CheckContext) -> set[int]:
 def _made(
     context: CheckContext,
     call: FunctionCall,
-    where: tuple[Tree, Function],
+    where: tuple[Tree, ast.FunctionDef],
     ref: TensorRef,
 ) -> Made | None:
     """The expression in a method that makes a weight which a call in it takes."""
@@ -182,7 +181,7 @@ def _made(
 
 
 def _owner(
-    context: CheckContext, call: FunctionCall, tree: Tree, home: Function
+    context: CheckContext, call: FunctionCall, tree: Tree, home: ast.FunctionDef
 ) -> ModuleCall | None:
     """The module in whose forward a method runs."""
     around = tree.parents.get(home)
@@ -196,7 +195,7 @@ def _owner(
     return None
 
 
-def _is_guarded(tree: Tree, node: ast.AST, home: Function) -> bool:
+def _is_guarded(tree: Tree, node: ast.AST, home: ast.FunctionDef) -> bool:
     """Whether an expression need not be evaluated each time: it stands in a branch, or
     behind one that returns."""
     for outer in tree.around(node):

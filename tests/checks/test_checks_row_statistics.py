@@ -1,4 +1,4 @@
-"""Numbers of rows that come back along the columns of a square, and those that do not."""
+"""Numbers of rows that come back along columns of a square, and those that do not."""
 
 from __future__ import annotations
 
