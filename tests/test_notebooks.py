@@ -67,6 +67,7 @@ def test_a_notebook_shows_what_it_showed(path, tmp_path):
         timeout=300,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # or what is printed comes in as many parts as by chance
         resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute()
