@@ -82,13 +82,13 @@ def _misnamed(
         what = f"dimension {one.got}"
         meant = (
             f"the size of the input's dimension {one.wanted}, is asked for where its "
+            f"{what} comes out, which is as long here"
         )
-        meant += f"{what} comes out, which is as long here"
         if one.got is None:
             what = "heads or parts"
-            meant = f"the size of what comes out as dimension {one.wanted}, is asked for in "
-            meant += (
-                f"dimension {one.dim}, where {what} come out, which are as many here"
+            meant = (
+                f"the size of what comes out as dimension {one.wanted}, is asked for "
+                f"in dimension {one.dim}, where {what} come out, as many here"
             )
         yield finding(
             context,

@@ -1,4 +1,4 @@
-"""Heads split off and merged again, by views and by chunks, with and without permute."""
+"""Heads split off and merged by views and chunks, with and without a permute."""
 
 from __future__ import annotations
 
