@@ -36,7 +36,10 @@ _CAT = ("cat", "concat", "concatenate")
     "copies what it is to predict, and has nothing to copy when it generates",
 )
 def reads_ahead(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    embedded = context.of_kind("embedding")
+    embedded = [
+        (call, dict(_parts(context, call.inputs[0].id)))
+        for call in context.of_kind("embedding")
+    ]
     told: set[int] = set()
     for loss in context.calls(*index_losses()) if embedded else ():
         given, target = context.sides.get(loss.index, (None, None))
@@ -45,17 +48,17 @@ def reads_ahead(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         begun = part(context, given.id).start
         labels = {base: start - begun for base, start in _parts(context, target.id)}
         starts = [
-            ref
-            for call in embedded
-            if _is_next(labels, dict(_parts(context, call.inputs[0].id)))
+            ref.id
+            for call, parts in embedded
+            if _is_next(labels, parts)
             for ref in call.outputs or ()
         ]
         if not starts:
             continue
-        tokens = _along(context, [ref.id for ref in starts])
+        tokens, behind = _along(context, starts), _behind(context, given)
         for call in _all_places(context, tokens):
             out = (call.outputs or ())[0]
-            if call.index in told or not _reaches(context, out, given):
+            if call.index in told or out.id not in behind:
                 continue
             told.add(call.index)
             yield _ahead(context, rule, call, target, loss)
@@ -108,10 +111,10 @@ def _parts(context: CheckContext, tensor: int) -> Iterator[Part]:
         elif call is not None and call.name in _CAT and call.outputs:
             rank, dim = len(call.outputs[0].shape), argument(call, "dim", 1) or 0
             if isinstance(dim, int) and dim % rank == rank - 1:
+                at = start
                 for ref in call.inputs:
-                    todo.append(Part(ref.id, start))
-                    start -= ref.shape[-1]
-            continue
+                    todo.append(Part(ref.id, at))
+                    at -= ref.shape[-1]
         elif call is not None and call.name == "_pack_padded_sequence":
             todo.append(Part(call.inputs[0].id, start))
             continue
@@ -251,20 +254,17 @@ def _of_one(
     return len(found) == 1 and found <= tokens
 
 
-def _reaches(context: CheckContext, out: TensorRef, given: TensorRef) -> bool:
-    """Whether the predictions have at each place what a call made there: of a layer
-    that runs both ways, both halves, not the one that saw what came before alone."""
+def _behind(context: CheckContext, given: TensorRef) -> set[int]:
+    """All that predictions have at each place what was there: of a layer that runs both
+    ways, both halves, not the one that saw what came before alone."""
     todo, seen = [given.id], {given.id}
     while todo:
-        tensor = todo.pop()
-        if tensor == out.id:
-            return True
-        call = context.made_by(tensor)
+        call = context.made_by(todo.pop())
         for ref in () if call is None else _kept(context, call):
             if ref.id not in seen and not _halved(call, ref):
                 seen.add(ref.id)
                 todo.append(ref.id)
-    return False
+    return seen
 
 
 def _halved(call: FunctionCall | None, ref: TensorRef) -> bool:
