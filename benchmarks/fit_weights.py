@@ -30,8 +30,11 @@ COUNTS = {"reports": 8.0, "rebuilt": 8.0, "tests": 14.0, "own": 6.0}
 #: programs of people, not injected ones
 REAL = ("reports", "rebuilt", "unseen")
 #: what can only speak against a repair: a slip that is injected into a layer makes it
-#: unlike its like, and taking it back does not, so that the fit would turn the sign
+#: unlike its like, and taking it back does not, so that the fit would turn the sign;
+#: and mutated models of libraries would make the code guilty that many people run
 AGAINST = (
+    "a function in an installed package",
+    "a module in an installed package",
     "a window unlike its like",
     "unlike its like",
     "loses something",

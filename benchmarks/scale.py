@@ -3,8 +3,9 @@
     python benchmarks/scale.py                 10,000, 100,000; a million bounded
     python benchmarks/scale.py 20000 400000    so many
 
-Processor seconds, and bytes of memory at the peak, each size in a process of its own.
-What is linear takes the same microseconds a call in every line.
+Processor seconds, and bytes of memory at the peak, each size in a process of its own:
+at the end of the block (recorded), once there are records, after everything. What is
+linear takes the same microseconds and bytes a module call in every line.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ import shapetrace
 MOST_CALLS = 8_000
 
 
-def run(calls: int, bounded: bool) -> dict[str, Any]:
-    """One trace of so many module calls in one outermost call, and all that can be
-    asked of it."""
+def run(calls: int, steps: int, bounded: int) -> dict[str, Any]:
+    """One trace of so many module calls in so many outermost calls, and all that can
+    be asked of it."""
     torch.set_num_threads(1)
     parts = [nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(33)]
 
@@ -41,12 +42,11 @@ def run(calls: int, bounded: bool) -> dict[str, Any]:
             self.body = nn.Sequential(*parts)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            for _ in range(calls // 100):
+            for _ in range(calls // steps // 100):
                 x = self.body(x) + x * 0.1
             return x
 
     model, x = Long(), torch.ones(4, 8)
-    before = memory()
     figures: dict[str, float] = {}
 
     def timed(name: str, act: Callable[[], Any]) -> Any:
@@ -56,17 +56,31 @@ def run(calls: int, bounded: bool) -> dict[str, Any]:
         return made
 
     with torch.no_grad():
-        timed("untraced", lambda: model(x))
+
+        def batch() -> None:
+            for _ in range(steps):
+                model(x)
+
+        timed("untraced", batch)
+        with shapetrace.trace(parts[0]) as t:  # loads what is loaded once
+            parts[0](x)
+        len(t.recording.calls)
+        before = memory()
         t = shapetrace.trace(model, max_calls=MOST_CALLS if bounded else None)
 
         def traced() -> None:
             with t:
-                model(x)
+                batch()
 
         timed("traced", traced)
+    held = {"recorded": memory() - before}
     rec = timed("records", lambda: t.recording)
+    held["records"] = memory() - before
     timed("findings", lambda: t.findings)
     timed("explain", lambda: str(t.explain(t.functions[-1])))
+    timed("summary", lambda: str(t.summary()))
+    if rec.has_first and steps > 1:
+        timed("warm", lambda: str(t.warm().summary()))
     timed("frame", t.to_dataframe)
     timed("text", lambda: str(t))
     with tempfile.TemporaryDirectory() as folder:
@@ -78,9 +92,10 @@ def run(calls: int, bounded: bool) -> dict[str, Any]:
         timed("read json", lambda: shapetrace.load(path))
     return {
         "calls": calls,
+        "steps": steps,
         "kept": len(rec.calls),
-        "memory": memory() - before,
-        **figures,
+        "held": held | {"all": memory() - before},
+        "seconds": figures,
     }
 
 
@@ -89,30 +104,36 @@ def memory() -> int:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Microseconds a module call that was made, or kept for what comes after."""
+    """Microseconds, and bytes, a module call that was made, or kept for what comes
+    after."""
+    acts = dict.fromkeys(name for row in rows for name in row["seconds"])
+    heads = ["calls", "steps", "kept", *rows[0]["held"], *acts]
     shown = []
     for row in rows:
-        line = [f"{row['calls']:,}", f"{row['kept']:,}", f"{row['memory'] / 1e6:,.0f}"]
-        for name, seconds in list(row.items())[3:]:
+        line = [f"{row[name]:,}" for name in ("calls", "steps", "kept")]
+        for held in row["held"].values():
+            line.append(f"{held / 1e6:,.0f} MB {held / row['kept']:,.0f}")
+        for name in acts:
+            seconds = row["seconds"].get(name)
             of = row["calls"] if name in ("untraced", "traced") else row["kept"]
-            line.append(f"{seconds:.2f} s {seconds / of * 1e6:.1f}")
+            line.append(f"{seconds:.2f} s {seconds / of * 1e6:.1f}" if seconds else "")
         shown.append(line)
-    heads = ["calls", "kept", "MB", *list(rows[0])[3:]]
     return tabulate(zip(heads, *shown), tablefmt="plain", disable_numparse=True)
 
 
 def main(sizes: list[int]) -> None:
     rows = []
-    for size, bounded in [*((size, False) for size in sizes), (1_000_000, True)]:
-        command = [sys.executable, __file__, "--one", str(size), str(int(bounded))]
+    million = [(1_000_000, 1, 1), (1_000_000, 1_000, 1)]
+    for size in [*((size, 10, 0) for size in sizes), *million]:
+        command = [sys.executable, __file__, "--one", *map(str, size)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
-    print(f"torch {torch.__version__}; seconds, and microseconds a call")
+    print(f"torch {torch.__version__}; seconds and microseconds, or bytes, a call")
     print(table(rows))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(run(int(sys.argv[2]), sys.argv[3] == "1")))
+        print(json.dumps(run(*map(int, sys.argv[2:]))))
     else:
         main([int(size) for size in sys.argv[1:]] or [10_000, 100_000])

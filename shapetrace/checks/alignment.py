@@ -6,11 +6,11 @@ from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import columns_up_to, operand
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding, size_culprit
+from shapetrace.checks.row_statistics import may_be_symmetric, statistic_of
 from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import is_elementwise, kind
 
-_REDUCES = ("reduce", "total", "choose")
 #: calls that leave a dimension what it is
 _HANDED_ON = (
     *("copy", "cast", "detach", "transpose", "unit"),
@@ -65,36 +65,33 @@ def _own_reduction(
     tall: TensorRef,
 ) -> Diagnosis | None:
     """`x - x.mean(1)` of a square: what is left of x meets its last dimension."""
-    made = context.made_by(low.id)
-    if made is None or kind(made.name) not in _REDUCES or not made.outputs:
+    found = statistic_of(context, call, low, tall)
+    if found is None:
         return None
-    if made.inputs[0].id != tall.id or made.outputs[0].id != low.id:
+    made, places = found
+    direct = made.inputs[0].id == tall.id and (made.outputs or ())[0].id == low.id
+    if context.is_raw_data(tall.id) and not (direct and _centred(context, made, call)):
         return None
-    if context.is_raw_data(tall.id) and not _centred(context, made, call):
-        return None
-    relation = context.graph.relation(made)
     lead = len(tall.shape) - len(low.shape)
-    if not relation.outputs or len(relation.outputs[0]) != len(low.shape):
-        return None
-    for dim, origin in enumerate(relation.outputs[0]):
+    for dim, place in enumerate(places):
         at = dim + lead
-        places = [d for position, d in origin.sources if position == 0]
-        if not origin.sure or len(places) != 1 or places[0] == at:
+        if place is None or place == at:
             continue
-        if context.axes.roots(tall.id, places[0]) & context.axes.roots(tall.id, at):
-            return None  # a matrix of all pairs of one batch is the same both ways
+        if may_be_symmetric(context, tall, place, at):
+            return None
+        of = "was made of" if made.inputs[0].id == tall.id else "belongs to"
         return finding(
             context,
             rule,
             call,
             f"{call.name} broadcasts {made.name}'s {low.shape} against the "
-            f"{tall.shape} that it was made of: dimension {places[0]} meets dimension "
+            f"{tall.shape} that it {of}: dimension {place} meets dimension "
             f"{at}, which has {low.shape[dim]} by chance.",
             culprits=[
                 culprit(context, made, "drops the dimension", dim, low.shape[dim]),
                 culprit(context, call, "aligns the last dimensions", at),
             ],
-            fixes=[_unsqueezed(context, call, low, lead + places[0])],
+            fixes=[_unsqueezed(context, call, low, lead + place)],
             shapes=[("first", low, dim), ("second", tall, at)],
             way=(low.id, dim),
         )

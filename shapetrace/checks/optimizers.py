@@ -8,6 +8,7 @@ from typing import NamedTuple
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import in_other_order
 from shapetrace.checks.registry import Check, check
+from shapetrace.checks.renewed import made_anew
 from shapetrace.checks.report import finding
 from shapetrace.checks.training import (
     Steps,
@@ -157,6 +158,12 @@ def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         if not left or 2 * len(left) > len(layers):
             continue
         left = [one for one in left if _belongs(context, one, layers)]
+        if left:  # what is made anew is told by itself
+            told.update(
+                layer.name
+                for call, _, _ in made_anew(context)
+                if (layer := context.graph.module_of(call)) is not None
+            )
         new = [one for one in left if one.name not in told]
         told.update(one.name for one in new)
         if new:

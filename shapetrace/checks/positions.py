@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -28,9 +29,9 @@ _SIZES = ("size", "len")
     "last: every step gets the same row, and a slice of the first ones was meant",
 )
 def slice_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    for call in context.calls("getitem"):
+    for call in context.calls("getitem", "select"):
         row = (call.outputs or call.inputs)[0]
-        if not call.inputs or context.axes.descends(call.inputs[0].id, DATA):
+        if not call.inputs or not _is_table(context, call.inputs[0].id):
             continue
         for at, value in _numbers(call):
             used = _spread(context, row, value) if value > 1 else None
@@ -43,19 +44,29 @@ def slice_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 context,
                 rule,
                 call,
-                f"getitem takes row {value} of {table.shape}, and {user.name} at "
+                f"{call.name} takes row {value} of {table.shape}, and {user.name} at "
                 f"{user.source} gives it to each of the {value} steps of {data.shape}: "
                 "no step gets a row of its own.",
                 culprits=[culprit(context, call, f"takes one row, {value}")],
-                fixes=[context.trial(_sliced(line, at), _first_rows(call, at))],
+                fixes=[_mended(context, call, line, at)],
                 shapes=[("table", table, None), ("data", data, dim)],
                 way=(data.id, dim),
             )
             break
 
 
+def _is_table(context: CheckContext, tensor: int) -> bool:
+    """Whether no data went into a tensor: a parameter drawn in the trace has none."""
+    if context.graph.is_parameter(context.undressed(tensor)):
+        return True
+    return not context.axes.descends(tensor, DATA)
+
+
 def _numbers(call: FunctionCall) -> list[tuple[int, int]]:
     """The numbers among the indices, with their places."""
+    if call.name == "select":
+        index = argument(call, "index", 2)
+        return [(-1, index)] if isinstance(index, int) else []
     index = call.args[1] if len(call.args) > 1 else None
     parts = index if isinstance(index, tuple) else (index,)
     return [(at, part) for at, part in enumerate(parts) if type(part) is int]
@@ -82,14 +93,22 @@ def _spread(
 
 
 def _is_step(context: CheckContext, data: TensorRef, dim: int) -> bool:
-    """Whether a dimension is one of the data's, and not the batch of what is pooled."""
-    root = context.axes.sole(data.id, dim)
-    pooled = len(data.shape) == 2 and root is not None and root[2] == 0
-    return root is not None and not pooled and context.axes.descends(data.id, DATA)
+    """Whether a dimension is one of the data's, a class token before it or not, and no
+    batch of what is pooled."""
+    roots, axes = context.axes.roots(data.id, dim), context.axes
+    if not axes.descends(data.id, DATA) or not axes.sure(data.id, dim):
+        return False
+    if all(root != "data" for root, _, _ in roots):
+        return False
+    steps = [d for d, size in enumerate(data.shape[:-1]) if size > 1]
+    return len(steps) > 1 or any(root == "data" and at for root, _, at in roots)
 
 
 def _part(line: Line, at: int) -> ast.expr | None:
-    """The expression of one index."""
+    """The expression of one index; the last argument of a select is its index."""
+    if isinstance(line.tree, ast.Call):
+        given = [*line.tree.args, *(word.value for word in line.tree.keywords)]
+        return given[at] if given else None
     if not isinstance(line.tree, ast.Subscript):
         return None
     index = line.tree.slice
@@ -139,8 +158,11 @@ def _first_rows(call: FunctionCall, at: int) -> Change:
     )
 
 
-def _sliced(line: Line, at: int) -> Fix | None:
+def _mended(
+    context: CheckContext, call: FunctionCall, line: Line, at: int
+) -> Fix | None:
     part = _part(line, at)
-    if part is None:
+    if part is None or call.name != "getitem":
         return None
-    return Fix(line.with_part(part, f":{line.text(part)}"), where=line.source)
+    fix = Fix(line.with_part(part, f":{line.text(part)}"), where=line.source)
+    return context.trial(fix, _first_rows(call, at))

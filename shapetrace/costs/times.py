@@ -92,15 +92,14 @@ def corrected(rec: Recording) -> list[Corrected]:
 
 def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
     own = [_Own(cost) for _ in rec.calls]
+    reads = {name: tensor_reads(info) for name, info in rec.modules.items()}
     for call in rec.calls:
         if call.parent is not None and rec.calls[call.parent].thread == call.thread:
             own[call.parent].tracer += cost.module - cost.module_inside
             if len(call.inputs) != 1 or len(call.outputs or ()) != 1:
                 own[call.parent].tracer += cost.module_several
             own[call.parent].bare += cost.module_bare
-        info = rec.modules.get(call.name)
-        if info is not None:
-            own[call.index].bare += tensor_reads(info) * cost.parameter_bare
+        own[call.index].bare += reads.get(call.name, 0) * cost.parameter_bare
     before = ""
     for function in rec.functions:
         if function.parent is not None:

@@ -100,6 +100,8 @@ def really_goes(call: FunctionCall) -> bool | None:
     """Whether torch takes the call, made on zeros; None where it is not to be made."""
     if sum(prod(ref.shape) for ref in call.inputs) > _SMALL:
         return None
+    if call.name == "setitem" and any(r.dtype == torch.bool for r in call.inputs[1:2]):
+        return None  # how many places a mask chooses its values say, not its shape
     func = resolve(call)
     if func is None:
         return None

@@ -264,9 +264,28 @@ class Walk:
                 if made is not None:
                     return made
             if info is not None:
-                raise Unknown
+                return self._rebuilt_inside(info)
         base = self.repair.calls.get(failing.index, failing)
         inputs = tuple(self.see(ref, self._order) for ref in base.inputs)
         if inputs == failing.inputs and base is failing:
             return None
         return with_inputs(base, inputs)
+
+    def _rebuilt_inside(self, info: ModuleInfo) -> FunctionCall:
+        """The call that failed inside of a layer, with the parameters of the layer that
+        is built instead: a recurrent layer's that was given a packed sequence."""
+        failing, layer = self.mismatch.call, self.mismatch.layer
+        assert layer is not None
+        held = self.graph.rec.modules[layer.name].parameters
+        new = {ref.path: ref for ref in info.parameters}
+        if failing.index < 0 or {ref.path for ref in held} != new.keys():
+            raise Unknown
+        shapes = {ref.id: new[ref.path].shape for ref in held}
+        inputs = (self.see(ref, self._order) for ref in failing.inputs)
+        return with_inputs(
+            failing,
+            tuple(
+                replace(ref, shape=shapes[ref.id]) if ref.id in shapes else ref
+                for ref in inputs
+            ),
+        )

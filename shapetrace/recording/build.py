@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import compress
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +48,14 @@ class Replay:
         *,
         running: bool = False,
     ) -> None:
-        self._events = list(recorder.events)
+        # while the block runs another thread may add to them, or drop some
+        self._events = list(recorder.events) if running else recorder.events
         self._has_functions = recorder.functions
         self._grad = recorder.grad
         self._gone = recorder.references.gone
         self._stamps: list[Any] = []
-        self._open = ModuleCalls(self._stamps)
+        self.versions = Versions()
+        self._open = ModuleCalls(self._stamps, self.versions.number)
         #: where the next function call is made
         self._thread = 0
         #: the order of the newest event that is no definition
@@ -59,7 +63,8 @@ class Replay:
         self._places: dict[tuple[CodeType, int], Source] = {}
         self._names: dict[int, tuple[str, str]] = {}
         self._functions: list[FunctionCall] = []
-        self._function_spans: list[tuple[int, int]] = []
+        #: where among the stamps that of its start stands, before that of its end
+        self._function_stamps = array("Q")
         self._ranges: list[
             tuple[str, tuple[int, int], Source | None, tuple[int, int]]
         ] = []
@@ -67,10 +72,9 @@ class Replay:
         self._live: list[tuple[int, Held, int | None]] = []
         self._unseen: dict[Unseen, None] = {}
         self._gap: tuple[int, int, int] | None = None
-        self.versions = Versions()
         self.values: dict[int, tuple[int, int]] = {}
         self._run()
-        self.versions.order += 1
+        self.versions.count()
         self.error = self._error(error)
         self._open.close_all(self.versions.order, running=running)
         ended = recorder.ended  # so far, where the block is not at its end
@@ -103,7 +107,7 @@ class Replay:
             raw.GAP: self._note_gap,
         }
         while position < end:
-            versions.order += 1
+            versions.count()
             kind = events[position]
             position = readers[kind](position)
             if kind != raw.DEFINE:
@@ -111,7 +115,7 @@ class Replay:
 
     def _define(self, at: int) -> int:
         _, ref, shape, dtype, device, origin = self._events[at : at + 6]
-        made = self.versions.new(ref, shape, dtype, device)
+        (made,) = self.versions.new(ref, shape, dtype, device)
         if id(ref) in self._gone:
             origin = replace(origin, gone=True)
         self.versions.origins[made.id] = origin
@@ -201,8 +205,9 @@ class Replay:
             return
         found = versions.inputs_at_entry(args, kwargs, call.order)
         if not site.pre_hooked:
-            found = [ref for ref in found if self._was_there(ref, call)]
-        call.inputs = tuple(found)
+            were = [self._was_there(ref, call) for ref in found]
+            found = found if all(were) else tuple(compress(found, were))
+        call.inputs = found
         if kind == raw.FAIL:
             error = None if output[0] == _ENOUGH else self._error(output)
             self._open.close(call, self._stamp(stamp), versions.order, error=error)
@@ -243,8 +248,8 @@ class Replay:
         if kind == raw.MAKE:
             ref, dtype, device, rank = self._events[at : at + 4]
             at += 4 + rank
-            made = versions.new(ref, self._events[at - rank : at], dtype, device)
-            outputs = (versions.at(made, "output"),)
+            shape = self._events[at - rank : at]
+            outputs = versions.new(ref, shape, dtype, device, "output")
         else:
             if kind == raw.RAISE:
                 error = self._error(self._events[at])
@@ -258,10 +263,11 @@ class Replay:
             self._keep_books(name, thawed, start, end, source)
             return at
         parent = self._open.innermost(thread)
-        self._function_spans.append((self._stamp(start), self._stamp(end)))
+        self._function_stamps.append(self._stamp(start))
+        self._stamp(end)
         self._functions.append(
             FunctionCall(
-                index=len(self._functions),
+                index=versions.number(len(self._functions)),
                 parent=parent.index if parent else None,
                 name=name,
                 qualname=qualname,
@@ -325,9 +331,9 @@ class Replay:
         """Put the resolved times into the records."""
         zero = times[0]
         self.calls = self._open.timed(times)
-        for function, (a, b) in zip(self._functions, self._function_spans, strict=True):
-            function.start_ns = times[a] - zero
-            function.duration_ns = times[b] - times[a]
+        for function, at in zip(self._functions, self._function_stamps, strict=True):
+            function.start_ns = times[at] - zero
+            function.duration_ns = times[at + 1] - times[at]
         self.functions = tuple(self._functions)
         self.ranges = tuple(
             Range(label, times[a] - zero, times[b] - times[a], source, *orders)

@@ -20,6 +20,8 @@ from shapetrace.errors import ShapeTraceError, ShapeTraceWarning
 
 _PACKAGE = __name__.partition(".")[0]
 _MOST = 5
+#: what we raise on purpose
+_MEANT = ShapeTraceWarning, ShapeTraceError
 
 
 class Faults:
@@ -86,8 +88,9 @@ class Losing:
         fault: BaseException | None,
         frames: TracebackType | None,
     ) -> bool:
-        ours = isinstance(fault, ShapeTraceWarning | ShapeTraceError)
-        if not isinstance(fault, Exception) or ours or is_users(fault):
+        if not isinstance(fault, Exception) or isinstance(fault, _MEANT):
+            return False
+        if is_users(fault):
             return False
         self._faults.add(self._lost, fault)
         return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.recording.table import Site
@@ -17,7 +19,7 @@ class OpenCall:
     """A module call on its way."""
 
     __slots__ = (
-        *("index", "parent", "depth", "site", "inputs", "start", "source"),
+        *("index", "parent", "depth", "site", "inputs", "source"),
         *("thread", "recomputed", "order"),
     )
 
@@ -26,7 +28,6 @@ class OpenCall:
     depth: int
     site: Site
     inputs: tuple[TensorRef, ...]
-    start: int
     source: Source | None
     thread: int
     recomputed: bool
@@ -37,15 +38,18 @@ class ModuleCalls:
     """Who called whom, in each thread. Starts and ends are indices in `stamps`, to
     which whoever reads the events adds."""
 
-    def __init__(self, stamps: list[Any]) -> None:
+    def __init__(self, stamps: list[Any], number: Callable[[int], int]) -> None:
         self._stamps = stamps
+        self._number = number
         self._open: dict[int, list[OpenCall]] = {0: []}
         self._recomputed: set[int] = set()
         self._cells: dict[int, Cell] = {}
-        # of each call, once it is there: the record, its span, what extensions noted
+        # of each call, once it is there: the record, where the stamps of its start and
+        # end stand, what extensions noted
         self._calls: list[ModuleCall | None] = []
-        self._spans: list[tuple[int, int]] = []
-        self._noted: list[dict[str, Any]] = []
+        self._starts = array("Q")
+        self._ends = array("Q")
+        self._noted: dict[int, dict[str, Any]] = {}
 
     @property
     def count(self) -> int:
@@ -70,12 +74,11 @@ class ModuleCalls:
         stack = self._open.setdefault(thread, [])
         parent = stack[-1] if stack else self._foreign_parent(site.name, thread)
         call = OpenCall()
-        call.index = len(self._calls)
+        call.index = self._number(len(self._calls))
         call.parent = parent
         call.depth = parent.depth + 1 if parent else 0
         call.site = site
         call.inputs = ()
-        call.start = start
         call.source = parent.source if source is None and parent else source
         call.thread = thread
         call.recomputed = thread in self._recomputed or bool(
@@ -84,9 +87,11 @@ class ModuleCalls:
         call.order = order
         self._recomputed.discard(thread)
         cell = self._cells.pop(thread, None)
-        self._noted.append({} if cell is None else cell.fields)
+        if cell is not None:
+            self._noted[call.index] = cell.fields
         self._calls.append(None)
-        self._spans.append((0, 0))
+        self._starts.append(start)
+        self._ends.append(start)
         stack.append(call)
 
     def _foreign_parent(self, name: str, thread: int) -> OpenCall | None:
@@ -135,7 +140,7 @@ class ModuleCalls:
         output_type: str = "",
         error: CallError | None = None,
     ) -> None:
-        self._spans[call.index] = (call.start, end)
+        self._ends[call.index] = end
         self._calls[call.index] = ModuleCall(
             index=call.index,
             parent=call.parent.index if call.parent else None,
@@ -157,16 +162,17 @@ class ModuleCalls:
         """The records, with the resolved times and what extensions noted. The last
         time is that of the end of it all."""
         zero, last = times[0], len(times) - 1
-        spans = [(times[a], times[min(b, last)]) for a, b in self._spans]
-        inside = [0] * len(spans)
         done = [call for call in self._calls if call is not None]
-        for call in done:
+        inside = [0] * len(done)
+        for call, a, b in zip(done, self._starts, self._ends, strict=True):
+            call.start_ns = times[a] - zero
+            call.duration_ns = times[min(b, last)] - times[a]
             if call.parent is not None and done[call.parent].thread == call.thread:
-                inside[call.parent] += spans[call.index][1] - spans[call.index][0]
-        for call, (start, end) in zip(done, spans, strict=True):
-            call.start_ns = start - zero
-            call.duration_ns = end - start
-            call.self_ns = max(0, end - start - inside[call.index])
-            for key, value in self._noted[call.index].items():
-                setattr(call, key, value)
+                inside[call.parent] += call.duration_ns
+        for call, within in zip(done, inside, strict=True):
+            took = call.duration_ns
+            call.self_ns = max(0, took - within) if within else took
+        for index, fields in self._noted.items():
+            for key, value in fields.items():
+                setattr(done[index], key, value)
         return tuple(done)

@@ -9,7 +9,6 @@ import torch
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import VALUES
 from shapetrace.recording.references import DISABLED
-from shapetrace.recording.tensors import is_tensor
 
 if TYPE_CHECKING:
     from shapetrace.recording.references import References
@@ -43,11 +42,11 @@ class Values:
             if type(value) in (tuple, list):  # x[:, index]
                 values += value
         for value in values:
-            if is_tensor(value) and value.device.type == "cpu":
+            if _is_ordinary(value) and value.device.type == "cpu":
                 self._range(value)
 
     def _range(self, tensor: Any) -> None:
-        if not self._read or not is_tensor(tensor):
+        if not self._read or not _is_ordinary(tensor):
             return
         with DISABLED():
             if tensor.dtype in _INTEGERS and tensor.numel() and _readable(tensor):
@@ -64,12 +63,16 @@ def _index_losses() -> dict[Any, int]:
     return {getattr(home, name): at for name, at in found if hasattr(home, name)}
 
 
+def _is_ordinary(value: Any) -> bool:
+    """One of a class of the user's may say anything of itself, or raise."""
+    return type(value) is torch.Tensor or type(value) is torch.nn.Parameter
+
+
 def _readable(tensor: torch.Tensor) -> bool:
     """Whether the tensor has values, and nobody takes down the operations that read
     them: a dispatch mode, torch.func, torch.jit.trace, a CUDA graph, a profiler."""
     return (
-        type(tensor) in (torch.Tensor, torch.nn.Parameter)
-        and not tensor.is_meta
+        not tensor.is_meta
         and not torch_internals.count_dispatch_modes()
         and torch_internals.functorch_level() is None
         and torch_internals.jit_tracing() is None

@@ -29,6 +29,8 @@ class Versions:
 
     def __init__(self) -> None:
         self.order = 0
+        #: the numbers of the events read so far
+        self._numbers = [0]
         self.origins: dict[int, Origin] = {}
         #: what order the entry of the module call had whose inputs are read just now
         self._entered: int | None = None
@@ -37,30 +39,53 @@ class Versions:
         self._first: dict[int, int] = {}
         self._earlier: dict[int, TensorRef] = {}
         self._last_id = 0
-        self._refs: dict[tuple[int, str], TensorRef] = {}
+        # what is equal is kept once, as keyword arguments are: a call must not cost
+        # more than a kilobyte
+        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
+        #: by path and id, each in a tuple, which most calls have for inputs or outputs
+        self._refs: dict[str, dict[int, tuple[TensorRef]]] = {}
         self._plain: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def forget(self, known: Collection[Reference]) -> None:
         """Keep the newest versions of these tensors, and nothing else."""
         kept = {id(ref): self._newest.get(id(ref)) for ref in known}
         self._newest = {key: ref for key, ref in kept.items() if ref is not None}
-        for table in (self._refs, self._plain, self._defined_at, self._earlier):
+        del self._numbers[1:]
+        tables = (self._plain, self._shapes, self._defined_at, self._earlier)
+        for table in (*tables, self._refs, self._first):
             table.clear()
-        self._first.clear()
+
+    def count(self) -> None:
+        """The next event is read."""
+        self.order = len(self._numbers)
+        self._numbers.append(self.order)
+
+    def number(self, value: int) -> int:
+        """The object that stands for that number elsewhere too."""
+        return self._numbers[value] if value < len(self._numbers) else value
 
     # -- versions -----------------------------------------------------------------
 
-    def new(self, ref: Reference, shape: Any, dtype: Any, device: Any) -> TensorRef:
-        """The next version of a tensor."""
+    def new(
+        self, ref: Reference, shape: Any, dtype: Any, device: Any, path: str = ""
+    ) -> tuple[TensorRef]:
+        """The next version of a tensor, found at that place first."""
         self._last_id += 1
-        made = TensorRef("", self._last_id, tuple(shape), dtype, device)
-        before = self._newest.get(id(ref))
+        shape = tuple(shape)
+        try:
+            shape = self._shapes.setdefault(shape, shape)
+        except TypeError:  # a size that is a symbol, as in an export, is no number
+            shape = ()
+        made = TensorRef(path, self.number(self._last_id), shape, dtype, device)
+        key = id(ref)
+        before = self._newest.get(key)
         if before is not None:
             self._earlier[made.id] = before
-        self._newest[id(ref)] = made
-        self._first.setdefault(id(ref), made.id)
+        self._newest[key] = made
+        self._first.setdefault(key, made.id)
         self._defined_at[made.id] = self.order
-        return made
+        alone = self._refs.setdefault(path, {})[made.id] = (made,)
+        return alone
 
     def renew(self, frozen: Any, order: int) -> None:
         """Without function events the module call is what made its outputs, also
@@ -75,7 +100,8 @@ class Versions:
 
     def newest(self, reference: Reference | None) -> TensorRef | None:
         """The newest version of a tensor, given its reference."""
-        return self._newest.get(id(reference)) if reference is not None else None
+        found = self._newest.get(id(reference)) if reference is not None else None
+        return None if found is None else replace(found, path="")
 
     def defined_after(self, ref: TensorRef, order: int) -> bool:
         return self._defined_at[ref.id] > order
@@ -124,19 +150,19 @@ class Versions:
         """Arguments as data, named ones as data, and the tensors among them."""
         found: list[TensorRef] = []
         thawed, named = self._arguments(args, kwargs, found)
-        inputs = tuple(found)
+        inputs = self._together(found)
         return inputs if thawed == inputs else thawed, named, inputs
 
     def inputs_at_entry(
         self, args: list[Any], kwargs: dict[str, Any] | None, order: int
-    ) -> list[TensorRef]:
+    ) -> tuple[TensorRef, ...]:
         """The inputs of a module call, which are noted at its end, as they were when
         it was entered; `order` is that of its entry."""
         found: list[TensorRef] = []
         self._entered = order
         self._arguments(args, kwargs, found)
         self._entered = None
-        return found
+        return self._together(found)
 
     def _arguments(
         self, args: list[Any], kwargs: dict[str, Any] | None, found: list[TensorRef]
@@ -149,7 +175,6 @@ class Versions:
             else:
                 path = _ARGS[i] if i < len(_ARGS) else f"args[{i}]"
                 thawed.append(thaw(arg, path, found))
-        # what is equal is kept once: a call must not cost more than a kilobyte
         named = self._named(kwargs, found) if kwargs else _NO_KWARGS
         return tuple(thawed), named
 
@@ -162,20 +187,27 @@ class Versions:
             for name, arg in kwargs.items()
         }
 
-    def at(self, version: TensorRef, path: str) -> TensorRef:
-        """A version of a tensor, found at a place in the arguments or outputs."""
-        key = (version.id, path)
-        ref = self._refs.get(key)
-        if ref is None:
-            ref = self._refs[key] = TensorRef(
+    def alone(self, version: TensorRef, path: str) -> tuple[TensorRef]:
+        """A version of a tensor, found at a place in the arguments or outputs, and
+        nothing else there."""
+        refs = self._refs.setdefault(path, {})
+        found = refs.get(version.id)
+        if found is None:
+            ref = TensorRef(
                 path, version.id, version.shape, version.dtype, version.device
             )
-        return ref
+            found = refs[version.id] = (ref,)
+        return found
 
     def flat(self, frozen: Any, path: str) -> tuple[TensorRef, ...]:
         """The tensors of a frozen value."""
         found: list[TensorRef] = []
         self._thaw(frozen, path, found)
+        return self._together(found)
+
+    def _together(self, found: list[TensorRef]) -> tuple[TensorRef, ...]:
+        if len(found) == 1:
+            return self.alone(found[0], found[0].path)
         return tuple(found)
 
     def _thaw(self, frozen: Any, path: str, found: list[TensorRef]) -> Any:
@@ -183,11 +215,12 @@ class Versions:
         if type(frozen) in PLAIN:
             return frozen
         if type(frozen) is tuple:
-            frozen = self.new(*frozen)
+            ref, shape, dtype, device = frozen
+            frozen = self.new(ref, shape, dtype, device, path)[0]
         elif is_reference(frozen):
             frozen = self._version(frozen)
         if isinstance(frozen, TensorRef):
-            ref = self.at(frozen, path)
+            ref = self.alone(frozen, path)[0]
             found.append(ref)
             return ref
         if isinstance(frozen, Nested):

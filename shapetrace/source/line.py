@@ -132,6 +132,9 @@ class Line:
         if isinstance(tree, ast.Compare) and len(tree.comparators) == 1:
             return tree.left if key == "0" else tree.comparators[0]
         if isinstance(tree, ast.Subscript):
+            if key == "2":  # what is written to the places
+                around = self.file.parents.get(tree)
+                return around.value if isinstance(around, ast.Assign) else None
             return tree.value if key == "0" else tree.slice
         if not isinstance(tree, ast.Call):
             return None

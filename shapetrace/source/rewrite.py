@@ -95,6 +95,8 @@ def dedented(code: str) -> str:
 
 def without_comments(code: str) -> str:
     """Code without comments, and without the lines that held nothing else."""
+    if "#" not in code:
+        return code
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
     except (tokenize.TokenError, IndentationError):  # a part of a statement

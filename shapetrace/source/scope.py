@@ -283,8 +283,8 @@ def _imported(file: str, name: str) -> tuple[Tree, Function] | None:
 
 @functools.lru_cache(maxsize=64)
 def _module_of(file: str) -> str:
-    """The name of the module that a file was run as."""
-    for name, module in list(sys.modules.items()):
+    """The name of the module that a file was run as: the user's come last."""
+    for name, module in reversed(list(sys.modules.items())):
         if getattr(module, "__dict__", {}).get("__file__") == file:
             return name
     return ""

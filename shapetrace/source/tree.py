@@ -40,7 +40,11 @@ def package_of(source: Source) -> str:
 @functools.lru_cache(maxsize=256)
 def is_own_file(file: str) -> bool:
     """Whether a file is no installed library's."""
-    return not (_LIBRARIES.search(file) or os.path.realpath(file).startswith(_STANDARD))
+    try:
+        path = os.path.realpath(file)
+    except ValueError:  # of a damaged report: a name that no file can have
+        return False
+    return not (_LIBRARIES.search(file) or path.startswith(_STANDARD))
 
 
 def last_name(node: ast.expr) -> str:
@@ -77,6 +81,11 @@ class Tree:
                 end = node.end_lineno or 0, node.end_col_offset or 0
                 found.setdefault(end, []).append(node)
         return found
+
+    @functools.cached_property
+    def statements(self) -> list[ast.stmt]:
+        """All statements of the file, the outer before those in them."""
+        return [node for node in ast.walk(self.module) if isinstance(node, ast.stmt)]
 
     @functools.cached_property
     def calls(self) -> dict[str, list[ast.Call]]:

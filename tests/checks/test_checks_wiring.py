@@ -168,11 +168,22 @@ def row_by_len(m, x):
     return x * m.pe[0][len(x[0])]
 
 
+def row_behind_a_class_token(m, x):
+    x = torch.cat((m.step.weight[:1].expand(len(x), 1, -1), x), 1)
+    return x + m.pe[:, x.shape[1]]
+
+
+def row_by_select(m, x):
+    return x + m.pe.select(1, x.shape[1])
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize(
     ("body", "line"),
     [
+        (row_behind_a_class_token, "return x + m.pe[:, :x.shape[1]]"),
+        (row_by_select, None),
         (row_of_the_length, "return x + m.pe[:, :x.shape[1]]"),
         (row_by_a_name, "return x + m.pe[:, :steps, :]"),
         (row_by_size, "return m.drop(x + m.pe[0, :x.size(1)])"),
@@ -181,8 +192,9 @@ def row_by_len(m, x):
 )
 def test_a_row_where_a_slice_was_meant(body, line, sizes):
     (found,) = alarms(traced(body, *sizes))
-    assert (found.code, found.culprits[0].name) == ("slice-missing", "getitem")
-    assert found.fixes[0].line == line
+    who = "select" if line is None else "getitem"
+    assert (found.code, found.culprits[0].name) == ("slice-missing", who)
+    assert [fix.line for fix in found.fixes] == [line] * (line is not None)
 
 
 def first_rows(m, x):
@@ -223,6 +235,14 @@ def for_the_pooled(m, x):
     return (x.mean(1) + m.pe[0, x.shape[1]])[:, None]
 
 
+def for_the_pooled_as_one_step(m, x):
+    return x.mean(1, keepdim=True) + m.pe[:, x.shape[1]]
+
+
+def by_select(m, x):
+    return x + m.pe.select(1, 3)
+
+
 def every_second(m, x):
     return x + m.pe[:, : 2 * x.shape[1] : 2]
 
@@ -233,7 +253,7 @@ def every_second(m, x):
     [
         *(first_rows, class_token, a_constant_row, last_row, the_last_step),
         *(a_time_of_diffusion, looked_up, one_for_each_length, for_the_pooled),
-        every_second,
+        *(every_second, for_the_pooled_as_one_step, by_select),
     ],
 )
 def test_rows_that_look_alike(body, sizes):

@@ -56,7 +56,7 @@ program(
 )
 program(
     "a cache with the heads before the steps",
-    "view(2, 7, 3, 4).transpose(1, 2)",
+    ".transpose(1, 2)",
     net(
         [
             "self.k = nn.Linear(6, 12)",

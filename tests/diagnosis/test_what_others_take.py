@@ -246,3 +246,47 @@ def test_a_mask_over_rows_is_no_reason_to_pick_rows_by_an_index():
         return boxes.mean()
 
     assert "found[labels]" not in str(failure_of(model, step))
+
+
+def test_samples_joined_end_to_end_are_never_verified():
+    embed = nn.Embedding(20, 8)
+
+    def step():
+        sentences = [torch.tensor([5, 2, 7]), torch.tensor([3, 4, 9, 1, 6])]
+        return embed(torch.stack(sentences))
+
+    found = failure_of(embed, step)
+    joined = [fix for fix in found.fixes if "torch.cat(" in fix.line]
+    assert all(fix.status != "verified" and fix.loses for fix in joined)
+
+
+@pytest.mark.parametrize("chosen", [5, 9])
+def test_a_column_written_to_the_places_of_a_mask_is_squeezed_where_it_is_written(
+    chosen,
+):
+    model = nn.Linear(4, 1)
+
+    def step():
+        x, values = torch.randn(9, 4), torch.zeros(9)
+        mask = torch.arange(9) < chosen
+        values[mask] = model(x[mask])
+        return values.sum()
+
+    found = failure_of(model, step)
+    assert found.fixes[0].line == "values[mask] = model(x[mask]).squeeze(1)"
+    assert found.fixes[0].status == "verified"
+
+
+def test_a_recurrent_layer_that_is_given_a_packed_sequence_is_built_for_it():
+    model = nn.ModuleDict({"embed": nn.Embedding(20, 6), "lstm": nn.LSTM(8, 5)})
+
+    def step():
+        tokens = torch.randint(0, 20, (7, 3))
+        packed = nn.utils.rnn.pack_padded_sequence(
+            model["embed"](tokens), torch.tensor([7, 5, 2])
+        )
+        return model["lstm"](packed)[0].data.sum()
+
+    found = failure_of(model, step)
+    assert first(found) == ("module", "lstm")
+    assert any("nn.LSTM(6, 5)" in fix.line for fix in found.fixes)

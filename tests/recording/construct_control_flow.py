@@ -59,6 +59,33 @@ def one_thread_after_another(watch: Watch) -> Any:
     return found
 
 
+class Beside(nn.Module):
+    """Another model runs in a thread while its own call is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.other = nn.Linear(4, 4), [net()]
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        def call() -> None:
+            found.append(self.other[0](x))
+
+        found = [self.fc(x)]
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        return [self.fc(found[0]), *found]
+
+
+@program
+def a_batch_of_another_thread_meanwhile(watch: Watch) -> Any:
+    model = Beside()
+    with watch(model, *model.other):
+        found = model(torch.ones(2, 4))
+        found[0].sum().backward()
+    return found, [p.grad for p in model.parameters()]
+
+
 class Recursive(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -202,6 +202,18 @@ def without_places(graph: str) -> list[str]:
     return [line.split(" # ")[0].rstrip() for line in graph.splitlines()]
 
 
+@pytest.mark.parametrize("functions", [True, False])
+def test_a_size_that_is_a_symbol_is_none_of_the_report(functions, tmp_path):
+    model, sizes = net(), {0: torch.export.Dim("batch", min=2, max=64)}
+    with shapetrace.trace(model, functions=functions) as t:
+        torch.export.export(model, (torch.ones(4, 4),), dynamic_shapes=(sizes,))
+        model(torch.ones(2, 4))
+    assert t.calls[-1].outputs[0].shape == (2, 3)
+    assert not [note for note in t.recording.notes if "incomplete" in note]
+    t.to_json(tmp_path / "report.json")
+    assert shapetrace.load(tmp_path / "report.json") == t
+
+
 @pytest.mark.parametrize("every", [True, False])
 def test_the_fused_path_that_is_left_is_a_note(every):
     layer = nn.TransformerEncoderLayer(8, 2, batch_first=True).eval()

@@ -288,3 +288,24 @@ def test_an_exception_whose_message_cannot_be_made_is_recorded_all_the_same():
         with shapetrace.trace(model) as t:
             model(X)
     assert (t.calls[0].error.type[-6:], t.calls[0].error.message) == ("Broken", "")
+
+
+class Secretive(torch.Tensor):
+    """Tells nobody where it lies, nor of what kind it is."""
+
+    @property
+    def device(self) -> Any:
+        raise ZeroDivisionError
+
+    @property
+    def dtype(self) -> Any:
+        raise ZeroDivisionError
+
+
+def test_a_call_that_fails_with_a_tensor_which_tells_nothing_is_held_as_any():
+    x = torch.ones(2, 4).as_subclass(Secretive)
+    with shapetrace.trace() as t, pytest.raises(RuntimeError):
+        torch.add(x, torch.ones(3))
+    assert t.functions[-1].name == "add" and t.functions[-1].error is not None
+    assert [ref.shape for ref in t.functions[-1].inputs] == [(2, 4), (3,)]
+    assert "add" in str(t.failure)

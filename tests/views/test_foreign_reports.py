@@ -79,6 +79,7 @@ def look_at(text: str, folder: Path) -> list[str]:
     asked = [
         *t.findings,
         t.explain(),
+        *map(t.explain, (*t.calls, *t.functions)),
         *t.checkpoint_candidates(),
         t.memory(),
         t.steps(),

@@ -167,6 +167,8 @@ def samples_with_findings() -> tuple[Recording, list[Diagnosis]]:
         ("FunctionCall", "kwargs", ["tuple"]),
         ("Overhead", "module", math.inf),
         ("Diagnosis", "severity", "fatal"),
+        ("Step", "dim", 7),
+        ("Step", "dim", -1),
         ("Diagnosis", "call", 10**6),
         ("Diagnosis", "function", -1),
         ("Source", "line", "1"),

@@ -88,7 +88,11 @@ def _renamed(case: Case, call: FunctionCall, other: str) -> Hypothesis | None:
         return new
 
     words = f"`{other}` in the place of `{call.name}`"
-    return recalled(case, call, changed, write, words, "exchange")
+    loses = ""
+    if call.name == "stack" and call is case.call:
+        if not any(case.graph.from_model(ref.id) for ref in call.inputs):
+            loses = "where one sample ends and the next begins"
+    return recalled(case, call, changed, write, words, "exchange", loses)
 
 
 def _padded(case: Case, call: FunctionCall) -> Hypothesis | None:

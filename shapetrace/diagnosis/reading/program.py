@@ -274,8 +274,8 @@ def statements_for(line: str, where: Source) -> dict[ast.stmt, list[ast.stmt]] |
     first, last = where.line, where.end_line or where.line
     headed: list[ast.stmt] = []
     inside: list[ast.stmt] = []
-    for node in ast.walk(tree.module):
-        if not isinstance(node, ast.stmt) or not first <= node.lineno <= last:
+    for node in tree.statements:
+        if not first <= node.lineno <= last:
             continue
         if isinstance(tree.parents.get(node), ast.stmt) and any(
             outer in inside for outer in tree.around(node)

@@ -130,7 +130,7 @@ def _class(source: Source | None, name: str) -> Kind | None:
         return None
     found = [
         node
-        for node in ast.walk(tree.module)
+        for node in tree.statements
         if isinstance(node, ast.ClassDef) and node.name == name
     ]
     return Kind(tree, found[-1]) if found else None

@@ -24,6 +24,9 @@ def check_coherence(rec: Recording, findings: Sequence[Diagnosis]) -> None:
     _within("LiveBytes.call", (live.call for live in rec.live), calls)
     _within("Unseen.call", (one.call for one in rec.unseen), calls)
     steps = [step for finding in findings for step in finding.lineage]
+    for step in steps:
+        if step.dim is not None and not 0 <= step.dim < len(step.shape):
+            raise Damage(f"dimension {step.dim} of a shape {step.shape!s:.40}")
     for about in (findings, steps):
         _within("call", (one.call for one in about), calls)
         _within("function", (one.function for one in about), functions)
