@@ -10,6 +10,7 @@ from dataclasses import replace
 from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     accumulation,
     activations,
+    ahead,
     attention,
     attributes,
     batch,

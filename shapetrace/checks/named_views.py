@@ -12,16 +12,20 @@ from shapetrace.lineage.factors import Root
 from shapetrace.records import Fix, FunctionCall
 from shapetrace.source.sizes import sizes_at
 
+#: what layers make, and how often the code took something
+_NO_PLACES = ("parameter", "made")
+
 
 class Misnamed(NamedTuple):
     """A view whose dimension `dim` is asked for by `name`, which is the size of the
-    input's dimension `wanted`, and is the input's dimension `got`."""
+    input's dimension `wanted`, and is the input's dimension `got`. Where that is None
+    it is a part of the features, and what is meant comes out as dimension `wanted`."""
 
     call: FunctionCall
     name: str
     dim: int
     wanted: int
-    got: int
+    got: int | None
 
 
 def misnamed(context: CheckContext) -> Iterator[Misnamed]:
@@ -33,7 +37,8 @@ def misnamed(context: CheckContext) -> Iterator[Misnamed]:
             continue
         seen.add(call.source)
         pairs = list(_confused(context, call))
-        if not pairs:
+        headed = list(_parts_for_places(context, call))
+        if not pairs and not headed:
             continue
         asked = sizes_of(call)
         names = {size.text: size for size in sizes_at(context.graph.rec, call)}
@@ -42,8 +47,15 @@ def misnamed(context: CheckContext) -> Iterator[Misnamed]:
         known = {
             text: context.axes.roots(size.tensor, size.dim)
             for text, size in names.items()
-            if size.named and size.tensor is not None and size.dim is not None
+            if size.tensor is not None and size.dim is not None
         }
+        for dim, place in headed:
+            roots = context.axes.roots((call.outputs or ())[0].id, place)
+            other = asked[place]
+            if known.get(asked[dim]) == roots and asked.count(asked[dim]) == 1:
+                if known.get(other) != roots and other != "-1":
+                    yield Misnamed(call, asked[dim], dim, place, None)
+        known = {text: roots for text, roots in known.items() if names[text].named}
         for dim, wanted, got in pairs:
             there = known.get(asked[dim])
             if there is None or asked.count(asked[dim]) > 1:
@@ -52,6 +64,27 @@ def misnamed(context: CheckContext) -> Iterator[Misnamed]:
                 roots == _roots(context, call, got) for roots in known.values()
             ):
                 yield Misnamed(call, asked[dim], dim, wanted, got)
+
+
+def _parts_for_places(
+    context: CheckContext, call: FunctionCall
+) -> Iterator[tuple[int, int]]:
+    """The dimensions of a view's result that hold a part of a layer's features, or
+    count what was joined, each with one that holds places of the data, as many: heads
+    and tokens, or heads and samples."""
+    given, made = call.inputs[0], (call.outputs or ())[0]
+    if len(made.shape) <= len(given.shape):
+        return
+    kept = [context.axes.roots(made.id, dim) for dim in range(len(made.shape))]
+    for there, roots in enumerate(kept):
+        if kept.count(roots) != 1 or not context.axes.sure(made.id, there):
+            continue
+        if any(one in _NO_PLACES for one, _, _ in roots):
+            continue
+        for dim, held in enumerate(kept):
+            if made.shape[dim] == made.shape[there] > 1 and held:
+                if all(one in _NO_PLACES for one, _, _ in held):
+                    yield dim, there
 
 
 def _confused(
@@ -82,6 +115,8 @@ def _roots(context: CheckContext, call: FunctionCall, dim: int) -> frozenset[Roo
 def exchanged(context: CheckContext, found: Misnamed) -> Fix | None:
     """The line with both dimensions of the input in each other's place."""
     given = found.call.inputs[0]
+    if found.got is None:
+        return None
     order = list(range(len(given.shape)))
     order[found.wanted], order[found.got] = found.got, found.wanted
     steps: tuple[Step, ...] = (("permute", tuple(order)),)
@@ -93,9 +128,21 @@ def exchanged(context: CheckContext, found: Misnamed) -> Fix | None:
 
 def folds(context: CheckContext, call: FunctionCall, views: set[int]) -> bool:
     """Whether the line cuts a tensor of that shape into parts, of which only this
-    number gives the sizes another order: 1, 2 and 4 stripes of 8 rows of 4."""
+    number gives the sizes another order: 1, 2 and 4 stripes of 8 rows of 4. The same
+    cut once more, of a tensor whose order is not known any longer, says nothing."""
     return call.source is not None and any(
-        other.source == call.source and other.index not in views
+        other.source == call.source
+        and other.index not in views
+        and (_made(other) != _made(call) or _is_known(context, other))
         for other in context.of_kind("view")
         if other.inputs and other.inputs[0].shape == call.inputs[0].shape
     )
+
+
+def _made(call: FunctionCall) -> tuple[int, ...]:
+    return (call.outputs or ())[0].shape
+
+
+def _is_known(context: CheckContext, call: FunctionCall) -> bool:
+    given = call.inputs[0]
+    return all(context.axes.sure(given.id, dim) for dim in range(len(given.shape)))

@@ -8,6 +8,7 @@ from math import prod
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import inverted, operand
+from shapetrace.checks.loss_masks import inverted_losses
 from shapetrace.checks.masks import masks_of
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -35,6 +36,7 @@ _PRODUCTS = ("product", "batch_product", "attention")
     "used as if True meant padding, or the other way round",
 )
 def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    yield from inverted_losses(context, rule)
     for call, mask, hides in _uses(context):
         said = meaning(context, mask)
         if said is None or said[0] != hides:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from os.path import commonprefix
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.chunks import cut_across
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import instead, interleaved, operand, sizes_of
 from shapetrace.checks.named_views import exchanged, folds, misnamed
@@ -14,7 +15,7 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.trying import Change, Step, written
 from shapetrace.lineage.dimensions import DATA, Scramble
-from shapetrace.lineage.factors import Root
+from shapetrace.lineage.factors import Root, nests
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind
 
@@ -41,7 +42,7 @@ def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         if _sheared(context, call, views) or _heads(context, scramble):
             continue
-        if folds(context, call, views):
+        if folds(context, call, views) or _written_as_joined(scramble):
             continue
         made = (call.outputs or ())[0]
         sizes = "·".join(map(str, scramble.sizes))
@@ -63,6 +64,7 @@ def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
+    yield from cut_across(context, rule)
     yield from torn(context, rule)
     yield from _misnamed(context, rule, views)
     yield from _two_classes(context, rule, {one.call.index for one in scrambles})
@@ -77,16 +79,29 @@ def _misnamed(
         if call.index in known or not context.axes.descends(given.id, DATA):
             continue
         made = (call.outputs or ())[0]
+        what = f"dimension {one.got}"
+        meant = (
+            f"the size of the input's dimension {one.wanted}, is asked for where its "
+            f"{what} comes out, which is as long here"
+        )
+        if one.got is None:
+            what = "heads or parts"
+            meant = (
+                f"the size of what comes out as dimension {one.wanted}, is asked for "
+                f"in dimension {one.dim}, where {what} come out, as many here"
+            )
         yield finding(
             context,
             rule,
             call,
-            f"{call.name} makes {made.shape} of {given.shape}: `{one.name}`, the size "
-            f"of the input's dimension {one.wanted}, is asked for where its dimension "
-            f"{one.got} comes out, which is as long here; permute was meant.",
-            culprits=[culprit(context, call, f"takes dimension {one.got} for another")],
+            f"{call.name} makes {made.shape} of {given.shape}: `{one.name}`, {meant}; "
+            "permute was meant.",
+            culprits=[culprit(context, call, f"takes {what} for another")],
             fixes=[exchanged(context, one)],
-            shapes=[("input", given, one.wanted), ("output", made, one.dim)],
+            shapes=[
+                ("input", given, None if one.got is None else one.wanted),
+                ("output", made, one.dim),
+            ],
             way=(given.id, None),
         )
 
@@ -303,6 +318,19 @@ def _cut(context: CheckContext, call: FunctionCall) -> bool:
     """Whether a part of the result is taken at once, and nothing else."""
     users = [user for ref in call.outputs or () for user, _ in context.follow(ref.id)]
     return bool(users) and all(user.name in ("getitem", "narrow") for user in users)
+
+
+def _written_as_joined(scramble: Scramble) -> bool:
+    """Whether the line asks for a product, `batch * windows`, where it gets what is one
+    dimension elsewhere, as long by chance, and the sizes nest as they are."""
+    asked, made = sizes_of(scramble.call), (scramble.call.outputs or ())[0].shape
+    if len(asked) != len(made):
+        return False
+    joined = any(
+        len(part) == 1 and "*" in asked[dim]
+        for part, dim in zip(scramble.order, scramble.dims, strict=True)
+    )
+    return joined and nests(scramble.sizes, [made[dim] for dim in scramble.dims])
 
 
 def _heads(context: CheckContext, scramble: Scramble) -> bool:

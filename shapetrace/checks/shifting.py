@@ -31,16 +31,16 @@ def label_shift(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     inputs: dict[int, tuple[int, FunctionCall]] = {}
     for call in context.of_kind("embedding"):
         for ref in call.inputs[:1]:
-            part = _part(context, ref.id)
-            inputs.setdefault(part.tensor, (part.start, call))
+            known = part(context, ref.id)
+            inputs.setdefault(known.tensor, (known.start, call))
     shifts: dict[int, list[tuple[int, FunctionCall]]] = {}
     for loss in context.calls(*index_losses()) if inputs else ():
         given, target = context.sides.get(loss.index, (None, None))
         if given is None or target is None:
             continue
-        wanted = _part(context, target.id)
+        wanted = part(context, target.id)
         if wanted.tensor in inputs and _same_places(context, wanted.tensor, given):
-            start = inputs[wanted.tensor][0] + _part(context, given.id).start
+            start = inputs[wanted.tensor][0] + part(context, given.id).start
             shifts.setdefault(wanted.tensor, []).append((wanted.start - start, loss))
     for tensor, found in shifts.items():
         if any(shift == 1 for shift, _ in found):
@@ -70,7 +70,7 @@ def _is_told_again(context: CheckContext, tokens: int, loss: FunctionCall) -> bo
     made: set[int] | None = None
     for call in context.of_kind("embedding"):
         given = call.inputs[0].id
-        if given in behind and _part(context, given).tensor != tokens:
+        if given in behind and part(context, given).tensor != tokens:
             made = context.descendants([tokens]) if made is None else made
             if given in made:
                 return True
@@ -104,7 +104,7 @@ def _shifted(
     )
 
 
-def _part(context: CheckContext, tensor: int) -> Part:
+def part(context: CheckContext, tensor: int) -> Part:
     """The sequence that a tensor is a stretch of, told by where it was cut."""
     start = 0
     while True:
@@ -131,12 +131,12 @@ def _cut(call: FunctionCall) -> int | None:
     index = call.args[1] if len(call.args) > 1 else None
     parts = index if isinstance(index, (tuple, list)) else (index,)
     starts = []
-    for part in parts:
-        if part is Ellipsis or part == slice(None):
+    for one in parts:
+        if one is Ellipsis or one == slice(None):
             continue
-        if not isinstance(part, slice) or part.step not in (None, 1):
+        if not isinstance(one, slice) or one.step not in (None, 1):
             return None
-        starts.append(part.start or 0)
+        starts.append(one.start or 0)
     if len(starts) > 1 or any(not isinstance(s, int) or s < 0 for s in starts):
         return None
     return starts[0] if starts else 0

@@ -90,6 +90,16 @@ def _cut(group: list[Axis], sizes: list[int]) -> list[tuple[Axis, ...]] | None:
     return found
 
 
+def nests(factors: Sequence[int], sizes: Sequence[int]) -> bool:
+    """Whether sizes can be cut out of factors in their order.
+
+    >>> nests((4, 8), (8, 4)), nests((3, 8), (8, 3))
+    (True, False)
+    """
+    group = [Axis(size, frozenset()) for size in factors if size > 1]
+    return _cut(group, list(sizes)) is not None
+
+
 def _reordered(group: list[Axis], sizes: list[int]) -> Order | None:
     """How `sizes` are the factors of the group in another order, merged or not; None
     where they are not."""

@@ -128,7 +128,9 @@ class Translator(nn.Module):
         self.fc = nn.Linear(8, 20)
 
     def forward(self, source, target):
-        return self.fc(self.net(self.embed(source), self.embed(target)))
+        steps = target.shape[1 if self.net.batch_first else 0]
+        mask = torch.ones(steps, steps).triu(1).bool()
+        return self.fc(self.net(self.embed(source), self.embed(target), tgt_mask=mask))
 
 
 def translated(batch_first, sizes):
