@@ -198,9 +198,14 @@ def test_ctrl_c_while_the_table_is_printed_leaves_the_scripts_own_exception(
 def test_ctrl_c_in_a_running_script_keeps_its_report(script):
     name = script("import time" + LOOP + "print('ready', flush=True)\ntime.sleep(300)")
     command = [sys.executable, "-m", "shapetrace", "run", "--json", "a.json", name]
-    running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    # a suite that runs in a shell's background hands on that interrupts are ignored
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        running = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert running.stdout.readline() == "ready\n"
     os.kill(running.pid, signal.SIGINT)
     out, err = running.communicate(timeout=200)
