@@ -105,6 +105,7 @@ def step(model):
 # real fix: one embedding_dim for all fields, the FM interaction needs it (a fixed number in place of "auto")
 # offending tensor: the third embedding (32, 1, 12) beside (32, 1, 6)
 TRUTH = dict(raises='RuntimeError', at='function:cat',
-             culprits=['embedding_dict.' + n for n in ('gender', 'age', 'occupation', 'movie_id', 'user_id')], dim=2, got=12, wanted=6,
+             culprits=['embedding_dict.gender', 'embedding_dict.age', 'embedding_dict.occupation',
+                       'embedding_dict.movie_id', 'embedding_dict.user_id'], dim=2, got=12, wanted=6,
              hint_any=['embedding_dim', '12', 'embedding'])
 MENDED = [("embedding_dim='auto')", 'embedding_dim=8)')]
