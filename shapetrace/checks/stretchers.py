@@ -52,6 +52,9 @@ def stretchers(
         if not _is_layer(found[0]) and found[0] is not None:
             if found[0].kind in ("target", "input"):
                 found.reverse()  # the target is believed
+    if len(ref.shape) == len(other.shape) + 1 > 3 and _is_layer(found[0]):
+        if found[1] is not None and found[1].kind in ("target", "input"):
+            found.reverse()  # maps have channels, one here: their labels lack them
     if len(ref.shape) == len(other.shape) and _stretched_before(context, other, ref):
         found.reverse()  # it was stretched on its way, by a term of its own
     dropper = found[1]
