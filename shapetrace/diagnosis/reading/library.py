@@ -41,8 +41,8 @@ def of_library(name: str, args: list[Any], kwargs: dict[str, Any], line: int) ->
 
 
 def _built(kind: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """`nn.CrossEntropyLoss()`; a layer with weights is none that could be called
-    here without its shapes."""
+    """`nn.CrossEntropyLoss()`; what a layer with weights gives is unknown, as these
+    are."""
     cls = getattr(torch.nn, kind, None)
     if cls is None:
         return UNKNOWN
@@ -53,11 +53,7 @@ def _built(kind: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
     info = ModuleInfo("", kind, qualname, attributes=attributes)
     probe = TensorRef("args[0]", -2, (1, 1), torch.float32, torch.device("cpu"))
     call = ModuleCall(-1, None, 0, "", kind, (probe,), None)
-    try:
-        made = module_function(call, info)
-    except Exception:  # one that needs its weights
-        return UNKNOWN
-    return Built(info) if made is not None else UNKNOWN
+    return UNKNOWN if module_function(call, info) is None else Built(info)
 
 
 def _made_of(value: Any) -> Any:
