@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shapetrace.checks.activations import softmax_dim
 from shapetrace.checks.batches import Batches
 from shapetrace.checks.context import CheckContext, plain
-from shapetrace.checks.lines import along, built, operand
+from shapetrace.checks.lines import along, built, instead, operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import (
     culprit,
@@ -18,6 +18,9 @@ from shapetrace.checks.report import (
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses
 from shapetrace.signatures import loss as facts_of
+
+#: what is meant where one feature is to say which of two it is
+_OF_TWO = "the probability of one of two classes"
 
 
 def class_dim(loss: FunctionCall, ref: TensorRef) -> int:
@@ -289,11 +292,18 @@ def softmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             if size > 1 and not axes.roots(ref.id, d) & batches.sure
         ]
         wide = sorted(wide, key=lambda d: d == 0)[:1]
-        fixes: list[Fix | str] = [along(context, call, d) for d in wide]
+        fixes: list[Fix | str | None] = [along(context, call, d) for d in wide]
         if call.name == "cross_entropy":
             fixes = ["F.binary_cross_entropy_with_logits(logits, target.float())"]
         elif not wide:
-            fixes = ["torch.sigmoid(x)  # the probability of one of two classes"]
+            layer = context.layer(call)
+            fixes = [
+                (
+                    built(context, layer.name, "nn.Sigmoid()", _OF_TWO)
+                    if layer is not None
+                    else instead(call, "{}.sigmoid()", note=_OF_TWO)
+                )
+            ]
         message = (
             f"{call.name} over dimension {dim}, which has size 1: every result is "
             "always 1 (its logarithm 0), a constant."

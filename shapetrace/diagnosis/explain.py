@@ -12,7 +12,13 @@ from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.learning import REVERSED
 from shapetrace.diagnosis.evidence.likes import UNLIKE
-from shapetrace.diagnosis.evidence.samples import COPIES, MISUSES, REPEATS, UNASKED
+from shapetrace.diagnosis.evidence.samples import (
+    COLUMN,
+    COPIES,
+    MISUSES,
+    REPEATS,
+    UNASKED,
+)
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.failing import failing
 from shapetrace.diagnosis.hypothesis import Hypothesis
@@ -51,6 +57,7 @@ _MIXED = (
     "puts a dimension before the samples",
     UNASKED,
     REVERSED,
+    COLUMN,
 )
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line

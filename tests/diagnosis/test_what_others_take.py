@@ -290,3 +290,18 @@ def test_a_recurrent_layer_that_is_given_a_packed_sequence_is_built_for_it():
     found = failure_of(model, step)
     assert first(found) == ("module", "lstm")
     assert any("nn.LSTM(6, 5)" in fix.line for fix in found.fixes)
+
+
+@pytest.mark.parametrize("batch, steps", [(5, 32), (6, 6)])
+def test_a_sum_whose_dimension_comes_back_as_a_column_is_not_verified(batch, steps):
+    model = nn.Linear(9, 4, bias=False)
+
+    def step():
+        power = torch.randn(batch, 9, steps).square().sum(dim=-1)
+        return torch.matmul(model.weight, power).mean()
+
+    found = failure_of(model, step)
+    back = [
+        fix for fix in found.fixes if "keepdim" in fix.line or "[..., None]" in fix.line
+    ]
+    assert all(fix.status != "verified" for fix in back)

@@ -23,6 +23,7 @@ from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program, read_off
 from shapetrace.diagnosis.evidence.rests import rests, squared
 from shapetrace.diagnosis.evidence.samples import (
+    column,
     copied,
     edited,
     labels,
@@ -85,6 +86,7 @@ FAMILIES: tuple[Family, ...] = (
     copied,
     restored,
     summed,
+    column,
     unasked,
     sides,
     came_in,

@@ -12,7 +12,7 @@ from shapetrace.diagnosis.evidence.layout import made_of, root, root_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import counts_samples, every_part
 from shapetrace.records import FunctionCall
-from shapetrace.signatures import relate
+from shapetrace.signatures import kind, relate
 
 _AS_SAMPLES = "as wide as there are samples"
 _DROPS = "drops samples for another call"
@@ -23,6 +23,8 @@ MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
 REPEATS = "repeats one prediction for a loss"
 #: a size that fits because nothing there has one
 UNASKED = "makes a size that nobody asks for"
+#: a product that fits with one column in the place of those that were added up
+COLUMN = "takes what was added up for a column"
 #: a loss would fit, and nothing would be learnt
 COPIES = "predicts what it is given"
 _WIDTHS = ("width", "intake", "parameter", "setting")
@@ -216,6 +218,19 @@ def unasked(hypothesis: Hypothesis, case: Case) -> Fact | None:
             if len(joined) > 1 and size not in asked and size not in joined:
                 return Fact(UNASKED)
     return None
+
+
+def column(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether the dimension that a sum or a mean took away is put back, and a product
+    of matrices then takes it for a column: it fits as well without the sum."""
+    call = case.call_of(hypothesis.site)
+    if call is None or case.call.name not in _PRODUCTS or hypothesis.repair is None:
+        return None
+    if kind(call.name) not in ("total", "reduce") or hypothesis.form == "omit":
+        return None
+    final = case.replay.final(hypothesis.repair)
+    ends = [ref.shape[-1:] for ref in final.inputs[1:2]] if final is not None else []
+    return Fact(COLUMN) if ends == [(1,)] else None
 
 
 def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:
