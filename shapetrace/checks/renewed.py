@@ -110,7 +110,7 @@ def _makers(call: FunctionCall) -> list[tuple[Tree, ast.FunctionDef]]:
     if tree is None or not isinstance(home, ast.FunctionDef):
         return []
     around = tree.parents.get(home)
-    if not isinstance(around, ast.ClassDef) or home.name == "__init__":
+    if not isinstance(around, ast.ClassDef):
         return []
     called = {
         node.value.func.attr

@@ -40,7 +40,7 @@ def normalised_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         mean = _statistic(context, other, _MEANS, _HANDS_ON)
         if mean is None or mean.inputs[0].id != given.id or not _of_one(mean):
             continue
-        spread = _divided(context, call, given)
+        spread = _divided(context, call)
         if spread is not None and _always(context, mean):
             yield _wrong(context, rule, call, mean, spread)
 
@@ -68,9 +68,7 @@ def _of_one(call: FunctionCall) -> bool:
     return count > 1 and prod((call.outputs or ())[0].shape) == count
 
 
-def _divided(
-    context: CheckContext, centred: FunctionCall, given: TensorRef
-) -> FunctionCall | None:
+def _divided(context: CheckContext, centred: FunctionCall) -> FunctionCall | None:
     """The deviation that what is freed from its mean is divided by."""
     made = (centred.outputs or ())[0]
     for user, _ in context.follow(made.id):
@@ -81,8 +79,7 @@ def _divided(
             continue
         spread = _statistic(context, other, _SPREADS, _MAKES)
         if spread is not None and _of_one(spread):
-            if spread.inputs[0].id in (given.id, made.id):
-                return spread
+            return spread
     return None
 
 

@@ -213,6 +213,18 @@ class OtherMethods(Base):
         return self.fc(x * self.kept)
 
 
+class RenewedOnce(Base):
+    def head(self, x):
+        if self.lazy is None:
+            self.lazy = True
+            self.renormalise()
+        return self.fc(x)
+
+    def renormalise(self):
+        weight = self.fc.weight.data
+        self.fc.weight = torch.nn.Parameter(weight / weight.norm(dim=1, keepdim=True))
+
+
 class Made(Base):
     """Weights that another layer makes for each batch."""
 
@@ -224,7 +236,7 @@ class Made(Base):
 CORRECT = [
     *(NormalisedInPlace, NormalisedAsItIs, Lazy, LazyLayer, Kernel, KernelOfALayer),
     *(Frozen, WithoutWeights, MovingAverage, Inner, Forces, FirstState, Noise),
-    *(MadeBefore, OtherMethods, Made),
+    *(MadeBefore, OtherMethods, Made, RenewedOnce),
 ]
 
 
@@ -278,3 +290,16 @@ def test_a_script_that_makes_its_layers_in_a_function():
         program()
         program()
     assert [found.message for found in t.findings] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("kind, alarms", [(InAHelper, 1), (RenewedOnce, 0)])
+def test_what_is_made_once_where_no_step_is_seen(kind, alarms, sizes):
+    batch, width, classes = sizes
+    model, x = kind(width, classes), torch.randn(batch, width)
+    model(x)
+    with shapetrace.trace(model) as t:
+        F.cross_entropy(model(x), torch.randint(classes, (batch,))).backward()
+    codes = [found.code for found in t.findings]
+    assert codes.count("parameter-made-anew") == alarms

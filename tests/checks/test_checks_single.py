@@ -126,6 +126,20 @@ def a_number_alone(values, scores, z):
     return (one - one.mean(0)) / (one.std(0, unbiased=False) + 1e-6)
 
 
+def one_feature_of_a_batch_of_one(values, scores, z):
+    one = scores[:1]
+    return (one - one.mean(0)) / (one.std(0, unbiased=False) + 1e-6)
+
+
+def groups_of_several_and_one(values, scores, z):
+    """Episodes in groups of three, the last of which has one."""
+    total = 0.0
+    for part in values[:4].split(3):
+        std = part.std(0, unbiased=False, keepdim=True)
+        total = total + ((part - part.mean(0, keepdim=True)) / (std + 1e-6)).sum()
+    return total
+
+
 def mono(values, scores, z):
     """Several channels are made one before they are centred over the time."""
     wave = values.mean(0, keepdim=True)
@@ -137,6 +151,7 @@ CORRECT = [
     *(standardised_batch_of_one, the_last_batch, advantages_of_one_action),
     *(layer_norm_of_one_step, one_channel, scaled_by_its_range),
     *(batch_norm_in_evaluation, a_number_alone, mono),
+    *(one_feature_of_a_batch_of_one, groups_of_several_and_one),
 ]
 
 
