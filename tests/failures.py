@@ -9,6 +9,10 @@ import pytest
 from torch import nn
 
 import shapetrace
+from shapetrace.diagnosis.consider import consider
+from shapetrace.diagnosis.explain import mismatch_of
+from shapetrace.diagnosis.rank import Scored
+from shapetrace.lineage import Graph
 
 
 class Runs(nn.Module):
@@ -42,6 +46,14 @@ def failure(
     if then is None:
         return failure_of(model, lambda: model(*inputs))
     return failure_of(model, lambda: then(model(*inputs)))
+
+
+def considered(model: nn.Module, step: Callable[[], Any]) -> list[Scored]:
+    """All hypotheses of a step that raises, with their evidence, the best first."""
+    with shapetrace.trace(model) as t, pytest.raises(Exception):
+        step()
+    graph = Graph(t.recording)
+    return consider(graph, mismatch_of(graph)).scored
 
 
 def first(found: shapetrace.Diagnosis) -> tuple[str, str]:

@@ -124,10 +124,10 @@ class Case:
 
     @cached_property
     def earlier(self) -> GoodBatch | None:
-        """The last time that the failing call went well, in an earlier batch."""
-        if self.call.index < 0:
-            return None
-        return last_good(self.graph, self.call)
+        """The last time that the failing call went well, in an earlier batch. A layer
+        that found its arguments wrong failed before it called a function."""
+        call = self.layer if self.call.index < 0 else self.call
+        return last_good(self.graph, call) if call is not None else None
 
     @property
     def indices(self) -> tuple[int, int] | None:
@@ -230,13 +230,24 @@ class Case:
             if holder is None or holder.qualname.startswith("torch.nn.modules."):
                 return site_of_module(self.layer)
             return self.site_named(holder.name)
-        whole = self._unsliced(tensor) if self.mismatch.loss else tensor
-        site = self.site_of(whole)
+        # who takes a part of data did not make its layout
+        own = not self.mismatch.loss and self.graph.from_model(tensor)
+        site = self.site_of(tensor if own else self._unsliced(tensor))
         if site.kind != "module" or self.mismatch.loss:
             return site
         if self.layer is not None:
             return site_of_module(self.layer)
         return site_of_call(self.graph, self.call)
+
+    def site_of_result(self, call: Call, made: int) -> Site:
+        """Whose result it is that would have to be another: of data, and of a part of
+        it, whoever gave the data."""
+        if self.graph.library_data(made) is not None:
+            return self.site_of(made)
+        whole = self._unsliced(made)
+        if whole != made and not self.graph.from_model(made):
+            return self.site_of(whole)
+        return site_of_call(self.graph, call)
 
     def _unsliced(self, tensor: int) -> int:
         """The tensor that this one is a part of, with as many dimensions: which of them

@@ -269,10 +269,9 @@ def result_edited(
     outcome = case.replay.start(repair)
     if outcome is None:
         return None
-    inside = case.graph.library_data(made.id) is not None
     return Hypothesis(
         form,
-        case.site_of(made.id) if inside else site_of_call(case.graph, call),
+        case.site_of_result(call, made.id),
         repair,
         case.hops(made.id),
         line.around(line.spelled(suffixed(line.code, line.tree, edit.text))),

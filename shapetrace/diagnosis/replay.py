@@ -35,6 +35,7 @@ from shapetrace.signatures import (
 )
 
 _Told = TypeVar("_Told")
+_NO_REPAIR = Repair()
 
 
 class Replay(Recorded):
@@ -145,6 +146,8 @@ class Replay(Recorded):
         try:
             found = self._program.read(repaired, line, where, result)
         except Conflicting as error:
+            if str(error) == self._misread:
+                return Outcome("untried")
             return Outcome("moved", str(error))
         except Exception:
             # the user's code with a line of ours in it, interpreted in shapes: it may
@@ -165,6 +168,18 @@ class Replay(Recorded):
     def _program(self) -> Program:
         scopes = self.graph.constructions.scopes
         return Program(self.graph, self.mismatch.call, self.mismatch.layer, scopes)
+
+    @cached_property
+    def _misread(self) -> str:
+        """What would fail in the program as it was, by our reading of it, though it
+        went well until the failing call: no repair is at fault for that."""
+        try:
+            self._program.read(_Unrepaired(self._walk(_NO_REPAIR), _NO_REPAIR, False))
+        except Conflicting as error:
+            return str(error)
+        except Exception:
+            pass  # as in `read`: whatever the user's code, read in shapes, can raise
+        return ""
 
     @cached_property
     def _clashed(self) -> bool:
@@ -222,3 +237,9 @@ class _Repaired:
 
     def module(self, name: str) -> ModuleInfo | None:
         return self._modules.get(name) or self._walk.graph.rec.modules.get(name)
+
+
+class _Unrepaired(_Repaired):
+    """The program as it was, of which every failure is told that reading comes to."""
+
+    touches = True

@@ -11,6 +11,7 @@ from typing import Any
 from shapetrace.lineage.graph import Graph
 from shapetrace.lineage.hops import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
+from shapetrace.signatures import kind
 from shapetrace.source.place import segment
 
 
@@ -228,9 +229,7 @@ def _stayed(
         kept = (numbers(a) & numbers(b)) - _passed_on(good, pair, a, b)
         if not kept:
             continue
-        if not a.inputs:
-            if b.parent is None:  # the user's data, made here or there
-                continue
+        if not a.inputs or kind(a.name) == "fill":
             found = sorted(kept & sizes & _sizes(a) & _sizes(b))
             if found and _clashes(failed, failing, b, found[0], changes):
                 return b, found[0], found[0]

@@ -3,21 +3,9 @@ fit and train nothing."""
 
 import pytest
 import torch
-from failures import Runs, failure, failure_of, first
+from failures import Runs, considered, failure, failure_of, first
 from torch import nn
 from torch.nn import functional as F
-
-import shapetrace
-from shapetrace.diagnosis.consider import consider
-from shapetrace.diagnosis.explain import mismatch_of
-from shapetrace.lineage import Graph
-
-
-def considered(model, step):
-    with shapetrace.trace(model) as t, pytest.raises(Exception):
-        step()
-    graph = Graph(t.recording)
-    return consider(graph, mismatch_of(graph)).scored
 
 
 def sites(scored):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.assumed import squeezed
 from shapetrace.diagnosis.evidence.class_indices import class_indices
-from shapetrace.diagnosis.evidence.data import data, taken, turned
+from shapetrace.diagnosis.evidence.data import data, picture, taken, turned
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
@@ -20,6 +20,7 @@ from shapetrace.diagnosis.evidence.layout import elsewhere, layout, made_for_it
 from shapetrace.diagnosis.evidence.learning import learning, turned_round
 from shapetrace.diagnosis.evidence.likes import likes, rounding, twin, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
+from shapetrace.diagnosis.evidence.numbers import numbers
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program, read_off
 from shapetrace.diagnosis.evidence.rests import rests, squared
 from shapetrace.diagnosis.evidence.samples import (
@@ -72,9 +73,11 @@ FAMILIES: tuple[Family, ...] = (
     mirror,
     data,
     taken,
+    picture,
     turned,
     class_indices,
     history,
+    numbers,
     learning,
     turned_round,
     layout,

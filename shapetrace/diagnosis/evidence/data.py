@@ -3,6 +3,8 @@ one, kinds of targets, channels of images."""
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import root
@@ -79,6 +81,25 @@ def taken(hypothesis: Hypothesis, case: Case) -> Fact | None:
                 if _width_in(case, user, spot):
                     text = f"`{case.path(layer.name)}` takes it as it is"
                     return Fact("a layer took it as it is", text=text)
+    return None
+
+
+def picture(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Labels that came in with the channels of a picture, red, green and blue, where a
+    layer gives a map for each class: they were not read as classes."""
+    if hypothesis.site.kind not in ("input", "target") or not case.mismatch.loss:
+        return None
+    held = [spot.tensor for spot in case.mismatch.spots if spot.tensor is not None]
+    for own, other in permutations(held, 2):
+        shape, maps = (case.graph.tensors[tensor].shape for tensor in (own, other))
+        if not len(shape) == len(maps) == 4 or not case.graph.from_model(other):
+            continue
+        if case.site_of(own).key != hypothesis.site.key or case.graph.from_model(own):
+            continue
+        for channels, places in ((shape[1], shape[2:]), (shape[3], shape[1:3])):
+            if channels in _CHANNELS[1:] and places == maps[2:] and channels != maps[1]:
+                text = "they have the channels of a picture"
+                return Fact("labels are a picture", text=text)
     return None
 
 

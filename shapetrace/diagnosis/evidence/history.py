@@ -7,6 +7,7 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis, Site
 from shapetrace.diagnosis.kept_state import kept_by_model, kept_state
 from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.records import FunctionCall
 
 #: a layer that took the batches before is as it was meant to be
 TOOK_IT = "the layer took an earlier batch"
@@ -30,10 +31,9 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
     good = case.earlier
     if good is None:
         return None
-    if good.culprit is not None and site.kind == "function":
-        if site.name == good.culprit.name and site.source == good.culprit.source:
-            text = f"still has the {good.value} of the batch before"
-            return Fact("stayed when the data changed", text=text)
+    if good.culprit is not None and site.key in _sites(case, good.culprit):
+        text = f"still has the {good.value} of the batch before"
+        return Fact("stayed when the data changed", text=text)
     if site.kind in ("input", "target") and _same_as_before(case, site):
         text = "it is the very tensor of the batch before"
         return Fact("stayed when the data changed", text=text)
@@ -41,7 +41,13 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return Fact("the data changed since a batch that went well")
     if hypothesis.form in _REBUILT or site.kind == "module":
         return Fact(TOOK_IT)
-    return None
+    return Fact("went well with an earlier batch")
+
+
+def _sites(case: Case, call: FunctionCall) -> set[object]:
+    """What a call is blamed as: itself, or the data that it made."""
+    made = {case.site_of(ref.id).key for ref in call.outputs or ()}
+    return made | {site_of_call(case.graph, call).key}
 
 
 def _same_as_before(case: Case, site: Site) -> bool:

@@ -4,7 +4,9 @@ features, a product that adds them up."""
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate
 from math import prod
+from operator import mul
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
@@ -38,7 +40,7 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if hypothesis.form in _WIDTHS:
         if hypothesis.expected is not None and _counts_samples(case):
             return Fact(_AS_SAMPLES)
-        return None
+        return Fact("gives a loss more rows") if _more_rows(hypothesis, case) else None
     call = case.call_of(hypothesis.site)
     if call is None or call.name not in _VIEWS or not call.inputs:
         views = (behind.call for behind in case.behind)
@@ -55,6 +57,15 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return Fact("joins samples with another dimension") if _joins(case, call) else None
 
 
+def _more_rows(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether a wider layer would give a loss more samples, by a view between them."""
+    if not case.mismatch.loss or not hypothesis.expected or not hypothesis.size:
+        return False
+    rows = all(spot.dim == 0 for spot in case.mismatch.spots)
+    matrix = case.prediction is not None and len(case.prediction.shape) > 1
+    return rows and matrix and hypothesis.expected > hypothesis.size
+
+
 def _joins(case: Case, call: FunctionCall) -> bool:
     """Whether a view does not keep the samples that come first as they are."""
     if call.name not in _VIEWS or not call.inputs or not call.outputs:
@@ -67,11 +78,11 @@ def _joins(case: Case, call: FunctionCall) -> bool:
 
 def _cuts(case: Case, call: FunctionCall) -> bool:
     """Whether a view that the odd size came through makes rows that are no number of
-    samples: 49 of 16."""
+    samples, nor of places in them: 49 of 16, or 16·8 of (16, 4, 4)."""
     if call.index not in case.passed or not _joins(case, call):
         return False
     before, after = call.inputs[0].shape, (call.outputs or call.inputs)[0].shape
-    return len(after) == 1 or bool(after[0] % max(before[0], 1))
+    return len(after) == 1 or after[0] not in accumulate(before, mul)
 
 
 def _both_join(case: Case) -> bool:

@@ -15,6 +15,7 @@ from shapetrace.source.line import find
 from shapetrace.source.tree import last_name
 
 _FACTORIES = ("zeros", "ones", "randn", "rand", "empty", "full")
+_FACTORIES += ("new_zeros", "new_ones", "new_empty", "new_full")
 _FOLLOWS = "follows the input instead of a fixed {}"
 
 
@@ -28,9 +29,16 @@ def factories(case: Case) -> Iterator[Hypothesis | None]:
         for dim in range(rank) if spot.dim is None else [spot.dim]:
             end = graph.trail(spot.tensor, dim).end
             made = end.call
-            if end.kind == "data" and isinstance(made, FunctionCall):
-                if made.parent is not None and made.name in _FACTORIES:
+            if end.kind in ("data", "argument") and isinstance(made, FunctionCall):
+                own = made.parent is not None or _stayed(case, made)
+                if own and made.name in _FACTORIES:
                     yield _resized(case, made, end.dim, wanted)
+
+
+def _stayed(case: Case, made: FunctionCall) -> bool:
+    """Whether a number that it was given was right for an earlier batch alone."""
+    culprit = case.earlier.culprit if case.earlier is not None else None
+    return culprit is not None and culprit.index == made.index
 
 
 def _like(case: Case) -> Iterator[Hypothesis | None]:
@@ -61,18 +69,22 @@ def _resized(
     line = find(made.source)
     text, where = "", None
     if line is not None:
-        node = line.argument(f"args[{dim}]") or line.argument(f"args[0][{dim}]")
+        first = len(made.inputs)  # `x.new_zeros(…)` takes `x` before the sizes
+        node = line.argument(f"args[{first + dim}]") or line.argument(
+            f"args[{first}][{dim}]"
+        )
         size = str(wanted) if settled else case.spelled_size(made, wanted)
         if node is not None and size is not None:
             text, where = line.with_part(node, size), line.source
+    since = case.earlier.call.order if _stayed(case, made) and case.earlier else -1
     taken = tuple(
         Taken(one.outputs[0].id, resized({dim: wanted}))
         for one in case.alike(made)
-        if one.outputs
+        if one.outputs and one.order > since
     )
     return Hypothesis(
         "number",
-        site_of_call(case.graph, made),
+        case.site_of(made.outputs[0].id),
         Repair(taken=taken),
         case.hops(made.outputs[0].id),
         text,

@@ -1,0 +1,51 @@
+"""A number that somebody wrote, or handed on, for the size of a batch."""
+
+from __future__ import annotations
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.evidence.fact import Fact
+from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.leaves import Leaf, counts_samples, every_part
+from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.sites import takes_shape
+from shapetrace.records import FunctionCall
+
+
+def numbers(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Who was given a number where the other side has the samples, and who made that
+    other side of them: `eye(8)` for batches of 4 was made for others."""
+    left, right = case.mismatch.left, case.mismatch.right
+    for spot, other in ((left, right), (right, left)):
+        fixed, samples = _parts(case, spot), _parts(case, other)
+        counted = [
+            leaf for leaf in samples if counts_samples(case.graph, leaf.hops, leaf.end)
+        ]
+        given = [leaf for leaf in fixed if _given(leaf)]
+        if not counted or not given or len(given) < len(fixed):
+            continue
+        key = hypothesis.site.key
+        if any(case.site_of(leaf.end.tensor).key == key for leaf in given):
+            size = given[0].size
+            text = f"its {size} is a number, and the other side has the samples"
+            return Fact("a number meets the samples", text=text)
+        if hypothesis.site.kind in ("function", "module"):
+            return Fact("samples meet a number, not this")
+    return None
+
+
+def _parts(case: Case, spot: Spot | None) -> list[Leaf]:
+    if spot is None or spot.tensor is None or spot.dim is None:
+        return []
+    if case.graph.is_parameter(spot.tensor):
+        return []
+    return list(every_part(case.graph, spot.tensor, spot.dim))
+
+
+def _given(leaf: Leaf) -> bool:
+    """Whether a size is a number among the arguments of a call that makes a tensor."""
+    made = leaf.end.call
+    if leaf.end.kind not in ("data", "argument") or leaf.end.dim < 0:
+        return False
+    if not isinstance(made, FunctionCall) or made.index < 0:
+        return False
+    return not made.inputs or takes_shape(made)
