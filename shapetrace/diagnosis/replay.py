@@ -30,8 +30,8 @@ from shapetrace.records import FunctionCall, ModuleInfo, Source, TensorRef
 from shapetrace.signatures import (
     broadcasts,
     conflicts,
+    foresee,
     is_loss,
-    predict,
 )
 
 _Told = TypeVar("_Told")
@@ -55,7 +55,7 @@ class Replay(Recorded):
         """The same as far as calls were recorded, up to the failing one."""
         try:
             walk = self._walk(repair)
-            call = walk.final()
+            call = walk.final
             if call is None:
                 return None
             return self._judge(call, walk, repair)
@@ -68,7 +68,7 @@ class Replay(Recorded):
 
     def final(self, repair: Repair) -> FunctionCall | None:
         """The failing call as the repaired program would make it; None: not known."""
-        return self._told(repair, Walk.final)
+        return self._told(repair, lambda walk: walk.final)
 
     def tensor(self, repair: Repair, tensor: int) -> TensorRef | None:
         """A tensor as the repaired program would have it; None: not known."""
@@ -95,7 +95,8 @@ class Replay(Recorded):
         return walk
 
     def _judge(self, call: FunctionCall, walk: Walk, repair: Repair) -> Outcome | None:
-        if conflicts(call) or (self._compares(call) and broadcasts(call)):
+        clash, shapes = foresee(call)
+        if clash or (self._compares(call) and broadcasts(call)):
             return None
         if _takes_a_part(call):
             return None
@@ -105,7 +106,6 @@ class Replay(Recorded):
             beyond = beyond_classes(call, self.graph.rec.value_ranges)
             if beyond:
                 return Outcome("moved", beyond, True)
-        shapes = predict(call, tuple(ref.shape for ref in call.inputs))
         if any(size < 1 for shape in shapes or () for size in shape):
             return None
         proven = self._clashed and shapes is not None

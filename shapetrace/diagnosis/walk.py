@@ -17,10 +17,9 @@ from shapetrace.lineage.form import form_of
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
     Conflict,
-    conflicts,
+    foresee,
     inner_function,
     module_function,
-    predict,
     probe,
 )
 
@@ -71,15 +70,10 @@ class Recorded:
         try:
             form = form_of(call)
         except TypeError:  # an argument that cannot be hashed
-            return _answer(call)
+            return foresee(call)
         if form not in self._answers:
-            self._answers[form] = _answer(call)
+            self._answers[form] = foresee(call)
         return self._answers[form]
-
-
-def _answer(call: FunctionCall) -> Answered:
-    shapes = tuple(ref.shape for ref in call.inputs)
-    return conflicts(call), predict(call, shapes)
 
 
 class Walk:
@@ -247,6 +241,7 @@ class Walk:
             name = describe(self.graph, call)[0]
             raise Elsewhere(f"then {name} raises {type(error).__name__}") from None
 
+    @cached_property
     def final(self) -> FunctionCall | None:
         """The call that failed, as the repaired program would make it; None where the
         repair does not reach it."""

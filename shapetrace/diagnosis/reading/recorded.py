@@ -73,7 +73,7 @@ class Recorded:
         found: dict[str, list[tuple[Tree, ast.ClassDef]]] = {}
         for file in dict.fromkeys(key[1] for key in self._calls):
             whole = tree(file) if is_own_file(file) else None
-            for node in ast.walk(whole.module) if whole is not None else ():
+            for node in whole.nodes if whole is not None else ():
                 if whole is not None and isinstance(node, ast.ClassDef):
                     found.setdefault(node.name, []).append((whole, node))
         return found
