@@ -27,6 +27,8 @@ Answered = tuple[tuple[Conflict, ...], tuple[tuple[int, ...], ...] | None]
 
 #: calls walked again for all repairs of one failure, and for one of them
 _MOST, _MOST_OF_ONE = 8000, 600
+#: calls that show whether a repair goes through, where it is one of many blocks
+_SHOWN = 60
 
 
 class Elsewhere(Exception):
@@ -112,9 +114,11 @@ class Walk:
         for name in self.repair.modules:
             for module in self.recorded.calls_of.get(name, ()):
                 self._push(module)
-        for _ in range(_MOST_OF_ONE):
+        for done in range(_MOST_OF_ONE):
             if not self._due:
                 return
+            if done > _SHOWN and done + len(self._due) > _MOST_OF_ONE:
+                break  # it would not come to its end, and what repeats was seen
             _, is_function, index = heappop(self._due)
             self.recorded.left -= 1
             if self.recorded.left < 0:
