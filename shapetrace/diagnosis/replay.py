@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shapetrace.diagnosis.called_again import (
     beyond_classes,
@@ -30,7 +30,6 @@ from shapetrace.records import FunctionCall, ModuleInfo, Source, TensorRef
 from shapetrace.signatures import (
     broadcasts,
     conflicts,
-    foresee,
     is_loss,
 )
 
@@ -44,6 +43,8 @@ class Replay(Recorded):
         super().__init__(graph, mismatch)
         #: by the identity of the repair, which the walk keeps
         self._walks: dict[int, tuple[Walk, Exception | None]] = {}
+        #: what was read, with the repair
+        self._readings: dict[Any, tuple[Repair, Outcome]] = {}
 
     def run(
         self, repair: Repair, line: str = "", where: Source | None = None
@@ -95,7 +96,7 @@ class Replay(Recorded):
         return walk
 
     def _judge(self, call: FunctionCall, walk: Walk, repair: Repair) -> Outcome | None:
-        clash, shapes = foresee(call)
+        clash, shapes = self.answer(call)
         if clash or (self._compares(call) and broadcasts(call)):
             return None
         if _takes_a_part(call):
@@ -140,6 +141,14 @@ class Replay(Recorded):
         is read to its end, with the line that is to be pasted in it."""
         if outcome is None or outcome.further is None:
             return outcome
+        key = id(repair), outcome.further, line, where
+        if key not in self._readings:
+            self._readings[key] = repair, self._read(repair, outcome, line, where)
+        return self._readings[key][1]
+
+    def _read(
+        self, repair: Repair, outcome: Outcome, line: str, where: Source | None
+    ) -> Outcome:
         walk, result = outcome.further
         repaired = _Repaired(walk, repair, bool(line) and where is not None)
         try:

@@ -163,7 +163,8 @@ class Walk:
 
     def see(self, ref: TensorRef, order: int) -> TensorRef:
         """A tensor as that call would take it."""
-        found = replace(self._now.get(ref.id, ref), path=ref.path)
+        found = self._now.get(ref.id)
+        found = ref if found is None else replace(found, path=ref.path)
         for taken in self._taken.get(ref.id, ()):
             if taken.first <= order <= taken.last:
                 found = taken.edit.apply(found)
