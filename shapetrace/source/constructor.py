@@ -171,17 +171,22 @@ def all_changed(
     """The same of several modules, by their names: of those that are built alike and
     follow one another, as in blocks that repeat, the first is asked."""
     found: dict[str, ModuleInfo | None] = {}
-    asked, new = None, None
+    asked: tuple[str, Any, list[str]] | None = None
+    new: _Built | None = None
     for info in infos:
         paths = [ref.path for ref in (*info.parameters, *info.buffers)]
         alike = info.qualname, info.attributes, paths
         if alike != asked:
             asked, new = alike, _rebuilt(info, set(paths), changes)
-        found[info.name] = new and replace(
-            info,
-            parameters=_resized(info.parameters, new.shapes),
-            buffers=_resized(info.buffers, new.shapes),
-            attributes={**info.attributes, **changes, **new.attributes},
+        found[info.name] = (
+            None
+            if new is None
+            else replace(
+                info,
+                parameters=_resized(info.parameters, new.shapes),
+                buffers=_resized(info.buffers, new.shapes),
+                attributes={**info.attributes, **changes, **new.attributes},
+            )
         )
     return found
 
