@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shapetrace.diagnosis.assumed import assumed
 from shapetrace.diagnosis.factors import Factors, factors
@@ -52,6 +52,8 @@ class Case:
         self.layer = mismatch.layer
         #: mistakes of our own, each part's first: the explanation lacks what they cost
         self.faults: dict[str, Exception] = {}
+        #: what `once` keeps
+        self.answers: dict[object, Any] = {}
         self._sizes: dict[tuple[bool, int], list[Size]] = {}
         self.prediction, self.target = (
             sides(graph, self.call) if mismatch.loss else (None, None)
@@ -167,12 +169,16 @@ class Case:
         """The call of the user's that a site is, the failing one or one behind it."""
         if site.kind != "function":
             return None
-        calls = [self.call, *(behind.call for behind in self.behind)]
-        for call in calls:
+        return self._calls_at.get(site.place)
+
+    @cached_property
+    def _calls_at(self) -> dict[object, FunctionCall]:
+        """The user's calls, the failing one and those behind it, by their places."""
+        found: dict[object, FunctionCall] = {}
+        for call in (self.call, *(behind.call for behind in self.behind)):
             if isinstance(call, FunctionCall) and call.direct:
-                if site_of_call(self.graph, call).place == site.place:
-                    return call
-        return None
+                found.setdefault(site_of_call(self.graph, call).place, call)
+        return found
 
     def learns(self, call: Call) -> bool:
         """Whether a call was made with autograd switched on."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.once import once
 from shapetrace.lineage import Call
 from shapetrace.records import ModuleCall
 
@@ -20,6 +21,7 @@ class KeptState(NamedTuple):
     data: Spot
 
 
+@once
 def kept_state(case: Case) -> KeptState | None:
     left, right = case.mismatch.left, case.mismatch.right
     if case.mismatch.kind != "size" or left is None or right is None:
@@ -49,6 +51,7 @@ class Kept(NamedTuple):
     size: int
 
 
+@once
 def kept_by_model(case: Case) -> Kept | None:
     """The side that the model kept of an earlier batch."""
     top = case.root()

@@ -12,7 +12,7 @@ from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair
 from shapetrace.records import ModuleInfo
 from shapetrace.source.build_line import placed
 from shapetrace.source.construction import Construction
-from shapetrace.source.constructor import changed, constructor
+from shapetrace.source.constructor import all_changed, constructor
 from shapetrace.source.rewrite import Part, rewritten
 from shapetrace.source.sizes import reworded
 
@@ -101,7 +101,7 @@ def built_otherwise(
 ) -> dict[str, ModuleInfo | None] | None:
     """The modules built with other arguments; None where torch builds none such."""
     try:
-        return {one: changed(case.graph.rec.modules[one], **changes) for one in names}
+        return all_changed((case.graph.rec.modules[one] for one in names), **changes)
     except ValueError:
         return None
 

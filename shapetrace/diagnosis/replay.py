@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shapetrace.diagnosis.called_again import (
     beyond_classes,
@@ -31,7 +31,6 @@ from shapetrace.signatures import (
     broadcasts,
     conflicts,
     is_loss,
-    predict,
 )
 
 _Told = TypeVar("_Told")
@@ -45,6 +44,8 @@ class Replay(Recorded):
         super().__init__(graph, mismatch)
         #: by the identity of the repair, which the walk keeps
         self._walks: dict[int, tuple[Walk, Exception | None]] = {}
+        #: what was read, with the repair
+        self._readings: dict[Any, tuple[Repair, Outcome]] = {}
 
     def run(
         self, repair: Repair, line: str = "", where: Source | None = None
@@ -56,7 +57,7 @@ class Replay(Recorded):
         """The same as far as calls were recorded, up to the failing one."""
         try:
             walk = self._walk(repair)
-            call = walk.final()
+            call = walk.final
             if call is None:
                 return None
             return self._judge(call, walk, repair)
@@ -69,7 +70,7 @@ class Replay(Recorded):
 
     def final(self, repair: Repair) -> FunctionCall | None:
         """The failing call as the repaired program would make it; None: not known."""
-        return self._told(repair, Walk.final)
+        return self._told(repair, lambda walk: walk.final)
 
     def tensor(self, repair: Repair, tensor: int) -> TensorRef | None:
         """A tensor as the repaired program would have it; None: not known."""
@@ -96,7 +97,8 @@ class Replay(Recorded):
         return walk
 
     def _judge(self, call: FunctionCall, walk: Walk, repair: Repair) -> Outcome | None:
-        if conflicts(call) or (self._compares(call) and broadcasts(call)):
+        clash, shapes = self.answer(call)
+        if clash or (self._compares(call) and broadcasts(call)):
             return None
         if _takes_a_part(call):
             return None
@@ -106,7 +108,6 @@ class Replay(Recorded):
             beyond = beyond_classes(call, self.graph.rec.value_ranges)
             if beyond:
                 return Outcome("moved", beyond, True)
-        shapes = predict(call, tuple(ref.shape for ref in call.inputs))
         if any(size < 1 for shape in shapes or () for size in shape):
             return None
         proven = self._clashed and shapes is not None
@@ -141,6 +142,14 @@ class Replay(Recorded):
         is read to its end, with the line that is to be pasted in it."""
         if outcome is None or outcome.further is None:
             return outcome
+        key = id(repair), outcome.further, line, where
+        if key not in self._readings:
+            self._readings[key] = repair, self._read(repair, outcome, line, where)
+        return self._readings[key][1]
+
+    def _read(
+        self, repair: Repair, outcome: Outcome, line: str, where: Source | None
+    ) -> Outcome:
         walk, result = outcome.further
         repaired = _Repaired(walk, repair, bool(line) and where is not None)
         try:

@@ -17,10 +17,9 @@ from shapetrace.lineage.form import form_of
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
     Conflict,
-    conflicts,
+    foresee,
     inner_function,
     module_function,
-    predict,
     probe,
 )
 
@@ -28,6 +27,8 @@ Answered = tuple[tuple[Conflict, ...], tuple[tuple[int, ...], ...] | None]
 
 #: calls walked again for all repairs of one failure, and for one of them
 _MOST, _MOST_OF_ONE = 8000, 600
+#: calls that show whether a repair goes through, where it is one of many blocks
+_SHOWN = 60
 
 
 class Elsewhere(Exception):
@@ -71,15 +72,10 @@ class Recorded:
         try:
             form = form_of(call)
         except TypeError:  # an argument that cannot be hashed
-            return _answer(call)
+            return foresee(call)
         if form not in self._answers:
-            self._answers[form] = _answer(call)
+            self._answers[form] = foresee(call)
         return self._answers[form]
-
-
-def _answer(call: FunctionCall) -> Answered:
-    shapes = tuple(ref.shape for ref in call.inputs)
-    return conflicts(call), predict(call, shapes)
 
 
 class Walk:
@@ -118,9 +114,11 @@ class Walk:
         for name in self.repair.modules:
             for module in self.recorded.calls_of.get(name, ()):
                 self._push(module)
-        for _ in range(_MOST_OF_ONE):
+        for done in range(_MOST_OF_ONE):
             if not self._due:
                 return
+            if done > _SHOWN and done + len(self._due) > _MOST_OF_ONE:
+                break  # it would not come to its end, and what repeats was seen
             _, is_function, index = heappop(self._due)
             self.recorded.left -= 1
             if self.recorded.left < 0:
@@ -165,7 +163,8 @@ class Walk:
 
     def see(self, ref: TensorRef, order: int) -> TensorRef:
         """A tensor as that call would take it."""
-        found = replace(self._now.get(ref.id, ref), path=ref.path)
+        found = self._now.get(ref.id)
+        found = ref if found is None else replace(found, path=ref.path)
         for taken in self._taken.get(ref.id, ()):
             if taken.first <= order <= taken.last:
                 found = taken.edit.apply(found)
@@ -247,6 +246,7 @@ class Walk:
             name = describe(self.graph, call)[0]
             raise Elsewhere(f"then {name} raises {type(error).__name__}") from None
 
+    @cached_property
     def final(self) -> FunctionCall | None:
         """The call that failed, as the repaired program would make it; None where the
         repair does not reach it."""

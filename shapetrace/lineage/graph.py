@@ -31,6 +31,8 @@ from shapetrace.source.spoken import spoken
 
 #: a walk longer than this is cut: no explanation needs more, and it is linear
 _LONGEST = 200_000
+#: hops of the trails that are kept
+_KEPT = 10_000
 #: where the way simply goes on
 _PLAIN = frozenset({"same", "broadcast", "window", "slice", "repeat", "split"})
 #: where a factor of a size stays that factor
@@ -44,6 +46,8 @@ class Graph:
         self.rec = rec
         self._relations: dict[tuple[bool, int], Relation] = {}
         self._alike: dict[Any, Relation] = {}
+        self._trails: dict[tuple[int, int], Trail] = {}
+        self._hops = 0
 
     @cached_property
     def program(self) -> tuple[FunctionCall, ...]:
@@ -217,12 +221,11 @@ class Graph:
             if isinstance(call, FunctionCall) and takes_no_numbers(call.name):
                 continue
             layer = isinstance(call, ModuleCall) and self._has_parameters(call)
-            if layer or any(self._is_touched(ref.id, touched) for ref in call.inputs):
+            if layer or any(
+                ref.id in touched or self.is_parameter(ref.id) for ref in call.inputs
+            ):
                 touched.update(ref.id for ref in call.outputs or ())
         return touched
-
-    def _is_touched(self, tensor: int, touched: set[int]) -> bool:
-        return tensor in touched or self.is_parameter(tensor)
 
     def _has_parameters(self, call: ModuleCall) -> bool:
         """Without functions no parameter is seen as an input: the layer's own tell."""
@@ -232,15 +235,18 @@ class Graph:
     # -- walks --------------------------------------------------------------------
 
     def trail(self, tensor: int, dim: int) -> Trail:
-        """Follow one dimension back to where it begins or is made of several."""
-        hops: list[Hop] = []
-        end = End("unknown", tensor, dim)
-        for item in self.walk(tensor, dim):
-            if isinstance(item, End):
-                end = item
-            else:
-                hops.append(item)
-        return Trail(tuple(hops), end)
+        """Follow one dimension back to where it begins or is made of several. The last
+        ones are kept: whoever asks once asks for the same again."""
+        found = self._trails.get((tensor, dim))
+        if found is None:
+            items = list(self.walk(tensor, dim))
+            hops = tuple(item for item in items if isinstance(item, Hop))
+            end = next(item for item in items if isinstance(item, End))
+            self._hops += len(hops)
+            if self._hops > _KEPT:
+                self._trails, self._hops = {}, len(hops)
+            found = self._trails[tensor, dim] = Trail(hops, end)
+        return found
 
     def walk(self, tensor: int, dim: int) -> Iterator[Hop | End]:
         """The hops of a trail one by one, newest first, and its end.
@@ -330,12 +336,8 @@ class Graph:
     def _next(self, call: Call, origin: DimOrigin) -> tuple[int, int]:
         """Of sources that agree, follow data before parameters, and the first."""
         sources = self._parts(call, origin) or self.source_ids(call, origin)
-        if len(sources) == 1:
-            return sources[0]
-        for source in sources:
-            if not self.is_parameter(source[0]):
-                return source
-        return sources[0]
+        data = (source for source in sources if not self.is_parameter(source[0]))
+        return next(data, sources[0])
 
     def size(self, tensor: int, dim: int) -> int:
         shape = self.tensors[tensor].shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import (  # noqa: F401 - importing registers the rules
     attention,
@@ -70,8 +72,12 @@ def _entry(name: str) -> Entry | None:
 def rule_name(call: FunctionCall) -> tuple[str, bool] | None:
     """The name under which the call's rule stands, and whether it works in place;
     None when there is no rule."""
-    name = call.name
-    home, last = home_and_name(call.qualname)
+    return _rule_of(call.name, call.qualname)
+
+
+@lru_cache(maxsize=512)
+def _rule_of(name: str, qualname: str) -> tuple[str, bool] | None:
+    home, last = home_and_name(qualname)
     if name == "__get__":
         name = last
     if last == "__rmatmul__":
@@ -236,7 +242,20 @@ def predict(call: FunctionCall, shapes: tuple[Shape, ...]) -> tuple[Shape, ...] 
     """The outputs' shapes, had the inputs these; None where the rule cannot say."""
     if len(shapes) != len(call.inputs):
         return None
-    found = answer(call, shapes)
+    return _sizes(answer(call, shapes))
+
+
+def foresee(
+    call: FunctionCall,
+) -> tuple[tuple[Conflict, ...], tuple[Shape, ...] | None]:
+    """What disagrees in a call, and the shapes that it gives where nothing does and the
+    rule can say: `conflicts` and `predict` in one."""
+    found = answer(call, _shapes(call))
+    return () if found is None else tuple(found.conflicts), _sizes(found)
+
+
+def _sizes(found: Answer | None) -> tuple[Shape, ...] | None:
+    """The shapes of an answer's outputs, where it knows them all."""
     if found is None or found.conflicts:
         return None
     result: list[Shape] = []

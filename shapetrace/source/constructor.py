@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -161,29 +162,33 @@ def changed(info: ModuleInfo, **changes: Any) -> ModuleInfo | None:
     >>> changed(info, stride=1).attributes
     {'kernel_size': 2, 'stride': 1}
     """
-    paths = {ref.path for ref in (*info.parameters, *info.buffers)}
-    shapes: dict[str, tuple[int, ...]] = {}
-    held: dict[str, Any] = {}
-    if paths:
-        try:
-            usual = _built(info, {})
-        except ValueError:
-            return None
-        new = _built(info, changes) if usual is not None else None
-        if usual is None or new is None or not paths <= usual.shapes.keys():
-            return None  # its weights are not where torch puts them
-        shapes = new.shapes
-        held = {
-            key: value
-            for key, value in new.attributes.items()
-            if key in info.attributes and usual.attributes.get(key) != value
-        }
-    return replace(
-        info,
-        parameters=_resized(info.parameters, shapes),
-        buffers=_resized(info.buffers, shapes),
-        attributes={**info.attributes, **changes, **held},
-    )
+    return all_changed([info], **changes)[info.name]
+
+
+def all_changed(
+    infos: Iterable[ModuleInfo], **changes: Any
+) -> dict[str, ModuleInfo | None]:
+    """The same of several modules, by their names: of those that are built alike and
+    follow one another, as in blocks that repeat, the first is asked."""
+    found: dict[str, ModuleInfo | None] = {}
+    asked: tuple[str, Any, list[str]] | None = None
+    new: _Built | None = None
+    for info in infos:
+        paths = [ref.path for ref in (*info.parameters, *info.buffers)]
+        alike = info.qualname, info.attributes, paths
+        if alike != asked:
+            asked, new = alike, _rebuilt(info, set(paths), changes)
+        found[info.name] = (
+            None
+            if new is None
+            else replace(
+                info,
+                parameters=_resized(info.parameters, new.shapes),
+                buffers=_resized(info.buffers, new.shapes),
+                attributes={**info.attributes, **changes, **new.attributes},
+            )
+        )
+    return found
 
 
 class _Built(NamedTuple):
@@ -192,6 +197,27 @@ class _Built(NamedTuple):
 
     shapes: dict[str, tuple[int, ...]]
     attributes: dict[str, Any]
+
+
+def _rebuilt(
+    info: ModuleInfo, paths: set[str], changes: dict[str, Any]
+) -> _Built | None:
+    """What `changes` make of a module with tensors of those names."""
+    if not paths:
+        return _Built({}, {})
+    try:
+        usual = _built(info, {})
+    except ValueError:
+        return None
+    new = _built(info, changes) if usual is not None else None
+    if usual is None or new is None or not paths <= usual.shapes.keys():
+        return None  # its weights are not where torch puts them
+    held = {
+        key: value
+        for key, value in new.attributes.items()
+        if key in info.attributes and usual.attributes.get(key) != value
+    }
+    return _Built(new.shapes, held)
 
 
 def _built(info: ModuleInfo, changes: dict[str, Any]) -> _Built | None:

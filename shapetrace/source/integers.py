@@ -206,7 +206,7 @@ class _Follower:
                 return self.follow(call.at(pair.value), depth)
         kind = last_name(call.node.func)
         for tree in neighbours(call.scope.tree.file):
-            for node in ast.walk(tree.module):
+            for node in tree.nodes:
                 if isinstance(node, ast.ClassDef) and node.name == kind:
                     for each in node.body:
                         target, value = _class_default(each)

@@ -49,7 +49,7 @@ def looped_over(source: Source) -> str | None:
     if file is None:
         return None
     place = (source.line, source.column, source.end_line, source.end_column)
-    for node in ast.walk(file.module):
+    for node in file.nodes:
         if isinstance(node, _COMPREHENSIONS):
             over = node.generators[0].iter
         elif isinstance(node, ast.For | ast.AsyncFor):

@@ -15,7 +15,7 @@ def looped(source: Source | None) -> tuple[str, Source] | None:
     file = tree(source.file) if source is not None and is_own(source) else None
     if source is None or file is None:
         return None
-    for node in ast.walk(file.module):
+    for node in file.nodes:
         if isinstance(node, ast.For) and node.iter.lineno == source.line:
             whole = f"[{file.text(node.iter)}]"
             return rewritten(file, [(node.iter, whole)], node.iter)

@@ -22,7 +22,7 @@ def imported(file: str) -> dict[str, str]:
 @functools.lru_cache(maxsize=64)
 def _imports(tree: Tree) -> dict[str, str]:
     found: dict[str, str] = {}
-    for node in ast.walk(tree.module):
+    for node in tree.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
@@ -71,9 +71,7 @@ def _read(file: str) -> set[str]:
 
 @functools.lru_cache(maxsize=64)
 def _read_in(tree: Tree) -> frozenset[str]:
-    return frozenset(
-        node.id for node in ast.walk(tree.module) if isinstance(node, ast.Name)
-    )
+    return frozenset(node.id for node in tree.nodes if isinstance(node, ast.Name))
 
 
 def _dotted(node: ast.expr, known: set[str]) -> str | None:

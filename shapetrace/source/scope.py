@@ -8,6 +8,7 @@ import functools
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from types import CodeType
 
 from shapetrace.records import FunctionCall, Source
@@ -284,9 +285,13 @@ def _imported(file: str, name: str) -> tuple[Tree, Function] | None:
 @functools.lru_cache(maxsize=64)
 def _module_of(file: str) -> str:
     """The name of the module that a file was run as: the user's come last."""
-    for name, module in reversed(list(sys.modules.items())):
-        if getattr(module, "__dict__", {}).get("__file__") == file:
-            return name
+    path = PurePath(file)
+    own = path.parent.name if path.stem == "__init__" else path.stem
+    for name in reversed(list(sys.modules)):
+        # of thousands those alone that may be it
+        if name == "__main__" or name.rpartition(".")[2] == own:
+            if getattr(sys.modules.get(name), "__dict__", {}).get("__file__") == file:
+                return name
     return ""
 
 

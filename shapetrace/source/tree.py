@@ -61,23 +61,23 @@ class Tree:
     file: str
     lines: tuple[str, ...]
     module: ast.Module
+    #: all nodes that stand somewhere, the outer before those in them
+    nodes: list[ast.AST] = field(repr=False)
     parents: dict[ast.AST, ast.AST] = field(repr=False)
 
     @functools.cached_property
     def functions(self) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
         """All functions of the file, the outer before those in them."""
-        return [
-            node
-            for node in ast.walk(self.module)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ]
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+        return [node for node in self.nodes if isinstance(node, kinds)]
 
     @functools.cached_property
     def ends(self) -> dict[tuple[int, int], list[ast.expr | ast.AugAssign]]:
         """The expressions by the line and the byte where they end."""
         found: dict[tuple[int, int], list[ast.expr | ast.AugAssign]] = {}
-        for node in ast.walk(self.module):
-            if isinstance(node, ast.expr | ast.AugAssign):
+        kinds = (ast.expr, ast.AugAssign)
+        for node in self.nodes:
+            if isinstance(node, kinds):
                 end = node.end_lineno or 0, node.end_col_offset or 0
                 found.setdefault(end, []).append(node)
         return found
@@ -85,13 +85,13 @@ class Tree:
     @functools.cached_property
     def statements(self) -> list[ast.stmt]:
         """All statements of the file, the outer before those in them."""
-        return [node for node in ast.walk(self.module) if isinstance(node, ast.stmt)]
+        return [node for node in self.nodes if isinstance(node, ast.stmt)]
 
     @functools.cached_property
     def calls(self) -> dict[str, list[ast.Call]]:
         """The calls by the last name of what they call: `Linear` of `nn.Linear(…)`."""
         found: dict[str, list[ast.Call]] = {}
-        for node in ast.walk(self.module):
+        for node in self.nodes:
             if isinstance(node, ast.Call):
                 found.setdefault(last_name(node.func), []).append(node)
         return found
@@ -212,10 +212,29 @@ def _parsed(file: str, lines: tuple[str, ...]) -> Tree | None:
         module = ast.parse("".join(lines))
     except (SyntaxError, ValueError):  # a template, a file that changed meanwhile
         return None
-    parents = {
-        child: node for node in ast.walk(module) for child in ast.iter_child_nodes(node)
-    }
-    return Tree(file, lines, module, parents)
+    nodes: list[ast.AST] = [module]
+    parents: dict[ast.AST, ast.AST] = {}
+    for node in nodes:  # which grows meanwhile
+        for child in _children(node):
+            parents[child] = node
+            nodes.append(child)
+    return Tree(file, lines, module, nodes, parents)
+
+
+#: nodes that stand nowhere: `ast` has one of each for all files
+_SHARED = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
+
+
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    """As `ast.iter_child_nodes`, in a third of its time."""
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            for each in value:
+                if isinstance(each, ast.AST) and not isinstance(each, _SHARED):
+                    yield each
+        elif isinstance(value, ast.AST) and not isinstance(value, _SHARED):
+            yield value
 
 
 def neighbours(file: str) -> list[Tree]:

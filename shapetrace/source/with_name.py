@@ -15,7 +15,7 @@ def with_name(file: str, line: int) -> str | None:
         return None
     entered = [
         item
-        for node in ast.walk(found.module)
+        for node in found.nodes
         if isinstance(node, ast.With | ast.AsyncWith)
         for item in node.items
         if item.context_expr.lineno <= line <= (item.context_expr.end_lineno or 0)

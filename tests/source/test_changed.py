@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import shapetrace
-from shapetrace.source.constructor import changed
+from shapetrace.source.constructor import all_changed, changed
 
 
 def info_of(layer):
@@ -100,3 +100,21 @@ def test_an_embedding_is_built_without_what_torch_has_for_the_meta_device(tmp_pa
         "assert not [m for m in set(sys.modules) - before if '_decomp' in m]\n"
     )
     subprocess.run([sys.executable, str(program)], check=True)
+
+
+def test_of_several_modules_each_is_built_as_it_was_itself():
+    layers = nn.Sequential(
+        nn.Linear(4, 8), nn.Linear(4, 8), nn.Linear(4, 8, bias=False), nn.Linear(4, 9)
+    )
+    with shapetrace.trace(layers) as t:
+        pass
+    old = [info for info in t.recording.modules.values() if info.type == "Linear"]
+    new = all_changed(old, in_features=6)
+    assert [[ref.shape for ref in new[info.name].parameters] for info in old] == [
+        [(8, 6), (8,)],
+        [(8, 6), (8,)],
+        [(8, 6)],
+        [(9, 6), (9,)],
+    ]
+    ids = [[ref.id for ref in info.parameters] for info in old]
+    assert [[ref.id for ref in new[info.name].parameters] for info in old] == ids

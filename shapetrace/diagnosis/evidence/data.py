@@ -12,6 +12,7 @@ from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.kept_state import kept_by_model
 from shapetrace.diagnosis.leaves import counts_samples
 from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.once import once
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import FunctionCall
 
@@ -159,6 +160,7 @@ def _counted_from_one(case: Case) -> bool:
     return right is not None and case.indices == (1, right.size)
 
 
+@once
 def _ends(case: Case) -> list[tuple[int, int] | None]:
     """For each side of the mismatch, where its size began, if it was in data: of 4·264
     against 4·128 the 264 and the 128."""

@@ -13,6 +13,7 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import made_of, root, root_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import counts_samples, every_part
+from shapetrace.diagnosis.once import once
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import kind, relate
 
@@ -43,10 +44,7 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return Fact("gives a loss more rows") if _more_rows(hypothesis, case) else None
     call = case.call_of(hypothesis.site)
     if call is None or call.name not in _VIEWS or not call.inputs:
-        views = (behind.call for behind in case.behind)
-        if any(isinstance(one, FunctionCall) and _cuts(case, one) for one in views):
-            return Fact("a view mixes samples, not this")
-        return None
+        return Fact("a view mixes samples, not this") if _any_cuts(case) else None
     changed = hypothesis.repair.calls.values() if hypothesis.repair else ()
     if not _deals(call) and any(_deals(other) for other in changed):
         return Fact(_DEALS, text="with it, no dimension would stay whole")
@@ -83,6 +81,13 @@ def _cuts(case: Case, call: FunctionCall) -> bool:
         return False
     before, after = call.inputs[0].shape, (call.outputs or call.inputs)[0].shape
     return len(after) == 1 or after[0] not in accumulate(before, mul)
+
+
+@once
+def _any_cuts(case: Case) -> bool:
+    """Whether one of the views behind the failure does."""
+    views = (behind.call for behind in case.behind)
+    return any(isinstance(one, FunctionCall) and _cuts(case, one) for one in views)
 
 
 def _both_join(case: Case) -> bool:
@@ -161,6 +166,7 @@ def restored(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return None
 
 
+@once
 def _counts_samples(case: Case) -> bool:
     """Whether the number of samples is what did not fit, or a factor of it that the
     other side has not."""

@@ -17,7 +17,6 @@ from shapetrace.diagnosis.reading.recorded import (
     Recorded,
     Repaired,
     named_arguments,
-    same_in,
 )
 from shapetrace.diagnosis.reading.values import (
     SPREAD,
@@ -150,7 +149,7 @@ class Calls(ABC):
         """The recorded call that an expression makes now, and which is so read."""
         at = node
         if frame.original is not None:
-            found = same_in(frame.original, node)
+            found = self.recorded.same_in(frame.original, node)
             if found is None:
                 return None
             at = found

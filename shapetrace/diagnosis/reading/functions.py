@@ -22,9 +22,9 @@ from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
     broadcasts,
     conflicts,
+    foresee,
     inner_function,
     is_loss,
-    predict,
 )
 from shapetrace.signatures.probe import resolve
 
@@ -127,14 +127,13 @@ def _cast(name: str, arguments: list[Any], keywords: dict[str, Any]) -> TensorRe
 
 def result(call: FunctionCall, said: str) -> Any:
     """What a call gives, by its signature; on zeros where it has none."""
-    found = conflicts(call)
+    found, shapes = foresee(call)
     if found:
         clash = found[0]
         raise Conflicting(clash_text(said, clash.right.name or clash.name, clash))
     if is_loss(call.name) and broadcasts(call):
         both = " and ".join(str(ref.shape) for ref in call.inputs[:2])
         raise Conflicting(f"then {said} stretches one side over the other, {both}")
-    shapes = predict(call, tuple(ref.shape for ref in call.inputs))
     if shapes is None:
         return _made(call)
     if any(size < 1 for shape in shapes for size in shape):

@@ -117,7 +117,7 @@ class Modules(Calls):
             if not found and kind.name != info.type:  # it has no __init__ of its own
                 found += [
                     (defined[0], node)
-                    for node in ast.walk(defined[0].module)
+                    for node in defined[0].nodes
                     if isinstance(node, ast.ClassDef) and node.name == info.type
                 ]
             found.append((defined[0], kind))

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from shapetrace.lineage import Call
 from shapetrace.records import (
@@ -45,6 +45,7 @@ class Recorded:
 
     def __init__(self, rec: Recording, until: int) -> None:
         self._calls: dict[Key, list[Call]] = {}
+        self._dumps: dict[Any, dict[str, ast.AST]] = {}
         calls: list[Call] = [*rec.calls, *rec.functions]
         for call in sorted(calls, key=lambda call: call.order):
             place = call.source
@@ -73,10 +74,21 @@ class Recorded:
         found: dict[str, list[tuple[Tree, ast.ClassDef]]] = {}
         for file in dict.fromkeys(key[1] for key in self._calls):
             whole = tree(file) if is_own_file(file) else None
-            for node in ast.walk(whole.module) if whole is not None else ():
+            for node in whole.nodes if whole is not None else ():
                 if whole is not None and isinstance(node, ast.ClassDef):
                     found.setdefault(node.name, []).append((whole, node))
         return found
+
+    def same_in(self, original: ast.AST, node: ast.AST) -> ast.AST | None:
+        """The expression of another statement that reads the same."""
+        key = original, type(node)
+        if key not in self._dumps:
+            found: dict[str, ast.AST] = {}
+            for other in ast.walk(original):
+                if type(other) is type(node):
+                    found.setdefault(ast.dump(other), other)
+            self._dumps[key] = found
+        return self._dumps[key].get(ast.dump(node))
 
     def child(self, parent: int, name: str) -> ModuleCall | None:
         """The call of a module within another's."""
@@ -212,12 +224,3 @@ def named_arguments(
         at = line.argument(ref.path, method)
         if isinstance(at, ast.Name):
             yield at.id, ref
-
-
-def same_in(original: ast.AST, node: ast.AST) -> ast.AST | None:
-    """The expression of another statement that reads the same."""
-    wanted = ast.dump(node)
-    for other in ast.walk(original):
-        if type(other) is type(node) and ast.dump(other) == wanted:
-            return other
-    return None
