@@ -11,9 +11,8 @@ from typing import Any
 
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.trying import Change, place_of
-from shapetrace.diagnosis.case import is_method
 from shapetrace.records import Fix, FunctionCall, ModuleCall, Source, TensorRef
-from shapetrace.signatures import is_loss
+from shapetrace.signatures import is_loss, is_method
 from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import Line, find, keyword, suffixed

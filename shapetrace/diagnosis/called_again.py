@@ -13,7 +13,7 @@ import torch
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.records import FunctionCall, Opaque, TensorRef
-from shapetrace.signatures import conflicts, loss, loss_input, loss_target
+from shapetrace.signatures import conflicts, is_method, loss, loss_input, loss_target
 from shapetrace.signatures.probe import resolve
 from shapetrace.source.line import find
 
@@ -57,7 +57,7 @@ def followed(
     if not changed:
         return None
 
-    line, method = find(now.source), now.qualname.startswith("torch.Tensor.")
+    line, method = find(now.source), is_method(now)
 
     def follow(value: Any, path: str) -> Any:
         if type(value) is int and value in changed:

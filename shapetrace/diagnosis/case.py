@@ -24,7 +24,7 @@ from shapetrace.diagnosis.sites import (
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
-from shapetrace.signatures import argument_name
+from shapetrace.signatures import parameter_of
 from shapetrace.source.called import calls_itself, module_path
 from shapetrace.source.sizes import Size, sizes_at, spelled_size
 from shapetrace.source.tree import is_own
@@ -354,7 +354,7 @@ class Case:
         if self.prediction is not None and self.prediction.id == ref.id:
             return "prediction"
         if self.mismatch.loss:
-            return parameter(self.call, ref) or "x"
+            return parameter_of(self.call, ref) or "x"
         return "x"
 
     def spelled_size(
@@ -387,24 +387,3 @@ class Case:
 
     def site_of_layer(self, module: ModuleCall) -> Site:
         return site_of_module(module)
-
-
-def spots_with_size(case: Case) -> list[tuple[Spot, int]]:
-    """Both sides of a mismatch of sizes, each with the size that would fit it."""
-    left, right = case.mismatch.left, case.mismatch.right
-    if left is None or right is None:
-        return []
-    return [(left, right.size), (right, left.size)]
-
-
-def is_method(call: FunctionCall) -> bool:
-    """Whether a tensor's method was called: its object is then the first argument."""
-    return call.qualname.startswith("torch.Tensor.")
-
-
-def parameter(call: FunctionCall, ref: TensorRef) -> str | None:
-    """The name of the parameter that takes a tensor."""
-    for position, other in enumerate(call.inputs):
-        if other.path == ref.path:
-            return argument_name(call, position)
-    return None

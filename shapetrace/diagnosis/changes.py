@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from shapetrace.diagnosis.case import Case, is_method, parameter
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import (
     EVER,
@@ -26,6 +26,7 @@ from shapetrace.diagnosis.reasons import given, said_of
 from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
+from shapetrace.signatures import is_method, parameter_of
 from shapetrace.signatures.kinds import kind
 from shapetrace.source.line import Line, find, suffixed
 from shapetrace.source.tree import is_own, last_name
@@ -224,7 +225,7 @@ def _held_by_loss(call: Call, ref: TensorRef, line: Line) -> str | None:
     the module has where it is called."""
     if not isinstance(call, FunctionCall) or not isinstance(line.tree, ast.Call):
         return None
-    name, func = parameter(call, ref), line.tree.func
+    name, func = parameter_of(call, ref), line.tree.func
     if name not in ("weight", "pos_weight") or last_name(func) == call.name:
         return None
     return (
@@ -242,7 +243,7 @@ def _tensor_argument(
     node = None
     if line is not None and isinstance(call, FunctionCall):
         node = line.argument(ref.path, is_method(call))
-        name = parameter(call, ref)
+        name = parameter_of(call, ref)
         if node is None and name:
             node = line.argument(f"kwargs['{name}']")
     elif line is not None and isinstance(call, ModuleCall):

@@ -6,6 +6,7 @@ import ast
 
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall
+from shapetrace.signatures import is_method
 from shapetrace.source.line import find
 from shapetrace.source.scope import Scope
 from shapetrace.source.tree import function_at
@@ -49,7 +50,7 @@ def _takes_tensors(graph: Graph, made: FunctionCall) -> bool:
         if line is None:
             continue
         for ref in call.inputs:
-            node = line.argument(ref.path, call.qualname.startswith("torch.Tensor."))
+            node = line.argument(ref.path, is_method(call))
             while isinstance(node, ast.Attribute | ast.Subscript):
                 node = node.value
             if isinstance(node, ast.Name) and node.id in names:

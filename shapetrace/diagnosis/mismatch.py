@@ -59,6 +59,13 @@ class Mismatch:
     def spots(self) -> tuple[Spot, ...]:
         return tuple(spot for spot in (self.left, self.right) if spot is not None)
 
+    @property
+    def wanted(self) -> list[tuple[Spot, int]]:
+        """Both sides where sizes disagree, each with the size that would fit it."""
+        if self.left is None or self.right is None:
+            return []
+        return [(self.left, self.right.size), (self.right, self.left.size)]
+
 
 _WHOLE = re.compile(r"args\[\d+\]|kwargs\['\w+'\]")
 

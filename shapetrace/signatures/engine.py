@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from shapetrace.records import FunctionCall
+from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import (  # noqa: F401 - importing registers the rules
     attention,
     axes,
@@ -147,6 +147,24 @@ def argument_name(call: FunctionCall, position: int) -> str | None:
         if str(index) == place:
             return name + rest
     return None
+
+
+def parameter_of(call: FunctionCall, ref: TensorRef) -> str | None:
+    """The name of the parameter that takes a tensor."""
+    for position, other in enumerate(call.inputs):
+        if other.path == ref.path:
+            return argument_name(call, position)
+    return None
+
+
+def is_method(call: FunctionCall) -> bool:
+    """Whether a tensor's method was called: its object is then the first argument.
+
+    >>> from shapetrace.records import FunctionCall, TensorRef
+    >>> is_method(FunctionCall(0, None, "view", "torch.Tensor.view", (), None))
+    True
+    """
+    return call.qualname.startswith("torch.Tensor.")
 
 
 def relate(call: FunctionCall) -> Relation:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import ast
 
-from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.records import FunctionCall, ModuleInfo
-from shapetrace.signatures import kind
+from shapetrace.signatures import is_method, kind
 from shapetrace.source.line import find
 from shapetrace.source.scope import Scope, bound
 from shapetrace.source.tree import is_own, last_name

@@ -10,7 +10,7 @@ from itertools import permutations
 from math import prod
 from typing import Any
 
-from shapetrace.diagnosis.case import Case, is_method, spots_with_size
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import (
     Written,
     expression,
@@ -20,7 +20,7 @@ from shapetrace.diagnosis.changes import (
 )
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.records import FunctionCall
-from shapetrace.signatures import parameters
+from shapetrace.signatures import is_method, parameters
 from shapetrace.source.line import find
 
 #: functions of the user's behind the failure that are looked at, the nearest first
@@ -55,7 +55,7 @@ def own_calls(case: Case) -> Iterator[FunctionCall]:
 
 def numbers(case: Case) -> Iterator[Hypothesis | None]:
     """Sizes that a call was given: in proportion, by the difference, left to torch."""
-    ratios = [(spot.size, wanted) for spot, wanted in spots_with_size(case)]
+    ratios = [(spot.size, wanted) for spot, wanted in case.mismatch.wanted]
     for call in own_calls(case):
         if call.name.rstrip("_") in _NO_SIZES:
             continue

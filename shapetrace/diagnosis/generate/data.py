@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.case import Case, spots_with_size
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import edited_at
 from shapetrace.diagnosis.edits import resized
 from shapetrace.diagnosis.expected import sizes_asked
@@ -26,7 +26,7 @@ _SIZES = (28, 32, 64, 96, 128, 224, 256, 299, 384, 512)
 def data(case: Case) -> Iterator[Hypothesis | None]:
     """Every beginning of the odd sizes in data, of the size that would fit."""
     graph = case.graph
-    for spot, wanted in (*spots_with_size(case), *case.assumed):
+    for spot, wanted in (*case.mismatch.wanted, *case.assumed):
         if spot.tensor is None or graph.is_parameter(spot.tensor):
             continue
         shape = graph.tensors[spot.tensor].shape

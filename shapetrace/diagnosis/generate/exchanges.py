@@ -11,7 +11,7 @@ from typing import Any
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.called_again import with_inputs
-from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import (
     Written,
     recalled,
@@ -20,7 +20,7 @@ from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.rebuilding import installed
 from shapetrace.records import FunctionCall, ModuleInfo
-from shapetrace.signatures import is_loss
+from shapetrace.signatures import is_loss, is_method
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find, suffixed
 

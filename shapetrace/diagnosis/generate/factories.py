@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from shapetrace.diagnosis.case import Case, spots_with_size
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edits import resized
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.sites import site_of_call, takes_shape
@@ -14,15 +14,15 @@ from shapetrace.records import FunctionCall
 from shapetrace.source.line import find
 from shapetrace.source.tree import last_name
 
-_FACTORIES = ("zeros", "ones", "randn", "rand", "empty", "full")
-_FACTORIES += ("new_zeros", "new_ones", "new_empty", "new_full")
+_FACTORIES = "zeros ones randn rand empty full".split()
+_FACTORIES += ["new_zeros", "new_ones", "new_empty", "new_full"]
 _FOLLOWS = "follows the input instead of a fixed {}"
 
 
 def factories(case: Case) -> Iterator[Hypothesis | None]:
     graph = case.graph
     yield from _like(case)
-    for spot, wanted in spots_with_size(case):
+    for spot, wanted in case.mismatch.wanted:
         if spot.tensor is None or graph.is_parameter(spot.tensor):
             continue
         rank = len(graph.tensors[spot.tensor].shape)

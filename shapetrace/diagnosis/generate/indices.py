@@ -9,12 +9,13 @@ from dataclasses import replace
 import torch
 
 from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import edited
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.records import TensorRef
+from shapetrace.signatures import is_method
 from shapetrace.source.line import find
 
 #: their index has as many dimensions as the tensor

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import (
     UNWRITTEN,
     Written,
@@ -22,6 +22,7 @@ from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.rebuilding import installed
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
+from shapetrace.signatures import is_method
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find, line_of
 from shapetrace.source.loops import looped

@@ -10,7 +10,7 @@ from itertools import combinations
 from math import prod
 
 from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import (
     edited,
     edited_at,
@@ -24,6 +24,7 @@ from shapetrace.diagnosis.orders import placements, reorder
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.signatures import is_method
 from shapetrace.source.line import find
 
 _STRETCHING = ("expand", "broadcast_to")

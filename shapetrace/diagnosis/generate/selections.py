@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.case import Case, is_method
+from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import (
     edited,
     edited_at,
@@ -34,7 +34,7 @@ from shapetrace.diagnosis.sites import (
     site_of_module,
 )
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
-from shapetrace.signatures import relate
+from shapetrace.signatures import is_method, relate
 from shapetrace.source.line import find
 
 _VIEWS = ("view", "reshape", "flatten")

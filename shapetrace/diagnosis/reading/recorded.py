@@ -17,6 +17,7 @@ from shapetrace.records import (
     Recording,
     TensorRef,
 )
+from shapetrace.signatures import is_method
 from shapetrace.source.library_calls import called_around
 from shapetrace.source.line import Line
 from shapetrace.source.rewrite import Span, span
@@ -217,9 +218,7 @@ def named_arguments(
     """The tensors that a recorded call was given by a name."""
     assert call.source is not None
     line = Line(call.source, tree, node, node)
-    method = isinstance(call, FunctionCall) and call.qualname.startswith(
-        "torch.Tensor."
-    )
+    method = isinstance(call, FunctionCall) and is_method(call)
     for ref in call.inputs:
         at = line.argument(ref.path, method)
         if isinstance(at, ast.Name):
