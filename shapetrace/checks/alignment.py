@@ -51,7 +51,7 @@ def misaligned(
             culprit(context, call, "aligns the last dimensions", at, size),
             size_culprit(context, tall.id, at, f"makes {size}"),
         ],
-        fixes=[operand(call, low, _spread(low, places, len(tall.shape)), "x")],
+        fixes=[operand(call, low, _spread(low, places, len(tall.shape)))],
         shapes=[("first", low, dim), ("second", tall, at)],
         way=(low.id, dim),
     )
@@ -217,7 +217,7 @@ def _taken_apart(
 def _unsqueezed(
     context: CheckContext, call: FunctionCall, ref: TensorRef, dim: int
 ) -> Fix | None:
-    fix = operand(call, ref, f"{{}}.unsqueeze({dim})", "x")
+    fix = operand(call, ref, f"{{}}.unsqueeze({dim})")
     return context.trial(fix, Change(call, ref.path, (("unsqueeze", dim),)))
 
 

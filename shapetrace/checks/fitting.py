@@ -42,14 +42,13 @@ def to_one_shape(
     if prod(given.shape) == prod(target.shape):
         like = _name(call, target)
         pair = (given, target) if like or not _name(call, given) else (target, given)
-        return [_like(context, call, *pair, "reshape_as")]
+        return [_like(call, *pair, "reshape_as")]
     low, high = (given, target) if given.shape[odd[0]] == 1 else (target, given)
     note = f"if it is meant for all along dimension {odd[0]}"
-    return [_like(context, call, low, high, "expand_as", note)]
+    return [_like(call, low, high, "expand_as", note)]
 
 
 def _like(
-    context: CheckContext,
     call: FunctionCall,
     ref: TensorRef,
     other: TensorRef,
@@ -57,9 +56,8 @@ def _like(
     note: str = "",
 ) -> Fix | None:
     """One tensor with the shape of another, which is not computed a second time."""
-    like = _name(call, other) or label(context, call, other, ref)
-    name = label(context, call, ref, other)
-    return operand(call, ref, f"{{}}.{method}({like})", name, note)
+    like = _name(call, other)
+    return operand(call, ref, f"{{}}.{method}({like})", note) if like else None
 
 
 def _name(call: FunctionCall, ref: TensorRef) -> str:
@@ -108,8 +106,7 @@ def _without_ones(
         return [mended]
     lines = []
     for ref, other, steps in ((more, fewer, less), (fewer, more, wide)):
-        name = label(context, call, ref, other)
-        line = operand(call, ref, written(steps), name)
+        line = operand(call, ref, written(steps))
         lines.append(context.trial(line, Change(call, ref.path, steps)))
     return lines[::-1] if _meets(context, call, more.shape) else lines
 
@@ -157,8 +154,7 @@ def _wider(context: CheckContext, given: TensorRef, dim: int, size: int) -> Fix 
         found = built(context, who.name, None, "", **{key: size})
         if found is not None:
             return found
-    layer = "nn.Linear(..., {})" if last else "out_channels={}"
-    return f"{layer.format(size)}  # the layer that makes dimension {dim}"
+    return f"let the layer that makes dimension {dim} make {size}"
 
 
 def _whole(

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.trying import Change, mended
-from shapetrace.diagnosis.text import told
+from shapetrace.diagnosis.text import replaced, told
 from shapetrace.records import Diagnosis, Fix, Recording, Source
 from shapetrace.source.rewrite import merged, spanning
 
@@ -102,18 +102,36 @@ class Trials:
 def _joined(fix: Fix, others: Sequence[Fix]) -> Fix:
     """One fix of what several do: verified where it can be pasted in one piece, else
     moved, with the places that are left."""
-    lines: dict[Source | None, list[str]] = {}
-    for one in (fix, *others):
-        lines.setdefault(one.where, []).append(one.line)
-    olds = {one.where: one.old for one in (fix, *others)}
-    texts = {place: merged(olds[place], new) for place, new in lines.items()}
-    known = {p: text for p, text in texts.items() if p is not None and text is not None}
-    if len(known) < len(texts) or fix.where is None:
-        return fix
-    if len(known) == 1:
-        return replace(fix, line=known[fix.where], status="verified")
-    whole = spanning(known, _PIECE)
+    whole = in_one([fix, *others])
     if whole is not None:
         return replace(fix, line=whole[0], where=whole[1], old="", status="verified")
+    known = _texts([fix, *others])
+    if known is None or fix.where is None:
+        return fix
     places = ", ".join(str(place) for place in known if place != fix.where)
     return replace(fix, status="moved", detail=f"the same is left at {places}")
+
+
+def in_one(fixes: Sequence[Fix]) -> tuple[str, Source] | None:
+    """What several fixes do as one text to paste, and where; None where their places
+    are too far apart."""
+    known = _texts(fixes)
+    if not known:
+        return None
+    if len(known) == 1:
+        ((place, text),) = known.items()
+        return text, place
+    return spanning(known, _PIECE)
+
+
+def _texts(fixes: Sequence[Fix]) -> dict[Source, str] | None:
+    """What is to stand at each place; None where two fixes of a place overlap."""
+    lines: dict[Source, list[str]] = {}
+    for one in fixes:
+        if one.where is None:
+            return None
+        lines.setdefault(one.where, []).append(one.line)
+    olds = {one.where: replaced(one) for one in fixes}
+    texts = {place: merged(olds[place], new) for place, new in lines.items()}
+    known = {place: text for place, text in texts.items() if text is not None}
+    return known if len(known) == len(texts) else None
