@@ -238,6 +238,8 @@ def _normalised_elsewhere(
         taken = context.axes.roots(given.id, at)
         certain = context.axes.sure(made.outputs[0].id, dim)
         certain = certain and context.axes.sure(given.id, at)
+        # what a mask has picked of classes and places is no more in order
+        certain = certain and all(root[0] != "made" for root in taken)
         if certain and not over & taken and made.outputs[0].shape[dim] > 1:
             yield finding(
                 context,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from shapetrace.checks.context import CheckContext, plain
-from shapetrace.checks.lines import after, built, code_of, operand, undone
+from shapetrace.checks.lines import after, built, code_of, named_first, operand, undone
 from shapetrace.checks.report import size_culprit
 from shapetrace.checks.trying import Change, Step, written
 from shapetrace.records import Culprit, Fix, FunctionCall, ModuleCall, TensorRef
@@ -42,13 +42,14 @@ def to_one_shape(
     if prod(given.shape) == prod(target.shape):
         like = _name(call, target)
         pair = (given, target) if like or not _name(call, given) else (target, given)
-        return [_like(call, *pair, "reshape_as")]
+        return [_like(context, call, *pair, "reshape_as")]
     low, high = (given, target) if given.shape[odd[0]] == 1 else (target, given)
     note = f"if it is meant for all along dimension {odd[0]}"
-    return [_like(call, low, high, "expand_as", note)]
+    return [_like(context, call, low, high, "expand_as", note)]
 
 
 def _like(
+    context: CheckContext,
     call: FunctionCall,
     ref: TensorRef,
     other: TensorRef,
@@ -57,7 +58,9 @@ def _like(
 ) -> Fix | None:
     """One tensor with the shape of another, which is not computed a second time."""
     like = _name(call, other)
-    return operand(call, ref, f"{{}}.{method}({like})", note) if like else None
+    if like:
+        return operand(call, ref, f"{{}}.{method}({like})", note)
+    return named_first(call, other, label(context, call, other, ref), ref, method, note)
 
 
 def _name(call: FunctionCall, ref: TensorRef) -> str:
@@ -150,6 +153,7 @@ def _wider(context: CheckContext, given: TensorRef, dim: int, size: int) -> Fix 
         who is not None
         and who.kind == "module"
         and _whole(context, who, key, given, dim)
+        and _alone(context, given, dim)
     ):
         found = built(context, who.name, None, "", **{key: size})
         if found is not None:
@@ -163,6 +167,24 @@ def _whole(
     """Whether a dimension is all that a layer makes, not one part of it, as a gate."""
     info = context.graph.rec.modules.get(who.name)
     return info is not None and info.attributes.get(key) == given.shape[dim]
+
+
+def _alone(context: CheckContext, given: TensorRef, dim: int) -> bool:
+    """Whether no other layer has made the same dimension, as of a mean and a spread:
+    with one of both rebuilt, the other would stretch it again."""
+    trail = context.graph.trail(given.id, dim)
+    size = given.shape[dim]
+    for hop in trail.hops:
+        if hop.call is trail.end.call:
+            break
+        for ref in hop.call.inputs:
+            at = hop.dim - len(context.graph.tensors[hop.tensor].shape)
+            if len(ref.shape) < -at or ref.shape[at] != size:
+                continue
+            end = context.graph.trail(ref.id, at + len(ref.shape)).end
+            if end.kind == "parameter" and end.tensor != trail.end.tensor:
+                return False
+    return True
 
 
 def _meets(context: CheckContext, call: FunctionCall, shape: tuple[int, ...]) -> bool:

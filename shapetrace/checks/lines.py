@@ -17,6 +17,7 @@ from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import Line, find, keyword, suffixed
 from shapetrace.source.lines import lines_between
+from shapetrace.source.scope import Scope
 from shapetrace.source.tree import last_name
 
 #: characters of an expression that is told instead of a name
@@ -54,6 +55,30 @@ def instead_of(call: FunctionCall, ref: TensorRef) -> Fix | None:
     if line is None or node is None:
         return None
     return Fix(line.around(line.text(node)), where=line.source)
+
+
+def named_first(
+    call: FunctionCall,
+    other: TensorRef,
+    name: str,
+    ref: TensorRef,
+    method: str,
+    note: str = "",
+) -> Fix | None:
+    """A call with one tensor given the form of another, which is computed and named on
+    a line before; None where the name is taken, or it could come too early there."""
+    line, node = at(call, other.path)
+    _, own = at(call, ref.path)
+    if line is None or node is None or own is None:
+        return None
+    statement = line.file.statement(line.node)
+    if not isinstance(statement, (ast.Assign, ast.Expr, ast.Return)):
+        return None
+    if Scope(line.file, line.file.home(line.node)).holder(name) is not None:
+        return None
+    new = suffixed(line.text(own), own, f"{{}}.{method}({name})")
+    after = line.with_parts([(node, name), (own, new)])
+    return Fix(f"{name} = {line.text(node)}\n{after}", detail=note, where=line.source)
 
 
 def sizes_of(call: FunctionCall) -> list[str]:

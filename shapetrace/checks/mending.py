@@ -27,14 +27,14 @@ def alarms(found: Iterable[Diagnosis]) -> Alarms:
 class Trials:
     """The fixes of what was found, tried in the recording of the mended program.
 
-    `judge` tells the alarms of a recording.
+    `judge` tells what is found in a recording.
     """
 
     def __init__(
         self,
         context: CheckContext,
         found: Sequence[Diagnosis],
-        judge: Callable[[Recording], Alarms],
+        judge: Callable[[Recording], tuple[CheckContext, list[Diagnosis]]],
     ) -> None:
         self._context = context
         self._rec = context.graph.rec
@@ -57,19 +57,47 @@ class Trials:
             return fix
         own = alarms([first])
         others = alarms(self._found) - alarms([first, *same])
-        after = self._judge(rec)
+        context, found = self._judge(rec)
+        after = alarms(found)
         left = [one for one in self._left(first, same) if alarms([one]) & after - own]
+        if not left and after <= others:
+            return replace(fix, status="verified")
         if not left:
-            return replace(fix, status="verified") if after <= others else fix
+            new = [one for one in found if alarms([one]) - others]
+            return self._undone_later(fix, first, rec, context, new)
         fixes = [self._like(fix, one) for one in left]
         for other in fixes:
             rec = None if rec is None or other is None else self._mended(rec, other)
         if rec is None:
             return fix
-        after = self._judge(rec)
+        after = alarms(self._judge(rec)[1])
         if after & alarms(left) or not after <= others:
             return fix
         return _joined(fix, [other for other in fixes if other is not None])
+
+    def _undone_later(
+        self,
+        fix: Fix,
+        first: Diagnosis,
+        rec: Recording,
+        context: CheckContext,
+        new: Sequence[Diagnosis],
+    ) -> Fix:
+        """The fix with those of what is found only then: of a view that was taken for a
+        permute and a later one that undid it, both are mended together."""
+        others = alarms(self._found) - alarms([first])
+        fixes = [one.fixes[0] for one in new if one.code == first.code and one.fixes]
+        if len(fixes) < len(new):
+            return fix
+        changed: Recording | None = rec
+        for other in fixes:
+            change = context.changes.get((other.line, other.where))
+            if change is None or changed is None:
+                return fix
+            changed = mended(changed, change)
+        if changed is None or not alarms(self._judge(changed)[1]) <= others:
+            return fix
+        return _joined(fix, fixes)
 
     def _left(self, first: Diagnosis, same: Sequence[Diagnosis]) -> Iterator[Diagnosis]:
         """The other findings of the same cause, or of the same code in the function."""

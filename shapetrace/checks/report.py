@@ -11,7 +11,7 @@ from shapetrace.diagnosis.operand_rows import kind
 from shapetrace.diagnosis.sites import culprit_of_data
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.diagnosis.sites import site_of_call
-from shapetrace.diagnosis.text import told
+from shapetrace.diagnosis.text import replaced, told
 from shapetrace.diagnosis.unexplained import where_of
 from shapetrace.lineage import steps
 from shapetrace.records import (
@@ -121,7 +121,9 @@ def finding(
         lineage = steps(context.graph, way[0], way[1])
     module = context.graph.module_of(call)
     place = where_of(context.graph, call)
-    lines = tuple(fix for fix in fixes if isinstance(fix, Fix))
+    lines = tuple(
+        fix for fix in fixes if isinstance(fix, Fix) and fix.line != replaced(fix)
+    )
     advice = next((fix for fix in fixes if isinstance(fix, str) and not lines), "")
     found = Diagnosis(
         code=rule.code,
