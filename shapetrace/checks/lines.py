@@ -248,16 +248,12 @@ def interleaved(call: FunctionCall, count: int) -> Fix | None:
     line = find(call.source)
     if line is None or not isinstance(line.tree, ast.Call) or not call.direct:
         return None
-    if call.name not in ("repeat", "tile", "cat"):
+    if call.name not in ("repeat", "tile"):
         return None
     sizes = [node for node in line.tree.args if not isinstance(node, ast.Starred)]
     rows: ast.expr | None = sizes.pop(0) if not is_method(call) and sizes else None
     if is_method(call) and isinstance(line.tree.func, ast.Attribute):
         rows = line.tree.func.value
-    if call.name == "cat":  # [x, x, x] or [x] * 3
-        if isinstance(rows, ast.BinOp):
-            sizes, rows = [rows.right], rows.left
-        rows = rows.elts[0] if isinstance(rows, (ast.List, ast.Tuple)) else None
     if rows is None:
         return None
     if sizes and isinstance(sizes[0], (ast.Tuple, ast.List)) and sizes[0].elts:
