@@ -74,7 +74,10 @@ def named_first(
     statement = line.file.statement(line.node)
     if not isinstance(statement, (ast.Assign, ast.Expr, ast.Return)):
         return None
-    if Scope(line.file, line.file.home(line.node)).holder(name) is not None:
+    home = line.file.home(line.node)
+    if home is not line.file.home(statement):
+        return None  # a lambda, which is called later
+    if Scope(line.file, home).holder(name) is not None:
         return None
     new = suffixed(line.text(own), own, f"{{}}.{method}({name})")
     after = line.with_parts([(node, name), (own, new)])

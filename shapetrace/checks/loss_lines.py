@@ -35,6 +35,8 @@ def with_option(
     line = find(loss.source)
     if line is not None and isinstance(line.tree, ast.Call) and len(loss.inputs) == 2:
         if last_name(line.tree.func) != loss.name and len(line.tree.args) == 2:
+            if not _is_plain(loss, name):
+                return None
             # a layer that the trace has not met
             given = ", ".join(map(line.text, line.tree.args))
             new = line.around(line.spelled(f"F.{loss.name}({given}, {said})"))
@@ -51,9 +53,7 @@ def another_loss(
     """Another function in the place of a loss that is told nothing but what it
     compares. `changes` are templates for its tensors, by their paths."""
     line = find(loss.source)
-    if line is None or any(
-        loss.kwargs.get(option, usual) != usual for option, usual in _DEFAULTS.items()
-    ):
+    if line is None or not _is_plain(loss):
         return None
     layer = context.layer(loss)
     if layer is not None and not changes:
@@ -72,6 +72,15 @@ def another_loss(
         return None
     new = f"{_spelled(line, loss, name)}({', '.join(texts)})"
     return Fix(line.around(new), where=line.source)
+
+
+def _is_plain(loss: FunctionCall, but: str = "") -> bool:
+    """Whether a loss is told nothing that another call of it would lose."""
+    return all(
+        loss.kwargs.get(option, usual) == usual
+        for option, usual in _DEFAULTS.items()
+        if option != but
+    )
 
 
 def _spelled(line: Line, loss: FunctionCall, name: str) -> str:

@@ -26,6 +26,8 @@ def mode_set(call: ModuleCall, mode: str, after: str = "") -> Fix | None:
         return None
     if any(isinstance(node, ast.Call) for node in ast.walk(func)):
         return None
+    if line.file.home(line.node) is not line.file.home(statement):
+        return None  # a lambda, which is called later
     bodied = isinstance(getattr(statement, "body", None), list)
     if bodied or after and not isinstance(statement, (ast.Assign, ast.Expr)):
         return None
