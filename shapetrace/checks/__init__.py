@@ -16,6 +16,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     batch,
     batch_statistics,
     broadcasting,
+    class_counts,
     classes,
     cut_off,
     detaching,
@@ -50,7 +51,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     teachers,
 )
 from shapetrace.checks.context import CheckContext
-from shapetrace.checks.mending import Trials, alarms
+from shapetrace.checks.mending import Trials
 from shapetrace.checks.registry import CHECKS, Check
 from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.lineage import Graph
@@ -111,7 +112,7 @@ def run_checks(
     causes: dict[object, list[Diagnosis]] = {}
     for one in ranked:
         causes.setdefault(_cause(one), []).append(one)
-    trials = Trials(context, found, lambda rec: alarms(_all(Graph(rec), codes)[1]))
+    trials = Trials(context, found, lambda rec: _all(Graph(rec), codes))
     walked, shown = 0, []
     for count, (first, *same) in enumerate(causes.values()):
         walked += len(first.fixes) * len(graph.rec.functions)

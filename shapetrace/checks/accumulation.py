@@ -12,8 +12,9 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import in_other_order
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
+from shapetrace.checks.statements import cleared
 from shapetrace.checks.training import Steps
-from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, Range, TensorRef
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, Range, TensorRef
 from shapetrace.source.line import find
 from shapetrace.source.tree import last_name
 
@@ -234,23 +235,13 @@ def _never_cleared(
         f"backward() adds to the gradients that step() at {step.source} has used in "
         "the iteration before: nobody has cleared them since.",
         culprits=[who],
-        fixes=[_cleared_before(backward, step)],
+        fixes=[
+            cleared(backward, step.source)
+            or "clear the gradients before backward(), with zero_grad()"
+        ],
         shapes=[("loss", total, None)],
         way=(total.id, None),
     )
-
-
-def _cleared_before(backward: FunctionCall, step: Range) -> Fix:
-    """`optimizer.zero_grad()` before the backward, by the name that steps."""
-    name, at, line = "optimizer", find(step.source), find(backward.source)
-    if at is not None and isinstance(at.tree, ast.Call):
-        func = at.tree.func
-        if isinstance(func, ast.Attribute) and func.attr == "step" and not at.tree.args:
-            name = at.text(func.value)
-    clear = f"{name}.zero_grad()"
-    if line is None:
-        return Fix(clear, detail="before backward()")
-    return Fix(line.inserted(clear), where=line.source)
 
 
 def _too_late(

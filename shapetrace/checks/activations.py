@@ -87,7 +87,7 @@ def _twice(
     fix = (
         _argument(context, call, ref, made)
         or _without(context, made, note)
-        or (f"F.{call.name}(logits, ...)  # logits: what goes into {made.name}()")
+        or f"give {call.name} the logits, which go into {made.name}()"
     )
     name = plain(made.name)
     again = " again" if name in _SOFTMAX else ""
@@ -118,7 +118,7 @@ def _argument(
         return None
     if (here.file, here.function) != (there.file, there.function):
         return None
-    return operand(loss, given, name, name)
+    return operand(loss, given, name)
 
 
 def _without(context: CheckContext, made: FunctionCall, note: str) -> Fix | None:
@@ -132,10 +132,11 @@ def _without(context: CheckContext, made: FunctionCall, note: str) -> Fix | None
 def _in_logarithms(context: CheckContext, made: FunctionCall) -> Fix | None:
     """The line with the logarithm of the softmax or sigmoid in its place."""
     layer = context.layer(made)
-    logs = {"softmax": "log_softmax", "sigmoid": "logsigmoid"}
+    if layer is None and made.direct and made.name == "sigmoid":
+        return instead(made, "F.logsigmoid({})")
     if layer is None:
         short = made.direct and made.name == "softmax"
-        return renamed(made, logs[made.name]) if short else None
+        return renamed(made, "log_softmax") if short else None
     if layer.type not in ("Softmax", "Sigmoid"):
         return None
     dim = f"dim={softmax_dim(made)}" if layer.type == "Softmax" else ""
@@ -179,20 +180,19 @@ def _not_logs(
         fixes: list[Fix | str | None] = []
         if gives(name) == "probabilities":
             what = f"probabilities ({_how(context, made)})"
-            over = f", dim={softmax_dim(made)}" if name in _SOFTMAX else ""
             new = "log_softmax" if name in _SOFTMAX else "logsigmoid"
             fixes.append(
                 _in_logarithms(context, made)
-                or f"F.{new}(logits{over})  # instead of {name}"
+                or f"take {new} of the logits, in the place of {name}"
             )
         elif gives(name) == "scores" and not _computed_table(context, made):
             what = f"raw scores (logits of {_how(context, made)}), with no log_softmax"
             if loss.name == "nll_loss":
-                fixes.append(
-                    renamed(loss, "cross_entropy") or "F.cross_entropy(logits, target)"
-                )
+                fixes.append(renamed(loss, "cross_entropy"))
             ref = next(ref for ref in loss.inputs if ref.id == given.id)
-            fixes.append(operand(loss, ref, f"{{}}.log_softmax({dim})", "logits"))
+            fixes.append(operand(loss, ref, f"{{}}.log_softmax({dim})"))
+            if not any(fixes):
+                fixes = [f"give {loss.name} the log_softmax of the scores"]
         else:
             continue
         yield finding(
@@ -237,7 +237,7 @@ def sigmoid_before_logits(context: CheckContext, rule: Check) -> Iterator[Diagno
                 f"{loss.name} is given probabilities: {_how(context, made)} has "
                 f"applied {name} already, and {loss.name} applies sigmoid{again}.",
                 culprits=[culprit(context, made, "gives probabilities, not logits")],
-                fixes=[drop or "return the logits, without the sigmoid", other],
+                fixes=[drop, other, f"give {loss.name} the logits"],
                 shapes=[("input", given, None)],
                 way=(given.id, None),
             )
@@ -261,7 +261,8 @@ def sigmoid_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 culprits=[culprit(context, made, "gives no probabilities")],
                 fixes=[
                     renamed(loss, "binary_cross_entropy_with_logits")
-                    or "F.binary_cross_entropy_with_logits(logits, target)"
+                    or operand(loss, given, "{}.sigmoid()")
+                    or f"give {loss.name} the sigmoid of the scores"
                 ],
                 shapes=[("input", given, None)],
                 way=(given.id, None),

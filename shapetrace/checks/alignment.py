@@ -51,7 +51,7 @@ def misaligned(
             culprit(context, call, "aligns the last dimensions", at, size),
             size_culprit(context, tall.id, at, f"makes {size}"),
         ],
-        fixes=[operand(call, low, _spread(low, places, len(tall.shape)), "x")],
+        fixes=[operand(call, low, _spread(low, places, len(tall.shape)))],
         shapes=[("first", low, dim), ("second", tall, at)],
         way=(low.id, dim),
     )
@@ -139,11 +139,23 @@ def _picked(
                 culprit(context, pick, "takes one number for each row", last - 1, size),
                 culprit(context, call, "aligns the last dimensions", last, size),
             ],
-            fixes=[columns_up_to(pick, size) or _unsqueezed(context, call, low, last)],
+            fixes=[
+                _columns(context, pick, size) or _unsqueezed(context, call, low, last)
+            ],
             shapes=[("rows", low, last - 1), ("columns", tall, last)],
             way=(low.id, last - 1),
         )
     return None
+
+
+def _columns(context: CheckContext, pick: FunctionCall, count: int) -> Fix | None:
+    """The index of one column as that of so many, tried."""
+    index = pick.args[1] if len(pick.args) > 1 else ()
+    if not isinstance(index, tuple) or index.count(count) != 1:
+        return None
+    meant = tuple([slice(None, count) if one == count else one for one in index])
+    change = Change(pick, settings={"index": meant})
+    return context.trial(columns_up_to(pick, count), change)
 
 
 def _way(
@@ -217,7 +229,7 @@ def _taken_apart(
 def _unsqueezed(
     context: CheckContext, call: FunctionCall, ref: TensorRef, dim: int
 ) -> Fix | None:
-    fix = operand(call, ref, f"{{}}.unsqueeze({dim})", "x")
+    fix = operand(call, ref, f"{{}}.unsqueeze({dim})")
     return context.trial(fix, Change(call, ref.path, (("unsqueeze", dim),)))
 
 

@@ -98,6 +98,10 @@ def _runs_over_batch(
     )
 
 
+#: words for where no line can be written
+_TURN = "transpose dimensions 0 and 1 before and after the call"
+
+
 def _other_order(
     context: CheckContext, call: FunctionCall, owner: Culprit, sequence: int
 ) -> list[Fix | str | None]:
@@ -107,15 +111,14 @@ def _other_order(
         return [step]
     info = context.graph.rec.modules.get(owner.name)
     if info is None or owner.kind != "module":
-        return ["x.transpose(0, 1)  # before and after the call"]
+        return [_TURN]
     line = told(context, owner.name, batch_first=str(first))
     if line is None and info.type in _REBUILT:
         line = built(context, owner.name, batch_first=first)
     calls = [one for one in context.graph.rec.calls if one.name == owner.name]
     turned = around_layer(calls[0], "{}.transpose(0, 1)") if calls else None
-    if line is None and turned is None:
-        return [f"nn.{_type(context, owner)}(..., batch_first={first})"]
-    return [line, turned]
+    words = f"build {_type(context, owner)} with batch_first={first}"
+    return [line, turned] if line is not None or turned is not None else [words]
 
 
 def _step_of_first(context: CheckContext, call: FunctionCall) -> Fix | None:
@@ -236,15 +239,15 @@ def _positions_of_batch(
     lookup = _looked_up(context, rows)
     if lookup is not None:
         who: Culprit | None = culprit(context, lookup, "gives each sample a position")
-        note = "for (batch, time, features)"
-        fix = Fix("positions = torch.arange(x.size(1))[None]", detail=note)
+        fix: Fix | str = "count the positions up to the size of dimension 1, the time"
     else:
         tables = [tensor for _, tensor, _ in context.axes.roots(rows.id, 0)]
         owner = owner_of(context.graph, tables[0])
         who = Culprit("module", owner, source=call.source) if owner else None
         line = "{} + {}[: {}.size(1)].transpose(0, 1)"
-        general = Fix(line.format("x", "self.pe", "x"))
-        fix = summed(call, data, rows, line) or general
+        fix = summed(call, data, rows, line) or (
+            "turn the table to (1, time, features) and take its first rows along time"
+        )
     turned = call.name.startswith("mul")
     cut = _cutter(context, rows) if turned else None
     if cut is not None:
@@ -292,7 +295,7 @@ def squeeze_drops_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosi
             f"squeeze() makes {made.shape} of {given.shape}: with a batch of one it "
             "drops the batch dimension too.",
             culprits=[culprit(context, call, "drops every dimension of 1", 0, 1)],
-            fixes=[instead(call, f"{{}}.squeeze({odd[-1]})" if odd else "{}", "x")],
+            fixes=[instead(call, f"{{}}.squeeze({odd[-1]})" if odd else "{}")],
             shapes=[("input", given, 0), ("output", made, None)],
             way=(given.id, 0),
             severity="warning" if hurt else "note",

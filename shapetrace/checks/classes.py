@@ -8,6 +8,7 @@ from shapetrace.checks.activations import softmax_dim
 from shapetrace.checks.batches import Batches
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import along, built, instead, operand
+from shapetrace.checks.loss_lines import another_loss
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import (
     culprit,
@@ -19,6 +20,8 @@ from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses
 from shapetrace.signatures import loss as facts_of
 
+#: the loss of one score for a yes or a no
+_BINARY = "binary_cross_entropy_with_logits"
 #: what is meant where one feature is to say which of two it is
 _OF_TWO = "the probability of one of two classes"
 
@@ -97,7 +100,7 @@ def class_dim_check(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                         reason="returns the classes in another dimension",
                     ),
                 ],
-                fixes=[operand(loss, given, f"{{}}.permute({order})", "logits")],
+                fixes=[operand(loss, given, f"{{}}.permute({order})")],
                 shapes=[("input", given, at), ("target", target, None)],
                 way=(given.id, at),
             )
@@ -165,7 +168,10 @@ def _batch_as_classes(
             *(culprit(context, c) for c in context.sources_of_values(given.id)[:1]),
             culprit(context, loss, "takes the only dimension as classes"),
         ],
-        fixes=["F.binary_cross_entropy_with_logits(logits, target)"],
+        fixes=[
+            another_loss(context, loss, _BINARY)
+            or f"take {_BINARY}: each sample is a yes or a no"
+        ],
         shapes=[("input", given, 0), ("target", target, 0)],
         way=(given.id, 0),
     )
@@ -209,7 +215,7 @@ def _one_hot_elsewhere(
                 ),
                 culprit(context, made, "puts the classes last"),
             ],
-            fixes=[operand(loss, target, f"{{}}.permute({order})", "target")],
+            fixes=[operand(loss, target, f"{{}}.permute({order})")],
             shapes=[("input", given, at), ("target", target, where[0])],
             way=(target.id, where[0]),
         )
@@ -232,6 +238,8 @@ def _normalised_elsewhere(
         taken = context.axes.roots(given.id, at)
         certain = context.axes.sure(made.outputs[0].id, dim)
         certain = certain and context.axes.sure(given.id, at)
+        # what a mask has picked of classes and places is no more in order
+        certain = certain and all(root[0] != "made" for root in taken)
         if certain and not over & taken and made.outputs[0].shape[dim] > 1:
             yield finding(
                 context,
@@ -244,6 +252,18 @@ def _normalised_elsewhere(
                 shapes=[("input", given, at)],
                 way=(given.id, None),
             )
+
+
+def _binary(context: CheckContext, loss: FunctionCall, dim: int) -> Fix | str:
+    """The loss of one score for each sample, in the place of that of one class."""
+    given, target = context.sides[loss.index]
+    changes = {given.path: f"{{}}.squeeze({dim})"}
+    if target is not None and not _floating(target):
+        changes[target.path] = "{}.float()"
+    if target is not None and target.shape == given.shape:
+        del changes[given.path]
+    found = another_loss(context, loss, _BINARY, changes)
+    return found or f"take {_BINARY} of that score"
 
 
 def _best_alone(context: CheckContext, ref: TensorRef, dim: int) -> bool:
@@ -294,7 +314,7 @@ def softmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         wide = sorted(wide, key=lambda d: d == 0)[:1]
         fixes: list[Fix | str | None] = [along(context, call, d) for d in wide]
         if call.name == "cross_entropy":
-            fixes = ["F.binary_cross_entropy_with_logits(logits, target.float())"]
+            fixes = [_binary(context, call, dim)]
         elif not wide:
             layer = context.layer(call)
             fixes = [
@@ -332,54 +352,6 @@ def softmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("input", ref, dim)],
             way=(ref.id, dim),
         )
-
-
-@check(
-    "class-count",
-    "warning",
-    "heads of one model that are trained on the same target have different numbers of "
-    "classes: one of them was left at its default",
-)
-def class_count(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    by_target: dict[int, list[tuple[FunctionCall, TensorRef]]] = {}
-    for loss in context.calls("cross_entropy"):
-        given, target = context.sides.get(loss.index, (None, None))
-        if given is None or target is None or len(given.shape) < 2:
-            continue
-        if context.axes.from_parameter(given.id, 1) and not _floating(target):
-            by_target.setdefault(target.id, []).append((loss, given))
-    for target_id, heads in by_target.items():
-        counts = {given.shape[1] for _, given in heads}
-        span = context.graph.rec.value_ranges.get(target_id)
-        if span is None or len(counts) < 2 or max(counts) < 2 * min(counts):
-            continue
-        if span == (0, 0):
-            continue  # the place of the positive among any number of negatives
-        fitting = [count for count in counts if count > span[1]]
-        if not fitting:
-            continue
-        right = min(fitting)
-        for loss, given in heads:
-            if given.shape[1] == right:
-                continue
-            who = size_culprit(
-                context, given.id, 1, f"makes {given.shape[1]} classes", right
-            )
-            line = None
-            if who is not None and who.kind == "module":
-                line = built(context, who.name, out_features=right)
-            yield finding(
-                context,
-                rule,
-                loss,
-                f"this head has {given.shape[1]} classes, another head that is trained "
-                f"on the same target has {right} classes, and the target spans only "
-                f"{span[0]}…{span[1]}.",
-                culprits=[who],
-                fixes=[line or f"nn.Linear(..., {right})"],
-                shapes=[("input", given, 1)],
-                way=(given.id, 1),
-            )
 
 
 def _floating(ref: TensorRef) -> bool:

@@ -64,7 +64,7 @@ def _weights(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                     culprit(context, made, "is not detached"),
                     culprit(context, call, "passes the gradient on"),
                 ],
-                fixes=[_detached(context, call, weight, "advantage")],
+                fixes=[_detached(context, call, weight)],
                 shapes=[("weight", weight, None), ("log-probability", log, None)],
                 way=(weight.id, None),
             )
@@ -98,17 +98,15 @@ def _targets(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                     data_culprit(context, target.id, "is not detached"),
                     culprit(context, made, "puts a value that learns into the target"),
                 ],
-                fixes=[_detached(context, call, target, "target")],
+                fixes=[_detached(context, call, target)],
                 shapes=[("prediction", value, None), ("target", target, None)],
                 way=(target.id, None),
             )
             break
 
 
-def _detached(
-    context: CheckContext, call: FunctionCall, ref: TensorRef, name: str
-) -> Fix | None:
-    fix = operand(call, ref, "{}.detach()", name)
+def _detached(context: CheckContext, call: FunctionCall, ref: TensorRef) -> Fix | None:
+    fix = operand(call, ref, "{}.detach()")
     return context.trial(fix, Change(call, ref.path, (("detach", None),)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from shapetrace.checks.context import CheckContext, plain
-from shapetrace.checks.lines import after, built, code_of, operand, undone
+from shapetrace.checks.lines import after, built, code_of, named_first, operand, undone
 from shapetrace.checks.report import size_culprit
 from shapetrace.checks.trying import Change, Step, written
 from shapetrace.records import Culprit, Fix, FunctionCall, ModuleCall, TensorRef
@@ -57,9 +57,10 @@ def _like(
     note: str = "",
 ) -> Fix | None:
     """One tensor with the shape of another, which is not computed a second time."""
-    like = _name(call, other) or label(context, call, other, ref)
-    name = label(context, call, ref, other)
-    return operand(call, ref, f"{{}}.{method}({like})", name, note)
+    like = _name(call, other)
+    if like:
+        return operand(call, ref, f"{{}}.{method}({like})", note)
+    return named_first(call, other, label(context, call, other, ref), ref, method, note)
 
 
 def _name(call: FunctionCall, ref: TensorRef) -> str:
@@ -108,8 +109,7 @@ def _without_ones(
         return [mended]
     lines = []
     for ref, other, steps in ((more, fewer, less), (fewer, more, wide)):
-        name = label(context, call, ref, other)
-        line = operand(call, ref, written(steps), name)
+        line = operand(call, ref, written(steps))
         lines.append(context.trial(line, Change(call, ref.path, steps)))
     return lines[::-1] if _meets(context, call, more.shape) else lines
 
@@ -153,12 +153,12 @@ def _wider(context: CheckContext, given: TensorRef, dim: int, size: int) -> Fix 
         who is not None
         and who.kind == "module"
         and _whole(context, who, key, given, dim)
+        and _alone(context, given, dim)
     ):
         found = built(context, who.name, None, "", **{key: size})
         if found is not None:
             return found
-    layer = "nn.Linear(..., {})" if last else "out_channels={}"
-    return f"{layer.format(size)}  # the layer that makes dimension {dim}"
+    return f"let the layer that makes dimension {dim} make {size}"
 
 
 def _whole(
@@ -167,6 +167,24 @@ def _whole(
     """Whether a dimension is all that a layer makes, not one part of it, as a gate."""
     info = context.graph.rec.modules.get(who.name)
     return info is not None and info.attributes.get(key) == given.shape[dim]
+
+
+def _alone(context: CheckContext, given: TensorRef, dim: int) -> bool:
+    """Whether no other layer has made the same dimension, as of a mean and a spread:
+    with one of both rebuilt, the other would stretch it again."""
+    trail = context.graph.trail(given.id, dim)
+    size = given.shape[dim]
+    for hop in trail.hops:
+        if hop.call is trail.end.call:
+            break
+        for ref in hop.call.inputs:
+            at = hop.dim - len(context.graph.tensors[hop.tensor].shape)
+            if len(ref.shape) < -at or ref.shape[at] != size:
+                continue
+            end = context.graph.trail(ref.id, at + len(ref.shape)).end
+            if end.kind == "parameter" and end.tensor != trail.end.tensor:
+                return False
+    return True
 
 
 def _meets(context: CheckContext, call: FunctionCall, shape: tuple[int, ...]) -> bool:

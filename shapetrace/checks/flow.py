@@ -13,6 +13,7 @@ from shapetrace.checks.layers import overwritten, unwatched
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, explained, finding
+from shapetrace.checks.statements import chained
 from shapetrace.checks.stores import Lost, lost_values
 from shapetrace.lineage.dimensions import PARAMETER, RECORDED, TRAINABLE
 from shapetrace.records import (
@@ -129,7 +130,8 @@ def _dead(
         culprits=[culprit(context, cut, reason) if cut is not None else None],
         fixes=[
             _uncut(cut)
-            or "loss = criterion(model(x), target)  # no detach, no .data, no .item()"
+            or "make the loss of what the model returns, with no detach(), .data, "
+            ".item() or argmax() between them"
         ],
         shapes=[("input", ref, None)],
         way=(ref.id, None),
@@ -163,7 +165,7 @@ def _unrecorded(
         "autograd was off in every layer that the loss descends from, and nothing "
         "brings it back: no gradient passes.",
         culprits=[who],
-        fixes=["out = model(x)  # outside of torch.no_grad()"],
+        fixes=["call the model outside of torch.no_grad()"],
         shapes=[("input", ref, None)],
         way=(ref.id, None),
     )
@@ -206,7 +208,7 @@ def device_transfer(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                         culprit(context, earlier, f"moves it to {end}"),
                         culprit(context, call, f"moves it back to {start}"),
                     ],
-                    fixes=[f"x  # stays on {start}: no .{earlier.name}() in forward"],
+                    fixes=[f"leave {earlier.name}() out, and let it stay on {start}"],
                     shapes=[("input", given, None)],
                     way=(given.id, None),
                 )
@@ -263,10 +265,14 @@ def _overwritten(
         f"{shown} and {kept} are all given the same input, and only what "
         f"{kept} makes of it is used: the work of the others is thrown away."
     )
-    fix = "x = layer(x)  # in the loop: each layer takes what the one before made"
-    found = replace(found, message=message, fixes=(Fix(fix, where=last.source),))
+    fix = chained(lost[-1].source, last.source)
+    found = replace(found, message=message, fixes=() if fix is None else (fix,))
+    words = "give each layer what the one before it made"
     return explained(
-        context.graph.rec, found, [("input", ref, None) for ref in last.inputs[:1]]
+        context.graph.rec,
+        found,
+        [("input", ref, None) for ref in last.inputs[:1]],
+        "" if fix is not None else words,
     )
 
 

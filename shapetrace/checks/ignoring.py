@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext
-from shapetrace.checks.lines import with_option
+from shapetrace.checks.loss_lines import with_option
 from shapetrace.checks.padded_losses import padded_steps
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding

@@ -1,10 +1,9 @@
-"""Lines to paste: the user's own line with the mistake mended in it, where it is known;
-otherwise the change in general words."""
+"""Lines to paste: the user's own line with the mistake mended in it; None where it is
+not known, or where the change cannot be written into it."""
 
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from shapetrace.source.build_line import placed, with_arguments
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import Line, find, keyword, suffixed
 from shapetrace.source.lines import lines_between
+from shapetrace.source.scope import Scope
 from shapetrace.source.tree import last_name
 
 #: characters of an expression that is told instead of a name
@@ -25,43 +25,62 @@ _SIMPLE = (ast.Name, ast.Attribute, ast.Call, ast.Subscript)
 
 
 def operand(
-    call: FunctionCall, ref: TensorRef, template: str, name: str, note: str = ""
+    call: FunctionCall, ref: TensorRef, template: str, note: str = ""
 ) -> Fix | None:
-    """A call with one of its tensors changed; `{}` in the template stands for it, and
-    `name` for it where the line is not known. None where the line is known and does not
-    hold the tensor: it is what a library made on the way."""
-    line, node = _at(call, ref.path)
+    """A call with one of its tensors changed; `{}` in the template stands for it. None
+    where the line does not hold the tensor: it is what a library made on the way."""
+    line, node = at(call, ref.path)
     if line is None or node is None:
-        if find(call.source) is not None:
-            return None
-        return Fix(template.replace("{}", name), detail=note, where=call.source)
+        return None
     text = suffixed(line.text(node), node, template)
     return Fix(line.with_part(node, text), detail=note, where=line.source)
 
 
-def instead(
-    call: FunctionCall, template: str, name: str | None = None, note: str = ""
-) -> Fix | None:
-    """Something else in the place of a call; `{}` stands for its first tensor, and
-    `name` for that where the line is not known."""
-    line, node = _at(call, "args[0]")
+def instead(call: FunctionCall, template: str, note: str = "") -> Fix | None:
+    """Something else in the place of a call; `{}` stands for its first tensor."""
+    line, node = at(call, "args[0]")
     if line is None or node is None or not isinstance(line.tree, ast.Call):
-        if name is None:
-            return None
-        return Fix(template.replace("{}", name), detail=note, where=call.source)
+        return None
     text = line.text(node)
-    if not isinstance(node, _SIMPLE):
+    if not isinstance(node, _SIMPLE) and "({})" not in template:
         text = f"({text})"
-    new = line.around(template.replace("{}", text))
+    new = line.around(line.spelled(template.replace("{}", text)))
     return Fix(new, detail=note, where=line.source)
 
 
 def instead_of(call: FunctionCall, ref: TensorRef) -> Fix | None:
     """One of a call's tensors in the place of what the call makes of it."""
-    line, node = _at(call, ref.path)
+    line, node = at(call, ref.path)
     if line is None or node is None:
         return None
     return Fix(line.around(line.text(node)), where=line.source)
+
+
+def named_first(
+    call: FunctionCall,
+    other: TensorRef,
+    name: str,
+    ref: TensorRef,
+    method: str,
+    note: str = "",
+) -> Fix | None:
+    """A call with one tensor given the form of another, which is computed and named on
+    a line before; None where the name is taken, or it could come too early there."""
+    line, node = at(call, other.path)
+    _, own = at(call, ref.path)
+    if line is None or node is None or own is None:
+        return None
+    statement = line.file.statement(line.node)
+    if not isinstance(statement, (ast.Assign, ast.Expr, ast.Return)):
+        return None
+    home = line.file.home(line.node)
+    if home is not line.file.home(statement):
+        return None  # a lambda, which is called later
+    if Scope(line.file, home).holder(name) is not None:
+        return None
+    new = suffixed(line.text(own), own, f"{{}}.{method}({name})")
+    after = line.with_parts([(node, name), (own, new)])
+    return Fix(f"{name} = {line.text(node)}\n{after}", detail=note, where=line.source)
 
 
 def sizes_of(call: FunctionCall) -> list[str]:
@@ -90,11 +109,11 @@ def renamed(call: FunctionCall, new: str) -> Fix | None:
     return Fix(line.with_part(func, text), where=line.source)
 
 
-def indexed(call: FunctionCall, index: str, note: str) -> Fix:
+def indexed(call: FunctionCall, index: str, note: str) -> Fix | None:
     """An item taken by another index."""
     line = find(call.source)
     if line is None or not isinstance(line.tree, ast.Subscript):
-        return Fix(f"x[{index}]", detail=note, where=call.source)
+        return None
     return Fix(line.with_part(line.tree.slice, index), detail=note, where=line.source)
 
 
@@ -103,8 +122,8 @@ def summed(
 ) -> Fix | None:
     """A sum of data and the first rows of a table, with the table cut another way: the
     template takes the data, the table and the data."""
-    line, one = _at(call, data.path)
-    _, other = _at(call, rows.path)
+    line, one = at(call, data.path)
+    _, other = at(call, rows.path)
     if line is None or not isinstance(line.tree, ast.BinOp):
         return None
     if not isinstance(one, _SIMPLE) or not isinstance(other, ast.Subscript):
@@ -113,14 +132,13 @@ def summed(
     return Fix(line.around(template.format(text, table, text)), where=line.source)
 
 
-def along(context: CheckContext, call: FunctionCall, dim: int) -> Fix:
+def along(context: CheckContext, call: FunctionCall, dim: int) -> Fix | None:
     """A softmax, or a norm, over another dimension."""
     fix = _along(context, call, dim)
-    context.trial(fix, Change(call, settings={"dim": dim}))
-    return fix
+    return context.trial(fix, Change(call, settings={"dim": dim}))
 
 
-def _along(context: CheckContext, call: FunctionCall, dim: int) -> Fix:
+def _along(context: CheckContext, call: FunctionCall, dim: int) -> Fix | None:
     layer = context.layer(call)
     if layer is not None and layer.type in ("Softmax", "LogSoftmax"):
         found = built(context, layer.name, dim=dim)
@@ -135,7 +153,7 @@ def _along(context: CheckContext, call: FunctionCall, dim: int) -> Fix:
             return Fix(line.with_part(values[0], str(dim)), where=line.source)
         text = f"{line.code[:-1].rstrip()}, dim={dim})"
         return Fix(line.around(text), where=line.source)
-    return Fix(f"{call.name}(..., dim={dim})", where=call.source)
+    return None
 
 
 def inverted(call: FunctionCall) -> Fix | None:
@@ -162,33 +180,12 @@ def says(call: FunctionCall, name: str, place: int) -> bool | None:
     return named or len(line.tree.args) > place - is_method(call)
 
 
-def with_option(
-    context: CheckContext, loss: FunctionCall, name: str, value: int | str
-) -> Fix:
-    """A loss with one of its options set, where its layer is built or it is called."""
-    layer, said = context.layer(loss), f"{name}={json.dumps(value)}"
-    if layer is not None:
-        changes: dict[str, Any] = {name: value}
-        found = built(context, layer.name, **changes)
-        return found or Fix(f"nn.{layer.type}({said})", where=loss.source)
-    line = find(loss.source)
-    if line is not None and isinstance(line.tree, ast.Call) and len(loss.inputs) == 2:
-        if last_name(line.tree.func) != loss.name and len(line.tree.args) == 2:
-            # a layer that the trace has not met
-            given = ", ".join(map(line.text, line.tree.args))
-            new = line.around(f"F.{loss.name}({given}, {said})")
-            return Fix(new, where=line.source)
-    return with_argument(loss, said)
-
-
-def with_argument(call: FunctionCall, argument: str) -> Fix:
+def with_argument(call: FunctionCall, argument: str) -> Fix | None:
     """A call with one more named argument, or with that one changed."""
     name, _, value = argument.partition("=")
     line = find(call.source)
     new = None if line is None else line.with_keyword(name, value)
-    if line is None or new is None:
-        return Fix(f"F.{call.name}(..., {argument})", where=call.source)
-    return Fix(new, where=line.source)
+    return None if line is None or new is None else Fix(new, where=line.source)
 
 
 def each_with_argument(calls: Sequence[FunctionCall], argument: str) -> Fix | None:
@@ -204,7 +201,7 @@ def each_with_argument(calls: Sequence[FunctionCall], argument: str) -> Fix | No
 
 def first_name(call: FunctionCall) -> str | None:
     """What the first tensor of a call is called, where it has a name."""
-    _, node = _at(call, "args[0]")
+    _, node = at(call, "args[0]")
     return node.id if isinstance(node, ast.Name) else None
 
 
@@ -243,25 +240,28 @@ def columns_up_to(call: FunctionCall, count: int) -> Fix | None:
 
 def code_of(call: FunctionCall, ref: TensorRef) -> str:
     """How a call's tensor is written, where that is short."""
-    line, node = _at(call, ref.path)
+    line, node = at(call, ref.path)
     text = "" if line is None or not isinstance(node, _SIMPLE) else line.text(node)
     return text if len(text) <= _SHORT else ""
 
 
-def interleaved(call: FunctionCall, count: int) -> Fix:
+def interleaved(call: FunctionCall, count: int) -> Fix | None:
     """`repeat_interleave` in the place of a repeat of the rows, by the same count."""
     line = find(call.source)
-    told = f"x.repeat_interleave({count}, dim=0)"
-    if line is None or not isinstance(line.tree, ast.Call) or not is_method(call):
-        return Fix(told, where=call.source)
-    func, given = line.tree.func, line.tree.args
-    if not isinstance(func, ast.Attribute) or not given:
-        return Fix(told, where=call.source)
-    first = given[0]
-    if isinstance(first, (ast.Tuple, ast.List)) and first.elts:
-        first = first.elts[0]
-    again = line.text(first) if isinstance(first, ast.expr) else str(count)
-    text = f"{line.text(func.value)}.repeat_interleave({again}, dim=0)"
+    if line is None or not isinstance(line.tree, ast.Call) or not call.direct:
+        return None
+    if call.name not in ("repeat", "tile"):
+        return None
+    sizes = [node for node in line.tree.args if not isinstance(node, ast.Starred)]
+    rows: ast.expr | None = sizes.pop(0) if not is_method(call) and sizes else None
+    if is_method(call) and isinstance(line.tree.func, ast.Attribute):
+        rows = line.tree.func.value
+    if rows is None:
+        return None
+    if sizes and isinstance(sizes[0], (ast.Tuple, ast.List)) and sizes[0].elts:
+        sizes = sizes[0].elts
+    again = line.text(sizes[0]) if sizes else str(count)
+    text = suffixed(line.text(rows), rows, f"{{}}.repeat_interleave({again}, dim=0)")
     return Fix(line.around(text), where=line.source)
 
 
@@ -325,7 +325,7 @@ def in_other_order(first: Source | None, second: Source | None) -> Fix | None:
     return Fix(f"{texts[1][0]}\n{texts[0][0]}", where=where)
 
 
-def _at(call: FunctionCall, path: str) -> tuple[Line | None, ast.expr | None]:
+def at(call: FunctionCall, path: str) -> tuple[Line | None, ast.expr | None]:
     """The user's line of a call, and the expression of one of its tensors."""
     line = find(call.source)
     if line is None or not call.direct and not is_loss(call.name):

@@ -94,7 +94,7 @@ def _inverted(
 ) -> Diagnosis:
     fix: Fix | None = None
     if one.mask.dtype is torch.bool:
-        fix = operand(one.call, one.mask, "~{}", "mask")
+        fix = operand(one.call, one.mask, "~{}")
     return finding(
         context,
         rule,

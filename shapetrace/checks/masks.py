@@ -196,7 +196,7 @@ def _constant(
         order[wide[-1]], order[at] = at, wide[-1]
         fixes.append(
             context.trial(
-                operand(call, mask, f"{{}}.transpose({wide[-1]}, {at})", "mask"),
+                operand(call, mask, f"{{}}.transpose({wide[-1]}, {at})"),
                 Change(call, mask.path, (("permute", tuple(order)),)),
             )
         )

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.trying import Change, mended
-from shapetrace.diagnosis.text import told
+from shapetrace.diagnosis.text import replaced, told
 from shapetrace.records import Diagnosis, Fix, Recording, Source
 from shapetrace.source.rewrite import merged, spanning
 
@@ -27,14 +27,14 @@ def alarms(found: Iterable[Diagnosis]) -> Alarms:
 class Trials:
     """The fixes of what was found, tried in the recording of the mended program.
 
-    `judge` tells the alarms of a recording.
+    `judge` tells what is found in a recording.
     """
 
     def __init__(
         self,
         context: CheckContext,
         found: Sequence[Diagnosis],
-        judge: Callable[[Recording], Alarms],
+        judge: Callable[[Recording], tuple[CheckContext, list[Diagnosis]]],
     ) -> None:
         self._context = context
         self._rec = context.graph.rec
@@ -57,19 +57,47 @@ class Trials:
             return fix
         own = alarms([first])
         others = alarms(self._found) - alarms([first, *same])
-        after = self._judge(rec)
+        context, found = self._judge(rec)
+        after = alarms(found)
         left = [one for one in self._left(first, same) if alarms([one]) & after - own]
+        if not left and after <= others:
+            return replace(fix, status="verified")
         if not left:
-            return replace(fix, status="verified") if after <= others else fix
+            new = [one for one in found if alarms([one]) - others]
+            return self._undone_later(fix, first, rec, context, new)
         fixes = [self._like(fix, one) for one in left]
         for other in fixes:
             rec = None if rec is None or other is None else self._mended(rec, other)
         if rec is None:
             return fix
-        after = self._judge(rec)
+        after = alarms(self._judge(rec)[1])
         if after & alarms(left) or not after <= others:
             return fix
         return _joined(fix, [other for other in fixes if other is not None])
+
+    def _undone_later(
+        self,
+        fix: Fix,
+        first: Diagnosis,
+        rec: Recording,
+        context: CheckContext,
+        new: Sequence[Diagnosis],
+    ) -> Fix:
+        """The fix with those of what is found only then: of a view that was taken for a
+        permute and a later one that undid it, both are mended together."""
+        others = alarms(self._found) - alarms([first])
+        fixes = [one.fixes[0] for one in new if one.code == first.code and one.fixes]
+        if len(fixes) < len(new):
+            return fix
+        changed: Recording | None = rec
+        for other in fixes:
+            change = context.changes.get((other.line, other.where))
+            if change is None or changed is None:
+                return fix
+            changed = mended(changed, change)
+        if changed is None or not alarms(self._judge(changed)[1]) <= others:
+            return fix
+        return _joined(fix, fixes)
 
     def _left(self, first: Diagnosis, same: Sequence[Diagnosis]) -> Iterator[Diagnosis]:
         """The other findings of the same cause, or of the same code in the function."""
@@ -102,18 +130,36 @@ class Trials:
 def _joined(fix: Fix, others: Sequence[Fix]) -> Fix:
     """One fix of what several do: verified where it can be pasted in one piece, else
     moved, with the places that are left."""
-    lines: dict[Source | None, list[str]] = {}
-    for one in (fix, *others):
-        lines.setdefault(one.where, []).append(one.line)
-    olds = {one.where: one.old for one in (fix, *others)}
-    texts = {place: merged(olds[place], new) for place, new in lines.items()}
-    known = {p: text for p, text in texts.items() if p is not None and text is not None}
-    if len(known) < len(texts) or fix.where is None:
-        return fix
-    if len(known) == 1:
-        return replace(fix, line=known[fix.where], status="verified")
-    whole = spanning(known, _PIECE)
+    whole = in_one([fix, *others])
     if whole is not None:
         return replace(fix, line=whole[0], where=whole[1], old="", status="verified")
+    known = _texts([fix, *others])
+    if known is None or fix.where is None:
+        return fix
     places = ", ".join(str(place) for place in known if place != fix.where)
     return replace(fix, status="moved", detail=f"the same is left at {places}")
+
+
+def in_one(fixes: Sequence[Fix]) -> tuple[str, Source] | None:
+    """What several fixes do as one text to paste, and where; None where their places
+    are too far apart."""
+    known = _texts(fixes)
+    if not known:
+        return None
+    if len(known) == 1:
+        ((place, text),) = known.items()
+        return text, place
+    return spanning(known, _PIECE)
+
+
+def _texts(fixes: Sequence[Fix]) -> dict[Source, str] | None:
+    """What is to stand at each place; None where two fixes of a place overlap."""
+    lines: dict[Source, list[str]] = {}
+    for one in fixes:
+        if one.where is None:
+            return None
+        lines.setdefault(one.where, []).append(one.line)
+    olds = {one.where: replaced(one) for one in fixes}
+    texts = {place: merged(olds[place], new) for place, new in lines.items()}
+    known = {place: text for place, text in texts.items() if text is not None}
+    return known if len(known) == len(texts) else None

@@ -10,10 +10,13 @@ from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import says, with_argument
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.statements import mode_set
 from shapetrace.checks.training import Steps, behind, outermost
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.records import Diagnosis, Fix, FunctionCall, Range
 from shapetrace.signatures import drops
+from shapetrace.source.line import find
+from shapetrace.source.scope import Scope
 
 #: a file and a line in it
 Place: TypeAlias = tuple[str, int]
@@ -42,10 +45,22 @@ def dropout_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             f"{call.name} drops values although {context.graph.spoken(module)} "
             f"({module.type}) is in evaluation mode: the function does not know it.",
             culprits=[culprit(context, call, "is not told training=self.training")],
-            fixes=[with_argument(call, "training=self.training")],
+            fixes=[
+                _as_the_module(call)
+                or "give it the mode of the module, or take nn.Dropout"
+            ],
             shapes=[("input", call.inputs[0], None)],
             way=(call.inputs[0].id, None),
         )
+
+
+def _as_the_module(call: FunctionCall) -> Fix | None:
+    """The call told `training=self.training`, in a method of the module."""
+    line = find(call.source)
+    if line is None:
+        return None
+    own = Scope(line.file, line.file.home(line.node)).self_name()
+    return with_argument(call, f"training={own}.training") if own else None
 
 
 @check(
@@ -118,7 +133,10 @@ def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagno
             "with labels: the validation "
             "runs in training mode.",
             culprits=[culprit(context, call, "drops, as in training")],
-            fixes=[Fix(f"{name}.eval()", detail="before it, and train() after it")],
+            fixes=[
+                (mode_set(top, "eval", "train") if top is not None else None)
+                or f"call {name}.eval() before the validation, and train() after it"
+            ],
             shapes=[("input", call.inputs[0], None)],
             way=(call.inputs[0].id, None),
         )
@@ -217,6 +235,8 @@ def _trains(
 def _still_in_eval(
     context: CheckContext, rule: Check, call: FunctionCall, backward: FunctionCall
 ) -> Diagnosis:
+    module = outermost(context, call)
+    top = None if module is None else context.graph.rec.calls[module]
     return finding(
         context,
         rule,
@@ -224,7 +244,10 @@ def _still_in_eval(
         f"{_layer(context, call)} is in evaluation mode in the step that backward() at "
         f"{backward.source} belongs to, and was in training mode in the steps before.",
         culprits=[culprit(context, call, "drops nothing any more")],
-        fixes=[Fix("model.train()", detail="when the evaluation is over")],
+        fixes=[
+            (mode_set(top, "train") if top is not None else None)
+            or "call train() when the evaluation is over"
+        ],
         shapes=[("input", call.inputs[0], None)],
         way=(call.inputs[0].id, None),
     )

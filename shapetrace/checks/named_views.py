@@ -122,7 +122,7 @@ def exchanged(context: CheckContext, found: Misnamed) -> Fix | None:
     steps: tuple[Step, ...] = (("permute", tuple(order)),)
     if found.call.name == "view":  # which takes no permuted tensor
         steps = (*steps, ("contiguous", None))
-    line = operand(found.call, given, written(steps), "x")
+    line = operand(found.call, given, written(steps))
     return context.trial(line, Change(found.call, given.path, steps))
 
 

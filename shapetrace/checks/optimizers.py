@@ -10,6 +10,7 @@ from shapetrace.checks.lines import in_other_order
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.renewed import made_anew
 from shapetrace.checks.report import finding
+from shapetrace.checks.statements import of_this_model, with_group
 from shapetrace.checks.training import (
     Steps,
     behind,
@@ -18,7 +19,6 @@ from shapetrace.checks.training import (
     without_autograd,
 )
 from shapetrace.lineage.dimensions import RECORDED
-from shapetrace.lineage.optimizer_steps import STEP
 from shapetrace.records import (
     Culprit,
     Diagnosis,
@@ -81,8 +81,9 @@ def _idle(
         )
         reason = "clears the gradients before they are used"
         who = Culprit("function", "zero_grad", source=clear.source, reason=reason)
-        fix = in_other_order(backward.source, clear.source) or Fix(
-            "optimizer.zero_grad()", detail="before backward(), or after step()"
+        fix: Fix | str = (
+            in_other_order(backward.source, clear.source)
+            or "clear the gradients before backward(), or after step()"
         )
     else:
         message = (
@@ -91,11 +92,14 @@ def _idle(
         )
         reason = "finds no gradient"
         who = Culprit("function", "step", source=step.source, reason=reason)
-        name = step.name.removeprefix(STEP).removesuffix(".step")
         called = context.graph.rec.calls[:1]
-        model = module_path(context.graph.rec, called[0].name if called else "")
-        line = f"optimizer = torch.optim.{name}({model}.parameters())"
-        fix = Fix(line, detail="of the model as it is trained, after it was changed")
+        model = called[0].name if called else ""
+        path = module_path(context.graph.rec, model)
+        fix = (
+            of_this_model(context, step.source, model)
+            or f"build the optimizer with {path}.parameters(), of the model as it is "
+            "trained, after it was changed"
+        )
     return finding(
         context,
         rule,
@@ -131,7 +135,7 @@ def _switched_off(
             who,
             Culprit("function", "step", source=step.source, reason="has nothing to do"),
         ],
-        fixes=[Fix(f"out = {path}(x)", detail="outside of torch.no_grad()")],
+        fixes=[f"call {path} outside of torch.no_grad()"],
         shapes=[("loss", total, None)],
         way=(total.id, None),
     )
@@ -253,7 +257,10 @@ def _left_out(
             Culprit("module", one.name, source=one.call.source, reason="is not trained")
             for one in left
         ],
-        fixes=[Fix(f'optimizer.add_param_group({{"params": {path}.parameters()}})')],
+        fixes=[
+            with_group(context, step.source, left[0].name)
+            or f"give the optimizer {path}.parameters() as well"
+        ],
         shapes=[("output", ref, None) for ref in made[:1]],
         way=(made[0].id, None) if made else None,
         severity="note" if incomplete else None,

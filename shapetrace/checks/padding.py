@@ -54,7 +54,7 @@ def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 culprit(context, call, f"{does} what is True"),
                 culprit(context, compared, f"is True for {what}"),
             ],
-            fixes=[operand(call, mask, "~{}", "mask") or inverted(call)],
+            fixes=[operand(call, mask, "~{}") or inverted(call)],
             shapes=[("mask", mask, None)],
             way=(mask.id, None),
         )

@@ -63,7 +63,7 @@ def _turned(
     if not late:
         return None
     shown = [" · ".join(str(axis.size) for axis in side) for side in sides]
-    turn = operand(late[0], late[0].inputs[0], "{}.transpose(0, 1)", "x")
+    turn = operand(late[0], late[0].inputs[0], "{}.transpose(0, 1)")
     return finding(
         context,
         rule,
@@ -179,7 +179,10 @@ def _apart(
             culprit(context, repeat, "repeats the whole", 0, one.shape[0]),
             culprit(context, call, "puts them side by side", 0),
         ],
-        fixes=[interleaved(repeat, count)],
+        fixes=[
+            interleaved(repeat, count)
+            or f"repeat each row by itself, with repeat_interleave({count}, dim=0)"
+        ],
         shapes=[("first", one, 0), ("second", two, 0)],
         way=(one.id, 0),
     )

@@ -163,7 +163,7 @@ def _next_to_each_other(
             ("flatten", (dim, dim + 1)),
             ("flatten", (dim + 1, dim + 2)),
         )
-        fix = instead(call, written(steps), "x")
+        fix = instead(call, written(steps))
         return context.trial(fix, Change(call, "args[0]", steps, instead=True))
     return None
 

@@ -152,7 +152,7 @@ def _flattened(context: CheckContext, step: Step) -> Fix | None:
     at = argument(call, "dim", 2 if "norm" in call.name else 1)
     if at in (1, -1, (1,), [1]):
         change = Change(call, given.path, (("flatten", 1),))
-        fix = operand(call, given, "{}.flatten(1)", "gradient")
+        fix = operand(call, given, "{}.flatten(1)")
         return context.trial(fix, change)
     if at is not None and not isinstance(at, (int, tuple, list)):
         return None

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from shapetrace.checks.activations import argument
 from shapetrace.checks.batches import batch_of
 from shapetrace.checks.context import CheckContext, plain
-from shapetrace.checks.lines import instead, with_option
+from shapetrace.checks.lines import instead
+from shapetrace.checks.loss_lines import with_option
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.lineage.dimensions import DATA, TRAINABLE

@@ -11,7 +11,7 @@ from shapetrace.diagnosis.operand_rows import kind
 from shapetrace.diagnosis.sites import culprit_of_data
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.diagnosis.sites import site_of_call
-from shapetrace.diagnosis.text import told
+from shapetrace.diagnosis.text import replaced, told
 from shapetrace.diagnosis.unexplained import where_of
 from shapetrace.lineage import steps
 from shapetrace.records import (
@@ -96,7 +96,7 @@ def finding(
     message: str,
     *,
     culprits: Iterable[Culprit | None],
-    fixes: Sequence[str | Fix | None] = (),
+    fixes: Sequence[Fix | str | None] = (),
     shapes: Sequence[tuple[str, TensorRef, int | None]] = (),
     way: tuple[int, int | None] | None = None,
     severity: Severity | None = None,
@@ -104,7 +104,8 @@ def finding(
     """The Diagnosis of one finding.
 
     `shapes` are (label, tensor, odd dimension); `way` the tensor, and its dimension,
-    whose way back is told.
+    whose way back is told. A fix is a line to paste; where there is none, words say
+    what to do.
     """
     key = (rule.code, where_of(context.graph, call), call.source)
     if call.source is not None and key in context.reported:
@@ -121,10 +122,9 @@ def finding(
     module = context.graph.module_of(call)
     place = where_of(context.graph, call)
     lines = tuple(
-        fix if isinstance(fix, Fix) else Fix(fix, where=call.source)
-        for fix in fixes
-        if fix is not None
+        fix for fix in fixes if isinstance(fix, Fix) and fix.line != replaced(fix)
     )
+    advice = next((fix for fix in fixes if isinstance(fix, str) and not lines), "")
     found = Diagnosis(
         code=rule.code,
         severity=severity or rule.severity,
@@ -138,19 +138,21 @@ def finding(
         function=call.index,
         call=None if module is None else module.index,
     )
-    return explained(context.graph.rec, found, shapes)
+    return explained(context.graph.rec, found, shapes, advice)
 
 
 def explained(
     rec: Recording,
     found: Diagnosis,
     shapes: Sequence[tuple[str, TensorRef, int | None]],
+    advice: str = "",
 ) -> Diagnosis:
     """A finding with its text, which ends with why it matters and how to silence it."""
     operands = tuple(
         Operand(label, ref.shape, kind(ref), odd) for label, ref, odd in shapes
     )
     remarks = (
+        *([f"What to do: {advice}."] if advice else []),
         f"What it means: {CHECKS[found.code].summary}.",
         f"Where it is meant: # shapetrace: ignore[{found.code}]",
     )

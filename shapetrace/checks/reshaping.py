@@ -152,7 +152,7 @@ def _flat(
     (_, order), (_, shape) = steps
     line = f"{{}}.permute({', '.join(map(str, order))}).reshape(-1, {shape[1]})"
     return context.trial(
-        instead(call, line, "x"), Change(call, "args[0]", steps, instead=True)
+        instead(call, line), Change(call, "args[0]", steps, instead=True)
     )
 
 
@@ -216,7 +216,7 @@ def _stepwise(
         first = _for_any_batch(context, given, steps[:-1])
         if first is not None and call.name == "view":  # which takes no permuted tensor
             first = (*first, ("contiguous", None))
-        before = first and operand(call, given, written(first), "x")
+        before = first and operand(call, given, written(first))
         if before and first:
             return context.trial(before, Change(call, given.path, first))
     sizes = sizes_of(call)
@@ -229,7 +229,7 @@ def _stepwise(
         if known is None:
             return None
         line, steps = written(known), known
-    fix = instead(call, line, "x")
+    fix = instead(call, line)
     return context.trial(fix, Change(call, "args[0]", steps, instead=True))
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.next_tokens import next_tokens
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.records import Diagnosis, FunctionCall, ModuleCall, TensorRef
@@ -50,7 +51,7 @@ def label_shift(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             if shift < 0 or _is_told_again(context, tensor, loss):
                 continue
             if _is_causal(context, embedding, loss):
-                yield _shifted(context, rule, loss, embedding, shift)
+                yield _shifted(context, rule, loss, embedding, tensor, shift)
 
 
 def _same_places(context: CheckContext, tokens: int, given: TensorRef) -> bool:
@@ -82,6 +83,7 @@ def _shifted(
     rule: Check,
     loss: FunctionCall,
     embedding: FunctionCall,
+    tokens: int,
     shift: int,
 ) -> Diagnosis:
     given, target = context.sides[loss.index]
@@ -98,7 +100,10 @@ def _shifted(
             data_culprit(context, target.id, f"is shifted by {shift}"),
             culprit(context, loss, "compares position by position"),
         ],
-        fixes=["F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())"],
+        fixes=[
+            next_tokens(context, loss, tokens) if shift == 0 else None,
+            "compare each position with the next token, logits[:, :-1] with ids[:, 1:]",
+        ],
         shapes=[("input", given, None), ("target", target, None)],
         way=(target.id, None),
     )

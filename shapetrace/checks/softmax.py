@@ -40,6 +40,7 @@ def softmax_over_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosis
     for call, dim in over_batch(context):
         given = call.inputs[0]
         wide = [d for d, size in enumerate(given.shape) if d != dim and size > 1]
+        order = (_weighed_along(context, call), wide[-1], wide[0])
         holds = "holds" if len(context.axes.of(given.id, dim)) > 1 else "is"
         yield finding(
             context,
@@ -48,10 +49,24 @@ def softmax_over_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosis
             f"{call.name} normalises dimension {dim} of {given.shape}, which {holds} "
             "the batch: the samples compete with each other.",
             culprits=[culprit(context, call, "runs over the batch", dim)],
-            fixes=[along(context, call, d) for d in dict.fromkeys((wide[-1], wide[0]))],
+            fixes=[along(context, call, d) for d in dict.fromkeys(order) if d in wide],
             shapes=[("input", given, dim)],
             way=(given.id, dim),
         )
+
+
+def _weighed_along(context: CheckContext, call: FunctionCall) -> int | None:
+    """The dimension that what the weights of a softmax are multiplied with is summed
+    over."""
+    weights = (call.outputs or ())[0]
+    for user, made in context.follow(weights.id):
+        if kind(user.name) != "scale" or len(made.shape) != len(weights.shape):
+            continue
+        for total, _ in context.follow(made.id):
+            dim = argument(total, "dim", 1) if total.name == "sum" else None
+            if isinstance(dim, int) and not isinstance(dim, bool):
+                return dim % len(made.shape)
+    return None
 
 
 def over_batch(context: CheckContext) -> list[tuple[FunctionCall, int]]:

@@ -10,12 +10,13 @@ import torch
 from shapetrace.checks.activations import argument
 from shapetrace.checks.classes import class_dim, last_layer
 from shapetrace.checks.context import CheckContext
-from shapetrace.checks.lines import operand, renamed
+from shapetrace.checks.lines import built, operand, renamed
+from shapetrace.checks.loss_lines import with_option
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
 from shapetrace.lineage import Call
 from shapetrace.lineage.dimensions import PARAMETER
-from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind, losses_that
 
 _IGNORED = -100
@@ -51,20 +52,44 @@ def target_out_of_range(context: CheckContext, rule: Check) -> Iterator[Diagnosi
                     last_layer(context, given.id, at),
                     data_culprit(context, target.id, f"spans {span[0]}…{span[1]}"),
                 ],
-                fixes=_range_fixes(span, classes, odd[-1]),
+                fixes=_range_fixes(context, loss, span, classes, odd[-1]),
                 shapes=[("input", given, at), ("target", target, None)],
                 way=(given.id, at),
             )
 
 
-def _range_fixes(span: tuple[int, int], classes: int, odd: int) -> list[str]:
-    fixes = []
-    if odd == classes and span[0] >= 1:
-        fixes.append("target - 1  # the labels begin at 1")
+def _range_fixes(
+    context: CheckContext,
+    loss: FunctionCall,
+    span: tuple[int, int],
+    classes: int,
+    odd: int,
+) -> list[Fix | str | None]:
+    given, target = context.sides[loss.index]
+    fixes: list[Fix | str | None] = []
+    if target is not None and odd == classes and span[0] >= 1:
+        fixes.append(operand(loss, target, "{} - 1", "the labels begin at 1"))
     if odd > 0:
-        fixes.append(f"nn.Linear(..., {odd + 1})  # one output for each class")
-    fixes.append(f"ignore_index={odd}  # if it marks what is not to be learned")
-    return fixes
+        head = last_layer(context, given.id, class_dim(loss, given))
+        fixes.append(_wider(context, head, odd + 1))
+    ignored = with_option(context, loss, "ignore_index", odd)
+    note = "if it marks what is not to be learned"
+    fixes.append(ignored and replace(ignored, detail=note))
+    words = f"make {odd + 1} classes, or leave class {odd} out"
+    return fixes if any(fixes) else [words]
+
+
+def _wider(context: CheckContext, head: Culprit | None, classes: int) -> Fix | None:
+    """The last layer with one output for each class."""
+    if head is None or head.kind != "module":
+        return None
+    info = context.graph.rec.modules.get(head.name)
+    note = "one output for each class"
+    if info is not None and "out_features" in info.attributes:
+        return built(context, head.name, note=note, out_features=classes)
+    if info is not None and "out_channels" in info.attributes:
+        return built(context, head.name, note=note, out_channels=classes)
+    return None
 
 
 @check(
@@ -89,8 +114,8 @@ def target_dtype(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             "distances between class indices mean nothing.",
             culprits=[data_culprit(context, target.id, "is of an integer dtype")],
             fixes=[
-                operand(loss, target, "{}.float()", "target"),
-                renamed(loss, "cross_entropy") or "F.cross_entropy(logits, target)",
+                operand(loss, target, "{}.float()"),
+                renamed(loss, "cross_entropy"),
             ],
             shapes=[("input", given, None), ("target", target, None)],
             way=(target.id, None),
@@ -128,9 +153,7 @@ def dtype_promotion(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 _wide(context, wide[0]),
                 culprit(context, call, "promotes to float64"),
             ],
-            fixes=[
-                operand(call, wide[0], "{}.float()", "x", "better where it is made")
-            ],
+            fixes=[operand(call, wide[0], "{}.float()", "better where it is made")],
             shapes=[("one", narrow[0], None), ("other", wide[0], None)],
             way=(wide[0].id, None),
         )

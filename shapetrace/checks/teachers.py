@@ -11,8 +11,9 @@ from shapetrace.checks.fitting import compares
 from shapetrace.checks.modes import dropping
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.statements import mode_set
 from shapetrace.checks.training import frozen_in
-from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall
+from shapetrace.records import Culprit, Diagnosis, FunctionCall, ModuleCall
 from shapetrace.signatures import drops, gives, is_loss, kind
 from shapetrace.source.called import module_path
 
@@ -197,7 +198,7 @@ def _found(
             ),
             culprit(context, call, "drops values"),
         ],
-        fixes=[Fix(f"{path}.eval()", detail="after every train()")],
+        fixes=[mode_set(teacher, "eval") or f"call {path}.eval() after every train()"],
         shapes=[("input", call.inputs[0], None)],
         way=(call.inputs[0].id, None),
     )

@@ -18,7 +18,7 @@ def told(rec: Recording, diagnosis: Diagnosis) -> Diagnosis:
         diagnosis,
         called=rec.called,
         excerpt=tuple(lines_of(source)) if source is not None else (),
-        fixes=tuple(replace(fix, old=_replaced(fix)) for fix in diagnosis.fixes),
+        fixes=tuple(replace(fix, old=replaced(fix)) for fix in diagnosis.fixes),
     )
     return replace(shown, text=render(shown))
 
@@ -37,7 +37,7 @@ def render(diagnosis: Diagnosis, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _replaced(fix: Fix) -> str:
+def replaced(fix: Fix) -> str:
     """What stands on the lines of a fix, as the fix is written."""
     if fix.old or fix.where is None:
         return fix.old

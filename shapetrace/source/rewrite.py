@@ -133,19 +133,26 @@ def merged(old: str, texts: Sequence[str]) -> str | None:
 
 def spanning(texts: Mapping[Source, str], most: int) -> tuple[str, Source] | None:
     """What replaces the lines from the first of some statements to the last, each with
-    its text; None where they are more lines than `most`, or in another block."""
+    its text, and the head of a block where they end in another one; None where that are
+    more lines than `most`."""
     places = sorted(texts, key=lambda place: place.line)
     first, last = places[0].line, max(p.end_line or p.line for p in places)
-    if len({place.file for place in places}) > 1 or last - first >= most:
+    if len({place.file for place in places}) > 1:
         return None
-    lines = list(lines_between(places[0].file, first, last))
-    if len(lines) < last - first + 1:
-        return None
-    margin = lines[0][: len(lines[0]) - len(lines[0].lstrip(" \t"))]
-    if not all(line.startswith(margin) for line in lines if line.strip()):
-        return None
+    while True:
+        lines = list(lines_between(places[0].file, first, last))
+        if not 0 < len(lines) == last - first + 1 <= most:
+            return None
+        margin = lines[0][: len(lines[0]) - len(lines[0].lstrip(" \t"))]
+        if lines[0].strip() and _all_start(lines, margin):
+            break
+        first -= 1  # to where the block begins that holds them all
     for place in reversed(places):
         at, end = place.line - first, (place.end_line or place.line) - first
         indent = lines[at][: len(lines[at]) - len(lines[at].lstrip(" \t"))]
         lines[at : end + 1] = [indent + line for line in texts[place].split("\n")]
     return dedented("\n".join(lines)), replace(places[0], line=first, end_line=last)
+
+
+def _all_start(lines: Sequence[str], margin: str) -> bool:
+    return all(line.startswith(margin) for line in lines if line.strip())

@@ -8,10 +8,8 @@ import re
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 import shapetrace
-from tests.checks.test_checks_optimizers import Net, parameters, step
 
 HEAD = """
 import torch
@@ -234,25 +232,3 @@ def test_a_tensor_that_is_no_target_is_called_as_it_is_written(tmp_path):
     (found,) = run(path)
     assert {operand.label for operand in found.operands} == {"old", "v"}
     assert "the tensor `old` has shape (5, 1)" in str(found)
-
-
-def test_its_line_names_the_layer_as_the_script_does():
-    net = Net()
-    optimizer = torch.optim.SGD(parameters(net.one, net.two, net.norm))
-    with pytest.warns(shapetrace.ShapeTraceWarning), shapetrace.trace() as t:
-        step(optimizer, F.cross_entropy(net(torch.randn(8, 8)), torch.randint(8, (8,))))
-    (found,) = t.findings
-    assert "gives net.head a gradient" in found.message
-    line = found.fixes[0].line
-    assert line == 'optimizer.add_param_group({"params": net.head.parameters()})'
-    exec(line)
-    assert optimizer.param_groups[-1]["params"] == parameters(net.head)
-
-
-def test_an_optimizer_of_another_model_is_told_of_the_one_that_is_trained():
-    net, other = Net(), Net()
-    optimizer = torch.optim.SGD(other.parameters())
-    with pytest.warns(shapetrace.ShapeTraceWarning), shapetrace.trace() as t:
-        step(optimizer, F.cross_entropy(net(torch.randn(8, 8)), torch.randint(8, (8,))))
-    lines = [fix.line for found in t.findings for fix in found.fixes]
-    assert lines == ["optimizer = torch.optim.SGD(net.parameters())"]

@@ -162,7 +162,12 @@ def lies_across(model, x, y):
     ("width", "target", "line"),
     [
         (1, lambda b: (1, b), "return F.mse_loss(model(x).reshape_as(y), y)"),
-        (2, lambda b: (1, 2), "return F.mse_loss(model(x), y.expand_as(prediction))"),
+        (
+            2,
+            lambda b: (1, 2),
+            "prediction = model(x)\n"
+            "return F.mse_loss(prediction, y.expand_as(prediction))",
+        ),
         (1, lambda b: (b, 1, 1), "return F.mse_loss(model(x), y.squeeze(2))"),
     ],
 )
