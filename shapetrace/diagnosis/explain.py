@@ -9,6 +9,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.evidence.class_indices import RECKONS
+from shapetrace.diagnosis.evidence.classes import JOINED, LEVELLED
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.learning import REVERSED
 from shapetrace.diagnosis.evidence.likes import UNLIKE
@@ -58,6 +59,8 @@ _MIXED = (
     UNASKED,
     REVERSED,
     COLUMN,
+    JOINED,
+    LEVELLED,
 )
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line

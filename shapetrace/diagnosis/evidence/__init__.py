@@ -12,6 +12,7 @@ from collections.abc import Callable
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.assumed import squeezed
 from shapetrace.diagnosis.evidence.class_indices import class_indices
+from shapetrace.diagnosis.evidence.classes import classes, levelled
 from shapetrace.diagnosis.evidence.data import data, picture, taken, turned
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
@@ -84,6 +85,8 @@ FAMILIES: tuple[Family, ...] = (
     elsewhere,
     edited,
     labels,
+    classes,
+    levelled,
     matched,
     mixed,
     copied,

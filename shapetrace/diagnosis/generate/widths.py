@@ -170,6 +170,9 @@ def _intake(case: Case, info: ModuleInfo | None = None) -> Iterator[Hypothesis |
         reason = f"holds `{held}`, {weight.shape}, and gets {size}"
     found = rebuilt(case, info.name, {name: size}, "intake")
     if found is not None:
+        if wanted is None and not _written_otherwise(case, info.name, name, size):
+            # it was built so, and its weight was put in the place of its own
+            found = replace(found, line="", where=None, words="")
         yield replace(
             found,
             reason=reason,
@@ -177,6 +180,14 @@ def _intake(case: Case, info: ModuleInfo | None = None) -> Iterator[Hypothesis |
             size=wanted if isinstance(wanted, int) else None,
             expected=size,
         )
+
+
+def _written_otherwise(case: Case, layer: str, argument: str, size: int) -> bool:
+    """Whether the line that builds a layer has another number written out."""
+    made = case.graph.constructions.of(layer)
+    old = made.argument(argument) if made is not None else None
+    node = old.node if old is not None else None
+    return isinstance(node, ast.Constant) and node.value != size
 
 
 def _short(value: object) -> object:
