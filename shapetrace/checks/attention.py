@@ -47,7 +47,11 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         product = _sharing(context, given, dim)
         if keys and _of_data(context, given, dim) == keys:
             what = "the queries, of the same sequence"
-        elif product is not None and (keys or _are_heads(context, call, dim, product)):
+        elif (
+            product is not None
+            and (keys or _are_heads(context, given, dim))
+            and not _are_votes(context, call, product)
+        ):
             what = "which both operands of the product before it share"
         else:
             continue
@@ -128,24 +132,31 @@ def _sharing(context: CheckContext, ref: TensorRef, dim: int) -> FunctionCall | 
     return None
 
 
-def _are_heads(
-    context: CheckContext, call: FunctionCall, dim: int, product: FunctionCall
-) -> bool:
-    """Whether a dimension of scores is heads, stacked or cut out of a layer's features,
-    and no capsules, which compete for the parts that they agree with: there the values
-    are what made the scores."""
+def _are_heads(context: CheckContext, ref: TensorRef, dim: int) -> bool:
+    """Whether a dimension is heads, stacked or cut out of a layer's features."""
     axes = context.axes
-    for axis in axes.of(call.inputs[0].id, dim):
-        for root, tensor, d in axis.roots:
-            part = root == "parameter" and axis.size < context.graph.size(tensor, d)
-            if not (axis.sure and (part or root == "made")):
-                return False
+    return axes.sure(ref.id, dim) and all(
+        root == "made"
+        or root == "parameter"
+        and axis.size < context.graph.size(tensor, d)
+        for axis in axes.of(ref.id, dim)
+        for root, tensor, d in axis.roots
+    )
+
+
+def _are_votes(
+    context: CheckContext, call: FunctionCall, product: FunctionCall
+) -> bool:
+    """Whether the scores are of the values with what was made of them: capsules compete
+    for the parts that agree with them."""
     given = {context.undressed(ref.id) for ref in product.inputs}
     todo = [ref.id for ref in call.outputs or ()]
     while todo:
         for user, made in context.follow(todo.pop()):
             if kind(user.name) not in _PRODUCTS:
                 todo.append(made.id)
-            elif any(context.undressed(ref.id) in given for ref in user.inputs):
-                return False
-    return True
+                continue
+            values = given & {context.undressed(ref.id) for ref in user.inputs}
+            if any(values & context.graph.ancestors(one) for one in given - values):
+                return True
+    return False

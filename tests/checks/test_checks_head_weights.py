@@ -113,7 +113,7 @@ class Capsules(nn.Module):
         for step in range(3):
             wholes = logits.softmax(1) @ votes
             if step < 2:
-                logits = logits + self.agree(votes, wholes)
+                logits = self.agree(votes, wholes) + logits
         return F.pad(wholes.norm(dim=-1)[..., 0], (0, 3))[:, :3]
 
 
