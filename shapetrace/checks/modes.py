@@ -52,7 +52,7 @@ def dropout_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     "trained-in-eval",
     "warning",
     "a training step runs in evaluation mode, after others that did not: nobody called "
-    "model.train() again, and dropout drops nothing, batch norm learns no statistics from "
+    "model.train() again: dropout drops nothing, batch norm learns no statistics from "
     "here on",
 )
 def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:

@@ -38,8 +38,8 @@ _FIRST = 8
 
 
 class Layer(NamedTuple):
-    """A layer whose parameters a loss reaches, by a call that used them, and the tensors
-    that went into any."""
+    """A layer whose parameters a loss reaches, by a call that used them, and the
+    tensors that went into any."""
 
     name: str
     call: FunctionCall

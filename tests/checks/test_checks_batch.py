@@ -110,7 +110,7 @@ def test_an_encoder_that_runs_over_a_merged_batch(flat, sizes):
 
 
 class Table(nn.Module):
-    """Encodes the fields of several rows together; a row's fields become its features."""
+    """Encodes the fields of several rows together, and joins those of a row."""
 
     def __init__(self, batch_first, fields, over_rows):
         super().__init__()
