@@ -44,11 +44,14 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if summed is None or summed == dim:
             continue
         keys = _of_data(context, given, summed)
-        if not keys:
-            continue
-        if _of_data(context, given, dim) == keys:
+        product = _sharing(context, given, dim)
+        if keys and _of_data(context, given, dim) == keys:
             what = "the queries, of the same sequence"
-        elif _shared(context, given, dim):
+        elif (
+            product is not None
+            and (keys or _are_heads(context, given, dim))
+            and not _are_votes(context, call, product)
+        ):
             what = "which both operands of the product before it share"
         else:
             continue
@@ -106,24 +109,54 @@ def summed_over(context: CheckContext, call: FunctionCall) -> int | None:
     return found.pop() if len(found) == 1 and not todo else None
 
 
-def _shared(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    """Whether a dimension of scores is one that both operands of the product that made
-    them have: its batch, or its heads."""
+def _sharing(context: CheckContext, ref: TensorRef, dim: int) -> FunctionCall | None:
+    """The product that made scores, where both its operands have a dimension of them:
+    its batch, or its heads."""
     for _ in range(_NEAR):
         call = context.made_by(ref.id)
         if call is None or not call.outputs:
-            return False
+            return None
         outputs = context.graph.relation(call).outputs
         if not outputs or dim >= len(outputs[0]):
-            return False
+            return None
         sources = outputs[0][dim].sources
         if kind(call.name) in _PRODUCTS:
-            return {at for at, _ in sources} >= {0, 1}
+            return call if {at for at, _ in sources} >= {0, 1} else None
         if kind(call.name) not in _SCALES or outputs[0][dim].how == "product":
-            return False
+            return None
         sizes = [(at, d) for at, d in sources if call.inputs[at].shape == ref.shape]
         sizes = sizes or list(sources)
         if not sizes:
-            return False
+            return None
         ref, dim = call.inputs[sizes[0][0]], sizes[0][1]
+    return None
+
+
+def _are_heads(context: CheckContext, ref: TensorRef, dim: int) -> bool:
+    """Whether a dimension is heads, stacked or cut out of a layer's features."""
+    axes = context.axes
+    return axes.sure(ref.id, dim) and all(
+        root == "made"
+        or root == "parameter"
+        and axis.size < context.graph.size(tensor, d)
+        for axis in axes.of(ref.id, dim)
+        for root, tensor, d in axis.roots
+    )
+
+
+def _are_votes(
+    context: CheckContext, call: FunctionCall, product: FunctionCall
+) -> bool:
+    """Whether the scores are of the values with what was made of them: capsules compete
+    for the parts that agree with them."""
+    given = {context.undressed(ref.id) for ref in product.inputs}
+    todo = [ref.id for ref in call.outputs or ()]
+    while todo:
+        for user, made in context.follow(todo.pop()):
+            if kind(user.name) not in _PRODUCTS:
+                todo.append(made.id)
+                continue
+            values = given & {context.undressed(ref.id) for ref in user.inputs}
+            if any(values & context.graph.ancestors(one) for one in given - values):
+                return True
     return False

@@ -69,7 +69,10 @@ def _runs_over_batch(
     samples = [root for root in over if root in batches.first]
     sole = len(over) == 1 and axes.sole(given.id, sequence) is not None
     proof = ""
-    flat = _flattened(context, over, taken, made) if sole or samples else None
+    known = over <= batches.layers | batches.sure
+    flat = None
+    if sole or samples:
+        flat = _flattened(context, over, taken, made, known)
     if flat is not None:
         proof = f"the linear layer at {flat.source} takes that dimension as the batch"
     elif len(samples) == 1:
@@ -159,10 +162,15 @@ def _outer(context: CheckContext, call: FunctionCall) -> Culprit:
 
 
 def _flattened(
-    context: CheckContext, over: frozenset[Root], taken: frozenset[Root], made: set[int]
+    context: CheckContext,
+    over: frozenset[Root],
+    taken: frozenset[Root],
+    made: set[int],
+    known: bool,
 ) -> FunctionCall | None:
     """A linear layer after it that has the supposed batch among its features, and what
-    the layer ran over as its batch."""
+    the layer ran over as its batch; of a supposed batch of several dimensions one of
+    them, where what the layer ran over is `known` to be the batch."""
     axes = context.axes
     later = context.descendants(made)
     for linear in context.calls("linear"):
@@ -171,9 +179,12 @@ def _flattened(
             continue
         last = len(ref.shape) - 1
         before = [axes.roots(ref.id, dim) for dim in range(last)]
-        if frozenset().union(*before) != over or not all(before):
+        rows, features = frozenset[Root]().union(*before), axes.roots(ref.id, last)
+        if not all(before) or len(axes.of(ref.id, last)) < 2:
             continue
-        if len(axes.of(ref.id, last)) > 1 and taken <= axes.roots(ref.id, last):
+        if rows == over and taken <= features:
+            return linear
+        if known and over < rows and taken & features and taken <= rows | features:
             return linear
     return None
 

@@ -87,6 +87,8 @@ class Batches:
             if (place := sequence_roles(context, call)) is not None
             and (root := axes.sole(call.inputs[0].id, place[1])) is not None
         }
+        #: what a layer takes as the batch: images, or sequences
+        self.layers = self.images | taken
         products = [*context.of_kind("batch_product"), *context.calls("matmul")]
         pairs = [call.inputs[-2:] for call in products]
         pairs += [c.inputs[:2] for c in context.calls("scaled_dot_product_attention")]

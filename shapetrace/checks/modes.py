@@ -14,7 +14,7 @@ from shapetrace.checks.statements import mode_set
 from shapetrace.checks.training import Steps, behind, outermost
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.records import Diagnosis, Fix, FunctionCall, Range
-from shapetrace.signatures import drops
+from shapetrace.signatures import drops, takes_statistics
 from shapetrace.source.line import find
 from shapetrace.source.scope import Scope
 
@@ -67,11 +67,15 @@ def _as_the_module(call: FunctionCall) -> Fix | None:
     "trained-in-eval",
     "warning",
     "a training step runs in evaluation mode, after others that did not: nobody called "
-    "model.train() again, and dropout drops nothing from here on",
+    "model.train() again: dropout drops nothing, batch norm learns no statistics from "
+    "here on",
 )
 def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     layers = dropping(context)
-    if all(map(_drops, layers)):
+    norms = not layers
+    if norms:
+        layers = [c for c in context.calls("batch_norm") if _mode(c) is not None]
+    if all(map(_mode, layers)):
         return
     ran, dropped = Steps(context), set[str]()
     start, places = ran.first, set[Place]()
@@ -83,14 +87,18 @@ def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         last = ran.inside(steps[-1])[-1:]
         since, start = start, last[0].index if last else backward.index
-        now = [call for call in layers if since <= call.index < backward.index]
-        now = [call for call in now if call.grad]
+        ran_since = [call for call in layers if since <= call.index < backward.index]
+        now = [call for call in ran_since if call.grad]
         names = {_layer(context, call) for call in now}
-        if all(map(_drops, now)):
+        if all(map(_mode, now)):
             dropped |= names
             places |= _places(context, now, steps)
             continue
-        if any(map(_drops, now)) or not names <= dropped:
+        if any(map(_mode, now)) or not names <= dropped:
+            continue
+        # statistics may be frozen on purpose from here on, of a model in training
+        tested = {_layer(context, c) for c in ran_since if not c.grad and not _mode(c)}
+        if norms and not (names <= tested and _ends_in_eval(context, now[0])):
             continue
         held = set[str]().union(*map(ran.held, steps))
         if _trains(context, now[0], backward, held):
@@ -185,6 +193,12 @@ def _drops(call: FunctionCall) -> bool | None:
     return None if call.direct else drops(call)
 
 
+def _mode(call: FunctionCall) -> bool | None:
+    """Whether a layer does what it does in training alone; None likewise."""
+    normalises = call.name == "batch_norm" and not call.direct
+    return takes_statistics(call) if normalises else _drops(call)
+
+
 def _places(
     context: CheckContext, layers: Sequence[FunctionCall], steps: Sequence[Range]
 ) -> set[Place]:
@@ -212,6 +226,14 @@ def _as_before(
     return any(one is not None and (one.file, one.line) in places for one in made)
 
 
+def _ends_in_eval(context: CheckContext, call: FunctionCall) -> bool:
+    """Whether the model that a call is a part of is in evaluation mode at the end."""
+    top = outermost(context, call)
+    rec = context.graph.rec
+    info = None if top is None else rec.modules.get(rec.calls[top].name)
+    return info is not None and not info.training
+
+
 def _layer(context: CheckContext, call: FunctionCall) -> str:
     module = context.graph.module_of(call)
     return "" if module is None else module.name
@@ -237,13 +259,15 @@ def _still_in_eval(
 ) -> Diagnosis:
     module = outermost(context, call)
     top = None if module is None else context.graph.rec.calls[module]
+    norm = call.name == "batch_norm"
+    does = "learns no statistics" if norm else "drops nothing"
     return finding(
         context,
         rule,
         call,
         f"{_layer(context, call)} is in evaluation mode in the step that backward() at "
         f"{backward.source} belongs to, and was in training mode in the steps before.",
-        culprits=[culprit(context, call, "drops nothing any more")],
+        culprits=[culprit(context, call, f"{does} any more")],
         fixes=[
             (mode_set(top, "train") if top is not None else None)
             or "call train() when the evaluation is over"

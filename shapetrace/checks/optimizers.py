@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import in_other_order
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.renewed import made_anew
@@ -36,11 +38,13 @@ _FIRST = 8
 
 
 class Layer(NamedTuple):
-    """A layer whose parameters a loss reaches, by the call that used them."""
+    """A layer whose parameters a loss reaches, by a call that used them, and the
+    tensors that went into any."""
 
     name: str
     call: FunctionCall
     trained: bool
+    given: frozenset[int]
 
 
 @check(
@@ -161,7 +165,8 @@ def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         left = [layer for layer in layers if not layer.trained]
         if not left or 2 * len(left) > len(layers):
             continue
-        left = [one for one in left if _belongs(context, one, layers)]
+        sure = [one for one in left if _belongs(context, one, layers)]
+        left = [one for one in left if one in sure or _behind(context, one, sure)]
         if left:  # what is made anew is told by itself
             told.update(
                 layer.name
@@ -194,9 +199,10 @@ def _reached(
                 continue
             if not name or name in inner or ref.id in frozen:
                 continue
-            before = found.get(name, Layer(name, call, False))
+            before = found.get(name, Layer(name, call, False, frozenset()))
             trained = before.trained or origin.name in known
-            found[name] = before._replace(trained=trained)
+            given = before.given.union(one.id for one in call.inputs)
+            found[name] = before._replace(trained=trained, given=given)
     layers = sorted(found.values(), key=lambda layer: layer.call.index)
     in_training = [one for one in layers if modules[one.name].training]
     # modes are those at the end, when all of a model may be in evaluation
@@ -220,8 +226,37 @@ def _belongs(context: CheckContext, left: Layer, layers: Sequence[Layer]) -> boo
         return True
     return any(
         given.id in made and target is not None and _is_label(context, target)
-        for given, target in context.sides.values()
+        for given, target in _compared(context)
     )
+
+
+def _behind(context: CheckContext, left: Layer, others: Sequence[Layer]) -> bool:
+    """Whether a layer takes what one of the others of the same model has made."""
+    top = outermost(context, left.call)
+    calls = [one.call for one in others if outermost(context, one.call) == top]
+    made = context.descendants(ref.id for call in calls for ref in call.outputs or ())
+    return not made.isdisjoint(left.given)
+
+
+def _compared(context: CheckContext) -> Iterator[tuple[TensorRef, TensorRef | None]]:
+    """What is compared, and with what: by torch's losses, by a difference that is
+    squared, by the score that a label picks among those of its row."""
+    yield from context.sides.values()
+    for call in context.calls("sub", "rsub"):
+        if len(call.inputs) == 2 and compares(context, call):
+            yield call.inputs
+            yield call.inputs[::-1]
+    for call in context.of_kind("pick"):
+        given, index = call.inputs[0], call.inputs[-1]
+        last = argument(call, "dim", 1)
+        if call.name == "getitem":  # `scores[torch.arange(n), labels]`
+            at = call.args[1]
+            last = -1 if isinstance(at, tuple) and len(at) == len(given.shape) else None
+            if last is not None and at[-1] != index:
+                continue
+        rank = len(given.shape)
+        if last in (-1, rank - 1) and given.id != index.id:
+            yield given, index
 
 
 def _is_label(context: CheckContext, target: TensorRef) -> bool:

@@ -9,9 +9,10 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import interleaved, operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.lineage.factors import Axis
+from shapetrace.lineage.factors import Axis, Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
+from shapetrace.signatures.attention import HEADS_OF_SAMPLES
 
 
 @check(
@@ -21,26 +22,51 @@ from shapetrace.signatures import kind
     "a whole (a b a b), the other each row for itself (a a b b)",
 )
 def pairs_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    if not context.of_kind("repeat", "view"):
+    if not context.of_kind("repeat", "view", "expand", "join"):
         return
+    yield from _of_heads(context, rule)
     for call in context.functions:
-        if kind(call.name) not in _PAIRS and call.index not in context.sides:
+        does = kind(call.name)
+        if does not in _PAIRS and call.index not in context.sides:
             continue
         tensors = [ref for ref in call.inputs if ref.shape and ref.shape[0] > 1]
+        if does == "attention":  # with a mask
+            tensors = [ref for ref in tensors if ref not in call.inputs[1:3]]
         if len(tensors) != 2 or not call.outputs:
             continue
-        turned = _turned(context, rule, call, tensors[0], tensors[1])
+        one, two = tensors
+        turned = _turned(context, rule, call, one, two) if does != "mask" else None
         if turned is not None:
             yield turned
             continue
-        one, two = tensors
         if one.shape[0] != two.shape[0] or len(one.shape) != len(two.shape):
             continue
         sides = [context.axes.of(ref.id, 0) for ref in (one, two)]
-        if _crossed(*sides):
-            repeat = _repeat(context, one) or _repeat(context, two)
-            if repeat is not None:
-                yield _apart(context, rule, call, one, two, sides, repeat)
+        repeat = _crossed(context, *sides)
+        if repeat is not None:
+            yield _apart(context, rule, call, (one, two), sides, repeat)
+
+
+def _of_heads(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    """Masks that attention takes for each head of each sample, in that order."""
+    for call in context.of_kind("attention"):
+        roles = context.graph.relation(call).roles
+        places = [at for at, role in roles.items() if role == HEADS_OF_SAMPLES]
+        batch = [at for at, role in roles.items() if role == "batch"]
+        if not places or not batch:
+            continue
+        mask, query = call.inputs[places[0][0]], call.inputs[0]
+        own = [(call.inputs[position], dim) for position, dim in batch]
+        roots = frozenset[Root]()
+        for ref, dim in own:
+            roots |= context.axes.roots(ref.id, dim)
+        size = own[0][0].shape[own[0][1]]
+        heads = frozenset((("parameter", query.id, len(query.shape) - 1),))
+        wanted = (Axis(size, roots), Axis(mask.shape[0] // size, heads))
+        sides = [wanted, context.axes.of(mask.id, places[0][1])]
+        repeat = _crossed(context, *sides)
+        if repeat is not None:
+            yield _apart(context, rule, call, (query, mask), sides, repeat)
 
 
 def _turned(
@@ -120,69 +146,72 @@ def _merging(
 _STEPS = 32
 
 
-_PAIRS = ("sum", "scale", "compare", "join", "distance")
+_PAIRS = ("sum", "scale", "compare", "join", "distance", "mask", "attention")
 
 
-def _crossed(one: tuple[Axis, ...], two: tuple[Axis, ...]) -> bool:
-    """Whether the same count and the same batch stand in another order. Where the sizes
-    stand in one order as well, every row of one is meant to meet every row of the
-    other."""
+def _crossed(
+    context: CheckContext, one: tuple[Axis, ...], two: tuple[Axis, ...]
+) -> FunctionCall | None:
+    """The call that repeated rows, where the same count and the same batch stand in
+    another order. Where all sizes are equal, and nothing but them tells the two apart,
+    every row of one may be meant to meet every row of the other."""
     if len(one) != 2 or len(two) != 2 or not all(a.sure for a in (*one, *two)):
-        return False
+        return None
     if [a.size for a in one] != [a.size for a in reversed(two)]:
-        return False
+        return None
     kinds = [[{root[0] for root in a.roots} for a in side] for side in (one, two)]
-    if one[0].size == one[1].size or kinds[0] != kinds[1][::-1]:
-        return False
-    return sorted(map(sorted, kinds[0])) == [["data"], ["made"]]
-
-
-def _repeat(context: CheckContext, ref: TensorRef) -> FunctionCall | None:
-    """The call that repeated what a tensor was made of as a whole."""
-    todo, seen = [ref.id], {ref.id}
-    while todo:
-        made = context.made_by(todo.pop(0))
-        if made is None or len(seen) > _FAR:
-            continue
-        if plain(made.name) in ("repeat", "tile"):
-            return made
-        new = [one.id for one in made.inputs if one.id not in seen]
-        seen.update(new)
-        todo += new
-    return None
-
-
-#: tensors that are looked back over for a repeat
-_FAR = 2000
+    data = [[each == {"data"} for each in side] for side in kinds]
+    if sorted(data[0]) != [False, True] or data[1] != data[0][::-1]:
+        return None
+    place = data[0].index(True)
+    if one[0].size == one[1].size and not one[place].roots & two[1 - place].roots:
+        return None
+    counts = [(one[1 - place], kinds[0][1 - place]), (two[place], kinds[1][place])]
+    if not all(each in ({"made"}, {"parameter"}) for _, each in counts):
+        return None
+    made = [axis for axis, each in counts if each == {"made"}]
+    if place == 0:  # of two repeats, the one that repeats the whole
+        made.reverse()
+    calls = [context.made_by(tensor) for axis in made for _, tensor, _ in axis.roots]
+    return next((call for call in calls if call is not None and call.inputs), None)
 
 
 def _apart(
     context: CheckContext,
     rule: Check,
     call: FunctionCall,
-    one: TensorRef,
-    two: TensorRef,
+    both: tuple[TensorRef, TensorRef],
     sides: list[tuple[Axis, ...]],
     repeat: FunctionCall,
 ) -> Diagnosis:
-    shown = [" · ".join(str(axis.size) for axis in side) for side in sides]
-    size = repeat.inputs[0].shape[:1]
+    one, two = both
+    shown = [" · ".join(map(_counted, side)) for side in sides]
+    rows, size = prod(axis.size for axis in sides[0]), repeat.inputs[0].shape[:1]
     count = (repeat.outputs or ())[0].shape[0] // max(prod(size), 1)
+    whole = plain(repeat.name) in ("repeat", "tile")
+    own = {ref.id for ref in repeat.outputs or ()}
+    repeated = [any(root[1] in own for a in side for root in a.roots) for side in sides]
     return finding(
         context,
         rule,
         call,
-        f"the {one.shape[0]} rows of both are not in the same order: those of the "
-        f"first are {shown[0]}, those of the second {shown[1]} (repeat gives a b a b, "
+        f"the {rows} rows of both are not in the same order: those of the first are "
+        f"{shown[0]}, those of the second {shown[1]} (repeat gives a b a b, "
         "repeat_interleave a a b b).",
         culprits=[
-            culprit(context, repeat, "repeats the whole", 0, one.shape[0]),
+            culprit(context, repeat, "repeats in the other order", 0, rows),
             culprit(context, call, "puts them side by side", 0),
         ],
         fixes=[
-            interleaved(repeat, count)
+            (interleaved(repeat, count) if whole else None)
             or f"repeat each row by itself, with repeat_interleave({count}, dim=0)"
         ],
         shapes=[("first", one, 0), ("second", two, 0)],
-        way=(one.id, 0),
+        way=(both[repeated.index(True)].id, 0),
     )
+
+
+def _counted(axis: Axis) -> str:
+    """A factor in words: `3 samples`, or how often there is each."""
+    samples = all(root == "data" for root, _, _ in axis.roots)
+    return f"{axis.size} samples" if samples else f"{axis.size} of each"

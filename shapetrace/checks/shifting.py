@@ -10,6 +10,7 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.next_tokens import next_tokens
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
+from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import index_losses, kind, recurrent_setting
 from shapetrace.source.filling import filled_by, given_by
@@ -29,25 +30,32 @@ class Part(NamedTuple):
     "place or two places on: it learns to copy, or to leave one out",
 )
 def label_shift(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    inputs: dict[int, tuple[int, FunctionCall]] = {}
+    inputs: dict[int, list[tuple[int, FunctionCall]]] = {}
     for call in context.of_kind("embedding"):
         for ref in call.inputs[:1]:
             known = part(context, ref.id)
-            inputs.setdefault(known.tensor, (known.start, call))
+            inputs.setdefault(known.tensor, []).append((known.start, call))
     shifts: dict[int, list[tuple[int, FunctionCall]]] = {}
     for loss in context.calls(*index_losses()) if inputs else ():
         given, target = context.sides.get(loss.index, (None, None))
         if given is None or target is None:
             continue
         wanted = part(context, target.id)
-        if wanted.tensor in inputs and _same_places(context, wanted.tensor, given):
-            start = inputs[wanted.tensor][0] + part(context, given.id).start
-            shifts.setdefault(wanted.tensor, []).append((wanted.start - start, loss))
+        taken = [
+            one for one in inputs.get(wanted.tensor, ()) if one[1].index < loss.index
+        ]
+        if len({start for start, _ in taken}) != 1:
+            continue  # in several pieces, with others between
+        if _same_places(context, wanted.tensor, given):
+            shift = wanted.start - taken[-1][0] - part(context, given.id).start
+            if shift != 1:
+                shift += _put_before(context, wanted.tensor, taken[-1][1], given)
+            shifts.setdefault(wanted.tensor, []).append((shift, loss))
     for tensor, found in shifts.items():
         if any(shift == 1 for shift, _ in found):
             continue  # a head beside it may look further on
         for shift, loss in found:
-            embedding = inputs[tensor][1]
+            embedding = inputs[tensor][0][1]
             if shift < 0 or _is_told_again(context, tensor, loss):
                 continue
             if _is_causal(context, embedding, loss):
@@ -62,6 +70,49 @@ def _same_places(context: CheckContext, tokens: int, given: TensorRef) -> bool:
     return last >= 0 and any(
         time & context.axes.roots(given.id, dim) for dim in range(len(given.shape))
     )
+
+
+def _put_before(
+    context: CheckContext, tokens: int, embedding: FunctionCall, given: TensorRef
+) -> int:
+    """How many places a model puts before those of the tokens, as of an image, and does
+    not take away again before its scores are cut."""
+    time = context.axes.roots(tokens, len(context.graph.tensors[tokens].shape) - 1)
+    made = context.descendants(ref.id for ref in embedding.outputs or ())
+    found, cut, tensor = 0, True, given.id
+    for _ in range(_FAR):
+        call = context.made_by(tensor)
+        if call is None or call.index <= embedding.index:
+            break
+        cut = cut and _moved(context, call) is not None
+        ref = next((ref for ref in call.inputs if ref.id in made), None)
+        if ref is None:
+            break
+        if not cut:
+            found += _added(context, call, ref, time)
+        tensor = ref.id
+    return found
+
+
+def _added(
+    context: CheckContext, call: FunctionCall, ref: TensorRef, time: frozenset[Root]
+) -> int:
+    """How many places a call puts before those of one of its inputs; less than 0 where
+    it cuts some off."""
+    shape = (call.outputs or ())[0].shape
+    if (
+        len(shape) != len(ref.shape)
+        or call.name != "getitem"
+        and kind(call.name) != "join"
+    ):
+        return 0
+    changed = [d for d, size in enumerate(ref.shape) if shape[d] != size]
+    if len(changed) != 1 or not time & context.axes.roots(ref.id, changed[0]):
+        return 0
+    if call.name == "getitem":
+        return -(_cut(call) or 0)
+    before = call.inputs[: call.inputs.index(ref)]
+    return sum(one.shape[changed[0]] for one in before)
 
 
 def _is_told_again(context: CheckContext, tokens: int, loss: FunctionCall) -> bool:
@@ -110,25 +161,62 @@ def _shifted(
 
 
 def part(context: CheckContext, tensor: int) -> Part:
-    """The sequence that a tensor is a stretch of, told by where it was cut."""
+    """The sequence that a tensor is a stretch of, told by where it was cut, and put
+    among constants."""
     start = 0
     while True:
         call = context.made_by(tensor)
-        if call is None or not call.inputs:
+        moved = None if call is None else _moved(context, call)
+        if moved is None:
             return Part(tensor, start)
-        if call.name == "getitem":
-            cut = _cut(call)
-            if cut is None:
-                return Part(tensor, start)
-            start += cut
-        elif call.name == "pad":
-            widths = argument(call, "pad", 1)
-            if not isinstance(widths, (tuple, list)) or len(widths) != 2:
-                return Part(tensor, start)
-            start -= widths[0] if isinstance(widths[0], int) else 0
-        elif kind(call.name) not in ("view", "copy", "cast", "transpose", "detach"):
-            return Part(tensor, start)
-        tensor = call.inputs[0].id
+        tensor, start = moved.tensor, start + moved.start
+
+
+def _moved(context: CheckContext, call: FunctionCall) -> Part | None:
+    """What a call hands on of one tensor, from where; None where it does more."""
+    if not call.inputs:
+        return None
+    first, does = call.inputs[0], kind(call.name)
+    if call.name == "getitem":
+        cut = _cut(call)
+        return None if cut is None else Part(first.id, cut)
+    if call.name == "pad":
+        widths = argument(call, "pad", 1)
+        if not isinstance(widths, (tuple, list)) or len(widths) != 2:
+            return None
+        return Part(first.id, -widths[0] if isinstance(widths[0], int) else 0)
+    if does == "join":
+        return _among_constants(context, call)
+    if call.name == "setitem" and len(call.inputs) == 2 and not _ignores(call):
+        into = _cut(call)
+        if into is None or not _is_constant(context, first):
+            return None
+        return Part(call.inputs[1].id, -into)
+    if does in ("view", "copy", "cast", "transpose", "detach") or _ignores(call):
+        return Part(first.id, 0)
+    return None
+
+
+def _among_constants(context: CheckContext, call: FunctionCall) -> Part | None:
+    """The one tensor that is joined with constants along the last dimension."""
+    own = [ref for ref in call.inputs if not _is_constant(context, ref)]
+    dim = argument(call, "dim", 1)
+    if len(own) != 1 or dim not in (-1, len(own[0].shape) - 1):
+        return None
+    before = call.inputs[: call.inputs.index(own[0])]
+    return Part(own[0].id, -sum(ref.shape[-1] for ref in before))
+
+
+def _is_constant(context: CheckContext, ref: TensorRef) -> bool:
+    made = context.made_by(ref.id)
+    return made is not None and kind(made.name) == "fill"
+
+
+def _ignores(call: FunctionCall) -> bool:
+    """Whether a call writes a number that no label is to some places."""
+    numbers = [one for one in call.args[1:] if isinstance(one, (int, float))]
+    writes = call.name == "setitem" or plain(call.name) == "masked_fill"
+    return writes and bool(numbers) and numbers[-1] < 0
 
 
 def _cut(call: FunctionCall) -> int | None:
@@ -176,7 +264,8 @@ def _triangle(context: CheckContext, tensor: int) -> bool:
             return False
         if plain(call.name) in _TRIANGLES or _orders(context, call):
             return True
-        tensor = call.inputs[0].id
+        # what is written into a mask, or else what the mask is made of
+        tensor = call.inputs[-1 if kind(call.name) == "write" else 0].id
     return False
 
 
@@ -217,3 +306,5 @@ def _orders(context: CheckContext, call: FunctionCall) -> bool:
 _TRIANGLES = frozenset(("tril", "triu", "generate_square_subsequent_mask"))
 #: calls between a triangle and where it masks
 _NEAR = 8
+#: calls of a model between its tokens and its scores
+_FAR = 10_000

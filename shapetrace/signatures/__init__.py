@@ -32,7 +32,11 @@ from shapetrace.signatures.loss_facts import (
 )
 from shapetrace.signatures.relation import Conflict, DimOrigin, How, Relation, Side
 from shapetrace.signatures.sizes import size_given, size_taken
-from shapetrace.signatures.training_mode import drops, recurrent_setting
+from shapetrace.signatures.training_mode import (
+    drops,
+    recurrent_setting,
+    takes_statistics,
+)
 
 __all__ = [
     "Conflict",
@@ -69,4 +73,5 @@ __all__ = [
     "size_given",
     "size_taken",
     "takes_no_numbers",
+    "takes_statistics",
 ]

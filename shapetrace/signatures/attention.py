@@ -74,6 +74,10 @@ def _mask(b: Bound, answer: Answer, query: Operand, key: Operand) -> None:
             answer.conflicts.append(Conflict("size", "attn_mask", left, right))
 
 
+#: rows of the batch, of which each has its heads one after the other
+HEADS_OF_SAMPLES = "batch·num_heads"
+
+
 @rule("multi_head_attention_forward", _MHA)
 def multi_head_attention(b: Bound) -> Answer:
     """(length, batch, embed_dim) in and out, and the weights averaged over heads."""
@@ -173,8 +177,9 @@ def _mha_masks(b: Bound, answer: Answer, query: Operand, key: Operand) -> None:
     _equal(answer, "source_length", key, 0, mask, -1)
     if len(mask.shape) == 3 and len(query.shape) == 3:
         heads = query.shape[1] * b.integer("num_heads")
+        answer.roles[mask.pos, 0] = HEADS_OF_SAMPLES
         if mask.shape[0] != heads:
-            left = Side(query.pos, 1, heads, "batch·num_heads")
+            left = Side(query.pos, 1, heads, HEADS_OF_SAMPLES)
             right = Side(mask.pos, 0, mask.shape[0], "attn_mask")
             answer.conflicts.append(Conflict("size", "attn_mask", left, right))
 

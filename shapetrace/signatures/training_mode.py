@@ -46,6 +46,16 @@ def drops(call: FunctionCall) -> bool | None:
     return training if rate and isinstance(training, bool) else None
 
 
+def takes_statistics(call: FunctionCall) -> bool | None:
+    """Whether a batch norm normalises by its batch, as in training, and not by what it
+    has seen; None where it could not, or another call."""
+    if call.name != "batch_norm":
+        return None
+    training = _given(call, "training", 5)
+    running = _given(call, "running_mean", 1)
+    return training if running is not None and isinstance(training, bool) else None
+
+
 def _given(call: FunctionCall, name: str, place: int) -> object:
     if name in call.kwargs:
         return call.kwargs[name]

@@ -109,6 +109,67 @@ def test_an_encoder_that_runs_over_a_merged_batch(flat, sizes):
     assert silent(encoded, True, flat, sizes)
 
 
+class Table(nn.Module):
+    """Encodes the fields of several rows together, and joins those of a row."""
+
+    def __init__(self, batch_first, fields, over_rows):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=batch_first)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.join = nn.Linear(fields * 8, 8)
+        self.over_rows, self.fc = over_rows, nn.Linear(8, 3)
+
+    def forward(self, x):
+        batch, rows, fields = x.shape[:3]
+        x = self.encoder(x.view(batch, rows * fields, 8))
+        x = self.over_rows(self.join(x.reshape(batch, rows, fields * 8)))
+        return self.fc(x)
+
+
+def pooled(x):
+    return x.mean(1)
+
+
+class Last(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(8, 8, batch_first=True)
+
+    def forward(self, x):
+        return self.gru(x)[0][:, -1]
+
+
+def tabular(batch_first, over_rows, sizes):
+    batch, rows, fields = sizes
+    model = Table(batch_first, fields, over_rows())
+    x, y = torch.randn(*sizes, 8), torch.randint(0, 3, (batch,))
+    F.cross_entropy(model(x), y).backward()
+
+
+@pytest.mark.parametrize("sizes", [(4, 3, 5), (4, 4, 4), (12, 3, 4)])
+@pytest.mark.parametrize("over_rows", [lambda: pooled, Last], ids=["mean", "gru"])
+def test_an_encoder_whose_supposed_batch_becomes_features_in_part(over_rows, sizes):
+    assert findings(tabular, False, over_rows, sizes) == [
+        ("batch-dim", "Table.encoder")
+    ]
+    assert silent(tabular, True, over_rows, sizes)
+
+
+def variables_over_time(sizes):
+    """Time first: the layer runs over the time of each variable of each sample."""
+    time, batch, variables = sizes
+    encoder = nn.TransformerEncoderLayer(8, 2, 16, 0.0)
+    join, then = nn.Linear(variables * 8, 8), nn.GRU(8, 8)
+    x = encoder(torch.randn(*sizes, 8).view(time, batch * variables, 8))
+    x = then(join(x.view(time, batch, variables * 8)))[0][-1]
+    F.cross_entropy(nn.Linear(8, 3)(x), torch.randint(0, 3, (batch,))).backward()
+
+
+@pytest.mark.parametrize("sizes", [(7, 3, 5), (4, 4, 4)])
+def test_variables_that_become_features_of_a_time_step(sizes):
+    assert silent(variables_over_time, sizes)
+
+
 def test_the_layer_that_a_stack_copies_is_told_batch_first():
     with pytest.warns(shapetrace.ShapeTraceWarning):
         with shapetrace.trace() as t:
