@@ -27,8 +27,7 @@ _MORE = 1.4
 #: by which part the time that is left between functions may be off, of a layer whose
 #: every cost is known; and by which part of the tracer's cost otherwise
 _OFF, _OFF_OTHERS = 0.25, 0.15
-#: what leaves no event, as reading `x.shape`, 1.6 microseconds each, looks like Python
-#: of the model's own: some twenty times a call in torch's attention
+#: what leaves no event looks like Python of the model's own
 _OFF_UNSEEN, _OFF_UNSEEN_MOST = 0.5, 40_000.0
 #: by which part of it the slowing of functions beside the tracer may be off, and by
 #: which part of the time of a function, up to so many times the most it is slowed by:
@@ -99,6 +98,7 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
             if len(call.inputs) != 1 or len(call.outputs or ()) != 1:
                 own[call.parent].tracer += cost.module_several
             own[call.parent].bare += cost.module_bare
+        own[call.index].tracer += call.attribute_reads * cost.attribute
         own[call.index].bare += reads.get(call.name, 0) * cost.parameter_bare
     before = ""
     for function in rec.functions:

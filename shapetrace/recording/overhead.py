@@ -161,6 +161,14 @@ class _Parameters(_Loop):
             self.weight  # a Python function of the module's finds it
 
 
+class _Attributes(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock = self.clock
+        for at in _TIMES:
+            clock(at)
+            x.shape  # the function mode is asked for it
+
+
 class _Layers(_Loop):
     def __init__(self) -> None:
         super().__init__()
@@ -183,6 +191,7 @@ class _Nothing(_Loop):
 _KINDS: tuple[type[_Loop], ...] = (
     *(_Nothing, _Modules, _Functions, _PythonFunctions, _ManyArguments),
     *(_SeveralOutputs, _Nested, _Elsewhere, _Parameters, _Layers, _SeveralTensors),
+    _Attributes,
 )
 
 
@@ -235,8 +244,8 @@ def _measure(
         beside = slowing(working) if functions else Slowing(0.0, 0.0)
     assert replay is not None
     costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
-    _, module, function, few, many, several, nested, elsewhere, *_, pair = costs
-    nothing, empty, add, one, *_, parameter, layer, _ = (loop.cost for loop in bare)
+    _, module, function, few, many, several, nested, elsewhere, *_, pair, read = costs
+    nothing, empty, add, one, *_, parameter, layer, _, _ = (loop.cost for loop in bare)
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
     adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
@@ -256,6 +265,7 @@ def _measure(
         output=max(0.0, several - function) / _OUTPUTS,
         nested=max(0.0, nested - function),
         elsewhere=max(0.0, elsewhere - function),
+        attribute=read,
         uncertainty=max(map(_uncertainty, bare[1:5], full[1:5], costs[1:5])),
         slower=beside.part,
         slower_most=beside.most,
