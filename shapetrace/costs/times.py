@@ -111,7 +111,7 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
             if function.qualname != before:  # what has just run is still in the caches
                 slower = min(took * cost.slower, cost.slower_most)
                 one.slower += slower
-                one.off += _OFF_SLOWER * slower
+                one.off += (_OFF_SLOWER + cost.uncertainty) * slower
             one.tracer += _around(function, cost)
         before = function.qualname
     return own
@@ -175,7 +175,8 @@ def _shares(
     found = [(0.0, 0.0, 0.0)] * len(own)
     known = {at: _cold(keys, dear, groups) for at, keys in innermost.items()}
     usual = median(known.values()) if known else 1.0
-    off_others = _OFF_OTHERS if known else _OFF_OTHERS + uncertainty
+    # where measuring the tracer's cost gave now this and now that, the machine is busy
+    off_others = _OFF_OTHERS + uncertainty
     for key, calls in groups.items():
         cold = known.get(key[0], usual)
         tracer = sum(own[at].tracer for at in calls)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from time import thread_time_ns
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -199,12 +200,13 @@ def calibrate(
     functions: bool = True,
     extensions: Callable[[], Extensions | None] = lambda: None,
     working: Callable[[], Extensions | None] = lambda: None,
+    events: Callable[[], list[Any]] = list,
 ) -> Overhead | None:
     """The cost of one recorded module call and function call, in some milliseconds.
 
     `extensions` makes some that are called as those of the trace are, which is part of
     the cost; `working` some that also work as those do, while their clock stands still.
-    None where it cannot be measured: global module hooks would see its calls.
+    `events` makes a list such as the trace fills. None where it cannot be measured: global module hooks would see its calls.
     """
     if (
         torch_internals.forward_hooks
@@ -213,13 +215,14 @@ def calibrate(
     ):
         return None
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_measure, functions, extensions, working).result()
+        return thread.submit(_measure, functions, extensions, working, events).result()
 
 
 def _measure(
     functions: bool,
     extensions: Callable[[], Extensions | None],
     working: Callable[[], Extensions | None],
+    events: Callable[[], list[Any]],
 ) -> Overhead:
     x = torch.zeros(_OUTPUTS, 1, device="cpu", requires_grad=True)
     bare = [kind() for kind in _KINDS]
@@ -230,8 +233,12 @@ def _measure(
         for at in range(_ROUNDS):
             for loop in bare:
                 loop(x)
+            looking = extensions()
             recorder = Recorder(
-                CpuClock(), functions=functions, extensions=extensions()
+                CpuClock() if looking is None else looking.clock,
+                functions=functions,
+                extensions=looking,
+                events=events(),
             )
             recorder.install([(str(at), loop) for at, loop in enumerate(full)])
             try:

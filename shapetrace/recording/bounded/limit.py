@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -111,6 +112,12 @@ class CallLimit:
         self.faults: list[tuple[str, BaseException]] = []
         self._recorder: Recorder | None = None
         self._begin_part()
+
+    def unbounded(self) -> BoundedEvents:
+        """Events that are counted and never too many."""
+        events = BoundedEvents(self)
+        events.most_calls = events.most_functions = sys.maxsize
+        return events
 
     def begin(self, recorder: Recorder) -> None:
         """What is kept of tensors that torch exchanges is forgotten with them."""

@@ -107,6 +107,11 @@ class Selection:
         idle.functions = self.running.functions or self.running.nodes
         return _extensions([idle], PausingClock(CpuClock()))
 
+    def empty_events(self) -> list[Any]:
+        """As those that the recorder fills, which look at what is added if they are
+        bounded."""
+        return [] if self._limit is None else self._limit.unbounded()
+
     def working(self) -> Extensions | None:
         """Extensions that do as these: what they leave of the processor's caches, no
         clock can leave out."""
