@@ -248,7 +248,7 @@ def _measure(
                 recorder.uninstall()
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
-        beside = slowing(working) if functions else Slowing(0.0, 0.0)
+        beside = _beside(working) if functions else Slowing(0.0, 0.0)
     assert replay is not None
     costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
     _, module, function, few, many, several, nested, elsewhere, *_, pair, read = costs
@@ -277,6 +277,17 @@ def _measure(
         slower=beside.part,
         slower_most=beside.most,
     )
+
+
+def _beside(working: Callable[[], Extensions | None]) -> Slowing:
+    """On one thread: threads that share small work wait for each other, on a busy
+    machine for ten seconds in all. What the main thread has set stays as it is."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return slowing(working)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _uncertainty(bare: _Loop, full: _Loop, cost: float) -> float:
