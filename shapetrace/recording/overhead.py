@@ -206,7 +206,8 @@ def calibrate(
 
     `extensions` makes some that are called as those of the trace are, which is part of
     the cost; `working` some that also work as those do, while their clock stands still.
-    `events` makes a list such as the trace fills. None where it cannot be measured: global module hooks would see its calls.
+    `events` makes a list such as the trace fills. None where it cannot be measured:
+    global module hooks would see its calls.
     """
     if (
         torch_internals.forward_hooks

@@ -59,8 +59,8 @@ class Overhead:
     such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
     more) are what one call takes longer under the trace; `output` comes on top for each
     of several tensors that a function gives, `nested` for each list of tensors that it
-    takes, `elsewhere` where no forward calls it, but what a forward called, `module_several`
-    for a module that takes or gives several tensors, and `attribute` is for reading one
+    takes, `elsewhere` where no forward calls it, but what a forward called,
+    `module_several`    for a module that takes or gives several tensors, and `attribute` is for reading one
     of a tensor. `inside` is
     the part that lies within the call's own recorded duration. `bare` is what the call
     of a module, a layer's forward around its function, and the reading of one parameter
