@@ -288,7 +288,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         return kept
 
     def attribute(func: Any, args: Any, kwargs: Any) -> Any:
-        """`x.shape` is counted, as it costs time; `x.T` and `x.data` make tensors, and so
+        """`x.shape` is counted, for its time; `x.T` and `x.data` make tensors, and so
         does `x.data = y` where `y` has another shape. `x.requires_grad = False` is
         recorded as the method that does the same: what is frozen is not to be trained,
         and a backward goes to what asks for a gradient.
