@@ -61,7 +61,8 @@ class Overhead:
     of several tensors that a function gives, `nested` for each list of tensors that it
     takes, `elsewhere` where no forward calls it, but what a forward called,
     `module_several` for a module that takes or gives several tensors, and `attribute`
-    is for reading one of a tensor. `inside` is the part that lies within the call's own recorded duration. `bare` is what the call
+    is for reading one of a tensor. `inside` is the part that lies within the call's own
+    recorded duration. `bare` is what the call
     of a module, a layer's forward around its function, and the reading of one parameter
     take without a trace. `uncertainty` is by which part of them they may be off. By
     `slower` of its time, and at most by `slower_most`, a function itself runs slower
