@@ -52,9 +52,9 @@ _NOTHING = {"backward", "grad", "requires_grad_", "retain_grad", "register_hook"
 _NOTHING |= {"item", "tolist", "numpy", "numel", "size", "dim", "stride"}
 #: they move a tensor to another device, or give it as it is
 _MOVING = {"to", "cpu", "cuda", "xpu"}
-#: what Python itself asks of a tensor
-_NOTHING |= {"bool", "int", "float", "complex", "index", "len", "iter", "contains"}
-_NOTHING |= {"array", "format", "repr"}
+#: what Python itself asks of a tensor: `float(x)`, which calls `x.__float__()`
+_PYTHON = {"bool", "int", "float", "complex", "index", "len", "iter", "contains"}
+_PYTHON |= {"array", "format", "repr"}
 #: torch has them made of others, and what comes out hangs on the values
 _BY_VALUES = {"where", "unique"}
 
@@ -130,6 +130,8 @@ class Repeater:
         if call.error is not None or call.outputs is None:
             return _NOTHING_MADE  # it raised, and what it had done by then is unknown
         if call.name in _NOTHING:
+            return _NOTHING_MADE
+        if call.name in _PYTHON and call.qualname.endswith("__"):
             return _NOTHING_MADE
         if not call.inputs or call.qualname.startswith("torch.nn.init."):
             filled = 0 if "empty" in call.name else size(call.outputs)

@@ -27,8 +27,7 @@ _MORE = 1.4
 #: by which part the time that is left between functions may be off, of a layer whose
 #: every cost is known; and by which part of the tracer's cost otherwise
 _OFF, _OFF_OTHERS = 0.25, 0.15
-#: what leaves no event, as reading `x.shape`, 1.6 microseconds each, looks like Python
-#: of the model's own: some twenty times a call in torch's attention
+#: what leaves no event looks like Python of the model's own
 _OFF_UNSEEN, _OFF_UNSEEN_MOST = 0.5, 40_000.0
 #: by which part of it the slowing of functions beside the tracer may be off, and by
 #: which part of the time of a function, up to so many times the most it is slowed by:
@@ -99,6 +98,7 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
             if len(call.inputs) != 1 or len(call.outputs or ()) != 1:
                 own[call.parent].tracer += cost.module_several
             own[call.parent].bare += cost.module_bare
+        own[call.index].tracer += call.attribute_reads * cost.attribute
         own[call.index].bare += reads.get(call.name, 0) * cost.parameter_bare
     before = ""
     for function in rec.functions:
@@ -111,7 +111,7 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
             if function.qualname != before:  # what has just run is still in the caches
                 slower = min(took * cost.slower, cost.slower_most)
                 one.slower += slower
-                one.off += _OFF_SLOWER * slower
+                one.off += (_OFF_SLOWER + cost.uncertainty) * slower
             one.tracer += _around(function, cost)
         before = function.qualname
     return own
@@ -175,7 +175,8 @@ def _shares(
     found = [(0.0, 0.0, 0.0)] * len(own)
     known = {at: _cold(keys, dear, groups) for at, keys in innermost.items()}
     usual = median(known.values()) if known else 1.0
-    off_others = _OFF_OTHERS if known else _OFF_OTHERS + uncertainty
+    # where measuring the tracer's cost gave now this and now that, the machine is busy
+    off_others = _OFF_OTHERS + uncertainty
     for key, calls in groups.items():
         cold = known.get(key[0], usual)
         tracer = sum(own[at].tracer for at in calls)

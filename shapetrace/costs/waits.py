@@ -16,11 +16,10 @@ from shapetrace.records import FunctionCall, Recording, Source, TensorRef
 from shapetrace.records.printable import printable
 
 #: they read values
-_READING = {
-    *("item", "tolist", "numpy", "bool", "int", "float", "complex", "index"),
-    *("repr", "format", "str", "array", "contains", "equal", "allclose"),
-    *("is_nonzero", "cpu"),
-}
+_READING = {"item", "tolist", "numpy", "equal", "allclose", "is_nonzero", "cpu"}
+#: so does Python: `float(x)` calls `x.__float__()`; `x.float()` is something else
+_PYTHON = {"bool", "int", "float", "complex", "index", "repr", "format", "str"}
+_PYTHON |= {"array", "contains"}
 #: the size of what they make hangs on values
 _SIZING = {
     *("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"),
@@ -115,6 +114,8 @@ def _waits(call: FunctionCall) -> bool:
     if not call.inputs:
         return False
     name = call.name.removeprefix("linalg_")
+    if name in _PYTHON and call.qualname.endswith("__"):
+        return True
     if name in _READING or name in _SIZING or name in _CHECKING:
         return True
     if name == "one_hot":  # without the number of classes it looks for the largest

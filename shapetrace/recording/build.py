@@ -105,6 +105,7 @@ class Replay:
             raw.LIVE: self._note_live,
             raw.UNSEEN: self._note_unseen,
             raw.GAP: self._note_gap,
+            raw.READ: self._note_read,
         }
         while position < end:
             versions.count()
@@ -162,6 +163,12 @@ class Replay:
         _, start, end, self._grad = self._events[at : at + 4]
         self._gap = (self._open.count, self._stamp(start), self._stamp(end))
         return at + 4
+
+    def _note_read(self, at: int) -> int:
+        call = self._open.innermost()
+        if call is not None:
+            call.reads += 1
+        return at + 1
 
     # -- module calls -------------------------------------------------------------
 

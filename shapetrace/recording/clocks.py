@@ -40,27 +40,29 @@ class PausingClock:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._now = clock.now
-        self._resolve = clock.resolve
-        self._lost = 0
-        self._since: Any = None
+        read, lost, since = clock.now, 0, None
 
-    def now(self) -> Any:
-        since = self._since
-        return (self._now() if since is None else since) - self._lost
+        # variables of this call are found in half the time that attributes take
+        def now() -> Any:
+            return (read() if since is None else since) - lost
+
+        def pause() -> bool:
+            nonlocal since
+            if since is not None:
+                return False
+            since = read()
+            return True
+
+        def go_on() -> None:
+            nonlocal lost, since
+            lost += read() - since
+            since = None
+
+        self.now, self.pause, self.go_on = now, pause, go_on
+        self._resolve = clock.resolve
 
     def resolve(self, stamps: Sequence[Any]) -> list[int]:
         return self._resolve(stamps)
-
-    def pause(self) -> bool:
-        if self._since is not None:
-            return False
-        self._since = self._now()
-        return True
-
-    def go_on(self) -> None:
-        self._lost += self._now() - self._since
-        self._since = None
 
 
 class NoClock:

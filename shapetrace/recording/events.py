@@ -17,6 +17,8 @@
     NOTE, thread, cell                what extensions note of the next module call
     LIVE, stamp, bytes by kind        alive from now on
     UNSEEN, thread, name              what the innermost call does that is not recorded
+    READ                              an attribute of a tensor is read, or set, in the
+                                      tracing thread
     GAP, start, end, grad             between these stamps only figures were kept; then
                                       autograd was on or off
 
@@ -34,7 +36,7 @@ from shapetrace.source.place import raised_at
 
 ENTER, LEAVE, FAIL, CALL, MAKE, RAISE = range(6)
 DEFINE, THREAD, RECOMPUTED, LEFT, VALUES, NOTE, LIVE = range(6, 13)
-ENTER_INSIDE, LEAVE_ONE, UNSEEN, GAP = range(13, 17)
+ENTER_INSIDE, LEAVE_ONE, UNSEEN, GAP, READ = range(13, 18)
 
 #: an exception's type, message, identity and place
 Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
@@ -42,7 +44,7 @@ Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
 _LENGTHS = {
     **{ENTER: 6, DEFINE: 6, THREAD: 2, RECOMPUTED: 2},
     **{LEFT: 3, VALUES: 3, NOTE: 3, LIVE: 3, ENTER_INSIDE: 3, LEAVE_ONE: 5},
-    **{UNSEEN: 3, GAP: 4},
+    **{UNSEEN: 3, GAP: 4, READ: 1},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from _thread import get_ident as ident
 from types import CodeType, FunctionType, MethodWrapperType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from shapetrace.recording.events import (
     CALL,
     MAKE,
     RAISE,
+    READ,
     THREAD,
     UNSEEN,
     error_tuple,
@@ -286,7 +288,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         return kept
 
     def attribute(func: Any, args: Any, kwargs: Any) -> Any:
-        """`x.shape` passes straight through; `x.T` and `x.data` make tensors, and so
+        """`x.shape` is counted, for its time; `x.T` and `x.data` make tensors, and so
         does `x.data = y` where `y` has another shape. `x.requires_grad = False` is
         recorded as the method that does the same: what is frozen is not to be trained,
         and a backward goes to what asks for a gradient.
@@ -309,6 +311,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         except caught():
             value = NOT_MADE
         try:
+            if ident() == stacks.thread:
+                events.append(READ)
             made, maker = None, func
             if value is NOT_MADE or name == "grad":
                 pass

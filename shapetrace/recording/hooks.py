@@ -171,10 +171,10 @@ class _Slow:
                 return
         if not self._functions:
             self._references.look(args, True)
-        if torch_internals.backward_number() != -1:
-            self._events += (RECOMPUTED, thread)
+        again = torch_internals.backward_number() != -1
         open_.append(site)
-        self._events += (ENTER, site, self._now(), thread, code, lasti)
+        event = (ENTER, site, self._now(), thread, code, lasti)
+        self._events += (RECOMPUTED, thread, *event) if again else event
         for name in transforms():
             self._events += (UNSEEN, thread, name)
 

@@ -20,7 +20,7 @@ class OpenCall:
 
     __slots__ = (
         *("index", "parent", "depth", "site", "inputs", "source"),
-        *("thread", "recomputed", "order"),
+        *("thread", "recomputed", "order", "reads"),
     )
 
     index: int
@@ -32,6 +32,7 @@ class OpenCall:
     thread: int
     recomputed: bool
     order: int
+    reads: int
 
 
 class ModuleCalls:
@@ -85,6 +86,7 @@ class ModuleCalls:
             parent and parent.recomputed
         )
         call.order = order
+        call.reads = 0
         self._recomputed.discard(thread)
         cell = self._cells.pop(thread, None)
         if cell is not None:
@@ -156,6 +158,7 @@ class ModuleCalls:
             order=call.order,
             end_order=order,
             output_type=output_type,
+            attribute_reads=call.reads,
         )
 
     def timed(self, times: list[int]) -> tuple[ModuleCall, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from time import thread_time_ns
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +162,14 @@ class _Parameters(_Loop):
             self.weight  # a Python function of the module's finds it
 
 
+class _Attributes(_Loop):
+    def forward(self, x: Tensor) -> None:
+        clock = self.clock
+        for at in _TIMES:
+            clock(at)
+            x.shape  # the function mode is asked for it
+
+
 class _Layers(_Loop):
     def __init__(self) -> None:
         super().__init__()
@@ -183,6 +192,7 @@ class _Nothing(_Loop):
 _KINDS: tuple[type[_Loop], ...] = (
     *(_Nothing, _Modules, _Functions, _PythonFunctions, _ManyArguments),
     *(_SeveralOutputs, _Nested, _Elsewhere, _Parameters, _Layers, _SeveralTensors),
+    _Attributes,
 )
 
 
@@ -190,12 +200,14 @@ def calibrate(
     functions: bool = True,
     extensions: Callable[[], Extensions | None] = lambda: None,
     working: Callable[[], Extensions | None] = lambda: None,
+    events: Callable[[], list[Any]] = list,
 ) -> Overhead | None:
     """The cost of one recorded module call and function call, in some milliseconds.
 
     `extensions` makes some that are called as those of the trace are, which is part of
     the cost; `working` some that also work as those do, while their clock stands still.
-    None where it cannot be measured: global module hooks would see its calls.
+    `events` makes a list such as the trace fills. None where it cannot be measured:
+    global module hooks would see its calls.
     """
     if (
         torch_internals.forward_hooks
@@ -204,13 +216,14 @@ def calibrate(
     ):
         return None
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_measure, functions, extensions, working).result()
+        return thread.submit(_measure, functions, extensions, working, events).result()
 
 
 def _measure(
     functions: bool,
     extensions: Callable[[], Extensions | None],
     working: Callable[[], Extensions | None],
+    events: Callable[[], list[Any]],
 ) -> Overhead:
     x = torch.zeros(_OUTPUTS, 1, device="cpu", requires_grad=True)
     bare = [kind() for kind in _KINDS]
@@ -221,8 +234,12 @@ def _measure(
         for at in range(_ROUNDS):
             for loop in bare:
                 loop(x)
+            looking = extensions()
             recorder = Recorder(
-                CpuClock(), functions=functions, extensions=extensions()
+                CpuClock() if looking is None else looking.clock,
+                functions=functions,
+                extensions=looking,
+                events=events(),
             )
             recorder.install([(str(at), loop) for at, loop in enumerate(full)])
             try:
@@ -232,11 +249,11 @@ def _measure(
                 recorder.uninstall()
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
-        beside = slowing(working) if functions else Slowing(0.0, 0.0)
+        beside = _beside(working) if functions else Slowing(0.0, 0.0)
     assert replay is not None
     costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
-    _, module, function, few, many, several, nested, elsewhere, *_, pair = costs
-    nothing, empty, add, one, *_, parameter, layer, _ = (loop.cost for loop in bare)
+    _, module, function, few, many, several, nested, elsewhere, *_, pair, read = costs
+    nothing, empty, add, one, *_, parameter, layer, _, _ = (loop.cost for loop in bare)
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
     adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
@@ -256,10 +273,22 @@ def _measure(
         output=max(0.0, several - function) / _OUTPUTS,
         nested=max(0.0, nested - function),
         elsewhere=max(0.0, elsewhere - function),
+        attribute=read,
         uncertainty=max(map(_uncertainty, bare[1:5], full[1:5], costs[1:5])),
         slower=beside.part,
         slower_most=beside.most,
     )
+
+
+def _beside(working: Callable[[], Extensions | None]) -> Slowing:
+    """On one thread: threads that share small work wait for each other, on a busy
+    machine for ten seconds in all. What the main thread has set stays as it is."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return slowing(working)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _uncertainty(bare: _Loop, full: _Loop, cost: float) -> float:

@@ -160,7 +160,10 @@ class Live:
         self._calibrated = True
         with self._recorder.faults.losing("what the tracer itself costs"):
             overhead = calibrate(
-                self._functions, self.selection.again, self.selection.working
+                self._functions,
+                self.selection.again,
+                self.selection.working,
+                self.selection.empty_events,
             )
             self._recording = made = replace(made, overhead=overhead)
         return made

@@ -41,7 +41,7 @@ class Recorder:
 
     `read_values` allows reading the smallest and largest class index that a loss is
     given; on an accelerator that is one synchronisation a loss call. `extensions` have
-    their own say before and after each call.
+    their own say before and after each call. `events` is the list that is filled.
     """
 
     def __init__(
@@ -52,12 +52,13 @@ class Recorder:
         read_values: bool = True,
         extensions: Extensions | None = None,
         faults: Faults | None = None,
+        events: list[Any] | None = None,
     ) -> None:
         self.clock = clock
         self.functions = functions
         self.extensions = extensions
         self.grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-        self.events: list[Any] = []
+        self.events: list[Any] = [] if events is None else events
         self.faults = Faults() if faults is None else faults
         self.references = References(self.events, functions)
         self.stacks = Stacks(self.events, clock.now)

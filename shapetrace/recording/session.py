@@ -70,6 +70,7 @@ class Session:
             read_values=self._read_values,
             extensions=selection.running,
             faults=self.faults,
+            events=selection.events,
         )
         selection.start(recorder)
         named = guards.name_roots(self._roots)

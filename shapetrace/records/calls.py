@@ -109,6 +109,9 @@ class ModuleCall:
     end_order: int = 0
     #: the nested types of the output where it is no tensor: "tuple(Tensor, tuple)"
     output_type: str = "Tensor"
+    #: how often its own code asked a tensor for an attribute, as `x.shape`, which a
+    #: trace makes dearer
+    attribute_reads: int = 0
     #: with `backward=True`: time of the backward of all that the call did, and of the
     #: forwards that checkpointing ran again meanwhile; None where not recorded
     backward_ns: int | None = None

@@ -59,9 +59,10 @@ class Overhead:
     such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
     more) are what one call takes longer under the trace; `output` comes on top for each
     of several tensors that a function gives, `nested` for each list of tensors that it
-    takes, `elsewhere` where no forward calls it, but what a forward called, and
-    `module_several` for a module that takes or gives several tensors. `inside` is
-    the part that lies within the call's own recorded duration. `bare` is what the call
+    takes, `elsewhere` where no forward calls it, but what a forward called,
+    `module_several` for a module that takes or gives several tensors, and `attribute`
+    is for reading one of a tensor. `inside` is the part that lies within the call's own
+    recorded duration. `bare` is what the call
     of a module, a layer's forward around its function, and the reading of one parameter
     take without a trace. `uncertainty` is by which part of them they may be off. By
     `slower` of its time, and at most by `slower_most`, a function itself runs slower
@@ -81,6 +82,7 @@ class Overhead:
     output: float = 0.0
     nested: float = 0.0
     elsewhere: float = 0.0
+    attribute: float = 0.0
     uncertainty: float = 0.0
     slower: float = 0.0
     slower_most: float = 0.0

@@ -303,3 +303,33 @@ def test_what_extensions_leave_of_the_caches_is_measured_with_them(option, monke
     assert t.costs.corrected_ns is not None
     passes = 5 * 3 * 2
     assert len(looked) >= 8 * passes and len(looked) % passes == 0
+
+
+class Asks(nn.Module):
+    """Asks twice for a shape by itself and once in the layer below it."""
+
+    def __init__(self):
+        super().__init__()
+        self.below = Below()
+
+    def forward(self, x):
+        return self.below(x) * len(x.shape) / x.ndim
+
+
+class Below(nn.Module):
+    def forward(self, x):
+        return x.view(x.shape)
+
+
+def test_reading_attributes_of_tensors_is_the_tracers_cost_where_they_are_read():
+    with shapetrace.trace(model := Asks()) as t:
+        x = torch.ones(2, 3)
+        assert x.shape == (2, 3)
+        model(x)
+    assert [call.attribute_reads for call in t.calls] == [2, 1]
+    top = replace(call(0, None, 0, 900, 900), attribute_reads=3)
+    cost = Overhead(
+        module=0, module_inside=0, function=0, function_inside=0, attribute=50
+    )
+    found = costs(Recording((top,), (), {}, {}, overhead=cost))
+    assert found.calls[0].corrected_ns == 900 - 3 * 50

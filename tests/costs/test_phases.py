@@ -220,6 +220,9 @@ def test_waits_are_found_by_line_and_are_candidates_on_the_processor():
         (lambda y, at: y.__setitem__(at, 0.0), True),
         (lambda y, at: y.__setitem__(0, torch.tensor(True)), False),
         (lambda y, at: y.__setitem__(y > 0, 0.0), True),
+        (lambda y, at: float(y[0, 0]), True),
+        (lambda y, at: int(at), True),
+        (lambda y, at: (y.int(), y.bool(), at.float()), False),  # other dtypes
     ],
 )
 def test_what_reads_values_to_know_what_to_do_would_wait(run, waits):

@@ -1,1 +1,1 @@
-"""What may be recorded beside the calls: memory, backward, device times, a limit."""
+"""What may be recorded beside the calls: memory, backward, device times."""

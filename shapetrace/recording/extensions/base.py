@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from operator import methodcaller
-from types import FrameType, FunctionType, MethodWrapperType
+from types import FrameType, FunctionType
 from typing import Any
 
 import torch
@@ -66,8 +66,6 @@ class Extension:
     #: whether it must see every torch function, and every new node of autograd's graph
     functions = False
     nodes = False
-    #: whether it is told that a function was called, which costs far less
-    counts = False
     #: what the extension has called later by others goes through this: a fault in it
     #: ends the extension and not the user's batch, and the clock stands still
     guarded: Guard
@@ -85,9 +83,6 @@ class Extension:
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
     ) -> None:
         """A torch function was called."""
-
-    def called(self) -> None:
-        """A torch function was called, whatever it was. The clock goes on."""
 
     def hooked(self, cell: Cell | None, tensor: torch.Tensor) -> None:
         """A hook will be registered on a tensor."""
@@ -129,7 +124,6 @@ class Extensions:
             one.guarded = partial(self._guarded, one)
         self.functions = any(one.functions for one in extensions)
         self.nodes = any(one.nodes for one in extensions)
-        self.counts = any(one.counts for one in extensions)
         self.faults: list[tuple[str, BaseException]] = []
         self.cells: list[Cell] = []
         self.emit: Callable[[Cell, int], None] = lambda cell, thread: None
@@ -144,7 +138,7 @@ class Extensions:
     @property
     def see_functions(self) -> bool:
         """Whether they need a function mode."""
-        return self.functions or self.nodes or self.counts
+        return self.functions or self.nodes
 
     def around(
         self, belongs: Callable[[nn.Module], bool], before: Any, after: Any
@@ -226,9 +220,7 @@ class Extensions:
         compiling, failed = torch.compiler.is_dynamo_compiling, self._fault
         warns, standing_in = callers.warns, callers.standing_in
         caught = catching(failed)
-        looks, counts = self.functions or self.nodes, self.counts
         holders = (torch.Tensor, tuple, list, dict)
-        each, called = self._each, methodcaller("called")
 
         class Mode(TorchFunctionMode):
             def __torch_function__(
@@ -263,10 +255,8 @@ class Extensions:
                 try:
                     if func is _RANGE_ENTER or func is _RANGE_EXIT:
                         ranged(func, args, sys._getframe(1))
-                    elif looks and isinstance(output, holders):
+                    elif isinstance(output, holders):
                         saw(func, args, kwargs, output)
-                    if counts and type(func) is not MethodWrapperType:
-                        each(called)
                     if output is not NOT_MADE:
                         return output
                 except Exception as fault:  # ours must not end the user's batch

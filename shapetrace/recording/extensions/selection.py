@@ -5,7 +5,7 @@ Their files are imported where a trace asks for them: most do not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -22,10 +22,10 @@ from shapetrace.recording.recorder import Recorder
 from shapetrace.records import LeftOut
 
 if TYPE_CHECKING:
+    from shapetrace.recording.bounded.limit import CallLimit
     from shapetrace.recording.extensions.allocator import AllocatorWatch
     from shapetrace.recording.extensions.base import Cell, Extension, Extensions
     from shapetrace.recording.extensions.device import DeviceTimer
-    from shapetrace.recording.extensions.limit import CallLimit
     from shapetrace.recording.extensions.memory import Held, MemoryWatch
 
 
@@ -60,10 +60,9 @@ class Selection:
         found: list[Extension] = []
         pausing = PausingClock(clock)
         if max_calls is not None:
-            from shapetrace.recording.extensions import limit
+            from shapetrace.recording.bounded import limit
 
-            self._limit = limit.CallLimit(max_calls, functions, keep_first=keep_first)
-            found.append(self._limit)
+            self._limit = limit.CallLimit(max_calls, pausing, keep_first=keep_first)
         if memory:
             from shapetrace.recording.extensions import memory as watching
 
@@ -84,14 +83,16 @@ class Selection:
             self._device = device.DeviceTimer(TorchEvents())
             found.append(self._device)
         self.running = _extensions(found, pausing)
-        if self.running is not None and not isinstance(clock, NoClock):
+        pauses = self.running is not None or self._limit is not None
+        if pauses and not isinstance(clock, NoClock):
             self.clock = pausing
+        #: where the recorder notes what happens
+        self.events: list[Any] = [] if self._limit is None else self._limit.events
 
     def start(self, recorder: Recorder) -> None:
         self._recorder = recorder
         if self._limit is not None:
             self._limit.begin(recorder)
-            self._limit.extensions = self.running
         if self.running is not None:
             self.running.emit = self._note
 
@@ -104,8 +105,12 @@ class Selection:
 
         idle = Extension()
         idle.functions = self.running.functions or self.running.nodes
-        idle.counts = self.running.counts
         return _extensions([idle], PausingClock(CpuClock()))
+
+    def empty_events(self) -> list[Any]:
+        """As those that the recorder fills, which look at what is added if they are
+        bounded."""
+        return [] if self._limit is None else self._limit.unbounded()
 
     def working(self) -> Extensions | None:
         """Extensions that do as these: what they leave of the processor's caches, no
@@ -140,19 +145,20 @@ class Selection:
 
     @property
     def dropped_calls(self) -> int:
-        return self._limit.dropped if self._limit else 0
+        return 0 if self._limit is None else self._limit.dropped
 
     def left_out(self, gap: tuple[int, int, int] | None) -> LeftOut | None:
         """Figures of what lies between the first calls and the newest."""
-        return self._limit.left_out(gap) if self._limit else None
+        return None if self._limit is None else self._limit.left_out(gap)
 
     @property
     def allocated_peak(self) -> int | None:
         return self._allocator.highest if self._allocator else None
 
     def faults(self) -> list[tuple[str, BaseException]]:
-        """The extensions that gave up, and why."""
-        return [] if self.running is None else self.running.faults
+        """The extensions that gave up, and why; so may the bound on calls."""
+        found = [] if self._limit is None else list(self._limit.faults)
+        return found if self.running is None else found + self.running.faults
 
     def notes(self, left_out: LeftOut | None) -> list[str]:
         """What a reader must know of the figures."""
@@ -174,7 +180,7 @@ class Selection:
                 f"{self._device.unmarked} calls were captured into a CUDA graph: they "
                 "have no device time, and the graph's replays are not recorded"
             )
-        for name, fault in self.running.faults if self.running else ():
+        for name, fault in self.faults():
             said.append(
                 f"{name} gave up ({type(fault).__name__}: {fault}): its figures are "
                 "missing from there on"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,22 +11,65 @@ from torch import nn
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording import events as raw
-from shapetrace.recording.extensions.base import Cell, Extension, Extensions, Tensors
-from shapetrace.recording.extensions.data import find_data
-from shapetrace.recording.extensions.figures import STEP, Ended, Middle
+from shapetrace.recording.bounded.data import find_data
+from shapetrace.recording.bounded.figures import STEP, Ended, Middle
+from shapetrace.recording.clocks import PausingClock
+from shapetrace.recording.events import CALL, THREAD
+from shapetrace.recording.extensions.base import Cell
+from shapetrace.recording.faults import is_users
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.table import Site
 from shapetrace.recording.tensors import Reference, form_of, grad_fn_of
 from shapetrace.records import LeftOut, Origin
 
+_DISABLED = torch_internals.unseen_by_modes
+_RANGE_ENTER = torch_internals.range_enter
+_RANGE_EXIT = torch_internals.range_exit
 #: so many function calls are kept for each module call; of a whole script fewer, as a
 #: loader's transforms make 20 of them a sample: 84,000 took 4 s to explain, 38,000 two
 _FUNCTIONS = 20
 _FUNCTIONS_OF_SCRIPT = 8
+#: what the event of a module call begins with, and of a function call
+_MODULE = {raw.ENTER, raw.ENTER_INSIDE, raw.RECOMPUTED}
+_FUNCTION = {CALL, raw.MAKE, raw.RAISE, THREAD}
 
 
-class CallLimit(Extension):
-    """Drops calls, also those inside a call that is still open.
+class BoundedEvents(list[Any]):
+    """The events of a trace, which count what is added to them: a recorder so pays for
+    a bound only where there is one, and little then."""
+
+    __slots__ = ("limit", "calls", "functions", "most_calls", "most_functions")
+
+    def __init__(self, limit: CallLimit) -> None:
+        super().__init__()
+        self.limit = limit
+        #: since the last part ended, and when `limit` is to look
+        self.calls = self.functions = self.most_calls = self.most_functions = 0
+
+    def __iadd__(  # type: ignore[override, misc]
+        self, event: Sequence[Any]
+    ) -> BoundedEvents:
+        """One event more, which is the only way in which calls are added."""
+        kind = event[0]
+        if kind in _FUNCTION:
+            if self.functions >= self.most_functions:
+                self.limit.look(module=False)
+            self.functions += 1
+        elif kind in _MODULE:
+            if self.calls >= self.most_calls:
+                self.limit.look(module=True)
+            self.calls += 1
+        self.extend(event)
+        if kind == CALL:
+            self.limit.called(event[1], event[6:])
+        elif kind == THREAD and event[2] == CALL:
+            self.limit.called(event[3], event[8:])
+        return self
+
+
+class CallLimit:
+    """Drops calls, also those inside a call that is still open. The clock stands still
+    meanwhile.
 
     The newest are kept in two parts. When the newer one is full the older one goes, but
     for the calls that are open; what still lived where they meet is defined anew. So at
@@ -37,13 +82,15 @@ class CallLimit(Extension):
     Where nothing comes to rest until then, the newest alone are kept after all.
     """
 
-    def __init__(self, most: int, functions: bool, *, keep_first: bool = False) -> None:
-        self.counts = functions
+    def __init__(
+        self, most: int, clock: PausingClock, *, keep_first: bool = False
+    ) -> None:
+        #: what the recorder fills
+        self.events = BoundedEvents(self)
+        self._clock = clock
         self._half = max(1, most // 2)
         self._part = max(1, most // 4) if keep_first else self._half
         self._each = _FUNCTIONS_OF_SCRIPT if keep_first else _FUNCTIONS
-        self._calls = 0
-        self._functions = 0
         #: where the first calls end, and where the older of the two parts does
         self._first = 0
         self._cut = 0
@@ -57,107 +104,133 @@ class CallLimit(Extension):
         self._written: dict[int, tuple[Reference, int]] = {}
         #: tensors that no parameter stands behind, as far as is known
         self._data: dict[int, Reference] = {}
-        self._ranges = 0
+        #: the ranges of `record_function` that are open
+        self._ranges: list[str] = []
         self._has_steps = False
         #: module calls that are gone
         self.dropped = 0
-        self.recorder: Recorder | None = None
-        self.extensions: Extensions | None = None
+        self.faults: list[tuple[str, BaseException]] = []
+        self._recorder: Recorder | None = None
+        self._begin_part()
+
+    def unbounded(self) -> BoundedEvents:
+        """Events that are counted and never too many."""
+        events = BoundedEvents(self)
+        events.most_calls = events.most_functions = sys.maxsize
+        return events
 
     def begin(self, recorder: Recorder) -> None:
         """What is kept of tensors that torch exchanges is forgotten with them."""
-        self.recorder = recorder
+        self._recorder = recorder
         recorder.references.beside += [self._written, self._data]
 
-    def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
-        if self._is_full(self._most):
-            self._end_of_part()
-        elif cell.parent is None and not self._has_steps:
-            self._may_end()
-        self._calls += 1
+    def look(self, *, module: bool) -> None:
+        """So many calls have come that it is to be asked whether a part ends with them,
+        before the next: of a module or of a function."""
+        events, most = self.events, self._most
+        if events.calls >= most or events.functions >= most * self._each:
+            self._guarded(self._end_of_part, module)
+        elif module and not self._has_steps:
+            self._guarded(self._end_at_rest, module)
 
-    def called(self) -> None:
-        self._functions += 1
-        if self._functions < self._most * self._each:
-            return
-        # torch.jit.trace takes down what is asked of a tensor: it is asked later
-        if torch_internals.jit_tracing() is None:
-            self.guarded(self._end_of_part)()
-
-    def entered(self, label: str, frame: Any) -> None:
-        self._ranges += 1
-
-    def left(self, label: str, frame: Any) -> None:
-        self._ranges -= 1
-        if label.startswith(STEP):
-            self._has_steps = True
-            self._may_end()
+    def called(self, function: Any, inputs: Sequence[Any]) -> None:
+        """A range of `record_function` begins or ends: optimizers make one a step, and
+        its end is a good place for the end of a part."""
+        if function is _RANGE_ENTER:
+            self._ranges.append(str(inputs[0]))
+        elif function is _RANGE_EXIT and self._ranges:
+            if self._ranges.pop().startswith(STEP) and self._keep_first:
+                self._has_steps = True
+                events, least = self.events, self._least
+                if events.calls >= least or events.functions >= least * self._each:
+                    self._guarded(self._end_at_rest, False)
 
     def left_out(self, gap: tuple[int, int, int] | None) -> LeftOut | None:
         """The middle of the run, where the first calls were kept; `gap` is its place
         among the records."""
         return None if gap is None else self._middle.left_out(self.dropped, gap)
 
-    def _is_full(self, calls: int) -> bool:
-        return self._calls >= calls or self._functions >= calls * self._each
-
-    def _may_end(self) -> None:
-        """A step has ended, or a batch begins: a good place for the end of a part."""
-        if self._keep_first and self._is_full(self._least) and self._is_at_rest():
-            self._end_of_part()
-
-    @property
-    def _least(self) -> int:
-        return self._part if not self._first else self._part // 2
+    def _guarded(self, drop: Callable[[bool], None], entering: bool) -> None:
+        """Ours must not end the user's batch: after a fault all is kept."""
+        # torch.jit.trace takes down what is asked of a tensor: it is asked later
+        if torch_internals.jit_tracing() is not None or self.faults:
+            return
+        mine = self._clock.pause()
+        try:
+            with _DISABLED():
+                drop(entering)
+        except Exception as fault:
+            if is_users(fault):
+                raise
+            self.faults.append(("The bound on calls", fault))
+        finally:
+            if mine:
+                self._clock.go_on()
 
     @property
     def _most(self) -> int:
         first = self._keep_first and not self._first
         return self._half if first else self._part
 
-    def _is_at_rest(self) -> bool:
-        """Whether no module call and no `record_function` is open."""
-        if self._ranges or self.recorder is None:
-            return False
-        stacks = self.recorder.stacks
-        stacks.close(None)
-        return all(len(one) == 1 for one in (stacks.main, *stacks.others.values()))
+    @property
+    def _least(self) -> int:
+        return self._part // 2 if self._first else self._part
 
-    def _end_of_part(self) -> None:
+    def _begin_part(self) -> None:
+        events, most = self.events, self._most
+        events.calls = events.functions = 0
+        events.most_calls = self._least if self._keep_first else most
+        events.most_functions = most * self._each
+
+    def _is_at_rest(self, recorder: Recorder, entering: bool) -> bool:
+        """Whether no module call and no `record_function` is open, but for the call
+        that begins, which is on its stack and not yet among the events."""
+        if self._ranges:
+            return False
+        stacks = recorder.stacks
+        stacks.close(None)
+        open_ = sum(len(one) - 1 for one in (stacks.main, *stacks.others.values()))
+        return open_ == entering
+
+    def _end_at_rest(self, entering: bool) -> None:
+        if self._recorder is not None and self._is_at_rest(self._recorder, entering):
+            self._end_of_part(entering)
+
+    def _end_of_part(self, entering: bool) -> None:
         """The older part goes, the newer becomes the older."""
-        recorder, extensions = self.recorder, self.extensions
-        if recorder is None or extensions is None:
+        recorder, events = self._recorder, self.events
+        if recorder is None:
             return
-        find_data(recorder.events[self._cut or self._first :], self._data)
+        find_data(events[self._cut or self._first :], self._data)
         if self._keep_first and not self._first:
-            if self._is_at_rest():
-                self._first = len(recorder.events)
-                self._began = recorder.clock.now()
+            if self._is_at_rest(recorder, entering):
+                self._first = len(events)
+                self._began = self._clock.now()
                 self._written |= _written(recorder)
-                self._calls = self._functions = 0
+                self._begin_part()
                 return
             self._keep_first, self._part = False, self._half
         if self._cut:
-            self._drop(recorder, extensions)
-        self._calls = self._functions = 0
+            self._drop(recorder)
+        self._begin_part()
         recorder.references.aside = _definitions(recorder, self._written, self._data)
         self._grad = torch.is_grad_enabled()
-        self._cut, self._ended = len(recorder.events), recorder.clock.now()
+        self._cut, self._ended = len(events), self._clock.now()
 
-    def _drop(self, recorder: Recorder, extensions: Extensions) -> None:
-        part = recorder.events[self._first : self._cut]
-        dropped, ended, still_open = _open_calls(part)
+    def _drop(self, recorder: Recorder) -> None:
+        part = self.events[self._first : self._cut]
+        count, cells, ended, still_open = _open_calls(part)
         gap: list[Any] = []
         if self._first:
-            self._middle.add(ended, part, recorder.clock)
+            self._middle.add(ended, part, self._clock)
             gap += (raw.GAP, self._began, self._ended, self._grad)
         else:
             recorder.grad = self._grad
-        recorder.events[self._first : self._cut] = (
-            gap + still_open + recorder.references.aside
-        )
-        extensions.drop(dropped)
-        self.dropped += len(dropped)
+        kept = gap + still_open + recorder.references.aside
+        self.events[self._first : self._cut] = kept
+        if recorder.extensions is not None:
+            recorder.extensions.drop(cells)
+        self.dropped += count
 
 
 class _Open(NamedTuple):
@@ -170,9 +243,9 @@ class _Open(NamedTuple):
     begun: list[Any]
 
 
-def _open_calls(events: list[Any]) -> tuple[list[Cell], list[Ended], list[Any]]:
-    """Of the module calls that have ended by the end of these events the cells, and
-    those that returned; and the events that began the others."""
+def _open_calls(events: list[Any]) -> tuple[int, list[Cell], list[Ended], list[Any]]:
+    """Of the module calls that have ended by the end of these events how many there
+    are, their cells, and those that returned; and the events that began the others."""
     stacks: dict[int, list[_Open]] = {}
     cells: dict[int, tuple[Cell, list[Any]]] = {}
     gone: list[Cell] = []
@@ -200,9 +273,10 @@ def _open_calls(events: list[Any]) -> tuple[list[Cell], list[Ended], list[Any]]:
                 ended.append(Ended(one.number, around, one.site, one.start, stamp))
             del stack[count:]
         at = end
+    still_open = sum(map(len, stacks.values()))
     still = [one.begun for stack in stacks.values() for one in stack]
     still += [note for _, note in cells.values()]
-    return gone, ended, [part for one in still for part in one]
+    return number - still_open, gone, ended, [part for one in still for part in one]
 
 
 def _thread(events: list[Any], at: int) -> int:
