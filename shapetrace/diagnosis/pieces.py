@@ -122,6 +122,9 @@ class _Page:
             return
         inside = source.function.replace(".<locals>", "")
         where = f" in {inside}" if inside and inside[0] != "<" else ""
+        package = package_of(source)
+        if package != os.path.basename(source.file):
+            where += f" ({package})"
         lines = [line.rstrip() for line in self._of.excerpt]
         if not any(lines):
             yield [("place", f"  --> {source}{where}")]
