@@ -118,16 +118,25 @@ import torch
 from torch import nn
 
 
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+
+    def forward(self, ids=None, embeds=None):
+        if (ids is None) ^ (embeds is not None):
+            raise ValueError("exactly one of ids or embeds")
+        return self.embed(ids).mean(1)
+
+
 class Classifier(nn.Module):
     def __init__(self, labels):
         super().__init__()
-        self.embed = nn.Embedding(20, 8)
+        self.encoder = Encoder()
         self.head = nn.Linear(8, labels)
 
     def forward(self, ids=None, embeds=None, labels=None):
-        if (ids is None) ^ (embeds is not None):
-            raise ValueError("exactly one of ids or embeds")
-        logits = self.head(self.embed(ids).mean(1))
+        logits = self.head(self.encoder(ids, embeds))
         return nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
 
@@ -135,35 +144,46 @@ def moved(batch):
     return {name: value.to("cpu", copy=True) for name, value in batch.items()}
 """
 USER = """
+import json
+
 import torch
 
 import shapetrace
-from somelib.net import Classifier, moved
+from somelib.net import Classifier, moved  # noqa: F401
 
 model = Classifier(5)
-data = [{"ids": torch.randint(0, 20, (6,)), "labels": torch.ones(3)} for _ in range(4)]
-batch = {name: torch.stack([one[name] for one in data]) for name in data[0]}
+
+
+class Reviews(torch.utils.data.Dataset):
+    def __getitem__(self, at):
+        return {"ids": torch.randint(0, 20, (6,)), "labels": torch.ones(3)}
+
+
+one = Reviews()[0]
+fields = json.loads('["ids", "labels"]')
+batch = {name: torch.stack([one[name]] * 4) for name in fields}
+del one, fields
 with shapetrace.trace(model) as t:
     model(**moved(batch))
 """
 
 
-@pytest.fixture
-def inside_a_library(tmp_path, monkeypatch):
+@pytest.fixture(params=["moved(batch)", "batch"])
+def inside_a_library(request, tmp_path, monkeypatch):
     """What is said of a failure in an installed package, with the user's own data."""
     package = tmp_path / "site-packages" / "somelib"
     package.mkdir(parents=True)
     (package / "net.py").write_text(LIBRARY)
     monkeypatch.syspath_prepend(str(package.parent))
     path = tmp_path / "train.py"
-    path.write_text(USER)
+    path.write_text(USER.replace("moved(batch)", request.param))
     with pytest.raises(ValueError) as raised:
         runpy.run_path(str(path))
     return "".join(raised.value.__notes__)
 
 
 def test_a_place_in_a_library_is_called_that(inside_a_library):
-    assert "net.py:16 in Classifier.forward (somelib)\n" in inside_a_library
+    assert "net.py:25 in Classifier.forward (somelib)\n" in inside_a_library
 
 
 def test_data_that_a_library_moved_is_not_the_librarys(inside_a_library):
