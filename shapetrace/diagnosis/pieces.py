@@ -304,8 +304,8 @@ def leads(culprits: Sequence[Culprit]) -> list[str]:
         rest = ["Or:"] * (len(culprits) - 1)
         return ["Most likely:" if several else "Culprit:", *rest]
     if several and first - culprits[1].probability < _ALIKE:
-        lead = "Either"
-    elif first >= _CERTAIN:
+        return ["Either:", *["Or:"] * (len(culprits) - 1)]
+    if first >= _CERTAIN:
         lead = "Almost certainly"
     else:
         lead = "Most likely" if first >= 0.5 else "Perhaps"
