@@ -226,8 +226,9 @@ class Modules(Calls):
         for name in names:
             default = scope.default(name)
             outside = Frame(frame.tree, frame.tree.module, None, None, False)
-            known = default is not None and KEYWORDS not in kwargs
-            frame.names[name] = self.value(outside, default) if known else UNKNOWN
+            frame.names[name] = UNKNOWN
+            if default is not None and KEYWORDS not in kwargs:
+                frame.names[name] = self.value(outside, default)
         plain = len(home.args.posonlyargs) + len(home.args.args)
         taken = names[: plain - (len(scope.parameters()) - len(names))]
         frame.names |= dict(zip(taken, args, strict=False))
