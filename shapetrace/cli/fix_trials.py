@@ -12,8 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 
 from shapetrace.records import Diagnosis, Fix
 
@@ -30,6 +30,24 @@ class Trial:
     file: str
     text: str
     steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of a fix, in words; `ran` is None where it was not tried."""
+
+    fix: Fix
+    said: str
+    ran: bool | None = None
+
+    @property
+    def mended(self) -> Fix:
+        """The fix with what is known of it now."""
+        if self.ran is None:
+            return self.fix
+        if self.ran:
+            return replace(self.fix, status="verified")
+        return replace(self.fix, status="moved", detail=self.said)
 
 
 def changed(fix: Fix) -> str | None:
@@ -65,8 +83,8 @@ def _end(node: ast.stmt) -> int:
 
 def try_fixes(
     findings: Iterable[Diagnosis], arguments: list[str], steps: int, seconds: float
-) -> Iterable[str]:
-    """One line for each fix: what the program did with it.
+) -> Iterator[Tried]:
+    """Each fix, and what the program did with it.
 
     Args:
         findings: whose fixes are to be tried.
@@ -78,14 +96,15 @@ def try_fixes(
         for fix in finding.fixes[:MOST_FIXES]:
             text = changed(fix)
             if text is None or fix.where is None:
-                said = "not tried: it has no place in the script's files"
+                yield Tried(fix, "not tried: it has no place in the script's files")
             else:
                 trial = Trial(arguments, fix.where.file, text, steps + 1)
-                said = _came_of(trial, finding, seconds)
-            yield f"{fix.line.strip()}\n    {said}"
+                yield Tried(fix, *_came_of(trial, finding, seconds))
 
 
-def _came_of(trial: Trial, finding: Diagnosis, seconds: float) -> str:
+def _came_of(
+    trial: Trial, finding: Diagnosis, seconds: float
+) -> tuple[str, bool | None]:
     with tempfile.TemporaryDirectory() as folder:
         told = os.path.join(folder, "trial.json")
         with open(told, "w", encoding="utf-8") as file:
@@ -100,13 +119,14 @@ def _came_of(trial: Trial, finding: Diagnosis, seconds: float) -> str:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return f"ran for {seconds:.0f} seconds without failing, and was ended"
+            said = f"ran for {seconds:.0f} seconds without failing, and was ended"
+            return said, None
         with open(told, encoding="utf-8") as file:
             result = json.load(file)
     if "ended" not in result:
-        return f"the process ended by itself, with status {done.returncode}"
+        return f"the process ended by itself, with status {done.returncode}", None
     if result["error"] is not None:
-        return f"failed at {result['place']}: {result['error']}"
+        return f"failed at {result['place']}: {result['error']}", False
     if finding.code != "failure" and finding.code in result["findings"]:
-        return f"ran, and {finding.code} is still there"
-    return str(result["ended"])
+        return f"ran, and {finding.code} is still there", False
+    return str(result["ended"]), True

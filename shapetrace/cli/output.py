@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from shapetrace.cli import torchrun
@@ -19,6 +20,7 @@ from shapetrace.cli.console import (
     show_report,
     waiting,
 )
+from shapetrace.cli.fix_trials import Tried
 from shapetrace.errors import UsageError
 from shapetrace.records import Diagnosis
 from shapetrace.records.printable import printable
@@ -122,15 +124,20 @@ def explain(findings: Iterable[Diagnosis]) -> None:
         show(f"  {note.code}: {note.message}{place}")
 
 
-def fit(error: BaseException, failure: Diagnosis | None) -> None:
-    """The explanation that an exception bears, as wide as the terminal on which its
-    traceback will stand, and in colours there."""
+def fit(
+    error: BaseException, failure: Diagnosis | None, tried: Iterable[Tried] = ()
+) -> None:
+    """The explanation that an exception bears, with what came of its fixes; as wide as
+    the terminal on which its traceback will stand, and in colours there."""
     stream = sys.stderr
     notes = getattr(error, "__notes__", None)
-    if failure is None or stream is None or not is_terminal(stream) or not notes:
+    if failure is None or stream is None or not notes:
         return
-    width = shutil.get_terminal_size().columns
-    fitted = terminal.explanation(failure, width, colours=has_colours(stream))
+    known = {one.fix: one.mended for one in tried}
+    fixes = tuple(known.get(fix, fix) for fix in failure.fixes)
+    told = replace(failure, fixes=fixes)
+    width = shutil.get_terminal_size().columns if is_terminal(stream) else text.WIDTH
+    fitted = terminal.explanation(told, width, colours=has_colours(stream))
     notes[:] = [note.replace(str(failure), fitted) for note in notes]
 
 

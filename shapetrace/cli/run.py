@@ -10,10 +10,11 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 from shapetrace.cli import output, program, torchrun
 from shapetrace.cli.console import INTERRUPTED, say, show, waiting
-from shapetrace.cli.fix_trials import try_fixes
+from shapetrace.cli.fix_trials import Tried, try_fixes
 from shapetrace.cli.processes import Processes
 from shapetrace.cli.script_trace import ScriptTrace
 from shapetrace.cli.training_steps import Steps
@@ -79,13 +80,12 @@ def run(options: argparse.Namespace) -> int:
         if whole is not None:
             output.merge(whole)
         _remark(steps, processes, options, failed)
-        if options.try_fixes:
-            _try_fixes(t, found, steps.taken, took)
+        tried = _try_fixes(t, found, steps.taken, took) if options.try_fixes else ()
         if error is None:
             return status
         if isinstance(failed, Exception):
             show("")  # between the report and the traceback
-            output.fit(failed, t.failure)
+            output.fit(failed, t.failure, tried)
         return _pass_on(error)
 
 
@@ -139,14 +139,19 @@ def _remark(
         )
 
 
-def _try_fixes(t: Trace, found: program.Program, taken: int, took: float) -> None:
+def _try_fixes(
+    t: Trace, found: program.Program, taken: int, took: float
+) -> Sequence[Tried]:
     serious = [one for one in t.findings if one.severity != "note" and one.fixes]
     if not serious:
         say("--try-fixes: there is no fix to try")
-        return
+        return ()
     show("\nTried on a copy of the script:")
-    for line in try_fixes(serious, found.arguments, taken, PATIENCE + 3 * took):
-        show(f"  {line}")
+    made = []
+    for tried in try_fixes(serious, found.arguments, taken, PATIENCE + 3 * took):
+        show(f"  {tried.fix.line.strip()}\n    {tried.said}")
+        made.append(tried)
+    return made
 
 
 def _pass_on(error: BaseException) -> int:

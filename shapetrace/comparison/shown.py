@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 _MOST = 12
+#: sizes of what came in that are told
+_CHANGES = 4
 #: a change of time that is told: more than a millisecond and more than half as much
 _TIME_NS = 1_000_000
 _TIMES = 1.5
@@ -133,7 +135,8 @@ def _sentences(made: Differences) -> Iterator[str]:
         said = f": {words.one_line(str(error))}" if error is not None else ""
         yield f"{which} failed in `{name}`{said}"
     if made.reason is not None:
-        yield f"What came in changed: {made.reason}"
+        also = "; ".join(str(change) for change in made.reason.changes[1:_CHANGES])
+        yield f"What came in changed: {made.reason}" + (f"; {also}" if also else "")
     if made.modules:
         shown = "; ".join(str(change) for change in made.modules[:_MOST])
         more = len(made.modules) - _MOST

@@ -6,7 +6,7 @@ from math import prod
 
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.sentence import operand
-from shapetrace.diagnosis.sites import data_name, is_loaded
+from shapetrace.diagnosis.sites import data_name, is_loaded, shaped_at
 from shapetrace.lineage import Graph
 from shapetrace.records import Operand, Source, TensorRef
 
@@ -68,7 +68,7 @@ def _from(graph: Graph, tensor: int) -> tuple[str, Source | None]:
     if call is None or not call.inputs or graph.library_data(tensor):
         return data_name(graph, tensor), None
     if is_loaded(graph, tensor):
-        return data_name(graph, tensor), None
+        return data_name(graph, shaped_at(graph, tensor)), None
     layer = graph.layer_of(call)
     name = graph.spoken(layer) if layer is not None else call.name
     return f"from {name}", call.source

@@ -122,6 +122,9 @@ class _Page:
             return
         inside = source.function.replace(".<locals>", "")
         where = f" in {inside}" if inside and inside[0] != "<" else ""
+        package = package_of(source)
+        if package != os.path.basename(source.file):
+            where += f" ({package})"
         lines = [line.rstrip() for line in self._of.excerpt]
         if not any(lines):
             yield [("place", f"  --> {source}{where}")]
@@ -297,21 +300,29 @@ def leads(culprits: Sequence[Culprit]) -> list[str]:
         return []
     first = culprits[0].probability
     several = len(culprits) > 1
-    rest = ["Or:"] * (len(culprits) - 1)
     if not first:
+        rest = ["Or:"] * (len(culprits) - 1)
         return ["Most likely:" if several else "Culprit:", *rest]
     if several and first - culprits[1].probability < _ALIKE:
-        return ["Either:", *rest]
+        return ["Either:", *["Or:"] * (len(culprits) - 1)]
     if first >= _CERTAIN:
         lead = "Almost certainly"
     else:
         lead = "Most likely" if first >= 0.5 else "Perhaps"
-    rest = [f"Or ({round(100 * each.probability)} %):" for each in culprits[1:]]
-    return [f"{lead} ({round(100 * first)} %):", *rest]
+    words = [lead, *["Or"] * (len(culprits) - 1)]
+    return [
+        f"{word} ({percent(each.probability)}):" for word, each in zip(words, culprits)
+    ]
 
 
 _ALIKE = 0.1
 _CERTAIN = 0.9
+
+
+def percent(probability: float) -> str:
+    """A probability in words: what is not certain is neither 0 nor 100 %."""
+    number = round(100 * probability)
+    return "< 1 %" if number < 1 else f"{min(number, 99)} %"
 
 
 def changed_lines(fix: Fix) -> tuple[list[str], list[str]]:

@@ -49,9 +49,10 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.zoo
 def test_a_fix_in_an_imported_file_is_tried_for_real(folder, capsys):
     assert main(["run", "--try-fixes", "train.py"]) == 1
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     tried = out.partition("Tried on a copy of the script:")[2]
     assert "self.fc = nn.Linear(4, 5)\n    ran: step 1 was taken" in tried
+    assert "Fix (verified)" in err and "(untried)" not in err
     assert Path("net.py").read_text() == NET
     assert not Path("steps.txt").exists()  # the step was the last thing that ran
 
@@ -68,9 +69,11 @@ def test_what_a_fix_does_not_mend_is_told(folder):
 
     found = Diagnosis("failure", "error", "it", "loss:mse_loss", fixes=fixes)
     wrong, right, nowhere = fix_trials.try_fixes([found], ["train.py"], 1, 60)
-    assert "failed at train.py:10: RuntimeError: The size of tensor a (7)" in wrong
-    assert right.endswith("ran: step 2 was taken")
-    assert "no place" in nowhere
+    assert "failed at train.py:10: RuntimeError: The size of tensor a (7)" in wrong.said
+    assert right.said == "ran: step 2 was taken"
+    assert "no place" in nowhere.said
+    now = [one.mended.status for one in (wrong, right, nowhere)]
+    assert now == ["moved", "verified", "untried"]
 
 
 def test_the_statement_around_a_place_is_replaced(tmp_path):

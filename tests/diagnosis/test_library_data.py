@@ -111,3 +111,87 @@ def test_what_follows_a_model_that_was_not_called_yet_is_read(tmp_path):
     assert "Or (verified), line 11" not in said
     path.write_text(SCRIPT.replace(old, fixed))
     runpy.run_path(str(path))
+
+
+LIBRARY = """
+import torch
+from torch import nn
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+
+    def forward(self, ids=None, embeds=None):
+        if (ids is None) ^ (embeds is not None):
+            raise ValueError("exactly one of ids or embeds")
+        return self.embed(ids).mean(1)
+
+
+class Classifier(nn.Module):
+    def __init__(self, labels):
+        super().__init__()
+        self.encoder = Encoder()
+        self.head = nn.Linear(8, labels)
+
+    def forward(self, ids=None, embeds=None, labels=None):
+        logits = self.head(self.encoder(ids, embeds))
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels)
+
+
+def moved(batch):
+    return {name: value.to("cpu", copy=True) for name, value in batch.items()}
+"""
+USER = """
+import json
+
+import torch
+
+import shapetrace
+from somelib.net import Classifier, moved  # noqa: F401
+
+model = Classifier(5)
+
+
+class Reviews(torch.utils.data.Dataset):
+    def __getitem__(self, at):
+        return {"ids": torch.randint(0, 20, (6,)), "labels": torch.ones(3)}
+
+
+one = Reviews()[0]
+fields = json.loads('["ids", "labels"]')
+batch = {name: torch.stack([one[name]] * 4) for name in fields}
+del one, fields
+with shapetrace.trace(model) as t:
+    model(**moved(batch))
+"""
+
+
+@pytest.fixture(params=["moved(batch)", "batch"])
+def inside_a_library(request, tmp_path, monkeypatch):
+    """What is said of a failure in an installed package, with the user's own data."""
+    package = tmp_path / "site-packages" / "somelib"
+    package.mkdir(parents=True)
+    (package / "net.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(str(package.parent))
+    path = tmp_path / "train.py"
+    path.write_text(USER.replace("moved(batch)", request.param))
+    with pytest.raises(ValueError) as raised:
+        runpy.run_path(str(path))
+    return "".join(raised.value.__notes__)
+
+
+def test_a_place_in_a_library_is_called_that(inside_a_library):
+    assert "net.py:25 in Classifier.forward (somelib)\n" in inside_a_library
+
+
+def test_data_that_a_library_moved_is_not_the_librarys(inside_a_library):
+    row = next(line for line in inside_a_library.splitlines() if "  target" in line)
+    assert row.endswith("that came in from outside the trace")
+
+
+def test_keywords_of_a_dict_that_is_not_known_are_not_taken_for_missing(
+    inside_a_library,
+):
+    assert "raises" not in inside_a_library and "(moved)" not in inside_a_library

@@ -96,6 +96,7 @@ def test_much_is_shortened_until_it_fits_and_what_decides_stays():
         ([0.7, 0.2], ["Most likely (70 %):", "Or (20 %):"]),
         ([0.4, 0.2], ["Perhaps (40 %):", "Or (20 %):"]),
         ([0.45, 0.41, 0.1], ["Either:", "Or:", "Or:"]),
+        ([0.998, 0.002], ["Almost certainly (99 %):", "Or (< 1 %):"]),
         ([0.0, 0.0], ["Most likely:", "Or:"]),
         ([0.0], ["Culprit:"]),
         ([], []),

@@ -16,9 +16,11 @@ from shapetrace.diagnosis.reading.recorded import (
     Cursor,
     Recorded,
     Repaired,
+    filled_keywords,
     named_arguments,
 )
 from shapetrace.diagnosis.reading.values import (
+    KEYWORDS,
     SPREAD,
     UNKNOWN,
     Built,
@@ -292,6 +294,8 @@ class Calls(ABC):
                 kwargs[pair.arg] = found
             elif isinstance(found, dict):
                 kwargs |= found
+            else:
+                kwargs[KEYWORDS] = UNKNOWN
         return args, kwargs
 
     def _learn(self, frame: Frame, node: ast.expr, call: Call) -> None:
@@ -315,10 +319,7 @@ class Calls(ABC):
             given.get(f"args[{n}]", UNKNOWN) if arg is UNKNOWN else arg
             for n, arg in enumerate(args)
         ]
-        kwargs = {
-            key: given.get(f"kwargs['{key}']", UNKNOWN) if arg is UNKNOWN else arg
-            for key, arg in kwargs.items()
-        }
+        kwargs = filled_keywords(given, kwargs)
         if isinstance(call, FunctionCall) and len(call.args) == len(args):
             args = [
                 (

@@ -273,7 +273,7 @@ class Expressions(Names):
         found = [
             self.value(frame, node.elt) for _ in self._rounds(frame, node.generators)
         ]
-        return UNKNOWN if self._unknown_rounds(frame, node) else found
+        return UNKNOWN if self._unknown_rounds(frame, node, found) else found
 
     def dict_comprehension(self, frame: Frame, node: ast.DictComp) -> Any:
         found = {}
@@ -282,13 +282,13 @@ class Expressions(Names):
             if not isinstance(key, (int, str)):
                 return UNKNOWN
             found[key] = value
-        return UNKNOWN if self._unknown_rounds(frame, node) else found
+        return UNKNOWN if self._unknown_rounds(frame, node, found) else found
 
-    def _unknown_rounds(self, frame: Frame, node: Any) -> bool:
+    def _unknown_rounds(self, frame: Frame, node: Any, found: Any) -> bool:
         """Whether nobody knows how often a comprehension runs, and no record tells."""
         first = node.generators[0]
         known = items(self.value(frame, first.iter), self.children)
-        return known is None and not frame.live
+        return known is None and not (frame.live and found)
 
     def _rounds(
         self, frame: Frame, generators: list[ast.comprehension]

@@ -8,6 +8,7 @@ from typing import Any
 from shapetrace.diagnosis.reading import functions
 from shapetrace.diagnosis.reading.calls import Calls
 from shapetrace.diagnosis.reading.values import (
+    KEYWORDS,
     UNKNOWN,
     Frame,
     Instance,
@@ -225,9 +226,9 @@ class Modules(Calls):
         for name in names:
             default = scope.default(name)
             outside = Frame(frame.tree, frame.tree.module, None, None, False)
-            frame.names[name] = (
-                UNKNOWN if default is None else self.value(outside, default)
-            )
+            frame.names[name] = UNKNOWN
+            if default is not None and KEYWORDS not in kwargs:
+                frame.names[name] = self.value(outside, default)
         plain = len(home.args.posonlyargs) + len(home.args.args)
         taken = names[: plain - (len(scope.parameters()) - len(names))]
         frame.names |= dict(zip(taken, args, strict=False))
@@ -236,7 +237,7 @@ class Modules(Calls):
             frame.names[home.args.vararg.arg] = tuple(args[len(taken) :])
         if home.args.kwarg is not None:
             rest = {key: kwargs[key] for key in kwargs if key not in names}
-            frame.names[home.args.kwarg.arg] = rest
+            frame.names[home.args.kwarg.arg] = UNKNOWN if KEYWORDS in rest else rest
 
 
 def _is_static(home: Function) -> bool:

@@ -4,11 +4,13 @@ reading comes to them, and tensors as the repaired program has them."""
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
+from shapetrace.diagnosis.reading.values import KEYWORDS, UNKNOWN
 from shapetrace.lineage import Call
 from shapetrace.records import (
     FunctionCall,
@@ -24,6 +26,9 @@ from shapetrace.source.rewrite import Span, span
 from shapetrace.source.tree import Tree, is_own_file, tree
 
 Key = tuple[int | None, str, Span]
+
+#: the path of a tensor that was given by name
+_KEYWORD = re.compile(r"kwargs\['(\w+)'\]")
 
 
 class Repaired(Protocol):
@@ -223,3 +228,19 @@ def named_arguments(
         at = line.argument(ref.path, method)
         if isinstance(at, ast.Name):
             yield at.id, ref
+
+
+def filled_keywords(
+    given: Mapping[str, TensorRef], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """Keywords with what was recorded, by its path, of those that are not known."""
+    if KEYWORDS in kwargs:
+        names = map(_KEYWORD.fullmatch, given)
+        found = {name[1]: given[name[0]] for name in names if name is not None}
+        kwargs = found | kwargs
+        if found:  # a batch; what else such a dict holds is mostly nothing
+            del kwargs[KEYWORDS]
+    return {
+        key: given.get(f"kwargs['{key}']", UNKNOWN) if value is UNKNOWN else value
+        for key, value in kwargs.items()
+    }

@@ -29,6 +29,8 @@ class Unknown:
 UNKNOWN = Unknown()
 #: any number of arguments of which nothing is known: `*inputs`
 SPREAD = Unknown()
+#: the name under which keywords stand of which nothing is known: `**batch`
+KEYWORDS = "**"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shapetrace.diagnosis.pieces import columns
+from shapetrace.diagnosis.pieces import columns, percent
 from shapetrace.records import Diagnosis, Fix, Operand, ScriptName, Step
 from shapetrace.source.place import text as source_text
 from shapetrace.source.spoken import said_step, spoken
@@ -150,7 +150,7 @@ def _culprits(found: Diagnosis, link: Link) -> str:
                 said[-1] = f"dim {culprit.dim} is {said[-1]}"
             if culprit.expected is not None:
                 said.append(f"{culprit.expected} would fit")
-        likely = f"{culprit.probability:.0%}" if culprit.probability else ""
+        likely = safe(percent(culprit.probability)) if culprit.probability else ""
         rows.append(
             element("tr", "".join((
                 element("td", name),

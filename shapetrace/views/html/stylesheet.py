@@ -42,7 +42,7 @@ border:0;table-layout:auto}}
 vertical-align:top;background:none;font-weight:normal;white-space:normal}}
 .shapetrace tr,.shapetrace tr:nth-child(even){{background:none}}
 .shapetrace code,.shapetrace pre{{font:12px/1.45 ui-monospace,monospace;
-background:none;color:inherit;padding:0;border:0}}
+background:none;color:inherit;padding:0;border:0;word-break:normal}}
 .shapetrace mark{{background:var(--st-mark);color:var(--st-bad);font-weight:700;
 padding:0 .15em;border-radius:2px}}
 .shapetrace a{{color:inherit;text-decoration:underline}}
@@ -126,7 +126,8 @@ border-radius:4px}}
 .shapetrace .st-charts{{display:flex;flex-wrap:wrap;gap:2em;margin:1em 0}}
 .shapetrace figure{{margin:0;max-width:100%}}
 .shapetrace figure svg{{max-width:100%;height:auto}}
-@media (max-width:600px){{.shapetrace .st-fixes td{{display:block;padding-right:0}}}}
+@media (max-width:600px){{.shapetrace .st-fixes td{{display:block;padding-right:0}}
+.shapetrace .st-fixes td:last-child{{padding-bottom:.8em}}}}
 .shapetrace figcaption{{font-weight:600;margin-bottom:.3em}}
 .shapetrace svg .st-right{{text-anchor:end}}
 .shapetrace rect.st-own{{fill:var(--st-own)}}
