@@ -203,10 +203,12 @@ def _apart(
             culprit(context, call, "puts them side by side", 0),
         ],
         fixes=[
-            interleaved(repeat, count)
-            or f"repeat each row by itself, with repeat_interleave({count}, dim=0)"
-            if whole
-            else None
+            (
+                interleaved(repeat, count)
+                or f"repeat each row by itself, with repeat_interleave({count}, dim=0)"
+                if whole
+                else None
+            )
         ],
         shapes=[("first", one, 0), ("second", two, 0)],
         way=(both[repeated.index(True)].id, 0),

@@ -1,4 +1,4 @@
-"""What becomes of the classes that a prediction has, and of layers built by one line."""
+"""What becomes of the classes of a prediction, and of layers that one line builds."""
 
 from __future__ import annotations
 
