@@ -311,6 +311,11 @@ class Axes:
                 else:
                     wanted.append(outs.pop(0))
                     asked *= ref.shape[wanted[-1]]
+            if len(wanted) > 1 and self._is_cut_anew(call, group):
+                for dim in wanted:
+                    root = "data", ref.id, dim
+                    result[dim] = (Axis(ref.shape[dim], frozenset((root,))),)
+                continue
             made = regroup(group, [ref.shape[dim] for dim in wanted])
             if made.order is not None:
                 self._scrambled(call, made.factors, made.order, wanted)
@@ -319,6 +324,12 @@ class Axes:
             for dim, axes in zip(wanted, made.axes, strict=True):
                 result[dim] = axes
         return tuple(result)
+
+    def _is_cut_anew(self, call: FunctionCall, group: list[Axis]) -> bool:
+        """Whether one dimension of data is cut in several before a model has it: a
+        corpus into columns, of which one is the batch and the other the time."""
+        raw = not self.descends(call.inputs[0].id, PARAMETER) and call.parent is None
+        return raw and len(group) == 1 and all(r[0] == "data" for r in group[0].roots)
 
     def _scrambled(
         self, call: FunctionCall, factors: list[Axis], order: Order, dims: list[int]

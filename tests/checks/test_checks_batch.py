@@ -306,3 +306,35 @@ def test_samples_of_an_importance_weight_are_not_the_batch():
         (-(ratio.softmax(0).detach() * ratio).sum(0).mean()).backward()
 
     assert silent(program)
+
+
+class Words(nn.Module):
+    """Tokens with a table of positions along their first dimension."""
+
+    def __init__(self, batch_first):
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.register_buffer("table", torch.randn(30, 1, 8))
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first)
+        self.head = nn.Linear(8, 20)
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        return self.head(self.layer(x + self.table[: x.size(0)]))
+
+
+@pytest.mark.parametrize(("columns", "steps"), [(4, 6), (6, 6)])
+def test_a_corpus_that_is_cut_into_columns(columns, steps):
+    """The columns are the batch, and the steps within each the time, though both were
+    one dimension of the corpus."""
+
+    def program(batch_first):
+        rows = torch.randint(0, 20, (columns * 13,)).view(columns, -1)
+        model = Words(batch_first)
+        for at in (0, steps):
+            tokens = rows[:, at : at + steps]
+            scores = model(tokens if batch_first else tokens.t()).flatten(0, 1)
+            F.cross_entropy(scores, torch.randint(0, 20, scores.shape[:1])).backward()
+
+    assert silent(program, False)
+    assert "batch-dim" in [code for code, _ in findings(program, True)]
