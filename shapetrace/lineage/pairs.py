@@ -129,7 +129,8 @@ def _root(graph: Graph, call: Call) -> int | None:
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two calls of one place in the code, and their inputs, by pairs. `begins` are the
-    pairs of inputs that are data for both: nothing recorded is behind them."""
+    pairs of inputs that are data for both: nothing recorded is behind them, or what was
+    done before the earlier batch."""
 
     a: Call
     b: Call
@@ -158,8 +159,10 @@ def lockstep(good: Graph, a: Call, failed: Graph, b: Call) -> Iterator[Pair]:
                 begins.append((left, right))
             elif before is None or now is None or not _alike(good, before, failed, now):
                 continue
-            elif not one or now.order > boundary:  # else: state from an earlier batch
+            elif not one or now.order > boundary:
                 todo.append((before, now))
+            elif not failed.from_model(right.id):  # else: state from an earlier batch
+                begins.append((left, right))
         yield Pair(a, b, tuple(inputs), tuple(begins))
 
 

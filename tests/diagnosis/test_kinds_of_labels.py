@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from failures import considered
+from failures import considered, failure_of, first
 from torch import nn
 
 
@@ -48,12 +48,13 @@ def test_planes_for_other_classes_are_no_picture():
 
 
 def test_a_wider_layer_gives_no_more_samples():
-    model = nn.Linear(6, 8)
-    labels = torch.randint(0, 2, (5 * 8,))
-    scored = considered(
-        model, lambda: F.cross_entropy(model(torch.rand(5, 6)).view(-1, 2), labels)
-    )
-    assert "gives a loss more rows" in names(scored, "module", "width")
+    model, labels = nn.Linear(6, 8), torch.randint(0, 2, (5, 4, 2))
+
+    def step():
+        scores = model(torch.rand(5, 6)).view(-1, 2)
+        F.cross_entropy(scores, labels.view(-1))
+
+    assert "gives a loss more rows" in names(considered(model, step), "module", "width")
 
 
 def test_a_narrower_layer_may_give_fewer():
@@ -64,3 +65,50 @@ def test_a_narrower_layer_may_give_fewer():
     )
     told = names(scored, "module", "width")
     assert told and "gives a loss more rows" not in told
+
+
+def test_classes_put_together_of_two_dimensions_are_no_verified_fix():
+    """A label for each sequence, scores for each of its tokens."""
+    model, labels = nn.Linear(6, 9), torch.randint(0, 9, (2,))
+
+    def step():
+        scores = model(torch.rand(2, 7, 6))
+        F.cross_entropy(scores.view(-1, 9), labels)
+
+    joined = [
+        fix for fix in failure_of(model, step).fixes if "size(0), -1)" in fix.line
+    ]
+    assert all(fix.status == "untried" for fix in joined)
+    facts = {fact.name for one in considered(model, step) for fact in one.facts}
+    assert "makes classes of several dimensions" in facts
+
+
+class Squeeze(nn.Module):
+    """A gate of the channels, built with the rate of the first block in all of them."""
+
+    def __init__(self, channels, rate):
+        super().__init__()
+        narrow = channels // rate
+        self.down = nn.Linear(channels, narrow)
+        self.up = nn.Linear(rate, channels)
+
+    def forward(self, x):
+        return x * self.up(self.down(x).relu()).sigmoid()
+
+
+def test_layers_of_several_widths_that_get_one_are_no_verified_fix():
+    blocks = [Squeeze(16, 4), nn.Linear(16, 32), Squeeze(32, 4)]
+    model = nn.Sequential(*blocks, nn.Linear(32, 64), Squeeze(64, 4))
+    found = failure_of(model, lambda: model(torch.rand(5, 16)))
+    alike = [fix for fix in found.fixes if "nn.Linear(channels, rate)" in fix.line]
+    assert alike and all(fix.status == "untried" for fix in alike)
+
+
+def test_a_layer_that_was_built_right_is_not_built_again():
+    """Its weight was put in the place of its own."""
+    last = nn.Linear(24, 3)
+    model = nn.Sequential(nn.Linear(6, 24), last)
+    last.weight = nn.Parameter(torch.rand(3, 8))
+    found = failure_of(model, lambda: model(torch.rand(5, 6)))
+    assert first(found) == ("module", "1")
+    assert not [fix for fix in found.fixes if fix.line.startswith("last = ")]

@@ -20,7 +20,7 @@ def numbers(hypothesis: Hypothesis, case: Case) -> Fact | None:
         counted = [
             leaf for leaf in samples if counts_samples(case.graph, leaf.hops, leaf.end)
         ]
-        given = [leaf for leaf in fixed if _given(leaf)]
+        given = [leaf for leaf in fixed if _given(case, leaf)]
         if not counted or not given or len(given) < len(fixed):
             continue
         key = hypothesis.site.key
@@ -41,11 +41,14 @@ def _parts(case: Case, spot: Spot | None) -> list[Leaf]:
     return list(every_part(case.graph, spot.tensor, spot.dim))
 
 
-def _given(leaf: Leaf) -> bool:
-    """Whether a size is a number among the arguments of a call that makes a tensor."""
+def _given(case: Case, leaf: Leaf) -> bool:
+    """Whether a size is a number among the arguments of a call that makes a tensor,
+    and not the number of samples in data that was made so."""
     made = leaf.end.call
     if leaf.end.kind not in ("data", "argument") or leaf.end.dim < 0:
         return False
     if not isinstance(made, FunctionCall) or made.index < 0:
+        return False
+    if leaf.end.dim == 0 and case.site_of(leaf.end.tensor).kind != "function":
         return False
     return not made.inputs or takes_shape(made)
