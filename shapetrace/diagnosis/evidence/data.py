@@ -4,21 +4,30 @@ one, kinds of targets, channels of images."""
 from __future__ import annotations
 
 from itertools import permutations
+from typing import NamedTuple
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.kept_state import kept_by_model
-from shapetrace.diagnosis.leaves import counts_samples
+from shapetrace.diagnosis.leaves import Leaf, counts_samples
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.once import once
-from shapetrace.lineage import Call, Graph
+from shapetrace.lineage import Call, Graph, Trail
 from shapetrace.records import FunctionCall
 
 _CHANNELS = (1, 3, 4)
 #: what signatures call dimensions that may be batches
 _BATCH_ROLES = ("", "batch", "input", "other")
+
+
+class _Began(NamedTuple):
+    """The dimension of data that a size began in, and whether that counts samples."""
+
+    tensor: int
+    dim: int
+    samples: bool
 
 
 def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -115,7 +124,7 @@ def _width_in(case: Case, user: Call, spot: Spot) -> bool:
     return (at, spot.dim) not in left
 
 
-def _unequal(case: Case, ends: list[tuple[int, int] | None]) -> bool:
+def _unequal(case: Case, ends: list[_Began | None]) -> bool:
     """Whether it is the batches of two tensors of data that disagree."""
     if kept_by_model(case) is not None:
         return False  # of one batch each, at its own time
@@ -124,12 +133,13 @@ def _unequal(case: Case, ends: list[tuple[int, int] | None]) -> bool:
     if len(ends) < 2 or None in ends or _alike(case.graph, ends):
         return False
     batches = all(spot.role in _BATCH_ROLES for spot in case.mismatch.spots)
-    return batches and all(end is not None and end[1] == 0 for end in ends)
+    return batches and all(end is not None and end.samples for end in ends)
 
 
-def _alike(graph: Graph, ends: list[tuple[int, int] | None]) -> bool:
+def _alike(graph: Graph, ends: list[_Began | None]) -> bool:
     """Whether both sides began with one size: what lies between made them unlike."""
-    return len({graph.size(*end) for end in ends if end is not None}) < 2
+    sizes = {graph.size(end.tensor, end.dim) for end in ends if end is not None}
+    return len(sizes) < 2
 
 
 def turned(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -161,24 +171,26 @@ def _counted_from_one(case: Case) -> bool:
 
 
 @once
-def _ends(case: Case) -> list[tuple[int, int] | None]:
+def _ends(case: Case) -> list[_Began | None]:
     """For each side of the mismatch, where its size began, if it was in data: of 4·264
     against 4·128 the 264 and the 128."""
-    found: list[tuple[int, int] | None] = []
+    found: list[_Began | None] = []
     sides = zip((case.mismatch.left, case.mismatch.right), case.factors)
     for spot, side in ((spot, side) for spot, side in sides if spot is not None):
-        end = None
+        way: Leaf | Trail | None = None
         if len(side.odd) == 1:
-            end = side.odd[0].end
+            way = side.odd[0]
         elif spot.tensor is not None and spot.dim is not None:
-            end = case.graph.trail(spot.tensor, spot.dim).end
+            way = case.graph.trail(spot.tensor, spot.dim)
+        end = way.end if way is not None else None
         inside = (
             end is not None and end.call is not None and end.call.parent is not None
         )
-        if end is not None and end.kind == "data" and not inside:
-            found.append((end.tensor, end.dim))
-        else:
+        if way is None or end is None or end.kind != "data" or inside:
             found.append(None)
+            continue
+        samples = counts_samples(case.graph, way.hops, end)
+        found.append(_Began(end.tensor, end.dim, samples))
     return found
 
 
