@@ -92,8 +92,13 @@ def makers(
     found: list[Hypothesis] = []
     end = leaf.end
     for hops, hop in enumerate(changers(leaf.hops), 1):
-        if not hop.call.inputs or hop.origin.how == "window" and _even(graph, hop):
+        if not hop.call.inputs:
             continue
+        scaled = ""
+        if hop.origin.how == "window" and _even(graph, hop):
+            scaled = rate_that_fits(graph, hop, leaf.size, expected)
+            if not scaled:
+                continue
         made = graph.size(hop.tensor, hop.dim)
         site = site_of_maker(graph, hop.call)
         if is_loaded(graph, hop.tensor):
@@ -105,7 +110,7 @@ def makers(
                 "unknown",
                 site,
                 hops=hops,
-                reason=f"makes the {made}{note}",
+                reason=scaled or f"makes the {made}{note}",
                 dim=hop.dim,
                 size=made,
                 expected=expected if made == leaf.size else None,
@@ -131,6 +136,20 @@ def _beginning(leaf: Leaf, site: Site, reason: str, size: int) -> Hypothesis:
     """Whoever a factor began with, named and no more."""
     dim, hops = leaf.end.dim, len(leaf.hops)
     return Hypothesis("unknown", site, hops=hops, reason=reason, dim=dim, size=size)
+
+
+def rate_that_fits(graph: Graph, hop: Hop, size: int, expected: int | None) -> str:
+    """What is said of a layer that makes a size larger by a whole number, where another
+    whole number would make it the expected one; else nothing."""
+    sources = graph.source_ids(hop.call, hop.origin)
+    before = graph.size(*sources[0]) if len(sources) == 1 else 0
+    after = graph.size(hop.tensor, hop.dim)
+    if not before or after <= before or not size or not expected:
+        return ""
+    rate, rest = divmod(after * expected, before * size)
+    if rest or not rate:
+        return ""
+    return f"makes {after} of {before}, {after // before} for each; {rate} would fit"
 
 
 def _even(graph: Graph, hop: Hop) -> bool:

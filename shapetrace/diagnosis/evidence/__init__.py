@@ -46,7 +46,7 @@ from shapetrace.diagnosis.evidence.sides import (
 from shapetrace.diagnosis.evidence.stretching import stretching
 from shapetrace.diagnosis.evidence.tables import cut_short
 from shapetrace.diagnosis.evidence.trying import cost, placed, tried_form, trying
-from shapetrace.diagnosis.evidence.windows import usual
+from shapetrace.diagnosis.evidence.windows import rate, usual
 from shapetrace.diagnosis.evidence.words import home, words
 from shapetrace.diagnosis.hypothesis import Hypothesis
 
@@ -66,6 +66,7 @@ FAMILIES: tuple[Family, ...] = (
     twin,
     rounding,
     usual,
+    rate,
     waiting,
     neighbours,
     attribute,

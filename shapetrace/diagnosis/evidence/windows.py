@@ -5,6 +5,8 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.leaves import changers, leaves, rate_that_fits
+from shapetrace.diagnosis.sites import site_of_maker
 from shapetrace.diagnosis.window_layers import SETTINGS, whole
 from shapetrace.records import ModuleInfo
 
@@ -37,3 +39,21 @@ def is_usual(info: ModuleInfo) -> bool:
     if padding == tuple(size // 2 for size in kernel) and all(n % 2 for n in kernel):
         return True
     return stride == kernel and not any(padding)
+
+
+def rate(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a layer makes its input longer by a whole number, and another whole
+    number would make it as long as the other side is."""
+    if hypothesis.site.kind != "module":
+        return None
+    for spot, wanted in case.mismatch.wanted:
+        if spot.tensor is None or spot.dim is None:
+            continue
+        for leaf in leaves(case.graph, spot.tensor, spot.dim):
+            for hop in changers(leaf.hops):
+                if hop.origin.how != "window" or not hop.call.inputs:
+                    continue
+                if site_of_maker(case.graph, hop.call).key == hypothesis.site.key:
+                    if rate_that_fits(case.graph, hop, leaf.size, wanted):
+                        return Fact("another rate would fit")
+    return None
