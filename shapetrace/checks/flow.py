@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.discarded import is_missed
-from shapetrace.checks.gradient import Behind, terms
+from shapetrace.checks.gradient import Behind, before_it, given_anew, terms
 from shapetrace.checks.layers import overwritten, unwatched
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
@@ -60,7 +60,10 @@ def dead_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     totals: list[TensorRef] = []
     for call in started:
         ref = call.inputs[0]
-        if behind.rebuilt(ref) or behind.round_trip(ref):
+        if given_anew(context, ref):
+            if (loss_ref := before_it(context, call)) is not None:
+                yield _dead(context, rule, call, "what backward() is called on", loss_ref)
+        elif behind.rebuilt(ref) or behind.round_trip(ref):
             yield _dead(context, rule, call, "what backward() is called on")
         elif (off := behind.autograd_off(ref)) is not None:
             yield _unrecorded(context, rule, call, off)
@@ -108,9 +111,14 @@ def _training(context: CheckContext) -> bool:
 
 
 def _dead(
-    context: CheckContext, rule: Check, call: FunctionCall, what: str
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    what: str,
+    held: TensorRef | None = None,
 ) -> Diagnosis:
-    ref = call.inputs[0]
+    """The finding; `held` is the loss whose numbers a new tensor holds."""
+    ref = held or call.inputs[0]
     cut = next(
         (
             made
@@ -121,6 +129,8 @@ def _dead(
         None,
     )
     reason = "cuts the gradient" if cut and cut.inputs else "is a new tensor"
+    if held is not None and context.axes.descends(held.id, RECORDED):
+        cut, reason = call, "starts at a new tensor that holds the loss"
     return finding(
         context,
         rule,
@@ -131,7 +141,7 @@ def _dead(
         fixes=[
             _uncut(cut)
             or "make the loss of what the model returns, with no detach(), .data, "
-            ".item() or argmax() between them"
+            ".item(), argmax() or Variable() between them"
         ],
         shapes=[("input", ref, None)],
         way=(ref.id, None),
@@ -173,7 +183,7 @@ def _unrecorded(
 
 def _uncut(cut: FunctionCall | None) -> Fix | None:
     """The line without its `detach()`."""
-    return instead(cut, "{}") if cut is not None and cut.name == "detach" else None
+    return instead(cut, "{}") if cut and kind(cut.name) == "detach" else None
 
 
 @check(

@@ -6,6 +6,7 @@ known to be: a walk back from every total would go through all former steps.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from functools import cached_property
 
@@ -126,6 +127,31 @@ class Behind:
             and any(self._context.graph.is_parameter(ref.id) for ref in call.inputs)
         )
         return max(takers, key=lambda call: call.index, default=None)
+
+
+def given_anew(context: CheckContext, total: TensorRef) -> bool:
+    """Whether a total is a leaf that no call made: `Variable(loss, requires_grad=True)`
+    and `nn.Parameter(loss)` hold the loss and not what it was made of."""
+    origin = context.graph.origin(total.id)
+    return (
+        origin is not None
+        and origin.kind == "outside"
+        and origin.requires_grad
+        and not total.shape
+    )
+
+
+def before_it(context: CheckContext, backward: FunctionCall) -> TensorRef | None:
+    """The last number of what a model made before a backward, since the last one."""
+    functions = context.graph.rec.functions
+    at = bisect_left(functions, backward.index, key=lambda call: call.index)
+    for call in reversed(functions[:at]):
+        if call.name == "backward":
+            return None
+        for ref in call.outputs or ():
+            if not ref.shape and context.axes.descends(ref.id, PARAMETER):
+                return ref
+    return None
 
 
 def _parts(context: CheckContext, call: FunctionCall) -> list[TensorRef]:

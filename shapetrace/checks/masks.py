@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
 from shapetrace.checks.activations import argument, softmax_dim
 from shapetrace.checks.attention import summed_over
-from shapetrace.checks.context import CheckContext
+from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.following import steps
 from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.token_masks import SAME
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
@@ -28,8 +29,8 @@ _IN_PLACE = ("sum", "scale", "mask", "cast", "copy", "pointwise", "dropout")
 @check(
     "mask-without-effect",
     "warning",
-    "a mask that is the same along the dimension of the softmax takes no key away: "
-    "what was to be hidden is attended to as before",
+    "a mask that is the same along the dimension of the softmax, or that only makes "
+    "scores 0, takes no key away: what was to be hidden is attended to",
 )
 def mask_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     for call in context.of_kind("softmax"):
@@ -37,6 +38,8 @@ def mask_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         if dim is None or given.shape[dim] < 2 or summed_over(context, call) != dim:
             continue  # no attention, or one over a dimension that is wrong itself
         found = masks_of(context, call)
+        if not found and (zeroed := _zeroed(context, call, dim)) is not None:
+            yield _of_zeros(context, rule, call, *zeroed, dim)
         if found and all(_size(mask, given, dim) == 1 for _, mask in found):
             masked, mask = found[-1]
             yield _constant(context, rule, masked, mask, given, dim)
@@ -171,6 +174,113 @@ def _is_mask(context: CheckContext, call: FunctionCall, ref: TensorRef) -> bool:
     if not ref.shape or max(ref.shape) < 2 or context.axes.descends(ref.id, PARAMETER):
         return False
     return kind(call.name) == "mask" or kind(call.name) == "sum"
+
+
+def _zeroed(
+    context: CheckContext, softmax: FunctionCall, dim: int
+) -> tuple[FunctionCall, TensorRef] | None:
+    """The product of a softmax's scores with a mask of zeros and ones that tells its
+    keys apart: a score of 0 is one like others. None where the shares are masked once
+    more, or shared out anew."""
+    shares = (softmax.outputs or softmax.inputs)[0]
+    ref = softmax.inputs[0]
+    for _ in range(_NEAR):
+        call = context.made_by(ref.id)
+        if call is None or kind(call.name) not in ("scale", "cast", "copy", "dropout"):
+            return None
+        scores = [one for one in call.inputs if one.shape == ref.shape]
+        scores = [one for one in scores if context.axes.descends(one.id, PARAMETER)]
+        if len(scores) != 1:
+            return None
+        for mask in call.inputs:
+            if plain(call.name) in ("mul", "multiply") and mask is not scores[0]:
+                if _size(mask, ref, dim) > 1 and is_binary(context, mask):
+                    weighs = _weighs_values(context, shares, dim)
+                    return (call, mask) if weighs else None
+        ref = scores[0]
+    return None
+
+
+def is_binary(context: CheckContext, mask: TensorRef) -> bool:
+    """Whether each entry is a 0 or a 1 that the data, or the code, has put there."""
+    todo, seen = [mask], {mask.id}
+    while todo:
+        ref = todo.pop()
+        call = context.made_by(ref.id)
+        given: Sequence[TensorRef] = () if call is None else call.inputs
+        if context.axes.descends(ref.id, PARAMETER):
+            return False
+        if ref.dtype is not torch.bool:
+            if call is None or not _keeps_binary(call):
+                return False
+            made = plain(call.name)
+            # what is written to; a factor of its own; the mask that is handed on
+            taken = {"scale": 2, "join": len(given), "fill": 0}
+            given = given[: taken.get(kind(made), 1)]
+        elif call is not None and kind(call.name) == "compare":
+            if any(_is_drawn(context, one) for one in given):
+                return False  # dropped at random
+            continue
+        for one in given:
+            if one.id not in seen:
+                seen.add(one.id)
+                todo.append(one)
+    return True
+
+
+def _is_drawn(context: CheckContext, ref: TensorRef) -> bool:
+    made = context.made_by(context.undressed(ref.id))
+    drawn = made is not None and kind(made.name) == "random"
+    return drawn and ref.dtype.is_floating_point
+
+
+def _keeps_binary(call: FunctionCall) -> bool:
+    """Whether a call makes zeros and ones, of zeros and ones or of nothing."""
+    name = plain(call.name)
+    if kind(name) == "fill":
+        return name.startswith(("zeros", "ones", "new_zeros", "new_ones"))
+    if name in ("mul", "multiply"):
+        return len(call.inputs) == 2
+    if name == "rsub":
+        return argument(call, "other", 1) == 1 and len(call.inputs) == 1
+    if kind(name) == "write" or name == "masked_fill":
+        return name in _WRITES and argument(call, "value", _WRITES[name]) in (0, 1)
+    return kind(name) in (*SAME, "join", "repeat", "one_hot", "pick") or name in _SHAPED
+
+
+#: calls that write a constant, with its place among the arguments
+_WRITES = {"setitem": 2, "masked_fill": 2, "fill": 1, "index_fill": 3, "scatter": 3}
+_SHAPED = ("tril", "triu", "eye", "diag")
+
+
+def _of_zeros(
+    context: CheckContext,
+    rule: Check,
+    softmax: FunctionCall,
+    product: FunctionCall,
+    mask: TensorRef,
+    dim: int,
+) -> Diagnosis:
+    scores = softmax.inputs[0]
+    return finding(
+        context,
+        rule,
+        softmax,
+        f"the mask {mask.shape} is multiplied by the scores at {product.source}, so "
+        "those of the keys to be hidden are 0: softmax makes exp(0) = 1 of each, more "
+        "than of any key with a score below 0.",
+        culprits=[
+            culprit(context, product, "makes the scores 0 and not -inf"),
+            culprit(context, softmax, "gives a score of 0 a share", dim),
+        ],
+        fixes=[
+            "set the scores where the mask is 0 to -inf instead, with "
+            "scores.masked_fill(mask == 0, float('-inf')), or to a large negative "
+            "number where a query may have no key at all"
+        ],
+        shapes=[("scores", scores, dim), ("mask", mask, None)],
+        way=(mask.id, None),
+    )
 
 
 def _size(mask: TensorRef, scores: TensorRef, dim: int) -> int:

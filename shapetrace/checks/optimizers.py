@@ -8,6 +8,7 @@ from typing import NamedTuple
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.fitting import compares
+from shapetrace.checks.gradient import given_anew
 from shapetrace.checks.lines import in_other_order
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.renewed import made_anew
@@ -60,7 +61,10 @@ def step_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosi
     for backward in ran.backwards[:_FIRST]:
         steps, clears = ran.after(backward)
         idle = [step for step in steps if step.source in ran.idle]
-        if not idle or not context.axes.descends(backward.inputs[0].id, RECORDED):
+        total = backward.inputs[0]
+        if not idle or not context.axes.descends(total.id, RECORDED):
+            continue
+        if given_anew(context, total):  # no optimizer's mistake
             continue
         if len(idle) == len(steps):
             yield _idle(context, rule, backward, steps[0], clears)
