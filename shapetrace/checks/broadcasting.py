@@ -25,7 +25,7 @@ from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
-from shapetrace.signatures import is_elementwise
+from shapetrace.signatures import is_elementwise, kind
 from shapetrace.signatures import loss as facts_of
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
@@ -213,6 +213,8 @@ def _by_hand(
     found = misaligned(context, rule, call) or crossed(context, rule, call)
     if found is not None or lead != 1 or not _outside(context, call, tall, low):
         return found
+    if _is_column(tall) and len(low.shape) > 1:
+        return _weight_of_all(context, rule, call, tall, low)
     # the tall one, (N, 1), is stretched where the low one, (N,), has its size, and
     # the low one along the dimension that it lacks
     stretched = [
@@ -233,6 +235,29 @@ def _by_hand(
         return None
     dim = stretched[0] + 1
     return _report(context, rule, call, tall, low, dim, low.shape[stretched[0]])
+
+
+def _is_column(ref: TensorRef) -> bool:
+    """Whether a tensor has one number for each entry of its first dimension."""
+    return len(ref.shape) > 1 and ref.shape[0] == prod(ref.shape) > 1
+
+
+def _weight_of_all(
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    tall: TensorRef,
+    low: TensorRef,
+) -> Diagnosis | None:
+    """`(N, 1, 1, 1)` times errors of `(N, H, W)`, of which the mean is taken: a weight
+    of each sample that meets every sample."""
+    if kind(call.name) != "scale" or tall.shape[0] != low.shape[0]:
+        return None
+    if not context.axes.descends(low.id, PARAMETER) or not _one_mean(context, call):
+        return None
+    if not _both_batch(context, tall, low) or meets_matrix(context, call):
+        return None
+    return _report(context, rule, call, tall, low, 1, low.shape[0])
 
 
 def _outside(
@@ -277,8 +302,8 @@ def _both_batch(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
         if not roots or not context.axes.sure(ref.id, 0):
             return False
         dims: dict[int, set[int]] = {}
-        for kind, tensor, dim in roots:
-            if kind != "data":
+        for root, tensor, dim in roots:
+            if root != "data":
                 return False
             dims.setdefault(tensor, set()).add(dim)
         # the first of data, or the first ones as one: steps and environments

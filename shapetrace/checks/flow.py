@@ -62,7 +62,9 @@ def dead_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         ref = call.inputs[0]
         if given_anew(context, ref):
             if (loss_ref := before_it(context, call)) is not None:
-                yield _dead(context, rule, call, "what backward() is called on", loss_ref)
+                yield _dead(
+                    context, rule, call, "what backward() is called on", loss_ref
+                )
         elif behind.rebuilt(ref) or behind.round_trip(ref):
             yield _dead(context, rule, call, "what backward() is called on")
         elif (off := behind.autograd_off(ref)) is not None:
