@@ -82,10 +82,10 @@ def _of_index(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             ],
             fixes=[
                 context.trial(
-                    with_option(context, loss, "ignore_index", index)
-                    or f"give the loss ignore_index={index}",
+                    with_option(context, loss, "ignore_index", index),
                     Change(loss, settings={"ignore_index": index}),
                 )
+                or f"give the loss ignore_index={index}"
             ],
             shapes=[("target", target, None)],
             way=(target.id, None),
