@@ -26,7 +26,7 @@ from fit_rows import Row, collected, from_tests
 OUT = Path(__file__).parents[1] / "shapetrace" / "diagnosis" / "weights.py"
 RIDGE = 0.02
 #: what people really do, and what tests assert, counts for more than injected slips
-COUNTS = {"reports": 8.0, "rebuilt": 8.0, "tests": 14.0, "own": 6.0}
+COUNTS = {"reports": 12.0, "rebuilt": 8.0, "tests": 20.0, "own": 6.0}
 #: programs of people, not injected ones
 REAL = ("reports", "rebuilt", "unseen")
 #: what can only speak against a repair: a slip that is injected into a layer makes it

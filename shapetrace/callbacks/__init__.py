@@ -31,6 +31,6 @@ def __getattr__(name: str) -> Any:
         extra = "lightning" if name == "LightningCallback" else "transformers"
         raise UsageError(
             f"{name} needs {extra}, which cannot be imported ({error}): "
-            f"pip install 'shapetrace[{extra}]'."
+            f"pip install {extra} (from a checkout: pip install '.[{extra}]')."
         ) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -227,7 +227,7 @@ class Report(Answers):
 
     @surviving
     def plot(self, kind: PlotKind = "time", ax: Axes | None = None) -> Axes:
-        """Draw with matplotlib: `pip install shapetrace[plot]`.
+        """Draw with matplotlib: `pip install matplotlib`.
 
         Args:
             kind: "time" by module, forward and backward (needs `trace(backward=True)`);

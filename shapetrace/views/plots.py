@@ -96,7 +96,7 @@ def _new_axes() -> Axes:
     except ImportError as error:
         raise UsageError(
             "plot() draws with matplotlib, which is not installed: "
-            "pip install shapetrace[plot]"
+            "pip install matplotlib (from a checkout: pip install '.[plot]')"
         ) from error
     _, ax = pyplot.subplots(figsize=_SIZE, layout="constrained")
     return ax

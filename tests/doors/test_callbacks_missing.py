@@ -22,7 +22,7 @@ def test_the_extra_is_named(monkeypatch, name, home, extra):
     monkeypatch.setitem(sys.modules, extra, None)
     if extra == "lightning":
         monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
-    with pytest.raises(shapetrace.UsageError, match=rf"shapetrace\[{extra}\]"):
+    with pytest.raises(shapetrace.UsageError, match=rf"\.\[{extra}\]"):
         getattr(callbacks, name)
 
 

@@ -12,8 +12,8 @@ from shapetrace.records import FunctionCall
 
 
 def numbers(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Who was given a number where the other side has the samples, and who made that
-    other side of them: `eye(8)` for batches of 4 was made for others."""
+    """Who was given a number where the other side has the samples: `eye(8)` for batches
+    of 4 was made for others."""
     left, right = case.mismatch.left, case.mismatch.right
     for spot, other in ((left, right), (right, left)):
         fixed, samples = _parts(case, spot), _parts(case, other)
@@ -28,8 +28,6 @@ def numbers(hypothesis: Hypothesis, case: Case) -> Fact | None:
             size = given[0].size
             text = f"its {size} is a number, and the other side has the samples"
             return Fact("a number meets the samples", text=text)
-        if hypothesis.site.kind in ("function", "module"):
-            return Fact("samples meet a number, not this")
     return None
 
 

@@ -32,14 +32,17 @@ def attribute(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     info = case.graph.rec.modules.get(hypothesis.site.name)
     told = None if info is None else disagreement(info)
-    if told is None:
+    if info is None or told is None:
         return None
     name, said, real = told
-    return Fact(
-        "attribute disagrees",
-        text=f"its attribute says {name}={said}, but its weight has {real}: setting "
-        "the attribute does not rebuild the layer",
-    )
+    text = f"its attribute says {name}={said}, but its weight has {real}: setting the "
+    text += "attribute does not rebuild the layer"
+    weight = next(ref for ref in info.parameters if ref.path == "weight")
+    held = case.graph.origin(weight.id)
+    if held is not None and held.name != f"{info.name}.weight":
+        other = case.graph.said(held.name)
+        text = f"its attribute says {name}={said}, but its weight is `{other}`"
+    return Fact("attribute disagrees", text=text)
 
 
 def disagreement(info: ModuleInfo) -> tuple[str, int, int] | None:

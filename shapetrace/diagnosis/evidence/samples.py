@@ -269,6 +269,6 @@ def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:
         begins = root_of(case, hypothesis, ref, dim)
         if begins is not None:
             kinds.add(begins[0])
-    if kinds == {"width"}:
-        return Fact("adds features up")
+    if "width" in kinds and "batch" not in kinds:
+        return Fact("adds features up")  # a layer's, or data's that meet a layer's
     return Fact("adds samples or steps up") if kinds & {"batch", "inner"} else None
