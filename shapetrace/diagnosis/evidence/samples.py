@@ -14,7 +14,7 @@ from shapetrace.diagnosis.evidence.layout import made_of, root, root_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import counts_samples, every_part
 from shapetrace.diagnosis.once import once
-from shapetrace.records import FunctionCall
+from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import kind, relate
 
 _AS_SAMPLES = "as wide as there are samples"
@@ -250,6 +250,12 @@ def column(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return Fact(COLUMN) if ends == [(1,)] else None
 
 
+def _is_square_data(case: Case, ref: TensorRef) -> bool:
+    rows, columns = ref.shape[-2:]
+    known = ref.id in case.graph.tensors and not case.graph.is_parameter(ref.id)
+    return rows == columns > 1 and known and not case.graph.from_model(ref.id)
+
+
 def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """What a product of matrices would add up: features, or samples and steps."""
     repair = hypothesis.repair
@@ -269,6 +275,8 @@ def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:
         begins = root_of(case, hypothesis, ref, dim)
         if begins is not None:
             kinds.add(begins[0])
+    if _is_square_data(case, a) or _is_square_data(case, b):
+        return None  # neighbours in a graph are there to be added up
     if "width" in kinds and "batch" not in kinds:
         return Fact("adds features up")  # a layer's, or data's that meet a layer's
     return Fact("adds samples or steps up") if kinds & {"batch", "inner"} else None
