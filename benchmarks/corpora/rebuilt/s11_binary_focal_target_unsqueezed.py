@@ -79,7 +79,7 @@ def step(model):
     for image, mask in loader:
         loss = criterion(model(image), mask)
         loss.backward()
-    return loss
+    return loss.detach()
 
 
 # logits (5, 1, 12, 16) against (5, 1, 1, 12, 16): (5, 5, 1, 12, 16); real fix: no unsqueeze (and no squeeze)
