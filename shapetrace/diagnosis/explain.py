@@ -18,6 +18,7 @@ from shapetrace.diagnosis.evidence.samples import (
     COPIES,
     MISUSES,
     REPEATS,
+    TEARS,
     UNASKED,
 )
 from shapetrace.diagnosis.evidence.stretching import PAIRS
@@ -61,6 +62,7 @@ _MIXED = (
     COLUMN,
     JOINED,
     LEVELLED,
+    TEARS,
 )
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line

@@ -112,3 +112,37 @@ def test_a_layer_that_was_built_right_is_not_built_again():
     found = failure_of(model, lambda: model(torch.rand(5, 6)))
     assert first(found) == ("module", "1")
     assert not [fix for fix in found.fixes if fix.line.startswith("last = ")]
+
+
+def test_a_part_of_one_dimension_joined_with_another_is_no_verified_fix():
+    """Queries with the steps before the heads, where keys have them behind."""
+    queries, keys = nn.Linear(32, 32), nn.Linear(32, 16)
+
+    def step():
+        x = torch.rand(4, 8, 32)
+        q = queries(x).view(4, 8, 8, 4)
+        k = keys(x).view(4, 8, 4, 4).transpose(1, 2)
+        k = k.repeat_interleave(2, dim=2)
+        return F.scaled_dot_product_attention(q, k, k)
+
+    model = nn.ModuleList([queries, keys])
+    torn = "joins a part of one dimension with another"
+    told = {fact.name for one in considered(model, step) for fact in one.facts}
+    assert torn in told
+    fixes = [fix for fix in failure_of(model, step).fixes if ".reshape(" in fix.line]
+    assert all(fix.status != "verified" for fix in fixes)
+
+
+def test_the_order_of_data_is_not_the_making_of_who_takes_a_part_of_it():
+    conv, data = nn.Conv1d(20, 8, 3), torch.rand(16, 10, 21)
+
+    def step():
+        features = data[:, :, :-1]
+        return conv(features.relu())
+
+    sites = {
+        (one.hypothesis.site.kind, one.hypothesis.line)
+        for one in considered(conv, step)
+        if one.hypothesis.line.startswith("features = data[:, :, :-1].transpose")
+    }
+    assert {kind for kind, _ in sites} == {"input"}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from failures import considered, failure_of, first
 from torch import nn
+
+REBUILT = Path(__file__).parents[2] / "benchmarks" / "corpora" / "rebuilt"
 
 
 class Tagger(nn.Module):
@@ -76,8 +81,9 @@ def test_a_grid_made_for_the_batch_before():
             labels = torch.randint(0, 4, (size, 9))
             F.cross_entropy(model(torch.rand(size, 3), at, 8), labels)
 
-    found = failure_of(model, step)
-    assert first(found) == ("function", "new_zeros")
+    assert first(failure_of(model, step)) == ("function", "new_zeros")
+    told = facts_of(considered(model, step), kind="function", name="new_zeros")
+    assert "stayed when the data changed" in told
 
 
 def facts_of(scored, *, kind, name):
@@ -120,3 +126,41 @@ def test_two_numbers_of_samples_meet_no_number():
     scored = considered(layer, lambda: layer(torch.rand(3, 5)) + torch.rand(4, 7))
     names = {fact.name for one in scored for fact in one.facts}
     assert "a number meets the samples" not in names
+
+
+def test_steps_of_songs_are_no_samples():
+    """Each sample was made of its own length, and all were put together."""
+    songs = [torch.rand(24) for _ in range(3)]
+    words = [torch.rand(20) for _ in range(3)]
+    hear, read = nn.Conv1d(1, 4, 1), nn.Conv1d(1, 4, 1)
+
+    def step():
+        whole, said = torch.stack(songs)[:, None], torch.stack(words)[:, None]
+        return hear(whole) + read(said)
+
+    scored = considered(nn.ModuleList([hear, read]), step)
+    assert not any(
+        fact.name.startswith("unequal batches") for one in scored for fact in one.facts
+    )
+
+
+def test_another_rate_would_be_as_long():
+    wave = nn.ConvTranspose1d(4, 1, 4, stride=4)
+    scored = considered(
+        wave, lambda: F.l1_loss(wave(torch.rand(2, 4, 10)), torch.rand(2, 1, 30))
+    )
+    assert "another rate would fit" in facts_of(scored, kind="module", name="")
+
+
+def test_a_reading_that_fails_before_the_failure_drops_no_repair(tmp_path):
+    """Sizes that hang on values are not read right: a repair is not tried then."""
+    path = REBUILT / "z01_cylinder_val_batch_size.py"
+    program = runpy.run_path(str(path))
+    model = program["build"]()
+    scored = considered(model, lambda: program["step"](model))
+    tried = [
+        one.hypothesis.outcome.status
+        for one in scored
+        if one.hypothesis.reason == "makes 4 in dim 0"
+    ]
+    assert tried == ["untried"]

@@ -54,15 +54,16 @@ def _sizes_behind(
 
 
 def levelled(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether layers that one line builds, of other widths than the one that is to be
-    mended, would all get the same as that."""
+    """Whether layers that one line builds, of different widths, would all get one: the
+    line then has a number where it followed what each of them is given."""
     repair = hypothesis.repair
-    if repair is None or hypothesis.site.name not in repair.modules:
+    if repair is None or len(repair.modules) < 2:
         return None
-    known = case.graph.rec.modules
-    own = known[hypothesis.site.name].attributes
-    for name, new in repair.modules.items():
-        for key, then in known[name].attributes.items():
-            if then not in (new.attributes.get(key), own.get(key)):
-                return Fact(LEVELLED)
+    olds = [case.graph.rec.modules[name].attributes for name in repair.modules]
+    news = [info.attributes for info in repair.modules.values()]
+    for key in news[0]:
+        then = {str(one.get(key)) for one in olds}
+        now = {str(one.get(key)) for one in news}
+        if len(then) > 1 and len(now) == 1:
+            return Fact(LEVELLED)
     return None

@@ -24,6 +24,8 @@ _DEALS = "deals elements out anew"
 MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
 #: one answer for all samples
 REPEATS = "repeats one prediction for a loss"
+#: a part of one dimension, and another one, as one
+TEARS = "joins a part of one dimension with another"
 #: a size that fits because nothing there has one
 UNASKED = "makes a size that nobody asks for"
 #: a product that fits with one column in the place of those that were added up
@@ -135,10 +137,34 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     dims = made_of(edit, shape)
     if dims is None:  # it deals the elements out anew
-        joined = edit.apply(case.graph.tensors[tensor]).shape[:1] != shape[:1]
+        made = edit.apply(case.graph.tensors[tensor]).shape
+        joined = made[:1] != shape[:1]
+        if not joined and _tears(shape, made):
+            return Fact(TEARS)
     else:
         joined = bool(dims) and len(dims[0]) > 1 and 0 in dims[0]
     return Fact(f"joins samples with others for {where}") if joined else None
+
+
+def _tears(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether a view puts a part of one dimension together with another: (8, 8) taken
+    as (4, 16)."""
+    left = [size for size in before if size > 1]
+    for size in after:
+        pieces = 0
+        while size > 1 and left:
+            whole = left.pop(0)
+            pieces += 1
+            if size % whole == 0:
+                size //= whole
+                continue
+            if whole % size or pieces > 1:
+                return True
+            left.insert(0, whole // size)
+            rest, size = left[0], 1
+            if len(left) > 1 and rest not in after:
+                return True
+    return False
 
 
 def copied(hypothesis: Hypothesis, case: Case) -> Fact | None:
