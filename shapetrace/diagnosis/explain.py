@@ -11,6 +11,7 @@ from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.classes import JOINED, LEVELLED
 from shapetrace.diagnosis.evidence.history import TOOK_IT
+from shapetrace.diagnosis.evidence.kind import BEFORE
 from shapetrace.diagnosis.evidence.learning import REVERSED
 from shapetrace.diagnosis.evidence.likes import UNLIKE
 from shapetrace.diagnosis.evidence.samples import (
@@ -56,7 +57,7 @@ _MIXED = (
     COPIES,
     TOOK_IT,
     REPEATS,
-    "puts a dimension before the samples",
+    BEFORE,
     UNASKED,
     REVERSED,
     COLUMN,

@@ -84,3 +84,17 @@ def test_of_data_whose_elements_are_counted_the_shape_is_told():
     found = failure_of(model, lambda: model(images.view(-1, 5, 5)))
     told = [one.reason for one in found.culprits if one.kind == "input"]
     assert told and ("(3, 16, 14, 14)" in told[0] or "14x14 in dims 2 and 3" in told[0])
+
+
+def test_samples_that_would_meet_another_dimension_are_no_verified_fix():
+    """A mask of so many places as there are heads, and samples."""
+    attend = nn.Linear(8, 8)
+
+    def step():
+        heads = attend(torch.rand(4, 6, 4, 8))
+        mask = torch.ones(1, 4, 1)
+        return heads.reshape(4, 6, 32) * mask
+
+    found = failure_of(attend, step)
+    joined = [fix for fix in found.fixes if "flatten(1)" in fix.line]
+    assert joined and all(fix.status == "untried" for fix in joined)

@@ -14,6 +14,8 @@ from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.records import TensorRef
 
+#: the samples would no longer be the first dimension
+BEFORE = "puts a dimension before the samples"
 _VERB = re.compile(r"\{\}\.(\w+)\(|F\.(\w+)\(")
 
 
@@ -56,7 +58,7 @@ def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     if len(made) > len(shape):
         before = made[:1] == (1,) and _counts_samples(hypothesis, case)
-        return Fact("puts a dimension before the samples") if before else None
+        return Fact(BEFORE) if before else None
     if hypothesis.edit.back is None:
         return None
     moved = sum(a != b for a, b in zip(shape, made))
