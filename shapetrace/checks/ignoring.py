@@ -85,7 +85,6 @@ def _of_index(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                     with_option(context, loss, "ignore_index", index),
                     Change(loss, settings={"ignore_index": index}),
                 )
-                or f"give the loss ignore_index={index}"
             ],
             shapes=[("target", target, None)],
             way=(target.id, None),

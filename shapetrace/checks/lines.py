@@ -180,11 +180,14 @@ def says(call: FunctionCall, name: str, place: int) -> bool | None:
     return named or len(line.tree.args) > place - is_method(call)
 
 
-def with_argument(call: FunctionCall, argument: str) -> Fix | None:
-    """A call with one more named argument, or with that one changed."""
+def with_argument(
+    call: FunctionCall, argument: str, *, absent: bool = False
+) -> Fix | None:
+    """A call with one more named argument, or with that one changed. `absent`: it was
+    not given it."""
     name, _, value = argument.partition("=")
     line = find(call.source)
-    new = None if line is None else line.with_keyword(name, value)
+    new = None if line is None else line.with_keyword(name, value, absent=absent)
     return None if line is None or new is None else Fix(new, where=line.source)
 
 

@@ -41,7 +41,8 @@ def with_option(
             given = ", ".join(map(line.text, line.tree.args))
             new = line.around(line.spelled(f"F.{loss.name}({given}, {said})"))
             return Fix(new, where=line.source)
-    return with_argument(loss, said)
+    usual = _DEFAULTS.get(name)
+    return with_argument(loss, said, absent=loss.kwargs.get(name, usual) == usual)
 
 
 def another_loss(

@@ -244,8 +244,13 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
     entries.sort(key=lambda entry: -entry.score)
     first = [entry for suspect in found[:1] for entry in suspect.scored]
     chosen: dict[str, Fix] = {}
+    lossy: set[object] = set()
     for entry in (*_with_line(first)[:1], *_with_line(entries)):
-        fix = _fix(entry)
+        fix, one = _fix(entry), entry.hypothesis
+        # which part is left out of a tensor is one thought, and told once
+        thought = (one.form, one.site.key)
+        if fix.loses and fix.line not in chosen and thought in lossy:
+            continue
         # somebody else's that does not even help is no help, nor is one that trains
         # nothing and does not even go through
         moved = fix.status == "moved" and (
@@ -254,6 +259,7 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
         weak = entry.score < entries[0].score - (_WEAK if chosen else _WEAKEST)
         if not moved and not weak:
             chosen.setdefault(fix.line, fix)
+            lossy |= {thought} if fix.loses else set()
     return tuple(chosen.values())[:_FIXES]
 
 

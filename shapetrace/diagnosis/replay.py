@@ -152,16 +152,11 @@ class Replay(Recorded):
     ) -> Outcome:
         walk, result = outcome.further
         repaired = _Repaired(walk, repair, bool(line) and where is not None)
-        try:
-            found = self._program.read(repaired, line, where, result)
-        except Conflicting as error:
-            if str(error) == self._misread:
+        found = self._reading(repaired, line, where, result)
+        if isinstance(found, Conflicting):
+            if str(found) == str(self._misread):
                 return Outcome("untried")
-            return Outcome("moved", str(error))
-        except Exception:
-            # the user's code with a line of ours in it, interpreted in shapes: it may
-            # raise whatever that code can raise, and then the fix stays untried
-            found = Reading(False)
+            return Outcome("moved", str(found))
         if found.whole:
             return Outcome("verified", goes=True)
         waits = unreached(self.graph, repair.modules)
@@ -178,17 +173,28 @@ class Replay(Recorded):
         scopes = self.graph.constructions.scopes
         return Program(self.graph, self.mismatch.call, self.mismatch.layer, scopes)
 
-    @cached_property
-    def _misread(self) -> str:
-        """What would fail in the program as it was, by our reading of it, though it
-        went well until the failing call: no repair is at fault for that."""
+    def _reading(
+        self,
+        repaired: _Repaired,
+        line: str = "",
+        where: Source | None = None,
+        result: TensorRef | None = None,
+    ) -> Reading | Conflicting:
+        """The program read on, or what would not fit in it."""
         try:
-            self._program.read(_Unrepaired(self._walk(_NO_REPAIR), _NO_REPAIR, False))
+            return self._program.read(repaired, line, where, result)
         except Conflicting as error:
-            return str(error)
+            return error
         except Exception:
-            pass  # as in `read`: whatever the user's code, read in shapes, can raise
-        return ""
+            # the user's code with a line of ours in it, interpreted in shapes: it may
+            # raise whatever that code can raise, and then the fix stays untried
+            return Reading(False)
+
+    @cached_property
+    def _misread(self) -> Reading | Conflicting:
+        """The program as it was, by our reading of it: what would not fit there, though
+        it went well until the failing call, is no repair's fault."""
+        return self._reading(_Unrepaired(self._walk(_NO_REPAIR), _NO_REPAIR, False))
 
     @cached_property
     def _clashed(self) -> bool:

@@ -70,9 +70,12 @@ class Line:
             and first <= node.lineno <= last
         ]
 
-    def with_keyword(self, name: str, value: str) -> str | None:
-        """A call with one of its keywords set, added where it is not there."""
-        part = keyword(self.file, self.tree, name, value)
+    def with_keyword(
+        self, name: str, value: str, *, absent: bool = False
+    ) -> str | None:
+        """A call with one of its keywords set, added where it is not there. `absent`:
+        it is known not to be among `**kwargs`."""
+        part = keyword(self.file, self.tree, name, value, absent=absent)
         return None if part is None else self.with_parts([part])
 
     def without_call(self) -> str | None:
@@ -189,10 +192,15 @@ def line_of(tree: Tree, node: ast.expr | ast.stmt) -> Line:
     return Line(place, tree, node, node)
 
 
-def keyword(tree: Tree, call: ast.expr, name: str, value: str) -> Part | None:
-    """What sets a keyword of a call; None where that cannot be told."""
-    if not isinstance(call, ast.Call) or any(k.arg is None for k in call.keywords):
-        return None  # **kwargs may hold it
+def keyword(
+    tree: Tree, call: ast.expr, name: str, value: str, *, absent: bool = False
+) -> Part | None:
+    """What sets a keyword of a call; None where that cannot be told: `**kwargs` may
+    hold it, unless it is known to be absent."""
+    if not isinstance(call, ast.Call):
+        return None
+    if not absent and any(given.arg is None for given in call.keywords):
+        return None
     for given in call.keywords:
         if given.arg == name:
             return given.value, value

@@ -8,8 +8,10 @@ import re
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 import shapetrace
+from tests.checks.test_checks_optimizers import Net, parameters, step
 
 HEAD = """
 import torch
@@ -232,3 +234,26 @@ def test_a_tensor_that_is_no_target_is_called_as_it_is_written(tmp_path):
     (found,) = run(path)
     assert {operand.label for operand in found.operands} == {"old", "v"}
     assert "the tensor `old` has shape (5, 1)" in str(found)
+
+
+def trained(net, optimizer):
+    """The findings of one step, whose optimizer no line of the file builds alone."""
+    with pytest.warns(shapetrace.ShapeTraceWarning), shapetrace.trace() as t:
+        step(optimizer, F.cross_entropy(net(torch.randn(8, 8)), torch.randint(8, (8,))))
+    return t.findings
+
+
+def test_its_words_name_the_layer_as_the_script_does():
+    net = Net()
+    held = parameters(net.one, net.two, net.norm)
+    (found,) = trained(net, torch.optim.SGD(held))
+    assert "gives net.head a gradient" in found.message
+    assert "What to do: give the optimizer net.head.parameters() as well." in str(found)
+    assert found.fixes == ()
+
+
+def test_an_optimizer_of_another_model_is_told_of_the_one_that_is_trained():
+    net, other = Net(), Net()
+    (found,) = trained(net, torch.optim.SGD(other.parameters()))
+    assert "What to do: build the optimizer with net.parameters()" in str(found)
+    assert found.fixes == ()

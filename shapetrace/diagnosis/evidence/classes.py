@@ -54,16 +54,18 @@ def _sizes_behind(
 
 
 def levelled(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether layers that one line builds, of different widths, would all get one: the
-    line then has a number where it followed what each of them is given."""
+    """Whether several of the layers that one line builds would get the width that
+    another of them has: the line then has a number where it followed what each of them
+    is given. One alone that is unlike all others may be the mistake itself."""
     repair = hypothesis.repair
-    if repair is None or len(repair.modules) < 2:
+    if repair is None or len(repair.modules) < 3:
         return None
-    olds = [case.graph.rec.modules[name].attributes for name in repair.modules]
+    known = case.graph.rec.modules
     news = [info.attributes for info in repair.modules.values()]
     for key in news[0]:
-        then = {str(one.get(key)) for one in olds}
-        now = {str(one.get(key)) for one in news}
-        if len(then) > 1 and len(now) == 1:
+        then = [str(known[name].attributes.get(key)) for name in repair.modules]
+        now = [str(one.get(key)) for one in news]
+        changed = sum(old != new for old, new in zip(then, now, strict=True))
+        if changed > 1 and len(set(then)) > 1 and len(set(now)) == 1:
             return Fact(LEVELLED)
     return None
