@@ -180,9 +180,7 @@ def _zeroed(
     context: CheckContext, softmax: FunctionCall, dim: int
 ) -> tuple[FunctionCall, TensorRef] | None:
     """The product of a softmax's scores with a mask of zeros and ones that tells its
-    keys apart: a score of 0 is one like others. None where the shares are masked once
-    more, or shared out anew."""
-    shares = (softmax.outputs or softmax.inputs)[0]
+    keys apart: a score of 0 is one like others."""
     ref = softmax.inputs[0]
     for _ in range(_NEAR):
         call = context.made_by(ref.id)
@@ -195,8 +193,7 @@ def _zeroed(
         for mask in call.inputs:
             if plain(call.name) in ("mul", "multiply") and mask is not scores[0]:
                 if _size(mask, ref, dim) > 1 and is_binary(context, mask):
-                    weighs = _weighs_values(context, shares, dim)
-                    return (call, mask) if weighs else None
+                    return call, mask
         ref = scores[0]
     return None
 

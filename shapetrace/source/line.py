@@ -130,6 +130,8 @@ class Line:
 
     def _first(self, head: str, key: str, method: bool) -> ast.expr | None:
         tree = self.tree
+        if head == "kwargs" and not isinstance(tree, ast.Call):
+            return None  # an operator has operands, and no names for them
         if isinstance(tree, ast.BinOp):
             return tree.left if key == "0" else tree.right
         if isinstance(tree, ast.Compare) and len(tree.comparators) == 1:

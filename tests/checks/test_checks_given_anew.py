@@ -67,3 +67,21 @@ def test_a_loss_from_before_the_block():
             model(torch.randn(5, 6)).mean()
         loss.backward()
     assert not t.findings
+
+
+def test_a_number_of_its_own_is_not_the_loss_before():
+    def program():
+        fitted()
+        nn.Parameter(torch.tensor(0.3)).backward()
+
+    assert silent(program)
+
+
+def test_several_numbers_are_no_loss():
+    def program():
+        made = nn.Linear(6, 1)(torch.randn(5, 6))
+        F.mse_loss(made, torch.randn(5, 1))
+        held = nn.Parameter(made.detach())
+        held.backward(torch.ones(5, 1))
+
+    assert silent(program)

@@ -47,6 +47,9 @@ CORRECT = {
     "data": lambda c: F.mse_loss(c.y, torch.randn_like(c.x)),
     "entropy": lambda c: c.y.softmax(-1).log().mean() - c.x.detach().mean(),
     "another": lambda c: F.mse_loss(c.y, c.e.detach()),
+    "moved by another": lambda c: F.mse_loss(
+        c.x + (c.e - c.e.mean(0)).detach(), c.x.detach()
+    ),
     "all of it": lambda c: F.mse_loss(c.y, c.x),
 }
 
@@ -67,5 +70,14 @@ def test_terms_as_they_are_meant(name, sizes):
     def program():
         codes = Codes(*sizes)
         codes.learn(CORRECT[name](codes))
+
+    assert silent(program)
+
+
+def test_a_figure_that_is_looked_at_alone():
+    def program():
+        codes = Codes(5, 6, 7)
+        F.mse_loss(codes.y.detach(), codes.x.detach())
+        codes.learn(F.mse_loss(codes.e, codes.x.detach()))
 
     assert silent(program)

@@ -110,7 +110,19 @@ def kernels(b):
     return torch.exp(-away / widths[:, None, None]).mean()
 
 
-CORRECT = [of_one_rank, the_dimension_is_kept, of_the_errors_that_are_left, one_weight]
+def as_many_kernels_as_samples(b):
+    widths = torch.linspace(0.5, 2.0, len(b.t))
+    away = torch.cdist(b.made.flatten(1), b.made.flatten(1))
+    return (away * widths[:, None, None]).mean()
+
+
+CORRECT = [
+    as_many_kernels_as_samples,
+    of_one_rank,
+    the_dimension_is_kept,
+    of_the_errors_that_are_left,
+    one_weight,
+]
 CORRECT += [times_a_map_for_all_images, of_each_step_of_a_sampler, of_learned_maps]
 CORRECT += [all_pairs_of_the_samples, steps_of_time_by_samples, kernels]
 

@@ -146,6 +146,15 @@ def test_scores_and_shares_as_they_are_meant(shares, sizes):
     assert silent(program)
 
 
+@pytest.mark.parametrize("sizes", SIZES)
+def test_shares_that_weigh_nothing(sizes):
+    def program():
+        batch = Batch(*sizes)
+        (batch.scores * batch.float).softmax(-1).amax(-1).mean().backward()
+
+    assert silent(program)
+
+
 def test_a_temperature_of_each_class_is_no_mask():
     def program():
         logits = nn.Linear(8, 8)(torch.randn(8, 8))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from failures import failure_of
+from failures import considered, failure_of
 from torch import nn
 
 import shapetrace
@@ -79,3 +79,15 @@ def test_a_fix_of_two_arguments_says_both():
     fix = failure_of(model, lambda: model(torch.randn(4, 8))).fixes[0]
     assert "nn.Linear(16, 8)" in fix.line
     assert fix.detail == "in_features=16 instead of 8, out_features=8 instead of 16"
+
+
+def test_what_is_added_to_is_not_edited_in_the_place_of_what_is_added():
+    attend = nn.Linear(6, 6)
+
+    def step():
+        bias = torch.zeros(2, 5)
+        bias += attend(torch.rand(8, 6))[:, :5]
+        return bias
+
+    lines = [one.hypothesis.line for one in considered(attend, step)]
+    assert not any("repeat_interleave(4" in line for line in lines)

@@ -173,3 +173,10 @@ def test_several_statements_are_rewritten_as_one(tmp_path):
     text, place = rewritten(found, [(first, "h(x)"), (second, "h(a)")])
     assert text == "a = h(x)\nb = 1\nc = h(a)"
     assert (place.line, place.end_line) == (2, 4)
+
+
+@pytest.mark.parametrize("code", ["a + b", "a < b", "a[b]"])
+def test_operands_have_no_names(at, code):
+    line = at(f"x = {code}", code)
+    assert line.argument("kwargs['input']") is None
+    assert ast.unparse(line.argument("args[1]")) == "b"
