@@ -55,6 +55,7 @@ class Case:
         #: what `once` keeps
         self.answers: dict[object, Any] = {}
         self._sizes: dict[tuple[bool, int], list[Size]] = {}
+        self._sites: dict[int, Site] = {}
         self.prediction, self.target = (
             sides(graph, self.call) if mismatch.loss else (None, None)
         )
@@ -206,12 +207,16 @@ class Case:
             return False
         if tensor == self.target.id:
             return True
-        own = self.prediction
-        if own is not None and tensor in self.graph.ancestors(own.id):
+        if tensor in self._behind_prediction:
             return False  # the model has it too: what the loss takes was made of it
         return any(made == tensor for made, _ in self.graph.chain(self.target.id)) or (
             tensor in self._behind_target
         )
+
+    @cached_property
+    def _behind_prediction(self) -> set[int]:
+        own = self.prediction
+        return set() if own is None else self.graph.ancestors(own.id)
 
     @cached_property
     def _behind_target(self) -> set[int]:
@@ -224,7 +229,13 @@ class Case:
         }
 
     def site_of(self, tensor: int) -> Site:
-        return site_of_tensor(self.graph, tensor, target=self.is_target(tensor))
+        found = self._sites.get(tensor)
+        if found is None:
+            target = self.is_target(tensor)
+            found = self._sites[tensor] = site_of_tensor(
+                self.graph, tensor, target=target
+            )
+        return found
 
     def site_of_missing(self, tensor: int) -> Site:
         """Who lacks a call that is put in where the failing one takes a tensor: what a
