@@ -9,12 +9,14 @@ from shapetrace.checks.lines import built, first_name, instead, operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
-from shapetrace.signatures import gives
+from shapetrace.signatures import gives, kind
 from shapetrace.signatures import loss as facts_of
 from shapetrace.signatures import losses_that, named
 from shapetrace.signatures.binding import ALIASES
 
 _SOFTMAX = named("softmax")
+#: activations that, made of what one of these has made, leave nearly nothing of it
+_SQUASHING = ("sigmoid", "softmax")
 
 
 def argument(call: FunctionCall, name: str, place: int) -> object:
@@ -267,3 +269,46 @@ def sigmoid_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 shapes=[("input", given, None)],
                 way=(given.id, None),
             )
+
+
+@check(
+    "activation-twice",
+    "warning",
+    "a sigmoid or softmax of what one has made already: from 0 to 1 it gives 0.50 to "
+    "0.73, or shares that are nearly equal, whatever the model says",
+)
+def activation_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.of_kind(*_SQUASHING):
+        first = _squashed(context, call)
+        if first is not None:
+            given = call.inputs[0]
+            yield finding(
+                context,
+                rule,
+                call,
+                f"{plain(call.name)} takes what {plain(first.name)} at {first.source} "
+                f"made, {given.shape}, as if it were scores: both are between 0 and 1.",
+                culprits=[
+                    culprit(context, call, "takes values between 0 and 1"),
+                    culprit(context, first, "makes values between 0 and 1"),
+                ],
+                fixes=["leave one of the two out"],
+                shapes=[("input", given, None)],
+                way=(given.id, None),
+            )
+
+
+def _squashed(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
+    """The activation whose values, and no others, a call takes; a softmax along another
+    dimension, as for both sides of a matching, is meant."""
+    made = context.sources_of_values(call.inputs[0].id) if call.inputs else []
+    if not made or any(kind(one.name) not in _SQUASHING for one in made):
+        return None
+    first = made[0]
+    if kind(call.name) == "sigmoid":
+        return first
+    if kind(first.name) == "sigmoid":
+        return None  # a softmax of gates only makes it flatter
+    if call.inputs[0].shape != first.inputs[0].shape:
+        return None
+    return first if softmax_dim(call) == softmax_dim(first) else None
