@@ -17,6 +17,8 @@ from shapetrace.signatures.binding import ALIASES
 _SOFTMAX = named("softmax")
 #: activations that, made of what one of these has made, leave nearly nothing of it
 _SQUASHING = ("sigmoid", "softmax")
+#: activations that leave nothing below 0
+_CUTTING = ("relu", "relu6", "threshold", "softplus")
 
 
 def argument(call: FunctionCall, name: str, place: int) -> object:
@@ -144,6 +146,57 @@ def _in_logarithms(context: CheckContext, made: FunctionCall) -> Fix | None:
     dim = f"dim={softmax_dim(made)}" if layer.type == "Softmax" else ""
     name = "LogSoftmax" if layer.type == "Softmax" else "LogSigmoid"
     return built(context, layer.name, f"nn.{name}({dim})")
+
+
+@check(
+    "relu-before-loss",
+    "warning",
+    "a ReLU leaves the loss no score below 0: no class can be ruled out, and of one "
+    "whose score falls below 0 nothing is learned any more",
+)
+def relu_before_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    given = _given(context, losses_that(takes="logits"))
+    for call, ref, made in (*given, *_by_log_softmax(context)):
+        if plain(made.name) not in _CUTTING:
+            continue
+        before = context.sources_of_values(made.inputs[0].id)
+        if not before or any(gives(one.name) != "scores" for one in before):
+            continue
+        name = _how(context, made)
+        yield finding(
+            context,
+            rule,
+            call,
+            f"{call.name} takes scores of any sign, and {name} at {made.source} has set "
+            "all that were below 0 to 0.",
+            culprits=[culprit(context, made, "cuts off the scores below 0")],
+            fixes=[
+                None if _is_shared(context, made) else _without(context, made, ""),
+                f"give {call.name} what goes into {plain(made.name)}",
+            ],
+            shapes=[("input", ref, None)],
+            way=(ref.id, None),
+        )
+
+
+def _by_log_softmax(
+    context: CheckContext,
+) -> Iterator[tuple[FunctionCall, TensorRef, FunctionCall]]:
+    """A log_softmax that goes into a loss by itself, with what computed its scores."""
+    wanted = losses_that(takes="log_probabilities", class_dim=1)
+    for _, _, made in _given(context, wanted):
+        if made.name == "log_softmax":
+            for one in context.sources_of_values(made.inputs[0].id):
+                yield made, made.inputs[0], one
+
+
+def _is_shared(context: CheckContext, call: FunctionCall) -> bool:
+    """Whether a layer is called on another line as well."""
+    layer = context.layer(call)
+    if layer is None:
+        return False
+    calls = (one for one in context.graph.rec.calls if one.name == layer.name)
+    return len({one.source for one in calls}) > 1
 
 
 @check(
