@@ -167,8 +167,8 @@ def relu_before_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             context,
             rule,
             call,
-            f"{call.name} takes scores of any sign, and {name} at {made.source} has set "
-            "all that were below 0 to 0.",
+            f"{call.name} takes scores of any sign, and {name} at {made.source} has "
+            "set all that were below 0 to 0.",
             culprits=[culprit(context, made, "cuts off the scores below 0")],
             fixes=[
                 None if _is_shared(context, made) else _without(context, made, ""),

@@ -1,4 +1,4 @@
-"""A ReLU between the last layer and a loss that takes scores, and what looks like it."""
+"""A ReLU between the last layer and a loss, and what only looks like it."""
 
 from __future__ import annotations
 
