@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from statistics import median, median_low
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shapetrace.costs.forwards import is_long, tensor_reads
 from shapetrace.costs.repeat import is_python
 from shapetrace.costs.statistics import batches
-from shapetrace.recording.overhead import FEW_ARGUMENTS
 from shapetrace.records import FunctionCall, Overhead, Recording
 
 #: how many times as dear as in a warm cache the tracer may be found to have been
@@ -31,9 +30,8 @@ _OFF, _OFF_OTHERS = 0.25, 0.15
 _OFF_UNSEEN, _OFF_UNSEEN_MOST = 0.5, 40_000.0
 #: by which part of it the slowing of functions beside the tracer may be off, and by
 #: which part of the time of a function, up to so many times the most it is slowed by:
-#: convolutions of 50 microseconds were slowed by an eighth; what is itself written in
-#: Python, as torch's attention, by a quarter of its 110
-_OFF_SLOWER, _OFF_FUNCTIONS, _OFF_MOST, _OFF_MOST_PYTHON = 0.5, 0.15, 2.0, 6.0
+#: convolutions of 50 microseconds were slowed by an eighth
+_OFF_SLOWER, _OFF_FUNCTIONS, _OFF_MOST = 0.5, 0.15, 2.0
 
 
 class Corrected(NamedTuple):
@@ -68,7 +66,7 @@ def corrected(rec: Recording) -> list[Corrected]:
         return []
     own = _made_of(rec, cost)
     between = [
-        max(0.0, call.self_ns - one.functions)
+        max(0.0, call.self_ns - one.functions - call.tracer_ns)
         for call, one in zip(rec.calls, own, strict=True)
     ]
     shares = _shares(rec, own, between, cost.uncertainty)
@@ -95,8 +93,6 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
     for call in rec.calls:
         if call.parent is not None and rec.calls[call.parent].thread == call.thread:
             own[call.parent].tracer += cost.module - cost.module_inside
-            if len(call.inputs) != 1 or len(call.outputs or ()) != 1:
-                own[call.parent].tracer += cost.module_several
             own[call.parent].bare += cost.module_bare
         own[call.index].tracer += call.attribute_reads * cost.attribute
         own[call.index].bare += reads.get(call.name, 0) * cost.parameter_bare
@@ -106,10 +102,12 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
             one = own[function.parent]
             took = max(0.0, function.duration_ns - cost.function_inside)
             one.functions += took
-            most = _OFF_MOST_PYTHON if is_python(function.qualname) else _OFF_MOST
-            one.off += min(took * _OFF_FUNCTIONS, most * cost.slower_most)
+            most = cost.slower_most
+            if is_python(function.qualname):
+                most = cost.slower_most_in_python
+            one.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * most)
             if function.qualname != before:  # what has just run is still in the caches
-                slower = min(took * cost.slower, cost.slower_most)
+                slower = min(took * cost.slower, most)
                 one.slower += slower
                 one.off += (_OFF_SLOWER + cost.uncertainty) * slower
             one.tracer += _around(function, cost)
@@ -118,23 +116,12 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
 
 
 def _around(function: FunctionCall, cost: Overhead) -> float:
-    """What the tracer takes for one function, in a warm cache."""
+    """What the tracer takes for one function unseen, in a warm cache."""
     spent = cost.function
     if is_python(function.qualname):
-        more = len(function.args) + len(function.kwargs) - FEW_ARGUMENTS
-        spent = cost.python_function + cost.argument * more
-    made = len(function.outputs or ())
-    spent += cost.output * made if made > 1 else 0.0
-    spent += cost.nested * sum(map(_holds_tensors, function.args))
-    source = function.source
-    if function.direct and source is not None:
-        if source.function.rpartition(".")[2] != "forward":
-            spent += cost.elsewhere
-    return spent
-
-
-def _holds_tensors(arg: Any) -> bool:
-    return isinstance(arg, list | tuple) and any(type(one) is not int for one in arg)
+        spent = cost.python_function
+    made = [ref.path for ref in function.outputs or ()]
+    return spent if made == ["output"] else max(0.0, spent - cost.ending)
 
 
 #: calls of one batch, of one type, in which the tracer has as much to do

@@ -106,6 +106,7 @@ class Replay:
             raw.UNSEEN: self._note_unseen,
             raw.GAP: self._note_gap,
             raw.READ: self._note_read,
+            raw.SPENT: self._note_spent,
         }
         while position < end:
             versions.count()
@@ -169,6 +170,16 @@ class Replay:
         if call is not None:
             call.reads += 1
         return at + 1
+
+    def _note_spent(self, at: int) -> int:
+        _, thread, since, until = self._events[at : at + 4]
+        self._spend(self._open.innermost(thread), since, until)
+        return at + 4
+
+    def _spend(self, call: OpenCall | None, since: Any, until: Any) -> None:
+        """The recorder itself worked from stamp to stamp, in a call's own time."""
+        if call is not None:
+            self._open.spent(call, self._stamp(since), self._stamp(until))
 
     # -- module calls -------------------------------------------------------------
 
@@ -248,14 +259,17 @@ class Replay:
         if id(func) not in self._names:
             self._names[id(func)] = function_names(func)
         name, qualname = self._names[id(func)]
+        thread, self._thread = self._thread, 0
+        parent = self._open.innermost(thread)
         versions = self.versions
         thawed, named, inputs = versions.inputs(args, kwargs)
         outputs: tuple[TensorRef, ...] | None = None
         error = None
         if kind == raw.MAKE:
             ref, dtype, device, rank = self._events[at : at + 4]
-            at += 4 + rank
-            shape = self._events[at - rank : at]
+            at += 5 + rank
+            *shape, met = self._events[at - rank - 1 : at]
+            self._spend(parent, met, start)
             outputs = versions.new(ref, shape, dtype, device, "output")
         else:
             if kind == raw.RAISE:
@@ -263,13 +277,15 @@ class Replay:
             else:
                 path = "args[0]" if name == "setitem" else "output"
                 outputs = versions.flat(self._events[at], path)
+                met, left = self._events[at + 1 : at + 3]
+                self._spend(parent, met, start)
+                self._spend(parent, end, left)
+                at += 2
             at += 1
-        thread, self._thread = self._thread, 0
         source = self._place(code, lasti)
         if name.startswith("_") and not inputs and not outputs and error is None:
             self._keep_books(name, thawed, start, end, source)
             return at
-        parent = self._open.innermost(thread)
         self._function_stamps.append(self._stamp(start))
         self._stamp(end)
         self._functions.append(

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, relu
+from torch.nn.functional import relu
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.build import Replay
@@ -30,10 +30,6 @@ from shapetrace.records import Overhead
 _CALLS, _ROUNDS = 16, 9
 #: so many calls come first, which fill the processor's cache
 _WARMING = 3
-#: what the recorder is given of `relu` and of `batch_norm`
-FEW_ARGUMENTS, _MANY_ARGUMENTS = 2, 8
-#: what `unbind` gives
-_OUTPUTS = 3
 
 
 class _Empty(nn.Module):
@@ -81,23 +77,6 @@ class _Modules(_Loop):
             empty(x)
 
 
-class _Pair(nn.Module):
-    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return x, y
-
-
-class _SeveralTensors(_Loop):
-    def __init__(self) -> None:
-        super().__init__()
-        self.pair = _Pair()
-
-    def forward(self, x: Tensor) -> None:
-        clock, pair = self.clock, self.pair
-        for at in _TIMES:
-            clock(at)
-            pair(x, y=x)
-
-
 class _Functions(_Loop):
     def forward(self, x: Tensor) -> None:
         clock, add = self.clock, torch.add
@@ -114,40 +93,12 @@ class _PythonFunctions(_Loop):
             relu(x)
 
 
-class _ManyArguments(_Loop):
-    def forward(self, x: Tensor) -> None:
-        clock, one = self.clock, torch.ones(1, device="cpu")
-        for at in _TIMES:
-            clock(at)
-            batch_norm(x, one, one, one, one)
-
-
 class _SeveralOutputs(_Loop):
     def forward(self, x: Tensor) -> None:
         clock, unbind = self.clock, torch.unbind
         for at in _TIMES:
             clock(at)
             unbind(x)
-
-
-class _Nested(_Loop):
-    def forward(self, x: Tensor) -> None:
-        clock, cat, both = self.clock, torch.cat, [x, x]
-        for at in _TIMES:
-            clock(at)
-            cat(both)
-
-
-class _Elsewhere(_Loop):
-    def forward(self, x: Tensor) -> None:
-        clock = self.clock
-        for at in _TIMES:
-            clock(at)
-            _add(x)
-
-
-def _add(x: Tensor) -> Tensor:
-    return torch.add(x, x)
 
 
 class _Parameters(_Loop):
@@ -190,9 +141,8 @@ class _Nothing(_Loop):
 
 
 _KINDS: tuple[type[_Loop], ...] = (
-    *(_Nothing, _Modules, _Functions, _PythonFunctions, _ManyArguments),
-    *(_SeveralOutputs, _Nested, _Elsewhere, _Parameters, _Layers, _SeveralTensors),
-    _Attributes,
+    *(_Nothing, _Modules, _Functions, _PythonFunctions, _SeveralOutputs),
+    *(_Parameters, _Layers, _Attributes),
 )
 
 
@@ -225,7 +175,23 @@ def _measure(
     working: Callable[[], Extensions | None],
     events: Callable[[], list[Any]],
 ) -> Overhead:
-    x = torch.zeros(_OUTPUTS, 1, device="cpu", requires_grad=True)
+    # threads that share small work wait for each other, on a busy machine for seconds
+    # in all; what the main thread has set stays as it is
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _alone(functions, extensions, working, events)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _alone(
+    functions: bool,
+    extensions: Callable[[], Extensions | None],
+    working: Callable[[], Extensions | None],
+    events: Callable[[], list[Any]],
+) -> Overhead:
+    x = torch.zeros(1, 1, device="cpu", requires_grad=True)
     bare = [kind() for kind in _KINDS]
     full = [kind() for kind in _KINDS]
     replay: Replay | None = None
@@ -245,22 +211,27 @@ def _measure(
             try:
                 for loop in full:
                     loop(x)
+                    loop(x)  # in a warm cache from the first call on
             finally:
                 recorder.uninstall()
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
-        beside = _beside(working) if functions else Slowing(0.0, 0.0)
+        beside = slowing(working) if functions else Slowing(0.0, 0.0, 0.0)
     assert replay is not None
-    costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
-    _, module, function, few, many, several, nested, elsewhere, *_, pair, read = costs
-    nothing, empty, add, one, *_, parameter, layer, _, _ = (loop.cost for loop in bare)
+    loops = [call for call in replay.calls if call.parent is None][1::2]
+    seen = [call.tracer_ns / (_WARMING + _CALLS) for call in loops]
+    costs = [
+        max(a.cost - b.cost - inside, 0.0)
+        for a, b, inside in zip(full, bare, seen, strict=True)
+    ]
+    _, module, function, in_python, several, *_, read = costs
+    nothing, empty, add, one, _, parameter, layer, _ = (loop.cost for loop in bare)
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
     adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
     function_inside = _lower(adds) - (add - nothing) if adds else 0.0
     return Overhead(
         module=module,
-        module_several=max(0.0, pair - module),
         # of a forward of no work the recorded duration is all the recorder's
         module_inside=min(_lower(inner), module),
         module_bare=max(empty - nothing, 0.0),
@@ -268,27 +239,14 @@ def _measure(
         parameter_bare=max(parameter - nothing, 0.0),
         function=function,
         function_inside=min(max(function_inside, 0.0), function),
-        python_function=few,
-        argument=max(0.0, (many - few) / (_MANY_ARGUMENTS - FEW_ARGUMENTS)),
-        output=max(0.0, several - function) / _OUTPUTS,
-        nested=max(0.0, nested - function),
-        elsewhere=max(0.0, elsewhere - function),
+        python_function=in_python,
+        ending=max(0.0, function - several),
         attribute=read,
         uncertainty=max(map(_uncertainty, bare[1:5], full[1:5], costs[1:5])),
         slower=beside.part,
         slower_most=beside.most,
+        slower_most_in_python=beside.most_in_python,
     )
-
-
-def _beside(working: Callable[[], Extensions | None]) -> Slowing:
-    """On one thread: threads that share small work wait for each other, on a busy
-    machine for ten seconds in all. What the main thread has set stays as it is."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return slowing(working)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _uncertainty(bare: _Loop, full: _Loop, cost: float) -> float:

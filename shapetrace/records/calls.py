@@ -112,6 +112,8 @@ class ModuleCall:
     #: how often its own code asked a tensor for an attribute, as `x.shape`, which a
     #: trace makes dearer
     attribute_reads: int = 0
+    #: of its own time what the tracer was seen to take: not all that it took
+    tracer_ns: int = 0
     #: with `backward=True`: time of the backward of all that the call did, and of the
     #: forwards that checkpointing ran again meanwhile; None where not recorded
     backward_ns: int | None = None
