@@ -32,8 +32,8 @@ class CheckpointCandidate:
     All figures are of one batch. `freed_bytes` is what would not be kept between its
     forward and its backward; `peak_bytes` by how much the most that is held would
     fall; `recompute_ns` the time to run its forward again, as far as its backward needs
-    it, give or take `uncertain_ns`: of the batches after the first, which warms up, where
-    there are some. `note` says what to mind.
+    it, give or take `uncertain_ns`: of the batches after the first, which warms up,
+    where there are some. `note` says what to mind.
     """
 
     name: str
