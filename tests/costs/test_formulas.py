@@ -40,7 +40,7 @@ LEFT, RIGHT = torch.randn(4, 5), torch.randn(4, 6)
                 *(torch.randn(7, 2, 4).requires_grad_(), torch.randn(3, 4, 5)), V
             ),
             2 * 5 * 3 * 2 * 4 * 5,
-            2 * 5 * 3 * 2 * 4 * 5,
+            2 * (2 * 5 * 3 * 2 * 4 * 5),
         ),
     ],
 )
