@@ -42,6 +42,15 @@ class Corrected(NamedTuple):
     uncertain_ns: int
 
 
+class Times(NamedTuple):
+    """Of the module calls; of each function, what it took, and what the tracer took
+    around it where that is in no module call's time."""
+
+    calls: list[Corrected]
+    functions: list[int]
+    around: list[int]
+
+
 class _Own:
     """What one call's own time is made of, in nanoseconds."""
 
@@ -59,17 +68,17 @@ class _Own:
         self.bare = cost.layer_bare
 
 
-def corrected(rec: Recording) -> list[Corrected]:
-    """Of each call; nothing where the tracer's cost is unknown."""
+def corrected(rec: Recording) -> Times | None:
+    """None where the tracer's cost is unknown."""
     cost = rec.overhead
     if cost is None or not rec.has_timing:
-        return []
-    own = _made_of(rec, cost)
+        return None
+    own, took = _made_of(rec, cost)
     between = [
         max(0.0, call.self_ns - one.functions - call.tracer_ns)
         for call, one in zip(rec.calls, own, strict=True)
     ]
-    shares = _shares(rec, own, between, cost.uncertainty)
+    shares, cold = _shares(rec, own, between, cost.uncertainty)
     totals, uncertain = [0] * len(own), [0.0] * len(own)
     found: list[Corrected] = []
     for call in reversed(rec.calls):  # what is inside a call comes after it
@@ -84,10 +93,17 @@ def corrected(rec: Recording) -> list[Corrected]:
         if parent is not None and rec.calls[parent].thread == call.thread:
             totals[parent] += totals[at]
             uncertain[parent] += uncertain[at]
-    return found[::-1]
+    around = [0] * len(took)
+    for function in rec.functions:
+        if function.parent is None:
+            unseen = _around(function, cost) + function.attribute_reads * cost.attribute
+            around[function.index] = round(function.tracer_ns + cold * unseen)
+    return Times(found[::-1], took, around)
 
 
-def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
+def _made_of(rec: Recording, cost: Overhead) -> tuple[list[_Own], list[int]]:
+    """What the own time of calls is made of, and what each function took."""
+    functions: list[int] = []
     own = [_Own(cost) for _ in rec.calls]
     reads = {name: tensor_reads(info) for name, info in rec.modules.items()}
     for call in rec.calls:
@@ -98,21 +114,23 @@ def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
         own[call.index].bare += reads.get(call.name, 0) * cost.parameter_bare
     before = ""
     for function in rec.functions:
+        took = max(0.0, function.duration_ns - cost.function_inside)
+        most = cost.slower_most
+        if is_python(function.qualname):
+            most = cost.slower_most_in_python
+        slower = 0.0
+        if function.qualname != before:  # what has just run is still in the caches
+            slower = min(took * cost.slower, most)
+        before = function.qualname
+        functions.append(round(took - slower))
         if function.parent is not None:
             one = own[function.parent]
-            took = max(0.0, function.duration_ns - cost.function_inside)
             one.functions += took
-            most = cost.slower_most
-            if is_python(function.qualname):
-                most = cost.slower_most_in_python
+            one.slower += slower
             one.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * most)
-            if function.qualname != before:  # what has just run is still in the caches
-                slower = min(took * cost.slower, most)
-                one.slower += slower
-                one.off += (_OFF_SLOWER + cost.uncertainty) * slower
+            one.off += (_OFF_SLOWER + cost.uncertainty) * slower
             one.tracer += _around(function, cost)
-        before = function.qualname
-    return own
+    return own, functions
 
 
 def _around(function: FunctionCall, cost: Overhead) -> float:
@@ -130,11 +148,11 @@ Group = tuple[int, str, int]
 
 def _shares(
     rec: Recording, own: Sequence[_Own], between: Sequence[float], uncertainty: float
-) -> list[tuple[float, float, float]]:
+) -> tuple[list[tuple[float, float, float]], float]:
     """Of each call: which part of what lies between its functions is not the tracer's,
     by which part of it that may be off, and which part of what is left may be the
     tracer's all the same. A group has it in common: a call that was
-    interrupted is no measure of the others."""
+    interrupted is no measure of the others. And how dear the tracer usually was."""
     turn = batches(rec)
     parents = {call.parent for call in rec.calls}
     groups: dict[Group, list[int]] = {}
@@ -177,7 +195,7 @@ def _shares(
             unseen = _OFF_UNSEEN
         for at in calls:
             found[at] = share, off, unseen
-    return found
+    return found, usual
 
 
 def _cold(

@@ -65,6 +65,9 @@ class Replay:
         self._functions: list[FunctionCall] = []
         #: where among the stamps that of its start stands, before that of its end
         self._function_stamps = array("Q")
+        #: a function outside of modules, and stamps between which the recorder worked
+        self._outside = array("Q")
+        self._reads = 0
         self._ranges: list[
             tuple[str, tuple[int, int], Source | None, tuple[int, int]]
         ] = []
@@ -169,6 +172,8 @@ class Replay:
         call = self._open.innermost()
         if call is not None:
             call.reads += 1
+        else:
+            self._reads += 1
         return at + 1
 
     def _note_spent(self, at: int) -> int:
@@ -177,9 +182,13 @@ class Replay:
         return at + 4
 
     def _spend(self, call: OpenCall | None, since: Any, until: Any) -> None:
-        """The recorder itself worked from stamp to stamp, in a call's own time."""
+        """The recorder itself worked from stamp to stamp: in a call's own time, or
+        around the next function, outside of modules."""
+        a, b = self._stamp(since), self._stamp(until)
         if call is not None:
-            self._open.spent(call, self._stamp(since), self._stamp(until))
+            self._open.spent(call, a, b)
+        else:
+            self._outside.extend((len(self._functions), a, b))
 
     # -- module calls -------------------------------------------------------------
 
@@ -261,6 +270,9 @@ class Replay:
         name, qualname = self._names[id(func)]
         thread, self._thread = self._thread, 0
         parent = self._open.innermost(thread)
+        reads = 0
+        if parent is None:
+            reads, self._reads = self._reads, 0
         versions = self.versions
         thawed, named, inputs = versions.inputs(args, kwargs)
         outputs: tuple[TensorRef, ...] | None = None
@@ -303,6 +315,7 @@ class Replay:
                 direct=code is not None or parent is None,
                 order=versions.order,
                 grad=self._grad,
+                attribute_reads=reads,
             )
         )
         return at
@@ -357,6 +370,10 @@ class Replay:
         for function, at in zip(self._functions, self._function_stamps, strict=True):
             function.start_ns = times[at] - zero
             function.duration_ns = times[at + 1] - times[at]
+        outside = iter(self._outside)
+        for at, a, b in zip(outside, outside, outside, strict=True):
+            if at < len(self._functions):
+                self._functions[at].tracer_ns += times[b] - times[a]
         self.functions = tuple(self._functions)
         self.ranges = tuple(
             Range(label, times[a] - zero, times[b] - times[a], source, *orders)

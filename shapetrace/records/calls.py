@@ -162,3 +162,7 @@ class FunctionCall:
     order: int = 0
     #: whether autograd was switched on (`torch.no_grad()` switches it off)
     grad: bool = True
+    #: outside of modules: what the tracer was seen to take around it, not all it took,
+    #: and how often a tensor had been asked for an attribute since the function before
+    tracer_ns: int = 0
+    attribute_reads: int = 0
