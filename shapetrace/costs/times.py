@@ -10,6 +10,7 @@ no call is less than its functions would be without the tracer.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from statistics import median, median_low
 from typing import NamedTuple
@@ -78,7 +79,8 @@ def corrected(rec: Recording) -> Times | None:
         max(0.0, call.self_ns - one.functions - call.tracer_ns)
         for call, one in zip(rec.calls, own, strict=True)
     ]
-    shares, cold = _shares(rec, own, between, cost.uncertainty)
+    turn = batches(rec)
+    shares, cold = _shares(rec, turn, own, between, cost.uncertainty)
     totals, uncertain = [0] * len(own), [0.0] * len(own)
     found: list[Corrected] = []
     for call in reversed(rec.calls):  # what is inside a call comes after it
@@ -93,12 +95,25 @@ def corrected(rec: Recording) -> Times | None:
         if parent is not None and rec.calls[parent].thread == call.thread:
             totals[parent] += totals[at]
             uncertain[parent] += uncertain[at]
-    around = [0] * len(took)
+    return Times(found[::-1], took, _outside(rec, cost, turn, cold))
+
+
+def _outside(
+    rec: Recording, cost: Overhead, turn: Sequence[int], cold: Sequence[float]
+) -> list[int]:
+    """What the tracer took around each function outside of modules, which is as dear as
+    in the batch that began last."""
+    around = [0] * len(rec.functions)
+    tops = [call for call in rec.calls if call.parent is None and call.thread == 0]
+    starts = [call.start_ns for call in tops]
     for function in rec.functions:
         if function.parent is None:
             unseen = _around(function, cost) + function.attribute_reads * cost.attribute
-            around[function.index] = round(function.tracer_ns + cold * unseen)
-    return Times(found[::-1], took, around)
+            if tops:
+                last = max(0, bisect_right(starts, function.start_ns) - 1)
+                unseen *= cold[turn[tops[last].index]]
+            around[function.index] = round(function.tracer_ns + unseen)
+    return around
 
 
 def _made_of(rec: Recording, cost: Overhead) -> tuple[list[_Own], list[int]]:
@@ -147,13 +162,17 @@ Group = tuple[int, str, int]
 
 
 def _shares(
-    rec: Recording, own: Sequence[_Own], between: Sequence[float], uncertainty: float
-) -> tuple[list[tuple[float, float, float]], float]:
+    rec: Recording,
+    turn: Sequence[int],
+    own: Sequence[_Own],
+    between: Sequence[float],
+    uncertainty: float,
+) -> tuple[list[tuple[float, float, float]], list[float]]:
     """Of each call: which part of what lies between its functions is not the tracer's,
     by which part of it that may be off, and which part of what is left may be the
     tracer's all the same. A group has it in common: a call that was
-    interrupted is no measure of the others. And how dear the tracer usually was."""
-    turn = batches(rec)
+    interrupted is no measure of the others. And how dear the tracer was in each batch.
+    """
     parents = {call.parent for call in rec.calls}
     groups: dict[Group, list[int]] = {}
     torchs: set[Group] = set()
@@ -180,22 +199,22 @@ def _shares(
     found = [(0.0, 0.0, 0.0)] * len(own)
     known = {at: _cold(keys, dear, groups) for at, keys in innermost.items()}
     usual = median(known.values()) if known else 1.0
+    cold = [known.get(at, usual) for at in range(max(turn, default=-1) + 1)]
     # where measuring the tracer's cost gave now this and now that, the machine is busy
     off_others = _OFF_OTHERS + uncertainty
     for key, calls in groups.items():
-        cold = known.get(key[0], usual)
         tracer = sum(own[at].tracer for at in calls)
         bare = sum(own[at].bare for at in calls)
         least = bare / (tracer + bare or 1.0)
         share, off = least, least * (_OFF + uncertainty)
         unseen = _OFF_UNSEEN if key in long else 0.0
-        if key not in torchs or dear[key] > _MORE * cold:
-            taken = cold * (1 - least) / (dear[key] or 1.0)
+        if key not in torchs or dear[key] > _MORE * cold[key[0]]:
+            taken = cold[key[0]] * (1 - least) / (dear[key] or 1.0)
             share, off = max(least, 1 - taken), min(taken, 1.0) * off_others
             unseen = _OFF_UNSEEN
         for at in calls:
             found[at] = share, off, unseen
-    return found, usual
+    return found, cold
 
 
 def _cold(
