@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 from time import thread_time_ns
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+import shapetrace.recording.events as raw
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.build import Replay
 from shapetrace.recording.clocks import CpuClock
@@ -44,6 +44,8 @@ class _Loop(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.took: list[float] = []
+        #: how much of it the recorder saw itself take
+        self.seen: list[float] = []
         self._since = 0
 
     def clock(self, at: int) -> None:
@@ -52,14 +54,9 @@ class _Loop(nn.Module):
         elif at == _WARMING + _CALLS:
             self.took.append((thread_time_ns() - self._since) / _CALLS)
 
-    @property
-    def cost(self) -> float:
-        """The lower quartile, since whatever disturbs a measurement makes it longer."""
-        return float(sorted(self.took)[len(self.took) // 4])
-
-    @property
-    def spread(self) -> float:
-        return median(self.took) - self.cost
+    def cost(self, rounds: slice = slice(None)) -> float:
+        """What one call takes, unseen."""
+        return _lower(self.took[rounds]) - _lower(self.seen[rounds] or [0.0])
 
 
 _TIMES = tuple(range(_WARMING + _CALLS + 1))
@@ -211,21 +208,17 @@ def _alone(
             try:
                 for loop in full:
                     loop(x)
-                    loop(x)  # in a warm cache from the first call on
             finally:
                 recorder.uninstall()
+            for loop, seen in zip(full, _seen(recorder.events), strict=True):
+                loop.seen.append(seen)
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
         beside = slowing(working) if functions else Slowing(0.0, 0.0, 0.0)
     assert replay is not None
-    loops = [call for call in replay.calls if call.parent is None][1::2]
-    seen = [call.tracer_ns / (_WARMING + _CALLS) for call in loops]
-    costs = [
-        max(a.cost - b.cost - inside, 0.0)
-        for a, b, inside in zip(full, bare, seen, strict=True)
-    ]
+    costs = _costs(bare, full)
     _, module, function, in_python, several, *_, read = costs
-    nothing, empty, add, one, _, parameter, layer, _ = (loop.cost for loop in bare)
+    nothing, empty, add, one, _, parameter, layer, _ = (loop.cost() for loop in bare)
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
     adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
@@ -242,18 +235,49 @@ def _alone(
         python_function=in_python,
         ending=max(0.0, function - several),
         attribute=read,
-        uncertainty=max(map(_uncertainty, bare[1:5], full[1:5], costs[1:5])),
+        uncertainty=_uncertainty(bare, full),
         slower=beside.part,
         slower_most=beside.most,
         slower_most_in_python=beside.most_in_python,
     )
 
 
-def _uncertainty(bare: _Loop, full: _Loop, cost: float) -> float:
-    """By which part of it a cost may be off."""
-    return min(1.0, (bare.spread + full.spread) / cost) if cost else 0.0
+def _seen(events: list[Any]) -> list[float]:
+    """How long the recorder saw itself work for one call in each of the loops."""
+    loops: list[list[int]] = []
+    at = 0
+    while at < len(events):
+        kind, end = events[at], raw.after(events, at)
+        if kind == raw.ENTER and "." not in events[at + 1].name:
+            loops.append([])
+        elif kind in (raw.CALL, raw.MAKE):
+            began, ended = events[(stamps := at + 6 + events[at + 5]) : stamps + 2]
+            met, left = (events[end - 1], ended)
+            if kind == raw.CALL:
+                met, left = events[end - 2 : end]
+            loops[-1].append(began - met + left - ended)
+        at = end
+    return [sum(loop[_WARMING:]) / _CALLS for loop in loops]
+
+
+def _costs(
+    bare: Sequence[_Loop], full: Sequence[_Loop], rounds: slice = slice(None)
+) -> list[float]:
+    """What each kind of call takes longer under the trace, unseen."""
+    return [
+        max(traced.cost(rounds) - alone.cost(rounds), 0.0)
+        for traced, alone in zip(full, bare, strict=True)
+    ]
+
+
+def _uncertainty(bare: Sequence[_Loop], full: Sequence[_Loop]) -> float:
+    """By which part of it a cost may be off: by how much those of calls differ between
+    one half of the rounds and the other."""
+    some, others = (_costs(bare, full, slice(at, None, 2))[1:4] for at in range(2))
+    off = sum(abs(a - b) for a, b in zip(some, others, strict=True))
+    return min(1.0, off / (sum(some + others) or 1.0))
 
 
 def _lower(times: Sequence[float]) -> float:
-    """The lower quartile."""
+    """The lower quartile, since whatever disturbs a measurement makes it longer."""
     return float(sorted(times)[len(times) // 4])
