@@ -178,13 +178,16 @@ class Replay:
 
     def _note_spent(self, at: int) -> int:
         _, thread, since, until = self._events[at : at + 4]
-        self._spend(self._open.innermost(thread), since, until)
+        call = self._open.innermost(thread)
+        if call is not None:
+            self._spend(call, since, until)
         return at + 4
 
     def _spend(self, call: OpenCall | None, since: Any, until: Any) -> None:
         """The recorder itself worked from stamp to stamp: in a call's own time, or
         around the next function, outside of modules."""
-        a, b = self._stamp(since), self._stamp(until)
+        # the other way round: the first stamp of all is where time begins
+        b, a = self._stamp(until), self._stamp(since)
         if call is not None:
             self._open.spent(call, a, b)
         else:
