@@ -59,9 +59,9 @@ class Overhead:
     such as `torch.nn.functional.relu`) are what one call takes longer under the trace,
     beside what was seen of that in the batch itself, `ModuleCall.tracer_ns`; `ending`
     of it is seen there too where a function gives something else than one tensor.
-    `attribute` is for reading one of a tensor. `inside` is the part that lies within the call's own
-    recorded duration. `bare` is what the call
-    of a module, a layer's forward around its function, and the reading of one parameter
+    `attribute` is for reading one of a tensor. `inside` is the part that lies within
+    the call's own recorded duration. `bare` is what the call of a module, a layer's
+    forward around its function, and the reading of one parameter
     take without a trace. `uncertainty` is by which part of them they may be off. By
     `slower` of its time, and at most by `slower_most`, a function itself runs slower
     beside the tracer; one that is written in Python at most by the other.
