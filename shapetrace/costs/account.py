@@ -171,7 +171,7 @@ def costs(rec: Recording) -> Costs:
     made: list[CallCost] = []
     for call in rec.calls:
         at, (parameters, buffers) = call.index, held.get(call.name, (0, 0))
-        time = times[at] if times else None
+        time = times.calls[at] if times else None
         made.append(
             CallCost(
                 index=at,
@@ -192,6 +192,7 @@ def costs(rec: Recording) -> Costs:
     tops = [call.index for call in rec.calls if call.parent is None]
     again = [at for at in tops if rec.calls[at].recomputed]
     measured = [at for at in tops if at not in again]
+    known = [times.calls[at] for at in measured] if times else []
     forward = _sum(functions.forward) + sum(counts.forward[at] for at in again)
     return Costs(
         calls=tuple(made),
@@ -203,8 +204,8 @@ def costs(rec: Recording) -> Costs:
         backward_flops=_sum(functions.backward) if ran else None,
         uncounted=tuple(sorted(counts.missing_in_all)),
         measured_ns=sum(rec.calls[at].duration_ns for at in measured),
-        corrected_ns=sum(times[at].total_ns for at in measured) if times else None,
-        uncertain_ns=sum(times[at].uncertain_ns for at in measured) if times else None,
+        corrected_ns=sum(one.total_ns for one in known) if times else None,
+        uncertain_ns=sum(one.uncertain_ns for one in known) if times else None,
     )
 
 

@@ -20,6 +20,9 @@ _OWN_NS, _OWN_FUNCTION_NS = 600_000, 50_000
 #: by which part running it again may take more or less than the first time, since
 #: other memory is used: 0.75 to 1.33 times was seen, in processor time
 _OFF = 1 / 3
+#: a first one takes as much longer as is to be found, loaded and set up: 4 and 40 times
+#: were seen
+_COLD = "timed in the first batch, which warms up: a second one would tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class CheckpointCandidate:
     All figures are of one batch. `freed_bytes` is what would not be kept between its
     forward and its backward; `peak_bytes` by how much the most that is held would
     fall; `recompute_ns` the time to run its forward again, as far as its backward needs
-    it, give or take `uncertain_ns`. `note` says what to mind.
+    it, give or take `uncertain_ns`: of the batches after the first, which warms up,
+    where there are some. `note` says what to mind.
     """
 
     name: str
@@ -82,8 +86,12 @@ def checkpoint_candidates(
         freed = sum(call.exclusive_bytes or 0 for call in one)
         if not freed:
             continue
-        again = _again(calls, turn, costs)
+        spent = _again(calls, turn, costs)
+        again = [time for at, time in spent.items() if at > 0 or not rec.has_first]
+        cold = not again
+        again = again or list(spent.values())
         usual = median_low(again)
+        likely = usual - min(again) + round(_OFF * usual)
         off = sum(costs.calls[call.index].uncertain_ns or 0 for call in one)
         own = sum(_OWN_NS + _OWN_FUNCTION_NS * inside[call.index] for call in one)
         found.append(
@@ -94,8 +102,8 @@ def checkpoint_candidates(
                 freed_bytes=freed,
                 peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in one),
                 recompute_ns=own + usual,
-                uncertain_ns=own + round(_OFF * usual) + off + usual - min(again),
-                note=_note(rec, name),
+                uncertain_ns=own + off + (usual if cold else likely),
+                note="; ".join(filter(None, (_COLD * cold, _note(rec, name)))),
             )
         )
     found.sort(key=lambda one: (-one.bytes_per_ms, -one.freed_bytes))
@@ -114,16 +122,16 @@ def _functions_inside(rec: Recording) -> list[int]:
     return count
 
 
-def _again(calls: Sequence[ModuleCall], turn: Sequence[int], costs: Costs) -> list[int]:
-    """Of each batch the time to run the calls again; the first one, which warms up,
-    left out where there are several."""
+def _again(
+    calls: Sequence[ModuleCall], turn: Sequence[int], costs: Costs
+) -> dict[int, int]:
+    """Of each batch the time to run the calls again."""
     spent: dict[int, float] = {}
     for call in calls:
         at = turn[call.index]
         share = min(1.0, (call.saving_ns or 0) / (call.duration_ns or 1))
         spent[at] = spent.get(at, 0.0) + share * costs.calls[call.index].time_ns
-    times = list(map(round, spent.values()))
-    return times[1:] or times
+    return {at: round(time) for at, time in spent.items()}
 
 
 def _note(rec: Recording, name: str) -> str:

@@ -1,14 +1,13 @@
-"""FLOPs of operations, by torch's own formulas; grouped convolutions excepted."""
+"""FLOPs of operations, by torch's own formulas, and ours where it has none."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.costs.formulas import formulas
 from shapetrace.costs.traffic import tensors_in, traffic
 from shapetrace.costs.workspace import Workspace
 
@@ -16,7 +15,7 @@ from shapetrace.costs.workspace import Workspace
 _ATEN = {"getitem": "index", "setitem": "index_put_", "eq": "eq", "T": "t"}
 #: operations made of products, for which no torch so far has a formula, or not each
 _PRODUCTS = {
-    *("dot", "vdot", "mv", "_int_mm", "_grouped_mm", "_scaled_grouped_mm"),
+    *("_int_mm", "_grouped_mm", "_scaled_grouped_mm"),
     *("_sparse_mm", "_sparse_addmm", "_cdist_forward", "_cdist_backward"),
     "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_flash_attention_for_cpu_backward",
@@ -44,9 +43,9 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
         from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
         super().__init__()
-        own = {torch.ops.aten.convolution_backward: _convolution_backward}
+        own = formulas()
         self._counter = FlopCounterMode(display=False, custom_mapping=own)
-        self._formulas = flop_registry
+        self._formulas = {*flop_registry, *own}
         self._whole = True
         #: bytes read and written
         self.moved = 0
@@ -91,7 +90,8 @@ def is_free(name: str) -> bool:
         packet = getattr(torch.ops.aten, _ATEN.get(name, name), None)
     except TypeError:  # of a damaged report: a name that torch cannot even look up
         return False
-    if packet is None or packet in flop_registry or name in _PRODUCTS:
+    counted = packet in flop_registry or packet in formulas()
+    if packet is None or counted or name in _PRODUCTS:
         return False
     for overload in packet.overloads():
         try:
@@ -100,26 +100,3 @@ def is_free(name: str) -> bool:
         except RuntimeError:  # an overload of TorchScript alone
             continue
     return True
-
-
-def _convolution_backward(
-    grad_shape: Sequence[int],
-    x_shape: Sequence[int],
-    weight_shape: Sequence[int],
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    transposed: bool,
-    output_padding: Any,
-    groups: int,
-    output_mask: Sequence[bool],
-    **_: Any,
-) -> int:
-    """Each of the two gradients pairs the same elements as the forward does. Torch's
-    formula forgets the groups in that of the weight, also in 2.15: a depthwise layer of
-    16 channels would have 16 times its FLOPs there."""
-    places = (x_shape if transposed else grad_shape)[2:]
-    # the weight holds the channels of one group on one side, so that the groups are in
-    forward = 2 * grad_shape[0] * math.prod(places) * math.prod(weight_shape)
-    return forward * sum(output_mask[:2])

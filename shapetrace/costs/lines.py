@@ -3,7 +3,8 @@
 Each stretch of recorded time belongs to one line: that of a function is its line's;
 what a module call does besides is the time of the line that called it; an optimizer's
 step and the batches of a loader are those of the lines that asked for them. So the
-times of all lines add up to the time that was recorded.
+times of all lines add up to the time that was recorded, but for what the tracer itself
+took of it, where that is known.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from shapetrace.costs.account import Costs
 from shapetrace.costs.statistics import batches
+from shapetrace.costs.times import Corrected, Times, corrected
 from shapetrace.records import ModuleCall, Range, Recording, Source
 
 
@@ -54,22 +56,24 @@ def by_line(rec: Recording, costs: Costs) -> list[LineCost]:
             lines[key] = LineCost(source)
         return lines[key]
 
-    own = [call.self_ns for call in rec.calls]
+    times = corrected(rec) or _as_recorded(rec)
+    own = [one.self_ns for one in times.calls]
     ranges = sorted(rec.ranges, key=lambda one: (one.start_ns, -one.duration_ns))
     left = {id(one): one.duration_ns for one in ranges}
     within = _within(ranges, [call.start_ns for call in rec.functions])
     for function, around in zip(rec.functions, within, strict=True):
-        at = line(function.source)
-        at.add(function.name, function.duration_ns)
+        at, spent = line(function.source), times.functions[function.index]
+        at.add(function.name, spent)
         at.flops = _plus(at.flops, costs.function_flops[function.index])
         back = costs.function_backward_flops[function.index]
         at.backward_flops = _plus(at.backward_flops, back)
         moved = costs.function_moved_bytes[function.index]
         at.moved_bytes = _plus(at.moved_bytes, moved)
         if function.parent is not None:
-            own[function.parent] -= function.duration_ns
+            own[function.parent] -= spent
         elif around is not None:
-            left[id(around)] -= function.duration_ns
+            tracers = times.around[function.index]
+            left[id(around)] -= function.duration_ns + tracers
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
     for call, around in zip(
         tops, _within(ranges, [call.start_ns for call in tops]), strict=True
@@ -91,6 +95,14 @@ def by_line(rec: Recording, costs: Costs) -> list[LineCost]:
         at.backward_ns = _plus(at.backward_ns, took)
     _saved(rec, line)
     return sorted(lines.values(), key=lambda one: -one.time_ns)
+
+
+def _as_recorded(rec: Recording) -> Times:
+    return Times(
+        [Corrected(call.duration_ns, call.self_ns, 0) for call in rec.calls],
+        [call.duration_ns for call in rec.functions],
+        [0] * len(rec.functions),
+    )
 
 
 def _within(ranges: Iterable[Range], starts: list[int]) -> list[Range | None]:

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import attrgetter
 from statistics import median, quantiles
+from typing import TypeVar
 
 from shapetrace.costs.gradients import is_backward
 from shapetrace.costs.statistics import quantile
+from shapetrace.costs.times import corrected
 from shapetrace.records import FunctionCall, ModuleCall, Range, Recording, Source
 
 #: in the order in which they come in a step
@@ -25,16 +27,20 @@ PHASES = ("data", "forward", "loss", "backward", "optimizer", "rest")
 
 _LOADER, _OPTIMIZER = "enumerate(DataLoader)#", "Optimizer."
 _STEP = "Optimizer.step#"
+#: what would be told as nothing
+_TOLD = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
-    """One step, in nanoseconds; `phases` has those of `PHASES` that the block has."""
+    """One step, in nanoseconds; `phases` has those of `PHASES` that the block has. What
+    the tracer itself took is in none of them, as far as it is known: `tracer_ns`."""
 
     index: int
     start_ns: int
     duration_ns: int
     phases: dict[str, int]
+    tracer_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,11 @@ class Steps:
                 lines[-1] += f"   {low} to {high}"
             if apart and len(self.warm) > 1:
                 lines[-1] += f", first {_ms(self.steps[0].phases[phase])}"
-        return "\n".join([*lines, *(f"  ({note})" for note in self.notes)])
+        notes = list(self.notes)
+        taken = round(median(step.tracer_ns for step in self.warm))
+        if taken >= _TOLD:
+            notes.insert(0, f"without the tracer's own cost of about {_ms(taken)} ms")
+        return "\n".join([*lines, *(f"  ({note})" for note in notes)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,16 @@ class _Span:
     start: int
     end: int
     phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Of the phase at that moment the tracer took so much; so much at least is left."""
+
+    start: int
+    end: int
+    taken: int
+    left: int
 
 
 def steps(rec: Recording) -> Steps:
@@ -125,6 +145,7 @@ def steps(rec: Recording) -> Steps:
         spans.append(_Span(call.start_ns, _end(call), "loss" if loss else "forward"))
     spans += _losses(rec, spans, backwards)
     spans.sort(key=_start)
+    taken = sorted(_tracers(rec), key=_start)
     ends = _ends(rec, ranges, backwards, tops)
     seen = {span.phase for span in spans} | {"forward", "loss", "rest"}
     made: list[TrainingStep] = []
@@ -132,9 +153,11 @@ def steps(rec: Recording) -> Steps:
     for at, end in enumerate(ends):
         if rec.left_out is not None and begin <= rec.left_out.start_ns < end:
             begin = rec.left_out.end_ns
-        inside = _exclusive(_between(spans, begin, end), begin, end)
+        events = _between(spans, begin, end), _between(taken, begin, end)
+        inside = _exclusive(*events, begin, end)
         phases = {name: inside.get(name, 0) for name in PHASES if name in seen}
-        made.append(TrainingStep(at, begin, end - begin, phases))
+        whole = sum(inside.values())
+        made.append(TrainingStep(at, begin, whole, phases, end - begin - whole))
         begin = end
     notes = tuple(_notes(rec, seen, backwards))
     return Steps(tuple(made), notes, has_first=rec.has_first)
@@ -239,21 +262,51 @@ def _ms(nanoseconds: float) -> str:
     return f"{nanoseconds / 1e6:,.2f}"
 
 
-def _exclusive(spans: list[_Span], begin: int, end: int) -> dict[str, int]:
-    """The time of each phase, that of the spans inside it taken off."""
+def _tracers(rec: Recording) -> Iterator[_Taken]:
+    """What the tracer took, outside of modules and in the outermost of them."""
+    times = corrected(rec)
+    if times is None:
+        return
+    for function in rec.functions:
+        if function.parent is None:
+            start, took = function.start_ns, times.functions[function.index]
+            # what it took around the function is not in the span of a loss
+            yield _Taken(start - 1, start - 1, times.around[function.index], 0)
+            yield _Taken(start, start, function.duration_ns - took, took)
+    for call in rec.calls:
+        if call.parent is None and call.thread == 0:
+            start, took = call.start_ns, times.calls[call.index].total_ns
+            yield _Taken(start, start, call.duration_ns - took, took)
+
+
+def _exclusive(
+    spans: list[_Span], taken: list[_Taken], begin: int, end: int
+) -> dict[str, int]:
+    """The time of each phase, that of the spans inside it taken off, and of the tracer.
+    What a phase consists of is left in it."""
     found = {"rest": end - begin}
+    tracers: dict[str, int] = {}
+    left: dict[str, int] = {}
     stack: list[_Span] = []
-    for span in sorted(spans, key=lambda one: (one.start, -one.end)):
-        stop = min(span.end, end)
+    events: list[_Span | _Taken] = [*spans, *taken]
+    for span in sorted(events, key=lambda one: (one.start, -one.end)):
         while stack and stack[-1].end <= span.start:
             stack.pop()
         around = stack[-1].phase if stack else "rest"
+        if isinstance(span, _Taken):
+            tracers[around] = tracers.get(around, 0) + span.taken
+            left[around] = left.get(around, 0) + span.left
+            continue
+        stop = min(span.end, end)
         if stack:
             stop = min(stop, stack[-1].end)
         found[around] -= stop - span.start
         found[span.phase] = found.get(span.phase, 0) + stop - span.start
         stack.append(_Span(span.start, stop, span.phase))
-    return found
+    return {
+        phase: max(time - tracers.get(phase, 0), min(time, left.get(phase, 0)))
+        for phase, time in found.items()
+    }
 
 
 def _notes(
@@ -288,10 +341,12 @@ def _times(steps: Sequence[TrainingStep], phase: str | None) -> list[int]:
     return [step.phases.get(phase, 0) for step in steps]
 
 
+_At = TypeVar("_At", _Span, _Taken)
+
 _start, _start_of = attrgetter("start"), attrgetter("start_ns")
 
 
-def _between(spans: list[_Span], begin: int, end: int) -> list[_Span]:
+def _between(spans: list[_At], begin: int, end: int) -> list[_At]:
     """Those that begin then, of spans in the order of their begin: looked up, since a
     long run has as many steps as spans."""
     first = bisect_left(spans, begin, key=_start)

@@ -10,18 +10,21 @@ no call is less than its functions would be without the tracer.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from statistics import median, median_low
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shapetrace.costs.forwards import is_long, tensor_reads
 from shapetrace.costs.repeat import is_python
 from shapetrace.costs.statistics import batches
-from shapetrace.recording.overhead import FEW_ARGUMENTS
 from shapetrace.records import FunctionCall, Overhead, Recording
 
 #: how many times as dear as in a warm cache the tracer may be found to have been
 _LEAST, _MOST = 0.7, 3.0
+#: how much of that it is between functions that no hooks of modules come between: 0.1
+#: to 0.4 were seen in steps of optimizers
+_COLD_OUTSIDE = 1 / 3
 #: a layer of torch's between whose functions is so much more has Python of its own
 _MORE = 1.4
 #: by which part the time that is left between functions may be off, of a layer whose
@@ -31,9 +34,8 @@ _OFF, _OFF_OTHERS = 0.25, 0.15
 _OFF_UNSEEN, _OFF_UNSEEN_MOST = 0.5, 40_000.0
 #: by which part of it the slowing of functions beside the tracer may be off, and by
 #: which part of the time of a function, up to so many times the most it is slowed by:
-#: convolutions of 50 microseconds were slowed by an eighth; what is itself written in
-#: Python, as torch's attention, by a quarter of its 110
-_OFF_SLOWER, _OFF_FUNCTIONS, _OFF_MOST, _OFF_MOST_PYTHON = 0.5, 0.15, 2.0, 6.0
+#: convolutions of 50 microseconds were slowed by an eighth
+_OFF_SLOWER, _OFF_FUNCTIONS, _OFF_MOST = 0.5, 0.15, 2.0
 
 
 class Corrected(NamedTuple):
@@ -42,6 +44,15 @@ class Corrected(NamedTuple):
     total_ns: int
     self_ns: int
     uncertain_ns: int
+
+
+class Times(NamedTuple):
+    """Of the module calls; of each function, what it took, and what the tracer took
+    around it where that is in no module call's time."""
+
+    calls: list[Corrected]
+    functions: list[int]
+    around: list[int]
 
 
 class _Own:
@@ -61,17 +72,18 @@ class _Own:
         self.bare = cost.layer_bare
 
 
-def corrected(rec: Recording) -> list[Corrected]:
-    """Of each call; nothing where the tracer's cost is unknown."""
+def corrected(rec: Recording) -> Times | None:
+    """None where the tracer's cost is unknown."""
     cost = rec.overhead
     if cost is None or not rec.has_timing:
-        return []
-    own = _made_of(rec, cost)
+        return None
+    own, took = _made_of(rec, cost)
     between = [
-        max(0.0, call.self_ns - one.functions)
+        max(0.0, call.self_ns - one.functions - call.tracer_ns)
         for call, one in zip(rec.calls, own, strict=True)
     ]
-    shares = _shares(rec, own, between, cost.uncertainty)
+    turn = batches(rec)
+    shares, cold = _shares(rec, turn, own, between, cost.uncertainty)
     totals, uncertain = [0] * len(own), [0.0] * len(own)
     found: list[Corrected] = []
     for call in reversed(rec.calls):  # what is inside a call comes after it
@@ -86,55 +98,66 @@ def corrected(rec: Recording) -> list[Corrected]:
         if parent is not None and rec.calls[parent].thread == call.thread:
             totals[parent] += totals[at]
             uncertain[parent] += uncertain[at]
-    return found[::-1]
+    return Times(found[::-1], took, _outside(rec, cost, turn, cold))
 
 
-def _made_of(rec: Recording, cost: Overhead) -> list[_Own]:
+def _outside(
+    rec: Recording, cost: Overhead, turn: Sequence[int], cold: Sequence[float]
+) -> list[int]:
+    """What the tracer took around each function outside of modules, of which it is told
+    by the batch that began last how dear it was."""
+    around = [0] * len(rec.functions)
+    tops = [call for call in rec.calls if call.parent is None and call.thread == 0]
+    starts = [call.start_ns for call in tops]
+    for function in rec.functions:
+        if function.parent is None:
+            unseen = _around(function, cost) + function.attribute_reads * cost.attribute
+            if tops:
+                last = max(0, bisect_right(starts, function.start_ns) - 1)
+                unseen *= 1 + _COLD_OUTSIDE * (cold[turn[tops[last].index]] - 1)
+            around[function.index] = round(function.tracer_ns + unseen)
+    return around
+
+
+def _made_of(rec: Recording, cost: Overhead) -> tuple[list[_Own], list[int]]:
+    """What the own time of calls is made of, and what each function took."""
+    functions: list[int] = []
     own = [_Own(cost) for _ in rec.calls]
     reads = {name: tensor_reads(info) for name, info in rec.modules.items()}
     for call in rec.calls:
         if call.parent is not None and rec.calls[call.parent].thread == call.thread:
             own[call.parent].tracer += cost.module - cost.module_inside
-            if len(call.inputs) != 1 or len(call.outputs or ()) != 1:
-                own[call.parent].tracer += cost.module_several
             own[call.parent].bare += cost.module_bare
         own[call.index].tracer += call.attribute_reads * cost.attribute
         own[call.index].bare += reads.get(call.name, 0) * cost.parameter_bare
     before = ""
     for function in rec.functions:
+        took = max(0.0, function.duration_ns - cost.function_inside)
+        most = cost.slower_most
+        if is_python(function.qualname):
+            most = cost.slower_most_in_python
+        slower = 0.0
+        if function.qualname != before:  # what has just run is still in the caches
+            slower = min(took * cost.slower, most)
+        before = function.qualname
+        functions.append(round(took - slower))
         if function.parent is not None:
             one = own[function.parent]
-            took = max(0.0, function.duration_ns - cost.function_inside)
             one.functions += took
-            most = _OFF_MOST_PYTHON if is_python(function.qualname) else _OFF_MOST
-            one.off += min(took * _OFF_FUNCTIONS, most * cost.slower_most)
-            if function.qualname != before:  # what has just run is still in the caches
-                slower = min(took * cost.slower, cost.slower_most)
-                one.slower += slower
-                one.off += (_OFF_SLOWER + cost.uncertainty) * slower
+            one.slower += slower
+            one.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * most)
+            one.off += (_OFF_SLOWER + cost.uncertainty) * slower
             one.tracer += _around(function, cost)
-        before = function.qualname
-    return own
+    return own, functions
 
 
 def _around(function: FunctionCall, cost: Overhead) -> float:
-    """What the tracer takes for one function, in a warm cache."""
+    """What the tracer takes for one function unseen, in a warm cache."""
     spent = cost.function
     if is_python(function.qualname):
-        more = len(function.args) + len(function.kwargs) - FEW_ARGUMENTS
-        spent = cost.python_function + cost.argument * more
-    made = len(function.outputs or ())
-    spent += cost.output * made if made > 1 else 0.0
-    spent += cost.nested * sum(map(_holds_tensors, function.args))
-    source = function.source
-    if function.direct and source is not None:
-        if source.function.rpartition(".")[2] != "forward":
-            spent += cost.elsewhere
-    return spent
-
-
-def _holds_tensors(arg: Any) -> bool:
-    return isinstance(arg, list | tuple) and any(type(one) is not int for one in arg)
+        spent = cost.python_function
+    made = [ref.path for ref in function.outputs or ()]
+    return spent if made == ["output"] else max(0.0, spent - cost.ending)
 
 
 #: calls of one batch, of one type, in which the tracer has as much to do
@@ -142,13 +165,17 @@ Group = tuple[int, str, int]
 
 
 def _shares(
-    rec: Recording, own: Sequence[_Own], between: Sequence[float], uncertainty: float
-) -> list[tuple[float, float, float]]:
+    rec: Recording,
+    turn: Sequence[int],
+    own: Sequence[_Own],
+    between: Sequence[float],
+    uncertainty: float,
+) -> tuple[list[tuple[float, float, float]], list[float]]:
     """Of each call: which part of what lies between its functions is not the tracer's,
     by which part of it that may be off, and which part of what is left may be the
     tracer's all the same. A group has it in common: a call that was
-    interrupted is no measure of the others."""
-    turn = batches(rec)
+    interrupted is no measure of the others. And how dear the tracer was in each batch.
+    """
     parents = {call.parent for call in rec.calls}
     groups: dict[Group, list[int]] = {}
     torchs: set[Group] = set()
@@ -175,22 +202,22 @@ def _shares(
     found = [(0.0, 0.0, 0.0)] * len(own)
     known = {at: _cold(keys, dear, groups) for at, keys in innermost.items()}
     usual = median(known.values()) if known else 1.0
+    cold = [known.get(at, usual) for at in range(max(turn, default=-1) + 1)]
     # where measuring the tracer's cost gave now this and now that, the machine is busy
     off_others = _OFF_OTHERS + uncertainty
     for key, calls in groups.items():
-        cold = known.get(key[0], usual)
         tracer = sum(own[at].tracer for at in calls)
         bare = sum(own[at].bare for at in calls)
         least = bare / (tracer + bare or 1.0)
         share, off = least, least * (_OFF + uncertainty)
         unseen = _OFF_UNSEEN if key in long else 0.0
-        if key not in torchs or dear[key] > _MORE * cold:
-            taken = cold * (1 - least) / (dear[key] or 1.0)
+        if key not in torchs or dear[key] > _MORE * cold[key[0]]:
+            taken = cold[key[0]] * (1 - least) / (dear[key] or 1.0)
             share, off = max(least, 1 - taken), min(taken, 1.0) * off_others
             unseen = _OFF_UNSEEN
         for at in calls:
             found[at] = share, off, unseen
-    return found
+    return found, cold
 
 
 def _cold(

@@ -65,6 +65,9 @@ class Replay:
         self._functions: list[FunctionCall] = []
         #: where among the stamps that of its start stands, before that of its end
         self._function_stamps = array("Q")
+        #: a function outside of modules, and stamps between which the recorder worked
+        self._outside = array("Q")
+        self._reads = 0
         self._ranges: list[
             tuple[str, tuple[int, int], Source | None, tuple[int, int]]
         ] = []
@@ -106,6 +109,7 @@ class Replay:
             raw.UNSEEN: self._note_unseen,
             raw.GAP: self._note_gap,
             raw.READ: self._note_read,
+            raw.SPENT: self._note_spent,
         }
         while position < end:
             versions.count()
@@ -168,7 +172,26 @@ class Replay:
         call = self._open.innermost()
         if call is not None:
             call.reads += 1
+        else:
+            self._reads += 1
         return at + 1
+
+    def _note_spent(self, at: int) -> int:
+        _, thread, since, until = self._events[at : at + 4]
+        call = self._open.innermost(thread)
+        if call is not None:
+            self._spend(call, since, until)
+        return at + 4
+
+    def _spend(self, call: OpenCall | None, since: Any, until: Any) -> None:
+        """The recorder itself worked from stamp to stamp: in a call's own time, or
+        around the next function, outside of modules."""
+        # the other way round: the first stamp of all is where time begins
+        b, a = self._stamp(until), self._stamp(since)
+        if call is not None:
+            self._open.spent(call, a, b)
+        else:
+            self._outside.extend((len(self._functions), a, b))
 
     # -- module calls -------------------------------------------------------------
 
@@ -248,14 +271,20 @@ class Replay:
         if id(func) not in self._names:
             self._names[id(func)] = function_names(func)
         name, qualname = self._names[id(func)]
+        thread, self._thread = self._thread, 0
+        parent = self._open.innermost(thread)
+        reads = 0
+        if parent is None:
+            reads, self._reads = self._reads, 0
         versions = self.versions
         thawed, named, inputs = versions.inputs(args, kwargs)
         outputs: tuple[TensorRef, ...] | None = None
         error = None
         if kind == raw.MAKE:
             ref, dtype, device, rank = self._events[at : at + 4]
-            at += 4 + rank
-            shape = self._events[at - rank : at]
+            at += 5 + rank
+            *shape, met = self._events[at - rank - 1 : at]
+            self._spend(parent, met, start)
             outputs = versions.new(ref, shape, dtype, device, "output")
         else:
             if kind == raw.RAISE:
@@ -263,13 +292,15 @@ class Replay:
             else:
                 path = "args[0]" if name == "setitem" else "output"
                 outputs = versions.flat(self._events[at], path)
+                met, left = self._events[at + 1 : at + 3]
+                self._spend(parent, met, start)
+                self._spend(parent, end, left)
+                at += 2
             at += 1
-        thread, self._thread = self._thread, 0
         source = self._place(code, lasti)
         if name.startswith("_") and not inputs and not outputs and error is None:
             self._keep_books(name, thawed, start, end, source)
             return at
-        parent = self._open.innermost(thread)
         self._function_stamps.append(self._stamp(start))
         self._stamp(end)
         self._functions.append(
@@ -287,6 +318,7 @@ class Replay:
                 direct=code is not None or parent is None,
                 order=versions.order,
                 grad=self._grad,
+                attribute_reads=reads,
             )
         )
         return at
@@ -341,6 +373,10 @@ class Replay:
         for function, at in zip(self._functions, self._function_stamps, strict=True):
             function.start_ns = times[at] - zero
             function.duration_ns = times[at + 1] - times[at]
+        outside = iter(self._outside)
+        for at, a, b in zip(outside, outside, outside, strict=True):
+            if at < len(self._functions):
+                self._functions[at].tracer_ns += times[b] - times[a]
         self.functions = tuple(self._functions)
         self.ranges = tuple(
             Range(label, times[a] - zero, times[b] - times[a], source, *orders)

@@ -5,9 +5,9 @@
     LEAVE_ONE, site, stamp, input, output   in the tracing thread
     LEAVE, site, stamp, thread, kwargs, n, *inputs, output
     FAIL,  site, stamp, thread, kwargs, n, *inputs, error
-    CALL,  func, code, lasti, kwargs, n, *inputs, start, end, output
+    CALL,  func, code, lasti, kwargs, n, *inputs, start, end, output, met, left
     MAKE,  func, code, lasti, kwargs, n, *inputs, start, end, ref, dtype, device,
-           rank, *shape
+           rank, *shape, met
     RAISE, func, code, lasti, kwargs, n, *inputs, start, end, error
     DEFINE, ref, shape, dtype, device, origin
     THREAD, thread                    the next function call is made in that thread
@@ -19,12 +19,15 @@
     UNSEEN, thread, name              what the innermost call does that is not recorded
     READ                              an attribute of a tensor is read, or set, in the
                                       tracing thread
+    SPENT, thread, since, until       the recorder's own time, in the innermost call
     GAP, start, end, grad             between these stamps only figures were kept; then
                                       autograd was on or off
 
 An input is plain data or the weak reference of a tensor defined before; `code` is None
 where the place in the user's code is that of the enclosing module call; `thread` is 0
-for the tracing thread. `build.py` turns the events into records.
+for the tracing thread. `met` is when the recorder was called for a function, and `left`
+when it was done, which after what gives one plain tensor always takes as long.
+`build.py` turns the events into records.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from shapetrace.source.place import raised_at
 
 ENTER, LEAVE, FAIL, CALL, MAKE, RAISE = range(6)
 DEFINE, THREAD, RECOMPUTED, LEFT, VALUES, NOTE, LIVE = range(6, 13)
-ENTER_INSIDE, LEAVE_ONE, UNSEEN, GAP, READ = range(13, 18)
+ENTER_INSIDE, LEAVE_ONE, UNSEEN, GAP, READ, SPENT = range(13, 19)
 
 #: an exception's type, message, identity and place
 Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
@@ -44,7 +47,7 @@ Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
 _LENGTHS = {
     **{ENTER: 6, DEFINE: 6, THREAD: 2, RECOMPUTED: 2},
     **{LEFT: 3, VALUES: 3, NOTE: 3, LIVE: 3, ENTER_INSIDE: 3, LEAVE_ONE: 5},
-    **{UNSEEN: 3, GAP: 4, READ: 1},
+    **{UNSEEN: 3, GAP: 4, READ: 1, SPENT: 4},
 }
 
 
@@ -56,7 +59,9 @@ def after(events: list[Any], at: int) -> int:
     end = at + 6 + int(events[at + 5])
     if kind <= FAIL:
         return end + 1
-    return end + 6 + int(events[end + 5]) if kind == MAKE else end + 3
+    if kind == MAKE:
+        return end + 7 + int(events[end + 5])
+    return end + (5 if kind == CALL else 3)
 
 
 def error_tuple(error: BaseException) -> Failure:

@@ -77,6 +77,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         ) -> Any:
             nonlocal events
             try:
+                met = now()
                 kind = type(func)
                 kept = kwargs or None
                 code: CodeType | None = None
@@ -173,22 +174,22 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                         if n == 2:
                             events += [
                                 MAKE, func, code, lasti, kept, 2, first, second,
-                                start, end, one, dtype, device, len(shape), *shape,
+                                start, end, one, dtype, device, len(shape), *shape, met,
                             ]  # fmt: skip
                         elif n == 1:
                             events += [
                                 MAKE, func, code, lasti, kept, 1, first,
-                                start, end, one, dtype, device, len(shape), *shape,
+                                start, end, one, dtype, device, len(shape), *shape, met,
                             ]  # fmt: skip
                         elif n == 3:
                             events += [
                                 MAKE, func, code, lasti, kept, 3, first, second, third,
-                                start, end, one, dtype, device, len(shape), *shape,
+                                start, end, one, dtype, device, len(shape), *shape, met,
                             ]  # fmt: skip
                         else:
                             events += [
                                 MAKE, func, code, lasti, kept, n, *inputs,
-                                start, end, one, dtype, device, len(shape), *shape,
+                                start, end, one, dtype, device, len(shape), *shape, met,
                             ]  # fmt: skip
                         # into an empty one torch puts the storage that a worker
                         # sends, by set_, which no mode sees: that is data from outside
@@ -207,7 +208,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                     elif n == 3:
                         inputs = [first, second, third]
                     head = (CALL, func, code, lasti, kept, n, *inputs)
-                    note(thread, (*head, start, end, made))
+                    note(thread, (*head, start, end, made, met, now()))
                     return output
             except Exception as fault:  # ours must not end the user's batch
                 failed(fault)
@@ -328,7 +329,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 taken = args[: 1 + setting]
                 inputs = [freeze(arg, references.reference) for arg in taken]
                 head = (CALL, maker, code, lasti, None, len(inputs), *inputs)
-                note(thread, (*head, stamp, stamp, define(made)))
+                note(thread, (*head, stamp, stamp, define(made), stamp, now()))
             if value is not NOT_MADE:
                 return value
         except Exception as fault:  # ours must not end the user's batch

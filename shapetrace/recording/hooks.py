@@ -26,6 +26,7 @@ from shapetrace.recording.events import (
     LEAVE,
     LEAVE_ONE,
     RECOMPUTED,
+    SPENT,
     UNSEEN,
     error_tuple,
 )
@@ -156,7 +157,7 @@ class _Slow:
         stacks.describe, stacks.result = self.describe, self.result
 
     def begin(self, module: nn.Module, args: Any) -> None:
-        recorder, stacks = self._recorder, self._stacks
+        recorder, stacks, met = self._recorder, self._stacks, self._now()
         if torch_internals.jit_tracing() is not None:
             recorder.jit_traced = True  # it takes down all that is done, ours too
             return
@@ -172,8 +173,10 @@ class _Slow:
         if not self._functions:
             self._references.look(args, True)
         again = torch_internals.backward_number() != -1
+        stamp = self._now()
+        self._events += (SPENT, thread, met, stamp)
         open_.append(site)
-        event = (ENTER, site, self._now(), thread, code, lasti)
+        event = (ENTER, site, stamp, thread, code, lasti)
         self._events += (RECOMPUTED, thread, *event) if again else event
         for name in transforms():
             self._events += (UNSEEN, thread, name)
@@ -214,6 +217,7 @@ class _Slow:
         else:
             open_.pop()
             self._events += (*head, self.result(output))
+            self._events += (SPENT, thread, stamp, self._now())
 
     def describe(
         self, args: Any, kwargs: Any

@@ -50,6 +50,8 @@ class ModuleCalls:
         self._calls: list[ModuleCall | None] = []
         self._starts = array("Q")
         self._ends = array("Q")
+        #: of a call, and where stamps stand between which the recorder worked in it
+        self._spent = array("Q")
         self._noted: dict[int, dict[str, Any]] = {}
 
     @property
@@ -123,6 +125,10 @@ class ModuleCalls:
         while len(stack) > count:
             self._cut(stack.pop(), order)
 
+    def spent(self, call: OpenCall, since: int, until: int) -> None:
+        """The recorder itself worked meanwhile, in the call's own time."""
+        self._spent.extend((call.index, since, until))
+
     def _cut(self, call: OpenCall, order: int) -> None:
         self.close(call, len(self._stamps) - 1, order, error=_UNFINISHED)
 
@@ -175,6 +181,9 @@ class ModuleCalls:
         for call, within in zip(done, inside, strict=True):
             took = call.duration_ns
             call.self_ns = max(0, took - within) if within else took
+        spent = iter(self._spent)
+        for index, since, until in zip(spent, spent, spent, strict=True):
+            done[index].tracer_ns += times[until] - times[since]
         for index, fields in self._noted.items():
             for key, value in fields.items():
                 setattr(done[index], key, value)

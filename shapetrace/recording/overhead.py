@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 from time import thread_time_ns
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, relu
+from torch.nn.functional import relu
 
+import shapetrace.recording.events as raw
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.build import Replay
 from shapetrace.recording.clocks import CpuClock
@@ -30,10 +30,6 @@ from shapetrace.records import Overhead
 _CALLS, _ROUNDS = 16, 9
 #: so many calls come first, which fill the processor's cache
 _WARMING = 3
-#: what the recorder is given of `relu` and of `batch_norm`
-FEW_ARGUMENTS, _MANY_ARGUMENTS = 2, 8
-#: what `unbind` gives
-_OUTPUTS = 3
 
 
 class _Empty(nn.Module):
@@ -48,6 +44,8 @@ class _Loop(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.took: list[float] = []
+        #: how much of it the recorder saw itself take
+        self.seen: list[float] = []
         self._since = 0
 
     def clock(self, at: int) -> None:
@@ -56,14 +54,9 @@ class _Loop(nn.Module):
         elif at == _WARMING + _CALLS:
             self.took.append((thread_time_ns() - self._since) / _CALLS)
 
-    @property
-    def cost(self) -> float:
-        """The lower quartile, since whatever disturbs a measurement makes it longer."""
-        return float(sorted(self.took)[len(self.took) // 4])
-
-    @property
-    def spread(self) -> float:
-        return median(self.took) - self.cost
+    def cost(self, rounds: slice = slice(None)) -> float:
+        """What one call takes, unseen."""
+        return _lower(self.took[rounds]) - _lower(self.seen[rounds] or [0.0])
 
 
 _TIMES = tuple(range(_WARMING + _CALLS + 1))
@@ -79,23 +72,6 @@ class _Modules(_Loop):
         for at in _TIMES:
             clock(at)
             empty(x)
-
-
-class _Pair(nn.Module):
-    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return x, y
-
-
-class _SeveralTensors(_Loop):
-    def __init__(self) -> None:
-        super().__init__()
-        self.pair = _Pair()
-
-    def forward(self, x: Tensor) -> None:
-        clock, pair = self.clock, self.pair
-        for at in _TIMES:
-            clock(at)
-            pair(x, y=x)
 
 
 class _Functions(_Loop):
@@ -114,40 +90,12 @@ class _PythonFunctions(_Loop):
             relu(x)
 
 
-class _ManyArguments(_Loop):
-    def forward(self, x: Tensor) -> None:
-        clock, one = self.clock, torch.ones(1, device="cpu")
-        for at in _TIMES:
-            clock(at)
-            batch_norm(x, one, one, one, one)
-
-
 class _SeveralOutputs(_Loop):
     def forward(self, x: Tensor) -> None:
         clock, unbind = self.clock, torch.unbind
         for at in _TIMES:
             clock(at)
             unbind(x)
-
-
-class _Nested(_Loop):
-    def forward(self, x: Tensor) -> None:
-        clock, cat, both = self.clock, torch.cat, [x, x]
-        for at in _TIMES:
-            clock(at)
-            cat(both)
-
-
-class _Elsewhere(_Loop):
-    def forward(self, x: Tensor) -> None:
-        clock = self.clock
-        for at in _TIMES:
-            clock(at)
-            _add(x)
-
-
-def _add(x: Tensor) -> Tensor:
-    return torch.add(x, x)
 
 
 class _Parameters(_Loop):
@@ -190,9 +138,8 @@ class _Nothing(_Loop):
 
 
 _KINDS: tuple[type[_Loop], ...] = (
-    *(_Nothing, _Modules, _Functions, _PythonFunctions, _ManyArguments),
-    *(_SeveralOutputs, _Nested, _Elsewhere, _Parameters, _Layers, _SeveralTensors),
-    _Attributes,
+    *(_Nothing, _Modules, _Functions, _PythonFunctions, _SeveralOutputs),
+    *(_Parameters, _Layers, _Attributes),
 )
 
 
@@ -225,7 +172,23 @@ def _measure(
     working: Callable[[], Extensions | None],
     events: Callable[[], list[Any]],
 ) -> Overhead:
-    x = torch.zeros(_OUTPUTS, 1, device="cpu", requires_grad=True)
+    # threads that share small work wait for each other, on a busy machine for seconds
+    # in all; what the main thread has set stays as it is
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _alone(functions, extensions, working, events)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _alone(
+    functions: bool,
+    extensions: Callable[[], Extensions | None],
+    working: Callable[[], Extensions | None],
+    events: Callable[[], list[Any]],
+) -> Overhead:
+    x = torch.zeros(1, 1, device="cpu", requires_grad=True)
     bare = [kind() for kind in _KINDS]
     full = [kind() for kind in _KINDS]
     replay: Replay | None = None
@@ -247,20 +210,21 @@ def _measure(
                     loop(x)
             finally:
                 recorder.uninstall()
+            for loop, seen in zip(full, _seen(recorder.events), strict=True):
+                loop.seen.append(seen)
             if at == _ROUNDS - 1:  # one is enough, and takes as long as the rest
                 replay = Replay(recorder, [])
-        beside = _beside(working) if functions else Slowing(0.0, 0.0)
+        beside = slowing(working) if functions else Slowing(0.0, 0.0, 0.0)
     assert replay is not None
-    costs = [max(a.cost - b.cost, 0.0) for a, b in zip(full, bare, strict=True)]
-    _, module, function, few, many, several, nested, elsewhere, *_, pair, read = costs
-    nothing, empty, add, one, *_, parameter, layer, _, _ = (loop.cost for loop in bare)
+    costs = _costs(bare, full)
+    _, module, function, in_python, several, *_, read = costs
+    nothing, empty, add, one, _, parameter, layer, _ = (loop.cost() for loop in bare)
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
     adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
     function_inside = _lower(adds) - (add - nothing) if adds else 0.0
     return Overhead(
         module=module,
-        module_several=max(0.0, pair - module),
         # of a forward of no work the recorded duration is all the recorder's
         module_inside=min(_lower(inner), module),
         module_bare=max(empty - nothing, 0.0),
@@ -268,34 +232,52 @@ def _measure(
         parameter_bare=max(parameter - nothing, 0.0),
         function=function,
         function_inside=min(max(function_inside, 0.0), function),
-        python_function=few,
-        argument=max(0.0, (many - few) / (_MANY_ARGUMENTS - FEW_ARGUMENTS)),
-        output=max(0.0, several - function) / _OUTPUTS,
-        nested=max(0.0, nested - function),
-        elsewhere=max(0.0, elsewhere - function),
+        python_function=in_python,
+        ending=max(0.0, function - several),
         attribute=read,
-        uncertainty=max(map(_uncertainty, bare[1:5], full[1:5], costs[1:5])),
+        uncertainty=_uncertainty(bare, full),
         slower=beside.part,
         slower_most=beside.most,
+        slower_most_in_python=beside.most_in_python,
     )
 
 
-def _beside(working: Callable[[], Extensions | None]) -> Slowing:
-    """On one thread: threads that share small work wait for each other, on a busy
-    machine for ten seconds in all. What the main thread has set stays as it is."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return slowing(working)
-    finally:
-        torch.set_num_threads(threads)
+def _seen(events: list[Any]) -> list[float]:
+    """How long the recorder saw itself work for one call in each of the loops."""
+    loops: list[list[int]] = []
+    at = 0
+    while at < len(events):
+        kind, end = events[at], raw.after(events, at)
+        if kind == raw.ENTER and "." not in events[at + 1].name:
+            loops.append([])
+        elif kind in (raw.CALL, raw.MAKE):
+            began, ended = events[(stamps := at + 6 + events[at + 5]) : stamps + 2]
+            met, left = (events[end - 1], ended)
+            if kind == raw.CALL:
+                met, left = events[end - 2 : end]
+            loops[-1].append(began - met + left - ended)
+        at = end
+    return [sum(loop[_WARMING:]) / _CALLS for loop in loops]
 
 
-def _uncertainty(bare: _Loop, full: _Loop, cost: float) -> float:
-    """By which part of it a cost may be off."""
-    return min(1.0, (bare.spread + full.spread) / cost) if cost else 0.0
+def _costs(
+    bare: Sequence[_Loop], full: Sequence[_Loop], rounds: slice = slice(None)
+) -> list[float]:
+    """What each kind of call takes longer under the trace, unseen."""
+    return [
+        max(traced.cost(rounds) - alone.cost(rounds), 0.0)
+        for traced, alone in zip(full, bare, strict=True)
+    ]
+
+
+def _uncertainty(bare: Sequence[_Loop], full: Sequence[_Loop]) -> float:
+    """By which part of it a cost may be off: by how much those of calls differ between
+    one half of the rounds and the other."""
+    some, others = (_costs(bare, full, slice(at, None, 2))[1:4] for at in range(2))
+    off = sum(abs(a - b) for a, b in zip(some, others, strict=True))
+    return min(1.0, off / (sum(some + others) or 1.0))
 
 
 def _lower(times: Sequence[float]) -> float:
-    """The lower quartile."""
+    """The lower quartile, since whatever disturbs a measurement makes it longer."""
     return float(sorted(times)[len(times) // 4])

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from statistics import median
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,42 +25,41 @@ from shapetrace.recording.extensions.base import Extensions
 from shapetrace.recording.recorder import Recorder
 
 _ROUNDS, _PASSES = 5, 3
-_ROWS = 32
+_ROWS, _CHANNELS = 32, 8
 _WIDTHS = (16, 256)
 
 
 class Slowing(NamedTuple):
-    """By which part of its time a function is slower, and by how many nanoseconds at
-    most."""
+    """By which part of its time a small function is slower, and by how many nanoseconds
+    at most: one of torch's C++, and one in Python that calls many others."""
 
     part: float
     most: float
+    most_in_python: float
 
 
 class _Layer(nn.Module):
     """Calls one function in its forward, and notes how long that took."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.function = function
         self.took: list[int] = []
 
     def forward(self, x: Tensor) -> Tensor:
         since = perf_counter_ns()
-        made = self.function(x)
+        self.function(x)
         self.took.append(perf_counter_ns() - since)
-        return made
+        return x
 
 
 def slowing(extensions: Callable[[], Extensions | None]) -> Slowing:
     """Measure it, in about five milliseconds; `extensions` makes those of a trace."""
-    slower: list[int] = []
-    beside: list[int] = []
-    for width in _WIDTHS:
-        for bare, traced in _measured(width, extensions):
-            slower.append(max(0, traced - bare))
-            beside.append(traced)
-    return Slowing(sum(slower) / sum(beside), sorted(slower)[-2])
+    small, wide = (list(_measured(width, extensions)) for width in _WIDTHS)
+    part = median(max(0, traced - bare) / traced for bare, traced in small)
+    python, *others = (max(0, traced - bare) for bare, traced in small + wide)
+    in_python = python, others.pop(len(small) - 1)
+    return Slowing(part, sorted(others)[-2], max(in_python))
 
 
 def _measured(
@@ -67,15 +67,26 @@ def _measured(
 ) -> Iterator[tuple[int, int]]:
     """Of each function what it takes alone, and beside the tracer."""
     grad = torch.is_grad_enabled()
-    x, weight = (
-        torch.zeros(rows, width, device="cpu", requires_grad=grad)
-        for rows in (_ROWS, width)
+    x, weight, stacked, images, kernels = (
+        torch.zeros(*shape, device="cpu", requires_grad=grad)
+        for shape in (
+            *((_ROWS, width), (width, width), (3 * width, width)),
+            *((1, _CHANNELS, 4, width), (_CHANNELS, _CHANNELS, 3, 3)),
+        )
     )
+
+    def attend(x: Tensor) -> Any:
+        weights = (*(width, 2, stacked, None, None, None, False, 0.0), weight, None)
+        return functional.multi_head_attention_forward(x, x, x, *weights)
+
+    def convolve(x: Tensor) -> Tensor:
+        return torch.conv2d(images, kernels, padding=1)
+
     functions = (
-        partial(functional.linear, weight=weight),
+        *(attend, partial(functional.linear, weight=weight)),
         *(functional.relu, functional.gelu, torch.tanh),
         partial(functional.layer_norm, normalized_shape=(width,)),
-        *(functional.silu, torch.exp, partial(functional.softmax, dim=-1)),
+        *(functional.silu, convolve, torch.exp, partial(functional.softmax, dim=-1)),
     )
     bare = [_Layer(one) for one in functions]
     traced: list[list[int]] = [[] for _ in functions]

@@ -112,6 +112,8 @@ class ModuleCall:
     #: how often its own code asked a tensor for an attribute, as `x.shape`, which a
     #: trace makes dearer
     attribute_reads: int = 0
+    #: of its own time what the tracer was seen to take: not all that it took
+    tracer_ns: int = 0
     #: with `backward=True`: time of the backward of all that the call did, and of the
     #: forwards that checkpointing ran again meanwhile; None where not recorded
     backward_ns: int | None = None
@@ -160,3 +162,7 @@ class FunctionCall:
     order: int = 0
     #: whether autograd was switched on (`torch.no_grad()` switches it off)
     grad: bool = True
+    #: outside of modules: what the tracer was seen to take around it, not all it took,
+    #: and how often a tensor had been asked for an attribute since the function before
+    tracer_ns: int = 0
+    attribute_reads: int = 0

@@ -56,17 +56,15 @@ class Overhead:
     """What recording itself costs, measured after the batch: nanoseconds a call.
 
     `module`, `function` (of torch's C++) and `python_function` (of torch's Python,
-    such as `torch.nn.functional.relu`, with two arguments, and `argument` for each
-    more) are what one call takes longer under the trace; `output` comes on top for each
-    of several tensors that a function gives, `nested` for each list of tensors that it
-    takes, `elsewhere` where no forward calls it, but what a forward called,
-    `module_several` for a module that takes or gives several tensors, and `attribute`
-    is for reading one of a tensor. `inside` is the part that lies within the call's own
-    recorded duration. `bare` is what the call
-    of a module, a layer's forward around its function, and the reading of one parameter
+    such as `torch.nn.functional.relu`) are what one call takes longer under the trace,
+    beside what was seen of that in the batch itself, `ModuleCall.tracer_ns`; `ending`
+    of it is seen there too where a function gives something else than one tensor.
+    `attribute` is for reading one of a tensor. `inside` is the part that lies within
+    the call's own recorded duration. `bare` is what the call of a module, a layer's
+    forward around its function, and the reading of one parameter
     take without a trace. `uncertainty` is by which part of them they may be off. By
     `slower` of its time, and at most by `slower_most`, a function itself runs slower
-    beside the tracer.
+    beside the tracer; one that is written in Python at most by the other.
     """
 
     module: float
@@ -77,15 +75,12 @@ class Overhead:
     layer_bare: float = 0.0
     parameter_bare: float = 0.0
     python_function: float = 0.0
-    argument: float = 0.0
-    module_several: float = 0.0
-    output: float = 0.0
-    nested: float = 0.0
-    elsewhere: float = 0.0
+    ending: float = 0.0
     attribute: float = 0.0
     uncertainty: float = 0.0
     slower: float = 0.0
     slower_most: float = 0.0
+    slower_most_in_python: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

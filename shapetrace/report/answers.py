@@ -236,7 +236,7 @@ class Answers:
             >>> len(t.steps()), list(t.steps()[0].phases)
             (3, ['forward', 'loss', 'backward', 'optimizer', 'rest'])
         """
-        return self._analyses.steps
+        return self._calibrated().steps
 
     @surviving
     def synchronizations(self) -> tuple[Synchronization, ...]:

@@ -19,6 +19,7 @@ from shapetrace.records import (
     Recording,
     TensorRef,
 )
+from shapetrace.trace import Trace
 
 
 def call(index, parent, start, duration, own, **more):
@@ -46,17 +47,6 @@ def test_the_tracers_own_cost_is_taken_off_the_parents():
     assert found.calls[0].corrected_ns == 1200 - 10 - 10 * 50
     assert found.calls[0].corrected_self_ns == 600 - 10 - 10 * 40
     assert found.distortion == pytest.approx(510 / 1200)
-
-
-def test_a_module_of_several_tensors_costs_the_tracer_more():
-    x = (TensorRef("", 1, (1,), torch.float32, torch.device("cpu")),)
-    cost = Overhead(
-        module=50, module_inside=0, function=0, function_inside=0, module_several=30
-    )
-    for inputs, taken in ((x, 50), (x + x, 80), ((), 80)):
-        child = replace(layer(1, 0, 0, 0, 0, "M"), inputs=inputs, outputs=x)
-        rec = Recording((call(0, None, 0, 900, 900), child), (), {}, {}, overhead=cost)
-        assert costs(rec).calls[0].corrected_ns == 900 - taken
 
 
 def layer(index, parent, start, duration, own, type_):
@@ -197,47 +187,79 @@ def test_a_correction_that_is_not_sure_is_said_not_to_be():
     assert found.settled
 
 
-def test_a_function_in_python_costs_more_and_more_so_with_many_arguments():
-    x = (TensorRef("", 1, (1,), torch.float32, torch.device("cpu")),)
-
-    def corrected(qualname, **kwargs):
-        kernel = FunctionCall(
-            0, 0, "f", qualname, x, x, duration_ns=100, args=x, kwargs=kwargs
-        )
-        cost = Overhead(
-            module=0, module_inside=0, function=40, function_inside=0,
-            python_function=70, argument=10,
-        )  # fmt: skip
-        calls = (call(0, None, 0, 1000, 1000),)
-        return costs(Recording(calls, (kernel,), {}, {}, overhead=cost)).corrected_ns
-
-    assert corrected("torch.Tensor.abs") == 1000 - 40
-    assert corrected("torch.nn.functional.relu", inplace=False) == 1000 - 70
-    four = {"p": 0.5, "training": True, "inplace": False}
-    assert corrected("torch.nn.functional.dropout", **four) == 1000 - 90
+def test_what_the_recorder_was_seen_to_take_is_taken_off_whole():
+    """Of 1000, 700 were seen, and 100 are taken off for each function unseen."""
+    x = (TensorRef("output", 1, (1,), torch.float32, torch.device("cpu")),)
+    cost = Overhead(module=0, module_inside=0, function=100, function_inside=0)
+    kernel = FunctionCall(0, 0, "abs", "torch.Tensor.abs", x, x, args=x)
+    top = replace(call(0, None, 0, 1000, 1000), tracer_ns=700)
+    found = costs(Recording((top,), (kernel,), {}, {}, overhead=cost))
+    assert found.corrected_ns == 200
+    found = costs(Recording((replace(top, tracer_ns=1200),), (), {}, {}, overhead=cost))
+    assert found.corrected_ns == 0
 
 
-def test_several_outputs_and_lists_of_tensors_cost_the_tracer_more():
-    """Of 1000 between functions: 40 for the function, 30 an output, 20 a list."""
-    one, two, three = (
-        TensorRef(f"args[{at}]", at, (1,), torch.float32, torch.device("cpu"))
-        for at in range(3)
-    )
+class Ticking:
+    """One later at each look."""
+
+    def __init__(self):
+        self.time = 0
+
+    def now(self):
+        self.time += 1
+        return self.time
+
+    def resolve(self, stamps):
+        return list(stamps)
+
+
+class Sees(nn.Module):
+    def __init__(self, does):
+        super().__init__()
+        self.does, self.below = does, nn.Identity()
+
+    def forward(self, x):
+        return self.does(self, x)
+
+
+@pytest.mark.parametrize(
+    ("does", "seen"),
+    [
+        (lambda self, x: x, 0),
+        (lambda self, x: x + x, 1),  # until the function is called
+        (lambda self, x: x.unbind(), 2),  # and after it, where there are several
+        (lambda self, x: x.size() and x, 2),
+        (lambda self, x: torch.cat([x, x]), 1),
+        (lambda self, x: self.below(x), 1),  # not called by the forward itself
+        (lambda self, x: self.below(input=x), 2),  # with arguments to look through
+        (None, 0),  # nothing out of the usual
+    ],
+)
+def test_the_recorder_sees_its_own_time_where_it_is_spent(does, seen):
+    model = Sees(does) if does else nn.Sequential(nn.Identity())
+    with Trace((model,), Ticking()) as t:
+        model(torch.ones(2, 3))
+    assert [call.tracer_ns for call in t.calls] == [seen, 0][: len(t.calls)]
+
+
+def test_a_function_in_python_costs_more_and_a_measured_end_nothing():
+    x = (TensorRef("output", 1, (1,), torch.float32, torch.device("cpu")),)
+    several = tuple(replace(x[0], path=f"output[{at}]") for at in range(2))
     cost = Overhead(
-        module=0, module_inside=0, function=40, function_inside=0, output=30, nested=20
-    )
+        module=0, module_inside=0, function=40, function_inside=0,
+        python_function=70, ending=15,
+    )  # fmt: skip
 
-    def taken(inputs, args, outputs):
-        kernel = FunctionCall(
-            0, 0, "f", "torch.f", inputs, outputs, duration_ns=100, args=args
-        )
-        calls = (call(0, None, 0, 1100, 1100),)
+    def taken(qualname, made):
+        kernel = FunctionCall(0, 0, "f", qualname, x, made, duration_ns=100, args=x)
+        calls = (call(0, None, 0, 1000, 1000),)
         found = costs(Recording(calls, (kernel,), {}, {}, overhead=cost))
-        return 1100 - found.corrected_ns
+        return 1000 - found.corrected_ns
 
-    assert taken((one,), (one, (2, 3)), (two,)) == 40  # a size is no list of tensors
-    assert taken((one,), (one,), (two, three)) == 40 + 2 * 30
-    assert taken((one, two), ((one, two), 0), (three,)) == 40 + 20
+    assert taken("torch.Tensor.abs", x) == 40
+    assert taken("torch.nn.functional.relu", x) == 70
+    assert taken("torch.Tensor.unbind", several) == 40 - 15
+    assert taken("torch.Tensor.size", ()) == 40 - 15
 
 
 def test_functions_are_slower_beside_the_tracer_but_not_what_has_just_run():
@@ -245,7 +267,7 @@ def test_functions_are_slower_beside_the_tracer_but_not_what_has_just_run():
     x = (TensorRef("", 1, (1,), torch.float32, torch.device("cpu")),)
     cost = Overhead(
         module=0, module_inside=0, function=0, function_inside=0,
-        slower=0.2, slower_most=100,
+        slower=0.2, slower_most=100, slower_most_in_python=300,
     )  # fmt: skip
 
     def corrected(*names):
@@ -264,7 +286,7 @@ def test_functions_are_slower_beside_the_tracer_but_not_what_has_just_run():
     assert corrected(("abs", 200), ("exp", 4000)) == (140, 20 + 30 + 50 + 200)
     assert corrected(("abs", 200), ("abs", 200)) == (40, 20 + 30 + 30)
     # of what is written in Python it is 600 at most
-    assert corrected(("nn.functional.relu", 9000)) == (100, 50 + 600)
+    assert corrected(("nn.functional.relu", 9000)) == (300, 150 + 600)
 
 
 @pytest.mark.parametrize("options", [{}, {"memory": True}, {"backward": True}])

@@ -289,6 +289,30 @@ def one_thread():
     torch.set_num_threads(count)
 
 
+class Warming(nn.Linear):
+    """Sleeps 60 ms when it is called first, as what is loaded and set up then, and 5 ms
+    later."""
+
+    def forward(self, x):
+        time.sleep(0.005 if hasattr(self, "warm") else 0.06)
+        self.warm = True
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_first_batch_alone_is_said_to_be_cold_and_no_measure(batches, one_thread):
+    model = nn.Sequential(nn.Sequential(Warming(8, 8), nn.Tanh(), nn.Tanh()))
+    with shapetrace.trace(model, memory=True) as t:
+        for _ in range(batches):
+            model(torch.randn(4, 8)).sum().backward()
+    (found,) = t.checkpoint_candidates()
+    assert ("first batch" in found.note) == (batches == 1)
+    if batches == 1:
+        assert found.recompute_ns >= 60e6 and found.uncertain_ns >= 60e6 - 5e6
+    else:
+        assert 5e6 <= found.recompute_ns < 60e6
+
+
 class Asleep(nn.Module):
     """Sleeps 20 ms, and hands on what it is given."""
 

@@ -4,6 +4,7 @@ threads, scripted functions, registered operations."""
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -57,17 +58,40 @@ def threaded(a, b):
     return made[0]
 
 
+def pooled(a, b):
+    with ThreadPoolExecutor(2) as pool:
+        return sum(pool.map(torch.matmul, a.detach(), [b.detach()] * 4))
+
+
 def with_numpy(a, b):
     return torch.from_numpy(a.numpy() @ b.numpy())
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`")
-@pytest.mark.parametrize("work", [scripted, threaded, with_numpy])
+@pytest.mark.parametrize("work", [scripted, threaded, pooled, with_numpy])
 def test_a_tensor_that_nobody_was_seen_to_make_is_named(work):
     found = costs(work)
     assert found.flops == 2 * 4 * 8 * 8  # the layer's
-    assert not found.complete and found.uncounted == ("unseen input of mul",)
+    taken = "add" if work is pooled else "mul"
+    assert not found.complete and found.uncounted == (f"unseen input of {taken}",)
     assert found.calls[0].uncounted == found.uncounted and not found.calls[1].uncounted
+
+
+def test_layers_that_a_pool_calls_are_named():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branches = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+            self.head = nn.Linear(8, 8, bias=False)
+
+        def forward(self, x):
+            with ThreadPoolExecutor(2) as pool:
+                return self.head(sum(pool.map(lambda one: one(x), self.branches)))
+
+    found = costs(None, Branches())
+    assert found.flops == 2 * 4 * 8 * 8  # the head's
+    assert not found.complete and found.uncounted == ("Linear",)
+    assert [call.uncounted for call in found.calls] == [("Linear",)] * 3 + [()]
 
 
 @pytest.mark.parametrize(

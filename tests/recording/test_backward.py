@@ -183,6 +183,79 @@ def test_a_tensors_hook_is_the_time_of_who_made_the_tensor():
     assert took["2"] < 15 and took["0"] < 15
 
 
+def sleeps(*_):
+    time.sleep(0.03)
+
+
+def backward_ms(run):
+    """Of three layers in a row, called one by one."""
+    layers = [nn.Linear(4, 4) for _ in range(3)]
+    with shapetrace.trace(*layers, backward=True) as t:
+        run(*layers)
+    assert [call.type for call in t.calls] == ["Linear"] * 3
+    return [call.backward_ns / 1e6 for call in t.calls]
+
+
+def between(first, second, third):
+    y = second(first(torch.randn(2, 4))) * 2
+    y.register_hook(sleeps)
+    third(y).sum().backward()
+
+
+def of_the_input(first, second, third):
+    x = torch.randn(2, 4, requires_grad=True)
+    x.register_hook(sleeps)
+    third(second(first(x))).sum().backward()
+
+
+@pytest.mark.parametrize("run", [between, of_the_input])
+def test_the_hook_of_a_tensor_that_no_module_made_is_no_modules_time(run):
+    assert max(backward_ms(run)) < 15
+
+
+def test_what_runs_between_modules_is_no_modules_time():
+    class Slow(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            time.sleep(0.03)
+            return g * 2
+
+    def run(first, second, third):
+        third(Slow.apply(second(first(torch.randn(2, 4))))).sum().backward()
+
+    assert max(backward_ms(run)) < 15
+
+
+def before(module):
+    module.register_full_backward_pre_hook(sleeps)
+
+
+def after(module):
+    module.register_full_backward_hook(sleeps)
+
+
+@pytest.mark.parametrize("hooks", [(before,), (after,), (before, after)])
+def test_the_hooks_of_a_module_are_its_own_time(hooks):
+    def run(first, second, third):
+        for hook in hooks:
+            hook(second)
+        third(second(first(torch.randn(2, 4)))).sum().backward()
+
+    took = backward_ms(run)
+    assert took[1] >= 30 * len(hooks) and max(took[0], took[2]) < 15
+
+
+def test_a_hook_that_torch_refuses_is_the_users_error():
+    with shapetrace.trace(nn.Linear(4, 4), backward=True) as t:
+        with pytest.raises(RuntimeError, match="doesn't require gradient"):
+            torch.ones(2).register_hook(sleeps)
+    assert not any("gave up" in note for note in t.recording.notes)
+
+
 def test_a_tensors_own_hooks_are_the_users_alone_after_the_trace():
     model = nn.Linear(4, 4)
     seen = []

@@ -20,11 +20,14 @@ from torch import nn
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.extensions.base import Cell, Extension, Node, Tensors, add_up
-from shapetrace.recording.tensors import grad_fn_of
+from shapetrace.recording.tensors import grad_fn_of, requires_grad_of
 
 #: a node begins, a backward ends, checkpointing runs a forward again, and is done
 Kind = Literal["node", "end", "again", "done"]
 Mark = tuple[Kind, Any, int, int, Cell | None]
+
+#: the node that torch makes of an output where a module has hooks for its backward
+_CALLS_HOOKS = "BackwardHookFunctionBackward"
 
 _task = torch_internals.backward_number
 
@@ -41,34 +44,49 @@ class BackwardTimer(Extension):
         self._handles: list[Any] = []
         self._hooks: dict[Cell | None, Callable[[Any], None]] = {}
         #: whose node has this number
-        self._cells: dict[int, Cell] = {}
+        self._cells: dict[int, Cell | None] = {}
+        #: calls whose module has hooks for its own backward, and by its number the node
+        #: of what they gave, behind which torch then puts one that calls the hooks
+        self._calling: set[Cell] = set()
+        self._given: dict[int, Cell] = {}
         self._tasks: set[int] = set()
         self._again: list[Cell] = []
         self._done = False
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
-        if cell is None:
-            return
-        if cell not in self._hooks:
-            self._hooks[cell] = self._stamp_for(cell)
         for node in nodes:
-            self._cells[torch_internals.node_number(node)] = cell
-            self._handles.append(node.register_prehook(self._hooks[cell]))
+            owner = cell
+            if self._given and node.name() == _CALLS_HOOKS:
+                behind = [_number(one) for one, _ in node.next_functions]
+                given = [self._given[one] for one in behind if one in self._given]
+                owner = given[0] if given else cell
+            self._cells[torch_internals.node_number(node)] = owner
+            self._handles.append(node.register_prehook(self._stamp(owner)))
 
     def hooked(self, cell: Cell | None, tensor: torch.Tensor) -> None:
+        if not requires_grad_of(tensor):
+            return  # torch refuses
         if (node := grad_fn_of(tensor)) is not None:
             number = torch_internals.node_number(node)
-            stamp = self._hooks.get(self._cells.get(number, cell))
-            if stamp is not None:
-                handle = tensor.register_hook(stamp)  # type: ignore[no-untyped-call]
-                self._handles.append(handle)
+            stamp = self._stamp(self._cells.get(number, cell))
+        elif isinstance(tensor, nn.Parameter):
+            return  # right after the node of the module that used it
+        else:
+            stamp = self._stamp(None)  # no module made it
+        handle = tensor.register_hook(stamp)  # type: ignore[no-untyped-call]
+        self._handles.append(handle)
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
+        if module._backward_hooks or module._backward_pre_hooks:
+            self._calling.add(cell)
         if _task() != -1 and not self._again:
             self._again.append(cell)
             self._mark("again")
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
+        if cell in self._calling:
+            self._calling.remove(cell)
+            self._given |= {_number(grad_fn_of(one)): cell for one in outputs}
         if self._again and self._again[-1] is cell:
             self._again.pop()
             self._mark("done")
@@ -85,13 +103,18 @@ class BackwardTimer(Extension):
         self._done = True
         for handle in self._handles:
             handle.remove()
-        for part in (self._handles, self._hooks, self._cells, self._marks):
+        for part in (self._handles, self._hooks, self._cells, self._given, self._marks):
             part.clear()
 
     def _mark(self, kind: Kind) -> None:
         self._marks.append((kind, self._now(), ident(), _task(), None))
 
-    def _stamp_for(self, cell: Cell) -> Callable[[Any], None]:
+    def _stamp(self, cell: Cell | None) -> Callable[[Any], None]:
+        if cell not in self._hooks:
+            self._hooks[cell] = self._stamp_for(cell)
+        return self._hooks[cell]
+
+    def _stamp_for(self, cell: Cell | None) -> Callable[[Any], None]:
         def stamp(gradients: Any) -> None:
             task = _task()
             if task not in self._tasks:
@@ -104,6 +127,10 @@ class BackwardTimer(Extension):
     def _end(self, task: int) -> None:
         if not self._done:
             self._marks.append(("end", self._now(), ident(), task, None))
+
+
+def _number(node: Node | None) -> int:
+    return -1 if node is None else torch_internals.node_number(node)
 
 
 def _share_out(marks: Sequence[Mark], times: Sequence[int]) -> None:

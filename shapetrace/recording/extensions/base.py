@@ -202,6 +202,8 @@ class Extensions:
         stack.append(cell)
         self.cells.append(cell)
         inputs = tensors_in(args)
+        # what no mode saw being made, as by an autograd.Function, is not the module's
+        self._grow(cell.parent, inputs)
         self._each(lambda one: one.enter(cell, module, inputs))
         self.emit(cell, ident())
 
