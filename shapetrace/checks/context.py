@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 
-from shapetrace.checks.trying import Change
+from shapetrace.checks.trying import Change, repair_of
+from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.lineage import Call, Graph
 from shapetrace.lineage.dimensions import DATA, PARAMETER, Axes
 from shapetrace.lineage.loss_calls import prediction, target
@@ -60,7 +61,7 @@ class CheckContext:
         #: what was found: a second finding of the same is not told in full
         self.reported: set[Hashable] = set()
         #: what a fix does, by its line and its place, where it can be tried
-        self.changes: dict[Hashable, Change] = {}
+        self.repairs: dict[Hashable, Repair] = {}
 
     @cached_property
     def axes(self) -> Axes:
@@ -157,7 +158,7 @@ class CheckContext:
     def trial(self, fix: Fix | None, change: Change) -> Fix | None:
         """A fix that is tried when the finding is told."""
         if fix is not None:
-            self.changes[fix.line, fix.where] = change
+            self.repairs[fix.line, fix.where] = repair_of(self.graph.rec, change)
         return fix
 
     def layer(self, call: FunctionCall) -> ModuleCall | None:

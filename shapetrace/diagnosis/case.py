@@ -24,7 +24,7 @@ from shapetrace.diagnosis.sites import (
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
-from shapetrace.signatures import parameter_of
+from shapetrace.signatures import broadcasts, parameter_of
 from shapetrace.source.called import calls_itself, module_path
 from shapetrace.source.sizes import Size, sizes_at, spelled_size
 from shapetrace.source.tree import is_own
@@ -129,7 +129,14 @@ class Case:
         """The last time that the failing call went well, in an earlier batch. A layer
         that found its arguments wrong failed before it called a function."""
         call = self.layer if self.call.index < 0 else self.call
-        return last_good(self.graph, call) if call is not None else None
+        found = last_good(self.graph, call) if call is not None else None
+        if found is not None and self.mismatch.silent:
+            # a batch that stretched its operands too did not go well
+            then = found.call
+            return (
+                None if isinstance(then, FunctionCall) and broadcasts(then) else found
+            )
+        return found
 
     @property
     def indices(self) -> tuple[int, int] | None:

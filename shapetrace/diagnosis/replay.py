@@ -100,6 +100,8 @@ class Replay(Recorded):
         clash, shapes = self.answer(call)
         if clash or (self._compares(call) and broadcasts(call)):
             return None
+        if self.mismatch.silent and self._still_stretches(call):
+            return None
         if _takes_a_part(call):
             return None
         if not is_on_one_device(call):
@@ -122,7 +124,7 @@ class Replay(Recorded):
         if not proven or call.name == "setitem" and broadcasts(call):
             return Outcome("untried")  # one value for many places: seldom what is meant
         later = next_layers(self.graph, self.mismatch, call)
-        if later:
+        if later and not self.mismatch.silent:
             return Outcome("moved", later)
         result = None
         if shapes is not None and len(shapes) == 1 and call.inputs:
@@ -151,6 +153,8 @@ class Replay(Recorded):
         self, repair: Repair, outcome: Outcome, line: str, where: Source | None
     ) -> Outcome:
         walk, result = outcome.further
+        if self.mismatch.silent:
+            return self._went_on(self._walk(repair))
         repaired = _Repaired(walk, repair, bool(line) and where is not None)
         found = self._reading(repaired, line, where, result)
         if isinstance(found, Conflicting):
@@ -161,6 +165,21 @@ class Replay(Recorded):
             return Outcome("verified", goes=True)
         waits = unreached(self.graph, repair.modules)
         return Outcome("untried", waits, goes=not walk.guessed)
+
+    def _went_on(self, walk: Walk) -> Outcome:
+        """What comes of a repair in a program that was recorded to its end."""
+        try:
+            walk.go_on()
+        except Elsewhere as error:
+            return Outcome("moved", str(error))
+        except (Unknown, *NO_SUCH_SHAPE):
+            return Outcome("untried", goes=True)
+        return Outcome("verified", goes=True)
+
+    def _still_stretches(self, call: FunctionCall) -> bool:
+        """Whether each operand is still stretched to the other, or one as it was."""
+        found, before = broadcasts(call), broadcasts(self.mismatch.call)
+        return len({one for one, _, _ in found}) > 1 or bool({*found} & {*before})
 
     def _compares(self, call: FunctionCall) -> bool:
         """Whether a call holds a prediction against a target, element by element: it
