@@ -112,7 +112,7 @@ def run_checks(
     causes: dict[object, list[Diagnosis]] = {}
     for one in ranked:
         causes.setdefault(_cause(one), []).append(one)
-    trials = Trials(context, found, lambda rec: _all(Graph(rec), codes))
+    trials = Trials(context, found, lambda rec: _all(Graph(rec), codes, asks=False))
     walked, shown = 0, []
     for count, (first, *same) in enumerate(causes.values()):
         walked += len(first.fixes) * len(graph.rec.functions)
@@ -123,10 +123,10 @@ def run_checks(
 
 
 def _all(
-    graph: Graph, codes: bool | Collection[str]
+    graph: Graph, codes: bool | Collection[str], asks: bool = True
 ) -> tuple[CheckContext, list[Diagnosis]]:
     """All findings of the chosen checks, one for a site and code."""
-    context = CheckContext(graph)
+    context = CheckContext(graph, asks)
     found: dict[tuple[str, str, Source | None], Diagnosis] = {}
     for check in chosen(codes):
         for one in _found(context, check):

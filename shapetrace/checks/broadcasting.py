@@ -10,6 +10,7 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.crossing import crossed
 from shapetrace.checks.fitting import is_error, label, to_one_shape, without
 from shapetrace.checks.lines import undone
+from shapetrace.checks.mismatched import told
 from shapetrace.checks.pairs import (
     all_pairs,
     is_weight,
@@ -153,16 +154,20 @@ def _report(
     rank = max(len(ref.shape), len(other.shape))
     result = _common(ref.shape, other.shape)
     own = dim - rank + len(ref.shape)
-    fixes = to_one_shape(context, call, ref, other)
-    if pairer(context, other, ref) is not None:
-        fixes = []  # expanded, one target would be that of all pairs
+    if len(ref.shape) != len(other.shape):
+        who, fixes = told(context, call, ref, other)
+    else:
+        who = stretchers(context, call, ref, other, dim)
+        fixes = to_one_shape(context, call, ref, other)
+        if pairer(context, other, ref) is not None:
+            fixes = []  # expanded, one target would be that of all pairs
     return finding(
         context,
         rule,
         call,
         f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
         f"dimension {dim} is stretched from 1 to {size}.",
-        culprits=stretchers(context, call, ref, other, dim),
+        culprits=who,
         fixes=fixes,
         shapes=[
             (label(context, call, ref, other), ref, own if own >= 0 else None),

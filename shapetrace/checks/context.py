@@ -44,8 +44,10 @@ class CheckContext:
     steps, so that what they cost does not grow with the square of them.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, asks: bool = True) -> None:
         self.graph = graph
+        #: whether it is asked who made a mistake, or only whether there is one
+        self.asks = asks
         self.functions = graph.program
         #: of calls that are alike in all that is asked of them, the first ones
         self.by_name: dict[str, list[FunctionCall]] = {}

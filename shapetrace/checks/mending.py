@@ -45,6 +45,14 @@ class Trials:
     def of(self, first: Diagnosis, same: Sequence[Diagnosis]) -> Diagnosis:
         """A finding with its fixes tried. `same` are those of the same cause."""
         fixes = tuple([self._tried(fix, first, same) for fix in first.fixes])
+        known = self._context.repairs
+        if any(fix.status == "verified" for fix in fixes):
+            # beside it, one that was tried and does not help is none
+            fixes = tuple(
+                fix
+                for fix in fixes
+                if fix.status != "untried" or (fix.line, fix.where) not in known
+            )
         if fixes == first.fixes:
             return first
         return told(self._rec, replace(first, fixes=fixes))

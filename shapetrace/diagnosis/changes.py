@@ -76,6 +76,8 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
             # of data that the model is given too: here it is what a loss compares with
             return site_of_data(case.graph, ref.id, target=True)
         return site
+    if edit.removes is not None and case.mismatch.silent:
+        return case.site_of_one(ref.id, edit.removes)
     if edit.removes is not None and case.target and ref.id == case.target.id:
         end = case.graph.trail(ref.id, edit.removes % len(ref.shape)).end
         name = owner(case.graph, end.tensor) if end.kind == "parameter" else None
@@ -270,9 +272,12 @@ def result_edited(
     outcome = case.replay.start(repair)
     if outcome is None:
         return None
+    site = case.site_of_result(call, made.id)
+    if edit.removes is not None and case.mismatch.silent:
+        site = case.site_of_one(made.id, edit.removes)
     return Hypothesis(
         form,
-        case.site_of_result(call, made.id),
+        site,
         repair,
         case.hops(made.id),
         line.around(line.spelled(suffixed(line.code, line.tree, edit.text))),

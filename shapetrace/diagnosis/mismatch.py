@@ -62,6 +62,14 @@ class Mismatch:
         return tuple(spot for spot in (self.left, self.right) if spot is not None)
 
     @property
+    def width(self) -> Spot | None:
+        """The dimension that one of two stretched operands has too much, where that is
+        no dimension of size 1."""
+        if not self.silent or self.kind != "rank":
+            return None
+        return next((one for one in self.spots if one.dim and one.size > 1), None)
+
+    @property
     def wanted(self) -> list[tuple[Spot, int]]:
         """Both sides where sizes disagree, each with the size that would fit it."""
         if self.left is None or self.right is None:

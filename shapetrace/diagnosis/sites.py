@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.diagnosis.made_between import made_between
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
+from shapetrace.signatures import is_elementwise
 from shapetrace.source.library_calls import called_around, handed_out, looped_over
 from shapetrace.source.tree import is_own, package_of
 
@@ -65,6 +68,24 @@ def shaped_at(graph: Graph, tensor: int) -> int:
         if isinstance(made, FunctionCall) and made.name in _ORDERING:
             break
         tensor = given[0].id
+    return tensor
+
+
+def stretched_since(graph: Graph, tensor: int) -> int:
+    """The nearest tensor behind this one of which the shape was made: calls that take
+    one entry of each operand at a time, and have the shape of an operand, are passed
+    over."""
+    shape, todo, seen = graph.tensors[tensor].shape, deque([tensor]), {tensor}
+    while todo:
+        tensor = todo.popleft()
+        made = graph.producer(tensor)
+        if not isinstance(made, FunctionCall) or not is_elementwise(made.name):
+            return tensor
+        same = [ref.id for ref in made.inputs if ref.shape == shape]
+        if not same:
+            return tensor
+        todo += [one for one in same if one not in seen]
+        seen |= {*same}
     return tensor
 
 

@@ -280,7 +280,8 @@ class Walk:
         own = [one for ref in call.inputs for one in self._taken.get(ref.id, ())]
         if any(one.first == one.last == call.order for one in own):
             return False
-        return bool(broadcasts(now)) and not broadcasts(call)
+        operands = [{at for at, _, _ in broadcasts(one)} for one in (now, call)]
+        return len(operands[0]) > len(operands[1])
 
     def _on_meta(self, now: FunctionCall, call: FunctionCall) -> Any:
         """What a function that has no rule makes of other shapes."""
