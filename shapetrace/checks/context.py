@@ -11,7 +11,7 @@ from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.lineage import Call, Graph
 from shapetrace.lineage.dimensions import DATA, PARAMETER, Axes
 from shapetrace.lineage.loss_calls import prediction, target
-from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import Culprit, Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss, kind, named
 from shapetrace.signatures.kinds import RESHAPING, SAME_NUMBERS
 
@@ -64,6 +64,8 @@ class CheckContext:
         self.reported: set[Hashable] = set()
         #: what a fix does, by its line and its place, where it can be tried
         self.repairs: dict[Hashable, Repair] = {}
+        #: and whom it mends
+        self.blamed: dict[Hashable, Culprit] = {}
 
     @cached_property
     def axes(self) -> Axes:

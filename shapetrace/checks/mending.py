@@ -44,17 +44,23 @@ class Trials:
 
     def of(self, first: Diagnosis, same: Sequence[Diagnosis]) -> Diagnosis:
         """A finding with its fixes tried. `same` are those of the same cause."""
-        fixes = tuple([self._tried(fix, first, same) for fix in first.fixes])
-        known = self._context.repairs
-        if any(fix.status == "verified" for fix in fixes):
+        tried = [(fix, self._tried(fix, first, same)) for fix in first.fixes]
+        repairs, blamed = self._context.repairs, self._context.blamed
+        if any(fix.status == "verified" for _, fix in tried):
             # beside it, one that was tried and does not help is none
-            fixes = tuple(
-                fix
-                for fix in fixes
-                if fix.status != "untried" or (fix.line, fix.where) not in known
-            )
+            tried = [
+                (old, fix)
+                for old, fix in tried
+                if fix.status != "untried" or (old.line, old.where) not in repairs
+            ]
+        fixes = tuple(fix for _, fix in tried)
         if fixes == first.fixes:
             return first
+        who = first.culprits
+        mended = [blamed.get((old.line, old.where)) for old, _ in tried[:1]]
+        if mended[0] in who:
+            who = tuple(sorted(who, key=lambda one: one not in mended))
+        first = replace(first, culprits=who)
         return told(self._rec, replace(first, fixes=fixes))
 
     def _tried(self, fix: Fix, first: Diagnosis, same: Sequence[Diagnosis]) -> Fix:

@@ -40,9 +40,13 @@ def told(
                     who[at] = replace(one, name=f"tensor `{code}`")
     lines = [fix for fix in fixes(found) if fix.status != "moved"]
     sure = {(fix.line, fix.where) for fix in lines if fix.status == "verified"}
-    for hypothesis in (entry.hypothesis for each in found for entry in each.scored):
-        key = hypothesis.line, hypothesis.where
-        if hypothesis.repair is not None and key in sure:
-            context.repairs.setdefault(key, hypothesis.repair)
+    for suspect, one in zip(found, (*who, *[None] * len(found))):
+        for entry in suspect.scored:
+            hypothesis = entry.hypothesis
+            key = hypothesis.line, hypothesis.where
+            if hypothesis.repair is not None and key in sure:
+                context.repairs.setdefault(key, hypothesis.repair)
+                if one is not None:
+                    context.blamed.setdefault(key, one)
     # what goes through is verified where the finding is gone with it, too
     return Told(tuple(who), tuple(replace(fix, status="untried") for fix in lines))

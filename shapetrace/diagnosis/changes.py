@@ -179,6 +179,9 @@ def _for_more_uses(
     places = line.named(node.id)
     if len(places) > 1:
         text = line.with_parts([(place, changed) for place in places])
+        if case.mismatch.silent:
+            repair = _throughout(case, repair, line.source)
+            outcome = case.replay.start(repair) or outcome
         found = case.replay.read(repair, outcome, text, line.source)
         if found is not None and found.status != "moved":
             return (text, line.source), repair, found, ", wherever the line names it"
@@ -193,6 +196,23 @@ def _for_more_uses(
     if found is None or found.status != "verified":
         return None
     return (text, line.source), for_all, found, ", for all that use it"
+
+
+def _throughout(case: Case, repair: Repair, where: Source) -> Repair:
+    """The same edits at all calls of a statement that take the tensors."""
+    last = where.end_line or where.line
+    return replace(
+        repair,
+        taken=tuple(
+            replace(one, first=user.order, last=user.order)
+            for one in repair.taken
+            for user in case.graph.users.get(one.tensor, ())
+            if isinstance(user, FunctionCall)
+            and user.source is not None
+            and user.source.file == where.file
+            and where.line <= user.source.line <= last
+        ),
+    )
 
 
 def _taken_so(

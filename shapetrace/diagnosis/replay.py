@@ -44,6 +44,8 @@ class Replay(Recorded):
         super().__init__(graph, mismatch)
         #: by the identity of the repair, which the walk keeps
         self._walks: dict[int, tuple[Walk, Exception | None]] = {}
+        #: what came of walking on, with the repair
+        self._ends: dict[int, tuple[Repair, Outcome]] = {}
         #: what was read, with the repair
         self._readings: dict[Any, tuple[Repair, Outcome]] = {}
 
@@ -154,7 +156,9 @@ class Replay(Recorded):
     ) -> Outcome:
         walk, result = outcome.further
         if self.mismatch.silent:
-            return self._went_on(self._walk(repair))
+            if id(repair) not in self._ends:
+                self._ends[id(repair)] = repair, _went_on(walk)
+            return self._ends[id(repair)][1]
         repaired = _Repaired(walk, repair, bool(line) and where is not None)
         found = self._reading(repaired, line, where, result)
         if isinstance(found, Conflicting):
@@ -165,16 +169,6 @@ class Replay(Recorded):
             return Outcome("verified", goes=True)
         waits = unreached(self.graph, repair.modules)
         return Outcome("untried", waits, goes=not walk.guessed)
-
-    def _went_on(self, walk: Walk) -> Outcome:
-        """What comes of a repair in a program that was recorded to its end."""
-        try:
-            walk.go_on()
-        except Elsewhere as error:
-            return Outcome("moved", str(error))
-        except (Unknown, *NO_SUCH_SHAPE):
-            return Outcome("untried", goes=True)
-        return Outcome("verified", goes=True)
 
     def _still_stretches(self, call: FunctionCall) -> bool:
         """Whether each operand is still stretched to the other, or one as it was."""
@@ -227,6 +221,17 @@ class Replay(Recorded):
         """Whether the call as recorded raises on zeros too: only then does it prove
         something that another does not."""
         return really_goes(self.mismatch.call) is False
+
+
+def _went_on(walk: Walk) -> Outcome:
+    """What comes of a repair in a program that was recorded to its end."""
+    try:
+        walk.go_on()
+    except Elsewhere as error:
+        return Outcome("moved", str(error))
+    except (Unknown, *NO_SUCH_SHAPE):
+        return Outcome("untried", goes=True)
+    return Outcome("verified", goes=True)
 
 
 def _takes_a_part(call: FunctionCall) -> bool:
