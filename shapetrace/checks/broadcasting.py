@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 from shapetrace.checks.alignment import misaligned
@@ -25,7 +25,7 @@ from shapetrace.checks.stretchers import EXPLICIT, pairer, stretchers
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import is_elementwise, kind
 from shapetrace.signatures import loss as facts_of
 
@@ -154,6 +154,8 @@ def _report(
     rank = max(len(ref.shape), len(other.shape))
     result = _common(ref.shape, other.shape)
     own = dim - rank + len(ref.shape)
+    who: Sequence[Culprit | None]
+    fixes: Sequence[Fix | str | None]
     if len(ref.shape) != len(other.shape):
         who, fixes = told(context, call, ref, other)
     else:

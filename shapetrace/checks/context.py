@@ -64,8 +64,8 @@ class CheckContext:
         self.reported: set[Hashable] = set()
         #: what a fix does, by its line and its place, where it can be tried
         self.repairs: dict[Hashable, Repair] = {}
-        #: and whom it mends
-        self.blamed: dict[Hashable, Culprit] = {}
+        #: and who is blamed for what it mends
+        self.blamed: dict[Hashable, Culprit | None] = {}
 
     @cached_property
     def axes(self) -> Axes:

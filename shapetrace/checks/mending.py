@@ -56,10 +56,8 @@ class Trials:
         fixes = tuple(fix for _, fix in tried)
         if fixes == first.fixes:
             return first
-        who = first.culprits
         mended = [blamed.get((old.line, old.where)) for old, _ in tried[:1]]
-        if mended[0] in who:
-            who = tuple(sorted(who, key=lambda one: one not in mended))
+        who = tuple(sorted(first.culprits, key=lambda one: one not in mended))
         first = replace(first, culprits=who)
         return told(self._rec, replace(first, fixes=fixes))
 

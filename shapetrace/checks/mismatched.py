@@ -4,6 +4,7 @@ diagnosis, as of those that PyTorch minds."""
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import zip_longest
 from typing import NamedTuple
 
 from shapetrace.checks.context import CheckContext
@@ -40,13 +41,11 @@ def told(
                     who[at] = replace(one, name=f"tensor `{code}`")
     lines = [fix for fix in fixes(found) if fix.status != "moved"]
     sure = {(fix.line, fix.where) for fix in lines if fix.status == "verified"}
-    for suspect, one in zip(found, (*who, *[None] * len(found))):
-        for entry in suspect.scored:
-            hypothesis = entry.hypothesis
+    for suspect, blamed in zip_longest(found, who):
+        for hypothesis in (entry.hypothesis for entry in suspect.scored):
             key = hypothesis.line, hypothesis.where
             if hypothesis.repair is not None and key in sure:
                 context.repairs.setdefault(key, hypothesis.repair)
-                if one is not None:
-                    context.blamed.setdefault(key, one)
+                context.blamed.setdefault(key, blamed)
     # what goes through is verified where the finding is gone with it, too
     return Told(tuple(who), tuple(replace(fix, status="untried") for fix in lines))

@@ -6,42 +6,20 @@ stays untried.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
-
 from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.diagnosis.changes import method
-from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit
+from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit, Step
 from shapetrace.diagnosis.hypothesis import Repair, Taken
 from shapetrace.diagnosis.mismatch import Mismatch
+from shapetrace.diagnosis.stepwise import given, stepwise
 from shapetrace.diagnosis.walk import Elsewhere, Recorded, Unknown, Walk
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, Recording, Source, TensorRef
 from shapetrace.signatures import kind
-
-#: what is done to one tensor: `("unsqueeze", 1)`, `("permute", (0, 2, 1))`
-Step = tuple[str, Any]
-
-
-def written(steps: tuple[Step, ...]) -> str:
-    """The steps as a template, in which `{}` stands for the tensor.
-
-    >>> written((("permute", (0, 2, 1)), ("contiguous", None)))
-    '{}.permute(0, 2, 1).contiguous()'
-    """
-    line = "{}"
-    for name, given in steps:
-        line += f".{name}({', '.join(map(str, _values(given)))})"
-    return line
-
-
-def _values(given: Any) -> tuple[Any, ...]:
-    """What a step is given, as the arguments of a call."""
-    return given if isinstance(given, tuple) else () if given is None else (given,)
 
 
 class Change(NamedTuple):
@@ -65,17 +43,17 @@ def repair_of(rec: Recording, change: Change) -> Repair:
     """A change of a call as that of all calls that it is one of."""
     taken: list[Taken] = []
     calls: dict[int, FunctionCall] = {}
-    site, edit = _place(rec, change, change.call), edit_of(change.steps)
+    site, edit = _place(rec, change, change.call), stepwise(*change.steps)
     for call in rec.functions:
         if not call.outputs or not call.inputs or _place(rec, change, call) != site:
             continue
         if change.settings:
             calls[call.index] = _with(call, change.settings)
         if change.instead:
-            (name, given), *more = change.steps or (("clone", None),)
-            calls[call.index] = method(call, name, *_values(given))
+            first, *more = change.steps or (("clone", None),)
+            calls[call.index] = method(call, first[0], *given(first))
             if more:
-                taken.append(Taken(call.outputs[0].id, edit_of(tuple(more))))
+                taken.append(Taken(call.outputs[0].id, stepwise(*more)))
             continue
         if change.path in ("output", "around"):
             taken.append(Taken(call.outputs[0].id, edit))
@@ -94,19 +72,6 @@ def _place(
     if rebuilt and call.parent is not None:
         return call.name, rec.calls[call.parent].name
     return call.name, call.source
-
-
-def edit_of(steps: tuple[Step, ...]) -> Edit:
-    """The steps as one edit of a tensor."""
-
-    def act(tensor: torch.Tensor) -> torch.Tensor:
-        for name, given in steps:
-            if name == "squeeze" and tensor.shape[given : given + 1] != (1,):
-                raise ValueError(given)  # torch leaves it as it is
-            tensor = getattr(tensor, name)(*_values(given))
-        return tensor
-
-    return Edit(written(steps), act)
 
 
 def joined(repairs: Iterable[Repair]) -> Repair:
@@ -191,21 +156,18 @@ class _Mended:
 
     def _put_in(self, edit: Edit, ref: TensorRef, call: FunctionCall) -> TensorRef:
         """A tensor after an edit, call by call."""
-        for name, given in steps_of(edit.text):
+        if not edit.steps:
+            raise Unknown
+        for step in edit.steps:
             first = replace(ref, path="args[0]")
-            step = Edit(name, lambda tensor: _applied(tensor, name, given))
-            made = replace(step.apply(first), id=-1 - len(self._calls), path="output")
+            made = replace(stepwise(step).apply(first), path="output")
+            made = replace(made, id=-1 - len(self._calls))
             new = replace(
-                call,
-                name=name,
-                qualname=f"torch.Tensor.{name}",
-                inputs=(first,),
+                method(replace(call, inputs=(first,)), step[0], *given(step)),
                 outputs=(made,),
-                args=(first, *_values(given)),
-                kwargs={},
                 direct=True,
             )
-            if name == "permute":
+            if step[0] == "permute":
                 self._permuted.add(made.id)
             self._append(new)
             ref = made
@@ -227,46 +189,6 @@ class _Mended:
 
 def _shapes(call: FunctionCall) -> list[tuple[int, ...]]:
     return [ref.shape for ref in call.inputs]
-
-
-def _applied(tensor: torch.Tensor, name: str, given: Any) -> torch.Tensor:
-    if name == "getitem":
-        return tensor[given[0]]
-    made: torch.Tensor = getattr(tensor, name)(*_values(given))
-    return made
-
-
-def steps_of(template: str) -> tuple[Step, ...]:
-    """The steps that a template tells; raises `ValueError` where it is not one method
-    or index after the other.
-
-    >>> steps_of("{}.permute(0, 2, 1).contiguous()[:, None]")[:2]
-    (('permute', (0, 2, 1)), ('contiguous', ()))
-    """
-    node: ast.expr = ast.parse(template.replace("{}", "_"), mode="eval").body
-    found: list[Step] = []
-    while not isinstance(node, ast.Name):
-        if isinstance(node, ast.Subscript):
-            found.append(("getitem", (_index(node.slice),)))
-            node = node.value
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.keywords:
-                raise ValueError(template)
-            given = tuple([ast.literal_eval(arg) for arg in node.args])
-            found.append((node.func.attr, given))
-            node = node.func.value
-        else:
-            raise ValueError(template)
-    return tuple(found[::-1])
-
-
-def _index(node: ast.expr) -> Any:
-    if isinstance(node, ast.Tuple):
-        return tuple([_index(part) for part in node.elts])
-    if isinstance(node, ast.Slice):
-        parts = (node.lower, node.upper, node.step)
-        return slice(*[part and ast.literal_eval(part) for part in parts])
-    return ast.literal_eval(node)
 
 
 #: the place of what is given by its name alone

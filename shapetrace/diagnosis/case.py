@@ -16,11 +16,11 @@ from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.replay import Replay
 from shapetrace.diagnosis.sites import (
     owner,
-    stretched_since,
     site_of_call,
     site_of_maker,
     site_of_module,
     site_of_tensor,
+    stretched_since,
 )
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides

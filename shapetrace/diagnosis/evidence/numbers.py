@@ -7,6 +7,7 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import Leaf, counts_samples, every_part
 from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.once import once
 from shapetrace.diagnosis.sites import takes_shape
 from shapetrace.records import FunctionCall
 
@@ -14,7 +15,19 @@ from shapetrace.records import FunctionCall
 def numbers(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Who was given a number where the other side has the samples: `eye(8)` for batches
     of 4 was made for others."""
+    size = _given_for_samples(case).get(hypothesis.site.key)
+    if size is None:
+        return None
+    text = f"its {size} is a number, and the other side has the samples"
+    return Fact("a number meets the samples", text=text)
+
+
+@once
+def _given_for_samples(case: Case) -> dict[object, int]:
+    """The sites that were given all of one side's size as numbers where the other side
+    has the samples, with the first of these."""
     left, right = case.mismatch.left, case.mismatch.right
+    found: dict[object, int] = {}
     for spot, other in ((left, right), (right, left)):
         fixed, samples = _parts(case, spot), _parts(case, other)
         counted = [
@@ -23,12 +36,9 @@ def numbers(hypothesis: Hypothesis, case: Case) -> Fact | None:
         given = [leaf for leaf in fixed if _given(case, leaf)]
         if not counted or not given or len(given) < len(fixed):
             continue
-        key = hypothesis.site.key
-        if any(case.site_of(leaf.end.tensor).key == key for leaf in given):
-            size = given[0].size
-            text = f"its {size} is a number, and the other side has the samples"
-            return Fact("a number meets the samples", text=text)
-    return None
+        for leaf in given:
+            found.setdefault(case.site_of(leaf.end.tensor).key, given[0].size)
+    return found
 
 
 def _parts(case: Case, spot: Spot | None) -> list[Leaf]:

@@ -63,7 +63,6 @@ STRETCHED: tuple[Generator, ...] = (
     omissions,
     numbers,
     dims,
-    data,
     results,
 )
 

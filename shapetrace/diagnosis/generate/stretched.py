@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.edits import Edit, spread
+from shapetrace.diagnosis.stepwise import stepwise
 
 
 def to_one_shape(
@@ -18,34 +18,27 @@ def to_one_shape(
     if len(shape) > len(other):
         ones = _ones(shape, other)
         start = ones[0] - 1 if ones else 0
+        edit = stepwise(*[("squeeze", dim) for dim in reversed(ones)], words=_DROPS)
         if len(ones) > 1 and start > 0 and ones == [*range(ones[0], len(shape))]:
-            yield replace(edits.flatten(start), removes=ones[0])
-        elif ones:
-            edit = _each(edits.squeeze(dim) for dim in reversed(ones))
+            edit = stepwise(("flatten", start), words=_DROPS)
+        if ones:
             yield replace(edit, removes=ones[0])
     elif len(shape) < len(other):
         ones = _ones(other, shape)
+        edit = stepwise(*[("unsqueeze", dim) for dim in ones], words=_ADDS)
         if data and len(ones) == 1 and len(shape) > 2:
-            places = [dim for dim in range(len(other)) if dim not in ones]
-            yield edits.spread(tuple(places), len(other))
+            places = tuple([dim for dim in range(len(other)) if dim not in ones])
+            yield replace(spread(places, len(other)), steps=edit.steps)
         elif ones:
-            yield _each(edits.unsqueeze(dim) for dim in ones)
-        elif len(shape) + 1 == len(other):
-            for dim in range(1, len(other)):
-                if _fits((*shape[:dim], 1, *shape[dim:]), other):
-                    yield edits.unsqueeze(dim)
+            yield edit
+        for dim in range(1, len(other)):
+            whole = (*shape[:dim], 1, *shape[dim:])
+            if not ones and _fits(whole, other):
+                yield stepwise(("unsqueeze", dim), words=_ADDS)
 
 
-def _each(steps: Iterator[Edit]) -> Edit:
-    """Several edits, one after the other, as one."""
-    first, *more = steps
-    for step in more:
-        first = replace(
-            first,
-            text=step.text.replace("{}", first.text),
-            act=lambda t, one=first.act, two=step.act: two(one(t)),
-        )
-    return first
+_DROPS = "drops the dimensions of size 1"
+_ADDS = "adds dimensions of size 1"
 
 
 def _ones(more: tuple[int, ...], fewer: tuple[int, ...]) -> list[int]:
@@ -64,8 +57,10 @@ def _ones(more: tuple[int, ...], fewer: tuple[int, ...]) -> list[int]:
 
 
 def _fits(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether two shapes of as many dimensions go together."""
-    return all(a == b or 1 in (a, b) for a, b in zip(shape, other))
+    """Whether two shapes go together, of as many dimensions."""
+    return len(shape) == len(other) and all(
+        a == b or 1 in (a, b) for a, b in zip(shape, other)
+    )
 
 
 def _left(shape: tuple[int, ...], ones: Sequence[int]) -> tuple[int, ...] | None:
