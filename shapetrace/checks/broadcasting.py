@@ -157,7 +157,7 @@ def _report(
     who: Sequence[Culprit | None]
     fixes: Sequence[Fix | str | None]
     if len(ref.shape) != len(other.shape):
-        who, fixes = told(context, call, ref, other)
+        who, fixes = told(context, rule, call, ref, other)
     else:
         who = stretchers(context, call, ref, other, dim)
         fixes = to_one_shape(context, call, ref, other)

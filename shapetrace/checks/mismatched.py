@@ -10,6 +10,8 @@ from typing import NamedTuple
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import code_of
+from shapetrace.checks.registry import Check
+from shapetrace.checks.report import is_reported
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import stretched
 from shapetrace.diagnosis.explain import culprits, fixes
@@ -22,11 +24,15 @@ class Told(NamedTuple):
 
 
 def told(
-    context: CheckContext, call: FunctionCall, ref: TensorRef, other: TensorRef
+    context: CheckContext,
+    rule: Check,
+    call: FunctionCall,
+    ref: TensorRef,
+    other: TensorRef,
 ) -> Told:
-    """The culprits and the fixes of two operands of a call; nothing where it is only
-    asked whether there is a mistake."""
-    if not context.asks:
+    """The culprits and the fixes of two operands of a call; nothing where it is told
+    already, or only asked whether there is a mistake."""
+    if not context.asks or is_reported(context, rule, call):
         return Told()
     loss = compares(context, call)
     mismatch = stretched(context.graph, call, ref, other, loss)

@@ -106,6 +106,7 @@ class _Mended:
 
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
+        self._changed = walk.changed
         self._calls: list[FunctionCall] = []
         #: tensors by what they were and what was done to them
         self._edited: dict[tuple[int, int], TensorRef] = {}
@@ -115,6 +116,9 @@ class _Mended:
     def recording(self) -> Recording:
         walk, rec = self._walk, self._walk.graph.rec
         for call in rec.functions:
+            if not self._touches(call):
+                self._append(call)
+                continue
             base = walk.repair.calls.get(call.index, call)
             inputs = tuple([self._taken(ref, call) for ref in base.inputs])
             made = with_inputs(base, inputs)
@@ -133,6 +137,13 @@ class _Mended:
             for call in rec.calls
         )
         return replace(rec, functions=tuple(self._calls), calls=calls)
+
+    def _touches(self, call: FunctionCall) -> bool:
+        """Whether a call would be another; most of a long program would not."""
+        refs = (*call.inputs, *(call.outputs or ()))
+        return call.index in self._walk.repair.calls or any(
+            ref.id in self._changed or ref.id in self._permuted for ref in refs
+        )
 
     def _now(self, ref: TensorRef) -> TensorRef:
         return replace(self._walk.now(ref), path=ref.path)

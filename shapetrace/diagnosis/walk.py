@@ -41,6 +41,10 @@ class Unknown(Exception):
     """What the repaired program does there cannot be told."""
 
 
+class Long(Unknown):
+    """More calls would have to be walked again than are."""
+
+
 class Recorded:
     """What all walks over one recording share: `most` calls are walked, `most_of_one`
     for one repair. `inside`: torch's own layers call by call, none as one function."""
@@ -117,8 +121,11 @@ class Walk:
         self._walk(self._order)
 
     def go_on(self) -> None:
-        """The calls behind it, where the program went on."""
-        self._walk(EVER)
+        """The calls behind it, where the program went on: of many steps the first."""
+        try:
+            self._walk(EVER)
+        except Long:
+            pass
 
     def _begin(self) -> None:
         functions, calls = self.graph.rec.functions, self.graph.rec.calls
@@ -138,22 +145,20 @@ class Walk:
 
     def _walk(self, until: int) -> None:
         functions, calls = self.graph.rec.functions, self.graph.rec.calls
-        most = self.recorded.most_of_one
-        for done in range(most):
-            if not self._due or self._due[0][0] >= until:
-                return
-            if done > _SHOWN and done + len(self._due) > most:
-                break  # it would not come to its end, and what repeats was seen
+        most, done = self.recorded.most_of_one, 0
+        while self._due and self._due[0][0] < until:
+            if done >= most or done > _SHOWN and done + len(self._due) > most:
+                raise Long  # it would not come to its end, and what repeats was seen
             _, is_function, index = heappop(self._due)
             self.recorded.left -= 1
             if self.recorded.left < 0:
                 raise Unknown
+            done += 1
             call = functions[index] if is_function else calls[index]
             if isinstance(call, FunctionCall):
                 self._function(call)
             else:
                 self._unit(call)
-        raise Unknown
 
     def _at(self, call: Call) -> int:
         """When a call takes its tensors: one inside of torch's own layer with the
@@ -183,6 +188,11 @@ class Walk:
         modules = self.graph.rec.modules
         info = modules.get(layer.name)
         return info is not None and inner_function(layer, info, modules) is not None
+
+    @property
+    def changed(self) -> set[int]:
+        """The tensors that the repaired program has otherwise, or edits."""
+        return self._now.keys() | self._taken.keys()
 
     def now(self, ref: TensorRef) -> TensorRef:
         """A tensor as the repaired program has it."""
