@@ -25,7 +25,7 @@ from shapetrace.diagnosis.sites import (
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
-from shapetrace.signatures import broadcasts, kind, parameter_of
+from shapetrace.signatures import broadcasts, parameter_of
 from shapetrace.source.called import calls_itself, module_path
 from shapetrace.source.sizes import Size, sizes_at, spelled_size
 from shapetrace.source.tree import is_own
@@ -236,20 +236,6 @@ class Case:
             tensor = stretched_since(self.graph, tensor)
         return site_of_tensor(self.graph, tensor, target=self.is_target(tensor))
 
-    def site_of_one(self, tensor: int, dim: int) -> Site:
-        """Who gave a tensor a dimension of size 1: what is taken by an index has it of
-        the index, but is made by who takes it."""
-        trail = self.graph.trail(tensor, dim)
-        for hop in trail.hops:
-            given = [hop.call.inputs[at].shape[n] for at, n in hop.origin.sources]
-            passed = given and max(given) == 1 and kind(hop.call.name) != "pick"
-            if not passed and hop.call.inputs:
-                return site_of_maker(self.graph, hop.call)
-        end = trail.end
-        if end.kind == "parameter" and end.call is not None:
-            return site_of_maker(self.graph, end.call)
-        return self.site_of(end.tensor if end.kind == "data" else tensor)
-
     def site_of_missing(self, tensor: int) -> Site:
         """Who lacks a call that is put in where the failing one takes a tensor: what a
         layer made is as it should be, and whoever takes it as it is, is not."""
@@ -277,8 +263,6 @@ class Case:
         whole = self._unsliced(made)
         if whole != made and not self.graph.from_model(made):
             return self.site_of(whole)
-        if self.mismatch.silent:
-            return self.site_of(made)
         return site_of_call(self.graph, call)
 
     def _unsliced(self, tensor: int) -> int:

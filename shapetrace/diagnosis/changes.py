@@ -23,7 +23,13 @@ from shapetrace.diagnosis.hypothesis import (
     Taken,
 )
 from shapetrace.diagnosis.reasons import given, said_of
-from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
+from shapetrace.diagnosis.sites import (
+    maker_of_one,
+    owner,
+    site_of_call,
+    site_of_data,
+    site_of_maker,
+)
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import is_method, parameter_of
@@ -77,7 +83,10 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
             return site_of_data(case.graph, ref.id, target=True)
         return site
     if edit.removes is not None and case.mismatch.silent:
-        return case.site_of_one(ref.id, edit.removes)
+        maker = maker_of_one(case.graph, ref.id, edit.removes)
+        if maker is not None:
+            return site_of_maker(case.graph, maker)
+        return case.site_of(ref.id)
     if edit.removes is not None and case.target and ref.id == case.target.id:
         end = case.graph.trail(ref.id, edit.removes % len(ref.shape)).end
         name = owner(case.graph, end.tensor) if end.kind == "parameter" else None
@@ -292,12 +301,10 @@ def result_edited(
     outcome = case.replay.start(repair)
     if outcome is None:
         return None
-    site = case.site_of_result(call, made.id)
-    if edit.removes is not None and case.mismatch.silent:
-        site = case.site_of_one(made.id, edit.removes)
+    silent = case.mismatch.silent
     return Hypothesis(
         form,
-        site,
+        _site(case, made, edit) if silent else case.site_of_result(call, made.id),
         repair,
         case.hops(made.id),
         line.around(line.spelled(suffixed(line.code, line.tree, edit.text))),

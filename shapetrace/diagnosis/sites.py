@@ -8,7 +8,7 @@ from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.diagnosis.made_between import made_between
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
-from shapetrace.signatures import is_elementwise
+from shapetrace.signatures import is_elementwise, kind
 from shapetrace.source.library_calls import called_around, handed_out, looped_over
 from shapetrace.source.tree import is_own, package_of
 
@@ -87,6 +87,18 @@ def stretched_since(graph: Graph, tensor: int) -> int:
         todo += [one for one in same if one not in seen]
         seen |= {*same}
     return tensor
+
+
+def maker_of_one(graph: Graph, tensor: int, dim: int) -> Call | None:
+    """Who gave a tensor a dimension of size 1: what is taken by an index has it of the
+    index, but is made by who takes it. None where it came with data."""
+    trail = graph.trail(tensor, dim)
+    for hop in trail.hops:
+        given = [hop.call.inputs[at].shape[n] for at, n in hop.origin.sources]
+        passed = given and max(given) == 1 and kind(hop.call.name) != "pick"
+        if not passed and hop.call.inputs:
+            return hop.call
+    return trail.end.call if trail.end.kind == "parameter" else None
 
 
 def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
