@@ -9,12 +9,16 @@ from shapetrace.checks.lines import built, first_name, instead, operand, renamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
-from shapetrace.signatures import gives
+from shapetrace.signatures import gives, kind
 from shapetrace.signatures import loss as facts_of
 from shapetrace.signatures import losses_that, named
 from shapetrace.signatures.binding import ALIASES
 
 _SOFTMAX = named("softmax")
+#: activations that, made of what one of these has made, leave nearly nothing of it
+_SQUASHING = ("sigmoid", "softmax")
+#: activations that leave nothing below 0
+_CUTTING = ("relu", "relu6", "threshold", "softplus")
 
 
 def argument(call: FunctionCall, name: str, place: int) -> object:
@@ -145,6 +149,57 @@ def _in_logarithms(context: CheckContext, made: FunctionCall) -> Fix | None:
 
 
 @check(
+    "relu-before-loss",
+    "warning",
+    "a ReLU leaves the loss no score below 0: no class can be ruled out, and of one "
+    "whose score falls below 0 nothing is learned any more",
+)
+def relu_before_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    given = _given(context, losses_that(takes="logits"))
+    for call, ref, made in (*given, *_by_log_softmax(context)):
+        if plain(made.name) not in _CUTTING:
+            continue
+        before = context.sources_of_values(made.inputs[0].id)
+        if not before or any(gives(one.name) != "scores" for one in before):
+            continue
+        name = _how(context, made)
+        yield finding(
+            context,
+            rule,
+            call,
+            f"{call.name} takes scores of any sign, and {name} at {made.source} has "
+            "set all that were below 0 to 0.",
+            culprits=[culprit(context, made, "cuts off the scores below 0")],
+            fixes=[
+                None if _is_shared(context, made) else _without(context, made, ""),
+                f"give {call.name} what goes into {plain(made.name)}",
+            ],
+            shapes=[("input", ref, None)],
+            way=(ref.id, None),
+        )
+
+
+def _by_log_softmax(
+    context: CheckContext,
+) -> Iterator[tuple[FunctionCall, TensorRef, FunctionCall]]:
+    """A log_softmax that goes into a loss by itself, with what computed its scores."""
+    wanted = losses_that(takes="log_probabilities", class_dim=1)
+    for _, _, made in _given(context, wanted):
+        if made.name == "log_softmax":
+            for one in context.sources_of_values(made.inputs[0].id):
+                yield made, made.inputs[0], one
+
+
+def _is_shared(context: CheckContext, call: FunctionCall) -> bool:
+    """Whether a layer is called on another line as well."""
+    layer = context.layer(call)
+    if layer is None:
+        return False
+    calls = (one for one in context.graph.rec.calls if one.name == layer.name)
+    return len({one.source for one in calls}) > 1
+
+
+@check(
     "log-softmax-missing-before-nll",
     "warning",
     "nll_loss and ctc_loss take log-probabilities: on logits or probabilities they are "
@@ -267,3 +322,46 @@ def sigmoid_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 shapes=[("input", given, None)],
                 way=(given.id, None),
             )
+
+
+@check(
+    "activation-twice",
+    "warning",
+    "a sigmoid or softmax of what one has made already: from 0 to 1 it gives 0.50 to "
+    "0.73, or shares that are nearly equal, whatever the model says",
+)
+def activation_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    for call in context.of_kind(*_SQUASHING):
+        first = _squashed(context, call)
+        if first is not None:
+            given = call.inputs[0]
+            yield finding(
+                context,
+                rule,
+                call,
+                f"{plain(call.name)} takes what {plain(first.name)} at {first.source} "
+                f"made, {given.shape}, as if it were scores: both are between 0 and 1.",
+                culprits=[
+                    culprit(context, call, "takes values between 0 and 1"),
+                    culprit(context, first, "makes values between 0 and 1"),
+                ],
+                fixes=["leave one of the two out"],
+                shapes=[("input", given, None)],
+                way=(given.id, None),
+            )
+
+
+def _squashed(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
+    """The activation whose values, and no others, a call takes; a softmax along another
+    dimension, as for both sides of a matching, is meant."""
+    made = context.sources_of_values(call.inputs[0].id) if call.inputs else []
+    if not made or any(kind(one.name) not in _SQUASHING for one in made):
+        return None
+    first = made[0]
+    if kind(call.name) == "sigmoid":
+        return first
+    if kind(first.name) == "sigmoid":
+        return None  # a softmax of gates only makes it flatter
+    if call.inputs[0].shape != first.inputs[0].shape:
+        return None
+    return first if softmax_dim(call) == softmax_dim(first) else None

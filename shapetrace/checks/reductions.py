@@ -11,6 +11,7 @@ from shapetrace.checks.lines import instead
 from shapetrace.checks.loss_lines import with_option
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.totals import added_totals
 from shapetrace.lineage.dimensions import DATA, TRAINABLE
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -25,8 +26,8 @@ _SCALES = ("sum", "scale", "pointwise", "cast")
 @check(
     "reduced-too-early",
     "warning",
-    "the loss is the mean over the batch where the loss of each sample was wanted: "
-    "weights of samples, or a power for hard ones, then act on all alike",
+    "one number of the whole batch stands where one of each sample was wanted: weights "
+    "of samples, or a power for hard ones, then act on all alike",
 )
 def reduced_too_early(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     for call in context.calls("mul", "div"):
@@ -57,6 +58,7 @@ def reduced_too_early(context: CheckContext, rule: Check) -> Iterator[Diagnosis]
                     break
     yield from _counts_of_all(context, rule)
     yield from _mean_of_a_total(context, rule)
+    yield from added_totals(context, rule)
 
 
 def _mean_of_a_total(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:

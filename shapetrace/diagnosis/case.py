@@ -21,6 +21,7 @@ from shapetrace.diagnosis.sites import (
     site_of_module,
     site_of_tensor,
     stretched_since,
+    unsliced,
 )
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
@@ -56,6 +57,7 @@ class Case:
         #: what `once` keeps
         self.answers: dict[object, Any] = {}
         self._sizes: dict[tuple[bool, int], list[Size]] = {}
+        self._sites: dict[int, Site] = {}
         self.prediction, self.target = (
             sides(graph, self.call) if mismatch.loss else (None, None)
         )
@@ -214,12 +216,16 @@ class Case:
             return False
         if tensor == self.target.id:
             return True
-        own = self.prediction
-        if own is not None and tensor in self.graph.ancestors(own.id):
+        if tensor in self._behind_prediction:
             return False  # the model has it too: what the loss takes was made of it
         return any(made == tensor for made, _ in self.graph.chain(self.target.id)) or (
             tensor in self._behind_target
         )
+
+    @cached_property
+    def _behind_prediction(self) -> set[int]:
+        own = self.prediction
+        return set() if own is None else self.graph.ancestors(own.id)
 
     @cached_property
     def _behind_target(self) -> set[int]:
@@ -232,9 +238,12 @@ class Case:
         }
 
     def site_of(self, tensor: int) -> Site:
-        if self.mismatch.silent:
-            tensor = stretched_since(self.graph, tensor)
-        return site_of_tensor(self.graph, tensor, target=self.is_target(tensor))
+        if tensor not in self._sites:
+            silent, graph = self.mismatch.silent, self.graph
+            at = stretched_since(graph, tensor) if silent else tensor
+            site = site_of_tensor(graph, at, target=self.is_target(at))
+            self._sites[tensor] = site
+        return self._sites[tensor]
 
     def site_of_missing(self, tensor: int) -> Site:
         """Who lacks a call that is put in where the failing one takes a tensor: what a
@@ -248,7 +257,7 @@ class Case:
             return self.site_named(holder.name)
         # who takes a part of data did not make its layout
         own = not self.mismatch.loss and self.graph.from_model(tensor)
-        site = self.site_of(tensor if own else self._unsliced(tensor))
+        site = self.site_of(tensor if own else unsliced(self.graph, tensor))
         if site.kind != "module" or self.mismatch.loss or self.mismatch.silent:
             return site
         if self.layer is not None:
@@ -260,22 +269,10 @@ class Case:
         it, whoever gave the data."""
         if self.graph.library_data(made) is not None:
             return self.site_of(made)
-        whole = self._unsliced(made)
+        whole = unsliced(self.graph, made)
         if whole != made and not self.graph.from_model(made):
             return self.site_of(whole)
         return site_of_call(self.graph, call)
-
-    def _unsliced(self, tensor: int) -> int:
-        """The tensor that this one is a part of, with as many dimensions: which of them
-        stands where was so before."""
-        while True:
-            made = self.graph.producer(tensor)
-            if not isinstance(made, FunctionCall) or made.name != "getitem":
-                return tensor
-            before = made.inputs[0]
-            if len(before.shape) != len(self.graph.tensors[tensor].shape):
-                return tensor
-            tensor = before.id
 
     def alike(self, call: FunctionCall) -> list[FunctionCall]:
         """The calls of the same line, this one first: what is written there once is

@@ -89,6 +89,19 @@ def stretched_since(graph: Graph, tensor: int) -> int:
     return tensor
 
 
+def unsliced(graph: Graph, tensor: int) -> int:
+    """The tensor that this one is a part of, with as many dimensions: which of them
+    stands where was so before."""
+    while True:
+        made = graph.producer(tensor)
+        if not isinstance(made, FunctionCall) or made.name != "getitem":
+            return tensor
+        before = made.inputs[0]
+        if len(before.shape) != len(graph.tensors[tensor].shape):
+            return tensor
+        tensor = before.id
+
+
 def maker_of_one(graph: Graph, tensor: int, dim: int) -> Call | None:
     """Who gave a tensor a dimension of size 1: what is taken by an index has it of the
     index, but is made by who takes it. None where it came with data."""
