@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from shapetrace.checks import (  # noqa: F401 - importing registers the checks
@@ -109,12 +109,19 @@ def run_checks(
         return ()  # modules alone do not tell what went between them
     context, found = _all(graph, codes)
     ranked = sorted(found, key=lambda one: _GRAVITY[one.severity])
-    causes: dict[object, list[Diagnosis]] = {}
+    causes: list[list[Diagnosis]] = []
+    known: dict[object, list[Diagnosis]] = {}
     for one in ranked:
-        causes.setdefault(_cause(one), []).append(one)
-    trials = Trials(context, found, lambda rec: _all(Graph(rec), codes))
+        keys = [*_elsewhere(one), _cause(one)]
+        own = next((known[key] for key in keys if key in known), None)
+        if own is None:
+            causes.append(own := [])
+        own.append(one)
+        for key in keys:
+            known.setdefault(key, own)
+    trials = Trials(context, found, lambda rec: _all(Graph(rec), codes, asks=False))
     walked, shown = 0, []
-    for count, (first, *same) in enumerate(causes.values()):
+    for count, (first, *same) in enumerate(causes):
         walked += len(first.fixes) * len(graph.rec.functions)
         if count < _TRIED and walked <= _WALKED:
             first = trials.of(first, same)
@@ -123,10 +130,10 @@ def run_checks(
 
 
 def _all(
-    graph: Graph, codes: bool | Collection[str]
+    graph: Graph, codes: bool | Collection[str], asks: bool = True
 ) -> tuple[CheckContext, list[Diagnosis]]:
     """All findings of the chosen checks, one for a site and code."""
-    context = CheckContext(graph)
+    context = CheckContext(graph, asks)
     found: dict[tuple[str, str, Source | None], Diagnosis] = {}
     for check in chosen(codes):
         for one in _found(context, check):
@@ -135,19 +142,28 @@ def _all(
     return context, list(found.values())
 
 
+def _elsewhere(found: Diagnosis) -> Iterator[object]:
+    """The fixes of a finding on other lines than its own: what they mend besides is the
+    same mistake."""
+    for fix in found.fixes:
+        if fix.where is not None and found.source is not None:
+            if (fix.where.file, fix.where.line) != (
+                found.source.file,
+                found.source.line,
+            ):
+                yield found.code, fix.line, fix.where
+
+
 def _cause(found: Diagnosis) -> object:
-    """What two findings of one mistake have in common: the code and the line elsewhere
-    that mends both, or else the likeliest culprit; of a tensor of the user's, which is
-    not known by its name, the line."""
-    fix = found.fixes[0] if found.fixes else None
-    if fix is not None and fix.where is not None and found.source is not None:
-        if (fix.where.file, fix.where.line) != (found.source.file, found.source.line):
-            return found.code, fix.line, fix.where
+    """What two findings of one mistake have in common where no one line mends both: the
+    likeliest culprit; of a tensor of the user's, the line that made it, else the
+    finding's."""
     who = found.culprits[0] if found.culprits else None
     if who is None or found.source is None:
         return id(found)
     if who.kind not in ("module", "function"):
-        return found.code, found.source.file, found.source.line
+        made = who.source or found.source
+        return found.code, who.name, made.file, made.line
     place = None
     if who.kind == "function" and who.source is not None:
         place = who.source.file, who.source.line

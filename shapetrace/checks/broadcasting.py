@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 from shapetrace.checks.alignment import misaligned
@@ -10,6 +10,7 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.crossing import crossed
 from shapetrace.checks.fitting import is_error, label, to_one_shape, without
 from shapetrace.checks.lines import undone
+from shapetrace.checks.mismatched import told
 from shapetrace.checks.pairs import (
     all_pairs,
     is_weight,
@@ -24,7 +25,7 @@ from shapetrace.checks.stretchers import EXPLICIT, pairer, stretchers
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
-from shapetrace.records import Diagnosis, FunctionCall, TensorRef
+from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import is_elementwise, kind
 from shapetrace.signatures import loss as facts_of
 
@@ -153,16 +154,22 @@ def _report(
     rank = max(len(ref.shape), len(other.shape))
     result = _common(ref.shape, other.shape)
     own = dim - rank + len(ref.shape)
-    fixes = to_one_shape(context, call, ref, other)
-    if pairer(context, other, ref) is not None:
-        fixes = []  # expanded, one target would be that of all pairs
+    who: Sequence[Culprit | None]
+    fixes: Sequence[Fix | str | None]
+    if len(ref.shape) != len(other.shape):
+        who, fixes = told(context, rule, call, ref, other)
+    else:
+        who = stretchers(context, call, ref, other, dim)
+        fixes = to_one_shape(context, call, ref, other)
+        if pairer(context, other, ref) is not None:
+            fixes = []  # expanded, one target would be that of all pairs
     return finding(
         context,
         rule,
         call,
         f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
         f"dimension {dim} is stretched from 1 to {size}.",
-        culprits=stretchers(context, call, ref, other, dim),
+        culprits=who,
         fixes=fixes,
         shapes=[
             (label(context, call, ref, other), ref, own if own >= 0 else None),

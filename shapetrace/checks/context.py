@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 
-from shapetrace.checks.trying import Change
+from shapetrace.checks.trying import Change, repair_of
+from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.lineage import Call, Graph
 from shapetrace.lineage.dimensions import DATA, PARAMETER, Axes
 from shapetrace.lineage.loss_calls import prediction, target
-from shapetrace.records import Fix, FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import Culprit, Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss, kind, named
 from shapetrace.signatures.kinds import RESHAPING, SAME_NUMBERS
 
@@ -43,8 +44,10 @@ class CheckContext:
     steps, so that what they cost does not grow with the square of them.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, asks: bool = True) -> None:
         self.graph = graph
+        #: whether it is asked who made a mistake, or only whether there is one
+        self.asks = asks
         self.functions = graph.program
         #: of calls that are alike in all that is asked of them, the first ones
         self.by_name: dict[str, list[FunctionCall]] = {}
@@ -60,7 +63,9 @@ class CheckContext:
         #: what was found: a second finding of the same is not told in full
         self.reported: set[Hashable] = set()
         #: what a fix does, by its line and its place, where it can be tried
-        self.changes: dict[Hashable, Change] = {}
+        self.repairs: dict[Hashable, Repair] = {}
+        #: and who is blamed for what it mends
+        self.blamed: dict[Hashable, Culprit | None] = {}
 
     @cached_property
     def axes(self) -> Axes:
@@ -157,7 +162,7 @@ class CheckContext:
     def trial(self, fix: Fix | None, change: Change) -> Fix | None:
         """A fix that is tried when the finding is told."""
         if fix is not None:
-            self.changes[fix.line, fix.where] = change
+            self.repairs[fix.line, fix.where] = repair_of(self.graph.rec, change)
         return fix
 
     def layer(self, call: FunctionCall) -> ModuleCall | None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from shapetrace.checks.context import CheckContext
-from shapetrace.checks.trying import Change, mended
+from shapetrace.checks.trying import joined, mended
+from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.diagnosis.text import replaced, told
 from shapetrace.records import Diagnosis, Fix, Recording, Source
 from shapetrace.source.rewrite import merged, spanning
@@ -43,16 +44,28 @@ class Trials:
 
     def of(self, first: Diagnosis, same: Sequence[Diagnosis]) -> Diagnosis:
         """A finding with its fixes tried. `same` are those of the same cause."""
-        fixes = tuple([self._tried(fix, first, same) for fix in first.fixes])
+        tried = [(fix, self._tried(fix, first, same)) for fix in first.fixes]
+        repairs, blamed = self._context.repairs, self._context.blamed
+        if any(fix.status == "verified" for _, fix in tried):
+            # beside it, one that was tried and does not help is none
+            tried = [
+                (old, fix)
+                for old, fix in tried
+                if fix.status != "untried" or (old.line, old.where) not in repairs
+            ]
+        fixes = tuple(fix for _, fix in tried)
         if fixes == first.fixes:
             return first
+        mended = [blamed.get((old.line, old.where)) for old, _ in tried[:1]]
+        who = tuple(sorted(first.culprits, key=lambda one: one not in mended))
+        first = replace(first, culprits=who)
         return told(self._rec, replace(first, fixes=fixes))
 
     def _tried(self, fix: Fix, first: Diagnosis, same: Sequence[Diagnosis]) -> Fix:
         """The fix, verified, where the finding is gone and no alarm but those of other
         causes is left. Where the same mistake is left elsewhere, it is mended there
         too: of three views in a row one alone would be mended."""
-        rec = self._mended(self._rec, fix)
+        rec = self._mended(self._context, [fix])
         if rec is None:
             return fix
         own = alarms([first])
@@ -64,10 +77,9 @@ class Trials:
             return replace(fix, status="verified")
         if not left:
             new = [one for one in found if alarms([one]) - others]
-            return self._undone_later(fix, first, rec, context, new)
+            return self._undone_later(fix, first, context, new)
         fixes = [self._like(fix, one) for one in left]
-        for other in fixes:
-            rec = None if rec is None or other is None else self._mended(rec, other)
+        rec = self._mended(self._context, [fix, *fixes])
         if rec is None:
             return fix
         after = alarms(self._judge(rec)[1])
@@ -79,7 +91,6 @@ class Trials:
         self,
         fix: Fix,
         first: Diagnosis,
-        rec: Recording,
         context: CheckContext,
         new: Sequence[Diagnosis],
     ) -> Fix:
@@ -89,12 +100,7 @@ class Trials:
         fixes = [one.fixes[0] for one in new if one.code == first.code and one.fixes]
         if len(fixes) < len(new):
             return fix
-        changed: Recording | None = rec
-        for other in fixes:
-            change = context.changes.get((other.line, other.where))
-            if change is None or changed is None:
-                return fix
-            changed = mended(changed, change)
+        changed = self._mended(context, fixes)
         if changed is None or not alarms(self._judge(changed)[1]) <= others:
             return fix
         return _joined(fix, fixes)
@@ -107,24 +113,34 @@ class Trials:
                 if one in same or one.source.function == place:
                     yield one
 
-    def _change(self, fix: Fix) -> Change | None:
-        return self._context.changes.get((fix.line, fix.where))
-
-    def _mended(self, rec: Recording, fix: Fix) -> Recording | None:
-        change = self._change(fix)
-        return None if change is None else mended(rec, change)
+    def _mended(
+        self, context: CheckContext, fixes: Sequence[Fix | None]
+    ) -> Recording | None:
+        """The recording of a context with all of these fixes."""
+        repairs: list[Repair] = []
+        for fix in fixes:
+            repair = fix and context.repairs.get((fix.line, fix.where))
+            if not isinstance(repair, Repair):
+                return None
+            repairs.append(repair)
+        return mended(context.graph, joined(repairs))
 
     def _like(self, fix: Fix, other: Diagnosis) -> Fix | None:
         """The fix of another finding that does the same, or else its first that can be
         tried."""
-        asked = self._change(fix)
-        known = [(one, self._change(one)) for one in other.fixes]
-        alike = [
-            one
-            for one, change in known
-            if asked and change and change._replace(call=asked.call) == asked
-        ]
-        return next(iter(alike + [one for one, change in known if change]), None)
+        repairs = self._context.repairs
+        asked = _does(repairs.get((fix.line, fix.where)))
+        known = [(one, repairs.get((one.line, one.where))) for one in other.fixes]
+        alike = [one for one, repair in known if asked and _does(repair) == asked]
+        return next(iter(alike + [one for one, repair in known if repair]), None)
+
+
+def _does(repair: Repair | None) -> set[object]:
+    """What a repair does, wherever that is."""
+    if repair is None:
+        return set()
+    edits = {one.edit.text for one in repair.taken}
+    return edits | {(call.name, repr(call.kwargs)) for call in repair.calls.values()}
 
 
 def _joined(fix: Fix, others: Sequence[Fix]) -> Fix:

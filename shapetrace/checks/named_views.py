@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import operand, sizes_of
-from shapetrace.checks.trying import Change, Step, written
+from shapetrace.checks.trying import Change
+from shapetrace.diagnosis.edits import Step
+from shapetrace.diagnosis.stepwise import stepwise
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Fix, FunctionCall
 from shapetrace.source.sizes import sizes_at
@@ -122,7 +124,7 @@ def exchanged(context: CheckContext, found: Misnamed) -> Fix | None:
     steps: tuple[Step, ...] = (("permute", tuple(order)),)
     if found.call.name == "view":  # which takes no permuted tensor
         steps = (*steps, ("contiguous", None))
-    line = operand(found.call, given, written(steps))
+    line = operand(found.call, given, stepwise(*steps).text)
     return context.trial(line, Change(found.call, given.path, steps))
 
 

@@ -10,7 +10,9 @@ from shapetrace.checks.fitting import compares
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.trying import Change, Step, written
+from shapetrace.checks.trying import Change
+from shapetrace.diagnosis.edits import Step
+from shapetrace.diagnosis.stepwise import stepwise
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind
@@ -163,7 +165,7 @@ def _next_to_each_other(
             ("flatten", (dim, dim + 1)),
             ("flatten", (dim + 1, dim + 2)),
         )
-        fix = instead(call, written(steps))
+        fix = instead(call, stepwise(*steps).text)
         return context.trial(fix, Change(call, "args[0]", steps, instead=True))
     return None
 

@@ -89,6 +89,12 @@ def size_culprit(
     return None
 
 
+def is_reported(context: CheckContext, rule: Check, call: FunctionCall) -> bool:
+    """Whether the same was found at this place before, as in each step of a loop."""
+    key = rule.code, where_of(context.graph, call), call.source
+    return call.source is not None and key in context.reported
+
+
 def finding(
     context: CheckContext,
     rule: Check,
@@ -107,10 +113,10 @@ def finding(
     whose way back is told. A fix is a line to paste; where there is none, words say
     what to do.
     """
-    key = (rule.code, where_of(context.graph, call), call.source)
-    if call.source is not None and key in context.reported:
-        return Diagnosis(rule.code, "note", message, where=key[1], source=call.source)
-    context.reported.add(key)
+    place = where_of(context.graph, call)
+    if is_reported(context, rule, call):
+        return Diagnosis(rule.code, "note", message, where=place, source=call.source)
+    context.reported.add((rule.code, place, call.source))
     named: list[Culprit] = []
     for one in culprits:
         if one is not None and all(one.name != known.name for known in named):
@@ -120,7 +126,6 @@ def finding(
     if way is not None:
         lineage = steps(context.graph, way[0], way[1])
     module = context.graph.module_of(call)
-    place = where_of(context.graph, call)
     lines = tuple(
         fix for fix in fixes if isinstance(fix, Fix) and fix.line != replaced(fix)
     )

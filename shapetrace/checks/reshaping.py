@@ -13,7 +13,9 @@ from shapetrace.checks.named_views import exchanged, folds, misnamed
 from shapetrace.checks.patches import torn
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.trying import Change, Step, written
+from shapetrace.checks.trying import Change
+from shapetrace.diagnosis.edits import Step
+from shapetrace.diagnosis.stepwise import stepwise
 from shapetrace.lineage.dimensions import DATA, Scramble
 from shapetrace.lineage.factors import Root, nests
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -216,19 +218,19 @@ def _stepwise(
         first = _for_any_batch(context, given, steps[:-1])
         if first is not None and call.name == "view":  # which takes no permuted tensor
             first = (*first, ("contiguous", None))
-        before = first and operand(call, given, written(first))
+        before = first and operand(call, given, stepwise(*first).text)
         if before and first:
             return context.trial(before, Change(call, given.path, first))
     sizes = sizes_of(call)
     if len(steps) == 2 and steps[1][0] == "permute" and len(sizes) == len(steps[1][1]):
         order = steps[1][1]
         asked = ", ".join(sizes[order.index(dim)] for dim in range(len(order)))
-        line = f"{{}}.reshape({asked}){written(steps[1:]).removeprefix('{}')}"
+        line = f"{{}}.reshape({asked}){stepwise(*steps[1:]).text.removeprefix('{}')}"
     else:
         known = _for_any_batch(context, given, steps)
         if known is None:
             return None
-        line, steps = written(known), known
+        line, steps = stepwise(*known).text, known
     fix = instead(call, line)
     return context.trial(fix, Change(call, "args[0]", steps, instead=True))
 

@@ -6,34 +6,20 @@ stays untried.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from shapetrace.diagnosis.called_again import with_inputs
-from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit
+from shapetrace.diagnosis.changes import method
+from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit, Step
+from shapetrace.diagnosis.hypothesis import Repair, Taken
+from shapetrace.diagnosis.mismatch import Mismatch
+from shapetrace.diagnosis.stepwise import given, stepwise
+from shapetrace.diagnosis.walk import Elsewhere, Recorded, Unknown, Walk
+from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, Recording, Source, TensorRef
-from shapetrace.signatures import broadcasts, kind, predict
-
-#: what is done to one tensor: `("unsqueeze", 1)`, `("permute", (0, 2, 1))`
-Step = tuple[str, Any]
-
-
-def written(steps: tuple[Step, ...]) -> str:
-    """The steps as a template, in which `{}` stands for the tensor.
-
-    >>> written((("permute", (0, 2, 1)), ("contiguous", None)))
-    '{}.permute(0, 2, 1).contiguous()'
-    """
-    line = "{}"
-    for name, given in steps:
-        line += f".{name}({', '.join(map(str, _values(given)))})"
-    return line
-
-
-def _values(given: Any) -> tuple[Any, ...]:
-    """What a step is given, as the arguments of a call."""
-    return given if isinstance(given, tuple) else () if given is None else (given,)
+from shapetrace.signatures import kind
 
 
 class Change(NamedTuple):
@@ -53,153 +39,167 @@ class Change(NamedTuple):
     settings: Mapping[str, Any] = {}
 
 
-def mended(rec: Recording, change: Change) -> Recording | None:
-    """The recording with a change; None where that is not known, where the program
-    would stop, or where tensors would be stretched that were not."""
-    walk = _Walk(rec, change)
+def repair_of(rec: Recording, change: Change) -> Repair:
+    """A change of a call as that of all calls that it is one of."""
+    taken: list[Taken] = []
+    calls: dict[int, FunctionCall] = {}
+    site, edit = _place(rec, change, change.call), stepwise(*change.steps)
     for call in rec.functions:
-        if not walk.pass_(call):
-            return None
-    calls = tuple(
-        replace(
-            call,
-            inputs=tuple(map(walk.now, call.inputs)),
-            outputs=call.outputs and tuple(map(walk.now, call.outputs)),
-        )
-        for call in rec.calls
-    )
-    return replace(rec, functions=tuple(walk.calls), calls=calls)
+        if not call.outputs or not call.inputs or _place(rec, change, call) != site:
+            continue
+        if change.settings:
+            calls[call.index] = _with(call, change.settings)
+        if change.instead:
+            first, *more = change.steps or (("clone", None),)
+            calls[call.index] = method(call, first[0], *given(first))
+            if more:
+                taken.append(Taken(call.outputs[0].id, stepwise(*more)))
+            continue
+        if change.path in ("output", "around"):
+            taken.append(Taken(call.outputs[0].id, edit))
+        at = "args[0]" if change.path == "around" else change.path
+        for ref in call.inputs:
+            if change.steps and ref.path == at:
+                taken.append(Taken(ref.id, edit, call.order, call.order))
+    return Repair(taken=tuple(taken), calls=calls)
 
 
-class _Walk:
-    """One pass over the calls, each with what it would be given."""
+def _place(
+    rec: Recording, change: Change, call: FunctionCall
+) -> tuple[str, str | Source | None]:
+    """Where a call is changed: the layer that makes it, or its line."""
+    rebuilt = bool(change.settings) and not call.direct
+    if rebuilt and call.parent is not None:
+        return call.name, rec.calls[call.parent].name
+    return call.name, call.source
 
-    def __init__(self, rec: Recording, change: Change) -> None:
-        self.calls: list[FunctionCall] = []
-        self._rec = rec
-        self._change = change
-        self._now: dict[int, TensorRef] = {}
+
+def joined(repairs: Iterable[Repair]) -> Repair:
+    """What several repairs of one recording do."""
+    taken: list[Taken] = []
+    calls: dict[int, FunctionCall] = {}
+    for repair in repairs:
+        taken += [one for one in repair.taken if one not in taken]
+        calls |= repair.calls
+    return Repair(taken=tuple(taken), calls=calls)
+
+
+def mended(graph: Graph, repair: Repair) -> Recording | None:
+    """The recording with a repair; None where that is not known, where the program
+    would stop, or where tensors would be stretched that were not."""
+    rec = graph.rec
+    if repair.modules or repair.instead or repair.back is not None:
+        return None
+    nowhere = Mismatch("other", rec.functions[0], None, silent=True)
+    every = len(rec.functions) + len(rec.calls)
+    walk = Walk(Recorded(graph, nowhere, every, every, inside=True), repair)
+    try:
+        walk.go()
+        walk.go_on()
+        return None if walk.guessed else _Mended(walk).recording()
+    except (Elsewhere, Unknown, *NO_SUCH_SHAPE):
+        return None
+
+
+class _Mended:
+    """The calls that a walk went over, with those that are put in between."""
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+        self._changed = walk.changed
+        self._calls: list[FunctionCall] = []
+        #: tensors by what they were and what was done to them
+        self._edited: dict[tuple[int, int], TensorRef] = {}
         #: permuted, and not copied since: a view of them would raise
         self._permuted: set[int] = set()
-        self._site = self._place(change.call)
 
-    def _place(self, call: FunctionCall) -> tuple[str, str | Source | None]:
-        """Where a call is changed: the layer that makes it, or its line."""
-        rebuilt = bool(self._change.settings) and not call.direct
-        if rebuilt and call.parent is not None:
-            return call.name, self._rec.calls[call.parent].name
-        return call.name, call.source
+    def recording(self) -> Recording:
+        walk, rec = self._walk, self._walk.graph.rec
+        for call in rec.functions:
+            if not self._touches(call):
+                self._append(call)
+                continue
+            base = walk.repair.calls.get(call.index, call)
+            inputs = tuple([self._taken(ref, call) for ref in base.inputs])
+            made = with_inputs(base, inputs)
+            if not call.outputs and _shapes(made) != _shapes(call):
+                raise Unknown  # what is done with a size, or a gradient of that shape
+            outputs = call.outputs and tuple(map(self._now, call.outputs))
+            self._lies(made)
+            self._append(replace(made, outputs=outputs))
+        calls = tuple(
+            replace(
+                call,
+                inputs=tuple([self._seen(ref, call.order) for ref in call.inputs]),
+                outputs=call.outputs
+                and tuple([self._seen(ref, call.end_order) for ref in call.outputs]),
+            )
+            for call in rec.calls
+        )
+        return replace(rec, functions=tuple(self._calls), calls=calls)
 
-    def now(self, ref: TensorRef) -> TensorRef:
-        found = self._now.get(ref.id)
-        return ref if found is None else replace(found, path=ref.path)
+    def _touches(self, call: FunctionCall) -> bool:
+        """Whether a call would be another; most of a long program would not."""
+        refs = (*call.inputs, *(call.outputs or ()))
+        return call.index in self._walk.repair.calls or any(
+            ref.id in self._changed or ref.id in self._permuted for ref in refs
+        )
 
-    def pass_(self, call: FunctionCall) -> bool:
-        """Whether the call would go through, and how is known."""
-        change, site = self._change, self._place(call) == self._site
-        inputs = tuple(map(self.now, call.inputs))
-        if site and change.instead:
-            return self._replaced(call, inputs)
-        if site and change.steps and change.path != "output":
-            at = "args[0]" if change.path == "around" else change.path
-            found = [self._stepped(call, r) if r.path == at else r for r in inputs]
-            if None in found:
-                return False
-            inputs = tuple(ref for ref in found if ref is not None)
-        made = with_inputs(call, inputs)
-        if site and change.settings:
-            made = _with(made, change.settings)
-        if made is not call and not self._follows(made, call, site):
-            return False
-        if self._permuted and not self._lies(made):
-            return False
-        self._append(made)
-        if site and change.path in ("output", "around"):
-            outputs = made.outputs or ()
-            one = self._stepped(made, self.now(outputs[0])) if outputs else None
-            if one is None:
-                return False
-            self._now[outputs[0].id] = one
-        return True
+    def _now(self, ref: TensorRef) -> TensorRef:
+        return replace(self._walk.now(ref), path=ref.path)
 
-    def _replaced(self, call: FunctionCall, inputs: tuple[TensorRef, ...]) -> bool:
-        """The steps in the place of the call, of which the last makes what it made."""
-        outputs = call.outputs or ()
-        if not outputs or not inputs:
-            return False
-        one = self._stepped(call, inputs[0])
-        if one is None:
-            return False
-        self._now[outputs[0].id] = replace(one, path=outputs[0].path)
-        return True
+    def _seen(self, ref: TensorRef, order: int) -> TensorRef:
+        """A tensor as a module is given it, or gives it."""
+        found = self._now(ref)
+        for edit in self._walk.edits_of(ref.id, order):
+            found = self._edited.get((found.id, id(edit)), found)
+        return replace(found, path=ref.path)
 
-    def _follows(self, made: FunctionCall, call: FunctionCall, site: bool) -> bool:
-        """Whether the shapes that come of other inputs are known, and nothing is newly
-        stretched but where the fix asks for it."""
-        if not call.outputs:
-            return [r.shape for r in made.inputs] == [r.shape for r in call.inputs]
-        shapes = predict(made, tuple(ref.shape for ref in made.inputs))
-        if shapes is None or len(shapes) != len(call.outputs):
-            return False
-        if not site and broadcasts(made) and not broadcasts(call):
-            return False
-        for ref, shape in zip(call.outputs, shapes, strict=True):
-            if shape != ref.shape:
-                self._now[ref.id] = replace(ref, shape=shape)
-        return True
+    def _taken(self, ref: TensorRef, call: FunctionCall) -> TensorRef:
+        """A tensor as a call takes it, with what is done to it put in before."""
+        found = self._now(ref)
+        for edit in self._walk.edits_of(ref.id, call.order):
+            key = found.id, id(edit)
+            if key not in self._edited:
+                self._edited[key] = self._put_in(edit, found, call)
+            found = self._edited[key]
+        return replace(found, path=ref.path)
 
-    def _lies(self, call: FunctionCall) -> bool:
-        """Whether the elements of the inputs lie in memory as the call needs them."""
+    def _put_in(self, edit: Edit, ref: TensorRef, call: FunctionCall) -> TensorRef:
+        """A tensor after an edit, call by call."""
+        if not edit.steps:
+            raise Unknown
+        for step in edit.steps:
+            first = replace(ref, path="args[0]")
+            made = replace(stepwise(step).apply(first), path="output")
+            made = replace(made, id=-1 - len(self._calls))
+            new = replace(
+                method(replace(call, inputs=(first,)), step[0], *given(step)),
+                outputs=(made,),
+                direct=True,
+            )
+            if step[0] == "permute":
+                self._permuted.add(made.id)
+            self._append(new)
+            ref = made
+        return ref
+
+    def _lies(self, call: FunctionCall) -> None:
+        """Raises where the elements do not lie in memory as a view needs them."""
         if not any(ref.id in self._permuted for ref in call.inputs):
-            return True
+            return
         if call.name in ("view", "view_as"):
-            return False
+            raise Elsewhere
         if kind(call.name) in ("transpose", "unit", "pick", "detach", "expand"):
             self._permuted.update(ref.id for ref in call.outputs or ())
-        return True
-
-    def _stepped(self, call: FunctionCall, ref: TensorRef) -> TensorRef | None:
-        """A tensor after the steps; None where one fails."""
-        path = ref.path
-        for name, given in self._change.steps:
-            shape = _shape(name, given, ref)
-            if shape is None:
-                return None
-            first = replace(ref, path="args[0]")
-            ref = replace(ref, id=-1 - len(self.calls), path="output", shape=shape)
-            if name == "permute":
-                self._permuted.add(ref.id)
-            self._append(
-                replace(
-                    call,
-                    name=name,
-                    qualname=f"torch.Tensor.{name}",
-                    inputs=(first,),
-                    outputs=(ref,),
-                    args=(first, *_values(given)),
-                    kwargs={},
-                    direct=True,
-                )
-            )
-        return replace(ref, path=path)
 
     def _append(self, call: FunctionCall) -> None:
-        at = len(self.calls)
-        outputs = call.outputs and tuple(map(self.now, call.outputs))
-        if call.index != at or outputs != call.outputs:
-            call = replace(call, index=at, outputs=outputs)
-        self.calls.append(call)
+        at = len(self._calls)
+        self._calls.append(call if call.index == at else replace(call, index=at))
 
 
-def _shape(name: str, given: Any, ref: TensorRef) -> tuple[int, ...] | None:
-    """The shape that a step makes; None where it cannot be done."""
-    if name == "squeeze" and ref.shape[given : given + 1] != (1,):
-        return None  # torch leaves it as it is
-    edit = Edit(name, lambda tensor: getattr(tensor, name)(*_values(given)))
-    try:
-        return edit.apply(ref).shape
-    except NO_SUCH_SHAPE:
-        return None
+def _shapes(call: FunctionCall) -> list[tuple[int, ...]]:
+    return [ref.shape for ref in call.inputs]
 
 
 #: the place of what is given by its name alone

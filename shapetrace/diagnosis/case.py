@@ -20,11 +20,13 @@ from shapetrace.diagnosis.sites import (
     site_of_maker,
     site_of_module,
     site_of_tensor,
+    stretched_since,
+    unsliced,
 )
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
-from shapetrace.signatures import parameter_of
+from shapetrace.signatures import broadcasts, parameter_of
 from shapetrace.source.called import calls_itself, module_path
 from shapetrace.source.sizes import Size, sizes_at, spelled_size
 from shapetrace.source.tree import is_own
@@ -130,7 +132,14 @@ class Case:
         """The last time that the failing call went well, in an earlier batch. A layer
         that found its arguments wrong failed before it called a function."""
         call = self.layer if self.call.index < 0 else self.call
-        return last_good(self.graph, call) if call is not None else None
+        found = last_good(self.graph, call) if call is not None else None
+        if found is not None and self.mismatch.silent:
+            # a batch that stretched its operands too did not go well
+            then = found.call
+            return (
+                None if isinstance(then, FunctionCall) and broadcasts(then) else found
+            )
+        return found
 
     @property
     def indices(self) -> tuple[int, int] | None:
@@ -229,13 +238,12 @@ class Case:
         }
 
     def site_of(self, tensor: int) -> Site:
-        found = self._sites.get(tensor)
-        if found is None:
-            target = self.is_target(tensor)
-            found = self._sites[tensor] = site_of_tensor(
-                self.graph, tensor, target=target
-            )
-        return found
+        if tensor not in self._sites:
+            silent, graph = self.mismatch.silent, self.graph
+            at = stretched_since(graph, tensor) if silent else tensor
+            site = site_of_tensor(graph, at, target=self.is_target(at))
+            self._sites[tensor] = site
+        return self._sites[tensor]
 
     def site_of_missing(self, tensor: int) -> Site:
         """Who lacks a call that is put in where the failing one takes a tensor: what a
@@ -249,8 +257,8 @@ class Case:
             return self.site_named(holder.name)
         # who takes a part of data did not make its layout
         own = not self.mismatch.loss and self.graph.from_model(tensor)
-        site = self.site_of(tensor if own else self._unsliced(tensor))
-        if site.kind != "module" or self.mismatch.loss:
+        site = self.site_of(tensor if own else unsliced(self.graph, tensor))
+        if site.kind != "module" or self.mismatch.loss or self.mismatch.silent:
             return site
         if self.layer is not None:
             return site_of_module(self.layer)
@@ -261,22 +269,10 @@ class Case:
         it, whoever gave the data."""
         if self.graph.library_data(made) is not None:
             return self.site_of(made)
-        whole = self._unsliced(made)
+        whole = unsliced(self.graph, made)
         if whole != made and not self.graph.from_model(made):
             return self.site_of(whole)
         return site_of_call(self.graph, call)
-
-    def _unsliced(self, tensor: int) -> int:
-        """The tensor that this one is a part of, with as many dimensions: which of them
-        stands where was so before."""
-        while True:
-            made = self.graph.producer(tensor)
-            if not isinstance(made, FunctionCall) or made.name != "getitem":
-                return tensor
-            before = made.inputs[0]
-            if len(before.shape) != len(self.graph.tensors[tensor].shape):
-                return tensor
-            tensor = before.id
 
     def alike(self, call: FunctionCall) -> list[FunctionCall]:
         """The calls of the same line, this one first: what is written there once is

@@ -23,7 +23,13 @@ from shapetrace.diagnosis.hypothesis import (
     Taken,
 )
 from shapetrace.diagnosis.reasons import given, said_of
-from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
+from shapetrace.diagnosis.sites import (
+    maker_of_one,
+    owner,
+    site_of_call,
+    site_of_data,
+    site_of_maker,
+)
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import is_method, parameter_of
@@ -76,6 +82,11 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
             # of data that the model is given too: here it is what a loss compares with
             return site_of_data(case.graph, ref.id, target=True)
         return site
+    if edit.removes is not None and case.mismatch.silent:
+        maker = maker_of_one(case.graph, ref.id, edit.removes)
+        if maker is not None:
+            return site_of_maker(case.graph, maker)
+        return case.site_of(ref.id)
     if edit.removes is not None and case.target and ref.id == case.target.id:
         end = case.graph.trail(ref.id, edit.removes % len(ref.shape)).end
         name = owner(case.graph, end.tensor) if end.kind == "parameter" else None
@@ -177,6 +188,9 @@ def _for_more_uses(
     places = line.named(node.id)
     if len(places) > 1:
         text = line.with_parts([(place, changed) for place in places])
+        if case.mismatch.silent:
+            repair = _throughout(case, repair, line.source)
+            outcome = case.replay.start(repair) or outcome
         found = case.replay.read(repair, outcome, text, line.source)
         if found is not None and found.status != "moved":
             return (text, line.source), repair, found, ", wherever the line names it"
@@ -191,6 +205,23 @@ def _for_more_uses(
     if found is None or found.status != "verified":
         return None
     return (text, line.source), for_all, found, ", for all that use it"
+
+
+def _throughout(case: Case, repair: Repair, where: Source) -> Repair:
+    """The same edits at all calls of a statement that take the tensors."""
+    last = where.end_line or where.line
+    return replace(
+        repair,
+        taken=tuple(
+            replace(one, first=user.order, last=user.order)
+            for one in repair.taken
+            for user in case.graph.users.get(one.tensor, ())
+            if isinstance(user, FunctionCall)
+            and user.source is not None
+            and user.source.file == where.file
+            and where.line <= user.source.line <= last
+        ),
+    )
 
 
 def _taken_so(
@@ -270,9 +301,10 @@ def result_edited(
     outcome = case.replay.start(repair)
     if outcome is None:
         return None
+    silent = case.mismatch.silent
     return Hypothesis(
         form,
-        case.site_of_result(call, made.id),
+        _site(case, made, edit) if silent else case.site_of_result(call, made.id),
         repair,
         case.hops(made.id),
         line.around(line.spelled(suffixed(line.code, line.tree, edit.text))),

@@ -9,7 +9,7 @@ from shapetrace.diagnosis.mismatch import Kind, Mismatch, Spot, is_part
 from shapetrace.diagnosis.unlike import other_devices, other_types, out_of_range
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import is_loss_like, sides
-from shapetrace.records import FunctionCall, ModuleCall
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import Conflict, Side, conflicts, inner_function
 
 __all__ = ["Mismatch", "Spot", "find_mismatch", "from_module"]
@@ -51,6 +51,35 @@ def find_mismatch(graph: Graph, call: FunctionCall) -> Mismatch:
         right = Spot(None, None, least, f"a dim {dim}")
         return Mismatch("rank", call, layer, left, right, "dimensions")
     return _from_message(unknown, message) or unknown
+
+
+def stretched(
+    graph: Graph, call: FunctionCall, ref: TensorRef, other: TensorRef, loss: bool
+) -> Mismatch:
+    """Two operands of one call that went through, each with the shape that the other
+    should have had: the dimension that one has too much, or that differs."""
+    loss = loss or is_loss_like(graph, call)
+    prediction, target = sides(graph, call) if loss else (None, None)
+    if target is not None and target.id == ref.id:
+        ref, other = other, ref
+    places = {one.id: at for at, one in enumerate(call.inputs)}
+
+    def spot(one: TensorRef, dim: int | None) -> Spot:
+        size = len(one.shape) if dim is None else one.shape[dim]
+        return Spot(one.id, dim, size, "", places[one.id])
+
+    a, b = ref.shape, other.shape
+    if len(a) == len(b):
+        at = next(dim for dim, (one, two) in enumerate(zip(a, b)) if one != two)
+        kind: Kind = "size"
+        left, right = spot(ref, at), spot(other, at)
+    else:
+        kind = "rank"
+        left = spot(ref, _extra_dim(a, b) if len(a) > len(b) else None)
+        right = spot(other, _extra_dim(b, a) if len(b) > len(a) else None)
+    name = "target" if loss else ""
+    layer = graph.layer_of(call)
+    return Mismatch(kind, call, layer, left, right, name, loss, silent=True)
 
 
 _RANK = re.compile(r"expected (\d)D (?:or \dD )?input \(got \dD input\)")

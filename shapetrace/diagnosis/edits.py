@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -13,6 +14,9 @@ from shapetrace.records import TensorRef
 #: what torch and Python raise for an edit that cannot be made of a tensor of such a
 #: shape: `permute` of a matrix, a view of another number of elements
 NO_SUCH_SHAPE = (RuntimeError, IndexError, TypeError, ValueError)
+
+#: what is done to one tensor: `("unsqueeze", 1)`, `("permute", (0, 2, 1))`
+Step = tuple[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Edit:
     index: str = ""
     #: how many such edits fit alike, which differ in what is trained
     among: int = 1
+    #: the methods of the tensor that it calls, where it is no more than that
+    steps: tuple[Step, ...] = ()
 
     def apply(self, ref: TensorRef) -> TensorRef:
         """The tensor afterwards. Only views and fresh tensors are made there: both
@@ -57,7 +63,7 @@ def _like(
     return torch.empty(shape, dtype=dtype or t.dtype, device="meta")
 
 
-def _squeezed(t: torch.Tensor, dim: int) -> torch.Tensor:
+def squeezed(t: torch.Tensor, dim: int) -> torch.Tensor:
     if t.shape[dim] != 1:
         raise ValueError(dim)
     return t.squeeze(dim)
@@ -66,7 +72,7 @@ def _squeezed(t: torch.Tensor, dim: int) -> torch.Tensor:
 def squeeze(dim: int) -> Edit:
     return Edit(
         f"{{}}.squeeze({dim})",
-        lambda t: _squeezed(t, dim),
+        lambda t: squeezed(t, dim),
         f"drops the dimension of size 1 (dim {dim})",
     )
 

@@ -38,7 +38,8 @@ class Spot:
 class Mismatch:
     """`left` is the side of the data or prediction, `right` that of the parameter,
     target, second operand or argument. `layer` is torch's own layer that made the
-    call, or None where the user's code did."""
+    call, or None where the user's code did. `silent`: PyTorch did not mind, and the
+    program went on as recorded."""
 
     kind: Kind
     call: FunctionCall
@@ -48,6 +49,7 @@ class Mismatch:
     name: str = ""
     loss: bool = False
     conflicts: tuple[Conflict, ...] = ()
+    silent: bool = False
 
     @property
     def is_of_values(self) -> bool:
@@ -58,6 +60,14 @@ class Mismatch:
     @property
     def spots(self) -> tuple[Spot, ...]:
         return tuple(spot for spot in (self.left, self.right) if spot is not None)
+
+    @property
+    def width(self) -> Spot | None:
+        """The dimension that one of two stretched operands has too much, where that is
+        no dimension of size 1."""
+        if not self.silent or self.kind != "rank":
+            return None
+        return next((one for one in self.spots if one.dim and one.size > 1), None)
 
     @property
     def wanted(self) -> list[tuple[Spot, int]]:

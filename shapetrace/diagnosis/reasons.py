@@ -17,6 +17,12 @@ def said_of(case: Case, site: Site, ref: TensorRef, dim: int | None = None) -> s
         if site_of_maker(case.graph, hop.call).key == site.key and hop.origin.note:
             size = case.graph.size(hop.tensor, hop.dim)
             return f"makes the {size} ({hop.origin.note})"
+    width = case.mismatch.width
+    if width is not None and width.tensor == ref.id and site.kind == "module":
+        return (
+            f"makes {width.size} for each of the {ref.shape[0]}, the other side has one"
+            " for each"
+        )
     if site.kind in ("target", "input"):
         return f"has shape {ref.shape}" + _elsewhere(case, ref.shape)
     if site.kind == "module" and site.name == owner(case.graph, ref.id):

@@ -44,6 +44,8 @@ class Replay(Recorded):
         super().__init__(graph, mismatch)
         #: by the identity of the repair, which the walk keeps
         self._walks: dict[int, tuple[Walk, Exception | None]] = {}
+        #: what came of walking on, with the repair
+        self._ends: dict[int, tuple[Repair, Outcome]] = {}
         #: what was read, with the repair
         self._readings: dict[Any, tuple[Repair, Outcome]] = {}
 
@@ -100,6 +102,8 @@ class Replay(Recorded):
         clash, shapes = self.answer(call)
         if clash or (self._compares(call) and broadcasts(call)):
             return None
+        if self.mismatch.silent and self._still_stretches(call):
+            return None
         if _takes_a_part(call):
             return None
         if not is_on_one_device(call):
@@ -122,7 +126,7 @@ class Replay(Recorded):
         if not proven or call.name == "setitem" and broadcasts(call):
             return Outcome("untried")  # one value for many places: seldom what is meant
         later = next_layers(self.graph, self.mismatch, call)
-        if later:
+        if later and not self.mismatch.silent:
             return Outcome("moved", later)
         result = None
         if shapes is not None and len(shapes) == 1 and call.inputs:
@@ -151,6 +155,10 @@ class Replay(Recorded):
         self, repair: Repair, outcome: Outcome, line: str, where: Source | None
     ) -> Outcome:
         walk, result = outcome.further
+        if self.mismatch.silent:
+            if id(repair) not in self._ends:
+                self._ends[id(repair)] = repair, _went_on(walk)
+            return self._ends[id(repair)][1]
         repaired = _Repaired(walk, repair, bool(line) and where is not None)
         found = self._reading(repaired, line, where, result)
         if isinstance(found, Conflicting):
@@ -161,6 +169,13 @@ class Replay(Recorded):
             return Outcome("verified", goes=True)
         waits = unreached(self.graph, repair.modules)
         return Outcome("untried", waits, goes=not walk.guessed)
+
+    def _still_stretches(self, call: FunctionCall) -> bool:
+        """Whether each operand is still stretched to the other, or one as it was."""
+        if len({len(ref.shape) for ref in call.inputs if ref.shape}) > 1:
+            return True  # by the dimensions that it has not
+        found, before = broadcasts(call), broadcasts(self.mismatch.call)
+        return len({one for one, _, _ in found}) > 1 or bool({*found} & {*before})
 
     def _compares(self, call: FunctionCall) -> bool:
         """Whether a call holds a prediction against a target, element by element: it
@@ -206,6 +221,17 @@ class Replay(Recorded):
         """Whether the call as recorded raises on zeros too: only then does it prove
         something that another does not."""
         return really_goes(self.mismatch.call) is False
+
+
+def _went_on(walk: Walk) -> Outcome:
+    """What comes of a repair in a program that was recorded to its end."""
+    try:
+        walk.go_on()
+    except Elsewhere as error:
+        return Outcome("moved", str(error))
+    except (Unknown, *NO_SUCH_SHAPE):
+        return Outcome("untried", goes=True)
+    return Outcome("verified", goes=True)
 
 
 def _takes_a_part(call: FunctionCall) -> bool:

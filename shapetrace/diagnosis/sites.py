@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.diagnosis.made_between import made_between
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
+from shapetrace.signatures import is_elementwise, kind
 from shapetrace.source.library_calls import called_around, handed_out, looped_over
 from shapetrace.source.tree import is_own, package_of
 
@@ -66,6 +69,49 @@ def shaped_at(graph: Graph, tensor: int) -> int:
             break
         tensor = given[0].id
     return tensor
+
+
+def stretched_since(graph: Graph, tensor: int) -> int:
+    """The nearest tensor behind this one of which the shape was made: calls that take
+    one entry of each operand at a time, and have the shape of an operand, are passed
+    over."""
+    shape, todo, seen = graph.tensors[tensor].shape, deque([tensor]), {tensor}
+    while todo:
+        tensor = todo.popleft()
+        made = graph.producer(tensor)
+        if not isinstance(made, FunctionCall) or not is_elementwise(made.name):
+            return tensor
+        same = [ref.id for ref in made.inputs if ref.shape == shape]
+        if not same:
+            return tensor
+        todo += [one for one in same if one not in seen]
+        seen |= {*same}
+    return tensor
+
+
+def unsliced(graph: Graph, tensor: int) -> int:
+    """The tensor that this one is a part of, with as many dimensions: which of them
+    stands where was so before."""
+    while True:
+        made = graph.producer(tensor)
+        if not isinstance(made, FunctionCall) or made.name != "getitem":
+            return tensor
+        before = made.inputs[0]
+        if len(before.shape) != len(graph.tensors[tensor].shape):
+            return tensor
+        tensor = before.id
+
+
+def maker_of_one(graph: Graph, tensor: int, dim: int) -> Call | None:
+    """Who gave a tensor a dimension of size 1: what is taken by an index has it of the
+    index, but is made by who takes it. None where it came with data."""
+    trail = graph.trail(tensor, dim)
+    for hop in trail.hops:
+        given = [hop.call.inputs[at].shape[n] for at, n in hop.origin.sources]
+        passed = given and max(given) == 1 and kind(hop.call.name) != "pick"
+        if not passed and hop.call.inputs:
+            return hop.call
+    return trail.end.call if trail.end.kind == "parameter" else None
 
 
 def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:

@@ -9,14 +9,16 @@ from heapq import heappop, heappush
 from typing import Any
 
 from shapetrace.diagnosis.called_again import followed, with_inputs
+from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.expected import clash_text
-from shapetrace.diagnosis.hypothesis import Repair
+from shapetrace.diagnosis.hypothesis import EVER, Repair, Taken
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.lineage import Call, Graph, describe
 from shapetrace.lineage.form import form_of
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
     Conflict,
+    broadcasts,
     foresee,
     inner_function,
     module_function,
@@ -39,13 +41,27 @@ class Unknown(Exception):
     """What the repaired program does there cannot be told."""
 
 
-class Recorded:
-    """What all walks over one failure's recording share; `most` calls are walked."""
+class Long(Unknown):
+    """More calls would have to be walked again than are."""
 
-    def __init__(self, graph: Graph, mismatch: Mismatch, most: int = _MOST) -> None:
+
+class Recorded:
+    """What all walks over one recording share: `most` calls are walked, `most_of_one`
+    for one repair. `inside`: torch's own layers call by call, none as one function."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        mismatch: Mismatch,
+        most: int = _MOST,
+        most_of_one: int = _MOST_OF_ONE,
+        inside: bool = False,
+    ) -> None:
         self.graph = graph
         self.mismatch = mismatch
         self.left = most
+        self.most_of_one = most_of_one
+        self.inside = inside
         self._units: dict[int, bool] = {}
         self._answers: dict[Any, Answered] = {}
 
@@ -59,7 +75,7 @@ class Recorded:
 
     def is_unit(self, layer: ModuleCall) -> bool:
         """Whether a layer of torch's is predicted as one function."""
-        known = self._units.get(layer.index)
+        known = False if self.inside else self._units.get(layer.index)
         if known is None:
             info = self.graph.rec.modules.get(layer.name)
             known = info is not None and module_function(layer, info) is not None
@@ -91,7 +107,7 @@ class Walk:
         self._now: dict[int, TensorRef] = {}
         self._due: list[tuple[int, bool, int]] = []
         self._queued: set[tuple[bool, int]] = set()
-        self._taken: dict[int, list[Any]] = {}
+        self._taken: dict[int, list[Taken]] = {}
         for taken in repair.taken:
             self._taken.setdefault(taken.tensor, []).append(taken)
         failing, layer = self.mismatch.call, self.mismatch.layer
@@ -100,6 +116,18 @@ class Walk:
             self._order = layer.order if layer is not None else 0
 
     def go(self) -> None:
+        """Up to the call that failed."""
+        self._begin()
+        self._walk(self._order)
+
+    def go_on(self) -> None:
+        """The calls behind it, where the program went on: of many steps the first."""
+        try:
+            self._walk(EVER)
+        except Long:
+            pass
+
+    def _begin(self) -> None:
         functions, calls = self.graph.rec.functions, self.graph.rec.calls
         for index in self.repair.calls:
             if index >= 0:
@@ -114,26 +142,28 @@ class Walk:
         for name in self.repair.modules:
             for module in self.recorded.calls_of.get(name, ()):
                 self._push(module)
-        for done in range(_MOST_OF_ONE):
-            if not self._due:
-                return
-            if done > _SHOWN and done + len(self._due) > _MOST_OF_ONE:
-                break  # it would not come to its end, and what repeats was seen
+
+    def _walk(self, until: int) -> None:
+        functions, calls = self.graph.rec.functions, self.graph.rec.calls
+        most, done = self.recorded.most_of_one, 0
+        while self._due and self._due[0][0] < until:
+            if done >= most or done > _SHOWN and done + len(self._due) > most:
+                raise Long  # it would not come to its end, and what repeats was seen
             _, is_function, index = heappop(self._due)
             self.recorded.left -= 1
             if self.recorded.left < 0:
                 raise Unknown
+            done += 1
             call = functions[index] if is_function else calls[index]
             if isinstance(call, FunctionCall):
                 self._function(call)
             else:
                 self._unit(call)
-        raise Unknown
 
     def _at(self, call: Call) -> int:
         """When a call takes its tensors: one inside of torch's own layer with the
         layer, whose inputs are what the user's code handed over."""
-        layer = self.graph.layer_of(call)
+        layer = None if self.recorded.inside else self.graph.layer_of(call)
         return layer.order if layer is not None else call.order
 
     def _push(self, call: Call) -> None:
@@ -142,7 +172,9 @@ class Walk:
             if self.recorded.is_unit(layer):
                 call = layer
         key = (isinstance(call, FunctionCall), call.index)
-        if call.order >= self._order or key in self._queued or call.outputs is None:
+        if key in self._queued or call.outputs is None:
+            return
+        if call.order >= self._order and not self.mismatch.silent:
             return
         if layer is not None and self._is_failing(layer):
             return  # that layer is taken as a whole, by `final`
@@ -151,11 +183,16 @@ class Walk:
 
     def _is_failing(self, layer: ModuleCall) -> bool:
         failing = self.mismatch.layer
-        if failing is None or failing.index != layer.index:
+        if failing is None or failing.index != layer.index or self.mismatch.silent:
             return False
         modules = self.graph.rec.modules
         info = modules.get(layer.name)
         return info is not None and inner_function(layer, info, modules) is not None
+
+    @property
+    def changed(self) -> set[int]:
+        """The tensors that the repaired program has otherwise, or edits."""
+        return self._now.keys() | self._taken.keys()
 
     def now(self, ref: TensorRef) -> TensorRef:
         """A tensor as the repaired program has it."""
@@ -165,10 +202,17 @@ class Walk:
         """A tensor as that call would take it."""
         found = self._now.get(ref.id)
         found = ref if found is None else replace(found, path=ref.path)
-        for taken in self._taken.get(ref.id, ()):
-            if taken.first <= order <= taken.last:
-                found = taken.edit.apply(found)
+        for edit in self.edits_of(ref.id, order):
+            found = edit.apply(found)
         return found
+
+    def edits_of(self, tensor: int, order: int) -> list[Edit]:
+        """What is done to a tensor where that call takes it."""
+        return [
+            taken.edit
+            for taken in self._taken.get(tensor, ())
+            if taken.first <= order <= taken.last
+        ]
 
     def _unit(self, call: ModuleCall) -> None:
         """A whole layer of torch's at once."""
@@ -217,6 +261,9 @@ class Walk:
                 raise Unknown  # a loop over a dimension has as many steps as that
             name = describe(self.graph, call)[0]
             raise Elsewhere(clash_text(name, clash.right.name or clash.name, clash))
+        if isinstance(call, FunctionCall) and self._stretches_anew(now, call):
+            name = describe(self.graph, call)[0]
+            raise Elsewhere(f"then {name} stretches its operands")
         if shapes is None and isinstance(call, FunctionCall):
             shapes = self._on_meta(now, call)
         if shapes is None or len(shapes) != len(call.outputs or ()):
@@ -235,6 +282,16 @@ class Walk:
                 self._now[ref.id] = replace(ref, shape=shape, dtype=dtype)
                 for user in self.graph.users.get(ref.id, ()):
                     self._push(user)
+
+    def _stretches_anew(self, now: FunctionCall, call: FunctionCall) -> bool:
+        """Whether what is mended at one call would happen at another instead."""
+        if not self.mismatch.silent or call.index in self.repair.calls:
+            return False
+        own = [one for ref in call.inputs for one in self._taken.get(ref.id, ())]
+        if any(one.first == one.last == call.order for one in own):
+            return False
+        operands = [{at for at, _, _ in broadcasts(one)} for one in (now, call)]
+        return len(operands[0]) > len(operands[1])
 
     def _on_meta(self, now: FunctionCall, call: FunctionCall) -> Any:
         """What a function that has no rule makes of other shapes."""

@@ -54,6 +54,18 @@ GENERATORS: tuple[Generator, ...] = (
     results,
 )
 
+#: where PyTorch did not mind: what brings operands to one shape, and who could
+STRETCHED: tuple[Generator, ...] = (
+    origins,
+    widths,
+    factories,
+    operands,
+    omissions,
+    numbers,
+    dims,
+    results,
+)
+
 
 def generate(case: Case) -> Iterator[Hypothesis]:
     """All hypotheses; the fault of a generator is told, and costs no other."""
@@ -61,6 +73,8 @@ def generate(case: Case) -> Iterator[Hypothesis]:
     if case.mismatch.kind == "other":
         # where it is not known what disagrees, no repair can be told from another
         generators = (raised,)
+    elif case.mismatch.silent:
+        generators = STRETCHED
     elif case.mismatch.is_of_values:
         generators = (raised, values)
     for generator in generators:

@@ -208,6 +208,9 @@ def _indices(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
             others = [(slice(None), ":", "keeps all of that dimension")]
         for new, text, words in others:
             changed = tuple(new if i == at else p for i, p in enumerate(parts))
+            whole = all(part == slice(None) for part in changed)
+            if whole and case.mismatch.silent:
+                continue  # the index is left out
             told: Written | None = None
             if line is not None and len(nodes) == len(parts):
                 told = line.with_part(nodes[at], text), line.source

@@ -19,6 +19,7 @@ from shapetrace.diagnosis.changes import (
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.expected import sizes_asked
 from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.stretched import to_one_shape
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis
 from shapetrace.diagnosis.orders import placements, reorder
 from shapetrace.diagnosis.sites import site_of_call
@@ -169,6 +170,12 @@ def menu(
 ) -> Menu:
     """What may be done to a tensor that meets tensors of those shapes."""
     shape, rank = ref.shape, len(ref.shape)
+    if case.mismatch.silent:
+        for other in others:
+            data = not case.graph.from_model(ref.id)
+            for edit in to_one_shape(shape, other, data):
+                yield "insert", edit
+        return
     for dim in reversed(range(rank)):
         if shape[dim] == 1:
             yield "insert", edits.squeeze(dim)
