@@ -9,8 +9,9 @@ from heapq import heappop, heappush
 from typing import Any
 
 from shapetrace.diagnosis.called_again import followed, with_inputs
+from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.expected import clash_text
-from shapetrace.diagnosis.hypothesis import Repair
+from shapetrace.diagnosis.hypothesis import Repair, Taken
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.lineage import Call, Graph, describe
 from shapetrace.lineage.form import form_of
@@ -88,16 +89,18 @@ class Walk:
         self.recorded = recorded
         #: whether a number that the code computes from a shape was made to follow it
         self.guessed = False
+        #: the calls that are made otherwise, in their order, and when they take tensors
+        self.made: list[tuple[int, FunctionCall]] = []
         self._now: dict[int, TensorRef] = {}
         self._due: list[tuple[int, bool, int]] = []
         self._queued: set[tuple[bool, int]] = set()
-        self._taken: dict[int, list[Any]] = {}
+        self._taken: dict[int, list[Taken]] = {}
         for taken in repair.taken:
             self._taken.setdefault(taken.tensor, []).append(taken)
         failing, layer = self.mismatch.call, self.mismatch.layer
-        self._order = failing.order
+        self.order = failing.order
         if failing.index < 0:
-            self._order = layer.order if layer is not None else 0
+            self.order = layer.order if layer is not None else 0
 
     def go(self) -> None:
         functions, calls = self.graph.rec.functions, self.graph.rec.calls
@@ -142,7 +145,7 @@ class Walk:
             if self.recorded.is_unit(layer):
                 call = layer
         key = (isinstance(call, FunctionCall), call.index)
-        if call.order >= self._order or key in self._queued or call.outputs is None:
+        if call.order >= self.order or key in self._queued or call.outputs is None:
             return
         if layer is not None and self._is_failing(layer):
             return  # that layer is taken as a whole, by `final`
@@ -165,10 +168,17 @@ class Walk:
         """A tensor as that call would take it."""
         found = self._now.get(ref.id)
         found = ref if found is None else replace(found, path=ref.path)
-        for taken in self._taken.get(ref.id, ()):
-            if taken.first <= order <= taken.last:
-                found = taken.edit.apply(found)
+        for edit in self.edits_of(ref.id, order):
+            found = edit.apply(found)
         return found
+
+    def edits_of(self, tensor: int, order: int) -> list[Edit]:
+        """What is done to a tensor where that call takes it."""
+        return [
+            taken.edit
+            for taken in self._taken.get(tensor, ())
+            if taken.first <= order <= taken.last
+        ]
 
     def _unit(self, call: ModuleCall) -> None:
         """A whole layer of torch's at once."""
@@ -235,6 +245,8 @@ class Walk:
                 self._now[ref.id] = replace(ref, shape=shape, dtype=dtype)
                 for user in self.graph.users.get(ref.id, ()):
                     self._push(user)
+        outputs = tuple(map(self.now, call.outputs or ()))
+        self.made.append((self._at(call), replace(now, outputs=outputs)))
 
     def _on_meta(self, now: FunctionCall, call: FunctionCall) -> Any:
         """What a function that has no rule makes of other shapes."""
@@ -266,7 +278,7 @@ class Walk:
             if info is not None:
                 return self._rebuilt_inside(info)
         base = self.repair.calls.get(failing.index, failing)
-        inputs = tuple(self.see(ref, self._order) for ref in base.inputs)
+        inputs = tuple(self.see(ref, self.order) for ref in base.inputs)
         if inputs == failing.inputs and base is failing:
             return None
         return with_inputs(base, inputs)
@@ -281,7 +293,7 @@ class Walk:
         if failing.index < 0 or {ref.path for ref in held} != new.keys():
             raise Unknown
         shapes = {ref.id: new[ref.path].shape for ref in held}
-        inputs = (self.see(ref, self._order) for ref in failing.inputs)
+        inputs = (self.see(ref, self.order) for ref in failing.inputs)
         return with_inputs(
             failing,
             tuple(
