@@ -140,6 +140,19 @@ def expand_batch(size: int, rank: int, text: str = "") -> Edit:
     )
 
 
+def repeated_along(dim: int, size: int, rank: int, text: str = "") -> Edit:
+    """The same for every place of a dimension that the other side has, of which the
+    code calls the size `text`."""
+    sizes = [-1] * (rank + 1)
+    sizes[dim] = size
+    told = ", ".join((text or str(size)) if one == size else "-1" for one in sizes)
+    return Edit(
+        f"{{}}.unsqueeze({dim}).expand({told})",
+        lambda t: t.unsqueeze(dim).expand(*sizes),
+        f"is the same for all {size} places of dim {dim}",
+    )
+
+
 def permute(*dims: int) -> Edit:
     back = tuple(dims.index(dim) for dim in range(len(dims)))
     return replace(_permute(dims), back=_permute(back))

@@ -12,8 +12,10 @@ from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.classes import JOINED, LEVELLED
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.kind import BEFORE
+from shapetrace.diagnosis.evidence.layout import ACROSS
 from shapetrace.diagnosis.evidence.learning import REVERSED
 from shapetrace.diagnosis.evidence.likes import UNLIKE
+from shapetrace.diagnosis.evidence.repaired import LOST, SCRAMBLED
 from shapetrace.diagnosis.evidence.samples import (
     COLUMN,
     COPIES,
@@ -64,6 +66,9 @@ _MIXED = (
     JOINED,
     LEVELLED,
     TEARS,
+    ACROSS,
+    LOST,
+    SCRAMBLED,
 )
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from math import exp, log, prod
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.evidence import Fact, evidence
-from shapetrace.diagnosis.evidence.layout import made_of
 from shapetrace.diagnosis.hypothesis import Hypothesis, Outcome, Site
 from shapetrace.diagnosis.weights import WEIGHTS
 

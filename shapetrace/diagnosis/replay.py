@@ -19,6 +19,7 @@ from shapetrace.diagnosis.called_again import (
     is_on_one_device,
     really_goes,
 )
+from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.edits import NO_SUCH_SHAPE
 from shapetrace.diagnosis.expected import next_layers, unreached
 from shapetrace.diagnosis.hypothesis import EVER, Outcome, Repair
@@ -26,6 +27,8 @@ from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.reading import Conflicting, Program, Reading
 from shapetrace.diagnosis.walk import Elsewhere, Recorded, Unknown, Walk
 from shapetrace.lineage import Graph
+from shapetrace.lineage.changed_dimensions import ChangedAxes, Made
+from shapetrace.lineage.dimensions import Axes
 from shapetrace.records import FunctionCall, ModuleInfo, Source, TensorRef
 from shapetrace.signatures import (
     broadcasts,
@@ -46,6 +49,7 @@ class Replay(Recorded):
         self._walks: dict[int, tuple[Walk, Exception | None]] = {}
         #: what came of walking on, with the repair
         self._ends: dict[int, tuple[Repair, Outcome]] = {}
+        self._repaired: dict[int, tuple[ChangedAxes, FunctionCall] | None] = {}
         #: what was read, with the repair
         self._readings: dict[Any, tuple[Repair, Outcome]] = {}
 
@@ -73,6 +77,35 @@ class Replay(Recorded):
     def final(self, repair: Repair) -> FunctionCall | None:
         """The failing call as the repaired program would make it; None: not known."""
         return self._told(repair, lambda walk: walk.final)
+
+    def repaired(self, repair: Repair) -> tuple[ChangedAxes, FunctionCall] | None:
+        """What the dimensions are made of in the repaired program, and its failing
+        call; None: not known."""
+        key = id(repair)
+        if key not in self._repaired:
+            self._repaired[key] = self._told(repair, self._changed)
+        return self._repaired[key]
+
+    def _changed(self, walk: Walk) -> tuple[ChangedAxes, FunctionCall] | None:
+        call = walk.final
+        if call is None:
+            return None
+        axes = ChangedAxes(self.axes)
+        for order, made in walk.made:
+            axes.take(made, _edited(walk, made, order))
+        layer = self.mismatch.layer
+        order = walk.order if layer is None else layer.order
+        call = axes.given(call, _edited(walk, call, order))
+        shapes = self.answer(call)[1]
+        if shapes is not None and len(shapes) == len(call.inputs) == 1:
+            result = replace(call.inputs[0], id=-1, shape=shapes[0])
+            axes.take(replace(call, outputs=(result,)), {})
+        return axes, call
+
+    @cached_property
+    def axes(self) -> Axes:
+        """What every dimension is made of, as it was recorded."""
+        return Axes(self.graph)
 
     def tensor(self, repair: Repair, tensor: int) -> TensorRef | None:
         """A tensor as the repaired program would have it; None: not known."""
@@ -232,6 +265,18 @@ def _went_on(walk: Walk) -> Outcome:
     except (Unknown, *NO_SUCH_SHAPE):
         return Outcome("untried", goes=True)
     return Outcome("verified", goes=True)
+
+
+def _edited(walk: Walk, call: FunctionCall, order: int) -> dict[int, list[Made]]:
+    """What a repair does to the tensors before a call takes them."""
+    found: dict[int, list[Made]] = {}
+    for ref in call.inputs:
+        before = walk.now(walk.graph.tensors.get(ref.id, ref))
+        for edit in walk.edits_of(ref.id, order):
+            dims = made_of(edit, before.shape)
+            before = edit.apply(before)
+            found.setdefault(ref.id, []).append(Made(before.shape, dims))
+    return found
 
 
 def _takes_a_part(call: FunctionCall) -> bool:

@@ -104,6 +104,8 @@ class Walk:
         self.recorded = recorded
         #: whether a number that the code computes from a shape was made to follow it
         self.guessed = False
+        #: the calls that are made otherwise, in their order, and when they take tensors
+        self.made: list[tuple[int, FunctionCall]] = []
         self._now: dict[int, TensorRef] = {}
         self._due: list[tuple[int, bool, int]] = []
         self._queued: set[tuple[bool, int]] = set()
@@ -111,14 +113,14 @@ class Walk:
         for taken in repair.taken:
             self._taken.setdefault(taken.tensor, []).append(taken)
         failing, layer = self.mismatch.call, self.mismatch.layer
-        self._order = failing.order
+        self.order = failing.order
         if failing.index < 0:
-            self._order = layer.order if layer is not None else 0
+            self.order = layer.order if layer is not None else 0
 
     def go(self) -> None:
         """Up to the call that failed."""
         self._begin()
-        self._walk(self._order)
+        self._walk(self.order)
 
     def go_on(self) -> None:
         """The calls behind it, where the program went on: of many steps the first."""
@@ -174,7 +176,7 @@ class Walk:
         key = (isinstance(call, FunctionCall), call.index)
         if key in self._queued or call.outputs is None:
             return
-        if call.order >= self._order and not self.mismatch.silent:
+        if call.order >= self.order and not self.mismatch.silent:
             return
         if layer is not None and self._is_failing(layer):
             return  # that layer is taken as a whole, by `final`
@@ -282,6 +284,8 @@ class Walk:
                 self._now[ref.id] = replace(ref, shape=shape, dtype=dtype)
                 for user in self.graph.users.get(ref.id, ()):
                     self._push(user)
+        outputs = tuple(map(self.now, call.outputs or ()))
+        self.made.append((self._at(call), replace(now, outputs=outputs)))
 
     def _stretches_anew(self, now: FunctionCall, call: FunctionCall) -> bool:
         """Whether what is mended at one call would happen at another instead."""
@@ -323,7 +327,7 @@ class Walk:
             if info is not None:
                 return self._rebuilt_inside(info)
         base = self.repair.calls.get(failing.index, failing)
-        inputs = tuple(self.see(ref, self._order) for ref in base.inputs)
+        inputs = tuple(self.see(ref, self.order) for ref in base.inputs)
         if inputs == failing.inputs and base is failing:
             return None
         return with_inputs(base, inputs)
@@ -338,7 +342,7 @@ class Walk:
         if failing.index < 0 or {ref.path for ref in held} != new.keys():
             raise Unknown
         shapes = {ref.id: new[ref.path].shape for ref in held}
-        inputs = (self.see(ref, self._order) for ref in failing.inputs)
+        inputs = (self.see(ref, self.order) for ref in failing.inputs)
         return with_inputs(
             failing,
             tuple(

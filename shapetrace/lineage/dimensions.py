@@ -9,14 +9,14 @@ order", which a view needs: `(batch·time, 8)` may become `(batch, time, 8)` and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from math import prod
 from typing import NamedTuple
 
 from shapetrace.lineage.factors import Axis, Order, Root, regroup
 from shapetrace.lineage.graph import Graph
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import DimOrigin, kind, takes_no_numbers
+from shapetrace.signatures import DimOrigin, Relation, kind, takes_no_numbers
 
 #: elements picked along one dimension by an index of as many dimensions
 _LOOKUPS = frozenset(("gather", "take_along_dim"))
@@ -52,8 +52,9 @@ class Axes:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._dims: dict[int, Dims] = {}
-        self._descent: dict[int, int] = {}
+        self._relation: Callable[[FunctionCall], Relation] = graph.relation
+        self._dims: MutableMapping[int, Dims] = {}
+        self._descent: MutableMapping[int, int] = {}
         self.scrambles: list[Scramble] = []
         #: views whose cuts fall across places of the data and features of each
         self.tears: list[FunctionCall] = []
@@ -80,10 +81,8 @@ class Axes:
     def sole(self, tensor: int, dim: int) -> Root | None:
         """The one data dimension that a dimension is, unmixed and for certain."""
         roots = self.roots(tensor, dim)
-        if len(roots) != 1 or not self.sure(tensor, dim):
-            return None
-        (root,) = roots
-        return root if root[0] == "data" else None
+        (root,) = roots if len(roots) == 1 else (("", 0, 0),)
+        return root if root[0] == "data" and self.sure(tensor, dim) else None
 
     def from_parameter(self, tensor: int, dim: int) -> bool:
         return any(root == "parameter" for root, _, _ in self.roots(tensor, dim))
@@ -129,9 +128,9 @@ class Axes:
             bits &= ~RECORDED
         if _is_to_learn(call):
             bits |= _LEARNED
-        relation = self._graph.relation(call) if call.inputs else None
+        relation = self._relation(call) if call.inputs else None
         for position, ref in enumerate(call.outputs or ()):
-            if ref.id in self._dims:
+            if self._is_told(ref):
                 continue
             numbers = ref.dtype.is_floating_point or ref.dtype.is_complex
             self._descent[ref.id] = bits if numbers else bits & ~_LEARNED
@@ -155,6 +154,9 @@ class Axes:
                     )
                     for dim in range(len(ref.shape))
                 )
+
+    def _is_told(self, ref: TensorRef) -> bool:
+        return ref.id in self._dims
 
     def _dim(
         self, call: FunctionCall, ref: TensorRef, dim: int, origin: DimOrigin

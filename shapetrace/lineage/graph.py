@@ -114,17 +114,18 @@ class Graph:
         key = (isinstance(call, FunctionCall), call.index)
         found = self._relations.get(key)
         if found is None:
-            try:
-                form = form_of(call)
-                found = self._alike.get(form)
-            except TypeError:  # an argument that cannot be hashed
-                form = found = None
-            if found is None:
-                found = self._relate(call)
-                if form is not None:
-                    self._alike[form] = found
-            self._relations[key] = found
+            found = self._relations[key] = self.related(call)
         return found
+
+    def related(self, call: Call) -> Relation:
+        """The same of a call that need not have been recorded so."""
+        try:
+            form = form_of(call)
+        except TypeError:  # an argument that cannot be hashed
+            return self._relate(call)
+        if form not in self._alike:
+            self._alike[form] = self._relate(call)
+        return self._alike[form]
 
     def _relate(self, call: Call) -> Relation:
         if isinstance(call, ModuleCall):

@@ -50,6 +50,10 @@ def trains(code, path):
     return bool(torch.isfinite(loss))
 
 
+#: with all sizes equal what fits takes samples for channels, and trains nonsense
+NONSENSE = ("a loop over convolutions that are given another layout",)
+
+
 @BOTH
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.filterwarnings("ignore")
@@ -60,6 +64,9 @@ def test_every_verified_fix_runs(name, distinct, tmp_path):
     broken = sized(code.replace(right, slip), distinct)
     fixes = explained(broken, tmp_path / "program.py")
     sure = [fix for fix in fixes if fix.status == "verified"]
+    if name in NONSENSE and not distinct:
+        assert fixes and not sure
+        return
     assert sure, [(fix.line, fix.status) for fix in fixes]
     for number, fix in enumerate(sure):
         path = tmp_path / f"mended{number}.py"

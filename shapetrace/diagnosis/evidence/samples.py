@@ -1,5 +1,5 @@
 """What becomes of the samples: a call that mixes them, a layer that would take them for
-features, a product that adds them up."""
+features."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from math import prod
 from operator import mul
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.evidence.fact import Fact
-from shapetrace.diagnosis.evidence.layout import made_of, root, root_of
+from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import counts_samples, every_part
 from shapetrace.diagnosis.once import once
-from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.records import FunctionCall
 from shapetrace.signatures import kind, relate
 
 _AS_SAMPLES = "as wide as there are samples"
@@ -68,21 +69,28 @@ def _more_rows(hypothesis: Hypothesis, case: Case) -> bool:
 
 def _joins(case: Case, call: FunctionCall) -> bool:
     """Whether a view does not keep the samples that come first as they are."""
+    return _takes_samples(case, call) and not _both_join(case)
+
+
+def _takes_samples(case: Case, call: FunctionCall) -> bool:
+    """Whether a view makes another first dimension of the samples."""
     if call.name not in _VIEWS or not call.inputs or not call.outputs:
         return False
     before, after = call.inputs[0].shape, call.outputs[0].shape
     if len(before) < 2 or root(case.graph, call.inputs[0].id, 0)[0] != "batch":
         return False
-    return bool(after) and after[0] != before[0] and not _both_join(case)
+    return bool(after) and after[0] != before[0]
 
 
 def _cuts(case: Case, call: FunctionCall) -> bool:
     """Whether a view that the odd size came through makes rows that are no number of
     samples, nor of places in them: 49 of 16, or 16·8 of (16, 4, 4)."""
-    if call.index not in case.passed or not _joins(case, call):
+    if call.index not in case.passed or not _takes_samples(case, call):
         return False
     before, after = call.inputs[0].shape, (call.outputs or call.inputs)[0].shape
-    return len(after) == 1 or after[0] not in accumulate(before, mul)
+    if len(after) == 1:
+        return not _both_join(case)
+    return after[0] not in accumulate(before, mul)
 
 
 @once
@@ -274,35 +282,3 @@ def column(hypothesis: Hypothesis, case: Case) -> Fact | None:
     final = case.replay.final(hypothesis.repair)
     ends = [ref.shape[-1:] for ref in final.inputs[1:2]] if final is not None else []
     return Fact(COLUMN) if ends == [(1,)] else None
-
-
-def _is_square_data(case: Case, ref: TensorRef) -> bool:
-    rows, columns = ref.shape[-2:]
-    known = ref.id in case.graph.tensors and not case.graph.is_parameter(ref.id)
-    return rows == columns > 1 and known and not case.graph.from_model(ref.id)
-
-
-def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """What a product of matrices would add up: features, or samples and steps."""
-    repair = hypothesis.repair
-    if repair is None or case.call.name not in _PRODUCTS:
-        return None
-    final = case.replay.final(repair)
-    if final is None or len(final.inputs) < 2:
-        return None
-    a, b = final.inputs[-2:]
-    if len(a.shape) < 2 or len(b.shape) < 2:
-        return None
-    rows = root_of(case, hypothesis, a, len(a.shape) - 2)
-    if rows is not None and rows[0] == "width":
-        return Fact("makes rows of features")
-    kinds = set()
-    for ref, dim in ((a, len(a.shape) - 1), (b, len(b.shape) - 2)):
-        begins = root_of(case, hypothesis, ref, dim)
-        if begins is not None:
-            kinds.add(begins[0])
-    if _is_square_data(case, a) or _is_square_data(case, b):
-        return None  # neighbours in a graph are there to be added up
-    if "width" in kinds and "batch" not in kinds:
-        return Fact("adds features up")  # a layer's, or data's that meet a layer's
-    return Fact("adds samples or steps up") if kinds & {"batch", "inner"} else None

@@ -109,7 +109,8 @@ def with_number(
     """One number replaced, where the user wrote one."""
 
     def changed(one: FunctionCall) -> FunctionCall | None:
-        return put(one, path, new) if get(one, path) == old else None
+        size = _as_there(call, one, new)
+        return put(one, path, size) if get(one, path) == old else None
 
     def write() -> Written | None:
         line = find(call.source)
@@ -128,6 +129,17 @@ def with_number(
     reason = f"asks for {old}"
     made = recalled(case, call, changed, write, words, "number", reason=reason)
     return made and replace(made, size=old, expected=new)
+
+
+def _as_there(call: FunctionCall, other: FunctionCall, size: int) -> int:
+    """A size of one call's own tensor as another call of that line has it: a mask that
+    is not square, in a line that square ones went through."""
+    if other is call or not call.inputs or not other.inputs:
+        return size
+    own, there = call.inputs[0].shape, other.inputs[0].shape
+    if own.count(size) != 1 or len(own) != len(there):
+        return size
+    return there[own.index(size)]
 
 
 def get(call: FunctionCall, path: str) -> Any:

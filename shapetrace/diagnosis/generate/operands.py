@@ -25,7 +25,7 @@ from shapetrace.diagnosis.orders import placements, reorder
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import is_method
+from shapetrace.signatures import is_method, kind
 from shapetrace.source.line import find
 
 _STRETCHING = ("expand", "broadcast_to")
@@ -254,6 +254,11 @@ def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu
                     yield "cut", edits.cropped(*other[2:])
         elif rank > 1 and len(other) > rank and other[-rank:] == shape:
             continue
+        if len(other) == rank + 1 and kind(case.call.name) == "join":
+            for dim in range(1, rank):
+                same = {(r.id, dim) for r in case.call.inputs if r.shape == other}
+                text = case.spelled_size(case.call, other[dim], same) or ""
+                yield "insert", edits.repeated_along(dim, other[dim], rank, text)
         if len(other) == rank + 1 and case.graph.is_parameter(ref.id):
             call = case.layer or case.call
             batch = {(r.id, 0) for r in call.inputs if r.shape == other}
