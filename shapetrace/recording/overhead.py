@@ -3,8 +3,9 @@
 Measured when the records are first asked for, after the batch and not at entry: the
 traced batch then waits for nothing, and a trace that nobody reads costs nothing. The
 measurement runs in a thread of its own, where no function mode, autocast or default
-device of the user's is in force and none of them sees its calls. Its loops call from
-a forward, as models do: a call from elsewhere costs the recorder a walk up the stack.
+device of the user's is in force and none of them sees its calls. What the recorder
+sees itself take, in the batch as here, is left out: here is measured what it cannot
+see, the way from torch to it and back.
 """
 
 from __future__ import annotations
