@@ -45,7 +45,7 @@ def told(
                 own = one.kind in ("target", "input") and code
                 if own and case.site_of(operand.id).key == suspect.site.key:
                     who[at] = replace(one, name=f"tensor `{code}`")
-    lines = [fix for fix in fixes(found) if fix.status != "moved"]
+    lines = [fix for fix in fixes(case, found) if fix.status != "moved"]
     sure = {(fix.line, fix.where) for fix in lines if fix.status == "verified"}
     for suspect, blamed in zip_longest(found, who):
         for hypothesis in (entry.hypothesis for entry in suspect.scored):

@@ -12,10 +12,8 @@ from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.classes import JOINED, LEVELLED
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.kind import BEFORE
-from shapetrace.diagnosis.evidence.layout import ACROSS
 from shapetrace.diagnosis.evidence.learning import REVERSED
 from shapetrace.diagnosis.evidence.likes import UNLIKE
-from shapetrace.diagnosis.evidence.repaired import LOST, SCRAMBLED
 from shapetrace.diagnosis.evidence.samples import (
     COLUMN,
     COPIES,
@@ -31,6 +29,7 @@ from shapetrace.diagnosis.mismatch import Mismatch, is_part
 from shapetrace.diagnosis.operand_rows import operand_rows
 from shapetrace.diagnosis.plain import behind_forward, handed_on, in_forward
 from shapetrace.diagnosis.rank import Scored, Suspect
+from shapetrace.diagnosis.samples_apart import stay_apart
 from shapetrace.diagnosis.sentence import first_line, sentence
 from shapetrace.diagnosis.text import told
 from shapetrace.diagnosis.unexplained import unexplained, where_of
@@ -66,9 +65,6 @@ _MIXED = (
     JOINED,
     LEVELLED,
     TEARS,
-    ACROSS,
-    LOST,
-    SCRAMBLED,
 )
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line
@@ -142,7 +138,7 @@ def _explained(
             source=call.source,
             culprits=culprits(found),
             lineage=way_back(graph, mismatch),
-            fixes=fixes(found),
+            fixes=fixes(case, found),
             function=call.index if call.index >= 0 else None,
             call=enclosing.index if enclosing is not None else None,
             operands=operand_rows(graph, mismatch),
@@ -243,7 +239,7 @@ def _evidence(entry: Scored) -> Iterator[str]:
             yield text
 
 
-def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
+def fixes(case: Case, found: list[Suspect]) -> tuple[Fix, ...]:
     """The best lines: one for the likeliest site first, where that has one."""
     entries = [entry for suspect in found for entry in suspect.scored]
     entries.sort(key=lambda entry: -entry.score)
@@ -251,7 +247,7 @@ def fixes(found: list[Suspect]) -> tuple[Fix, ...]:
     chosen: dict[str, Fix] = {}
     lossy: set[object] = set()
     for entry in (*_with_line(first)[:1], *_with_line(entries)):
-        fix, one = _fix(entry), entry.hypothesis
+        fix, one = _fix(case, entry), entry.hypothesis
         # which part is left out of a tensor is one thought, and told once
         thought = (one.form, one.site.key)
         if fix.loses and fix.line not in chosen and thought in lossy:
@@ -286,7 +282,7 @@ def _trains_nothing(entry: Scored) -> bool:
     return any(fact.name.startswith(_MIXED) for fact in entry.facts)
 
 
-def _fix(entry: Scored) -> Fix:
+def _fix(case: Case, entry: Scored) -> Fix:
     one = entry.hypothesis
     outcome = one.outcome
     status = outcome.status if outcome is not None and one.repair else "untried"
@@ -294,7 +290,9 @@ def _fix(entry: Scored) -> Fix:
     alike = one.form in _OF_SEVERAL or one.edit is not None and one.edit.among > 1
     # of several windows behind a size each can make it fit: which is meant is not told
     alike = alike or any(fact.name == UNLIKE for fact in entry.facts)
-    if status == "verified" and (one.loses or mixed or alike):
+    if status == "verified" and (
+        one.loses or mixed or alike or not stay_apart(case, one)
+    ):
         status = "untried"  # it fits, and whether it is meant no shape tells
     later = outcome.detail if outcome is not None else ""
     detail = "; ".join(part for part in (one.words, later) if part)

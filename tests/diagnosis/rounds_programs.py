@@ -45,7 +45,7 @@ program(
     ["self.layers = nn.ModuleList([nn.Conv1d(A, H, 1), nn.Conv1d(H, K, 1)])"],
     [
         "for layer in self.layers:",
-        "    x = torch.relu(layer(x))",
+        "    x = torch.tanh(layer(x))",
         "return x.flatten(1)",
     ],
     ["x, y = torch.randn(B, A, 1), torch.randint(0, K, (B,))", LOSS],
@@ -156,7 +156,7 @@ program(
     [X, LOSS],
     before="def mlp(sizes):\n    layers = []\n"
     "    for a, b in zip(sizes, sizes[1:]):\n"
-    "        layers += [nn.Linear(a, b), nn.ReLU()]\n"
+    "        layers += [nn.Linear(a, b), nn.Tanh()]\n"
     "    return nn.Sequential(*layers)\n\n\n",
 )
 

@@ -17,10 +17,10 @@ def alone(t, words):
     """The fixes that there would be if only those with such a line had been thought
     of."""
     graph = Graph(t.recording)
-    found = consider(graph, mismatch_of(graph)).scored
+    case, found, _ = consider(graph, mismatch_of(graph))
     entries = tuple(one for one in found if words in one.hypothesis.line)
     assert entries, [one.hypothesis.line for one in found]
-    return fixes([Suspect(entries[0].hypothesis.site, entries, 1.0)])
+    return fixes(case, [Suspect(entries[0].hypothesis.site, entries, 1.0)])
 
 
 def test_a_view_that_cuts_across_dimensions_is_not_offered():

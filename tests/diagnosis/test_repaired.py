@@ -34,8 +34,7 @@ def test_samples_that_are_added_up_are_not_verified(steps, width):
     x = torch.randint(0, 30, (4, steps))
     found = failure_of(model, lambda: model(x))
     added = [fix for fix in found.fixes if "dim=0" in fix.line]
-    assert all(fix.status != "verified" for fix in added)
-    assert first(found) != ("function", "sum")
+    assert added and all(fix.status == "untried" for fix in added)
 
 
 def test_steps_joined_with_the_classes_are_not_verified_wherever_they_are_joined():
@@ -49,7 +48,7 @@ def test_steps_joined_with_the_classes_are_not_verified_wherever_they_are_joined
 
     found = failure_of(model, step)
     joined = [fix for fix in found.fixes if "flatten(1)" in fix.line]
-    assert all(fix.status != "verified" for fix in joined)
+    assert joined and all(fix.status == "untried" for fix in joined)
 
 
 @pytest.mark.parametrize("classes, asked", [(5, 4), (6, 8), (9, 3)])
@@ -70,21 +69,27 @@ def test_a_view_that_cuts_rows_of_classes_anew_is_the_culprit(classes, asked):
     assert f"view(-1, {classes})" in found.fixes[0].line
 
 
-class Masked(nn.Module):
+class Attention(nn.Module):
     def __init__(self):
         super().__init__()
         self.query, self.key = nn.Linear(8, 8), nn.Linear(8, 8)
 
-    def scores(self, x, memory, mask):
-        b, n, _ = mask.shape
-        told = mask.reshape(b, 1, n, n)
+    def forward(self, x, memory, mask):
+        batch, length, _ = mask.shape
+        told = mask.reshape(batch, 1, length, length)
         scores = self.query(x) @ self.key(memory).transpose(1, 2)
         return scores[:, None].masked_fill(told == 0, -1e9)
 
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.own, self.cross = Attention(), Attention()
+
     def forward(self, x, memory, keep):
         b, n, s = len(x), x.shape[1], memory.shape[1]
-        self.scores(memory, memory, keep[:, None].expand(b, s, s))
-        return self.scores(x, memory, keep[:, None].expand(b, n, s))
+        self.own(memory, memory, keep[:, None].expand(b, s, s))
+        return self.cross(x, memory, keep[:, None].expand(b, n, s))
 
 
 def test_a_size_of_the_tensor_itself_is_another_in_each_call_of_the_line():

@@ -23,7 +23,6 @@ from shapetrace.diagnosis.evidence.likes import likes, rounding, twin, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.numbers import numbers
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program, read_off
-from shapetrace.diagnosis.evidence.repaired import added_up, lost, scrambled
 from shapetrace.diagnosis.evidence.rests import rests, squared
 from shapetrace.diagnosis.evidence.samples import (
     column,
@@ -33,6 +32,7 @@ from shapetrace.diagnosis.evidence.samples import (
     matched,
     mixed,
     restored,
+    summed,
     unasked,
 )
 from shapetrace.diagnosis.evidence.sides import (
@@ -84,9 +84,6 @@ FAMILIES: tuple[Family, ...] = (
     turned_round,
     layout,
     elsewhere,
-    added_up,
-    lost,
-    scrambled,
     edited,
     labels,
     classes,
@@ -95,6 +92,7 @@ FAMILIES: tuple[Family, ...] = (
     mixed,
     copied,
     restored,
+    summed,
     column,
     unasked,
     sides,

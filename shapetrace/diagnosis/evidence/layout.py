@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
-from math import prod
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import counts_samples
 from shapetrace.lineage import Graph
-from shapetrace.lineage.changed_dimensions import ChangedAxes
-from shapetrace.lineage.factors import Root as Begin
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import relate
+from shapetrace.signatures import loss, relate
 
-#: samples meet features, or the like
-ACROSS = "dimensions meet across"
 _TURNING = ("permute", "transpose", "swapaxes", "movedim", "t", "T", "mT")
 _JOINING = ("cat", "concat", "concatenate")
 #: what another size would be for
@@ -26,79 +21,33 @@ _SIZED = ("width", "intake", "parameter", "data", "cut", "number", "unknown")
 
 #: (kind, tensor, dimension): where a dimension begins
 Root = tuple[str, int, int]
-#: what a factor of a dimension counts, and where it begins
-Part = tuple[str, frozenset[Begin]]
 _FORMS = ("insert", "reduce", "omit", "dim", "number", "exchange", "cut", "width")
 
 
 def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether what meets in the repaired call does not belong together. That it does
-    tells nothing: of the repairs that fit, the wrong ones do as often."""
-    found = repaired(hypothesis, case) if hypothesis.form in _FORMS else None
-    if found is None:
+    """Whether what meets in the repaired call belongs together."""
+    if hypothesis.form not in _FORMS or hypothesis.repair is None:
         return None
-    axes, final = found
-    cross = 0
-    for meeting in _meetings(final):
-        weighted = any(case.graph.is_parameter(ref.id) for ref, _ in meeting)
-        parts = [parts_of(case, axes, ref, dim) for ref, dim in meeting]
-        told = [[kind for kind, _ in one] for one in parts if one is not None]
-        for a, b in combinations(told, 2):
-            if weighted:  # a layer takes maps that were flattened, and no samples
-                cross += "batch" in a + b
-            else:
-                cross += _levelled(a) != _levelled(b)
-    return Fact(ACROSS, min(cross, 3)) if cross else None
-
-
-def repaired(
-    hypothesis: Hypothesis, case: Case
-) -> tuple[ChangedAxes, FunctionCall] | None:
-    """What the dimensions are made of with a repair, and the failing call; None where
-    that is not known, or another call would fail first."""
-    repair, outcome = hypothesis.repair, hypothesis.outcome
-    if repair is None or outcome is None or outcome.broke:
+    final = case.replay.final(hypothesis.repair)
+    if final is None:
         return None
-    return case.replay.repaired(repair)
-
-
-def parts_of(
-    case: Case, axes: ChangedAxes, ref: TensorRef, dim: int
-) -> tuple[Part, ...] | None:
-    """What a dimension of the repaired program is made of; None where that is not
-    known for all of it."""
-    found = [axis for axis in axes.of(ref.id, dim) if axis.size > 1]
-    if prod(axis.size for axis in found) != ref.shape[dim]:
-        return None
-    parts: list[Part] = []
-    for axis in found:
-        kinds = {kind_of(case, one) for one in axis.roots}
-        if len(kinds) != 1 or kinds == {"other"} or not axis.sure:
-            return None
-        part = (kinds.pop(), axis.roots)
-        if not parts or parts[-1] != part:
-            parts.append(part)
-    return tuple(parts)
-
-
-def kind_of(case: Case, begin: Begin) -> str:
-    """Whether a dimension that begins so counts samples, what else data has, or a
-    layer's features."""
-    kind, tensor, dim = begin
-    if kind == "parameter":
-        return "width"
-    if kind != "data":
-        return "other"
-    shape = case.graph.tensors[tensor].shape
-    if dim == len(shape) - 1 and shape[-2:] == (shape[-1],) * 2:
-        return "other"  # neighbours in a graph, or features as many as there are rows
-    return root(case.graph, tensor, dim)[0]
-
-
-def _levelled(kinds: list[str]) -> list[str]:
-    """The same where features of a layer are as good as those of data: they are added
-    to each other, and held against each other by losses."""
-    return ["inner" if kind == "width" else kind for kind in kinds]
+    known = loss(final.name)
+    compared = known is not None and known.class_dim is None
+    agree = cross = 0
+    for meeting in meetings(final):
+        roots = [root_of(case, hypothesis, ref, dim) for ref, dim in meeting]
+        told = [root for root in roots if root is not None]
+        for at, a in enumerate(told):
+            for b in told[:at]:
+                if a == b or a[0] == b[0]:
+                    agree += 1 + (a == b)
+                elif compared and {a[0], b[0]} == {"width", "inner"}:
+                    continue  # what a layer makes is held against what came with data
+                elif "other" not in (a[0], b[0]):
+                    cross += 1
+    if cross:
+        return Fact("dimensions meet across", min(cross, 3))
+    return Fact("dimensions belong together", min(agree, 4) / 2) if agree else None
 
 
 def elsewhere(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -150,7 +99,7 @@ def _turned_again(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return None
 
 
-def _meetings(call: FunctionCall) -> Iterator[list[tuple[TensorRef, int]]]:
+def meetings(call: FunctionCall) -> Iterator[list[tuple[TensorRef, int]]]:
     """The dimensions of a call's tensors that have to be equal, of sizes above 1."""
     relation = relate(replace(call, outputs=None))
     groups: dict[object, set[tuple[int, int]]] = {}
@@ -173,6 +122,55 @@ def _meetings(call: FunctionCall) -> Iterator[list[tuple[TensorRef, int]]]:
         ]
         if len(found) > 1:
             yield found
+
+
+def root_of(
+    case: Case, hypothesis: Hypothesis, ref: TensorRef, dim: int
+) -> Root | None:
+    """Where a dimension of one of the repaired call's tensors begins."""
+    graph, tensor = case.graph, ref.id
+    if graph.is_parameter(tensor):
+        return ("width", tensor, dim)
+    repair = hypothesis.repair
+    assert repair is not None
+    if hypothesis.edit is not None and any(
+        taken.tensor == tensor for taken in repair.taken
+    ):
+        before = graph.tensors[tensor].shape
+        dims = made_of(hypothesis.edit, before)
+        if dims is None or dim >= len(dims) or len(dims[dim]) != 1:
+            return None
+        return root(graph, tensor, dims[dim][0])
+    for _ in range(8):
+        made = graph.producer(tensor)
+        if isinstance(made, FunctionCall) and made.index in repair.calls:
+            new = repair.calls[made.index]
+            outputs = relate(replace(new, outputs=None)).outputs
+            if not outputs or dim >= len(outputs[0]):
+                return None
+            sources = outputs[0][dim].sources
+            if len(sources) != 1:
+                return None
+            source = new.inputs[sources[0][0]].id
+            begins = root(graph, source, sources[0][1])
+            cut = outputs[0][dim].how == "slice" and graph.is_parameter(source)
+            return ("inner", *begins[1:]) if cut else begins
+        if made is None or not made.inputs or not made.outputs:
+            break
+        first = made.inputs[0]
+        if len(made.inputs) > 1 or first.shape != made.outputs[0].shape:
+            break
+        tensor = first.id
+    recorded = graph.tensors.get(ref.id)
+    if recorded is None:  # the repair made it
+        return None
+    shape = recorded.shape
+    # a width is another number, and begins where it began
+    if ref.shape != shape and not (
+        hypothesis.form == "width" and len(ref.shape) == len(shape)
+    ):
+        return None
+    return root(graph, ref.id, dim)
 
 
 def root(graph: Graph, tensor: int, dim: int) -> Root:

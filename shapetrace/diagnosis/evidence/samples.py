@@ -1,5 +1,5 @@
 """What becomes of the samples: a call that mixes them, a layer that would take them for
-features."""
+features, a product that adds them up."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from operator import mul
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.evidence.fact import Fact
-from shapetrace.diagnosis.evidence.layout import root
+from shapetrace.diagnosis.evidence.layout import root, root_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import counts_samples, every_part
 from shapetrace.diagnosis.once import once
-from shapetrace.records import FunctionCall
+from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import kind, relate
 
 _AS_SAMPLES = "as wide as there are samples"
@@ -282,3 +282,35 @@ def column(hypothesis: Hypothesis, case: Case) -> Fact | None:
     final = case.replay.final(hypothesis.repair)
     ends = [ref.shape[-1:] for ref in final.inputs[1:2]] if final is not None else []
     return Fact(COLUMN) if ends == [(1,)] else None
+
+
+def _is_square_data(case: Case, ref: TensorRef) -> bool:
+    rows, columns = ref.shape[-2:]
+    known = ref.id in case.graph.tensors and not case.graph.is_parameter(ref.id)
+    return rows == columns > 1 and known and not case.graph.from_model(ref.id)
+
+
+def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """What a product of matrices would add up: features, or samples and steps."""
+    repair = hypothesis.repair
+    if repair is None or case.call.name not in _PRODUCTS:
+        return None
+    final = case.replay.final(repair)
+    if final is None or len(final.inputs) < 2:
+        return None
+    a, b = final.inputs[-2:]
+    if len(a.shape) < 2 or len(b.shape) < 2:
+        return None
+    rows = root_of(case, hypothesis, a, len(a.shape) - 2)
+    if rows is not None and rows[0] == "width":
+        return Fact("makes rows of features")
+    kinds = set()
+    for ref, dim in ((a, len(a.shape) - 1), (b, len(b.shape) - 2)):
+        begins = root_of(case, hypothesis, ref, dim)
+        if begins is not None:
+            kinds.add(begins[0])
+    if _is_square_data(case, a) or _is_square_data(case, b):
+        return None  # neighbours in a graph are there to be added up
+    if "width" in kinds and "batch" not in kinds:
+        return Fact("adds features up")  # a layer's, or data's that meet a layer's
+    return Fact("adds samples or steps up") if kinds & {"batch", "inner"} else None

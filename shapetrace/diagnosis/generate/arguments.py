@@ -122,7 +122,7 @@ def with_number(
         if node is None:
             return None
         size = str(new) if isinstance(node, ast.Constant) or new == -1 else None
-        size = size or case.spelled_size(call, new)
+        size = size or case.spelled_size(call, new, _own(call, new))
         return with_argument(call, (path,), size) if size is not None else None
 
     words = f"{new} instead of {old}"
@@ -131,15 +131,16 @@ def with_number(
     return made and replace(made, size=old, expected=new)
 
 
+def _own(call: FunctionCall, size: int) -> set[tuple[int, int]]:
+    """The one dimension of the call's own tensor that has a size."""
+    first = call.inputs[:1]
+    return {(r.id, r.shape.index(size)) for r in first if r.shape.count(size) == 1}
+
+
 def _as_there(call: FunctionCall, other: FunctionCall, size: int) -> int:
-    """A size of one call's own tensor as another call of that line has it: a mask that
-    is not square, in a line that square ones went through."""
-    if other is call or not call.inputs or not other.inputs:
-        return size
-    own, there = call.inputs[0].shape, other.inputs[0].shape
-    if own.count(size) != 1 or len(own) != len(there):
-        return size
-    return there[own.index(size)]
+    """A size of a call's own tensor as another call of that line has it."""
+    there = other.inputs[0].shape if other.inputs else ()
+    return next((there[d] for _, d in _own(call, size) if d < len(there)), size)
 
 
 def get(call: FunctionCall, path: str) -> Any:
