@@ -1,12 +1,12 @@
 """The times of module calls without what the tracer itself took of them.
 
 A call's own time is that of its functions, and what lies between them: the model's own
-Python code and the tracer's. A part of that the tracer saw itself take. How dear the
-tracer was in this very batch, whose caches may have been cold, is told by torch's own
-innermost layers, between whose functions there is next to nothing else. Functions
-themselves run slower beside the tracer, which takes their place in the caches. What is
-inside a call is never more than the call, and no call is less than its functions would
-be without the tracer.
+Python code and the tracer's, a part of which it saw itself take. How dear the rest was
+in this very batch, whose caches may have been cold, is told by torch's own innermost
+layers, between whose functions there is next to nothing else. Functions themselves run
+slower beside the tracer, which takes their place in the caches. What is inside a call
+is never more than the call, and no call is less than its functions would be without the
+tracer.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ def test_what_a_convolution_works_with_is_no_less_for_checkpointing_its_block():
     """Its backward copies what it was given and the gradient into blocks of 16 channels
     where there are 2: 16 times the map, which is most of what is held. The end of the
     forward, of 6 maps, is not; `torch.profiler` saw nothing won."""
-    block = nn.Conv2d(2, 2, 3, padding=1), nn.Sigmoid(), nn.Sigmoid(), nn.Sigmoid()
-    rest = nn.Sigmoid(), nn.Sigmoid(), nn.Sigmoid()
+    block = nn.Conv2d(2, 2, 3, padding=1), nn.Tanh(), nn.Tanh(), nn.Tanh()
+    rest = nn.Tanh(), nn.Tanh(), nn.Tanh()
     model = nn.Sequential(nn.Sequential(*block), nn.Sequential(*rest))
     with shapetrace.trace(model, memory=True) as t:
         model(torch.randn(4, 2, 32, 32)).sum().backward()

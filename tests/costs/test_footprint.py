@@ -227,7 +227,7 @@ class Wide(nn.Module):
 def test_where_the_most_is_held_in_the_block_itself_only_what_it_has_used_is_won():
     """In its forward two sigmoids and ten times as much; without autograd the first
     sigmoid is gone by then, the second is what is repeated."""
-    model = nn.Sequential(nn.Sequential(nn.Sigmoid(), nn.Sigmoid(), Wide()))
+    model = nn.Sequential(nn.Sequential(nn.Sigmoid(), nn.Tanh(), Wide()))
     x, size = torch.zeros(1, 1000, requires_grad=True), 1000 * 4
     with shapetrace.trace(model, memory=True) as plain:
         model(x).sum().backward()
@@ -243,13 +243,13 @@ def test_where_the_most_is_held_in_the_block_itself_only_what_it_has_used_is_won
 def test_an_input_that_nobody_saves_is_kept_by_checkpointing(first, kept):
     """The block adds to its input, which autograd has no need of; checkpointing has.
     A tanh has saved its output anyway."""
-    sigmoids = nn.Sigmoid(), nn.Sigmoid(), nn.Sigmoid()
-    model = nn.Sequential(first, nn.Sequential(Plus(), *sigmoids))
+    bounded = nn.Sigmoid(), nn.Tanh(), nn.Sigmoid()
+    model = nn.Sequential(first, nn.Sequential(Plus(), *bounded))
     x, size = torch.zeros(1000, requires_grad=True), 1000 * 4
     with shapetrace.trace(model, memory=True) as t:
         model(x * 2).mul(3).sum().backward()
     block = next(call for call in t.calls if call.name == "1")
-    # of the three sigmoids the third is what the block gives
+    # of the three activations the third is what the block gives
     assert block.exclusive_bytes == 2 * size - kept * size
     (found,) = t.checkpoint_candidates()
     assert found.freed_bytes == block.exclusive_bytes

@@ -77,7 +77,7 @@ class BackwardTimer(Extension):
         self._handles.append(handle)
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
-        if module._backward_hooks or module._backward_pre_hooks:
+        if any(torch_internals.hooks_of(module)[2:]):
             self._calling.add(cell)
         if _task() != -1 and not self._again:
             self._again.append(cell)
