@@ -1,5 +1,5 @@
 """Whether samples stay samples in a repaired program: what fits and takes them for
-features, adds them up or deals them out anew is no verified fix."""
+features, adds them up or makes classes of them is no verified fix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ def stay_apart(case: Case, hypothesis: Hypothesis) -> bool:
         _meet_across(case, axes, final)
         or _are_lost(case, axes, final)
         or _are_classes(case, axes, final)
-        or _are_scrambled(case, axes)
     )
 
 
@@ -114,12 +113,3 @@ def _are_classes(case: Case, axes: ChangedAxes, final: FunctionCall) -> bool:
         return False
     parts = [a for a in axes.of(final.inputs[0].id, known.class_dim) if a.size > 1]
     return len({axis.roots for axis in parts}) > 1
-
-
-def _are_scrambled(case: Case, axes: ChangedAxes) -> bool:
-    """Whether a view that was in order no longer is, or one that is put in is not."""
-    before = {one.call.index for one in case.replay.axes.scrambles}
-    before |= {call.index for call in case.replay.axes.tears}
-    found = {one.call.index for one in axes.scrambles if one.sure}
-    found |= {call.index for call in axes.tears}
-    return bool(found - before)

@@ -116,3 +116,15 @@ def test_what_a_sample_has_once_is_joined_with_each_of_its_steps(rows, steps, st
     found = failure_of(model, lambda: model(series, fixed))
     assert found.fixes[0].status == "verified"
     assert "fixed.unsqueeze(1).expand(-1, " in found.fixes[0].line
+
+
+def test_samples_that_are_averaged_against_numbers_of_nobody_are_not_verified():
+    model, x = nn.Linear(8, 6), torch.randn(4, 8)
+
+    def step():
+        scores = model(x)
+        return F.mse_loss(scores.sum(dim=1), torch.arange(6).float())
+
+    found = failure_of(model, step)
+    (fix,) = [fix for fix in found.fixes if "dim=0" in fix.line]
+    assert fix.status == "untried"
