@@ -9,7 +9,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
 from shapetrace.diagnosis.evidence.class_indices import RECKONS
-from shapetrace.diagnosis.evidence.classes import JOINED, LEVELLED
+from shapetrace.diagnosis.evidence.classes import LEVELLED
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.kind import BEFORE
 from shapetrace.diagnosis.evidence.learning import REVERSED
@@ -62,7 +62,6 @@ _MIXED = (
     UNASKED,
     REVERSED,
     COLUMN,
-    JOINED,
     LEVELLED,
     TEARS,
 )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from stepping import Steps
 from torch import nn
 
 import shapetrace
@@ -199,20 +200,6 @@ def test_what_the_recorder_was_seen_to_take_is_taken_off_whole():
     assert found.corrected_ns == 0
 
 
-class Ticking:
-    """One later at each look."""
-
-    def __init__(self):
-        self.time = 0
-
-    def now(self):
-        self.time += 1
-        return self.time
-
-    def resolve(self, stamps):
-        return list(stamps)
-
-
 class Sees(nn.Module):
     def __init__(self, does):
         super().__init__()
@@ -237,7 +224,7 @@ class Sees(nn.Module):
 )
 def test_the_recorder_sees_its_own_time_where_it_is_spent(does, seen):
     model = Sees(does) if does else nn.Sequential(nn.Identity())
-    with Trace((model,), Ticking()) as t:
+    with Trace((model,), Steps()) as t:
         model(torch.ones(2, 3))
     assert [call.tracer_ns for call in t.calls] == [seen, 0][: len(t.calls)]
 

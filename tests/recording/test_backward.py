@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from stepping import Steps
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -13,20 +14,6 @@ import shapetrace
 from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.extensions.backward import BackwardTimer
 from shapetrace.recording.extensions.base import Extensions
-
-
-class Steps:
-    """A clock that goes on by one with every look at it."""
-
-    def __init__(self):
-        self.time = 0
-
-    def now(self):
-        self.time += 1
-        return self.time
-
-    def resolve(self, stamps):
-        return list(stamps)
 
 
 def net():
