@@ -59,7 +59,7 @@ class ChangedAxes(Axes):
     def _edited(self, ref: TensorRef, edits: Sequence[Made]) -> TensorRef:
         dims = self._dims.get(ref.id, ())
         self._edits += 1
-        new = replace(ref, id=-2 - self._edits)
+        new = replace(ref, id=-self._edits)  # recorded ones count from 0
         for made in edits:
             groups = made.dims or [()] * len(made.shape)
             dims = tuple(

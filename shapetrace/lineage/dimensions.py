@@ -81,8 +81,8 @@ class Axes:
     def sole(self, tensor: int, dim: int) -> Root | None:
         """The one data dimension that a dimension is, unmixed and for certain."""
         roots = self.roots(tensor, dim)
-        (root,) = roots if len(roots) == 1 else (("", 0, 0),)
-        return root if root[0] == "data" and self.sure(tensor, dim) else None
+        root = next(iter(roots)) if len(roots) == 1 else None
+        return root if root and root[0] == "data" and self.sure(tensor, dim) else None
 
     def from_parameter(self, tensor: int, dim: int) -> bool:
         return any(root == "parameter" for root, _, _ in self.roots(tensor, dim))
