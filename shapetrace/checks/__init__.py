@@ -25,6 +25,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     expectations,
     extremes,
     flow,
+    heads,
     ignoring,
     itself,
     masks,

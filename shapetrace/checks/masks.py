@@ -15,6 +15,7 @@ from shapetrace.checks.lines import operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.token_masks import SAME
+from shapetrace.checks.triangles import is_triangle_of_ones
 from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
@@ -112,7 +113,7 @@ def _tells_places(context: CheckContext, mask: TensorRef) -> bool:
     of it was drawn at random."""
     if context.axes.descends(mask.id, PARAMETER):
         return False
-    compared, todo, seen = False, [mask], {mask.id}
+    compared, todo, seen = is_binary(context, mask), [mask], {mask.id}
     while todo:
         ref = todo.pop()
         call = context.made_by(ref.id)
@@ -208,6 +209,8 @@ def is_binary(context: CheckContext, mask: TensorRef) -> bool:
         if context.axes.descends(ref.id, PARAMETER):
             return False
         if ref.dtype is not torch.bool:
+            if call is None and is_triangle_of_ones(context, ref.id):
+                continue
             if call is None or not _keeps_binary(call):
                 return False
             made = plain(call.name)

@@ -10,10 +10,10 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.next_tokens import next_tokens
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, data_culprit, finding
+from shapetrace.checks.triangles import is_triangle
 from shapetrace.lineage.factors import Root
-from shapetrace.records import Diagnosis, FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind, recurrent_setting
-from shapetrace.source.filling import filled_by, given_by
 
 
 class Part(NamedTuple):
@@ -248,63 +248,10 @@ def _is_causal(context: CheckContext, first: FunctionCall, last: FunctionCall) -
                 return True
         elif call.kwargs.get("is_causal") is True or argument(call, "is_causal", 5):
             return True
-        elif any(_triangle(context, ref.id) for ref in call.inputs):
+        elif any(is_triangle(context, ref.id) for ref in call.inputs):
             return True
     return False
 
 
-def _triangle(context: CheckContext, tensor: int) -> bool:
-    """Whether a mask was made by tril or triu, or of places that are compared with each
-    other, in the block or before it."""
-    for _ in range(_NEAR):
-        call = context.made_by(tensor)
-        if call is None:
-            return bool(_made_before(context, tensor) & _TRIANGLES)
-        if not call.inputs:
-            return False
-        if plain(call.name) in _TRIANGLES or _orders(context, call):
-            return True
-        # what is written into a mask, or else what the mask is made of
-        tensor = call.inputs[-1 if kind(call.name) == "write" else 0].id
-    return False
-
-
-def _made_before(context: CheckContext, tensor: int) -> frozenset[str]:
-    """The functions that filled a buffer, or what was given from outside."""
-    rec, origin = context.graph.rec, context.graph.origin(tensor)
-    shape = context.graph.tensors[tensor].shape
-    square = len(shape) > 1 and shape[-2] == shape[-1]
-    if origin is None or origin.kind == "parameter" or not square:
-        return frozenset()
-    if origin.kind == "buffer":
-        home, _, name = origin.name.rpartition(".")
-        info = rec.modules.get(home)
-        return frozenset() if info is None else filled_by(info, name)
-    takers: list[FunctionCall | ModuleCall] = [
-        call for call in rec.calls if any(ref.id == tensor for ref in call.inputs)
-    ]
-    takers += context.graph.users.get(tensor, ())[:1]
-    for call in takers[:1]:
-        ref = next(ref for ref in call.inputs if ref.id == tensor)
-        return given_by(rec, call, ref.path)
-    return frozenset()
-
-
-def _orders(context: CheckContext, call: FunctionCall) -> bool:
-    """Whether a call compares places along two dimensions: no later one is seen."""
-    if plain(call.name) not in ("lt", "le", "gt", "ge") or len(call.inputs) != 2:
-        return False
-    counts = [context.made_by(context.undressed(ref.id)) for ref in call.inputs]
-    made = (call.outputs or ())[0]
-    crossed = all(ref.shape != made.shape for ref in call.inputs)
-    return crossed and all(
-        one is not None and kind(one.name) == "count" for one in counts
-    )
-
-
-#: what makes a mask that hides what comes later
-_TRIANGLES = frozenset(("tril", "triu", "generate_square_subsequent_mask"))
-#: calls between a triangle and where it masks
-_NEAR = 8
 #: calls of a model between its tokens and its scores
 _FAR = 10_000

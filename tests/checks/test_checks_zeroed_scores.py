@@ -162,3 +162,93 @@ def test_a_temperature_of_each_class_is_no_mask():
         F.nll_loss((logits * chosen).log_softmax(-1), torch.arange(8) % 5).backward()
 
     assert silent(program)
+
+
+class Attention(nn.Module):
+    def __init__(self, hide, width=8):
+        super().__init__()
+        self.qkv, self.out, self.hide = (
+            nn.Linear(width, 3 * width),
+            nn.Linear(8, 3),
+            hide,
+        )
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, -1)
+        past = self.past[:, : x.shape[1], : x.shape[1]]
+        return self.out(self.hide(q @ k.mT / 8**0.5, past) @ v)
+
+
+class Past(Attention):
+    """A triangle of ones that was there before the block."""
+
+    def __init__(self, hide):
+        super().__init__(hide)
+        self.register_buffer("past", torch.tril(torch.ones(9, 9)).view(1, 9, 9))
+
+
+class Large(Attention):
+    def __init__(self, hide):
+        super().__init__(hide)
+        self.register_buffer("past", torch.full((9, 9), -1e9).triu(1)[None])
+
+
+def times_before(scores, past):
+    return (scores * past).softmax(-1)
+
+
+def times_after(scores, past):
+    return scores.softmax(-1) * past
+
+
+def filled_before(scores, past):
+    return scores.masked_fill(past == 0, float("-inf")).softmax(-1)
+
+
+def shared_anew(scores, past):
+    shares = scores.exp() * past
+    return shares / shares.sum(-1, keepdim=True)
+
+
+def softmax_and_anew(scores, past):
+    shares = scores.softmax(-1) * past
+    return shares / shares.sum(-1, keepdim=True)
+
+
+def added(scores, past):
+    return (scores + past).softmax(-1)
+
+
+def with_fill(scores, past):
+    return (scores * past - 1e4 * (1 - past)).softmax(-1)
+
+
+def predict(of, hide, time):
+    torch.manual_seed(0)
+    model = of(hide)
+
+    def program():
+        x, y = torch.randn(5, time, 8), torch.randint(0, 3, (5, time))
+        F.cross_entropy(model(x).mT, y).backward()
+
+    return program
+
+
+@pytest.mark.parametrize("time", [7, 8])
+def test_a_buffer_of_zeros_and_ones(time):
+    before = predict(Past, times_before, time)
+    assert findings(before) == [("mask-without-effect", "mul")]
+    after = predict(Past, times_after, time)
+    assert findings(after) == [("mask-after-softmax", "mul")]
+
+
+@pytest.mark.parametrize("time", [7, 8])
+@pytest.mark.parametrize(
+    "hide", [filled_before, shared_anew, softmax_and_anew, with_fill]
+)
+def test_a_buffer_that_hides_what_it_should(hide, time):
+    assert silent(predict(Past, hide, time))
+
+
+def test_a_buffer_of_large_numbers_is_no_mask_of_ones():
+    assert silent(predict(Large, added, 7))
