@@ -331,24 +331,36 @@ def sigmoid_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     "0.73, or shares that are nearly equal, whatever the model says",
 )
 def activation_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    for call in context.of_kind(*_SQUASHING):
+    for call in (*context.of_kind(*_SQUASHING), *_log_shares(context)):
         first = _squashed(context, call)
         if first is not None:
             given = call.inputs[0]
+            culprits = [
+                culprit(context, call, "takes values between 0 and 1"),
+                culprit(context, first, "makes values between 0 and 1"),
+            ]
             yield finding(
                 context,
                 rule,
                 call,
                 f"{plain(call.name)} takes what {plain(first.name)} at {first.source} "
                 f"made, {given.shape}, as if it were scores: both are between 0 and 1.",
-                culprits=[
-                    culprit(context, call, "takes values between 0 and 1"),
-                    culprit(context, first, "makes values between 0 and 1"),
-                ],
+                # of a distribution the user's own line is what it is given
+                culprits=culprits[:: -1 if call.name == "logsumexp" else 1],
                 fixes=["leave one of the two out"],
                 shapes=[("input", given, None)],
                 way=(given.id, None),
             )
+
+
+def _log_shares(context: CheckContext) -> Iterator[FunctionCall]:
+    """The logsumexp of values from which it is taken away: a log_softmax, as a
+    distribution makes of the logits that it is given."""
+    for call in context.calls("logsumexp"):
+        own = [call.inputs[0].id, (call.outputs or call.inputs)[0].id]
+        users = (user for user, _ in context.follow(own[1]) if user.name == "sub")
+        if any([ref.id for ref in user.inputs] == own for user in users):
+            yield call
 
 
 def _squashed(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
@@ -364,4 +376,8 @@ def _squashed(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
         return None  # a softmax of gates only makes it flatter
     if call.inputs[0].shape != first.inputs[0].shape:
         return None
+    if call.name == "logsumexp":
+        dim, rank = argument(call, "dim", 1), len(call.inputs[0].shape)
+        same = type(dim) is int and dim % rank == softmax_dim(first)
+        return first if same else None
     return first if softmax_dim(call) == softmax_dim(first) else None
