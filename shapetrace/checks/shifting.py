@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from shapetrace.checks.activations import argument
@@ -46,10 +46,11 @@ def label_shift(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         ]
         if len({start for start, _ in taken}) != 1:
             continue  # in several pieces, with others between
-        if _same_places(context, wanted.tensor, given):
+        embedding = taken[-1][1]
+        if _same_places(context, embedding.inputs[0].id, given):
             shift = wanted.start - taken[-1][0] - part(context, given.id).start
             if shift != 1:
-                shift += _put_before(context, wanted.tensor, taken[-1][1], given)
+                shift += _put_before(context, embedding, given)
             shifts.setdefault(wanted.tensor, []).append((shift, loss))
     for tensor, found in shifts.items():
         if any(shift == 1 for shift, _ in found):
@@ -73,11 +74,12 @@ def _same_places(context: CheckContext, tokens: int, given: TensorRef) -> bool:
 
 
 def _put_before(
-    context: CheckContext, tokens: int, embedding: FunctionCall, given: TensorRef
+    context: CheckContext, embedding: FunctionCall, given: TensorRef
 ) -> int:
     """How many places a model puts before those of the tokens, as of an image, and does
     not take away again before its scores are cut."""
-    time = context.axes.roots(tokens, len(context.graph.tensors[tokens].shape) - 1)
+    tokens = embedding.inputs[0]
+    time = context.axes.roots(tokens.id, len(tokens.shape) - 1)
     made = context.descendants(ref.id for ref in embedding.outputs or ())
     found, cut, tensor = 0, True, given.id
     for _ in range(_FAR):
@@ -162,7 +164,7 @@ def _shifted(
 
 def part(context: CheckContext, tensor: int) -> Part:
     """The sequence that a tensor is a stretch of, told by where it was cut, and put
-    among constants."""
+    among constants; of several that were put together as rows, that of the first."""
     start = 0
     while True:
         call = context.made_by(tensor)
@@ -185,8 +187,15 @@ def _moved(context: CheckContext, call: FunctionCall) -> Part | None:
         if not isinstance(widths, (tuple, list)) or len(widths) != 2:
             return None
         return Part(first.id, -widths[0] if isinstance(widths[0], int) else 0)
+    if call.name == "roll" and argument(call, "dims", 2) in (-1, len(first.shape) - 1):
+        count = argument(call, "shifts", 1)
+        return Part(first.id, -count) if isinstance(count, int) else None
+    if call.name in ("stack", "pad_sequence") and _are_rows(call):
+        return Part(first.id, 0)
     if does == "join":
         return _among_constants(context, call)
+    if call.name == "setitem" and (row := _first_row(context, call)) is not None:
+        return row
     if call.name == "setitem" and len(call.inputs) == 2 and not _ignores(call):
         into = _cut(call)
         if into is None or not _is_constant(context, first):
@@ -194,6 +203,37 @@ def _moved(context: CheckContext, call: FunctionCall) -> Part | None:
         return Part(call.inputs[1].id, -into)
     if does in ("view", "copy", "cast", "transpose", "detach") or _ignores(call):
         return Part(first.id, 0)
+    return None
+
+
+def _are_rows(call: FunctionCall) -> bool:
+    """Whether sequences are put together side by side, each from its beginning."""
+    if call.name == "stack":
+        return argument(call, "dim", 1) in (None, 0)
+    return call.kwargs.get("padding_side", "right") == "right"
+
+
+def _first_row(context: CheckContext, call: FunctionCall) -> Part | None:
+    """The first of the sequences that were written into the rows of a constant, one
+    after the other."""
+    found: Part | None = None
+    while call.name == "setitem" and call.inputs:
+        index = call.args[1]
+        parts = index if isinstance(index, (tuple, list)) else (index,)
+        if type(parts[0]) is not int:
+            return None
+        if len(call.inputs) == 2:
+            rest = tuple(one for one in parts if type(one) is not int)
+            into = _start(rest)
+            if into is None or len(call.inputs[1].shape) != 1:
+                return None
+            found = Part(call.inputs[1].id, -into)
+        if _is_constant(context, call.inputs[0]):
+            return found
+        before = context.made_by(call.inputs[0].id)
+        if before is None:
+            return None
+        call = before
     return None
 
 
@@ -222,7 +262,10 @@ def _ignores(call: FunctionCall) -> bool:
 def _cut(call: FunctionCall) -> int | None:
     """Where the last slice of an index begins; None for any other index."""
     index = call.args[1] if len(call.args) > 1 else None
-    parts = index if isinstance(index, (tuple, list)) else (index,)
+    return _start(index if isinstance(index, (tuple, list)) else (index,))
+
+
+def _start(parts: Sequence[object]) -> int | None:
     starts = []
     for one in parts:
         if one is Ellipsis or one == slice(None):
