@@ -109,13 +109,16 @@ def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
 @check(
     "validated-in-training",
     "warning",
-    "a validation beside the training runs in training mode: dropout drops, and what "
-    "is reported is random and worse than the model",
+    "a validation beside the training runs in training mode: dropout drops, batch norm "
+    "goes by each batch and learns from it: what is reported is not what the model does",
 )
 def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     layers = [call for call in dropping(context) if _drops(call)]
+    norms = {call.index for call in context.calls("batch_norm") if _mode(call)}
+    layers += [call for call in context.calls("batch_norm") if call.index in norms]
     trained = {_layer(context, call) for call in layers if call.grad}
-    given = Counter(call.inputs[0].id for call in layers)
+    learned = {ref for call in layers if call.grad for ref in _given(context, call)}
+    given = Counter((call.index in norms, call.inputs[0].id) for call in layers)
     backwards = context.by_name.get("backward", ())
     if not trained or not backwards:
         return
@@ -126,21 +129,26 @@ def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagno
         # drawn several times for one input, it is dropped on purpose
         if _layer(context, call) not in trained:
             continue
-        judged = _judged(context, call) if given[call.inputs[0].id] == 1 else None
+        norm = call.index in norms
+        once = given[norm, call.inputs[0].id] == 1
+        judged = _judged(context, call) if once else None
         if judged is None or _runs_again(context, call):
             continue
+        if norm and learned & _given(context, call):
+            continue  # the accuracy of a step, with the statistics that it had
         module = outermost(context, call)
         top = None if module is None else context.graph.rec.calls[module]
         name = "model" if top is None else context.graph.spoken(top)
+        does = "goes by this batch" if norm else "drops values"
         yield finding(
             context,
             rule,
             call,
-            f"{_layer(context, call)} drops values with autograd off, and "
+            f"{_layer(context, call)} {does} with autograd off, and "
             f"{judged.name} at {judged.source} compares what comes of it "
             "with labels: the validation "
             "runs in training mode.",
-            culprits=[culprit(context, call, "drops, as in training")],
+            culprits=[culprit(context, call, f"{does}, as in training")],
             fixes=[
                 (mode_set(top, "eval", "train") if top is not None else None)
                 or f"call {name}.eval() before the validation, and train() after it"
@@ -149,6 +157,13 @@ def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagno
             way=(call.inputs[0].id, None),
         )
         return
+
+
+def _given(context: CheckContext, call: FunctionCall) -> set[int]:
+    """What the model that a call is a part of was given."""
+    top = outermost(context, call)
+    calls = context.graph.rec.calls
+    return set() if top is None else {ref.id for ref in calls[top].inputs}
 
 
 def _judged(context: CheckContext, drop: FunctionCall) -> FunctionCall | None:

@@ -13,7 +13,8 @@ SIZES = [(5, 4), (8, 8)]
 
 
 def net(width, drop=0.5):
-    return nn.Sequential(nn.Linear(width, 8), nn.Dropout(drop), nn.Linear(8, width))
+    between = nn.BatchNorm1d(8) if drop == "norm" else nn.Dropout(drop)
+    return nn.Sequential(nn.Linear(width, 8), between, nn.Linear(8, width))
 
 
 def batch(count, width):
@@ -59,9 +60,10 @@ WRONG = [accuracy, loss_alone, by_hand]
 
 
 @pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("drop", [0.5, "norm"])
 @pytest.mark.parametrize("validate", WRONG, ids=lambda each: each.__name__)
-def test_a_validation_without_eval(validate, sizes):
-    (found,) = findings(training(validate), *sizes)
+def test_a_validation_without_eval(validate, drop, sizes):
+    (found,) = findings(training(validate, drop=drop), *sizes)
     assert found == ("validated-in-training", "Sequential.1")
 
 
@@ -69,6 +71,7 @@ def test_a_validation_without_eval(validate, sizes):
 @pytest.mark.parametrize("validate", WRONG, ids=lambda each: each.__name__)
 def test_a_validation_in_evaluation_mode(validate, sizes):
     assert silent(training(validate, nn.Module.eval), *sizes)
+    assert silent(training(validate, nn.Module.eval, "norm"), *sizes)
     assert silent(training(validate, drop=0.0), *sizes)
 
 
@@ -103,6 +106,23 @@ def confident(model, x, *_):
 )
 def test_what_drops_on_purpose(validate, sizes):
     assert silent(training(validate), *sizes)
+    assert silent(training(validate, drop="norm"), *sizes)
+
+
+def statistics_anew(model, x, *_):
+    """Statistics for weights that were averaged."""
+    return model(x)
+
+
+def frozen(model):
+    """Of some models the statistics alone stay as they are."""
+    model[1].eval()
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_norms_that_go_by_what_they_should(sizes):
+    assert silent(training(statistics_anew, drop="norm"), *sizes)
+    assert silent(training(accuracy, frozen, "norm"), *sizes)
 
 
 def teacher(count, width):
