@@ -51,6 +51,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     sums,
     targets,
     teachers,
+    variances,
 )
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.mending import Trials
