@@ -18,14 +18,17 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     broadcasting,
     class_counts,
     classes,
+    cut_inside,
     cut_off,
     detaching,
     discarded,
     drawing,
     expectations,
     extremes,
+    flat,
     flow,
     ignoring,
+    incomplete,
     itself,
     masks,
     modes,
@@ -49,6 +52,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     sums,
     targets,
     teachers,
+    unbounded,
 )
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.mending import Trials
