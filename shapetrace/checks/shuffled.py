@@ -35,6 +35,8 @@ def shuffled_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if sides is None or sides[1] is None:
             continue
         given, labels = sides[0], sides[1]
+        if given.shape[:1] != labels.shape[:1]:
+            continue
         one, two = (_order(context, ref) for ref in (given, labels))
         if one is None or two is None or one.rows != two.rows:
             continue
