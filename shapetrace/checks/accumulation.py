@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from shapetrace.checks.context import CheckContext, plain
@@ -26,6 +27,7 @@ _ALIASES = ("data", "detach", "requires_grad_")
 _SCALES = ("mul", "div")
 _FORMS = ("", "_foreach_")
 _CLIPS = ("clamp", "clamp_min", "clamp_max", "clip", "nan_to_num")
+_CLIP = "clip_grad_norm_"
 _UNSCALES = "_amp_foreach_non_finite_check_and_unscale_"
 
 
@@ -73,11 +75,15 @@ def gradients_not_cleared(context: CheckContext, rule: Check) -> Iterator[Diagno
 @check(
     "clipped-after-step",
     "warning",
-    "gradients are clipped or scaled when the step has used them, and cleared before "
-    "the next one: the step took them as they were",
+    "gradients are clipped before backward() has made them, or when the step has used "
+    "them: the step takes them as they are",
 )
 def clipped_after_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     ran = Steps(context)
+    early = _too_early(context, rule, ran)
+    if early is not None:
+        yield early
+        return
     if not ran.steps or not ran.backwards or not _late(context, ran.steps[0]):
         return
     tensors = _Tensors(context)
@@ -93,6 +99,29 @@ def clipped_after_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis
         if _made_anew(ran, step, following):
             yield _too_late(context, rule, call, step)
             return
+
+
+def _too_early(context: CheckContext, rule: Check, ran: Steps) -> Diagnosis | None:
+    """A norm of no gradients, for which `clip_grad_norm_` makes a 0, and a backward and
+    a step after it, with nothing between them that clips."""
+    for call in context.calls("tensor"):
+        line = find(call.source)
+        if call.inputs or line is None or not isinstance(line.tree, ast.Call):
+            continue
+        if last_name(line.tree.func) != _CLIP:
+            continue
+        step = next((one for one in ran.steps if one.order > call.order), None)
+        if step is None:
+            continue
+        between = [b for b in ran.backwards if call.order < b.order < step.order]
+        if not between:
+            continue
+        start, calls = between[-1].index, context.graph.rec.functions
+        ahead = takewhile(lambda one: one.order < step.order, calls[start + 1 :])
+        if any(map(_scales, ahead)):
+            continue
+        return _unmade(context, rule, call, between[0])
+    return None
 
 
 def _late(context: CheckContext, step: Range) -> bool:
@@ -241,6 +270,27 @@ def _never_cleared(
         ],
         shapes=[("loss", total, None)],
         way=(total.id, None),
+    )
+
+
+def _unmade(
+    context: CheckContext, rule: Check, call: FunctionCall, backward: FunctionCall
+) -> Diagnosis:
+    reason = "finds no gradients"
+    return finding(
+        context,
+        rule,
+        call,
+        f"{_CLIP} finds no gradients: backward() at {backward.source} makes them after "
+        "it, and the step takes them as they are.",
+        culprits=[
+            Culprit("function", _CLIP, source=call.source, reason=reason),
+            Culprit("function", "backward", source=backward.source),
+        ],
+        fixes=[
+            in_other_order(call.source, backward.source)
+            or "clip the gradients between backward() and step()"
+        ],
     )
 
 

@@ -12,6 +12,7 @@ from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.straight import fitted_straight_through
+from shapetrace.checks.taken_numbers import numbers_added
 from shapetrace.checks.training import Steps, behind, frozen_in, outermost
 from shapetrace.checks.trying import Change
 from shapetrace.records import Diagnosis, FunctionCall, Source, TensorRef
@@ -24,11 +25,12 @@ _FIRST = 8
 @check(
     "term-cut-off",
     "warning",
-    "a term of the loss does not train what it is there for: a detach cuts it off, and "
-    "its gradients go to another optimizer's model, or to what was to be held fixed",
+    "a term of the loss does not train what it is there for: it was made a number, or "
+    "a detach cuts it off, and its gradients go to what was to be held fixed",
 )
 def term_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     yield from fitted_straight_through(context, rule)
+    yield from numbers_added(context, rule)
     ran = Steps(context)
     if not ran.steps or not context.of_kind("detach"):
         return

@@ -29,21 +29,31 @@ Place: TypeAlias = tuple[str, int]
     "predictions are random and worse than the model",
 )
 def dropout_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    if context.calls("backward"):
-        return  # a training step, whatever the modules were when the block began
+    learned = {call.source for call in context.of_kind("dropout") if call.grad}
+    backwards = context.calls("backward")
     for call in context.of_kind("dropout"):
         module = context.graph.module_of(call)
         if module is None or not call.direct:
             continue
+        if says(call, "training", 2) is not False:
+            continue
         info = context.graph.rec.modules.get(module.name)
-        if info is None or info.training or says(call, "training", 2) is not False:
+        evaluated = info is not None and not info.training
+        if backwards:  # beside a training: the same call again, with autograd off
+            if call.grad or call.source not in learned:
+                continue
+            # modes are those at the end; drawn again and again, it drops on purpose
+            evaluated = evaluated and call.order > backwards[-1].order
+            judged = None if evaluated else _judged(context, call)
+            evaluated |= judged is not None and not _runs_again(context, call)
+        if not evaluated:
             continue
         yield finding(
             context,
             rule,
             call,
             f"{call.name} drops values although {context.graph.spoken(module)} "
-            f"({module.type}) is in evaluation mode: the function does not know it.",
+            f"({module.type}) is evaluated: the function does not know its mode.",
             culprits=[culprit(context, call, "is not told training=self.training")],
             fixes=[
                 _as_the_module(call)

@@ -9,6 +9,7 @@ from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.lines import interleaved, operand
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.shuffled import shuffled_apart
 from shapetrace.lineage.factors import Axis, Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -19,9 +20,11 @@ from shapetrace.signatures.attention import HEADS_OF_SAMPLES
     "pairs-apart",
     "warning",
     "rows are put side by side that do not belong together: one tensor was repeated as "
-    "a whole (a b a b), the other each row for itself (a a b b)",
+    "a whole (a b a b), the other each row for itself (a a b b), or they were shuffled "
+    "apart",
 )
 def pairs_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    yield from shuffled_apart(context, rule)
     if not context.of_kind("repeat", "view", "expand", "join"):
         return
     yield from _of_heads(context, rule)

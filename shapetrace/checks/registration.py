@@ -1,4 +1,5 @@
-"""Layers and parameters in a plain list, of which their module does not know."""
+"""Layers and parameters in a plain list, and tensors, of which their module does not
+know."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import finding
 from shapetrace.checks.training import Steps
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall
-from shapetrace.signatures import layers_of
-from shapetrace.source.line import line_of
+from shapetrace.signatures import kind, layers_of
+from shapetrace.source.line import find, line_of
 from shapetrace.source.scope import nodes
 from shapetrace.source.tree import Tree, is_own, last_name, tree
 
@@ -33,14 +34,16 @@ class Kept(NamedTuple):
 
     @property
     def kind(self) -> str:
+        if isinstance(self.value, ast.Call):
+            return "tensor"
         return "dictionary" if isinstance(self.value, _MAPPINGS) else "list"
 
 
 @check(
     "layer-not-registered",
     "warning",
-    "layers in a plain list are none of their module's: parameters() leaves them out, "
-    "so no optimizer trains them, and neither to() nor state_dict() knows them",
+    "parameters() leaves out layers in a plain list, and a tensor that is no "
+    "Parameter: no optimizer trains them, neither to() nor state_dict() knows them",
 )
 def layer_not_registered(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     told: set[tuple[str, str]] = set()
@@ -54,7 +57,7 @@ def layer_not_registered(context: CheckContext, rule: Check) -> Iterator[Diagnos
         weights = {ref.id for ref in call.inputs if _learns(context, ref.id)}
         if not weights or weights & held:
             continue
-        kept = _kept(context, owner, call)
+        kept = _kept(context, owner, call) or _as_tensor(context, owner, call)
         if kept is None or (owner.name, kept.attribute) in told:
             continue
         told.add((owner.name, kept.attribute))
@@ -98,31 +101,76 @@ def _entered_from(context: CheckContext, module: ModuleCall) -> ModuleCall | Non
 
 
 def _is_outside(context: CheckContext, tensor: int) -> bool:
+    """Whether a tensor is to learn and is no parameter."""
     origin = context.graph.origin(tensor)
-    return origin is not None and origin.kind == "outside" and origin.requires_grad
+    if origin is None:
+        made = context.made_by(tensor)
+        return made is not None and _is_leaf(made)
+    return origin.kind == "outside" and origin.requires_grad
+
+
+def _is_leaf(made: FunctionCall) -> bool:
+    return not made.inputs and made.kwargs.get("requires_grad") is True
 
 
 def _learns(context: CheckContext, tensor: int) -> bool:
     origin = context.graph.origin(tensor)
-    return origin is not None and origin.requires_grad
+    if origin is None:
+        return _is_outside(context, tensor)
+    return origin.requires_grad
 
 
 def _kept(context: CheckContext, owner: ModuleCall, call: FunctionCall) -> Kept | None:
     """The attribute in which a module's own constructor puts what was called."""
-    info = context.graph.rec.modules.get(owner.name)
     wanted = _made_as(context, call)
-    for init in info.inits if info is not None else ():
-        found = tree(init.file) if is_own(init) else None
-        home = found.defined_at(init.line) if found is not None else None
-        if found is None or not isinstance(home, ast.FunctionDef) or not home.args.args:
-            continue
-        own = home.args.args[0].arg
+    for found, home, own in _constructed(context, owner):
         for node, _ in nodes(home):
             kept = _list_of(node, own)
             items = set() if kept is None else _items(home, own, *kept) & wanted
             if kept is not None and items:
                 return Kept(*kept, found, min(items))
     return None
+
+
+def _constructed(
+    context: CheckContext, owner: ModuleCall
+) -> Iterator[tuple[Tree, ast.FunctionDef, str]]:
+    """The constructors of one's own that made a module, with what they call it."""
+    info = context.graph.rec.modules.get(owner.name)
+    for init in info.inits if info is not None else ():
+        found = tree(init.file) if is_own(init) else None
+        home = found.defined_at(init.line) if found is not None else None
+        if found is None or not isinstance(home, ast.FunctionDef) or not home.args.args:
+            continue
+        yield found, home, home.args.args[0].arg
+
+
+def _as_tensor(
+    context: CheckContext, owner: ModuleCall, call: FunctionCall
+) -> Kept | None:
+    """The attribute to which a constructor gives a tensor that is to learn, and no
+    parameter, of those that the call's line reads."""
+    line = find(call.source)
+    if line is None or kind(call.name) == "detach":
+        return None
+    read = {n.attr for n in ast.walk(line.tree) if isinstance(n, ast.Attribute)}
+    for found, home, own in _constructed(context, owner):
+        for node, _ in nodes(home):
+            kept = _list_of(node, own)
+            if kept is not None and kept[0] in read and _is_to_learn(kept[1]):
+                return Kept(*kept, found, "a tensor")
+    return None
+
+
+def _is_to_learn(value: ast.expr) -> bool:
+    """Whether an expression asks for a tensor that requires a gradient."""
+    if not isinstance(value, ast.Call) or last_name(value.func) == "Parameter":
+        return False
+    asked = isinstance(value.func, ast.Attribute) and value.func.attr
+    told = [one.value for one in value.keywords if one.arg == "requires_grad"]
+    return asked == "requires_grad_" or any(
+        isinstance(one, ast.Constant) and one.value is True for one in told
+    )
 
 
 def _made_as(context: CheckContext, call: FunctionCall) -> set[str]:
@@ -222,6 +270,8 @@ def _hidden(
     place = kept.tree.place(kept.value)
     inside = context.graph.spoken(owner)
     reason = f"keeps {kept.made} in a plain {kept.kind}, self.{kept.attribute}"
+    if kept.kind == "tensor":
+        reason = f"keeps a plain tensor, self.{kept.attribute}"
     weight = next((r for r in call.inputs if _learns(context, r.id)), call.inputs[0])
     return finding(
         context,
@@ -238,7 +288,11 @@ def _hidden(
 
 
 def _registered(kept: Kept) -> Fix:
-    """The list in the container that registers what is in it."""
+    """The list in the container that registers what is in it; a tensor as parameter."""
+    if kept.kind == "tensor":
+        line = line_of(kept.tree, kept.value)
+        new = line.spelled(f"nn.Parameter({line.text(kept.value)})")
+        return Fix(line.around(new), where=line.source)
     one = "Parameter" if kept.made == "Parameter" else "Module"
     container = f"nn.{one}{'Dict' if kept.kind == 'dictionary' else 'List'}"
     line = line_of(kept.tree, kept.value)

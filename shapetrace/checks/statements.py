@@ -49,6 +49,34 @@ def cleared(backward: FunctionCall, step: Source | None) -> Fix | None:
     return Fix(at.inserted(clear, after=True), where=at.source)
 
 
+def backward_before(step: Source | None, total: FunctionCall) -> Fix | None:
+    """The step with `loss.backward()` before it, by the name that a total is given."""
+    at, line = find(step), find(total.source)
+    if at is None or line is None or at.file is not line.file:
+        return None
+    statement = line.file.statement(line.node)
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return None
+    (target,) = statement.targets
+    apart = at.file.home(at.node) is not line.file.home(line.node)
+    if apart or not isinstance(target, ast.Name):
+        return None
+    return Fix(at.inserted(f"{target.id}.backward()"), where=at.source)
+
+
+def step_behind(backward: FunctionCall, clear: Source | None) -> Fix | None:
+    """The backward with `optimizer.step()` after it, by the name that clears."""
+    at, line = find(clear), find(backward.source)
+    if at is None or line is None or not isinstance(at.tree, ast.Call):
+        return None
+    func = at.tree.func
+    apart = at.file.home(at.node) is not line.file.home(line.node)
+    if apart or not isinstance(func, ast.Attribute) or func.attr != "zero_grad":
+        return None
+    new = line.inserted(f"{at.text(func.value)}.step()", after=True)
+    return Fix(new, where=line.source)
+
+
 def stepping(line: Line) -> str | None:
     """What the optimizer is called whose `step()` a line calls: `optimizer.step()`, or
     `scaler.step(optimizer)`."""

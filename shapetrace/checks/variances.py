@@ -1,51 +1,19 @@
-"""Logarithms of a variance in a loss, of which the sign or the root is wrong."""
+"""Noise that is scaled by a variance, where its root was meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
+from shapetrace.checks.unbounded import terms
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
-from shapetrace.signatures import kind
 
 #: backwards that are looked at: a training loop makes the same in each step
 _FIRST = 8
-#: sums that are walked through behind a total
-_MOST = 256
-#: what leaves the sign of each number, and adds it up at most
-_KEEPS = ("view", "unit", "transpose", "expand", "copy", "cast", "total")
-
-
-@check(
-    "divergence-maximised",
-    "warning",
-    "a loss that has x added and exp(x) taken away falls without end as x grows: the "
-    "divergence from a prior is subtracted where it was to be added",
-)
-def divergence_maximised(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    for total, signs in _totals(context):
-        for made, given in _with_exponentials(context, signs):
-            if signs[(made.outputs or ())[0].id] != {-1} or signs[given.id] != {1}:
-                continue
-            who = _turned(context, total, made) or made
-            yield finding(
-                context,
-                rule,
-                made,
-                f"of {given.shape} the loss at {total.source} adds the values and takes "
-                "away their exponentials: the larger they are, the lower it is. Of a "
-                "divergence, -0.5 · (1 + x - mean² - exp(x)), the minus is missing.",
-                culprits=[
-                    culprit(context, who, "gives the divergence the wrong sign"),
-                    culprit(context, made, "is taken away from the loss"),
-                ],
-                fixes=["add the divergence to the loss with the other sign"],
-                shapes=[("logarithm", given, None)],
-                way=(given.id, None),
-            )
+_NORMAL = ("randn", "randn_like", "normal", "normal_")
 
 
 @check(
@@ -58,116 +26,47 @@ def variance_as_deviation(context: CheckContext, rule: Check) -> Iterator[Diagno
     noisy = list(_noisy(context))
     if not noisy:
         return
-    for _, signs in _totals(context):
-        variances = {
-            context.undressed(given.id)
-            for made, given in _with_exponentials(context, signs)
-            if {-sign for sign in signs[given.id]} == signs[(made.outputs or ())[0].id]
-        }
-        for product, scale in noisy:
-            given = scale.inputs[0]
-            if context.undressed(given.id) not in variances:
-                continue
-            yield finding(
-                context,
-                rule,
-                product,
-                f"the noise is scaled by exp of {given.shape}, made at {scale.source}, "
-                "and the loss takes the same exponential for the variance: its root, "
-                "exp(x / 2), is the deviation.",
-                culprits=[
-                    culprit(context, scale, "is the variance"),
-                    culprit(context, product, "scales noise by a variance"),
-                ],
-                fixes=[
-                    instead(scale, "torch.exp(0.5 * {})")
-                    or "scale the noise by exp(0.5 * x)"
-                ],
-                shapes=[("logarithm", given, None)],
-                way=(given.id, None),
-            )
-
-
-def _totals(
-    context: CheckContext,
-) -> Iterator[tuple[FunctionCall, dict[int, set[int]]]]:
-    """The backwards, and the signs with which each tensor is a part of their totals."""
-    if not context.by_name.get("exp"):
-        return
-    for call in context.by_name.get("backward", ())[:_FIRST]:
-        if call.inputs:
-            yield call, _signs(context, call.inputs[0].id)
-
-
-def _signs(context: CheckContext, total: int) -> dict[int, set[int]]:
-    found: dict[int, set[int]] = {}
-    todo = [(total, 1)]
-    while todo and len(found) < _MOST:
-        tensor, sign = todo.pop()
-        if sign in found.setdefault(tensor, set()):
+    known = {
+        context.undressed(given.id)
+        for backward in context.by_name.get("backward", ())[:_FIRST]
+        for given in _variances(context, backward)
+    }
+    for product, scale in noisy:
+        given = scale.inputs[0]
+        if context.undressed(given.id) not in known:
             continue
-        found[tensor].add(sign)
-        call = context.made_by(tensor)
-        if call is not None:
-            todo += [(ref.id, sign * one) for ref, one in _addends(call)]
-    return found
+        yield finding(
+            context,
+            rule,
+            product,
+            f"the noise is scaled by exp of {given.shape}, made at {scale.source}, and "
+            "the loss takes the same exponential for the variance: its root, "
+            "exp(x / 2), is the deviation.",
+            culprits=[
+                culprit(context, scale, "is the variance"),
+                culprit(context, product, "scales noise by a variance"),
+            ],
+            fixes=[
+                instead(scale, "torch.exp(0.5 * {})")
+                or "scale the noise by exp(0.5 * x)"
+            ],
+            shapes=[("logarithm", given, None)],
+            way=(given.id, None),
+        )
 
 
-def _addends(call: FunctionCall) -> list[tuple[TensorRef, int]]:
-    """The tensors that a call adds up, each with its sign; none where it does more."""
-    name, refs = plain(call.name), list(call.inputs)
-    does = kind(name)
-    if not refs or call.kwargs.get("alpha", 1) != 1:
-        return []
-    if name == "add":
-        return [(ref, 1) for ref in refs]
-    if name in ("sub", "subtract"):
-        first = isinstance(call.args[0], TensorRef)
-        return [(ref, 1 if first and not at else -1) for at, ref in enumerate(refs)]
-    if name == "rsub":
-        return [(ref, 1 if at else -1) for at, ref in enumerate(refs)]
-    if name in ("neg", "negative"):
-        return [(refs[0], -1)]
-    if does == "scale" and len(refs) == 1:
-        numbers = [one for one in call.args if isinstance(one, (int, float))]
-        if len(numbers) == 1 and numbers[0] and isinstance(call.args[0], TensorRef):
-            return [(refs[0], 1 if numbers[0] > 0 else -1)]
-        return []
-    if does in _KEEPS or name == "mean":
-        return [(refs[0], 1)]
-    return []
-
-
-def _with_exponentials(
-    context: CheckContext, signs: dict[int, set[int]]
-) -> Iterator[tuple[FunctionCall, TensorRef]]:
-    """The exponentials in a sum, of tensors that are in it themselves."""
-    for tensor in signs:
+def _variances(context: CheckContext, backward: FunctionCall) -> Iterator[TensorRef]:
+    """What a loss holds itself and, with the other sign, as an exponential: the
+    logarithm of a variance, as in `1 + x - mean ** 2 - exp(x)`."""
+    signs: dict[int, set[int]] = {}
+    for ref in backward.inputs[:1]:
+        for term in terms(context, ref):
+            signs.setdefault(term.ref.id, set()).add(term.sign)
+    for tensor, own in signs.items():
         made = context.made_by(tensor)
-        if made is not None and made.name == "exp" and made.inputs[0].id in signs:
-            yield made, made.inputs[0]
-
-
-def _turned(
-    context: CheckContext, total: FunctionCall, made: FunctionCall
-) -> FunctionCall | None:
-    """The last call of a total that an exponential is behind, before any other is: who
-    adds the divergence to the rest."""
-    inside = context.descendants(ref.id for ref in made.outputs or ())
-    ref = total.inputs[0]
-    for _ in range(_MOST):
-        call = context.made_by(ref.id)
-        if call is None:
-            return None
-        within = [one for one, _ in _addends(call) if one.id in inside]
-        if len(within) != 1:
-            return None
-        if len(call.inputs) == 1 and kind(call.name) == "scale":
-            return call
-        ref = within[0]
-        if plain(call.name) in ("sub", "neg"):
-            return call
-    return None
+        if made is not None and made.name == "exp":
+            if signs.get(made.inputs[0].id) == {-sign for sign in own}:
+                yield made.inputs[0]
 
 
 def _noisy(context: CheckContext) -> Iterator[tuple[FunctionCall, FunctionCall]]:
@@ -180,5 +79,5 @@ def _noisy(context: CheckContext) -> Iterator[tuple[FunctionCall, FunctionCall]]
             scale = context.made_by(context.undressed(other.id))
             if drawn is None or scale is None or scale.name != "exp":
                 continue
-            if drawn.name in ("randn", "randn_like", "normal", "normal_"):
+            if drawn.name in _NORMAL:
                 yield call, scale

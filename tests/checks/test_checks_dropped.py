@@ -16,7 +16,12 @@ from tests.checks.test_checks_programs import PROGRAMS
 
 #: what cannot be told of the calls that are kept of a page's example: the steps before
 #: it, an optimizer that may have been given the layers, and a batch that comes again
-UNKNOWN = ("trained-in-eval", "layer-not-registered", "validated-in-training")
+UNKNOWN = (
+    "trained-in-eval",
+    "layer-not-registered",
+    "validated-in-training",
+    "incomplete-step",
+)
 LIMIT = 16
 
 

@@ -284,12 +284,12 @@ def anchors_by_a_view():
 
 def a_policy_over_the_states():
     actions = CLASSES[:, None]
-    five(X).softmax(0).gather(1, actions).log().mean().backward()
+    five(X).softmax(0).gather(1, actions).log().mean().neg().backward()
 
 
 def a_policy_over_the_states_by_rows():
     chances = five(X).softmax(0)
-    chances[torch.arange(8), CLASSES].log().mean().backward()
+    chances[torch.arange(8), CLASSES].log().mean().neg().backward()
 
 
 def positions_of_the_samples():

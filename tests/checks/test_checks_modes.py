@@ -64,6 +64,30 @@ def test_dropout_in_training(drop):
     assert silent(train, drop)
 
 
+def train_and_evaluate(drop, at_the_end):
+    KEPT.append(Net(drop))
+    for _ in range(2):
+        x, y = torch.randn(6, 8), torch.randint(4, (6,))
+        F.cross_entropy(KEPT[-1].train()(x), y).backward()
+        with torch.no_grad():
+            scores = KEPT[-1].eval()(torch.randn(6, 8))
+            (scores.argmax(1) == y).sum()
+    if not at_the_end:
+        KEPT[-1].train()
+
+
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_a_function_that_drops_in_the_evaluation_beside_a_training(at_the_end):
+    found = findings(train_and_evaluate, forgotten, at_the_end)
+    assert found == [("dropout-in-eval", "dropout")]
+
+
+@pytest.mark.parametrize("at_the_end", [True, False])
+@pytest.mark.parametrize("drop", [told, sampled, by_position])
+def test_dropout_that_knows_beside_a_training(drop, at_the_end):
+    assert silent(train_and_evaluate, drop, at_the_end)
+
+
 def pair():
     return nn.Linear(8, 4), nn.Linear(8, 4), torch.randn(6, 8), torch.arange(6) % 4
 
