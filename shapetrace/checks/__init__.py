@@ -28,6 +28,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     extremes,
     flat,
     flow,
+    freezing,
     heads,
     ignoring,
     incomplete,

@@ -26,13 +26,23 @@ def filled_by(info: ModuleInfo, name: str) -> frozenset[str]:
     """The functions called in what a module's constructor gives an attribute:
     `register_buffer("mask", torch.tril(...))`."""
     found: set[str] = set()
+    for one in _set_in_constructors(info, name):
+        found.update(_called(one, _DEEPEST))
+    return frozenset(found)
+
+
+def is_set_by(info: ModuleInfo, name: str) -> bool:
+    """Whether a module's constructor itself gives it an attribute."""
+    return any(True for _ in _set_in_constructors(info, name))
+
+
+def _set_in_constructors(info: ModuleInfo, name: str) -> Iterator[Expression]:
     for source in info.inits:
         home = defined_at(source)
         if home is not None:
             scope = Scope(*home)
             for one in bound(scope, f"{scope.self_name()}.{name}"):
-                found.update(_called(Expression(one.value, scope), _DEEPEST))
-    return frozenset(found)
+                yield Expression(one.value, scope)
 
 
 def given_by(
