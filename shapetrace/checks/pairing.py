@@ -35,6 +35,8 @@ def pairs_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         tensors = [ref for ref in call.inputs if ref.shape and ref.shape[0] > 1]
         if does == "attention":  # with a mask
             tensors = [ref for ref in tensors if ref not in call.inputs[1:3]]
+        elif len(tensors) == 3:  # with a label for each pair
+            tensors = [ref for ref in tensors if len(ref.shape) > 1]
         if len(tensors) != 2 or not call.outputs:
             continue
         one, two = tensors
@@ -45,7 +47,8 @@ def pairs_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if one.shape[0] != two.shape[0] or len(one.shape) != len(two.shape):
             continue
         sides = [context.axes.of(ref.id, 0) for ref in (one, two)]
-        repeat = _crossed(context, *sides)
+        repeat = _crossed(context, *sides) or _in_blocks(context, *sides)
+        repeat = repeat or _in_blocks(context, *sides[::-1])
         if repeat is not None:
             yield _apart(context, rule, call, (one, two), sides, repeat)
 
@@ -176,7 +179,45 @@ def _crossed(
     if place == 0:  # of two repeats, the one that repeats the whole
         made.reverse()
     calls = [context.made_by(tensor) for axis in made for _, tensor, _ in axis.roots]
-    return next((call for call in calls if call is not None and call.inputs), None)
+    repeats = [call for call in calls if call is not None and call.inputs]
+    own = {context.undressed(call.inputs[0].id) for call in repeats}
+    if one[0].size == one[1].size and len(repeats) == 2 and len(own) == 1:
+        return None  # all pairs of the rows of one tensor
+    return repeats[0] if repeats else None
+
+
+def _in_blocks(
+    context: CheckContext, one: tuple[Axis, ...], two: tuple[Axis, ...]
+) -> FunctionCall | None:
+    """The call that repeated the rows of one side, where those of the other are joined
+    blocks, with some rows of each sample in each: the samples come first on one side,
+    or last, and in the middle on the other."""
+    if len(one) != 2 or len(two) != 3 or not all(a.sure for a in (*one, *two)):
+        return None
+    blocks, samples, each = two
+    of = [[{root[0] for root in a.roots} for a in side] for side in (one, two)]
+    if of[1][0] != {"made"} or sorted(map(sorted, of[0])) != [["data"], ["made"]]:
+        return None
+    if any("data" not in roots or "parameter" in roots for roots in of[1][1:]):
+        return None  # of what was joined the factors have all roots together
+    place = of[0].index({"data"})
+    count = one[1 - place]
+    if one[place].size != samples.size or blocks.size == samples.size:
+        return None  # every row of one may be meant to meet every row of the other
+    if place == 1 and samples.size == each.size:
+        return None
+    joins = [context.made_by(tensor) for _, tensor, _ in blocks.roots]
+    if any(call is None or not _joins_others(call) for call in joins):
+        return None
+    calls = [context.made_by(tensor) for _, tensor, _ in count.roots]
+    found = [call for call in calls if call is not None and kind(call.name) == "repeat"]
+    return found[0] if len(found) == len(calls) else None
+
+
+def _joins_others(call: FunctionCall) -> bool:
+    """Whether a call joins tensors of which no two are the same."""
+    own = [ref.id for ref in call.inputs]
+    return kind(call.name) == "join" and len(set(own)) == len(own) > 1
 
 
 def _apart(
@@ -210,7 +251,8 @@ def _apart(
                 interleaved(repeat, count)
                 or f"repeat each row by itself, with repeat_interleave({count}, dim=0)"
                 if whole
-                else None
+                else "repeat the rows in the order of the other side: each by itself, "
+                "with repeat_interleave, within a block, and the blocks with repeat"
             )
         ],
         shapes=[("first", one, 0), ("second", two, 0)],
