@@ -33,6 +33,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     ignoring,
     incomplete,
     itself,
+    linear,
     masks,
     modes,
     normalising,
