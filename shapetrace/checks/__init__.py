@@ -33,7 +33,6 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     ignoring,
     incomplete,
     itself,
-    linear,
     masks,
     modes,
     normalising,

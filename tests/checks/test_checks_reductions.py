@@ -140,7 +140,9 @@ def regularised(sizes, reduce):
     """A variational autoencoder, whose divergence is reduced in some way."""
     x = torch.randn(*sizes)
     mean, log_variance = nn.Linear(sizes[-1], 3)(x), nn.Linear(sizes[-1], 3)(x)
-    made = nn.Linear(3, sizes[-1])(mean + torch.randn_like(mean) * log_variance.exp())
+    made = nn.Linear(3, sizes[-1])(
+        mean + torch.randn_like(mean) * (log_variance / 2).exp()
+    )
     divergence = mean.square() + log_variance.exp() - 1 - log_variance
     (F.mse_loss(made, x) + reduce(divergence)).backward()
 
