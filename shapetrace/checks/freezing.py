@@ -52,7 +52,7 @@ def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagno
 
 
 def _trained(context: CheckContext) -> dict[str, FunctionCall]:
-    """The parameters that a backward gives a gradient, each with a call that takes it."""
+    """The parameters that a backward gives a gradient, each with a call of it."""
     found: dict[str, FunctionCall] = {}
     for backward in Steps(context).backwards[:_FIRST]:
         for call in behind(context, backward.inputs[0].id):

@@ -120,7 +120,7 @@ def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     "validated-in-training",
     "warning",
     "a validation beside the training runs in training mode: dropout drops, batch norm "
-    "goes by each batch and learns from it: what is reported is not what the model does",
+    "goes by each batch and learns from it: what is reported is not the model",
 )
 def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     layers = [call for call in dropping(context) if _drops(call)]

@@ -210,7 +210,7 @@ def _are_rows(call: FunctionCall) -> bool:
     """Whether sequences are put together side by side, each from its beginning."""
     if call.name == "stack":
         return argument(call, "dim", 1) in (None, 0)
-    return call.kwargs.get("padding_side", "right") == "right"
+    return bool(call.kwargs.get("padding_side", "right") == "right")
 
 
 def _first_row(context: CheckContext, call: FunctionCall) -> Part | None:

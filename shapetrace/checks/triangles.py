@@ -68,6 +68,6 @@ def _orders(context: CheckContext, call: FunctionCall) -> bool:
 
 
 def is_triangle_of_ones(context: CheckContext, tensor: int) -> bool:
-    """Whether a mask that was there before the block is a triangle of zeros and ones."""
+    """Whether a mask from before the block is a triangle of zeros and ones."""
     made = made_before(context, tensor)
     return bool(made & {"tril", "triu"}) and "ones" in made and made <= _OF_ONES

@@ -1,4 +1,4 @@
-"""Rows of each sample beside blocks that were joined, in another order and in the same."""
+"""Rows of each sample beside joined blocks, in another order and in the same."""
 
 from __future__ import annotations
 
