@@ -44,9 +44,11 @@ def way_back(steps: Sequence[Step], called: Collection[ScriptName] = ()) -> str:
         return ""
     deepest = max(box.layer for box in boxes)
     columns = 1 + max(box.column for box in boxes)
-    wide = columns * (_WIDTH + _GAP_X) - _GAP_X + 2
+    ends = [(boxes[old], box) for box in boxes for old in box.older]
+    beside = any(_beside(*one) for one in ends)
+    wide = columns * (_WIDTH + _GAP_X) - (0 if beside else _GAP_X) + 2
     high = (deepest + 1) * (_HEIGHT + _GAP_Y) - _GAP_Y + 2
-    lines = [_edge(boxes[old], box) for box in boxes for old in box.older]
+    lines = [_edge(*one) for one in ends]
     drawn = [_box(box) for box in boxes]
     said = "The calls that made the size, the newest on top"
     return (
@@ -145,9 +147,18 @@ def _corner(box: Box) -> tuple[int, int]:
     return 1 + box.column * (_WIDTH + _GAP_X), 1 + box.layer * (_HEIGHT + _GAP_Y)
 
 
+def _beside(old: Box, new: Box) -> bool:
+    """Whether other boxes stand between two, so that the edge goes around them."""
+    return old.column == new.column and old.layer > new.layer + 1
+
+
 def _edge(old: Box, new: Box) -> str:
     x1, y1 = _corner(new)
     x2, y2 = _corner(old)
+    if _beside(old, new):
+        x, y1, y2 = x1 + _WIDTH, y1 + _HEIGHT // 2, y2 + _HEIGHT // 2
+        out = x + _GAP_X
+        return f'<path class="st-edge" d="M{x} {y1}C{out} {y1} {out} {y2} {x} {y2}"/>'
     x1, x2, y1 = x1 + _WIDTH // 2, x2 + _WIDTH // 2, y1 + _HEIGHT
     bend = (y2 - y1) // 2
     return (
