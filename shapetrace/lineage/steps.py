@@ -13,6 +13,8 @@ from shapetrace.records import FunctionCall, ModuleCall, Step
 from shapetrace.source.tree import is_own
 
 PASSES = "passes it on"
+#: where a way meets one that is told already
+MEETS = "as above"
 
 _HOW = {
     "same": PASSES,
@@ -112,7 +114,8 @@ def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]
     """The calls behind a tensor, or behind one of its dimensions, newest first.
 
     Where a size is a product or a sum, the ways of its parts follow one after the
-    other, each step marked with its part; what two parts share is told once.
+    other, each step marked with its part; what two parts share is told once, and the
+    second of them ends where it meets the first.
     """
     if dim is None:
         return tuple(make_step(graph, hop) for hop in graph.chain(tensor))
@@ -125,11 +128,13 @@ def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]
         tensor, dim, into, number = todo.pop()
         part = "" if into is None else str(graph.size(tensor, dim))
         way: list[Hop] = []
+        met: Hop | None = None
         end: End | None = None
         for item in graph.walk(tensor, dim):
             if isinstance(item, End):
                 end = item
             elif (item.tensor, item.dim) in walked:
+                met = item
                 break
             else:
                 walked.add((item.tensor, item.dim))
@@ -139,6 +144,9 @@ def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]
         if not part or key not in told:
             told.add(key)
             found += [make_step(graph, hop, part, into, number) for hop in way]
+            if met is not None and way:
+                there = make_step(graph, met, part, into, number)
+                found.append(replace(there, how=MEETS))
         if end is not None and end.kind == "branch":
             branches += 1
             if branches <= _TOLD:
