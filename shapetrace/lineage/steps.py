@@ -13,6 +13,8 @@ from shapetrace.records import FunctionCall, ModuleCall, Step
 from shapetrace.source.tree import is_own
 
 PASSES = "passes it on"
+#: where a way meets one that is told already
+MEETS = "as above"
 
 _HOW = {
     "same": PASSES,
@@ -112,36 +114,51 @@ def steps(graph: Graph, tensor: int, dim: int | None = None) -> tuple[Step, ...]
     """The calls behind a tensor, or behind one of its dimensions, newest first.
 
     Where a size is a product or a sum, the ways of its parts follow one after the
-    other, each step marked with its part; what two parts share is told once.
+    other, each step marked with its part; what two parts share is told once, and the
+    second of them ends where it meets the first.
     """
     if dim is None:
         return tuple(make_step(graph, hop) for hop in graph.chain(tensor))
     found: list[Step] = []
     walked: set[tuple[int, int]] = set()
-    told: set[tuple[int, int]] = set()
+    told: set[tuple[tuple[int, int, str], ...]] = set()
     branches = 0
     todo: list[tuple[int, int, int | None, int]] = [(tensor, dim, None, 0)]
     while todo:
         tensor, dim, into, number = todo.pop()
         part = "" if into is None else str(graph.size(tensor, dim))
+        way: list[Hop] = []
+        met: Hop | None = None
+        end: End | None = None
         for item in graph.walk(tensor, dim):
             if isinstance(item, End):
-                if item.kind == "branch":
-                    branches += 1
-                    if branches <= _TOLD:
-                        found[-1] = replace(found[-1], how=_parts(graph, item))
-                    for nth, source in reversed([*enumerate(item.sources)]):
-                        todo.append((*source, item.tensor, nth))
-                continue
-            if (item.tensor, item.dim) in walked:
+                end = item
+            elif (item.tensor, item.dim) in walked:
+                met = item
                 break
-            walked.add((item.tensor, item.dim))
-            # height and width go the same way: told once
-            twin = (item.tensor, graph.size(item.tensor, item.dim))
-            if not part or twin not in told:
-                found.append(make_step(graph, item, part, into, number))
-            told.add(twin)
+            else:
+                walked.add((item.tensor, item.dim))
+                way.append(item)
+        # height and width go the same way: told once
+        key = tuple(_same_in_twins(graph, hop) for hop in way)
+        if not part or key not in told:
+            told.add(key)
+            found += [make_step(graph, hop, part, into, number) for hop in way]
+            if met is not None and way:
+                there = make_step(graph, met, part, into, number)
+                found.append(replace(there, how=MEETS))
+        if end is not None and end.kind == "branch":
+            branches += 1
+            if branches <= _TOLD:
+                found[-1] = replace(found[-1], how=_parts(graph, end))
+            for nth, source in reversed([*enumerate(end.sources)]):
+                todo.append((*source, end.tensor, nth))
     return tuple(found)
+
+
+def _same_in_twins(graph: Graph, hop: Hop) -> tuple[int, int, str]:
+    """What is the same of two dimensions of one tensor that were made alike."""
+    return hop.tensor, graph.size(hop.tensor, hop.dim), hop.origin.how
 
 
 def _parts(graph: Graph, end: End) -> str:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from shapetrace.records import Recording, TensorRef
 from shapetrace.views.marks import Marks
 
-#: with more rows than that, the calls of a module are put together wherever they are
-MOST_IN_ORDER = 60
+#: with more rows than that, about a screen of them, the calls of a module are put
+#: together wherever they are
+MOST_IN_ORDER = 30
 #: the longest pattern of neighbours (fc, relu, norm, …) that is looked for
 LONGEST_PATTERN = 12
 _NUMBER = re.compile(r"\d+")

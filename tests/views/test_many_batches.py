@@ -92,3 +92,12 @@ def test_a_few_batches_stay_in_their_order():
         for n in (2, 3, 2):
             net(torch.zeros(n, 4))
     assert [row[0] for row in rows(t)].count("net") == 3
+
+
+def test_epochs_whose_last_batch_is_smaller_fold_to_one_row_a_module():
+    net = Net()
+    with shapetrace.trace() as t:
+        for n in 2 * (8, 8, 5) + 2 * (9, 9, 6):  # training, then validation
+            net(torch.zeros(n, 4))
+    first, *inside = [row[0] for row in rows(t)]
+    assert first == "net" and len(inside) == 3

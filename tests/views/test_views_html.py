@@ -234,7 +234,7 @@ def test_the_way_back_hangs_each_part_on_what_it_went_into() -> None:
     assert t.failure is not None
     assert edges(way_back(t.failure.lineage)) == {
         *(("cat", "image.1"), ("image.1", "image.0"), ("image.0", "ones")),
-        *(("cat", "text"), ("cat", "relu")),
+        *(("cat", "text"), ("cat", "relu"), ("relu", "text")),
     }
 
 
@@ -257,6 +257,29 @@ def test_ways_one_after_the_other_stand_in_one_column() -> None:
     assert 'width="232"' in way_back(after)
     apart = (joined, left, beside)  # both hang on the flatten
     assert re.findall(r'<rect x="(\d+)"', way_back(apart)) == ["1", "1", "255"]
+
+
+def test_a_way_whose_size_another_dimension_has_leaves_out_no_call() -> None:
+    """As many channels as pixels: 4·4·4, and only the last two went the same way."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2), nn.Flatten())
+    net.append(nn.Linear(5, 2))
+    with pytest.raises(RuntimeError), shapetrace.trace(net) as t:
+        net(torch.ones(2, 3, 8, 8))
+    assert t.failure is not None
+    chain = ["net.2", "net.1", "net.0", "ones"]
+    called = [ScriptName("", "net")]
+    made = edges(way_back(t.failure.lineage, called))
+    assert made == set(zip(chain, chain[1:]))
+
+
+def test_an_edge_goes_around_the_boxes_between_its_ends() -> None:
+    joined = Step("cat", "function", (2, 10), 1, tensor=5)
+    one = Step("relu", "function", (2, 5), 1, tensor=4, part="5")
+    far = Step("fc", "Linear", (2, 5), 1, tensor=3, part="5")
+    picture = way_back((joined, one, far, replace(far, number=1)))
+    assert picture.count("<rect") == 3
+    assert re.findall(r'd="M(\d+) ', picture) == ["116", "231", "116"]
+    assert 'width="256"' in picture  # there is room for it
 
 
 def test_the_words_behind_the_longest_bar_have_room() -> None:

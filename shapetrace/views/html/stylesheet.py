@@ -70,7 +70,8 @@ margin-left:-1.2em}}
 @container (max-width:1080px){{.shapetrace .st-table td,.shapetrace .st-table th{{
 padding:1px .3em;font-size:12px}}
 .shapetrace .st-table:not(.st-long) .st-shape{{white-space:normal;min-width:6.5em}}}}
-.shapetrace .st-number,.shapetrace .st-table thead .st-number{{text-align:right}}
+.shapetrace .st-number,.shapetrace .st-table thead .st-number{{text-align:right;
+white-space:nowrap}}
 .shapetrace .st-table .st-shape b{{font-weight:700}}
 .shapetrace .st-table .st-bar{{background:linear-gradient(90deg,var(--st-own)
 var(--st-part,0%),var(--st-fill) var(--st-part,0%) var(--st-total,0%),

@@ -44,9 +44,11 @@ def way_back(steps: Sequence[Step], called: Collection[ScriptName] = ()) -> str:
         return ""
     deepest = max(box.layer for box in boxes)
     columns = 1 + max(box.column for box in boxes)
-    wide = columns * (_WIDTH + _GAP_X) - _GAP_X + 2
+    ends = [(boxes[old], box) for box in boxes for old in box.older]
+    beside = any(_beside(*one) for one in ends)
+    wide = columns * (_WIDTH + _GAP_X) - (0 if beside else _GAP_X) + 2
     high = (deepest + 1) * (_HEIGHT + _GAP_Y) - _GAP_Y + 2
-    lines = [_edge(boxes[old], box) for box in boxes for old in box.older]
+    lines = [_edge(*one) for one in ends]
     drawn = [_box(box) for box in boxes]
     said = "The calls that made the size, the newest on top"
     return (
@@ -81,7 +83,7 @@ def _boxes(steps: Sequence[Step], called: Collection[ScriptName]) -> list[Box]:
                     shown[told.tensor] = at
             if told is not None and told.dim is not None:
                 boxes[at].dims.add(told.dim)
-            if newer is not None and newer < at and at not in boxes[newer].older:
+            if newer is not None and newer != at and at not in boxes[newer].older:
                 boxes[newer].older += (at,)
             newer = at
         if column == 0:
@@ -122,10 +124,15 @@ def _size(step: Step) -> int | None:
 
 
 def _layers(boxes: list[Box]) -> None:
-    """A box stands below all that are made of it: boxes come newest first."""
-    for box in boxes:
-        for old in box.older:
-            boxes[old].layer = max(boxes[old].layer, box.layer + 1)
+    """A box stands below all that are made of it. What a later way meets stands higher
+    up in the list: once more for it, and for each that stands below it in turn."""
+    for _ in boxes:
+        before = [box.layer for box in boxes]
+        for box in boxes:
+            for old in box.older:
+                boxes[old].layer = max(boxes[old].layer, box.layer + 1)
+        if before == [box.layer for box in boxes]:
+            return
 
 
 def _columns(boxes: list[Box]) -> None:
@@ -145,15 +152,23 @@ def _corner(box: Box) -> tuple[int, int]:
     return 1 + box.column * (_WIDTH + _GAP_X), 1 + box.layer * (_HEIGHT + _GAP_Y)
 
 
+def _beside(old: Box, new: Box) -> bool:
+    """Whether other boxes stand between two, so that the edge goes around them."""
+    return old.column == new.column and old.layer > new.layer + 1
+
+
 def _edge(old: Box, new: Box) -> str:
     x1, y1 = _corner(new)
     x2, y2 = _corner(old)
+    if _beside(old, new):
+        x, y1, y2 = x1 + _WIDTH, y1 + _HEIGHT // 2, y2 + _HEIGHT // 2
+        out = x + _GAP_X
+        return f'<path class="st-edge" d="M{x} {y1}C{out} {y1} {out} {y2} {x} {y2}"/>'
     x1, x2, y1 = x1 + _WIDTH // 2, x2 + _WIDTH // 2, y1 + _HEIGHT
-    bend = (y2 - y1) // 2
-    return (
-        f'<path class="st-edge" d="M{x1} {y1}C{x1} {y1 + bend} {x2} {y2 - bend}'
-        f' {x2} {y2}"/>'
-    )
+    bend, low = _GAP_Y // 2, y1 + _GAP_Y  # within the gap below the newer box
+    curve = f"M{x1} {y1}C{x1} {y1 + bend} {x2} {low - bend} {x2} {low}"
+    down = "" if low == y2 else f"L {x2} {y2}"
+    return f'<path class="st-edge" d="{curve}{down}"/>'
 
 
 def _box(box: Box) -> str:
