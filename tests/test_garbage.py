@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import shapetrace
+from shapetrace.diagnosis import explain
 from shapetrace.records.garbage import uncollected
 
 
@@ -46,3 +47,17 @@ def test_it_goes_on_after_every_view() -> None:
     ):
         ask(t)
         assert gc.isenabled()
+
+
+def test_it_stands_still_while_a_failure_is_explained(monkeypatch) -> None:
+    enabled = []
+    thought = explain.consider
+
+    def consider(*given):
+        enabled.append(gc.isenabled())
+        return thought(*given)
+
+    monkeypatch.setattr(explain, "consider", consider)
+    with pytest.raises(RuntimeError), shapetrace.trace(layer := nn.Linear(4, 3)):
+        layer(torch.ones(2, 5))
+    assert enabled == [False] and gc.isenabled()

@@ -43,6 +43,7 @@ from shapetrace.records import (
     ModuleCall,
     Step,
 )
+from shapetrace.records.garbage import uncollected
 
 _CULPRITS = 3
 #: forms with which several lines fit alike, a sum, a mean and the last, and differ in
@@ -76,6 +77,7 @@ _WEAK = 4
 _WEAKEST = 7
 
 
+@uncollected()
 def diagnose_failure(graph: Graph) -> Diagnosis | None:
     """The diagnosis of the call that raised; None when nothing did, or when what was
     raised was caught where it arose, inside a module that went on."""

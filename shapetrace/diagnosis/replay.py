@@ -22,10 +22,11 @@ from shapetrace.diagnosis.called_again import (
 from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.edits import NO_SUCH_SHAPE
 from shapetrace.diagnosis.expected import next_layers, unreached
+from shapetrace.diagnosis.foreseen import Elsewhere, Recorded, Unknown
 from shapetrace.diagnosis.hypothesis import EVER, Outcome, Repair
 from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.reading import Conflicting, Program, Reading
-from shapetrace.diagnosis.walk import Elsewhere, Recorded, Unknown, Walk
+from shapetrace.diagnosis.walk import Walk
 from shapetrace.lineage import Graph
 from shapetrace.lineage.changed_dimensions import ChangedAxes, Made
 from shapetrace.lineage.dimensions import Axes

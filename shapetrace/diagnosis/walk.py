@@ -3,95 +3,29 @@ that would arise."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from heapq import heappop, heappush
-from typing import Any
 
-from shapetrace.diagnosis.called_again import followed, with_inputs
+from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.expected import clash_text
+from shapetrace.diagnosis.foreseen import Elsewhere, Foreseen, Recorded, Unknown
 from shapetrace.diagnosis.hypothesis import EVER, Repair, Taken
-from shapetrace.diagnosis.mismatch import Mismatch
-from shapetrace.lineage import Call, Graph, describe
-from shapetrace.lineage.form import form_of
+from shapetrace.lineage import Call, describe
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (
-    Conflict,
     broadcasts,
-    foresee,
     inner_function,
     module_function,
-    probe,
 )
 
-Answered = tuple[tuple[Conflict, ...], tuple[tuple[int, ...], ...] | None]
-
-#: calls walked again for all repairs of one failure, and for one of them
-_MOST, _MOST_OF_ONE = 8000, 600
 #: calls that show whether a repair goes through, where it is one of many blocks
 _SHOWN = 60
 
 
-class Elsewhere(Exception):
-    """The repaired program would fail at another call."""
-
-
-class Unknown(Exception):
-    """What the repaired program does there cannot be told."""
-
-
 class Long(Unknown):
     """More calls would have to be walked again than are."""
-
-
-class Recorded:
-    """What all walks over one recording share: `most` calls are walked, `most_of_one`
-    for one repair. `inside`: torch's own layers call by call, none as one function."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        mismatch: Mismatch,
-        most: int = _MOST,
-        most_of_one: int = _MOST_OF_ONE,
-        inside: bool = False,
-    ) -> None:
-        self.graph = graph
-        self.mismatch = mismatch
-        self.left = most
-        self.most_of_one = most_of_one
-        self.inside = inside
-        self._units: dict[int, bool] = {}
-        self._answers: dict[Any, Answered] = {}
-
-    @cached_property
-    def calls_of(self) -> dict[str, list[ModuleCall]]:
-        """The calls of each module, in order."""
-        found: dict[str, list[ModuleCall]] = {}
-        for call in self.graph.rec.calls:
-            found.setdefault(call.name, []).append(call)
-        return found
-
-    def is_unit(self, layer: ModuleCall) -> bool:
-        """Whether a layer of torch's is predicted as one function."""
-        known = False if self.inside else self._units.get(layer.index)
-        if known is None:
-            info = self.graph.rec.modules.get(layer.name)
-            known = info is not None and module_function(layer, info) is not None
-            self._units[layer.index] = known
-        return known
-
-    def answer(self, call: FunctionCall) -> Answered:
-        """What disagrees in a call, else the shapes that it gives, None where no rule
-        tells: of calls that no rule can tell apart, as in blocks that repeat, once."""
-        try:
-            form = form_of(call)
-        except TypeError:  # an argument that cannot be hashed
-            return foresee(call)
-        if form not in self._answers:
-            self._answers[form] = foresee(call)
-        return self._answers[form]
 
 
 class Walk:
@@ -104,8 +38,7 @@ class Walk:
         self.recorded = recorded
         #: whether a number that the code computes from a shape was made to follow it
         self.guessed = False
-        #: the calls that are made otherwise, in their order, and when they take tensors
-        self.made: list[tuple[int, FunctionCall]] = []
+        self._made: list[tuple[int, FunctionCall, tuple[TensorRef, ...]]] = []
         self._now: dict[int, TensorRef] = {}
         self._due: list[tuple[int, bool, int]] = []
         self._queued: set[tuple[bool, int]] = set()
@@ -192,6 +125,13 @@ class Walk:
         return info is not None and inner_function(layer, info, modules) is not None
 
     @property
+    def made(self) -> Iterator[tuple[int, FunctionCall]]:
+        """The calls that are made otherwise, in their order, and when they take
+        tensors."""
+        for order, call, outputs in self._made:
+            yield order, replace(call, outputs=outputs)
+
+    @property
     def changed(self) -> set[int]:
         """The tensors that the repaired program has otherwise, or edits."""
         return self._now.keys() | self._taken.keys()
@@ -202,8 +142,11 @@ class Walk:
 
     def see(self, ref: TensorRef, order: int) -> TensorRef:
         """A tensor as that call would take it."""
-        found = self._now.get(ref.id)
-        found = ref if found is None else replace(found, path=ref.path)
+        return _at_path(self._seen(ref, order), ref)
+
+    def _seen(self, ref: TensorRef, order: int) -> TensorRef:
+        """The same, by the path at which it was first seen."""
+        found = self._now.get(ref.id, ref)
         for edit in self.edits_of(ref.id, order):
             found = edit.apply(found)
         return found
@@ -220,13 +163,13 @@ class Walk:
         """A whole layer of torch's at once."""
         repaired = self._rebuilt(call)
         info = repaired or self.graph.rec.modules[call.name]
-        inputs = tuple(self.see(ref, call.order) for ref in call.inputs)
-        function = module_function(replace(call, inputs=inputs), info)
-        if function is None and repaired is not None:
-            raise Unknown
-        if function is None:
-            return
-        self._predicted(function, call, call.inputs, inputs)
+
+        def made(inputs: tuple[TensorRef, ...]) -> FunctionCall | None:
+            return module_function(replace(call, inputs=inputs), info)
+
+        if not self._predicted(call, call.inputs, made, repaired is not None):
+            if repaired is not None:
+                raise Unknown
 
     def _rebuilt(self, call: ModuleCall) -> ModuleInfo | None:
         """What the repaired program calls there instead."""
@@ -239,53 +182,59 @@ class Walk:
             # itself, as with `x.shape`, which is no call
             return
         base = self.repair.calls.get(call.index, call)
-        inputs = tuple(self.see(ref, self._at(call)) for ref in base.inputs)
-        if base is call and inputs == call.inputs:
-            return
-        self._predicted(with_inputs(base, inputs), call, call.inputs, inputs)
+
+        def made(inputs: tuple[TensorRef, ...]) -> FunctionCall:
+            return with_inputs(base, inputs)
+
+        self._predicted(call, base.inputs, made, base is not call)
 
     def _predicted(
         self,
-        now: FunctionCall,
         call: Call,
-        before: tuple[TensorRef, ...],
-        inputs: tuple[TensorRef, ...],
-    ) -> None:
-        found, shapes = self.recorded.answer(now)
-        if found and isinstance(call, FunctionCall) and call.direct:
-            following = followed(now, before, inputs)
-            if following is not None:
-                now, found, self.guessed = following, (), True
-                shapes = self.recorded.answer(now)[1]
-        if found:
-            clash = found[0]
-            if clash.name == "index" and clash.right.input is None:
-                raise Unknown  # a loop over a dimension has as many steps as that
-            name = describe(self.graph, call)[0]
-            raise Elsewhere(clash_text(name, clash.right.name or clash.name, clash))
-        if isinstance(call, FunctionCall) and self._stretches_anew(now, call):
+        given: tuple[TensorRef, ...],
+        make: Callable[[tuple[TensorRef, ...]], FunctionCall | None],
+        otherwise: bool,
+    ) -> bool:
+        """Take a call as the repaired program makes it of what it is given; whether
+        there is such a call. What comes of one that is not itself made `otherwise` is
+        the same in all walks in which it is given the same."""
+        order = self._at(call)
+        seen = tuple([self._seen(ref, order) for ref in given])
+        form = tuple([(ref.shape, ref.dtype, ref.device) for ref in seen])
+        is_function = isinstance(call, FunctionCall)
+        if not otherwise and is_function:
+            if form == tuple([(ref.shape, ref.dtype, ref.device) for ref in given]):
+                return True
+        key = (is_function, call.index, form)
+        known = self.recorded.foreseen
+        found = None if otherwise else known.get(key)
+        if found is None:
+            inputs = tuple(map(_at_path, seen, given))
+            now = make(inputs)
+            if now is None:
+                return False
+            found = self.recorded.foresee(now, call, inputs)
+            if not otherwise:
+                known[key] = found
+        self._take(found, call)
+        return True
+
+    def _take(self, found: Foreseen, call: Call) -> None:
+        """Go on with what comes of a call."""
+        self.guessed = self.guessed or found.guessed
+        if found.clash is not None:
+            raise _anew(found.clash)
+        if isinstance(call, FunctionCall) and self._stretches_anew(found.call, call):
             name = describe(self.graph, call)[0]
             raise Elsewhere(f"then {name} stretches its operands")
-        if shapes is None and isinstance(call, FunctionCall):
-            shapes = self._on_meta(now, call)
-        if shapes is None or len(shapes) != len(call.outputs or ()):
-            raise Unknown
-        if any(size < 1 for shape in shapes for size in shape):
-            name = describe(self.graph, call)[0]
-            raise Elsewhere(f"then the input of {name} is too small for its window")
-        cast = None
-        if before and inputs and before[0].dtype != inputs[0].dtype:
-            cast = inputs[0].dtype
-        for ref, shape in zip(call.outputs or (), shapes):
-            dtype = ref.dtype
-            if cast is not None and ref.dtype == before[0].dtype:
-                dtype = cast
-            if shape != ref.shape or dtype != ref.dtype:
-                self._now[ref.id] = replace(ref, shape=shape, dtype=dtype)
-                for user in self.graph.users.get(ref.id, ()):
-                    self._push(user)
+        if found.fails is not None:
+            raise _anew(found.fails)
+        for ref in found.changed:
+            self._now[ref.id] = ref
+            for user in self.graph.users.get(ref.id, ()):
+                self._push(user)
         outputs = tuple(map(self.now, call.outputs or ()))
-        self.made.append((self._at(call), replace(now, outputs=outputs)))
+        self._made.append((self._at(call), found.call, outputs))
 
     def _stretches_anew(self, now: FunctionCall, call: FunctionCall) -> bool:
         """Whether what is mended at one call would happen at another instead."""
@@ -296,16 +245,6 @@ class Walk:
             return False
         operands = [{at for at, _, _ in broadcasts(one)} for one in (now, call)]
         return len(operands[0]) > len(operands[1])
-
-    def _on_meta(self, now: FunctionCall, call: FunctionCall) -> Any:
-        """What a function that has no rule makes of other shapes."""
-        try:
-            return probe.run(call, [ref.shape for ref in now.inputs])
-        except Exception as error:
-            # torch has no type of its own for arguments that do not fit; that the call
-            # is to be had on the meta device its recorded shapes have shown
-            name = describe(self.graph, call)[0]
-            raise Elsewhere(f"then {name} raises {type(error).__name__}") from None
 
     @cached_property
     def final(self) -> FunctionCall | None:
@@ -350,3 +289,13 @@ class Walk:
                 for ref in inputs
             ),
         )
+
+
+def _at_path(found: TensorRef, ref: TensorRef) -> TensorRef:
+    """A tensor in the place of another one among the inputs of a call."""
+    return found if found.path == ref.path else replace(found, path=ref.path)
+
+
+def _anew(error: Elsewhere | Unknown) -> Exception:
+    """The same error: one that is raised again and again would keep all the ways."""
+    return type(error)(*error.args)

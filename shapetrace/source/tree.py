@@ -72,6 +72,18 @@ class Tree:
         return [node for node in self.nodes if isinstance(node, kinds)]
 
     @functools.cached_property
+    def _named(self) -> dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]]:
+        found: dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]] = {}
+        for each in self.functions:
+            found.setdefault(each.name, []).append(each)
+        return found
+
+    @functools.cached_property
+    def generators(self) -> set[Home]:
+        """The functions with a `yield`."""
+        return {self.home(node) for node in self.nodes if isinstance(node, ast.Yield)}
+
+    @functools.cached_property
     def ends(self) -> dict[tuple[int, int], list[ast.expr | ast.AugAssign]]:
         """The expressions by the line and the byte where they end."""
         found: dict[tuple[int, int], list[ast.expr | ast.AugAssign]] = {}
@@ -126,8 +138,8 @@ class Tree:
     def function(self, name: str, home: Home) -> Function | None:
         """The function that a name stands for in the code of `home`: the last of that
         name in it, or else in what is around it. None where the file has none."""
+        named = self._named.get(name, [])
         while True:
-            named = [each for each in self.functions if each.name == name]
             here = [each for each in named if self.home(each) is home]
             plain = [each for each in here if not self._is_method(each)]
             if plain or home is self.module:

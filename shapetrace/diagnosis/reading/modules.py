@@ -19,7 +19,7 @@ from shapetrace.diagnosis.reading.values import (
     TooLong,
 )
 from shapetrace.records import ModuleCall, ModuleInfo
-from shapetrace.source.scope import Scope, defined_at, nodes
+from shapetrace.source.scope import Scope, defined_at
 from shapetrace.source.tree import Function, Tree, last_name
 
 #: functions and modules within one another
@@ -210,8 +210,7 @@ class Modules(Calls):
                 return self.lambda_body(frame, home)
             assert not isinstance(home, ast.expr)
             made = self.body(frame, home.body)
-            yields = any(isinstance(node, ast.Yield) for node, _ in nodes(home))
-            return frame.yielded if yields else made
+            return frame.yielded if home in frame.tree.generators else made
         finally:
             self._depth -= 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -28,12 +28,19 @@ from shapetrace.records import TensorRef
 from shapetrace.source.integers import Inits
 from shapetrace.source.integers import value as written_number
 from shapetrace.source.names import imported
-from shapetrace.source.scope import Expression, Scope, bound, function_of
-from shapetrace.source.tree import neighbours
+from shapetrace.source.scope import Bound, Expression, Scope, bound, function_of
+from shapetrace.source.tree import Tree, neighbours
 
 #: packages whose functions are known by their names
 _KNOWN = ("torch", "math", "shapetrace", "functools", "types", "itertools")
 _PLAIN = (int, float, bool, str, torch.dtype, torch.device)
+
+
+class _OfFile(NamedTuple):
+    """A name that a file gives a value."""
+
+    tree: Tree
+    ways: list[Bound]
 
 
 class Names(Modules):
@@ -79,6 +86,17 @@ class Names(Modules):
         if whole is not None and whole.split(".")[0] in sys.modules:
             if not _is_function_of_theirs(whole):
                 return _of_library(whole)
+        key = frame.tree, frame.home, frame.owner, node.id
+        if key not in self.recorded.definitions:
+            self.recorded.definitions[key] = self._defined(frame, node)
+        known = self.recorded.definitions[key]
+        if isinstance(known, _OfFile):
+            whole_file = Frame(known.tree, known.tree.module, None, None, False)
+            return self._of_file(whole_file, known.ways)
+        return known
+
+    def _defined(self, frame: Frame, node: ast.Name) -> Any:
+        """The same by the text alone."""
         scope = Scope(frame.tree, frame.home, owner=frame.owner)
         if node.id in [arg.arg for arg in scope.parameters()]:
             return UNKNOWN
@@ -88,7 +106,7 @@ class Names(Modules):
             around = tree.home(home)
             if tree is not frame.tree or around in [s.home for s in scope.enclosing()]:
                 return Routine(tree, home)
-        for tree in neighbours(file):
+        for tree in neighbours(frame.tree.file):
             ways = bound(Scope(tree, tree.module), node.id)
             kinds = [
                 each
@@ -100,7 +118,7 @@ class Names(Modules):
             if frame.home is tree.module:
                 continue
             if len(ways) == 1 and not ways[0].partial:
-                return self._of_file(Frame(tree, tree.module, None, None, False), ways)
+                return _OfFile(tree, ways)
         return Builtin(node.id) if node.id in BUILTINS else UNKNOWN
 
     def _of_file(self, frame: Frame, ways: list[Any]) -> Any:

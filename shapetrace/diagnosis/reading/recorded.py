@@ -52,6 +52,8 @@ class Recorded:
     def __init__(self, rec: Recording, until: int) -> None:
         self._calls: dict[Key, list[Call]] = {}
         self._dumps: dict[Any, dict[str, ast.AST]] = {}
+        #: what names stand for by the text alone, by where they are read
+        self.definitions: dict[Any, Any] = {}
         calls: list[Call] = [*rec.calls, *rec.functions]
         for call in sorted(calls, key=lambda call: call.order):
             place = call.source
