@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import shapetrace
+from shapetrace.views.pages import page
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
