@@ -8,6 +8,7 @@ there when the rank that put it there is not.
 from __future__ import annotations
 
 import os
+import re
 import time
 import zlib
 from dataclasses import replace
@@ -22,6 +23,7 @@ from shapetrace.comparison.ranks import Rank
 from shapetrace.errors import ReportError, UsageError
 from shapetrace.recording import guards
 from shapetrace.records import Diagnosis, Recording
+from shapetrace.source.place import locate, segment
 from shapetrace.torch_internals import default_store
 from shapetrace.views.json import parse
 
@@ -80,8 +82,8 @@ def deliver(
 
 
 def collective(error: BaseException) -> str:
-    """The collective of torch.distributed that the exception came out of: its name and
-    the line that called it; empty for every other exception."""
+    """The collective of torch.distributed that the exception came out of, or the wait
+    for one: its name and the line that called it; empty for every other exception."""
     place, frames = "", error.__traceback__
     while frames is not None:
         name = frames.tb_frame.f_code.co_name
@@ -91,8 +93,19 @@ def collective(error: BaseException) -> str:
         if not _module(frames).startswith("torch"):
             file = os.path.basename(frames.tb_frame.f_code.co_filename)
             place = f" at {file}:{frames.tb_lineno}"
+            if frames.tb_next is None and _waited_for(frames):
+                return f"wait{place}"
         frames = frames.tb_next
     return ""
+
+
+def _waited_for(frames: TracebackType) -> bool:
+    """Whether it stands at the `wait()` of an asynchronous collective's handle."""
+    frame = frames.tb_frame
+    called = segment(locate(frame.f_code, frames.tb_lasti))
+    name = re.match(r"(\w+)\.wait\(", called)
+    named = frame.f_globals | frame.f_locals
+    return name is not None and isinstance(named.get(name[1]), dist.Work)
 
 
 def _module(frames: TracebackType) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import NamedTuple
 
+from shapetrace.comparison.rank_handles import HandleWait, handle_waits
 from shapetrace.records import FunctionCall, ModuleCall, Opaque, Recording, Source
 from shapetrace.records.printable import printable
 from shapetrace.source.place import segment
@@ -26,14 +27,16 @@ _SHARDED = "torch.distributed.fsdp."
 _COLLECTIVES, _GROUP = "torch.distributed.", "ProcessGroup"
 _CALLS_BARRIER = re.compile(r"\bbarrier\(")
 _OF_ALL_BARRIER = re.compile(r"\bbarrier\(\s*\)")
+_What = ModuleCall | FunctionCall | HandleWait
 #: of two ranks alone, which nothing tells
 _PAIRWISE, _ASYNCHRONOUS = {"send", "recv"}, {"isend", "irecv"}
 #: less than this part of what passed since the last wait is none, nor is less than so
 #: many nanoseconds
 _PART, _LEAST = 0.1, 10_000_000
 _DDP_CODE, _BARRIER = "the code of DistributedDataParallel", "barrier"
+_WAIT = "wait"
 #: these may just take longer; every other one is nothing but the exchange
-_OWN_WORK = ("backward", _DDP_CODE, _BARRIER)
+_OWN_WORK = ("backward", _DDP_CODE, _BARRIER, _WAIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,33 +201,46 @@ def _together(several: list[RankWait]) -> RankWait:
 def _parts(rec: Recording, ranks: int) -> Iterator[_Part]:
     """Its time in the thread of the trace, cut where all ranks exchange data."""
     part, open_ = _Part(), list[ModuleCall]()
-    running: tuple[_Exchange, int] | None = None
-    now = 0
-    for time, _, begins, what in _moments(rec, ranks):
+    running: tuple[_Exchange, _What] | None = None
+    # begun and not waited for yet: what a rank does meanwhile makes it late for nobody
+    pending, now = 0, 0
+    moments = _moments(rec, ranks)
+    handles = (what for *_, what in moments if isinstance(what, HandleWait))
+    waited = {handle.begun.index for handle in handles}
+    for time, _, begins, what in moments:
         spent, now = max(0, time - now), max(now, time)
         if running is not None:
             part.exchanged[running[0]] += spent
         elif open_ and _kind(rec, open_[-1]) == _DDP:
             part.exchanged[_Exchange(_DDP_CODE)] += spent
-        else:
+        elif not pending:
             part.own[open_[-1].name or open_[-1].type if open_ else ""] += spent
         if isinstance(what, ModuleCall):
             if begins:
                 open_.append(what)
             else:
                 open_.remove(what)
-        elif _is_asynchronous(what):
-            part.unsure = True
+        elif isinstance(what, FunctionCall) and _is_asynchronous(what):
+            waited_for = what.index in waited
+            part.unsure |= not waited_for
+            pending += begins and waited_for
         elif running is None:
-            name = what.name if what.name != "device" else _BARRIER
-            of_all = name == "backward" or _takes_all(what, ranks)
-            running = (_Exchange(name, what.source, of_all), what.index)
-        elif running[1] == what.index:
+            running = (_exchange(what, ranks), what)
+        elif running[1] is what:
             ended, running = running[0], None
+            pending -= isinstance(what, HandleWait)
             if ended.of_all:
                 part.last = ended
                 yield part
                 part = _Part()
+
+
+def _exchange(what: FunctionCall | HandleWait, ranks: int) -> _Exchange:
+    if isinstance(what, HandleWait):
+        return _Exchange(_WAIT, what.source, _takes_all(what.begun, ranks))
+    name = what.name if what.name != "device" else _BARRIER
+    of_all = name == "backward" or _takes_all(what, ranks)
+    return _Exchange(name, what.source, of_all)
 
 
 def _kind(rec: Recording, call: ModuleCall) -> str:
@@ -232,13 +248,12 @@ def _kind(rec: Recording, call: ModuleCall) -> str:
     return "" if info is None else info.qualname
 
 
-def _moments(
-    rec: Recording, ranks: int
-) -> list[tuple[int, int, bool, ModuleCall | FunctionCall]]:
+def _moments(rec: Recording, ranks: int) -> list[tuple[int, int, bool, _What]]:
     """When a module's call or an exchange begins or ends, in order."""
     kinds = {info.qualname for info in rec.modules.values()}
     shared = any(kind == _DDP or kind.startswith(_SHARDED) for kind in kinds)
-    found: list[tuple[int, int, bool, ModuleCall | FunctionCall]] = []
+    found: list[tuple[int, int, bool, _What]] = []
+    begun: list[FunctionCall] = []
     for call in rec.calls:
         if call.thread == 0:
             end = call.start_ns + call.duration_ns
@@ -252,6 +267,11 @@ def _moments(
             continue
         found.append((function.start_ns, function.order, True, function))
         found.append((end, function.order, False, function))
+        if _is_asynchronous(function):
+            begun.append(function)
+    for wait in handle_waits(rec, begun):
+        found.append((wait.start_ns, wait.order, True, wait))
+        found.append((wait.end_ns, wait.order, False, wait))
     return sorted(found, key=lambda one: one[:2])
 
 
@@ -270,7 +290,7 @@ def _is_asynchronous(function: FunctionCall) -> bool:
 def _takes_all(function: FunctionCall, ranks: int) -> bool:
     """Whether it is known that all ranks take part. Ranks that wait for some alone wait
     all the same, and are at different places of the program afterwards."""
-    if function.name in _PAIRWISE:
+    if function.name in _PAIRWISE | _ASYNCHRONOUS:
         return False
     if function.name == "device":
         return _OF_ALL_BARRIER.search(segment(function.source)) is not None

@@ -208,3 +208,71 @@ def test_a_barrier_of_a_group_is_none_of_all(tmp_path):
     assert (
         waits({0: barrier(1, 200, 0, path), 1: late, 2: barrier(1, 1, 0, path)}) == ()
     )
+
+
+HANDLE = """\
+work = dist.all_reduce(x, async_op=True)
+y = torch.relu(x)
+work.wait()
+z = torch.add(x, y)
+"""
+
+
+def handle(path, outside, meanwhile, waited, program=HANDLE):
+    """Milliseconds before an asynchronous collective, until its `wait()` and in it."""
+    path.write_text(program)
+    functions = []
+    for number, (name, start, time) in enumerate(
+        [
+            ("all_reduce", outside, 0),
+            ("relu", outside, meanwhile),
+            ("add", outside + meanwhile + waited, 1),
+        ]
+    ):
+        line, text = next(
+            (line, text)
+            for line, text in enumerate(program.splitlines(), 1)
+            if name in text
+        )
+        begin = text.index("= ") + 2
+        place = Source(str(path), line, "<module>", line, begin, len(text))
+        of = "torch.distributed." if name == "all_reduce" else "torch."
+        kwargs = {"async_op": True} if name == "all_reduce" else {}
+        functions.append(
+            FunctionCall(number, None, name, of + name, (ref(),), (), kwargs=kwargs,
+                         start_ns=start * MS, duration_ns=time * MS, source=place,
+                         order=number)
+        )  # fmt: skip
+    now = outside + meanwhile + waited + 1
+    return Recording((), tuple(functions), {}, {}, duration_ns=now * MS)
+
+
+def test_the_wait_for_a_handle_is_told_by_its_line(tmp_path):
+    path = tmp_path / "handle.py"
+    early, late = handle(path, 1, 5, 300), handle(path, 301, 5, 0)
+    (found,) = waits({0: early, 1: late})
+    assert (found.ranks, found.behind, found.place) == ((0,), 1, "")
+    assert (found.wait_ns, found.more_ns) == (300 * MS, 300 * MS)
+    assert (found.call, found.source.line) == ("wait", 3)
+
+
+def test_who_does_more_before_the_wait_for_a_handle_is_not_late(tmp_path):
+    """All began it at once; the exchange itself took its time, behind what one did."""
+    path = tmp_path / "handle.py"
+    assert waits({0: handle(path, 1, 5, 300), 1: handle(path, 1, 305, 0)}) == ()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        HANDLE.replace("work.wait()", "work.wait()\nload()"),
+        HANDLE.replace("work.wait()", "load()\nwork.wait()"),
+        HANDLE.replace("work.wait()", "other.wait()"),
+        HANDLE.replace("work = dist", "kept.work = dist"),
+        HANDLE.replace("z = torch", "if load(): z = torch"),
+    ],
+)
+def test_what_may_be_something_else_is_no_wait_for_a_handle(tmp_path, program):
+    path = tmp_path / "handle.py"
+    early = handle(path, 1, 5, 300, program)
+    assert waits({0: early, 1: handle(path, 301, 5, 0, program)}) == ()

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import shapetrace
+from shapetrace.views.pages import page
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -131,3 +132,8 @@ def test_no_number_and_no_name_is_too_large(document, tmp_path):
     refs = tables["TensorRef"]["columns"]
     refs["shape"] = {"all": [2**31, 2**31]}
     look_at(json.dumps(parts).replace("BatchNorm1d", "B" * 1_000_000), tmp_path)
+
+
+@pytest.mark.parametrize("code", ["a" * 100_000, "../checks/batch-dim", "a\0b", ""])
+def test_a_check_s_code_from_anywhere_finds_no_file(code):
+    assert page(code) is None
