@@ -51,7 +51,8 @@ def _placed(
             functions, end, key=_START
         )
     ]
-    spans = [(one.start_ns, one.start_ns + one.duration_ns) for one in (*near, *called)]
+    both: list[ModuleCall | FunctionCall] = [*near, *called]
+    spans = [(one.start_ns, one.start_ns + one.duration_ns) for one in both]
     marks = sorted({begin, end, *(at for span in spans for at in span)})
     marks = [at for at in marks if begin <= at <= end]
     stretches = sorted(
