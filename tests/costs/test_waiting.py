@@ -6,10 +6,15 @@ import os
 from dataclasses import replace
 
 import pytest
+import torch
+from stepping import Steps
+from torch import nn
 
 from shapetrace.costs import costs, steps
 from shapetrace.costs.waiting import waits
 from shapetrace.recording import run_queue
+from shapetrace.recording.build import Replay
+from shapetrace.recording.recorder import Recorder
 from shapetrace.records import FunctionCall, ModuleCall, Overhead, Recording, Waiting
 
 MS = 1_000_000
@@ -95,3 +100,27 @@ def test_where_nobody_counts_it_nothing_is_said(tmp_path, monkeypatch):
     queue = run_queue.RunQueue()
     queue.open()
     assert queue.waited() == 0
+
+
+class Strides(Steps):
+    """Goes on by 0.3 ms with every look at it."""
+
+    def now(self):
+        return super().now() * 300_000
+
+
+def test_the_recorder_asks_after_what_took_long():
+    recorder = Recorder(Strides())
+    model = nn.Sequential(nn.ReLU(), nn.Tanh())
+    recorder.install([("", model)])
+    try:
+        recorder.run_queue.waited = lambda: 200_000
+        model(torch.zeros(1))
+    finally:
+        recorder.uninstall()
+    replay = Replay(recorder, [])
+    relu, tanh = replay.functions
+    (found,) = replay.waiting  # nothing is known of before the first function
+    assert found.start_ns == relu.start_ns + relu.duration_ns
+    assert found.end_ns == tanh.start_ns + tanh.duration_ns
+    assert found.waited_ns == 200_000
