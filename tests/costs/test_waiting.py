@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -119,8 +120,7 @@ def test_the_recorder_asks_after_what_took_long():
     finally:
         recorder.uninstall()
     replay = Replay(recorder, [])
-    relu, tanh = replay.functions
-    (found,) = replay.waiting  # nothing is known of before the first function
-    assert found.start_ns == relu.start_ns + relu.duration_ns
-    assert found.end_ns == tanh.start_ns + tanh.duration_ns
-    assert found.waited_ns == 200_000
+    ends = [one.start_ns + one.duration_ns for one in replay.functions]
+    # nothing is known of before the first function
+    assert [(one.start_ns, one.end_ns) for one in replay.waiting] == [*pairwise(ends)]
+    assert {one.waited_ns for one in replay.waiting} == {200_000}
