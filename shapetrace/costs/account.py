@@ -8,7 +8,7 @@ from html import escape
 
 from shapetrace.costs.counts import CallCounts, FunctionCounts
 from shapetrace.costs.repeat import size
-from shapetrace.costs.times import corrected
+from shapetrace.costs.times import Times, corrected
 from shapetrace.records import Recording, TensorRef
 from shapetrace.records.garbage import uncollected
 from shapetrace.records.printable import printable
@@ -85,6 +85,9 @@ class Costs:
     measured_ns: int
     corrected_ns: int | None
     uncertain_ns: int | None
+    #: for so long the tracing thread waited in them for a processor, which is in no
+    #: corrected time
+    waited_ns: int = 0
 
     @property
     def complete(self) -> bool:
@@ -104,7 +107,7 @@ class Costs:
         """The tracer's own share of the measured time."""
         if self.corrected_ns is None or not self.measured_ns:
             return None
-        return 1 - self.corrected_ns / self.measured_ns
+        return 1 - (self.corrected_ns + self.waited_ns) / self.measured_ns
 
     def __repr__(self) -> str:
         said = ", ".join(f"{name} {value}" for name, value in self._told())
@@ -206,7 +209,20 @@ def costs(rec: Recording) -> Costs:
         measured_ns=sum(rec.calls[at].duration_ns for at in measured),
         corrected_ns=sum(one.total_ns for one in known) if times else None,
         uncertain_ns=sum(one.uncertain_ns for one in known) if times else None,
+        waited_ns=_waited(rec, times) if times else 0,
     )
+
+
+def _waited(rec: Recording, times: Times) -> int:
+    """For how long the thread waited for a processor inside of modules."""
+    inside = 0
+    for one in times.waits:
+        parent = one.call
+        if one.function is not None:
+            parent = rec.functions[one.function].parent
+        if parent is not None:
+            inside += one.waited_ns
+    return inside
 
 
 def _sum(counts: Iterable[int | None]) -> int:

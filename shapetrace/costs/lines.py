@@ -102,6 +102,7 @@ def _as_recorded(rec: Recording) -> Times:
         [Corrected(call.duration_ns, call.self_ns, 0) for call in rec.calls],
         [call.duration_ns for call in rec.functions],
         [0] * len(rec.functions),
+        [],
     )
 
 

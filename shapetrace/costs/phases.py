@@ -34,13 +34,15 @@ _TOLD = 10_000
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
     """One step, in nanoseconds; `phases` has those of `PHASES` that the block has. What
-    the tracer itself took is in none of them, as far as it is known: `tracer_ns`."""
+    the tracer itself took is in none of them, as far as it is known: `tracer_ns`; nor
+    for how long the thread waited for a processor that other work had: `waited_ns`."""
 
     index: int
     start_ns: int
     duration_ns: int
     phases: dict[str, int]
     tracer_ns: int = 0
+    waited_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,12 @@ class Steps:
         taken = round(median(step.tracer_ns for step in self.warm))
         if taken >= _TOLD:
             notes.insert(0, f"without the tracer's own cost of about {_ms(taken)} ms")
+        waited = max(step.waited_ns for step in self.warm)
+        if waited >= _TOLD:
+            notes.append(
+                "nor what steps waited for a processor that other work had, at most"
+                f" {_ms(waited)} ms"
+            )
         return "\n".join([*lines, *(f"  ({note})" for note in notes)])
 
 
@@ -121,12 +129,14 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """Of the phase at that moment the tracer took so much; so much at least is left."""
+    """Of the phase at that moment the tracer, or waiting, took so much; at least so
+    much is left."""
 
     start: int
     end: int
     taken: int
     left: int
+    waited: int = 0
 
 
 def steps(rec: Recording) -> Steps:
@@ -157,7 +167,10 @@ def steps(rec: Recording) -> Steps:
         inside = _exclusive(*events, begin, end)
         phases = {name: inside.get(name, 0) for name in PHASES if name in seen}
         whole = sum(inside.values())
-        made.append(TrainingStep(at, begin, whole, phases, end - begin - whole))
+        waited = sum(one.waited for one in events[1])
+        waited = min(waited, end - begin - whole)
+        tracers = end - begin - whole - waited
+        made.append(TrainingStep(at, begin, whole, phases, tracers, waited))
         begin = end
     notes = tuple(_notes(rec, seen, backwards))
     return Steps(tuple(made), notes, has_first=rec.has_first)
@@ -263,7 +276,8 @@ def _ms(nanoseconds: float) -> str:
 
 
 def _tracers(rec: Recording) -> Iterator[_Taken]:
-    """What the tracer took, outside of modules and in the outermost of them."""
+    """What the tracer took, outside of modules and in the outermost of them, and what
+    was waited there."""
     times = corrected(rec)
     if times is None:
         return
@@ -277,6 +291,10 @@ def _tracers(rec: Recording) -> Iterator[_Taken]:
         if call.parent is None and call.thread == 0:
             start, took = call.start_ns, times.calls[call.index].total_ns
             yield _Taken(start, start, call.duration_ns - took, took)
+    for wait in times.waits:
+        start, nowhere = wait.at_ns, wait.function is None and wait.call is None
+        taken = wait.waited_ns if nowhere else 0  # else it is in what was taken there
+        yield _Taken(start, start, taken, 0, wait.waited_ns)
 
 
 def _exclusive(

@@ -3,10 +3,11 @@
 A call's own time is that of its functions, and what lies between them: the model's own
 Python code and the tracer's, a part of which it saw itself take. How dear the rest was
 in this very batch, whose caches may have been cold, is told by torch's own innermost
-layers, between whose functions there is next to nothing else. Functions themselves run
-slower beside the tracer, which takes their place in the caches. What is inside a call
-is never more than the call, and no call is less than its functions would be without the
-tracer.
+layers, between whose functions there is next to nothing else. For how long the thread
+waited for a processor, which is in no corrected time, Linux says. Functions themselves
+run slower beside the tracer, which takes their place in the caches. What is inside a
+call is never more than the call, and no call is less than its functions would be
+without the tracer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from shapetrace.costs.forwards import is_long, tensor_reads
 from shapetrace.costs.repeat import is_python
 from shapetrace.costs.statistics import batches
+from shapetrace.costs.waiting import Wait, waits
 from shapetrace.records import FunctionCall, Overhead, Recording
 
 #: how many times as dear as in a warm cache the tracer may be found to have been
@@ -49,17 +51,18 @@ class Corrected(NamedTuple):
 
 class Times(NamedTuple):
     """Of the module calls; of each function, what it took, and what the tracer took
-    around it where that is in no module call's time."""
+    around it where that is in no module call's time. `waits` are in none of these."""
 
     calls: list[Corrected]
     functions: list[int]
     around: list[int]
+    waits: list[Wait]
 
 
 class _Own:
     """What one call's own time is made of, in nanoseconds."""
 
-    __slots__ = ("functions", "slower", "off", "tracer", "bare")
+    __slots__ = ("functions", "slower", "off", "tracer", "bare", "waited")
 
     def __init__(self, cost: Overhead) -> None:
         self.functions = 0.0
@@ -71,6 +74,8 @@ class _Own:
         self.tracer = cost.module_inside
         #: what is there without it: the calls of modules, reading their parameters
         self.bare = cost.layer_bare
+        #: for a processor, in the functions or between them
+        self.waited = 0
 
 
 def corrected(rec: Recording) -> Times | None:
@@ -78,9 +83,10 @@ def corrected(rec: Recording) -> Times | None:
     cost = rec.overhead
     if cost is None or not rec.has_timing:
         return None
-    own, took = _made_of(rec, cost)
+    waited = waits(rec)
+    own, took = _made_of(rec, cost, waited)
     between = [
-        max(0.0, call.self_ns - one.functions - call.tracer_ns)
+        max(0.0, call.self_ns - one.waited - one.functions - call.tracer_ns)
         for call, one in zip(rec.calls, own, strict=True)
     ]
     turn = batches(rec)
@@ -90,7 +96,8 @@ def corrected(rec: Recording) -> Times | None:
     for call in reversed(rec.calls):  # what is inside a call comes after it
         at, parent = call.index, call.parent
         left, off, unseen = shares[at]
-        functions = min(own[at].functions, float(call.self_ns)) - own[at].slower
+        most = float(max(0, call.self_ns - own[at].waited))
+        functions = max(0.0, min(own[at].functions, most) - own[at].slower)
         time = round(functions + left * between[at])
         totals[at] += time
         uncertain[at] += off * between[at] + own[at].off
@@ -99,7 +106,7 @@ def corrected(rec: Recording) -> Times | None:
         if parent is not None and rec.calls[parent].thread == call.thread:
             totals[parent] += totals[at]
             uncertain[parent] += uncertain[at]
-    return Times(found[::-1], took, _outside(rec, cost, turn, cold))
+    return Times(found[::-1], took, _outside(rec, cost, turn, cold), waited)
 
 
 def _outside(
@@ -120,7 +127,9 @@ def _outside(
     return around
 
 
-def _made_of(rec: Recording, cost: Overhead) -> tuple[list[_Own], list[int]]:
+def _made_of(
+    rec: Recording, cost: Overhead, waited: Sequence[Wait]
+) -> tuple[list[_Own], list[int]]:
     """What the own time of calls is made of, and what each function took."""
     functions: list[int] = []
     own = [_Own(cost) for _ in rec.calls]
@@ -131,9 +140,19 @@ def _made_of(rec: Recording, cost: Overhead) -> tuple[list[_Own], list[int]]:
             own[call.parent].bare += cost.module_bare
         own[call.index].tracer += call.attribute_reads * cost.attribute
         own[call.index].bare += reads.get(call.name, 0) * cost.parameter_bare
+    put_off: dict[int, int] = {}
+    for one in waited:
+        inside = one.call
+        if one.function is not None:
+            at = one.function
+            put_off[at] = put_off.get(at, 0) + one.waited_ns
+            inside = rec.functions[at].parent
+        if inside is not None:
+            own[inside].waited += one.waited_ns
     before = ""
     for function in rec.functions:
-        took = max(0.0, function.duration_ns - cost.function_inside)
+        ran = function.duration_ns - put_off.get(function.index, 0)
+        took = max(0.0, ran - cost.function_inside)
         most = cost.slower_most
         if is_python(function.qualname):
             most = cost.slower_most_in_python
@@ -143,12 +162,12 @@ def _made_of(rec: Recording, cost: Overhead) -> tuple[list[_Own], list[int]]:
         before = function.qualname
         functions.append(round(took - slower))
         if function.parent is not None:
-            one = own[function.parent]
-            one.functions += took
-            one.slower += slower
-            one.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * most)
-            one.off += (_OFF_SLOWER + cost.uncertainty) * slower
-            one.tracer += _around(function, cost)
+            parent = own[function.parent]
+            parent.functions += took
+            parent.slower += slower
+            parent.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * most)
+            parent.off += (_OFF_SLOWER + cost.uncertainty) * slower
+            parent.tracer += _around(function, cost)
     return own, functions
 
 

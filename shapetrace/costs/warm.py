@@ -69,6 +69,11 @@ def _from(rec: Recording, cut: int) -> Recording:
             for one in rec.unseen
             if one.call is None or one.call in kept
         ),
+        waiting=tuple(
+            replace(one, start_ns=one.start_ns - cut, end_ns=one.end_ns - cut)
+            for one in rec.waiting
+            if one.start_ns >= cut
+        ),
         notes=(*rec.notes, _NOTE),
         warm=True,
     )

@@ -13,6 +13,7 @@ from shapetrace.recording import events as raw
 from shapetrace.recording.function_names import function_names
 from shapetrace.recording.module_calls import ModuleCalls, OpenCall
 from shapetrace.recording.module_infos import module_infos
+from shapetrace.recording.ranges import Ranges
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.snapshot import SeenModule
 from shapetrace.recording.table import Site
@@ -22,10 +23,10 @@ from shapetrace.records import (
     CallError,
     FunctionCall,
     LiveBytes,
-    Range,
     Source,
     TensorRef,
     Unseen,
+    Waiting,
 )
 from shapetrace.source.place import locate
 
@@ -38,7 +39,8 @@ _ENOUGH = "_StopRecomputationError"
 
 class Replay:
     """One pass over the events of a recorder. Read `calls`, `functions`, `modules`,
-    `values`, `error`, `ranges`, `live`, `unseen`, `gap` and `versions` afterwards."""
+    `values`, `error`, `ranges`, `live`, `unseen`, `waiting`, `gap` and `versions`
+    afterwards."""
 
     def __init__(
         self,
@@ -68,10 +70,8 @@ class Replay:
         #: a function outside of modules, and stamps between which the recorder worked
         self._outside = array("Q")
         self._reads = 0
-        self._ranges: list[
-            tuple[str, tuple[int, int], Source | None, tuple[int, int]]
-        ] = []
-        self._ranges_open: list[tuple[str, int, Source | None, int]] = []
+        self._waiting = array("Q")
+        self._ranges = Ranges()
         self._live: list[tuple[int, Held, int | None]] = []
         self._unseen: dict[Unseen, None] = {}
         self._gap: tuple[int, int, int] | None = None
@@ -110,6 +110,7 @@ class Replay:
             raw.GAP: self._note_gap,
             raw.READ: self._note_read,
             raw.SPENT: self._note_spent,
+            raw.WAITED: self._note_waited,
         }
         while position < end:
             versions.count()
@@ -181,6 +182,11 @@ class Replay:
         call = self._open.innermost(thread)
         if call is not None:
             self._spend(call, since, until)
+        return at + 4
+
+    def _note_waited(self, at: int) -> int:
+        _, since, until, waited = self._events[at : at + 4]
+        self._waiting.extend((self._stamp(since), self._stamp(until), waited))
         return at + 4
 
     def _spend(self, call: OpenCall | None, since: Any, until: Any) -> None:
@@ -336,14 +342,12 @@ class Replay:
         if name == "_set_grad_enabled" and args:
             self._grad = bool(args[0])
         elif name == "_record_function_enter_new":
-            begun = (str(args[0]), self._stamp(start), source, self.versions.order)
-            self._ranges_open.append(begun)
-        elif name.startswith("_record_function_exit") and self._ranges_open:
-            label, began, place, order = self._ranges_open.pop()
+            begun = self._stamp(start), source, self.versions.order
+            self._ranges.begin(str(args[0]), *begun)
+        elif name.startswith("_record_function_exit"):
             call = self._open.innermost()
-            place = call.source if place is None and call else place
-            span = (began, self._stamp(end))
-            self._ranges.append((label, span, place, (order, self.versions.order)))
+            around = call.source if call else None
+            self._ranges.end(self._stamp(end), around, self.versions.order)
 
     # -- parts --------------------------------------------------------------------
 
@@ -378,14 +382,16 @@ class Replay:
             if at < len(self._functions):
                 self._functions[at].tracer_ns += times[b] - times[a]
         self.functions = tuple(self._functions)
-        self.ranges = tuple(
-            Range(label, times[a] - zero, times[b] - times[a], source, *orders)
-            for label, (a, b), source, orders in self._ranges
-        )
+        self.ranges = self._ranges.timed(times)
         self.live = tuple(
             LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
         )
         self.unseen = tuple(self._unseen)
+        waits = iter(self._waiting)
+        self.waiting = tuple(
+            Waiting(times[a] - zero, times[b] - zero, waited)
+            for a, b, waited in zip(waits, waits, waits, strict=True)
+        )
         #: the first call after what was left out, and when that began and ended
         self.gap: tuple[int, int, int] | None = None
         if self._gap is not None:

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import torch
 
+from shapetrace.recording.run_queue import LONG
+
 
 class Clock(Protocol):
     """`now()` is called twice a recorded call; `resolve` once, when the trace ends."""
@@ -41,6 +43,8 @@ class PausingClock:
 
     def __init__(self, clock: Clock) -> None:
         read, lost, since = clock.now, 0, None
+        #: called after a pause so long that the thread may have waited in it
+        self.after_long: Callable[[], object] = int
 
         # variables of this call are found in half the time that attributes take
         def now() -> Any:
@@ -55,8 +59,11 @@ class PausingClock:
 
         def go_on() -> None:
             nonlocal lost, since
-            lost += read() - since
+            took = read() - since
+            lost += took
             since = None
+            if took > LONG:
+                self.after_long()
 
         self.now, self.pause, self.go_on = now, pause, go_on
         self._resolve = clock.resolve

@@ -20,6 +20,7 @@
     READ                              an attribute of a tensor is read, or set, in the
                                       tracing thread
     SPENT, thread, since, until       the recorder's own time, in the innermost call
+    WAITED, since, until, ns          the tracing thread waited for a processor
     GAP, start, end, grad             between these stamps only figures were kept; then
                                       autograd was on or off
 
@@ -39,7 +40,7 @@ from shapetrace.source.place import raised_at
 
 ENTER, LEAVE, FAIL, CALL, MAKE, RAISE = range(6)
 DEFINE, THREAD, RECOMPUTED, LEFT, VALUES, NOTE, LIVE = range(6, 13)
-ENTER_INSIDE, LEAVE_ONE, UNSEEN, GAP, READ, SPENT = range(13, 19)
+ENTER_INSIDE, LEAVE_ONE, UNSEEN, GAP, READ, SPENT, WAITED = range(13, 20)
 
 #: an exception's type, message, identity and place
 Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
@@ -47,7 +48,7 @@ Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
 _LENGTHS = {
     **{ENTER: 6, DEFINE: 6, THREAD: 2, RECOMPUTED: 2},
     **{LEFT: 3, VALUES: 3, NOTE: 3, LIVE: 3, ENTER_INSIDE: 3, LEAVE_ONE: 5},
-    **{UNSEEN: 3, GAP: 4, READ: 1, SPENT: 4},
+    **{UNSEEN: 3, GAP: 4, READ: 1, SPENT: 4, WAITED: 4},
 }
 
 

@@ -19,10 +19,12 @@ from shapetrace.recording.events import (
     READ,
     THREAD,
     UNSEEN,
+    WAITED,
     error_tuple,
 )
 from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
 from shapetrace.recording.owned import is_exchanged
+from shapetrace.recording.run_queue import LONG
 from shapetrace.recording.tensors import PLAIN, form_of, freeze, is_tensor
 from shapetrace.recording.user_calls import NOT_MADE, PASSED, catching
 from shapetrace.recording.warned_from import SILENT, WARNS_OF_READING
@@ -70,12 +72,14 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     callers, silent = recorder.callers, SILENT.get
     warns, standing_in, standing_at = callers.warns, callers.standing_in, callers.at
     values = recorder.values
+    #: when the last function ended; none has yet
+    last: Any = sys.maxsize
 
     class Mode(TorchFunctionMode):
         def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
-            nonlocal events
+            nonlocal events, last
             try:
                 met = now()
                 kind = type(func)
@@ -160,6 +164,9 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                 output = NOT_MADE
             try:
                 end = now()
+                if end - last > LONG:
+                    waited(last, end)
+                last = end
                 # with a mode of the user's below this one, it would see what is read
                 if type(output) is _TENSOR and alone and not thread:
                     # changed in place: a module may own it
@@ -273,6 +280,12 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         for name in transforms():
             events.extend((UNSEEN, thread, name))
         return (*stacks.place(frame, open_), thread)
+
+    def waited(since: Any, until: Any) -> None:
+        """Notes how long this thread waited for a processor meanwhile."""
+        waited_ns = recorder.run_queue.waited()
+        if waited_ns and not others and ident() == stacks.thread:
+            events.extend((WAITED, since, until, waited_ns))
 
     def note(thread: int, event: tuple[Any, ...]) -> None:
         nonlocal events

@@ -136,6 +136,7 @@ class Live:
             dropped_calls=selection.dropped_calls,
             left_out=left_out,
             unseen=replay.unseen,
+            waiting=replay.waiting,
         )
         from shapetrace.source.spoken import script_names
 

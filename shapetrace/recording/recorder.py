@@ -16,6 +16,7 @@ from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
 from shapetrace.recording.hooks import module_hooks
 from shapetrace.recording.references import References
+from shapetrace.recording.run_queue import RunQueue
 from shapetrace.recording.snapshot import see
 from shapetrace.recording.stacks import Stacks
 from shapetrace.recording.table import Site, Table
@@ -67,6 +68,7 @@ class Recorder:
         #: arguments that are tuples of plain numbers, as data
         self.tuples: dict[tuple[Any, ...], Any] = {}
         self.callers = Callers()
+        self.run_queue = RunQueue()
         #: the torch functions written in Python that were called, and whether the
         #: recorder looks at their arguments each time
         self.python_functions: dict[FunctionType, bool] = {}
@@ -100,6 +102,7 @@ class Recorder:
                 self._attach(0)
             except Exception as fault:  # ours must not keep the batch from running
                 self.fault(fault)
+            self.run_queue.open()
             before, after = module_hooks(self)
             extensions = self.extensions
             if extensions is not None:
@@ -131,6 +134,7 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._remove_modes()
+        self.run_queue.close()
 
     def _push(self, mode: TorchFunctionMode) -> None:
         if not isinstance(mode, TorchFunctionMode):  # torch would call it all the same

@@ -34,6 +34,7 @@ from shapetrace.records.recordings import (
     Range,
     Recording,
     Unseen,
+    Waiting,
 )
 from shapetrace.records.script import Held, Script, ScriptFrame, ScriptObject
 
@@ -65,4 +66,5 @@ __all__ = [
     "Step",
     "TensorRef",
     "Unseen",
+    "Waiting",
 ]

@@ -94,6 +94,16 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Between these two moments the tracing thread waited so long for a processor that
+    other threads or programs had. Linux counts it; elsewhere there is none."""
+
+    start_ns: int
+    end_ns: int
+    waited_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """What ran inside one `torch.profiler.record_function(name)`, in the order of the
     ends. Torch makes one itself for each batch that a `DataLoader` gives and each step
@@ -206,6 +216,7 @@ class Recording:
     #: whether its first step, which warms up, was left out
     warm: bool = False
     unseen: tuple[Unseen, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
     #: what the script calls the roots, where its lines tell
     called: tuple[ScriptName, ...] = ()
     #: what names stood for in the code through which an exception left the block

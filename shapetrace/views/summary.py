@@ -34,6 +34,8 @@ _MOST_TYPES = 8
 #: a first batch that takes so many times as long as the others is told of
 _COLD = 1.2
 _SHORTEST_NAME = 22
+#: less of the time than this, waited for a processor, is not worth a word
+_WAITED = 0.01
 #: from the first to the last that goes where there is no room
 _SPARE = (
     *("first ms", "p95 ms", "moved", "FLOP/s", "bwd FLOPs"),
@@ -140,6 +142,11 @@ def _sentences(rec: Recording, costs: Costs, trace: str) -> list[str]:
                 f" {words.milliseconds(costs.uncertain_ns or 0)}"
                 f" (it took about {costs.distortion:.1%})"
             )
+            if costs.waited_ns >= _WAITED * costs.measured_ns:
+                line += (
+                    f" and the {words.milliseconds(costs.waited_ns)} ms in which other"
+                    " work had the processor"
+                )
             if not costs.settled:
                 line += "; that is too uncertain to go by: the table has what was"
                 line += " measured"

@@ -83,6 +83,7 @@ class Selection:
             self._device = device.DeviceTimer(TorchEvents())
             found.append(self._device)
         self.running = _extensions(found, pausing)
+        self._pausing = pausing
         pauses = self.running is not None or self._limit is not None
         if pauses and not isinstance(clock, NoClock):
             self.clock = pausing
@@ -91,6 +92,8 @@ class Selection:
 
     def start(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        # what is waited for in a pause is in no recorded time
+        self._pausing.after_long = recorder.run_queue.waited
         if self._limit is not None:
             self._limit.begin(recorder)
         if self.running is not None:
