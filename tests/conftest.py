@@ -54,6 +54,12 @@ def left_on(module: nn.Module) -> list[str]:
     return found
 
 
+@pytest.fixture
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody says for how long other work had the processor, which the text tells."""
+    monkeypatch.setattr("shapetrace.recording.run_queue._FILE", "/none")
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     made: dict[int, weakref.ref[nn.Module]] = {}  # a module need not be hashable

@@ -15,6 +15,8 @@ import warnings
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("undisturbed")
+
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "scenarios.md"
 SHOWN = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.S)

@@ -15,6 +15,8 @@ import pytest
 import torch
 from test_docs import run
 
+pytestmark = pytest.mark.usefixtures("undisturbed")
+
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 ERRORS = DOCS / "errors.md"
 ENTRY = re.compile(

@@ -1,12 +1,11 @@
-"""Functions whose slope is 0 nearly everywhere, between a model and its loss."""
+"""Functions whose slope is 0 nearly everywhere, between layers and a loss."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from shapetrace.checks.context import CheckContext, plain
-from shapetrace.checks.gradient import terms
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
@@ -23,8 +22,8 @@ _STEPS = ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside")
 @check(
     "zero-gradient",
     "warning",
-    "the loss is computed of rounded values: the slope of a step is 0, so that every "
-    "gradient is, and the model never changes",
+    "what layers make is rounded on its only way to the loss: a step has a slope of 0, "
+    "so that every gradient is, and the layers never change",
 )
 def zero_gradient(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     steps = {
@@ -33,30 +32,21 @@ def zero_gradient(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if call.grad and context.axes.descends(call.inputs[0].id, RECORDED)
         if not _has_its_own_gradient(call)
     }
-    totals = [call.inputs[0] for call in context.calls("backward") if call.inputs]
-    if not steps:
+    totals = [call.inputs[0].id for call in context.calls("backward") if call.inputs]
+    if not steps or not totals:
         return
-    learned = terms(context, totals)
-    ends = [
-        call
-        for call in context.losses
-        if any(ref.id in learned for ref in call.outputs or ())
-    ]
-    ends += [made for t in totals if (made := context.made_by(t.id)) is not None]
-    for end in ends:
-        flat = _flattened(context, end, steps)
-        if flat is None:
+    weights, passed = _reached(context, totals, steps)
+    for flat in passed:
+        before, _ = _reached(context, [flat.inputs[0].id], {})
+        if not before or before & weights:
             continue
         yield finding(
             context,
             rule,
             flat,
-            f"all that {end.name} at {end.source} learns from goes through "
-            f"{plain(flat.name)}, whose gradient is 0.",
-            culprits=[
-                culprit(context, flat, "has a gradient of 0"),
-                culprit(context, end, "takes rounded values"),
-            ],
+            f"all that is made before {plain(flat.name)} comes to the loss through it "
+            "alone, and its gradient is 0.",
+            culprits=[culprit(context, flat, "has a gradient of 0")],
             fixes=[
                 context.trial(
                     instead(flat, "{}"), Change(flat, "args[0]", instead=True)
@@ -65,6 +55,29 @@ def zero_gradient(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("input", flat.inputs[0], None)],
             way=(flat.inputs[0].id, None),
         )
+
+
+def _reached(
+    context: CheckContext, tensors: Iterable[int], steps: dict[int, FunctionCall]
+) -> tuple[set[int], list[FunctionCall]]:
+    """What learns behind some tensors, as far as gradients go back, and the steps at
+    which they end."""
+    found, ends, todo = set[int](), list[FunctionCall](), list(tensors)
+    seen = set(todo)
+    while todo:
+        tensor = todo.pop()
+        call = context.made_by(tensor)
+        if context.graph.is_parameter(tensor) or call is None:
+            found.add(tensor)
+            continue
+        if call.index in steps:
+            ends.append(call)
+            continue
+        for ref in call.inputs if call.grad else ():
+            if ref.id not in seen and context.axes.descends(ref.id, RECORDED):
+                seen.add(ref.id)
+                todo.append(ref.id)
+    return found, sorted(ends, key=lambda call: call.index)
 
 
 def _has_its_own_gradient(call: FunctionCall) -> bool:
@@ -77,27 +90,3 @@ def _has_its_own_gradient(call: FunctionCall) -> bool:
     return isinstance(home, ast.FunctionDef) and any(
         last_name(one) == "staticmethod" for one in home.decorator_list
     )
-
-
-def _flattened(
-    context: CheckContext, end: FunctionCall, steps: dict[int, FunctionCall]
-) -> FunctionCall | None:
-    """The step through which alone a loss reaches parameters."""
-    found, todo, seen = None, [end], {end.index}
-    while todo:
-        call = todo.pop()
-        if call.index in steps:
-            found = call
-            continue
-        for ref in call.inputs:
-            if context.graph.is_parameter(ref.id):
-                return None
-            if not context.axes.descends(ref.id, RECORDED):
-                continue
-            made = context.made_by(ref.id)
-            if made is None:
-                return None  # something else learns
-            if made.index not in seen and made.grad:
-                seen.add(made.index)
-                todo.append(made)
-    return found

@@ -35,8 +35,7 @@ def incomplete_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
 
 
 def _never_back(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Diagnosis]:
-    """An optimizer that steps and finds no gradients, and a loss that could make some;
-    what is differentiated by `autograd.grad` goes its own way."""
+    """An optimizer that steps and finds no gradients, and a loss that could make some."""
     if not ran.steps or any(ran.inside(step) for step in ran.steps):
         return
     step = ran.steps[0]
@@ -45,7 +44,7 @@ def _never_back(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Diag
         for loss in context.losses
         if loss.grad and loss.order < step.order and _learns(context, loss)
     ]
-    if not losses or context.calls("backward", "grad"):
+    if not losses:
         return
     loss = losses[-1]
     yield finding(

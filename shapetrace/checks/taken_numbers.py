@@ -33,7 +33,7 @@ def numbers_added(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if len(call.inputs) != 1 or not any(r.id in parts for r in call.outputs or ()):
             continue
         for number in taken:
-            if number.order < call.order and _is_added(context, call, number):
+            if _is_added(context, call, number):
                 yield _constant(context, rule, call, number)
 
 

@@ -15,6 +15,7 @@ SIZES = [(6, 8), (5, 5)]
 class Parts:
     def __init__(self, batch, width):
         self.model = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+        self.head = nn.Linear(width, width)
         self.x, self.y = torch.randn(batch, width), torch.rand(batch, width).round()
 
 
@@ -32,7 +33,23 @@ def floors(parts):
     F.l1_loss((parts.model(parts.x) * 10).floor(), parts.y).backward()
 
 
-MISTAKES = {rounded_probabilities: "round", signs_by_hand: "sign", floors: "floor"}
+def between_two_layers(parts):
+    F.mse_loss(parts.head(parts.model(parts.x).sign()), parts.y).backward()
+
+
+def beside_a_penalty_of_the_head(parts):
+    h = torch.ceil(parts.model(parts.x) * 3)
+    loss = F.mse_loss(parts.head(h), parts.y)
+    (loss + parts.head.weight.square().sum()).backward()
+
+
+MISTAKES = {
+    rounded_probabilities: "round",
+    signs_by_hand: "sign",
+    floors: "floor",
+    between_two_layers: "sign",
+    beside_a_penalty_of_the_head: "ceil",
+}
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -113,7 +130,19 @@ def a_gradient_of_its_own(parts):
     F.mse_loss(Signs.apply(parts.model(parts.x)), parts.y).backward()
 
 
+def another_loss_of_the_layers(parts):
+    h = parts.model(parts.x)
+    (F.mse_loss(parts.head(h.round()), parts.y) + F.mse_loss(h, parts.y)).backward()
+
+
+def a_loss_of_its_own_before(parts):
+    F.mse_loss(parts.model(parts.x), parts.y).backward()
+    F.mse_loss(parts.head(parts.model(parts.x).round()), parts.y).backward()
+
+
 MEANT = [
+    another_loss_of_the_layers,
+    a_loss_of_its_own_before,
     straight_through,
     rounded_for_the_accuracy,
     weighed_by_rounded_values,

@@ -186,6 +186,20 @@ def a_closure(parts):
     optimizer.step(closure)
 
 
+def criterion(scores, y):
+    return F.cross_entropy(scores, y)
+
+
+def validated_to_no_use(parts):
+    for _ in range(2):
+        for x, y in parts.batches:
+            criterion(parts.model(x), y)
+        for x, y in parts.batches:
+            parts.optimizer.zero_grad()
+            criterion(parts.model(x), y).backward()
+            parts.optimizer.step()
+
+
 def an_evaluation(parts):
     with torch.no_grad():
         for x, y in parts.batches:
@@ -207,6 +221,7 @@ MEANT = [
     differentiated_by_autograd,
     a_closure,
     an_evaluation,
+    validated_to_no_use,
 ]
 
 
@@ -243,6 +258,7 @@ def test_the_missing_call_is_put_in_by_its_own_names(program, line):
 
 def test_what_was_dropped_is_not_missing():
     parts = Parts(6, 8)
-    with shapetrace.trace(max_calls=4) as t:
+    with shapetrace.trace(max_calls=9) as t:
         as_it_should_be(parts)
+        no_step(parts)
     assert t.findings == ()

@@ -88,6 +88,30 @@ def test_dropout_that_knows_beside_a_training(drop, at_the_end):
     assert silent(train_and_evaluate, drop, at_the_end)
 
 
+def drawn_again_and_again(drop):
+    net, x, y = Net(drop), torch.randn(6, 8), torch.randint(4, (6,))
+    KEPT.append(net)
+    F.cross_entropy(net(x), y).backward()
+    with torch.no_grad():
+        for _ in range(3):
+            (net(x).argmax(1) == y).sum()
+
+
+def looked_at_in_training(drop):
+    net, x, y = Net(drop), torch.randn(6, 8), torch.randint(4, (6,))
+    KEPT.append(net)
+    for _ in range(2):
+        with torch.no_grad():
+            net(torch.randn(6, 8))
+        F.cross_entropy(net(x), y).backward()
+    net.eval()
+
+
+@pytest.mark.parametrize("program", [drawn_again_and_again, looked_at_in_training])
+def test_what_drops_beside_a_training_and_is_no_evaluation(program):
+    assert silent(program, forgotten)
+
+
 def pair():
     return nn.Linear(8, 4), nn.Linear(8, 4), torch.randn(6, 8), torch.arange(6) % 4
 

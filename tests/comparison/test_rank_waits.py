@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
+import torch.distributed as dist
 
+from shapetrace.comparison.rank_exchange import collective
 from shapetrace.comparison.rank_waits import waits
 from shapetrace.distributed import Rank, Ranks
 from shapetrace.records import (
@@ -276,3 +280,24 @@ def test_what_may_be_something_else_is_no_wait_for_a_handle(tmp_path, program):
     path = tmp_path / "handle.py"
     early = handle(path, 1, 5, 300, program)
     assert waits({0: early, 1: handle(path, 301, 5, 0, program)}) == ()
+
+
+class Handle(dist.Work):
+    """A handle whose wait ends with an exception, as that of torch in its own code."""
+
+    wait = functools.partial(int, "no number")
+
+
+class Other:
+    wait = functools.partial(int, "no number")
+
+
+@pytest.mark.parametrize("kind", [Handle, Other])
+def test_an_exception_out_of_the_wait_for_a_handle_is_told(kind):
+    work = kind()
+    with pytest.raises(ValueError) as raised:
+        work.wait()
+    told = collective(raised.value)
+    line = raised.traceback[-1].lineno + 1
+    at = f"wait at test_rank_waits.py:{line}"
+    assert told == (at if kind is Handle else "")
