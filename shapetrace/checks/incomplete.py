@@ -35,7 +35,7 @@ def incomplete_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
 
 
 def _never_back(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Diagnosis]:
-    """An optimizer that steps and finds no gradients, and a loss that could make some."""
+    """An optimizer that finds no gradients, and a loss that could have made some."""
     if not ran.steps or any(ran.inside(step) for step in ran.steps):
         return
     step = ran.steps[0]
