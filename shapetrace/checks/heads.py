@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shapetrace.checks.context import CheckContext
+from shapetrace.checks.named_views import misnamed
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -41,6 +42,8 @@ def attention_over_heads(context: CheckContext, rule: Check) -> Iterator[Diagnos
         cut = _cut(context, one.query)
         if cut is None or not _within_a_position(context, one):
             continue
+        if any(found.call.index == cut.index for found in misnamed(context)):
+            continue  # told as what it is, a view where a permute was meant
         rank = len(one.query.shape)
         at = rank - 2
         yield finding(
