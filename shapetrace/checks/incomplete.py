@@ -115,7 +115,7 @@ def _read(context: CheckContext, backward: FunctionCall) -> bool:
     """Whether anything takes a gradient after a backward, or writes to a parameter: a
     step of one's own, a norm that is looked at, a scaler. That `grad` is read is not
     recorded, so that any new tensor of the shape of what learns may be one."""
-    graph = context.graph
+    graph, data = context.graph, context.module_inputs | context.targets
     shapes, known = set[tuple[int, ...]](), set[int]()
     for call in graph.rec.functions:
         after = call.index > backward.index
@@ -130,7 +130,7 @@ def _read(context: CheckContext, backward: FunctionCall) -> bool:
             if graph.is_parameter(ref.id):
                 if after and not call.grad:
                     return True
-            elif not after or ref.id in context.module_inputs | context.targets:
+            elif not after or ref.id in data:
                 known.add(ref.id)
             elif ref.shape in shapes and ref.id not in known:
                 return True
