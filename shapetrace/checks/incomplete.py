@@ -58,7 +58,7 @@ def _never_back(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Diag
             culprit(context, loss, "is never differentiated"),
         ],
         fixes=[
-            backward_before(step.source, _total(context, loss))
+            backward_before(step.source, _total(context, loss, step))
             or "call backward() on the loss before step()"
         ],
         way=((loss.outputs or ())[0].id, None),
@@ -69,13 +69,19 @@ def _learns(context: CheckContext, loss: FunctionCall) -> bool:
     return any(context.axes.descends(r.id, RECORDED) for r in loss.outputs or ())
 
 
-def _total(context: CheckContext, loss: FunctionCall) -> FunctionCall:
-    """The last number that is made of a loss."""
-    for ref in loss.outputs or ():
-        for user, made in context.follow(ref.id):
-            if not made.shape and user.grad:
-                return _total(context, user)
-    return loss
+def _total(context: CheckContext, loss: FunctionCall, step: Range) -> FunctionCall:
+    """The last number that is made of a loss before a step; what is added up over
+    several steps goes on behind it."""
+    total, following = loss, [loss]
+    while following:
+        total = following[0]
+        following = [
+            user
+            for ref in total.outputs or ()
+            for user, made in context.follow(ref.id)
+            if not made.shape and user.grad and user.order < step.order
+        ]
+    return total
 
 
 def _never_stepped(

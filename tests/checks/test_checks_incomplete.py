@@ -241,9 +241,21 @@ def no_backward_of_a_loss_at_hand(parts):
     return total
 
 
+def no_backward_and_a_running_sum(parts):
+    x, y = parts.batches[0]
+    running = 0
+    for _ in range(1200):
+        scores = parts.model(x)
+        loss = F.cross_entropy(scores, y)
+        parts.optimizer.step()
+        running = running + loss
+    return running
+
+
 @pytest.mark.parametrize(
     "program, line",
     [
+        (no_backward_and_a_running_sum, "loss.backward()\nparts.optimizer.step()"),
         (no_backward_of_a_loss_at_hand, "total.backward()\nparts.optimizer.step()"),
         (no_step, "loss.backward()\nparts.optimizer.step()"),
     ],
