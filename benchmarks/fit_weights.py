@@ -24,9 +24,9 @@ from corpora.case import place
 from fit_rows import Row, collected, from_tests
 
 OUT = Path(__file__).parents[1] / "shapetrace" / "diagnosis" / "weights.py"
-RIDGE = 0.02
+RIDGE = 0.03
 #: what people really do, and what tests assert, counts for more than injected slips
-COUNTS = {"reports": 12.0, "rebuilt": 8.0, "tests": 20.0, "own": 6.0}
+COUNTS = {"reports": 12.0, "rebuilt": 8.0, "tests": 40.0, "own": 16.0}
 #: programs of people, not injected ones
 REAL = ("reports", "rebuilt", "unseen")
 #: what can only speak against a repair: a slip that is injected into a layer makes it
@@ -39,15 +39,9 @@ AGAINST = (
     "unlike its like",
     "loses something",
     "deals elements out anew",
-    "predicts what it is given",
-    "builds unlike layers alike",
-    "makes classes of several dimensions",
     "stretches both sides",
     "makes rows of features",
-    "turns round what is turned round beside it",
     "the layer took an earlier batch",
-    "leaves batches unequal",
-    "has the wanted size in another dimension",
     "is used as it was trained",
     "reckons with class indices",
 )

@@ -8,21 +8,8 @@ from dataclasses import replace
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.consider import consider
 from shapetrace.diagnosis.detect import find_mismatch, from_module
-from shapetrace.diagnosis.evidence.class_indices import RECKONS
-from shapetrace.diagnosis.evidence.classes import LEVELLED
-from shapetrace.diagnosis.evidence.history import TOOK_IT
-from shapetrace.diagnosis.evidence.kind import BEFORE
-from shapetrace.diagnosis.evidence.learning import REVERSED
 from shapetrace.diagnosis.evidence.likes import UNLIKE
-from shapetrace.diagnosis.evidence.samples import (
-    COLUMN,
-    COPIES,
-    MISUSES,
-    REPEATS,
-    TEARS,
-    UNASKED,
-)
-from shapetrace.diagnosis.evidence.stretching import PAIRS
+from shapetrace.diagnosis.evidence.samples import MISUSES
 from shapetrace.diagnosis.failing import failing
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.mismatch import Mismatch, is_part
@@ -32,6 +19,7 @@ from shapetrace.diagnosis.rank import Scored, Suspect
 from shapetrace.diagnosis.samples_apart import stay_apart
 from shapetrace.diagnosis.sentence import first_line, sentence
 from shapetrace.diagnosis.text import told
+from shapetrace.diagnosis.trains_nothing import trains_nothing
 from shapetrace.diagnosis.unexplained import unexplained, where_of
 from shapetrace.diagnosis.weights import WEIGHTS
 from shapetrace.lineage import Graph, make_step, steps
@@ -49,26 +37,9 @@ _CULPRITS = 3
 #: forms with which several lines fit alike, a sum, a mean and the last, and differ in
 #: what is trained
 _OF_SEVERAL = ("reduce", "cut")
-#: evidence that a repair puts parts of several samples together, or trains nothing
-_MIXED = (
-    "mixes samples",
-    "joins samples with others",
-    "moves the first dimension",
-    PAIRS,
-    RECKONS,
-    COPIES,
-    TOOK_IT,
-    REPEATS,
-    BEFORE,
-    UNASKED,
-    REVERSED,
-    COLUMN,
-    LEVELLED,
-    TEARS,
-)
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line
-_FAINT = 0.002
+_FAINT = 0.003
 #: of a hundred culprits that nothing speaks against, one or two are the wrong ones
 _LEAST = 0.01
 #: a fix so much weaker than the best, in log-odds, is none
@@ -256,7 +227,7 @@ def fixes(case: Case, found: list[Suspect]) -> tuple[Fix, ...]:
         # somebody else's that does not even help is no help, nor is one that trains
         # nothing and does not even go through
         moved = fix.status == "moved" and (
-            chosen or entry not in first or _trains_nothing(entry)
+            chosen or entry not in first or trains_nothing(entry, case)
         )
         weak = entry.score < entries[0].score - (_WEAK if chosen else _WEAKEST)
         if not moved and not weak:
@@ -278,16 +249,11 @@ def _with_line(entries: list[Scored]) -> list[Scored]:
     ]
 
 
-def _trains_nothing(entry: Scored) -> bool:
-    """Whether it puts parts of several samples together, or the like."""
-    return any(fact.name.startswith(_MIXED) for fact in entry.facts)
-
-
 def _fix(case: Case, entry: Scored) -> Fix:
     one = entry.hypothesis
     outcome = one.outcome
     status = outcome.status if outcome is not None and one.repair else "untried"
-    mixed = _trains_nothing(entry)
+    mixed = trains_nothing(entry, case)
     alike = one.form in _OF_SEVERAL or one.edit is not None and one.edit.among > 1
     # of several windows behind a size each can make it fit: which is meant is not told
     alike = alike or any(fact.name == UNLIKE for fact in entry.facts)

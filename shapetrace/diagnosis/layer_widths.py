@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo
 
 #: layers whose width is that of what goes in and comes out
@@ -23,20 +22,3 @@ def takes(info: ModuleInfo) -> int | None:
     if len(weight.shape) == 1 and not info.type.startswith(_NORMS):
         return None  # nn.PReLU, a scale
     return weight.shape[1] if len(weight.shape) > 1 else weight.shape[0]
-
-
-def next_taker(graph: Graph, name: str) -> tuple[str, int] | None:
-    """The first module defined after `name` that takes a width, and which."""
-    names = list(graph.rec.modules)
-    if name not in graph.rec.modules:
-        return None
-    for candidate in names[names.index(name) + 1 :]:
-        wants = takes(graph.rec.modules[candidate])
-        if wants is not None:
-            return candidate, wants
-    return None
-
-
-def is_norm(graph: Graph, name: str) -> bool:
-    info = graph.rec.modules.get(name)
-    return info is not None and info.type.startswith(_NORMS)

@@ -36,34 +36,8 @@ def stacks(graph: Graph, name: str) -> list[list[str]]:
     return found
 
 
-def is_unlike(graph: Graph, name: str) -> bool:
-    """Whether a layer's settings (stride, padding, kernel) are those of none of its
-    like in the other blocks of the stack."""
-    likes = likes_of(graph, name)
-    return bool(likes) and all(
-        settings(like) != settings(graph.rec.modules[name]) for like in likes
-    )
-
-
 def settings(info: ModuleInfo) -> list[object]:
     return [info.attributes.get(key) for key in _WINDOW]
-
-
-def is_apart(graph: Graph, name: str) -> bool:
-    """Whether a layer's settings differ from those that all its like have along one of
-    the numbers in its name: the first blocks of all stages, the blocks of one stage."""
-    own = re.findall(r"\d+", name)
-    groups: dict[tuple[bool, ...], list[list[object]]] = {}
-    for theirs in likes_of(graph, name):
-        numbers = re.findall(r"\d+", theirs.name)
-        where = tuple(a != b for a, b in zip(own, numbers))
-        groups.setdefault(where, []).append(settings(theirs))
-    return any(
-        len(group) > 1
-        and group[0] != settings(graph.rec.modules[name])
-        and all(one == group[0] for one in group)
-        for group in groups.values()
-    )
 
 
 def pattern(name: str) -> str:

@@ -104,7 +104,7 @@ class Fire(nn.Module):
         return torch.cat([self.one(x), self.three(x)], dim=1)
 
 
-AFTER = "`model.last`, defined after it, takes 32"
+BOTH = "32 is a width of `model.up`, `model.last` too, 31 of no other layer"
 WAITS = "`model.last`, not reached yet, takes 32"
 IMAGES = (2, 3, 16, 16)
 MAPS = (2, 8, 8, 8)
@@ -115,7 +115,7 @@ CASES = {
     "layers.2.0": (Dense, MAPS, nn.BatchNorm2d(15), "expects num_features=15"),
     "fc": (Generator, (4, 16), nn.Linear(16, 1023), "`model.up` takes the 64"),
     "up": (Generator, (4, 16), nn.ConvTranspose2d(64, 31, 4, 2, 1), WAITS),
-    "norm": (Generator, (4, 16), nn.BatchNorm2d(31), AFTER),
+    "norm": (Generator, (4, 16), nn.BatchNorm2d(31), BOTH),
     "2.conv1": (stages, IMAGES, nn.Conv2d(16, 32, 1, stride=2), "`model.1.conv1` has"),
     "squeeze": (
         Fire,

@@ -47,26 +47,6 @@ def test_planes_for_other_classes_are_no_picture():
     assert "labels are a picture" not in names(scored, "target")
 
 
-def test_a_wider_layer_gives_no_more_samples():
-    model, labels = nn.Linear(6, 8), torch.randint(0, 2, (5, 4, 2))
-
-    def step():
-        scores = model(torch.rand(5, 6)).view(-1, 2)
-        F.cross_entropy(scores, labels.view(-1))
-
-    assert "gives a loss more rows" in names(considered(model, step), "module", "width")
-
-
-def test_a_narrower_layer_may_give_fewer():
-    model = nn.Linear(6, 8)
-    labels = torch.randint(0, 2, (5,))
-    scored = considered(
-        model, lambda: F.cross_entropy(model(torch.rand(5, 6)).view(-1, 2), labels)
-    )
-    told = names(scored, "module", "width")
-    assert told and "gives a loss more rows" not in told
-
-
 def test_classes_put_together_of_two_dimensions_are_no_verified_fix():
     """A label for each sequence, scores for each of its tokens."""
     model, labels = nn.Linear(6, 9), torch.randint(0, 9, (2,))
@@ -78,9 +58,7 @@ def test_classes_put_together_of_two_dimensions_are_no_verified_fix():
     joined = [
         fix for fix in failure_of(model, step).fixes if "size(0), -1)" in fix.line
     ]
-    assert all(fix.status == "untried" for fix in joined)
-    facts = {fact.name for one in considered(model, step) for fact in one.facts}
-    assert "makes classes of several dimensions" in facts
+    assert joined and all(fix.status == "untried" for fix in joined)
 
 
 class Squeeze(nn.Module):
@@ -126,9 +104,6 @@ def test_a_part_of_one_dimension_joined_with_another_is_no_verified_fix():
         return F.scaled_dot_product_attention(q, k, k)
 
     model = nn.ModuleList([queries, keys])
-    torn = "joins a part of one dimension with another"
-    told = {fact.name for one in considered(model, step) for fact in one.facts}
-    assert torn in told
     fixes = [fix for fix in failure_of(model, step).fixes if ".reshape(" in fix.line]
     assert all(fix.status != "verified" for fix in fixes)
 

@@ -144,14 +144,6 @@ def test_steps_of_songs_are_no_samples():
     )
 
 
-def test_another_rate_would_be_as_long():
-    wave = nn.ConvTranspose1d(4, 1, 4, stride=4)
-    scored = considered(
-        wave, lambda: F.l1_loss(wave(torch.rand(2, 4, 10)), torch.rand(2, 1, 30))
-    )
-    assert "another rate would fit" in facts_of(scored, kind="module", name="")
-
-
 def test_a_reading_that_fails_before_the_failure_drops_no_repair(tmp_path):
     """Sizes that hang on values are not read right: a repair is not tried then."""
     path = REBUILT / "z01_cylinder_val_batch_size.py"

@@ -12,31 +12,25 @@ from collections.abc import Callable
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.assumed import squeezed
 from shapetrace.diagnosis.evidence.class_indices import class_indices
-from shapetrace.diagnosis.evidence.classes import classes, levelled
-from shapetrace.diagnosis.evidence.data import data, picture, taken, turned
+from shapetrace.diagnosis.evidence.data import data, picture, taken
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
 from shapetrace.diagnosis.evidence.layout import elsewhere, layout, made_for_it
-from shapetrace.diagnosis.evidence.learning import learning, turned_round
+from shapetrace.diagnosis.evidence.learning import learning
 from shapetrace.diagnosis.evidence.likes import likes, rounding, twin, waiting
 from shapetrace.diagnosis.evidence.neighbours import neighbours
 from shapetrace.diagnosis.evidence.numbers import numbers
 from shapetrace.diagnosis.evidence.program import attribute, mirror, program, read_off
 from shapetrace.diagnosis.evidence.rests import rests, squared
 from shapetrace.diagnosis.evidence.samples import (
-    column,
-    copied,
     edited,
-    labels,
-    matched,
     mixed,
     restored,
     summed,
     unasked,
 )
 from shapetrace.diagnosis.evidence.sides import (
-    came_in,
     joined,
     merged,
     only_passed,
@@ -45,8 +39,7 @@ from shapetrace.diagnosis.evidence.sides import (
 )
 from shapetrace.diagnosis.evidence.stretching import stretching
 from shapetrace.diagnosis.evidence.tables import cut_short
-from shapetrace.diagnosis.evidence.trying import cost, placed, tried_form, trying
-from shapetrace.diagnosis.evidence.windows import rate, usual
+from shapetrace.diagnosis.evidence.trying import cost, tried_form, trying
 from shapetrace.diagnosis.evidence.words import home, words
 from shapetrace.diagnosis.hypothesis import Hypothesis
 
@@ -61,12 +54,9 @@ FAMILIES: tuple[Family, ...] = (
     trying,
     tried_form,
     cost,
-    placed,
     likes,
     twin,
     rounding,
-    usual,
-    rate,
     waiting,
     neighbours,
     attribute,
@@ -76,27 +66,18 @@ FAMILIES: tuple[Family, ...] = (
     data,
     taken,
     picture,
-    turned,
     class_indices,
     history,
     numbers,
     learning,
-    turned_round,
     layout,
     elsewhere,
     edited,
-    labels,
-    classes,
-    levelled,
-    matched,
     mixed,
-    copied,
     restored,
     summed,
-    column,
     unasked,
     sides,
-    came_in,
     joined,
     merged,
     several,

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
-from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.kept_state import kept_by_model
 from shapetrace.diagnosis.leaves import Leaf, counts_samples
@@ -48,8 +47,6 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
                     text="the two came in with unequal batches",
                 )
             return Fact("both sizes came in with data")
-        if not any(ends):
-            return Fact("neither size came in with data")
         touched = _touched(case, hypothesis)
         if not touched:
             return Fact("nothing touched it", text="nothing touched it since")
@@ -60,12 +57,6 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
             return Fact("integer target" if integer else "float target")
     if hypothesis.form == "omit" and _ate_batch(hypothesis, case):
         return Fact("took the batch of one", text="the batch here is of one sample")
-    if (
-        hypothesis.form in ("width", "intake", "insert")
-        and both
-        and hypothesis.hops > 0
-    ):
-        return Fact("both sizes came in with data, not this")
     if hypothesis.form in ("intake", "setting") and case.layer is not None:
         ref = case.layer.inputs[0] if case.layer.inputs else None
         if ref is not None and not case.graph.from_model(ref.id):
@@ -140,28 +131,6 @@ def _alike(graph: Graph, ends: list[_Began | None]) -> bool:
     """Whether both sides began with one size: what lies between made them unlike."""
     sizes = {graph.size(end.tensor, end.dim) for end in ends if end is not None}
     return len(sizes) < 2
-
-
-def turned(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether data of another size would only get what another of its dimensions has,
-    so that it comes the other way round; or as many samples as nothing else has."""
-    if hypothesis.form != "data" or hypothesis.dim is None or not hypothesis.expected:
-        return None
-    if hypothesis.dim == 0:
-        for ref in case.operands:
-            samples = root(case.graph, ref.id, 0) if ref.shape else None
-            if samples is None or samples[0] != "batch" or len(ref.shape) < 2:
-                continue
-            own = case.site_of(samples[1]) == hypothesis.site
-            if ref.shape[0] == hypothesis.size and not own:
-                return Fact("leaves batches unequal")
-    for spot in case.mismatch.spots:
-        if spot.tensor is None or case.graph.is_parameter(spot.tensor):
-            continue
-        shape = case.graph.tensors[spot.tensor].shape
-        if spot.size == hypothesis.size and hypothesis.expected in shape[1:]:
-            return Fact("has the wanted size in another dimension")
-    return None
 
 
 def _counted_from_one(case: Case) -> bool:

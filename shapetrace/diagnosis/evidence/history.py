@@ -17,9 +17,6 @@ _REBUILT = ("width", "intake", "parameter", "setting", "window")
 def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """A number that stayed while the data changed; a layer that took it all before."""
     site = hypothesis.site
-    if hypothesis.form == "cut" and hypothesis.repair is None:
-        if kept_state(case) is not None:
-            return Fact("the state is of an earlier batch")
     if hypothesis.form in _REBUILT and kept_state(case) is not None:
         return Fact(TOOK_IT)
     kept = kept_by_model(case)
@@ -38,7 +35,7 @@ def history(hypothesis: Hypothesis, case: Case) -> Fact | None:
         text = "it is the very tensor of the batch before"
         return Fact("stayed when the data changed", text=text)
     if site.kind in ("input", "target"):
-        return Fact("the data changed since a batch that went well")
+        return None
     if hypothesis.form in _REBUILT or site.kind == "module":
         return Fact(TOOK_IT)
     return Fact("went well with an earlier batch")

@@ -14,7 +14,6 @@ from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import loss, relate
 
-_TURNING = ("permute", "transpose", "swapaxes", "movedim", "t", "T", "mT")
 _JOINING = ("cat", "concat", "concatenate")
 #: what another size would be for
 _SIZED = ("width", "intake", "parameter", "data", "cut", "number", "unknown")
@@ -52,10 +51,7 @@ def layout(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 def elsewhere(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether a size is to be another where one side has the wanted one in another of
-    its dimensions: then it is their order that is wrong. And whether a change turns
-    round what the program turns round itself."""
-    if hypothesis.form == "insert":
-        return _turned_again(hypothesis, case)
+    its dimensions: then it is their order that is wrong."""
     if hypothesis.form not in _SIZED:
         return None
     inputs = case.mismatch.call.inputs
@@ -83,19 +79,6 @@ def made_for_it(hypothesis: Hypothesis, case: Case) -> Fact | None:
             if end.kind == "new":
                 text = "the dimension that it works on was put in for it"
                 return Fact("works on a dimension made for it", text=text)
-    return None
-
-
-def _turned_again(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    if hypothesis.repair is None or hypothesis.edit is None:
-        return None
-    if not hypothesis.edit.text.startswith(tuple(f"{{}}.{one}(" for one in _TURNING)):
-        return None
-    for taken in hypothesis.repair.taken:
-        made = case.graph.producer(taken.tensor)
-        for call in (made, *case.graph.users.get(taken.tensor, ())):
-            if isinstance(call, FunctionCall) and call.name in _TURNING:
-                return Fact("turns round what is turned round beside it")
     return None
 
 

@@ -8,28 +8,9 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall
-from shapetrace.signatures import loss as facts_of
 
 #: the only changes that are none of a network
 _OF_DATA = ("data", "unknown")
-
-
-#: a loss whose sides differ, the data in the place of what is learnt
-REVERSED = "the loss takes data for its prediction"
-
-
-def turned_round(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether a loss was given data as its prediction and a model's output as its
-    target, `vae_loss(x, x_hat)` for `vae_loss(x_hat, x)`: with another shape it goes
-    through and learns something else. A loss that takes values of any kind is the same
-    either way round."""
-    known, graph = facts_of(case.call.name), case.graph
-    given, target = case.prediction, case.target
-    if known is None or known.takes == "values" or given is None or target is None:
-        return None
-    if graph.from_model(given.id) or not graph.from_model(target.id):
-        return None
-    return Fact(REVERSED, text="the model's output stands where the target belongs")
 
 
 def learning(hypothesis: Hypothesis, case: Case) -> Fact | None:

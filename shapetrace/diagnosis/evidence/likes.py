@@ -9,8 +9,6 @@ from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.similar_modules import (
     few,
     have,
-    is_apart,
-    is_unlike,
     likes_of,
     peers,
     settings,
@@ -49,8 +47,6 @@ def likes(hypothesis: Hypothesis, case: Case) -> Fact | None:
             elif found == {before}:
                 text = f"{few(case.graph, names)}, its like, {have(names)} {before} too"
                 fact = Fact("unlike its like", min(len(names), 3), text)
-            elif before not in found and after in found:
-                fact = Fact("as some of its like", 1.0)
             else:
                 continue
             if best is None or fact.strength > best.strength:
@@ -68,16 +64,10 @@ def _settings(graph: Graph, old: ModuleInfo, new: ModuleInfo) -> Fact | None:
     if now and len(now) == len(group):
         text = f"{few(graph, names)}, its like, {have(names)} that"
         return Fact("a window as its like have", min(len(now), 3), text)
-    if now and is_apart(graph, old.name):
-        return Fact("a window as some of its like", 2.0)
     same = [one for one in group if settings(one) == settings(old)]
     if len(same) == len(group):
         return Fact(UNLIKE, min(len(same), 3))
-    return (
-        Fact("a window as some of its like", 1.0)
-        if is_unlike(graph, old.name)
-        else None
-    )
+    return None
 
 
 def twin(hypothesis: Hypothesis, case: Case) -> Fact | None:

@@ -10,7 +10,7 @@ from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.expected import sizes_asked, waiting
 from shapetrace.diagnosis.handed_on import handed_on
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.layer_widths import is_norm, next_taker, takes
+from shapetrace.diagnosis.layer_widths import takes
 from shapetrace.diagnosis.similar_modules import few, take
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.lineage import Graph
@@ -47,17 +47,6 @@ def _facts(
     hypothesis: Hypothesis, case: Case, name: str, old: int, new: int
 ) -> Iterator[Fact]:
     graph = case.graph
-    took = _took(case, name, old) if hypothesis.form == "width" else []
-    if took:
-        yield Fact(
-            "others took the old size",
-            2.0,
-            f"{few(case.graph, took)} took {old} before it",
-        )
-    elif hypothesis.form == "width":
-        for loss in _losses_that_took(case, name, old):
-            text = f"`{loss}` took {old} before it"
-            yield Fact("others took the old size", 2.0, text)
     if hypothesis.form == "width":
         yield from _other_side_taken(case, name, new)
     waits = waiting(graph)
@@ -72,15 +61,6 @@ def _facts(
         if takers and old not in waits.values():
             text = f"{few(case.graph, takers)}, not reached yet, {take(takers)} {new}"
             yield Fact("what follows takes the new size", 1.5, text)
-    following = next_taker(graph, name if hypothesis.form == "intake" else "")
-    if following is not None and hypothesis.form == "intake":
-        other, size = following
-        if is_norm(graph, name) and size == old:
-            text = f"`{graph.said(other)}`, defined after it, takes {old}"
-            yield Fact("the next layer takes the old size", 1.5, text)
-        elif is_norm(graph, name) and size == new:
-            text = f"`{graph.said(other)}`, defined after it, takes {new}"
-            yield Fact("the next layer takes the new size", 1.5, text)
     both = {name}
     if case.layer is not None:
         both.add(case.layer.name)
@@ -95,27 +75,6 @@ def _facts(
             f"{old} is a width of {few(case.graph, wide)} too, {new} of no other layer"
         )
         yield Fact("the old size is known", 1.0, text)
-
-
-def _took(case: Case, name: str, size: int) -> list[str]:
-    """The layers that took what a layer made, before the one that failed."""
-    found = []
-    made = {
-        ref.id
-        for call in case.replay.calls_of.get(name, ())
-        for ref in call.outputs or ()
-    }
-    if not made:
-        return []
-    for call in case.graph.rec.calls:
-        if call.name == name or call.outputs is None:
-            continue
-        info = case.graph.rec.modules.get(call.name)
-        if info is None or takes(info) != size:
-            continue
-        if any(ref.id in made for ref in call.inputs):
-            found.append(call.name)
-    return list(dict.fromkeys(found))
 
 
 def _other_side_taken(case: Case, name: str, new: int) -> Iterator[Fact]:

@@ -16,26 +16,18 @@ from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import counts_samples, every_part
 from shapetrace.diagnosis.once import once
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import kind, relate
+from shapetrace.signatures import relate
 
 _AS_SAMPLES = "as wide as there are samples"
 _DROPS = "drops samples for another call"
 _DEALS = "deals elements out anew"
 #: what makes sizes fit and is meant by nobody
 MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
-#: one answer for all samples
-REPEATS = "repeats one prediction for a loss"
-#: a part of one dimension, and another one, as one
-TEARS = "joins a part of one dimension with another"
 #: a size that fits because nothing there has one
 UNASKED = "makes a size that nobody asks for"
-#: a product that fits with one column in the place of those that were added up
-COLUMN = "takes what was added up for a column"
-#: a loss would fit, and nothing would be learnt
-COPIES = "predicts what it is given"
 _WIDTHS = ("width", "intake", "parameter", "setting")
 _VIEWS = ("view", "reshape", "flatten", "unflatten")
-_PRODUCTS = ("matmul", "mm", "bmm", "baddbmm")
+PRODUCTS = ("matmul", "mm", "bmm", "baddbmm")
 
 
 def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -44,7 +36,7 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if hypothesis.form in _WIDTHS:
         if hypothesis.expected is not None and _counts_samples(case):
             return Fact(_AS_SAMPLES)
-        return Fact("gives a loss more rows") if _more_rows(hypothesis, case) else None
+        return None
     call = case.call_of(hypothesis.site)
     if call is None or call.name not in _VIEWS or not call.inputs:
         return Fact("a view mixes samples, not this") if _any_cuts(case) else None
@@ -55,21 +47,7 @@ def mixed(hypothesis: Hypothesis, case: Case) -> Fact | None:
         before, after = call.inputs[0].shape, (call.outputs or call.inputs)[0].shape
         text = f"it makes {after} of {before}, and takes the batch of {before[0]} too"
         return Fact("mixes samples", text=text)
-    return Fact("joins samples with another dimension") if _joins(case, call) else None
-
-
-def _more_rows(hypothesis: Hypothesis, case: Case) -> bool:
-    """Whether a wider layer would give a loss more samples, by a view between them."""
-    if not case.mismatch.loss or not hypothesis.expected or not hypothesis.size:
-        return False
-    rows = all(spot.dim == 0 for spot in case.mismatch.spots)
-    matrix = case.prediction is not None and len(case.prediction.shape) > 1
-    return rows and matrix and hypothesis.expected > hypothesis.size
-
-
-def _joins(case: Case, call: FunctionCall) -> bool:
-    """Whether a view does not keep the samples that come first as they are."""
-    return _takes_samples(case, call) and not _both_join(case)
+    return None
 
 
 def _takes_samples(case: Case, call: FunctionCall) -> bool:
@@ -132,10 +110,6 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
     shape = case.graph.tensors[tensor].shape
     if not shape or case.graph.is_parameter(tensor):
         return None
-    if case.mismatch.loss and shape[0] == 1 and case.graph.from_model(tensor):
-        made = edit.apply(case.graph.tensors[tensor]).shape
-        if len(made) == len(shape) and made[0] > 1 and made[1:] == shape[1:]:
-            return Fact(REPEATS)
     if root(case.graph, tensor, 0)[0] != "batch":
         return None
     where = "a loss" if case.mismatch.loss else "another call"
@@ -145,46 +119,10 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     dims = made_of(edit, shape)
     if dims is None:  # it deals the elements out anew
-        made = edit.apply(case.graph.tensors[tensor]).shape
-        joined = made[:1] != shape[:1]
-        if not joined and _tears(shape, made):
-            return Fact(TEARS)
+        joined = edit.apply(case.graph.tensors[tensor]).shape[:1] != shape[:1]
     else:
         joined = bool(dims) and len(dims[0]) > 1 and 0 in dims[0]
     return Fact(f"joins samples with others for {where}") if joined else None
-
-
-def _tears(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
-    """Whether a view puts a part of one dimension together with another: (8, 8) taken
-    as (4, 16)."""
-    left = [size for size in before if size > 1]
-    for size in after:
-        pieces = 0
-        while size > 1 and left:
-            whole = left.pop(0)
-            pieces += 1
-            if size % whole == 0:
-                size //= whole
-                continue
-            if whole % size or pieces > 1:
-                return True
-            left.insert(0, whole // size)
-            rest, size = left[0], 1
-            if len(left) > 1 and rest not in after:
-                return True
-    return False
-
-
-def copied(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether a model would be given the very class indices that it is to predict."""
-    target, call = case.target, case.call_of(hypothesis.site)
-    if target is None or target.dtype.is_floating_point or hypothesis.form != "omit":
-        return None
-    if call is None or call.name != "getitem" or not call.outputs:
-        return None
-    behind = case.graph.ancestors(target.id)
-    same = call.inputs[0].id in behind and call.outputs[0].id not in behind
-    return Fact(COPIES) if same else None
 
 
 def restored(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -218,41 +156,6 @@ def _counts_samples(case: Case) -> bool:
     return False
 
 
-def labels(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether the labels have numbers beyond the classes that a change would leave."""
-    if case.target is None or case.call.name not in ("cross_entropy", "nll_loss"):
-        return None
-    span = case.graph.rec.value_ranges.get(case.target.id)
-    repair = hypothesis.repair
-    if repair is None or span is None or case.target.dtype.is_floating_point:
-        return None
-    final = case.replay.final(repair)
-    if final is None or not final.inputs:
-        return None
-    shape = final.inputs[0].shape
-    classes = shape[1] if len(shape) > 1 else shape[0] if shape else 0
-    if 0 <= classes <= span[1]:
-        return Fact("labels beyond the classes", text=f"labels go to {span[1]}")
-    return None
-
-
-def matched(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether an edit gives a tensor with too few or too many dimensions as many, and
-    as many samples, as the other side has."""
-    repair, edit = hypothesis.repair, hypothesis.edit
-    if case.mismatch.kind != "rank" or repair is None or edit is None:
-        return None
-    for taken in repair.taken:
-        for spot in case.mismatch.spots:
-            if spot.tensor is None or spot.tensor == taken.tensor:
-                continue
-            wanted = case.graph.tensors[spot.tensor].shape
-            made = edit.apply(case.graph.tensors[taken.tensor]).shape
-            if len(made) == len(wanted) > 0 and made[0] == wanted[0]:
-                return Fact("as many samples as the other side has")
-    return None
-
-
 def unasked(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether dimensions are joined to have fewer of them, as one of a size that no
     other tensor there has."""
@@ -271,19 +174,6 @@ def unasked(hypothesis: Hypothesis, case: Case) -> Fact | None:
     return None
 
 
-def column(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether the dimension that a sum or a mean took away is put back, and a product
-    of matrices then takes it for a column: it fits as well without the sum."""
-    call = case.call_of(hypothesis.site)
-    if call is None or case.call.name not in _PRODUCTS or hypothesis.repair is None:
-        return None
-    if kind(call.name) not in ("total", "reduce") or hypothesis.form == "omit":
-        return None
-    final = case.replay.final(hypothesis.repair)
-    ends = [ref.shape[-1:] for ref in final.inputs[1:2]] if final is not None else []
-    return Fact(COLUMN) if ends == [(1,)] else None
-
-
 def _is_square_data(case: Case, ref: TensorRef) -> bool:
     rows, columns = ref.shape[-2:]
     known = ref.id in case.graph.tensors and not case.graph.is_parameter(ref.id)
@@ -293,7 +183,7 @@ def _is_square_data(case: Case, ref: TensorRef) -> bool:
 def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """What a product of matrices would add up: features, or samples and steps."""
     repair = hypothesis.repair
-    if repair is None or case.call.name not in _PRODUCTS:
+    if repair is None or case.call.name not in PRODUCTS:
         return None
     final = case.replay.final(repair)
     if final is None or len(final.inputs) < 2:

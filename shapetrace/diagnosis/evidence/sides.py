@@ -6,7 +6,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import changers, every_part
-from shapetrace.diagnosis.sites import site_of_call, site_of_data, site_of_maker
+from shapetrace.diagnosis.sites import site_of_call, site_of_maker
 from shapetrace.signatures import kind
 
 _CALLED = ("function", "module")
@@ -24,33 +24,6 @@ def sides(hypothesis: Hypothesis, case: Case) -> Fact | None:
     for found in case.factors:
         if key in {one.site.key for one in found.sharers(case.graph)}:
             return Fact("made what both sides have")
-    return None
-
-
-def came_in(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Data that came in with the very size that the other side began with: whatever
-    lies between changed it."""
-    if hypothesis.site.kind not in ("input", "target"):
-        return None
-    graph = case.graph
-    left, right = case.factors
-    for own, other, spot in (
-        (left, right, case.mismatch.right),
-        (right, left, case.mismatch.left),
-    ):
-        began = {graph.size(leaf.end.tensor, leaf.end.dim) for leaf in other.odd}
-        if spot is not None and spot.tensor is None:
-            began.add(spot.size)
-        for leaf in own.odd:
-            if leaf.end.kind != "data" or not changers(leaf.hops):
-                continue
-            site = site_of_data(graph, leaf.end.tensor, target=own.target)
-            if site.key != hypothesis.site.key:
-                continue
-            if graph.size(leaf.end.tensor, leaf.end.dim) in began:
-                return Fact("came in with the other side's size")
-            if leaf.size == 1 < len(own.odd) + len(own.shared):
-                return Fact("came in with one", text="it was not repeated")
     return None
 
 

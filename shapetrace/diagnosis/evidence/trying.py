@@ -5,7 +5,6 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.signatures import broadcasts
 
 
 def tried_form(hypothesis: Hypothesis, case: Case) -> Fact:
@@ -35,25 +34,8 @@ def trying(hypothesis: Hypothesis, case: Case) -> Fact:
 
 def cost(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """What is lost with a change, or how much of the program it touches."""
-    if hypothesis.repair is not None and _stretches(hypothesis, case):
-        return Fact("stretches one side over the other")
     if hypothesis.loses:
         return Fact("loses something", text=f"it loses {hypothesis.loses}")
     if not hypothesis.line:
         return Fact("has no line")
     return None
-
-
-def placed(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether it is known where the line would have to stand."""
-    if hypothesis.edit is not None and hypothesis.line and hypothesis.where is None:
-        return Fact("has no place in the code")
-    return None
-
-
-def _stretches(hypothesis: Hypothesis, case: Case) -> bool:
-    """Whether prediction and target would fit by broadcasting alone."""
-    if not case.mismatch.loss or hypothesis.repair is None:
-        return False
-    final = case.replay.final(hypothesis.repair)
-    return final is not None and bool(broadcasts(final))
