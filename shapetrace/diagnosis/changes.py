@@ -14,14 +14,16 @@ from typing import Any
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import (
-    EVER,
+    UNWRITTEN,
     Form,
     Hypothesis,
     Outcome,
     Repair,
     Site,
     Taken,
+    Written,
 )
+from shapetrace.diagnosis.more_uses import for_more_uses, tensor_argument
 from shapetrace.diagnosis.reasons import given, said_of
 from shapetrace.diagnosis.sites import (
     maker_of_one,
@@ -31,16 +33,11 @@ from shapetrace.diagnosis.sites import (
     site_of_maker,
 )
 from shapetrace.lineage import Call
-from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_method, parameter_of
 from shapetrace.signatures.kinds import kind
 from shapetrace.source.line import Line, find, suffixed
 from shapetrace.source.tree import is_own, last_name
-
-#: a statement to paste, and what it replaces
-Written = tuple[str, Source | None]
-UNWRITTEN: Written = ("", None)
-
 
 # -- a tensor, where it is taken -------------------------------------------------------
 
@@ -143,7 +140,7 @@ def edited_at(
             text, where = _taken_so(case, call, ref, edit, edit.back)
             words += " and back again"
     elif text and where is not None:
-        kept = _for_more_uses(case, call, ref, edit, repair, outcome, (text, where))
+        kept = for_more_uses(case, call, ref, edit, repair, outcome, (text, where))
         if kept is not None:
             (text, where), repair, outcome, further = kept
             words += further
@@ -166,70 +163,12 @@ def edited_at(
     )
 
 
-def _for_more_uses(
-    case: Case,
-    call: Call,
-    ref: TensorRef,
-    edit: Edit,
-    repair: Repair,
-    outcome: Outcome,
-    written: Written,
-) -> tuple[Written, Repair, Outcome, str] | None:
-    """The edit wherever the statement names the tensor, else in a statement of its own
-    before it, where a name is used again and has to be edited for that too; None where
-    the one place does, or more do not help. And what to say of it."""
-    line, node = _tensor_argument(case, call, ref)
-    if line is None or not isinstance(node, ast.Name):
-        return None
-    behind = case.replay.read(repair, outcome, *written)
-    if behind is None or behind.status == "verified":
-        return None
-    changed = line.spelled(suffixed(node.id, node, edit.text))
-    places = line.named(node.id)
-    if len(places) > 1:
-        text = line.with_parts([(place, changed) for place in places])
-        if case.mismatch.silent:
-            repair = _throughout(case, repair, line.source)
-            outcome = case.replay.start(repair) or outcome
-        found = case.replay.read(repair, outcome, text, line.source)
-        if found is not None and found.status != "moved":
-            return (text, line.source), repair, found, ", wherever the line names it"
-    if behind.status != "moved":
-        return None
-    text = line.inserted(f"{node.id} = {changed}")
-    for_all = replace(
-        repair,
-        taken=tuple(replace(one, last=EVER) for one in repair.taken),
-    )
-    found = case.replay.read(for_all, outcome, text, line.source)
-    if found is None or found.status != "verified":
-        return None
-    return (text, line.source), for_all, found, ", for all that use it"
-
-
-def _throughout(case: Case, repair: Repair, where: Source) -> Repair:
-    """The same edits at all calls of a statement that take the tensors."""
-    last = where.end_line or where.line
-    return replace(
-        repair,
-        taken=tuple(
-            replace(one, first=user.order, last=user.order)
-            for one in repair.taken
-            for user in case.graph.users.get(one.tensor, ())
-            if isinstance(user, FunctionCall)
-            and user.source is not None
-            and user.source.file == where.file
-            and where.line <= user.source.line <= last
-        ),
-    )
-
-
 def _taken_so(
     case: Case, call: Call, ref: TensorRef, edit: Edit, back: Edit | None = None
 ) -> Written:
     """The statement of a call with one of its tensors edited, and `back` done to its
     result; where that is not known, an assignment to what the tensor is called."""
-    line, node = _tensor_argument(case, call, ref)
+    line, node = tensor_argument(case, call, ref)
     if line is not None and node is not None:
         text = line.spelled(suffixed(line.text(node), node, edit.text))
         if back is None:
@@ -264,23 +203,6 @@ def _held_by_loss(call: Call, ref: TensorRef, line: Line) -> str | None:
         if isinstance(func, ast.Name | ast.Attribute)
         else None
     )
-
-
-def _tensor_argument(
-    case: Case, call: Call, ref: TensorRef
-) -> tuple[Line | None, ast.expr | None]:
-    """The line of a call, and the expression of one of its tensors in it."""
-    line = find(call.source)
-    node = None
-    if line is not None and isinstance(call, FunctionCall):
-        node = line.argument(ref.path, is_method(call))
-        name = parameter_of(call, ref)
-        if node is None and name:
-            node = line.argument(f"kwargs['{name}']")
-    elif line is not None and isinstance(call, ModuleCall):
-        if case.names_its_input(call, ref.id):
-            node = line.argument(ref.path)
-    return line, node
 
 
 def result_edited(

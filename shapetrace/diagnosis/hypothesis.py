@@ -31,6 +31,9 @@ Form = Literal[
     "values",  # other values, types, devices
     "unknown",  # the call that failed, where nothing better is known
 ]
+#: a statement to paste, and what it replaces
+Written = tuple[str, Source | None]
+UNWRITTEN: Written = ("", None)
 
 
 #: after all calls of a recording

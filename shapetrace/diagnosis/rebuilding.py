@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import UNWRITTEN
-from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair
+from shapetrace.diagnosis.hypothesis import UNWRITTEN, Form, Hypothesis, Repair
 from shapetrace.records import ModuleInfo
 from shapetrace.source.build_line import placed
 from shapetrace.source.construction import Construction

@@ -119,6 +119,20 @@ program(
         "return low + high",
     ],
 )
+program(
+    "a gain and a shift for each channel in one statement",
+    "maps * gain[..., None, None] + shift[..., None, None] + level",
+    "maps * gain + shift + level",
+    ["self.conv = nn.Conv2d(3, H, 1)", "self.style = nn.Linear(A, 2 * H)"],
+    [
+        "gain, shift = self.style(x.mean((2, 3))[:, :1].expand(-1, A)).chunk(2, 1)",
+        "maps = self.conv(x)",
+        "level = torch.zeros(1, 1, 1, 1)",
+        "maps = maps * gain[..., None, None] + shift[..., None, None] + level",
+        "return maps.mean((2, 3))",
+    ],
+    ["return model(torch.rand(B, 3, W, W)).square().mean()"],
+)
 
 # -- functions that build layers
 

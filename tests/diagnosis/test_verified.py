@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from failures import considered
 from rounds_programs import PROGRAMS, sized
 from test_fixes import load
 
@@ -16,6 +17,7 @@ BOTH = pytest.mark.parametrize("distinct", [True, False], ids=["distinct", "equa
 SILENT = (
     "one-hot labels against probabilities, in two statements",
     "a weight for each sample that is used in two statements",
+    "a gain and a shift for each channel in one statement",
 )
 
 
@@ -81,6 +83,46 @@ def test_the_correct_program_is_not_spoken_of(name, distinct, tmp_path):
     with shapetrace.trace(model) as t:
         program.step(model).backward()
     assert [f for f in t.findings if f.severity != "note"] == []
+
+
+def test_an_edit_is_made_for_its_like_in_the_statement(tmp_path):
+    code, right, slip = PROGRAMS["a gain and a shift for each channel in one statement"]
+    fix = explained(sized(code.replace(right, slip), True), tmp_path / "program.py")[0]
+    assert fix.line.count("[..., None, None]") == 2
+    assert fix.status == "verified" and "its like in the line" in fix.detail
+
+
+#: what has the shape of the gain is given to a layer, and stays as it is
+GIVEN = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, H, 1)
+        self.style = nn.Linear(A, H)
+
+    def forward(self, x, code):
+        gain, hidden = self.style(code), torch.rand(B, H)
+        maps = self.conv(x)
+        return maps * gain + F.linear(hidden, torch.rand(H, H))
+
+
+def build():
+    return Net()
+
+
+def step(model):
+    return model(torch.rand(B, 3, W, W), torch.rand(B, A)).square().mean()
+"""
+
+
+def test_its_like_is_left_alone_where_that_does_not_help(tmp_path):
+    program = load(sized(GIVEN, True), tmp_path / "program.py")
+    model = program.build()
+    lines = [
+        one.hypothesis.line for one in considered(model, lambda: program.step(model))
+    ]
+    assert any("gain[" in line for line in lines)
+    assert not any("hidden[" in line for line in lines)
 
 
 LOOP = """\

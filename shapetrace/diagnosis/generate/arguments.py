@@ -11,14 +11,8 @@ from math import prod
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import (
-    Written,
-    expression,
-    method,
-    recalled,
-    with_argument,
-)
-from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.changes import expression, method, recalled, with_argument
+from shapetrace.diagnosis.hypothesis import Hypothesis, Written
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import is_method, parameters
 from shapetrace.source.line import find

@@ -6,8 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import UNWRITTEN, Written
-from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Written
 from shapetrace.diagnosis.kept_state import kept_state
 from shapetrace.diagnosis.sites import site_of_data
 from shapetrace.source.line import keyword

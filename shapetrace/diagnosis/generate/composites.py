@@ -7,8 +7,7 @@ import ast
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import UNWRITTEN, Written
-from shapetrace.diagnosis.hypothesis import Hypothesis, Repair
+from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Repair, Written
 from shapetrace.records import ModuleInfo
 from shapetrace.source.constructor import changed, parameters
 from shapetrace.source.line import keyword

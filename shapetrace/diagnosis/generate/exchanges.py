@@ -12,12 +12,9 @@ from typing import Any
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import (
-    Written,
-    recalled,
-)
+from shapetrace.diagnosis.changes import recalled
 from shapetrace.diagnosis.generate.arguments import own_calls
-from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken, Written
 from shapetrace.diagnosis.rebuilding import installed
 from shapetrace.records import FunctionCall, ModuleInfo
 from shapetrace.signatures import is_loss, is_method

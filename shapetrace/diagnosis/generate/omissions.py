@@ -9,16 +9,16 @@ from functools import partial
 
 from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import (
-    UNWRITTEN,
-    Written,
-    expression,
-    method,
-    recalled,
-)
+from shapetrace.diagnosis.changes import expression, method, recalled
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.handed_on import HandedOn, handed_on
-from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.hypothesis import (
+    UNWRITTEN,
+    Hypothesis,
+    Repair,
+    Taken,
+    Written,
+)
 from shapetrace.diagnosis.rebuilding import installed
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef

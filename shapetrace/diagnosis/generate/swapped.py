@@ -9,9 +9,8 @@ from itertools import combinations
 import torch
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import UNWRITTEN
 from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Repair, Taken
 from shapetrace.lineage import Call
 from shapetrace.records import ModuleCall, TensorRef
 from shapetrace.source.line import find
