@@ -5,19 +5,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from shapetrace.checks.context import SAME_VALUES, CheckContext, plain
+from shapetrace.checks.lines import without_data
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.training import behind, frozen_in, outermost
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.source.line import find
+from shapetrace.source.tree import last_name
 
 #: what gives the numbers of a tensor without what they were made of
 _OUT = ("data", "numpy", "tolist")
 #: what makes a tensor of such numbers
 _IN = ("tensor", "as_tensor", "asarray")
+#: what makes a number of one value, and what is then made of such numbers in the code
+_NUMBERS = ("item", "float")
+_MAKES = (*_IN, "Tensor", "FloatTensor")
 
 
 @check(
@@ -27,9 +33,12 @@ _IN = ("tensor", "as_tensor", "asarray")
     "model, and the layers behind get it as data",
 )
 def layer_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    numbers = [
+        call for call in context.calls(*_NUMBERS) if _made_of_numbers(call) is not None
+    ]
     cuts = [
         call
-        for call in context.calls(*_OUT)
+        for call in (*context.calls(*_OUT), *numbers)
         if call.parent is not None and call.inputs and _given(context, call) is not None
     ]
     totals = [call.inputs[0] for call in context.calls("backward") if call.inputs]
@@ -58,6 +67,18 @@ def _given(context: CheckContext, cut: FunctionCall) -> TensorRef | None:
             break
         ref = made.inputs[0]
     return ref if context.axes.descends(ref.id, RECORDED) else None
+
+
+def _made_of_numbers(cut: FunctionCall) -> ast.Call | None:
+    """`torch.tensor([a.item(), b.item()])`, `torch.Tensor([a, b])`: the call that makes
+    a tensor of what was made a number in it."""
+    line = find(cut.source) if plain(cut.name) in _NUMBERS else None
+    node: ast.AST | None = None if line is None else line.tree
+    while line is not None and isinstance(node, ast.expr | ast.comprehension):
+        if isinstance(node, ast.Call) and last_name(node.func) in _MAKES:
+            return node
+        node = line.file.parents.get(node)
+    return None
 
 
 def _weights(context: CheckContext, calls: Iterable[FunctionCall]) -> set[str]:
@@ -89,10 +110,12 @@ def _goes_on(
     if not begun:  # it comes back from NumPy, or from a list
         begun = list(_back(context, cut))
     made, top = context.descendants(begun), outermost(context, cut)
+    # losses that were made numbers are weighed by what is learned, by no layer
+    losses = plain(cut.name) in _NUMBERS
     return any(
         outermost(context, call) == top
         and any(ref.id in made for ref in call.inputs)
-        and any(context.graph.is_parameter(ref.id) for ref in call.inputs)
+        and (losses or any(context.graph.is_parameter(ref.id) for ref in call.inputs))
         for call in learned
     )
 
@@ -133,14 +156,17 @@ def _found(
     )
     said = [context.graph.said(name) for name in layers]
     shown = ", ".join(said[:3]) + (", …" if len(said) > 3 else "")
+    makes = _made_of_numbers(cut)
+    name = cut.name if makes is None else last_name(makes.func)
+    cuts = replace(culprit(context, cut, "cuts the gradient"), name=name)
     return finding(
         context,
         rule,
         cut,
-        f"{cut.name} takes {given.shape} out of autograd, and the layers behind get "
-        f"it as data: no gradient reaches {shown}.",
+        f"{name} takes {given.shape} out of autograd, and what comes behind gets it as "
+        f"data: no gradient reaches {shown}.",
         culprits=[
-            culprit(context, cut, "cuts the gradient"),
+            cuts,
             *(
                 Culprit("module", name, reason="learns nothing")
                 for name in layers[:1]
@@ -148,18 +174,19 @@ def _found(
             ),
         ],
         fixes=[
-            _kept(cut) or "compute what comes next with torch, on the tensor itself"
+            without_data(cut)
+            or _stacked(cut, makes)
+            or "compute what comes next with torch, on the tensor itself"
         ],
         shapes=[("input", given, None)],
         way=(given.id, None),
     )
 
 
-def _kept(cut: FunctionCall) -> Fix | None:
-    """The line without its `.data`."""
+def _stacked(cut: FunctionCall, makes: ast.Call | None) -> Fix | None:
+    """The same numbers in one tensor, with what they were made of."""
     line = find(cut.source)
-    if line is None or not isinstance(line.tree, ast.Attribute):
+    if line is None or makes is None or makes is not line.tree or len(makes.args) != 1:
         return None
-    if line.tree.attr != "data":
-        return None
-    return Fix(line.around(line.text(line.tree.value)), where=line.source)
+    text = line.spelled(f"torch.stack({line.text(makes.args[0])})")
+    return Fix(line.around(text), where=line.source)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from shapetrace.checks.context import CheckContext
+from shapetrace.checks.dead_penalties import dead_penalties
 from shapetrace.checks.gradient import terms
 from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check, check
@@ -31,6 +32,7 @@ _FIRST = 8
 def term_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     yield from fitted_straight_through(context, rule)
     yield from numbers_added(context, rule)
+    yield from dead_penalties(context, rule)
     ran = Steps(context)
     if not ran.steps or not context.of_kind("detach"):
         return

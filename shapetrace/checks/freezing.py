@@ -23,8 +23,8 @@ _FIRST = 8
 @check(
     "freeze-without-effect",
     "warning",
-    "layers that were frozen change all the same: a module's attribute freezes nothing, "
-    "and a gradient of zeros leaves momentum and weight decay at work",
+    "layers that were frozen change all the same: a module's attribute freezes "
+    "nothing, and a gradient of zeros leaves momentum and weight decay at work",
 )
 def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     yield from _moved_on(context, rule)

@@ -48,6 +48,16 @@ def instead(call: FunctionCall, template: str, note: str = "") -> Fix | None:
     return Fix(new, detail=note, where=line.source)
 
 
+def without_data(cut: FunctionCall) -> Fix | None:
+    """A line without its `.data`, which takes a tensor out of autograd."""
+    line = find(cut.source)
+    if line is None or not isinstance(line.tree, ast.Attribute):
+        return None
+    if line.tree.attr != "data":
+        return None
+    return Fix(line.around(line.text(line.tree.value)), where=line.source)
+
+
 def instead_of(call: FunctionCall, ref: TensorRef) -> Fix | None:
     """One of a call's tensors in the place of what the call makes of it."""
     line, node = at(call, ref.path)

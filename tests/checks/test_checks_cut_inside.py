@@ -139,3 +139,87 @@ def test_a_layer_that_is_in_evaluation_may_stay_as_it_is(sizes):
     net.one.eval()
     x, y = torch.randn(2, batch, width)
     assert silent(lambda: F.mse_loss(net(x), y).backward())
+
+
+# -- losses that are made numbers, and numbers that only weigh -------------------------
+
+
+class Tasks(nn.Module):
+    """Two heads with losses of their own, weighed by what is learned."""
+
+    def __init__(self, width, total):
+        super().__init__()
+        self.heads = nn.ModuleList([nn.Linear(width, width), nn.Linear(width, 1)])
+        self.sigma = nn.Parameter(torch.ones(2))
+        self.total = total
+
+    def forward(self, x, targets):
+        losses = [F.mse_loss(head(x), y) for head, y in zip(self.heads, targets)]
+        return self.total(self, losses)
+
+
+def weighed(net, losses):
+    return (losses / net.sigma**2).sum() + net.sigma.prod().log()
+
+
+def as_a_tensor(net, losses):
+    return weighed(net, torch.Tensor(losses))
+
+
+def as_a_tensor_of_items(net, losses):
+    return weighed(net, torch.tensor([loss.item() for loss in losses]))
+
+
+def weights_by_size(net, losses):
+    """Each counts by how large it is."""
+    share = torch.tensor([loss.item() for loss in losses]).softmax(0)
+    return (share * torch.stack(losses)).sum()
+
+
+def stacked(net, losses):
+    return weighed(net, torch.stack(losses))
+
+
+def one_is_told(net, losses):
+    """A number for a log, kept on the module."""
+    net.last = torch.tensor([loss.item() for loss in losses])
+    return weighed(net, torch.stack(losses))
+
+
+def target_of_the_weights(net, losses):
+    """The weights are to foretell the losses."""
+    told = torch.tensor([loss.item() for loss in losses])
+    return torch.stack(losses).sum() + F.mse_loss(net.sigma, told)
+
+
+def trained(total, sizes):
+    batch, width = sizes
+    net = Tasks(width, total)
+    targets = [torch.randn(batch, width), torch.randn(batch, 1)]
+    net(torch.randn(batch, width), targets).backward()
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(
+    ("total", "name"), [(as_a_tensor, "Tensor"), (as_a_tensor_of_items, "tensor")]
+)
+@pytest.mark.filterwarnings("ignore:Converting a tensor")
+def test_losses_that_are_made_numbers_teach_nothing(total, name, sizes):
+    assert findings(trained, total, sizes) == [("layer-cut-off", name)]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_a_number_that_is_printed_is_no_new_tensor(sizes):
+    def printed_alone(net, h):
+        h.mean().item()
+        return torch.ones(sizes) * torch.tensor(2.0)
+
+    assert silent(learned, printed_alone, sizes)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(
+    "total", [weights_by_size, stacked, one_is_told, target_of_the_weights]
+)
+def test_losses_that_also_are_numbers(total, sizes):
+    assert silent(trained, total, sizes)
