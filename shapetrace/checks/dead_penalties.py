@@ -16,8 +16,8 @@ from shapetrace.signatures import kind
 
 
 def dead_penalties(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    """`loss + 0.1 * layer.weight.data.norm()`: of a penalty on weights, which has no
-    gradient, while the rest of the loss has one."""
+    """`loss + 0.1 * layer.weight.data.norm()`: of a penalty on weights alone. What was
+    made of data without a gradient may be what the rest is held against."""
     totals = [call.inputs[0] for call in context.calls("backward") if call.inputs]
     for tensor in sorted(terms(context, totals)):
         made = context.made_by(tensor)
@@ -29,19 +29,21 @@ def dead_penalties(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
 
 
 def _cut(context: CheckContext, tensor: int) -> FunctionCall | None:
-    """The call that takes a weight that learns out of autograd, where all that a tensor
-    is made of are such weights."""
+    """The call that takes a weight that learns out of autograd, where a tensor is made
+    of such weights alone."""
     todo, seen, found = [tensor], {tensor}, None
     while todo:
         call = context.made_by(todo.pop())
         if call is None:
             continue
+        if not call.inputs and kind(call.name) != "fill":
+            return None  # data that was made here
         for ref in call.inputs:
             if context.made_by(ref.id) is None:
                 if not context.axes.descends(ref.id, RECORDED):
                     return None
-                if kind(call.name) == "detach" or not call.grad:
-                    found = call
+                if kind(call.name) == "detach" or not call.grad and call.parent is None:
+                    found = call  # a layer's call may be made again, in the backward
             elif ref.id not in seen:
                 seen.add(ref.id)
                 todo.append(ref.id)

@@ -45,6 +45,13 @@ def of_all(parts):
     return parts.error() + 0.01 * penalty
 
 
+def gathered(parts):
+    penalty = torch.zeros(())
+    for weight in parts.model.parameters():
+        penalty = penalty + weight.detach().norm()
+    return parts.error() + 0.1 * penalty
+
+
 def taken_off(parts):
     penalty = parts.weight.data.abs().mean()
     return parts.error() - penalty * 0.1
@@ -55,6 +62,7 @@ MISTAKES = {
     by_detach: "detach",
     without_autograd: "pow",
     of_all: "pow",
+    gathered: "detach",
     taken_off: "abs",
 }
 
@@ -125,6 +133,13 @@ def above_a_reference(parts):
     return (parts.model(parts.x) - before).mean()
 
 
+def above_a_reference_of_new_data(parts):
+    x = torch.randn_like(parts.x)
+    with torch.no_grad():
+        before = parts.reference(x)
+    return (parts.model(x) - before).mean()
+
+
 def logged(parts):
     with torch.no_grad():
         parts.size = parts.weight.norm()
@@ -155,6 +170,7 @@ MEANT = [
     of_data,
     of_data_detached,
     above_a_reference,
+    above_a_reference_of_new_data,
     logged,
     multiplied,
     of_frozen_weights,
