@@ -54,7 +54,7 @@ class Edit:
             bare = torch.empty(ref.shape, dtype=ref.dtype, device="meta")
             made = self.act(bare)
         device = self.device or ref.device
-        return replace(ref, shape=tuple(made.shape), dtype=made.dtype, device=device)
+        return TensorRef(ref.path, ref.id, tuple(made.shape), made.dtype, device)
 
 
 def _like(

@@ -3,9 +3,10 @@ repairs of one failure."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
+
+import torch
 
 from shapetrace.diagnosis.called_again import followed
 from shapetrace.diagnosis.expected import clash_text
@@ -135,11 +136,13 @@ class Recorded:
             if cast is not None and ref.dtype == before[0].dtype:
                 dtype = cast
             if shape != ref.shape or dtype != ref.dtype:
-                changed.append(replace(ref, shape=shape, dtype=dtype))
+                changed.append(TensorRef(ref.path, ref.id, shape, dtype, ref.device))
         return Foreseen(now, guessed, changed=tuple(changed))
 
     def _on_meta(self, now: FunctionCall, call: FunctionCall) -> Any:
         """What a function that has no rule makes of other shapes."""
+        if call.name == "getitem" and any(r.dtype == torch.bool for r in call.inputs):
+            return None  # as many as the mask's values say
         try:
             return probe.run(call, [ref.shape for ref in now.inputs])
         except Exception as error:

@@ -293,7 +293,10 @@ class Walk:
 
 def _at_path(found: TensorRef, ref: TensorRef) -> TensorRef:
     """A tensor in the place of another one among the inputs of a call."""
-    return found if found.path == ref.path else replace(found, path=ref.path)
+    if found.path == ref.path:
+        return found
+    # for every tensor of every call that is walked: `replace` takes three times as long
+    return TensorRef(ref.path, found.id, found.shape, found.dtype, found.device)
 
 
 def _anew(error: Elsewhere | Unknown) -> Exception:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from shapetrace.records import Source
 from shapetrace.source.names import spelled
-from shapetrace.source.rewrite import Part, inserted, lines_of, rewritten, span
+from shapetrace.source.rewrite import (
+    Part,
+    inserted,
+    lines_of,
+    place_of,
+    rewritten,
+    span,
+)
 from shapetrace.source.tree import Tree, is_own, node_at
 
 #: what a tensor is asked, and is no use of its values
@@ -186,7 +193,7 @@ def find(source: Source | None) -> Line | None:
 
 def line_of(tree: Tree, node: ast.expr | ast.stmt) -> Line:
     """An expression of a file as a `Line`."""
-    _, place = rewritten(tree, [], node)
+    place = place_of(tree, node)
     if isinstance(node, ast.AugAssign):
         left = ast.Starred(node.target, ast.Load())
         return Line(place, tree, node, ast.BinOp(left, node.op, node.value))

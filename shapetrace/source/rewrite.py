@@ -42,6 +42,11 @@ def lines_of(tree: Tree, node: ast.AST) -> tuple[int, int]:
     return first, last
 
 
+def place_of(tree: Tree, node: ast.AST) -> Source:
+    """The place of the whole lines of the statement around a node."""
+    return _whole_lines(tree, *lines_of(tree, node))
+
+
 def rewritten(
     tree: Tree, parts: Sequence[Part], *within: ast.AST
 ) -> tuple[str, Source]:
