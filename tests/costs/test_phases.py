@@ -152,6 +152,26 @@ def test_a_closure_that_the_optimizer_calls_keeps_its_own_phases():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("place", ["main", "criterion"])
+def test_the_loss_in_a_closure_is_not_the_optimizers(place):
+    """Called by the closure it is 5, and of a function of its own from the forward's
+    end on 12; what the optimizer computes after the backward is its own."""
+    at = Source("train.py", 1, place)
+    rec = Recording(
+        (forward(0, 10, 40),),
+        (
+            function(0, "exp", 47, 52, at),
+            function(1, "backward", 55, 70, LINE),
+            function(2, "exp", 80, 90, at),
+        ),
+        {}, {}, ranges=(span("optimizer", 0, 100, LINE),), duration_ns=100,
+    )  # fmt: skip
+    loss = {"main": 5, "criterion": 12}[place]
+    assert steps(rec)[0].phases == {
+        "forward": 30, "loss": loss, "backward": 15, "optimizer": 55 - loss, "rest": 0
+    }  # fmt: skip
+
+
 def test_a_loss_that_calls_helpers_is_one_until_the_loop_goes_on():
     """From the forward's end to 70 it is `criterion`'s, whose helper is called in
     between; what the loop calls at 75 is counted by itself, and so is what comes of
