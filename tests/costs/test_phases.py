@@ -240,6 +240,15 @@ def test_waits_are_found_by_line_and_are_candidates_on_the_processor():
         (lambda y, at: y.__setitem__(at, 0.0), True),
         (lambda y, at: y.__setitem__(0, torch.tensor(True)), False),
         (lambda y, at: y.__setitem__(y > 0, 0.0), True),
+        (lambda y, at: torch.arange(at), True),  # how many?
+        (lambda y, at: torch.full((2,), at), True),
+        (lambda y, at: torch.full_like(at, 1), False),
+        (lambda y, at: y.new_zeros(at, 3), True),
+        (lambda y, at: y.topk(at), True),
+        (lambda y, at: at.view(1), False),  # is not the number, but what is viewed
+        (lambda y, at: y.clamp(max=at), False),  # an operand as any other
+        (lambda y, at: y.fill_(at), False),
+        (lambda y, at: F.gaussian_nll_loss(y, y, y * y), True),  # is one below 0?
         (lambda y, at: float(y[0, 0]), True),
         (lambda y, at: int(at), True),
         (lambda y, at: (y.int(), y.bool(), at.float()), False),  # other dtypes
