@@ -39,6 +39,8 @@ def _batches(graph: Graph, axes: Axes, call: FunctionCall) -> Iterator[int]:
     """The dimension that a call takes as the batch, where it is one, and not several
     that a view has merged, or as many as some values were chosen."""
     ref, roles = call.inputs[0], graph.relation(call).roles
+    if roles.get((0, 0)) == "packed":  # sequences, one state for each
+        yield call.inputs[2].shape[1]
     dims = [dim for (at, dim), role in roles.items() if at == 0 and role == "batch"]
     facts = loss(call.name)
     if facts is not None and not facts.names_batch:

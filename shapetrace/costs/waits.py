@@ -143,7 +143,8 @@ def _waits(call: FunctionCall) -> bool:
             ref.dtype in _MASKS or _is_number(ref) and away == _is_away(ref)
             for ref in indices
         )
-    if call.name in _MAKING or call.name in _SHAPING:
+    if (call.name in _MAKING or call.name in _SHAPING) and call.direct:
+        # torch's own layers ask sizes of tensors that never leave the processor
         away = _on_accelerator(call)
         return any(
             ref.shape == () and away == _is_away(ref)
