@@ -329,7 +329,8 @@ def _check(rec: Recording, asked: str) -> None:
     if not rec.live:
         raise UsageError(
             f"{asked}() needs the bytes that were held: record them with "
-            "trace(model, memory=True)."
+            "trace(model, memory=True) and call the model in the block; of what runs "
+            "under torch.vmap none are seen."
         )
 
 

@@ -159,7 +159,7 @@ def steps(rec: Recording) -> Steps:
     ends = _ends(rec, ranges, backwards, tops)
     seen = {span.phase for span in spans} | {"forward", "loss", "rest"}
     made: list[TrainingStep] = []
-    begin = 0
+    begin = -rec.before_ns
     for at, end in enumerate(ends):
         if rec.left_out is not None and begin <= rec.left_out.start_ns < end:
             begin = rec.left_out.end_ns

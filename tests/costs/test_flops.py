@@ -115,9 +115,7 @@ def test_each_gradient_of_a_grouped_convolution_costs_what_the_forward_does(
     assert found.backward_flops == forward
 
 
-@pytest.mark.parametrize(
-    ("layer", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)]
-)
+@pytest.mark.parametrize(("layer", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
 def test_packed_sequences_cost_their_steps_and_no_padding(layer, gates):
     """Of 6, 3 and 1 steps: each multiplies 4 inputs and 5 states with 5 x `gates`, and
     so do the gradients of the weights. No gradient goes to the inputs, nor from the

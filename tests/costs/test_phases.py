@@ -128,6 +128,22 @@ def function(at, name, start, end, source=None, parent=None):
 LINE = Source("train.py", 10, "main")
 
 
+def test_what_the_loop_does_before_torch_is_called_is_in_the_first_step(tmp_path):
+    """It reads its data by itself: 20 ms in each of two steps."""
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model) as t:
+        for _ in range(2):
+            time.sleep(0.02)
+            model(torch.randn(2, 4)).sum().backward()
+    t.to_json(tmp_path / "t.json")
+    for found in (t.steps(), shapetrace.load(tmp_path / "t.json").steps()):
+        assert [one.phases["rest"] > 15 * MS for one in found] == [True, True]
+    with shapetrace.trace() as t:  # which may have imported and built the model
+        time.sleep(0.02)
+        nn.Linear(4, 3)(torch.randn(2, 4))
+    assert t.recording.before_ns == 0
+
+
 def test_two_optimizers_make_one_step():
     other = Source("train.py", 20, "main")
     ranges = tuple(
