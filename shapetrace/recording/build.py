@@ -373,7 +373,7 @@ class Replay:
         return CallError(kind, message, identity, source)
 
     def _finish(self, times: list[int], around: list[int]) -> None:
-        """Put the resolved times into the records; `around`: of waits, and the begin."""
+        """Put the resolved times into the records; `around`: of waits and the begin."""
         zero = times[0]
         self.calls = self._open.timed(times)
         for function, at in zip(self._functions, self._function_stamps, strict=True):
