@@ -27,9 +27,9 @@ OUT = Path(__file__).parents[1] / "shapetrace" / "diagnosis" / "weights.py"
 RIDGE = 0.035
 #: what people really do, and what tests assert, counts for more than injected slips
 COUNTS = {"reports": 12.0, "rebuilt": 8.0, "tests": 30.0, "own": 16.0}
-#: what tests assert, and the weights do not tell, counts so much more, and again: all of
-#: it is told then, and of 399 real programs 277 in cross-validation for 291 by weights
-#: that are fitted on them alone and leave four of the project's own told wrong
+#: what tests assert, and the weights do not tell, counts so much more, and again: all
+#: of it is told then, and of 399 real programs 277 in cross-validation, for 291 by
+#: weights that leave four of the assertions and five first fixes wrong
 INSISTED, ROUNDS = 3.0, 3
 #: programs of people, not injected ones
 REAL = ("reports", "rebuilt", "unseen")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from shapetrace.costs.account import Costs
+from shapetrace.costs.batch_size import given, told
 from shapetrace.costs.repeat import size
 from shapetrace.costs.statistics import batches
 from shapetrace.errors import UsageError
@@ -139,11 +140,16 @@ def memory_for(
     """
     turns: list[tuple[int, list[Moment]]] = []
     copies: dict[int, int] = {}
+    found = []
     for rec, known in recordings:
         _check(rec, "memory_for")
-        found = list(_turns(rec, known))
-        turns += found
-        copies[max((size_ for size_, _ in found), default=0)] = _copies(rec)
+        found += list(_turns(rec, known))
+    inputs = given([one.inputs for one in found])
+    for one, first in zip(found, inputs, strict=True):
+        size_ = one.size or first
+        if size_:
+            turns.append((size_, one.moments))
+            copies[size_] = max(copies.get(size_, 0), one.copies)
     if not turns:
         raise UsageError(
             "memory_for() found no batch: no module was given a tensor whose first "
@@ -212,9 +218,20 @@ def held(rec: Recording, known: Costs) -> list[LiveBytes]:
     return sorted(found, key=lambda one: one.time_ns)
 
 
-def _turns(rec: Recording, known: Costs) -> Iterator[tuple[int, list[Moment]]]:
-    """The size of each batch, and what was held while it ran. An optimizer's state is
-    there from its first step on, and so in every step but the first."""
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A batch: its size as layers and losses tell it, what was given to the model, and
+    what was held while it ran; what convolutions may work with."""
+
+    size: int | None
+    inputs: tuple[TensorRef, ...]
+    moments: list[Moment]
+    copies: int
+
+
+def _turns(rec: Recording, known: Costs) -> Iterator[_Turn]:
+    """The batches. An optimizer's state is there from its first step on, and so in
+    every step but the first."""
     state = _state(rec)
     stays = sum(_whole(rec))
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
@@ -228,11 +245,15 @@ def _turns(rec: Recording, known: Costs) -> Iterator[tuple[int, list[Moment]]]:
     makers = {ref.id: call for call in rec.functions for ref in call.outputs or ()}
     starts = [bisect_left(times, calls[0].start_ns) for calls in turns.values()]
     ends = [*starts[1:], len(times)]
-    for calls, start, end in zip(turns.values(), starts, ends, strict=True):
-        batched = [ref for call in calls for ref in call.inputs if ref.shape]
+    copies = _copies(rec)
+    sizes = told(rec, list(turns.values()))
+    for size_, calls, start, end in zip(
+        sizes, turns.values(), starts, ends, strict=True
+    ):
+        batched = tuple(ref for call in calls for ref in call.inputs if ref.shape)
         if batched and start < end:
             outside = [one for one in batched if not _is_made(one, makers, known)]
-            yield batched[0].shape[0], [
+            held_then = [
                 (
                     stays + one.gradients + max(state, one.optimizer),
                     one.activations + size(tuple(outside)),
@@ -240,6 +261,7 @@ def _turns(rec: Recording, known: Costs) -> Iterator[tuple[int, list[Moment]]]:
                 )
                 for one in moments[start:end]
             ]
+            yield _Turn(size_, batched, held_then, copies)
 
 
 def _is_made(ref: TensorRef, makers: dict[int, FunctionCall], known: Costs) -> bool:
@@ -307,7 +329,8 @@ def _check(rec: Recording, asked: str) -> None:
     if not rec.live:
         raise UsageError(
             f"{asked}() needs the bytes that were held: record them with "
-            "trace(model, memory=True)."
+            "trace(model, memory=True) and call the model in the block; of what runs "
+            "under torch.vmap none are seen."
         )
 
 

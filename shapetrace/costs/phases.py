@@ -159,7 +159,7 @@ def steps(rec: Recording) -> Steps:
     ends = _ends(rec, ranges, backwards, tops)
     seen = {span.phase for span in spans} | {"forward", "loss", "rest"}
     made: list[TrainingStep] = []
-    begin = 0
+    begin = -rec.before_ns
     for at, end in enumerate(ends):
         if rec.left_out is not None and begin <= rec.left_out.start_ns < end:
             begin = rec.left_out.end_ns
@@ -219,9 +219,11 @@ def _turns(marks: Sequence[tuple[Source | str | None, int]]) -> list[int]:
 def _losses(
     rec: Recording, spans: Sequence[_Span], backwards: Sequence[FunctionCall]
 ) -> list[_Span]:
-    """Functions between the end of a forward and the backward that follows it."""
+    """Functions between the end of a forward and the backward that follows it, also
+    in a closure that an optimizer's step calls."""
     forwards = sorted(s.end for s in spans if s.phase == "forward")
-    taken = sorted(spans, key=_start)
+    begins = sorted(backward.start_ns for backward in backwards)
+    taken = sorted((s for s in spans if not _holds(s, begins)), key=_start)
     starts = [span.start for span in taken]
     # of all that began by then, when the last one ends
     ends = list(accumulate((span.end for span in taken), max))
@@ -246,6 +248,11 @@ def _losses(
         ]
         found += _together(forwards[before - 1], free, backward)
     return found
+
+
+def _holds(span: _Span, begins: Sequence[int]) -> bool:
+    """Whether one of these moments lies in it."""
+    return bisect_right(begins, span.start) < bisect_left(begins, span.end)
 
 
 def _together(

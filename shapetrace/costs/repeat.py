@@ -47,6 +47,7 @@ _ATTENTION = {"scaled_dot_product_attention", "multi_head_attention_forward"}
 #: on the processor they multiply all inputs at once and then go through time; the fused
 #: kernel of `lstm` there has no formula
 _CELLS = {"gru", "rnn_tanh", "rnn_relu"}
+_RECURRENT = {*_CELLS, "lstm"}
 #: run a graph or register something; they compute nothing that has a formula
 _NOTHING = {"backward", "grad", "requires_grad_", "retain_grad", "register_hook"}
 _NOTHING |= {"item", "tolist", "numpy", "numel", "size", "dim", "stride"}
@@ -55,8 +56,10 @@ _MOVING = {"to", "cpu", "cuda", "xpu"}
 #: what Python itself asks of a tensor: `float(x)`, which calls `x.__float__()`
 _PYTHON = {"bool", "int", "float", "complex", "index", "len", "iter", "contains"}
 _PYTHON |= {"array", "format", "repr"}
-#: torch has them made of others, and what comes out hangs on the values
-_BY_VALUES = {"where", "unique"}
+#: torch has them made of others, none of which is a product, and what comes out, or
+#: whether they go through, hangs on the values
+_BY_VALUES = {"where", "unique", "repeat_interleave", "ctc_loss", "istft"}
+_BY_VALUES |= {"fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"}
 
 
 class Made(NamedTuple):
@@ -222,7 +225,8 @@ def _repeat(
             if ref.id in known:
                 given[ref.path] = known[ref.id]
                 continue
-            tensor = _empty(ref, steps, device)
+            counts = _step_sizes(call) if at == 1 else None
+            tensor = _empty(ref, steps, device) if counts is None else counts
             if need and need.inputs[at] and differentiable(ref.dtype):
                 leaves.append(tensor.requires_grad_())
                 tensor = tensor.clone()  # a leaf may not be changed in place
@@ -252,6 +256,21 @@ def _repeat(
                 ends, leaves, [torch.ones_like(end) for end in ends], allow_unused=True
             )
         return Made(forward.count, backward.count, *seen)
+
+
+def _step_sizes(call: FunctionCall) -> Tensor | None:
+    """How many sequences a packed one has at each step, in place of the true numbers,
+    which are not kept: any that fall and have the same sum cost the same."""
+    if call.name not in _RECURRENT or call.inputs[1].dtype != torch.int64:
+        return None
+    rows, (steps,), most = (
+        call.inputs[0].shape[0], call.inputs[1].shape, call.inputs[2].shape[1]
+    )  # fmt: skip
+    left, sizes = rows - most, [most]
+    for after in reversed(range(steps - 1)):
+        sizes.append(min(most, left - after))
+        left -= sizes[-1]
+    return torch.tensor(sizes)
 
 
 def _empty(ref: TensorRef, strides: Strides | None, device: str) -> Tensor:

@@ -30,7 +30,18 @@ _SIZING = {
 _CHECKING = {
     *("cholesky", "cond", "eig", "eigh", "eigvals", "eigvalsh", "inv", "inverse"),
     *("ldl_factor", "lu_factor", "matrix_rank", "pinv", "pinverse", "solve"),
-    *("svd", "svdvals", "normal"),
+    *("svd", "svdvals", "normal", "gaussian_nll_loss"),
+}
+#: where they take a tensor for a number, they read it: these anywhere
+_MAKING = {
+    *("arange", "eye", "full", "linspace", "logspace", "ones", "zeros", "empty"),
+    *("rand", "randn", "randint", "randperm"),
+}
+#: and these behind the tensor that they are called on
+_SHAPING = {
+    *("view", "reshape", "unflatten", "expand", "repeat", "tile", "roll", "narrow"),
+    *("chunk", "split", "topk", "kthvalue", "triu", "tril", "diagonal", "full_like"),
+    *("new_zeros", "new_ones", "new_full", "new_empty"),
 }
 _INDEXING = {"getitem", "setitem", "index_put_", "index_put"}
 _MASKS = {torch.bool, torch.uint8}
@@ -131,6 +142,14 @@ def _waits(call: FunctionCall) -> bool:
         return any(
             ref.dtype in _MASKS or _is_number(ref) and away == _is_away(ref)
             for ref in indices
+        )
+    if (call.name in _MAKING or call.name in _SHAPING) and call.direct:
+        # torch's own layers ask sizes of tensors that never leave the processor
+        away = _on_accelerator(call)
+        return any(
+            ref.shape == () and away == _is_away(ref)
+            for ref in call.inputs
+            if call.name in _MAKING or ref.path != "args[0]"
         )
     if call.name in ("to", "copy_", "cuda"):
         return _moves(call)

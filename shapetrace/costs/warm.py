@@ -58,6 +58,7 @@ def _from(rec: Recording, cut: int) -> Recording:
         functions=tuple(functions),
         origins={**earlier, **rec.origins},
         duration_ns=rec.duration_ns - cut,
+        before_ns=0,
         ranges=tuple(
             replace(one, start_ns=one.start_ns - cut)
             for one in rec.ranges

@@ -39,8 +39,8 @@ _ENOUGH = "_StopRecomputationError"
 
 class Replay:
     """One pass over the events of a recorder. Read `calls`, `functions`, `modules`,
-    `values`, `error`, `ranges`, `live`, `unseen`, `waiting`, `gap` and `versions`
-    afterwards."""
+    `values`, `error`, `ranges`, `live`, `unseen`, `waiting`, `gap`, `before_ns` and
+    `versions` afterwards."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Replay:
         #: a function outside of modules, and stamps between which the recorder worked
         self._outside = array("Q")
         self._reads = 0
-        self._waiting = array("Q")
+        self._waiting: list[list[Any]] = []
         self._ranges = Ranges()
         self._live: list[tuple[int, Held, int | None]] = []
         self._unseen: dict[Unseen, None] = {}
@@ -82,7 +82,10 @@ class Replay:
         self._open.close_all(self.versions.order, running=running)
         ended = recorder.ended  # so far, where the block is not at its end
         self._stamps.append(recorder.clock.now() if ended is None else ended)
-        self._finish(recorder.clock.resolve(self._stamps))
+        began = self._stamps[0] if recorder.began is None else recorder.began
+        around = [*(stamp for one in self._waiting for stamp in one[:2]), began]
+        resolve = recorder.clock.resolve
+        self._finish(resolve(self._stamps), resolve(around))
         self.modules = module_infos(modules, self.calls, self.versions)
 
     # -- the events ---------------------------------------------------------------
@@ -185,8 +188,7 @@ class Replay:
         return at + 4
 
     def _note_waited(self, at: int) -> int:
-        _, since, until, waited = self._events[at : at + 4]
-        self._waiting.extend((self._stamp(since), self._stamp(until), waited))
+        self._waiting.append(self._events[at + 1 : at + 4])  # since, until, how long
         return at + 4
 
     def _spend(self, call: OpenCall | None, since: Any, until: Any) -> None:
@@ -370,8 +372,8 @@ class Replay:
         source = self._place(*place) if place else None
         return CallError(kind, message, identity, source)
 
-    def _finish(self, times: list[int]) -> None:
-        """Put the resolved times into the records."""
+    def _finish(self, times: list[int], around: list[int]) -> None:
+        """Put the resolved times into the records; `around`: of waits and the begin."""
         zero = times[0]
         self.calls = self._open.timed(times)
         for function, at in zip(self._functions, self._function_stamps, strict=True):
@@ -387,11 +389,9 @@ class Replay:
             LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
         )
         self.unseen = tuple(self._unseen)
-        waits = iter(self._waiting)
-        self.waiting = tuple(
-            Waiting(times[a] - zero, times[b] - zero, waited)
-            for a, b, waited in zip(waits, waits, waits, strict=True)
-        )
+        self.before_ns = zero - around.pop()
+        waits = zip(around[::2], around[1::2], self._waiting, strict=True)
+        self.waiting = tuple(Waiting(a - zero, b - zero, c) for a, b, (*_, c) in waits)
         #: the first call after what was left out, and when that began and ended
         self.gap: tuple[int, int, int] | None = None
         if self._gap is not None:

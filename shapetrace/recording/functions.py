@@ -72,8 +72,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     callers, silent = recorder.callers, SILENT.get
     warns, standing_in, standing_at = callers.warns, callers.standing_in, callers.at
     values = recorder.values
-    #: when the last function ended; none has yet
-    last: Any = sys.maxsize
+    #: when the last function ended, or the block began
+    last: Any = sys.maxsize if recorder.began is None else recorder.began
 
     class Mode(TorchFunctionMode):
         def __torch_function__(

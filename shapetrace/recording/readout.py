@@ -123,6 +123,7 @@ class Live:
             roots=self._names,
             notes=(*notes, *selection.notes(left_out)),
             duration_ns=replay.duration_ns,
+            before_ns=0 if recorder.table.everything else replay.before_ns,
             has_functions=self._functions,
             has_timing=self._timed,
             torch_version=torch.__version__,

@@ -74,7 +74,8 @@ class Recorder:
         self.python_functions: dict[FunctionType, bool] = {}
         #: whether torch.jit.trace ran, which is not recorded
         self.jit_traced = False
-        #: the stamp of the end of the block
+        #: the stamps of the beginning and of the end of the block
+        self.began: Any = None
         self.ended: Any = None
         self._hooks: list[Any] = []
         self._handles: list[Any] = []
@@ -103,6 +104,7 @@ class Recorder:
             except Exception as fault:  # ours must not keep the batch from running
                 self.fault(fault)
             self.run_queue.open()
+            self.began = self.clock.now()
             before, after = module_hooks(self)
             extensions = self.extensions
             if extensions is not None:

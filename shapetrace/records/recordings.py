@@ -193,6 +193,9 @@ class Recording:
     roots: tuple[str, ...] = ("",)
     notes: tuple[str, ...] = ()
     duration_ns: int = 0
+    #: of the block before its first event, which is where time begins; 0 where no
+    #: module was named, so that the block may have built it
+    before_ns: int = 0
     has_functions: bool = True
     has_timing: bool = True
     torch_version: str = ""

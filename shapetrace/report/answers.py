@@ -281,7 +281,8 @@ class Answers:
         """What a step with a batch of another size will hold at most, in bytes.
 
         Args:
-            batch_size: the first dimension of the model's input.
+            batch_size: how many samples, along the dimension that the layers and
+                losses of the trace take for the batch, else the first of the inputs.
             others: traces of the same step with other batch sizes: they make the
                 estimate more certain.
 

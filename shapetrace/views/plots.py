@@ -233,7 +233,7 @@ def _memory(rec: Recording, costs: Costs, ax: Axes) -> None:
     where = "between modules" if call is None else f"in {_label(rec, rec.calls[call])}"
     ax.plot([times[most]], [base[most]], "v", color="black", clip_on=False)
     said = f"▼ most: {words.scaled(base[most], 'B')}, {where}"
-    ax.set_xlabel(f"ms        {said}", fontsize="small")
+    ax.set_xlabel(f"ms, as recorded        {said}", fontsize="small")
     ax.margins(x=0.01, y=0.06)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(lambda value, _: words.scaled(value, "B"))
@@ -248,7 +248,8 @@ class _Point(NamedTuple):
     operations: int
     moved: int
     time_ns: int
-    #: whether torch counts its FLOPs; else each element is one operation
+    #: whether torch counts its FLOPs; else each element of its largest tensor is one
+    #: operation
     counted: bool
 
     @property
@@ -332,14 +333,23 @@ def _point(calls: Sequence[ModuleCall], costs: Costs) -> _Point | None:
     moved = sum(cost.moved_bytes or 0 for cost in spent)
     time = sum(cost.time_ns for cost in spent)
     flops = sum(cost.flops or 0 for cost in spent)
-    elements = sum(math.prod(ref.shape) for call in calls for ref in call.outputs or ())
+    elements = sum(map(_elements, calls))
     if not moved or not time or not (flops or elements):
         return None
     return _Point(calls[0], flops or elements, moved, time, bool(flops))
 
 
+def _elements(call: ModuleCall) -> int:
+    """Of its largest tensor: what a pooling gives is less than it looks at, and what
+    stretches gives more than it took."""
+    ends = (*call.inputs, *(call.outputs or ()))
+    return max((math.prod(ref.shape) for ref in ends), default=0)
+
+
 def _name(rec: Recording, points: Sequence[_Point], ax: Axes) -> None:
     """Names of the longest ones, where they hide no other name."""
+    from matplotlib.patheffects import withStroke
+
     figure: Any = ax.get_figure()
     figure.canvas.draw()
     frame = ax.get_window_extent()
@@ -357,10 +367,11 @@ def _name(rec: Recording, points: Sequence[_Point], ax: Axes) -> None:
                 textcoords="offset points",
                 ha=side,
                 fontsize="x-small",
+                path_effects=[withStroke(linewidth=2, foreground="white")],
             )
             box = label.get_window_extent()
             inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
-            hidden = any(box.padded(2).contains(*dot) for dot in dots)
+            hidden = any(box.padded(4).contains(*dot) for dot in dots)
             if inside and not hidden and not any(map(box.overlaps, taken)):
                 taken.append(box)
                 break

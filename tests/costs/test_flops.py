@@ -115,6 +115,24 @@ def test_each_gradient_of_a_grouped_convolution_costs_what_the_forward_does(
     assert found.backward_flops == forward
 
 
+@pytest.mark.parametrize(("layer", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_packed_sequences_cost_their_steps_and_no_padding(layer, gates):
+    """Of 6, 3 and 1 steps: each multiplies 4 inputs and 5 states with 5 x `gates`, and
+    so do the gradients of the weights. No gradient goes to the inputs, nor from the
+    first step of each to the state that it began with."""
+    model, x = layer(4, 5), torch.randn(6, 3, 4)
+
+    def run():
+        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([6, 3, 1]))
+        return model(packed)[0].data.sum()
+
+    found = traced(model, run)
+    forward = 2 * 10 * (4 + 5) * 5 * gates
+    back = forward + 2 * (10 - 3) * 5 * 5 * gates
+    assert (found.flops, found.backward_flops, found.complete) == (forward, back, True)
+    assert (forward, back) == counted(run)
+
+
 def test_fused_attention_without_a_formula_is_named_and_not_called_nothing():
     model, x = Attention(), torch.randn(2, 5, 16)
     with shapetrace.trace(model, checks=False) as t:
@@ -247,6 +265,9 @@ def test_functions_that_depend_on_values_have_no_formula_and_are_complete():
     with shapetrace.trace(model) as t:
         y = model(torch.randn(2, 3))
         y[y > 0], torch.nonzero(y), torch.unique_consecutive(y).tolist()
+        scores, ones = y.view(2, 1, 3).log_softmax(-1), torch.tensor([1])
+        loss = F.ctc_loss(scores, torch.tensor([[1]]), ones + 1, ones)
+        y.repeat_interleave(torch.tensor([1, 2]), 0), loss
     assert t.costs.complete and t.costs.flops == 36
 
 

@@ -128,6 +128,22 @@ def function(at, name, start, end, source=None, parent=None):
 LINE = Source("train.py", 10, "main")
 
 
+def test_what_the_loop_does_before_torch_is_called_is_in_the_first_step(tmp_path):
+    """It reads its data by itself: 20 ms in each of two steps."""
+    model = nn.Linear(4, 3)
+    with shapetrace.trace(model) as t:
+        for _ in range(2):
+            time.sleep(0.02)
+            model(torch.randn(2, 4)).sum().backward()
+    t.to_json(tmp_path / "t.json")
+    for found in (t.steps(), shapetrace.load(tmp_path / "t.json").steps()):
+        assert [one.phases["rest"] > 15 * MS for one in found] == [True, True]
+    with shapetrace.trace() as t:  # which may have imported and built the model
+        time.sleep(0.02)
+        nn.Linear(4, 3)(torch.randn(2, 4))
+    assert t.recording.before_ns == 0
+
+
 def test_two_optimizers_make_one_step():
     other = Source("train.py", 20, "main")
     ranges = tuple(
@@ -149,6 +165,26 @@ def test_a_closure_that_the_optimizer_calls_keeps_its_own_phases():
     phases = steps(rec)[0].phases
     assert phases == {
         "forward": 30, "loss": 0, "backward": 30, "optimizer": 40, "rest": 0
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["main", "criterion"])
+def test_the_loss_in_a_closure_is_not_the_optimizers(place):
+    """Called by the closure it is 5, and of a function of its own from the forward's
+    end on 12; what the optimizer computes after the backward is its own."""
+    at = Source("train.py", 1, place)
+    rec = Recording(
+        (forward(0, 10, 40),),
+        (
+            function(0, "exp", 47, 52, at),
+            function(1, "backward", 55, 70, LINE),
+            function(2, "exp", 80, 90, at),
+        ),
+        {}, {}, ranges=(span("optimizer", 0, 100, LINE),), duration_ns=100,
+    )  # fmt: skip
+    loss = {"main": 5, "criterion": 12}[place]
+    assert steps(rec)[0].phases == {
+        "forward": 30, "loss": loss, "backward": 15, "optimizer": 55 - loss, "rest": 0
     }  # fmt: skip
 
 
@@ -220,6 +256,15 @@ def test_waits_are_found_by_line_and_are_candidates_on_the_processor():
         (lambda y, at: y.__setitem__(at, 0.0), True),
         (lambda y, at: y.__setitem__(0, torch.tensor(True)), False),
         (lambda y, at: y.__setitem__(y > 0, 0.0), True),
+        (lambda y, at: torch.arange(at), True),  # how many?
+        (lambda y, at: torch.full((2,), at), True),
+        (lambda y, at: torch.full_like(at, 1), False),
+        (lambda y, at: y.new_zeros(at, 3), True),
+        (lambda y, at: y.topk(at), True),
+        (lambda y, at: at.view(1), False),  # is not the number, but what is viewed
+        (lambda y, at: y.clamp(max=at), False),  # an operand as any other
+        (lambda y, at: y.fill_(at), False),
+        (lambda y, at: F.gaussian_nll_loss(y, y, y * y), True),  # is one below 0?
         (lambda y, at: float(y[0, 0]), True),
         (lambda y, at: int(at), True),
         (lambda y, at: (y.int(), y.bool(), at.float()), False),  # other dtypes

@@ -121,6 +121,6 @@ def test_the_recorder_asks_after_what_took_long():
         recorder.uninstall()
     replay = Replay(recorder, [])
     ends = [one.start_ns + one.duration_ns for one in replay.functions]
-    # nothing is known of before the first function
-    assert [(one.start_ns, one.end_ns) for one in replay.waiting] == [*pairwise(ends)]
+    begins = [-replay.before_ns, *ends]
+    assert [(one.start_ns, one.end_ns) for one in replay.waiting] == [*pairwise(begins)]
     assert {one.waited_ns for one in replay.waiting} == {200_000}

@@ -100,6 +100,24 @@ def test_the_roofline_has_a_point_for_each_layer_under_its_roof():
         assert y <= min(best, x * best / ridge) * 1.0001
 
 
+@pytest.mark.parametrize(
+    ("layer", "elements", "moved"),
+    [
+        # of 2 x 3 images of 8 x 8 it reads all and writes one number each
+        (nn.AvgPool2d(8), 2 * 3 * 64, 2 * 3 * (64 + 1) * 4),
+        # and this one reads them and writes four times as many
+        (nn.ZeroPad2d(4), 2 * 3 * 256, 2 * 3 * (64 + 256) * 4),
+    ],
+)
+def test_a_layer_without_flops_has_an_operation_for_each_element(
+    layer, elements, moved
+):
+    with shapetrace.trace(layer) as t:
+        layer(torch.randn(2, 3, 8, 8))
+    ((point,),) = [dots.get_offsets() for dots in t.plot("roofline").collections]
+    assert point[0] == pytest.approx(elements / moved)
+
+
 def shown_ticks(axis):
     low, high = sorted(axis.get_view_interval())
     ticks = axis.get_major_ticks()
