@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shapetrace.checks.activations import softmax_dim
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.following import kept as kept_dims
-from shapetrace.checks.lines import along
+from shapetrace.checks.lines import along, instead
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.softmax import over_batch
@@ -55,6 +55,13 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             what = "which both operands of the product before it share"
         else:
             continue
+        idle = _turning_nothing(context, call)
+        culprits = [culprit(context, call, f"normalises dimension {dim}", dim)]
+        fixes = [along(context, call, summed)]
+        if idle is not None:
+            low, high = sorted((dim, summed))
+            culprits.insert(0, culprit(context, idle, "turns nothing round"))
+            fixes.insert(0, instead(idle, f"{{}}.transpose({low}, {high})"))
         yield finding(
             context,
             rule,
@@ -62,8 +69,8 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             f"{call.name} normalises dimension {dim} of {given.shape} ({what}), but "
             f"the product with the values sums over dimension {summed}, the keys: the "
             "weights of one result do not sum to 1.",
-            culprits=[culprit(context, call, f"normalises dimension {dim}", dim)],
-            fixes=[along(context, call, summed)],
+            culprits=culprits,
+            fixes=fixes,
             shapes=[("scores", given, dim)],
             way=(given.id, dim),
         )
@@ -107,6 +114,19 @@ def summed_over(context: CheckContext, call: FunctionCall) -> int | None:
             else:
                 return None
     return found.pop() if len(found) == 1 and not todo else None
+
+
+def _turning_nothing(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
+    """A `permute(0, 1, 2)` of the weights, which leaves all dimensions in their places:
+    another order was meant there."""
+    for user, _ in context.follow((call.outputs or ())[0].id):
+        if kind(user.name) == "transpose":
+            outputs = context.graph.relation(user).outputs
+            if all(
+                origin.sources == ((0, at),) for at, origin in enumerate(outputs[0])
+            ):
+                return user
+    return None
 
 
 def _sharing(context: CheckContext, ref: TensorRef, dim: int) -> FunctionCall | None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import shapetrace
 from tests.checks.test_checks_kinds import findings, silent
 
 #: samples, places, width, heads
@@ -142,3 +143,60 @@ def detached(votes, wholes):
 @pytest.mark.parametrize("agree", [by_product, detached])
 def test_capsules_that_compete(vote, agree, sizes):
     assert silent(lambda: classified(Capsules(sizes, vote, agree), sizes))
+
+
+class Maps(nn.Module):
+    """Self attention over the places of a map, channels first."""
+
+    def __init__(self, turn, channels=8):
+        super().__init__()
+        self.query = nn.Conv2d(channels, 2, 1)
+        self.key = nn.Conv2d(channels, 2, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.turn = turn
+
+    def forward(self, x):
+        query, key, value = (
+            layer(x).flatten(2) for layer in (self.query, self.key, self.value)
+        )
+        weights = torch.bmm(query.transpose(1, 2), key).softmax(-1)
+        return torch.bmm(value, self.turn(weights))
+
+
+def attended(turn, sizes):
+    batch, side = sizes
+    with shapetrace.trace(model := Maps(turn)) as t:
+        model(torch.rand(batch, 8, side, side)).square().mean().backward()
+    return t.findings
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (2, 2)], ids=str)
+@pytest.mark.parametrize(
+    "turn",
+    [lambda w: w.permute(0, 1, 2), lambda w: w.transpose(1, 1)],
+    ids=["permute", "transpose"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_an_order_that_turns_nothing_round_is_named_before_the_softmax(turn, sizes):
+    (found,) = attended(turn, sizes)
+    assert found.code == "attention-dim"
+    named = [culprit.name for culprit in found.culprits]
+    assert named == ["permute", "softmax"] or named == ["transpose", "softmax"]
+    assert ".transpose(1, 2)" in found.fixes[0].line
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (2, 2)], ids=str)
+@pytest.mark.parametrize(
+    "turn",
+    [lambda w: w, lambda w: F.dropout(w, 0.1), lambda w: w.mT.transpose(1, 2)],
+    ids=["as it is", "dropout", "there and back"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_without_such_an_order_the_softmax_is_named(turn, sizes):
+    (found,) = attended(turn, sizes)
+    assert [culprit.name for culprit in found.culprits] == ["softmax"]
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (2, 2)], ids=str)
+def test_weights_that_are_turned_round(sizes):
+    assert attended(lambda w: w.permute(0, 2, 1), sizes) == ()
