@@ -26,7 +26,7 @@ from shapetrace.checks.trying import Change
 from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
-from shapetrace.signatures import is_elementwise, kind
+from shapetrace.signatures import broadcasts, is_elementwise, kind
 from shapetrace.signatures import loss as facts_of
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
@@ -51,6 +51,8 @@ def silent_broadcast(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             found = found or _by_hand(context, rule, call)
             if found is not None:
                 yield found
+    picks = (_selected(context, rule, one) for one in context.calls("masked_select"))
+    yield from (found for found in picks if found is not None)
 
 
 # -- torch's own losses ------------------------------------------------------------
@@ -242,6 +244,20 @@ def _by_hand(
         return None
     dim = stretched[0] + 1
     return _report(context, rule, call, tall, low, dim, low.shape[stretched[0]])
+
+
+def _selected(
+    context: CheckContext, rule: Check, call: FunctionCall
+) -> Diagnosis | None:
+    """`losses.masked_select(mask)` of (N, 1) by (N,): of each loss as many are taken as
+    there are ones in the mask."""
+    stretched = {at: dim for at, dim, size in broadcasts(call) if size > 1}
+    if len(stretched) < 2:
+        return None
+    tall, low = sorted(call.inputs[:2], key=lambda ref: -len(ref.shape))
+    at = call.inputs.index(tall)
+    size = low.shape[stretched[at] - len(tall.shape) + len(low.shape)]
+    return _report(context, rule, call, tall, low, stretched[at], size)
 
 
 def _is_column(ref: TensorRef) -> bool:

@@ -232,7 +232,9 @@ def conflicts(call: FunctionCall) -> tuple[Conflict, ...]:
 
 
 #: what takes its operands element by element beside the elementwise functions
-_COMPARES = frozenset("setitem cosine_similarity pairwise_distance".split())
+_COMPARES = frozenset(
+    "setitem cosine_similarity pairwise_distance masked_select".split()
+)
 
 
 def broadcasts(call: FunctionCall) -> tuple[tuple[int, int, int], ...]:

@@ -132,15 +132,16 @@ def by_values(b: Bound) -> Answer:
     op = b.first()
     if b.flag("as_tuple"):
         return Answer([[made("values", None)]] * max(len(op.shape), 1))
-    mask = b.tensor("mask")
+    mask, stretched = b.tensor("mask"), []
     if b.name == "masked_select" and mask is not None:
-        clash = spread(b, [op, mask])
-        if clash.conflicts:
-            return clash
+        both = spread(b, [op, mask])
+        if both.conflicts:
+            return both
+        stretched = both.stretched
     first = [made("values", None, "depends on the values")]
     if b.name in ("nonzero", "argwhere", "nonzero_static"):
         return Answer([[*first, made("new", len(op.shape), "dimensions")]])
-    return Answer([first])
+    return Answer([first], stretched=stretched)
 
 
 @rule("unique", "input sorted return_inverse return_counts dim")
