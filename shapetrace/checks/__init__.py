@@ -16,6 +16,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     batch,
     batch_statistics,
     broadcasting,
+    cell_states,
     choosing,
     class_counts,
     classes,
