@@ -30,6 +30,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     flat,
     flow,
     freezing,
+    grids,
     heads,
     ignoring,
     incomplete,

@@ -135,7 +135,11 @@ def _found(
         call,
         message,
         culprits=[
-            own and culprit(context, own, "takes h once more, and not c"),
+            (
+                None
+                if own is None
+                else culprit(context, own, "takes h once more, and not c")
+            ),
             culprit(context, call, "starts from h in the place of c"),
             culprit(context, giver.call, "gives the cell state too"),
         ],
