@@ -49,6 +49,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     registration,
     renewed,
     reshaping,
+    same_network,
     scaling,
     sharing,
     shifting,
