@@ -75,7 +75,7 @@ def _copied(context: CheckContext) -> Iterator[tuple[str, FunctionCall, _Pair]]:
 
 
 def _written(context: CheckContext, call: FunctionCall) -> str | None:
-    """The parameter that a call writes to, where what is written is made of it alone."""
+    """The parameter that a call writes to, where what it writes is made of it alone."""
     graph, names = context.graph, set[str]()
     for ref in call.inputs:
         behind_it = graph.behind(ref.id, lambda one: one.inputs)
