@@ -93,16 +93,14 @@ def _is_used(context: CheckContext, ref: TensorRef) -> bool:
 def _own_call(
     context: CheckContext, given: tuple[TensorRef, TensorRef]
 ) -> FunctionCall | None:
-    """The first call of the user's on the way of the cell state alone."""
+    """The first call on the way of the cell state alone."""
     of_hidden = context.graph.ancestors(given[0].id)
     tensor, found = given[1].id, None
     while tensor not in of_hidden:
         call = context.made_by(tensor)
         if call is None or not call.inputs:
             break
-        if call.direct:
-            found = call
-        tensor = call.inputs[0].id
+        found, tensor = call, call.inputs[0].id
     return found
 
 

@@ -61,6 +61,13 @@ def packed(parts):
     parts.decode(h, h)
 
 
+def an_answer_that_is_packed(parts):
+    _, (h, _) = parts.encoder(parts.x)
+    lengths = [parts.y.shape[1]] * parts.batch
+    given = pack_padded_sequence(parts.y, lengths, True, enforce_sorted=False)
+    parts.decoder(given, (h, h))[0].data.square().mean().backward()
+
+
 def each_step_by_itself(parts):
     h = c = torch.zeros(parts.batch, parts.width)
     for step in parts.x.unbind(1):
@@ -74,6 +81,7 @@ MISTAKES = {
     an_unused_cell_state_is_sorted_back_too: "getitem",
     two_directions_side_by_side: "LSTM_2",
     packed: "LSTM_2",
+    an_answer_that_is_packed: "LSTM_2",
     each_step_by_itself: "LSTMCell",
 }
 
@@ -155,6 +163,12 @@ def both_ways_and_joined(parts):
     parts.decode(h, c, decoder=parts.twice_as_wide)
 
 
+def joined_with_features(parts):
+    h = parts.encoder(parts.x)[1][0]
+    h = torch.cat([h, parts.linear(parts.x.mean(1))[None]], -1)
+    parts.decode(h, h, decoder=parts.twice_as_wide)
+
+
 def of_two_encoders(parts):
     h = parts.encoder(parts.x)[1][0]
     parts.decode(h, parts.decoder(parts.x)[1][0])
@@ -180,7 +194,7 @@ CORRECT = [
     *(features_of_a_hidden_state_for_both, the_last_step_as_features),
     *(the_cell_state_starts_at_zero, the_hidden_state_starts_at_zero),
     *(the_cell_state_goes_to_another_layer, the_cell_state_is_read, over_batches),
-    *(both_ways_and_joined, of_two_encoders, step_by_step),
+    *(both_ways_and_joined, of_two_encoders, step_by_step, joined_with_features),
 ]
 
 

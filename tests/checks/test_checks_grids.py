@@ -111,6 +111,12 @@ def of_parts(parts):
     parts.sample(grid.repeat(parts.batch, 1, 1, 1))
 
 
+def features_last_afterwards(parts):
+    grid = parts.whole(torch.stack(parts.meshed(), -1))
+    made = F.grid_sample(parts.net(parts.x), grid, align_corners=True)
+    (made * 2).permute(0, 2, 3, 1).square().mean().backward()
+
+
 MISTAKES = {
     stacked: "stack",
     by_names: "stack",
@@ -123,6 +129,7 @@ MISTAKES = {
     scaled_by_both_sides: "stack",
     turned_twice: "stack",
     of_parts: "stack",
+    features_last_afterwards: "stack",
 }
 
 
