@@ -182,6 +182,10 @@ class Correct(Agent):
         self.q_net.load_state_dict(self.q_net.state_dict())
         self.step()
 
+    def restored_by_its_own_name(self):
+        self.target_net.load_state_dict(self.target_net.state_dict())
+        self.step()
+
     def written_back_from_a_wrapper(self):
         wrapped = nn.ModuleDict({"module": self.q_net})
         self.q_net.load_state_dict(wrapped["module"].state_dict())
@@ -208,6 +212,7 @@ CORRECT = [
     *(Correct.only_looked_at, Correct.a_copy, Correct.restored),
     *(Correct.written_back_from_a_wrapper, Correct.one_layer_shared),
     *(Correct.decayed_by_hand, Correct.kept_and_put_back),
+    Correct.restored_by_its_own_name,
 ]
 
 
@@ -219,3 +224,14 @@ def test_networks_that_are_what_they_are_called(step, sizes):
             step(agent)
 
     assert silent(program, Correct(*sizes))
+
+
+def test_one_parameter_that_two_networks_share():
+    agent = Correct(6, 5, 3)
+    agent.target_net[2].bias = agent.q_net[2].bias
+
+    def program():
+        agent.step()
+        agent.copied()
+
+    assert silent(program)
