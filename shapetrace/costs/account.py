@@ -24,7 +24,9 @@ class CallCost:
     `moved_bytes` is what the operations of all functions must read and write at least
     where nothing is fused. `parameter_bytes` and `buffer_bytes` are those of the
     module and of all modules in it, each tensor once. `corrected_ns` is the duration
-    without the tracer's own cost, which may be off by `uncertain_ns`.
+    without the tracer's own cost. An untraced batch takes that give or take
+    `uncertain_ns`: by how much the correction may be off, and how much the same work
+    swings on this machine.
     """
 
     index: int
@@ -88,6 +90,8 @@ class Costs:
     #: for so long the tracing thread waited in them for a processor, which is in no
     #: corrected time
     waited_ns: int = 0
+    #: the part of what is uncertain that is the machine's, in which all calls share
+    swing_ns: int = 0
 
     @property
     def complete(self) -> bool:
@@ -100,7 +104,7 @@ class Costs:
         not, and tables sort by what was measured."""
         if self.corrected_ns is None or self.uncertain_ns is None:
             return False
-        return self.uncertain_ns <= _UNSETTLED * self.corrected_ns
+        return self.uncertain_ns - self.swing_ns <= _UNSETTLED * self.corrected_ns
 
     @property
     def distortion(self) -> float | None:
@@ -196,6 +200,8 @@ def costs(rec: Recording) -> Costs:
     again = [at for at in tops if rec.calls[at].recomputed]
     measured = [at for at in tops if at not in again]
     known = [times.calls[at] for at in measured] if times else []
+    corrected_ns = sum(one.total_ns for one in known)
+    swing = rec.overhead.swing if rec.overhead is not None else 0.0
     forward = _sum(functions.forward) + sum(counts.forward[at] for at in again)
     return Costs(
         calls=tuple(made),
@@ -207,9 +213,10 @@ def costs(rec: Recording) -> Costs:
         backward_flops=_sum(functions.backward) if ran else None,
         uncounted=tuple(sorted(counts.missing_in_all)),
         measured_ns=sum(rec.calls[at].duration_ns for at in measured),
-        corrected_ns=sum(one.total_ns for one in known) if times else None,
+        corrected_ns=corrected_ns if times else None,
         uncertain_ns=sum(one.uncertain_ns for one in known) if times else None,
         waited_ns=_waited(rec, times) if times else 0,
+        swing_ns=round(swing * corrected_ns),
     )
 
 

@@ -21,6 +21,7 @@ from shapetrace.costs.forwards import is_long, tensor_reads
 from shapetrace.costs.repeat import is_python
 from shapetrace.costs.statistics import batches
 from shapetrace.costs.waiting import Wait, waits
+from shapetrace.recording.warned_from import USUAL_LEVEL
 from shapetrace.records import FunctionCall, Overhead, Recording
 
 #: how many times as dear as in a warm cache the tracer may be found to have been
@@ -42,7 +43,8 @@ _OFF_SLOWER, _OFF_FUNCTIONS, _OFF_MOST = 0.5, 0.15, 2.0
 
 
 class Corrected(NamedTuple):
-    """Nanoseconds; `uncertain_ns` is how far the correction itself may be off."""
+    """Nanoseconds; by `uncertain_ns` an untraced batch may take more or less: for how
+    far the correction may be off, and since the same work swings on a machine."""
 
     total_ns: int
     self_ns: int
@@ -102,6 +104,7 @@ def corrected(rec: Recording) -> Times | None:
         totals[at] += time
         uncertain[at] += off * between[at] + own[at].off
         uncertain[at] += min(unseen * left * between[at], _OFF_UNSEEN_MOST)
+        uncertain[at] += cost.swing * time
         found.append(Corrected(totals[at], time, round(uncertain[at])))
         if parent is not None and rec.calls[parent].thread == call.thread:
             totals[parent] += totals[at]
@@ -152,10 +155,11 @@ def _made_of(
     before = ""
     for function in rec.functions:
         ran = function.duration_ns - put_off.get(function.index, 0)
-        took = max(0.0, ran - cost.function_inside)
-        most = cost.slower_most
+        own_inside, most = cost.function_inside, cost.slower_most
         if is_python(function.qualname):
+            own_inside += _further_stand_ins(function) * cost.stand_in
             most = cost.slower_most_in_python
+        took = max(0.0, ran - own_inside)
         slower = 0.0
         if function.qualname != before:  # what has just run is still in the caches
             slower = min(took * cost.slower, most)
@@ -169,6 +173,13 @@ def _made_of(
             parent.off += (_OFF_SLOWER + cost.uncertainty) * slower
             parent.tracer += _around(function, cost)
     return own, functions
+
+
+def _further_stand_ins(function: FunctionCall) -> int:
+    """A function that is told to warn of a caller further out is called through one for
+    each frame between."""
+    level: object = function.kwargs.get("_stacklevel")
+    return max(0, level - USUAL_LEVEL) if isinstance(level, int) else 0
 
 
 def _around(function: FunctionCall, cost: Overhead) -> float:

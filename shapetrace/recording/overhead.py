@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from time import thread_time_ns
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import relu, softmax
 
 import shapetrace.recording.events as raw
 import shapetrace.torch_internals as torch_internals
@@ -26,6 +27,7 @@ from shapetrace.recording.clocks import CpuClock
 from shapetrace.recording.extensions.base import Extensions
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.slowing import Slowing, slowing
+from shapetrace.recording.warned_from import USUAL_LEVEL
 from shapetrace.records import Overhead
 
 _CALLS, _ROUNDS = 16, 9
@@ -60,6 +62,8 @@ class _Loop(nn.Module):
         return _lower(self.took[rounds]) - _lower(self.seen[rounds] or [0.0])
 
 
+#: stand-ins more than the one of the usual call
+_FURTHER = 2
 _TIMES = tuple(range(_WARMING + _CALLS + 1))
 
 
@@ -89,6 +93,16 @@ class _PythonFunctions(_Loop):
         for at in _TIMES:
             clock(at)
             relu(x)
+
+
+class _Warning(_Loop):
+    """As `nn.Softmax` calls it: what may warn is called through stand-ins."""
+
+    def forward(self, x: Tensor) -> None:
+        clock = self.clock
+        for at in _TIMES:
+            clock(at)
+            softmax(x, -1, _stacklevel=USUAL_LEVEL + _FURTHER)
 
 
 class _SeveralOutputs(_Loop):
@@ -140,7 +154,7 @@ class _Nothing(_Loop):
 
 _KINDS: tuple[type[_Loop], ...] = (
     *(_Nothing, _Modules, _Functions, _PythonFunctions, _SeveralOutputs),
-    *(_Parameters, _Layers, _Attributes),
+    *(_Parameters, _Layers, _Attributes, _Warning),
 )
 
 
@@ -218,12 +232,15 @@ def _alone(
         beside = slowing(working) if functions else Slowing(0.0, 0.0, 0.0)
     assert replay is not None
     costs = _costs(bare, full)
-    _, module, function, in_python, several, *_, read = costs
-    nothing, empty, add, one, _, parameter, layer, _ = (loop.cost() for loop in bare)
+    _, module, function, in_python, several, *_, read, _ = costs
+    alone = [loop.cost() for loop in bare]
+    nothing, empty, add, one, _, parameter, layer, _, warning = alone
     inner = [call.duration_ns for call in replay.calls if call.parent is not None]
-    adds = [call.duration_ns for call in replay.functions if call.name == "add"]
     # without functions a mode of extensions is all there is
-    function_inside = _lower(adds) - (add - nothing) if adds else 0.0
+    function_inside = further = 0.0
+    if functions:
+        function_inside = _inside(replay, "add", add - nothing)
+        further = _inside(replay, "softmax", warning - nothing) - function_inside
     return Overhead(
         module=module,
         # of a forward of no work the recorded duration is all the recorder's
@@ -233,10 +250,12 @@ def _alone(
         parameter_bare=max(parameter - nothing, 0.0),
         function=function,
         function_inside=min(max(function_inside, 0.0), function),
+        stand_in=max(further / _FURTHER, 0.0),
         python_function=in_python,
         ending=max(0.0, function - several),
         attribute=read,
         uncertainty=_uncertainty(bare, full),
+        swing=_swing(bare),
         slower=beside.part,
         slower_most=beside.most,
         slower_most_in_python=beside.most_in_python,
@@ -277,6 +296,22 @@ def _uncertainty(bare: Sequence[_Loop], full: Sequence[_Loop]) -> float:
     some, others = (_costs(bare, full, slice(at, None, 2))[1:4] for at in range(2))
     off = sum(abs(a - b) for a, b in zip(some, others, strict=True))
     return min(1.0, off / (sum(some + others) or 1.0))
+
+
+def _inside(replay: Replay, name: str, alone: float) -> float:
+    """How much longer than alone the calls of one function were by their own times."""
+    return _lower([f.duration_ns for f in replay.functions if f.name == name]) - alone
+
+
+def _swing(bare: Sequence[_Loop]) -> float:
+    """By which part of it the same work without a trace takes now more, now less: from
+    the quarter that took least to the one that took most, in the middle of the loops.
+    """
+    return median(_upper(loop.took) / _lower(loop.took) - 1 for loop in bare)
+
+
+def _upper(times: Sequence[float]) -> float:
+    return sorted(times)[-1 - len(times) // 4]
 
 
 def _lower(times: Sequence[float]) -> float:

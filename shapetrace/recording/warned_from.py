@@ -42,7 +42,7 @@ WARNS_OF_READING = frozenset(
 )
 #: torch's functions warn of the line that calls them, unless they are told how many
 #: frames further out: `nn.Softmax()` is called by torch's own code
-_USUAL_LEVEL = 3
+USUAL_LEVEL = 3
 #: what hands a call to our mode has warnings of its own, which no call of ours meets
 _DISPATCH = {"handle_torch_function"}
 #: how far the functions that a function calls are looked through
@@ -54,6 +54,7 @@ class Callers:
 
     def __init__(self) -> None:
         self._made: dict[tuple[CodeType, int], FunctionType] = {}
+        self._nested: dict[tuple[StandIn, ...], StandIn] = {}
         self._warns: dict[Any, bool] = {}
 
     def warns(self, func: Any) -> bool:
@@ -69,7 +70,7 @@ class Callers:
     def standing_in(self, frame: FrameType, kwargs: Any = None) -> StandIn:
         """As `at`; as those around that frame would, where the keyword arguments tell
         to warn of one of them."""
-        usual, level = _USUAL_LEVEL, (kwargs or {}).get("_stacklevel", _USUAL_LEVEL)
+        usual, level = USUAL_LEVEL, (kwargs or {}).get("_stacklevel", USUAL_LEVEL)
         stand_ins = [self.at(frame)]
         for _ in range(usual, level):
             around = frame.f_back
@@ -79,7 +80,12 @@ class Callers:
                 break
             frame = around
             stand_ins.append(self.at(frame))
-        return stand_ins[0] if len(stand_ins) == 1 else _nested(stand_ins)
+        if len(stand_ins) == 1:
+            return stand_ins[0]
+        made = self._nested.get(key := tuple(stand_ins))
+        if made is None:
+            made = self._nested[key] = _nested(key)
+        return made
 
     def at(self, frame: FrameType) -> StandIn:
         """`(func, args, kwargs)`: calls as that frame would."""
@@ -98,6 +104,7 @@ class Callers:
     def release(self) -> None:
         """Let go of the globals, which are the user's."""
         self._made.clear()
+        self._nested.clear()
 
 
 def _nested(stand_ins: Sequence[StandIn]) -> StandIn:

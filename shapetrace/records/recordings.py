@@ -64,7 +64,10 @@ class Overhead:
     forward around its function, and the reading of one parameter
     take without a trace. `uncertainty` is by which part of them they may be off. By
     `slower` of its time, and at most by `slower_most`, a function itself runs slower
-    beside the tracer; one that is written in Python at most by the other.
+    beside the tracer; one that is written in Python at most by the other. `stand_in`
+    is for each further stand-in that a function which may warn is called through,
+    within its duration. By `swing` of it the same work takes now more and now less on
+    this machine, without any trace.
     """
 
     module: float
@@ -81,6 +84,8 @@ class Overhead:
     slower: float = 0.0
     slower_most: float = 0.0
     slower_most_in_python: float = 0.0
+    stand_in: float = 0.0
+    swing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

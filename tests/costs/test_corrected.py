@@ -188,6 +188,51 @@ def test_a_correction_that_is_not_sure_is_said_not_to_be():
     assert found.settled
 
 
+def test_the_swing_of_the_machine_is_in_the_range_but_unsettles_nothing():
+    """Of 2 ms nothing was the tracer's, and the same work takes up to 0.4 more: each
+    part swings as the whole does, so that their order is as sure as without that."""
+    cost = Overhead(0, 0, 0, 0, swing=0.4)
+    calls = (call(0, None, 0, 2_000_000, 500_000), call(1, 0, 0, 1_500_000, 1_500_000))
+    found = costs(Recording(calls, (), {}, {}, overhead=cost))
+    still = costs(Recording(calls, (), {}, {}, overhead=replace(cost, swing=0.0)))
+    assert found.corrected_ns == still.corrected_ns == pytest.approx(2_000_000, abs=5)
+    more = [found.uncertain_ns - still.uncertain_ns, found.swing_ns]
+    assert more == pytest.approx([800_000] * 2, abs=5)
+    inside = found.calls[1].uncertain_ns - still.calls[1].uncertain_ns
+    assert inside == pytest.approx(600_000, abs=5)
+    assert found.settled and still.settled
+
+
+def test_a_row_of_softmaxes_is_without_the_stand_ins_that_it_is_called_through():
+    """Each takes 2000, and was called through three stand-ins, two more than others."""
+    x, model = torch.ones(2, 3), nn.Sequential(
+        nn.Softmax(-1), nn.Softmax(-1), nn.ReLU()
+    )
+    with shapetrace.trace(model) as t:
+        model(x)
+    took = [
+        replace(one, duration_ns=time)
+        for one, time in zip(t.functions, (2900, 2900, 2100), strict=True)
+    ]
+    calls = tuple(
+        replace(one, start_ns=0, duration_ns=time, self_ns=own, tracer_ns=0)
+        for one, time, own in zip(
+            t.calls, (7900, 2900, 2900, 2100), (0, 2900, 2900, 2100)
+        )
+    )
+    cost = Overhead(0, 0, 0, function_inside=100, stand_in=400)
+    rec = replace(
+        t.recording, calls=calls, functions=tuple(took), waiting=(), overhead=cost
+    )
+    found = [one.corrected_ns for one in costs(rec).calls]
+    assert found == pytest.approx([6000, 2000, 2000, 2000], abs=5)
+
+
+def test_the_calibration_measures_stand_ins_and_swing():
+    found = calibrate()
+    assert found.stand_in > 0 and found.swing >= 0
+
+
 def test_what_the_recorder_was_seen_to_take_is_taken_off_whole():
     """Of 1000, 700 were seen, and 100 are taken off for each function unseen."""
     x = (TensorRef("output", 1, (1,), torch.float32, torch.device("cpu")),)

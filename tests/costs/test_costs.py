@@ -90,6 +90,16 @@ def test_a_trace_that_dropped_its_first_batches_has_no_first_and_is_not_complete
     assert t.costs.uncounted == ("dropped calls",)
 
 
+def test_what_a_dropped_call_made_is_not_told_to_be_made_unseen():
+    model, x = nn.Linear(8, 8), torch.randn(4, 8)
+    with shapetrace.trace(model, max_calls=6, checks=False) as t:
+        first = model(x)
+        for _ in range(20):
+            model(x)
+        (first + model(x)).sum().backward()
+    assert t.recording.dropped_calls and t.costs.uncounted == ("dropped calls",)
+
+
 def test_a_module_that_one_batch_uses_twice_makes_no_batches():
     layer = nn.Linear(4, 4)
     model = nn.Sequential(layer, layer)

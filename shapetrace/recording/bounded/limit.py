@@ -337,9 +337,8 @@ def _definitions(
 
 def _origin(tensor: torch.Tensor) -> Origin:
     """A call made it that is dropped, or it came from outside: no longer to be told.
-    One that proves to be a parameter is named so when the records are made."""
-    grad_fn = grad_fn_of(tensor)
-    if grad_fn is None and isinstance(tensor, nn.Parameter):
+    Its grad_fn has no say: that call was seen. One that proves to be a parameter is
+    named so when the records are made."""
+    if isinstance(tensor, nn.Parameter) and grad_fn_of(tensor) is None:
         return Origin("outside", "", tensor.requires_grad)
-    name = grad_fn.name() if grad_fn is not None else ""
-    return Origin("unseen", name, tensor.requires_grad)
+    return Origin("unseen", "", tensor.requires_grad)
