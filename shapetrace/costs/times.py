@@ -155,11 +155,11 @@ def _made_of(
     before = ""
     for function in rec.functions:
         ran = function.duration_ns - put_off.get(function.index, 0)
-        own_inside, most = cost.function_inside, cost.slower_most
+        standing, most = 0.0, cost.slower_most
         if is_python(function.qualname):
-            own_inside += _further_stand_ins(function) * cost.stand_in
+            standing = _further_stand_ins(function) * cost.stand_in
             most = cost.slower_most_in_python
-        took = max(0.0, ran - own_inside)
+        took = max(0.0, ran - cost.function_inside - standing)
         slower = 0.0
         if function.qualname != before:  # what has just run is still in the caches
             slower = min(took * cost.slower, most)
@@ -170,6 +170,7 @@ def _made_of(
             parent.functions += took
             parent.slower += slower
             parent.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * most)
+            parent.off += standing  # twice as dear in a cold cache
             parent.off += (_OFF_SLOWER + cost.uncertainty) * slower
             parent.tracer += _around(function, cost)
     return own, functions
