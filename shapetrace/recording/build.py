@@ -19,6 +19,7 @@ from shapetrace.recording.snapshot import SeenModule
 from shapetrace.recording.table import Site
 from shapetrace.recording.tensors import outline
 from shapetrace.recording.versions import Versions
+from shapetrace.recording.waits import Waits
 from shapetrace.records import (
     CallError,
     FunctionCall,
@@ -26,7 +27,6 @@ from shapetrace.records import (
     Source,
     TensorRef,
     Unseen,
-    Waiting,
 )
 from shapetrace.source.place import locate
 
@@ -39,7 +39,7 @@ _ENOUGH = "_StopRecomputationError"
 
 class Replay:
     """One pass over the events of a recorder. Read `calls`, `functions`, `modules`,
-    `values`, `error`, `ranges`, `live`, `unseen`, `waiting`, `gap` and `versions`
+    `values`, `error`, `ranges`, `live`, `unseen`, `waits`, `gap` and `versions`
     afterwards."""
 
     def __init__(
@@ -70,13 +70,14 @@ class Replay:
         #: a function outside of modules, and stamps between which the recorder worked
         self._outside = array("Q")
         self._reads = 0
-        self._waiting = array("Q")
+        self.waits = Waits(self._stamp)
         self._ranges = Ranges()
         self._live: list[tuple[int, Held, int | None]] = []
         self._unseen: dict[Unseen, None] = {}
         self._gap: tuple[int, int, int] | None = None
         self.values: dict[int, tuple[int, int]] = {}
         self._run()
+        self.waits.looked(list(recorder.handles.looks))
         self.versions.count()
         self.error = self._error(error)
         self._open.close_all(self.versions.order, running=running)
@@ -111,6 +112,7 @@ class Replay:
             raw.READ: self._note_read,
             raw.SPENT: self._note_spent,
             raw.WAITED: self._note_waited,
+            raw.BEGUN: self._note_begun,
         }
         while position < end:
             versions.count()
@@ -142,8 +144,7 @@ class Replay:
 
     def _note_values(self, at: int) -> int:
         _, ref, span = self._events[at : at + 3]
-        version = self.versions.newest(ref)
-        if version is not None:
+        if (version := self.versions.newest(ref)) is not None:
             self.values[version.id] = span
         return at + 3
 
@@ -185,9 +186,12 @@ class Replay:
         return at + 4
 
     def _note_waited(self, at: int) -> int:
-        _, since, until, waited = self._events[at : at + 4]
-        self._waiting.extend((self._stamp(since), self._stamp(until), waited))
+        self.waits.for_processor(*self._events[at + 1 : at + 4])
         return at + 4
+
+    def _note_begun(self, at: int) -> int:
+        self.waits.begun(len(self._functions) - 1, self._events[at + 1])
+        return at + 2
 
     def _spend(self, call: OpenCall | None, since: Any, until: Any) -> None:
         """The recorder itself worked from stamp to stamp: in a call's own time, or
@@ -387,11 +391,7 @@ class Replay:
             LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
         )
         self.unseen = tuple(self._unseen)
-        waits = iter(self._waiting)
-        self.waiting = tuple(
-            Waiting(times[a] - zero, times[b] - zero, waited)
-            for a, b, waited in zip(waits, waits, waits, strict=True)
-        )
+        self.waits.timed(times)
         #: the first call after what was left out, and when that began and ended
         self.gap: tuple[int, int, int] | None = None
         if self._gap is not None:
