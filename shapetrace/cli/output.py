@@ -21,6 +21,7 @@ from shapetrace.cli.console import (
     waiting,
 )
 from shapetrace.cli.fix_trials import Tried
+from shapetrace.cli.script_trace import ScriptTrace
 from shapetrace.errors import UsageError
 from shapetrace.records import Diagnosis
 from shapetrace.records.printable import printable
@@ -71,6 +72,13 @@ def write(t: Trace, files: dict[str, str]) -> int:
         else:
             say(f"wrote {printable(os.path.relpath(path), keep='')}")
     return status
+
+
+def so_far(t: ScriptTrace, files: dict[str, str], waits: str) -> None:
+    """What was recorded of a script that does not end, and where it waits."""
+    where = waits or "code that is not Python"
+    say(f"rank {torchrun.rank()} waits in {where}: this is the report so far")
+    write(t.so_far(waits), files)
 
 
 def merge(path: str) -> None:

@@ -74,7 +74,8 @@ def _written_since(path: str, size: int, since: float) -> set[int]:
 
 def _part(path: str, rank: int, found: set[int]) -> str:
     if rank not in found:
-        return written(Rank(rank, lost="has written no report: it runs, or was killed"))
+        lost = "left no report: it was killed before its end, or still runs"
+        return written(Rank(rank, lost=lost))
     report = files.read(
         path_of(path, rank), written_by="`shapetrace run`", reader="the whole report"
     )

@@ -51,13 +51,14 @@ class Handles:
         #: held while the thread runs, in this process
         self._watching: Any = None
         self._process = 0
-        #: code and instruction at which the tracing thread waited, since and until when
+        #: where the tracing thread waited (code, instruction), since and until when
         self.looks: deque[Look] = deque(maxlen=_MOST)
 
     def begun(self, handle: Any, args: Iterable[Any]) -> list[Any] | None:
         """A list that gets the moment in which the handle is done, None where it is let
-        go before; no list where nobody asks it. `wait()` does not hold up the processor for an accelerator, and asking
-        an accelerator's handle could spoil a graph that is captured meanwhile."""
+        go before; no list where nobody asks it. `wait()` does not hold up the processor
+        for an accelerator, and asking could spoil a graph that is captured meanwhile.
+        """
         asked = type(handle).is_completed is HANDLE.is_completed
         if self._now is int or not asked or not all(map(_is_on_cpu, _tensors(args))):
             return None

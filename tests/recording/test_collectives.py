@@ -85,8 +85,7 @@ def test_what_is_no_wait_is_none():
         work = launch(torch.ones(2))
         done.wait(0.05)
         torch.ones(400, 400) @ torch.ones(400, 400)
-        del work
-    assert t.recording.blocked == ()
+    assert t.recording.blocked == () and not work.is_completed()
 
 
 @pytest.mark.parametrize(
