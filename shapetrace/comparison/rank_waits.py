@@ -66,7 +66,8 @@ class RankWait:
 
     def __str__(self) -> str:
         who = "ranks" if len(self.ranks) > 1 else "rank"
-        numbers = " and ".join(map(str, self.ranks))
+        *most, last = map(str, self.ranks)
+        numbers = f"{', '.join(most)} and {last}" if most else last
         where = f"{self.call} at {self.source}" if self.source else self.call
         said = (
             f"{who} {numbers} waited for rank {self.behind}, up to"

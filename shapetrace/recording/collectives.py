@@ -55,10 +55,9 @@ class Handles:
         self.looks: deque[Look] = deque(maxlen=_MOST)
 
     def begun(self, handle: Any, args: Iterable[Any]) -> list[Any] | None:
-        """A list that gets the moment in which the handle is done, None where it is let
-        go before; no list where nobody asks it. `wait()` does not hold up the processor
-        for an accelerator, and asking could spoil a graph that is captured meanwhile.
-        """
+        """A list that gets the moment in which the handle is done; None where nobody
+        asks it. `wait()` does not hold up the processor for an accelerator, and asking
+        could spoil a graph that is captured meanwhile."""
         asked = type(handle).is_completed is HANDLE.is_completed
         if self._now is int or not asked or not all(map(_is_on_cpu, _tensors(args))):
             return None
@@ -71,7 +70,7 @@ class Handles:
         return done
 
     def end(self) -> None:
-        """Safe to call again. A process that was forked meanwhile has no such thread."""
+        """Safe to call again. A process that was forked meanwhile has no thread."""
         if self._watching is not None and self._process == os.getpid():
             self._given.put(None)
             if self._watching.acquire(timeout=_ENDS_WAITING_S):
@@ -96,8 +95,8 @@ class Handles:
             else:
                 if given is None:
                     return
-                if not pending:
-                    before, last = self._now(), None
+                # who begins one waits for none, and then for another
+                before, last = self._now(), None
                 pending.append(given)
             place, now = _waits_at(thread), self._now()
             if place is not None:
@@ -106,12 +105,8 @@ class Handles:
                 self.looks.append((*place, before, now))
             before, last = now, place
             for reference, done in pending:
-                handle = reference()
-                if handle is None:  # let go, and not known to be done
-                    done.append(None)
-                elif handle.is_completed():
+                if _is_done(reference):
                     done.append(now)
-                del handle
             pending = [one for one in pending if not one[1]]
 
 
@@ -124,6 +119,12 @@ def _waits_at(thread: int) -> tuple[CodeType, int] | None:
     if frame is None or _WAIT not in frame.f_code.co_names:
         return None
     return frame.f_code, frame.f_lasti
+
+
+def _is_done(reference: Any) -> bool:
+    """Who lets a handle go has waited for it, or never will."""
+    handle = reference()
+    return handle is None or bool(handle.is_completed())
 
 
 def _tensors(args: Iterable[Any]) -> Iterator[torch.Tensor]:

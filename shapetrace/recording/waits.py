@@ -26,9 +26,8 @@ class Waits:
 
     def begun(self, function: int, done: list[Any]) -> None:
         """A collective is on its way from that function on."""
-        if done != [None]:
-            over = self._stamp(done[0]) if done else None
-            self._flights.append((function, over))
+        over = self._stamp(done[0]) if done else None
+        self._flights.append((function, over))
 
     def looked(self, looks: Iterable[Look]) -> None:
         """Where the thread may have stood in a `wait()`."""

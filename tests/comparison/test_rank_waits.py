@@ -86,6 +86,8 @@ def test_who_is_least_in_the_exchange_is_who_the_others_waited_for():
         "ranks 0 and 2 waited for rank 1, up to 369.00 ms, in backward at train.py:7;"
         " rank 1 spent 370.00 ms more outside of modules"
     )
+    many = dataclasses.replace(found, ranks=(0, 2, 3))
+    assert str(many).startswith("ranks 0, 2 and 3 waited for rank 1, ")
     shown = str(Ranks((Rank(0, early), Rank(1, late), Rank(2, early))))
     assert "ranks 0 and 2 waited for rank 1" in shown
 
@@ -220,9 +222,9 @@ def test_a_barrier_of_a_group_is_none_of_all(tmp_path):
 def handles(outside, meanwhile, waited, over=None):
     """Milliseconds before an asynchronous collective, until its handle is waited for
     and there; it is `over` at the end of that, if nothing else is said."""
-    begun = FunctionCall(0, None, "all_reduce", "torch.distributed.all_reduce", (ref(),),
-                         (), kwargs={"async_op": True}, start_ns=outside * MS,
-                         source=LINE, order=1)  # fmt: skip
+    begun = FunctionCall(0, None, "all_reduce", "torch.distributed.all_reduce",
+                         (ref(),), (), kwargs={"async_op": True}, source=LINE,
+                         start_ns=outside * MS, order=1)  # fmt: skip
     waits = (outside + meanwhile) * MS
     end = waits + waited * MS
     flight = InFlight(0, end if over is None else over * MS)

@@ -100,12 +100,15 @@ def test_nothing_is_left_and_no_handle_is_kept_alive(program):
     device = "meta" if program == "elsewhere" else "cpu"
     with shapetrace.trace() as t:
         kind = Own if program == "of the user's own" else dist.Work
-        work = launch(torch.ones(2, device=device), kind)
+        kept = [launch(torch.ones(2, device=device), kind)]
         if program == "let go":
-            del work
+            kept.clear()
             threading.Event().wait(0.05)
     assert (threading.active_count(), len(sys._current_frames())) == before
-    assert len(t.recording.in_flight) == (program == "kept")
+    assert len(t.recording.in_flight) == (program in ("kept", "let go"))
+    if program == "let go":
+        (flight,) = t.recording.in_flight
+        assert flight.over_ns < t.recording.duration_ns - 20e6
     assert not [note for note in t.recording.notes if "incomplete" in note]
 
 

@@ -49,7 +49,7 @@ def test_a_class_whose_source_is_gone_is_traced_all_the_same():
 
 
 def test_a_working_directory_that_is_gone_costs_no_explanation(tmp_path, monkeypatch):
-    """Code that was run from standard input has a name which is no path from the root."""
+    """Code that came from standard input has a name which is no path from the root."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
