@@ -185,10 +185,11 @@ def collective_of(frames: Iterable[Stop]) -> str:
 
 def _waits(frame: FrameType, lasti: int) -> bool:
     """Whether it stands at the `wait()` of a collective's handle, which is in C++: no
-    frame comes after. A name can be looked up; what else gives the handle would have
-    to be called again."""
+    frame comes after. A name can be looked up, where no comprehension has taken it
+    along; what else gives the handle would have to be called again."""
     if not is_wait(frame.f_code, lasti):
         return False
     name = re.match(r"(\w+)\.wait\(", segment(locate(frame.f_code, lasti)))
     named = frame.f_globals | frame.f_locals
-    return name is None or isinstance(named.get(name[1]), HANDLE)
+    known = name is not None and name[1] in named
+    return not known or isinstance(named[name[1]], HANDLE)

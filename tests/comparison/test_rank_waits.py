@@ -256,11 +256,11 @@ def test_nobody_is_late_for_what_is_not_known_to_be_on_its_way():
 class Work(dist.Work):
     """A handle whose wait ends with an exception, as that of torch in its own code."""
 
-    wait = functools.partial(int, "no number")
+    wait = staticmethod(functools.partial(int, "no number"))
 
 
 class Other:
-    wait = functools.partial(int, "no number")
+    wait = staticmethod(functools.partial(int, "no number"))
 
 
 @pytest.mark.parametrize("kind", [Work, Other])
