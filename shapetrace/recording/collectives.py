@@ -191,5 +191,6 @@ def _waits(frame: FrameType, lasti: int) -> bool:
         return False
     name = re.match(r"(\w+)\.wait\(", segment(locate(frame.f_code, lasti)))
     named = frame.f_globals | frame.f_locals
-    known = name is not None and name[1] in named
-    return not known or isinstance(named[name[1]], HANDLE)
+    if name is None or name[1] not in named:
+        return True
+    return isinstance(named[name[1]], HANDLE)
