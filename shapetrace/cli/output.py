@@ -21,6 +21,7 @@ from shapetrace.cli.console import (
     waiting,
 )
 from shapetrace.cli.fix_trials import Tried
+from shapetrace.cli.script_trace import ScriptTrace
 from shapetrace.errors import UsageError
 from shapetrace.records import Diagnosis
 from shapetrace.records.printable import printable
@@ -59,18 +60,33 @@ def write(t: Trace, files: dict[str, str]) -> int:
     status = 0
     writers = {"csv": t.to_csv, "json": t.to_json, "html": t.to_html}
     for name, path in files.items():
+        shown = printable(_from_here(path), keep="")
         try:
-            with waiting(f"writing {os.path.relpath(path)}"):
+            with waiting(f"writing {shown}"):
                 writers[name](path)
         except OSError as error:
             say(str(error))
             status = USAGE
         except KeyboardInterrupt:
-            say(f"interrupted: {printable(os.path.relpath(path), keep='')} not written")
+            say(f"interrupted: {shown} not written")
             status = INTERRUPTED
         else:
-            say(f"wrote {printable(os.path.relpath(path), keep='')}")
+            say(f"wrote {shown}")
     return status
+
+
+def _from_here(path: str) -> str:
+    try:
+        return os.path.relpath(path)
+    except (OSError, ValueError):  # the working directory is gone, or on another drive
+        return path
+
+
+def so_far(t: ScriptTrace, files: dict[str, str], waits: str) -> None:
+    """What was recorded of a script that does not end, and where it waits."""
+    where = waits or "code that is not Python"
+    say(f"rank {torchrun.rank()} waits in {where}: this is the report so far")
+    write(t.so_far(waits), files)
 
 
 def merge(path: str) -> None:

@@ -17,6 +17,7 @@ from shapetrace.cli.console import INTERRUPTED, say, show, waiting
 from shapetrace.cli.fix_trials import Tried, try_fixes
 from shapetrace.cli.processes import Processes
 from shapetrace.cli.script_trace import ScriptTrace
+from shapetrace.cli.stuck import Terminated
 from shapetrace.cli.training_steps import Steps
 from shapetrace.recording import tracebacks
 from shapetrace.records.garbage import uncollected
@@ -47,7 +48,16 @@ def run(options: argparse.Namespace) -> int:
     steps = Steps(t, options.first or 1, count)
     processes, own = Processes(), os.getpid()
     error: BaseException | None = None
-    with found.as_main() as module, torchrun.InOrder() as order:
+
+    def so_far(waits: str) -> None:
+        """The report of a rank that is to end, and waits where it cannot."""
+        output.so_far(t, files, waits)
+        if whole is not None:
+            output.merge(whole)
+
+    if whole is not None and torchrun.rank() is not None:
+        torchrun.begin(whole)
+    with found.as_main() as module, torchrun.InOrder(so_far) as order:
         processes.watch()
         began = time.monotonic()
         try:
@@ -61,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
         if os.getpid() != own:  # a process that the script has forked: it has no report
             return 0 if error is None else _pass_on(error)
         processes.ignore()
-        failed = None if isinstance(error, SystemExit) else error
+        left = isinstance(error, SystemExit) and not isinstance(error, Terminated)
+        failed = None if left else error
         with uncollected():  # of an epoch's report a third of the time
             try:
                 with waiting("reading what was recorded"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Self
 
 from shapetrace.recording.clocks import CpuClock
@@ -40,6 +41,12 @@ class ScriptTrace(Trace):
     def _say(self, error: BaseException | None) -> None:
         if error is not None:
             super()._say(error)
+
+    def so_far(self, ended_in: str) -> Trace:
+        """What was recorded until now, asked by another thread than that which runs."""
+        plain = Trace.__new__(Trace)
+        plain._restore(replace(self.recording, ended_in=ended_in), ())
+        return plain
 
     def without_findings(self) -> Trace:
         """What was recorded, for who does not want to wait for what it means."""

@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from types import FrameType
+from collections.abc import Callable
+from contextlib import suppress
 
+from shapetrace.cli.stuck import Stuck, leave
 from shapetrace.comparison import rank_file
 
 #: ranks of one run start within so many seconds of each other; an older report is of
@@ -42,15 +44,27 @@ def merge(path: str) -> None:
         rank_file.merge_files(path, size, since=_STARTED - _APART_S)
 
 
+def begin(path: str) -> None:
+    """The report of an earlier run, of this rank, is none of this one."""
+    with suppress(FileNotFoundError):
+        os.unlink(path_of_rank(path))
+
+
 class InOrder:
     """torchrun ends all ranks by SIGTERM when one fails: within this block the script
-    is left as by `sys.exit`, and the report is written."""
+    is left as by `sys.exit`, and the report is written. Where it cannot be left, it is
+    `report` that writes."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._stuck = Stuck(report)
+        self._mine = False
 
     def __enter__(self) -> InOrder:
         first = rank() is not None and signal.getsignal(signal.SIGTERM) is _DEFAULT
         self._mine = first
         if first:
-            signal.signal(signal.SIGTERM, _leave)
+            signal.signal(signal.SIGTERM, leave)
+            self._stuck.watch()
         return self
 
     def script_ended(self) -> None:
@@ -58,6 +72,7 @@ class InOrder:
         follows must not end what it asks for."""
         if self._mine:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self._stuck.over()
 
     def __exit__(self, *error: object) -> None:
         if self._mine:
@@ -65,9 +80,3 @@ class InOrder:
 
 
 _DEFAULT = signal.SIG_DFL
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    # once: what follows may take its time, until torchrun loses patience
-    signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(128 + number)

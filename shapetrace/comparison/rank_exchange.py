@@ -8,11 +8,8 @@ there when the rank that put it there is not.
 from __future__ import annotations
 
 import os
-import re
 import time
 import zlib
-from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 import torch.distributed as dist
@@ -23,7 +20,6 @@ from shapetrace.comparison.ranks import Rank
 from shapetrace.errors import ReportError, UsageError
 from shapetrace.recording import guards
 from shapetrace.records import Diagnosis, Recording
-from shapetrace.source.place import locate, segment
 from shapetrace.torch_internals import default_store
 from shapetrace.views.json import parse
 
@@ -50,9 +46,6 @@ def gather(
     mine = Rank(dist.get_rank(), recording, findings)
     try:
         exchange = _Exchange()
-        before = exchange.delivered()
-        if before is not None and before.failed_as(recording):
-            mine = replace(mine, waits=before.waits)  # which only the exception tells
         exchange.put(written(mine))
         return exchange.collect(mine, timeout)
     except RuntimeError as error:  # the process that keeps the store is gone
@@ -72,44 +65,13 @@ def deliver(
         RuntimeError: if the store cannot be reached.
     """
     exchange = _Exchange()
-    mine = Rank(exchange.rank, recording, findings, waits=collective(error))
+    mine = Rank(exchange.rank, recording, findings)
     others = exchange.failures(_GRACE_S if mine.waits else 0.0)
     exchange.put(written(mine))
     failure = mine.failure
     said = f"{type(error).__name__}: {error}" if failure is None else failure.message
     exchange.say(f"rank {mine.rank} failed: {said}")
     return f" on rank {mine.rank}", "\n".join(others)
-
-
-def collective(error: BaseException) -> str:
-    """The collective of torch.distributed that the exception came out of, or the wait
-    for one: its name and the line that called it; empty for every other exception."""
-    place, frames = "", error.__traceback__
-    while frames is not None:
-        name = frames.tb_frame.f_code.co_name
-        inside = _module(frames).startswith("torch.distributed")
-        if inside and callable(getattr(dist, name, None)):
-            return f"{name}{place}"
-        if not _module(frames).startswith("torch"):
-            file = os.path.basename(frames.tb_frame.f_code.co_filename)
-            place = f" at {file}:{frames.tb_lineno}"
-            if frames.tb_next is None and _waited_for(frames):
-                return f"wait{place}"
-        frames = frames.tb_next
-    return ""
-
-
-def _waited_for(frames: TracebackType) -> bool:
-    """Whether it stands at the `wait()` of an asynchronous collective's handle."""
-    frame = frames.tb_frame
-    called = segment(locate(frame.f_code, frames.tb_lasti))
-    name = re.match(r"(\w+)\.wait\(", called)
-    named = frame.f_globals | frame.f_locals
-    return name is not None and isinstance(named.get(name[1]), dist.Work)
-
-
-def _module(frames: TracebackType) -> str:
-    return str(frames.tb_frame.f_globals.get("__name__", ""))
 
 
 class _Exchange:
@@ -138,11 +100,6 @@ class _Exchange:
         for number, part in enumerate(parts):
             self._store.set(f"{key}/{number}", part)
         self._store.set(key, str(len(parts)))
-
-    def delivered(self) -> Rank | None:
-        """What this rank has handed over when its block raised."""
-        there = self._store.check([self._key(self.rank)])
-        return self._take(self.rank) if there else None
 
     def say(self, message: str) -> None:
         """For ranks that fail because this one has."""

@@ -29,7 +29,7 @@ def written(one: Rank) -> str:
 
 
 def _joined(one: Rank, report: str) -> str:
-    about = json.dumps({"rank": one.rank, "waits": one.waits, "lost": one.lost})
+    about = json.dumps({"rank": one.rank, "lost": one.lost})
     return f'{about[:-1]}, "report": {report}}}'
 
 
@@ -74,7 +74,8 @@ def _written_since(path: str, size: int, since: float) -> set[int]:
 
 def _part(path: str, rank: int, found: set[int]) -> str:
     if rank not in found:
-        return written(Rank(rank, lost="has written no report: it runs, or was killed"))
+        lost = "left no report: it was killed before its end, or still runs"
+        return written(Rank(rank, lost=lost))
     report = files.read(
         path_of(path, rank), written_by="`shapetrace run`", reader="the whole report"
     )
@@ -113,10 +114,10 @@ def load(path: str | os.PathLike[str]) -> tuple[Rank, ...]:
 
 def read(part: Any) -> Rank:
     """What `written` made of a rank; errors as they come."""
-    rank, waits, lost = part["rank"], part["waits"], part["lost"]
-    if type(rank) is not int or type(waits) is not str or type(lost) is not str:
+    rank, lost = part["rank"], part["lost"]
+    if type(rank) is not int or type(lost) is not str:
         raise ValueError("no rank")
     if part["report"] is None:
-        return Rank(rank, waits=waits, lost=lost)
+        return Rank(rank, lost=lost)
     recording, findings = reports.build(part["report"])
-    return Rank(rank, recording, findings, waits, lost)
+    return Rank(rank, recording, findings, lost)

@@ -23,6 +23,7 @@ _WIDTH = 88
 _MOST_MODULES = 24
 _MOST_DIFFERENCES = 6
 _MOST_WAITS = 5
+_TERMINATED = "Terminated"
 
 
 def by_module(made: Gathered) -> pandas.DataFrame:
@@ -88,13 +89,21 @@ def _of_rank(one: Rank) -> list[Any]:
         return [one.rank, "missing", None, None, None, None, None]
     return [
         one.rank,
-        "failed" if one.failure is not None or rec.error is not None else "ok",
+        _status(one, rec),
         len(rec.calls),
         len(rec.functions),
         rec.duration_ns / 1e6,
         costs(rec).flops,
         _peak(rec),
     ]
+
+
+def _status(one: Rank, rec: Recording) -> str:
+    if one.failure is not None:
+        return "failed"
+    if rec.error is not None:
+        return "ended" if rec.error.type == _TERMINATED else "failed"
+    return "waits" if one.waits else "ok"
 
 
 def _peak(rec: Recording) -> int | None:
@@ -166,6 +175,9 @@ def _sentences(made: Gathered) -> Iterator[str]:
             yield f"rank {one.rank}: {one.lost}"
         if one.failure is not None:
             yield f"rank {one.rank} failed: {words.headline(one.failure)}"
+        elif one.recording is not None and (error := one.recording.error) is not None:
+            said = error.message if error.type == _TERMINATED else f"failed: {error}"
+            yield textwrap.shorten(f"rank {one.rank} {said}", 3 * _WIDTH)
         if one.waits:
             yield f"rank {one.rank} waited in {one.waits}"
     yield from map(str, made.waited[:_MOST_WAITS])

@@ -15,8 +15,15 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import NamedTuple
 
-from shapetrace.comparison.rank_handles import HandleWait, handle_waits
-from shapetrace.records import FunctionCall, ModuleCall, Opaque, Recording, Source
+from shapetrace.records import (
+    Blocked,
+    FunctionCall,
+    InFlight,
+    ModuleCall,
+    Opaque,
+    Recording,
+    Source,
+)
 from shapetrace.records.printable import printable
 from shapetrace.source.place import segment
 from shapetrace.source.spoken import spoken
@@ -27,14 +34,14 @@ _SHARDED = "torch.distributed.fsdp."
 _COLLECTIVES, _GROUP = "torch.distributed.", "ProcessGroup"
 _CALLS_BARRIER = re.compile(r"\bbarrier\(")
 _OF_ALL_BARRIER = re.compile(r"\bbarrier\(\s*\)")
-_What = ModuleCall | FunctionCall | HandleWait
+_What = ModuleCall | FunctionCall | Blocked | InFlight
 #: of two ranks alone, which nothing tells
 _PAIRWISE, _ASYNCHRONOUS = {"send", "recv"}, {"isend", "irecv"}
 #: less than this part of what passed since the last wait is none, nor is less than so
 #: many nanoseconds
 _PART, _LEAST = 0.1, 10_000_000
 _DDP_CODE, _BARRIER = "the code of DistributedDataParallel", "barrier"
-_WAIT = "wait"
+_WAIT, _END = "wait", "the end"
 #: these may just take longer; every other one is nothing but the exchange
 _OWN_WORK = ("backward", _DDP_CODE, _BARRIER, _WAIT)
 
@@ -59,7 +66,8 @@ class RankWait:
 
     def __str__(self) -> str:
         who = "ranks" if len(self.ranks) > 1 else "rank"
-        numbers = " and ".join(map(str, self.ranks))
+        *most, last = map(str, self.ranks)
+        numbers = f"{', '.join(most)} and {last}" if most else last
         where = f"{self.call} at {self.source}" if self.source else self.call
         said = (
             f"{who} {numbers} waited for rank {self.behind}, up to"
@@ -88,7 +96,7 @@ class _Exchange(NamedTuple):
 class _Part:
     """From one exchange of all ranks to the end of the next, `last`: nanoseconds in
     each exchange, and in the own code of each module, "" outside of them; `unsure`
-    where an asynchronous one is waited for among them, which cannot be seen."""
+    where it is not known how long an asynchronous one was on its way."""
 
     last: _Exchange | None = None
     exchanged: dict[_Exchange, int] = field(default_factory=lambda: defaultdict(int))
@@ -202,12 +210,11 @@ def _parts(rec: Recording, ranks: int) -> Iterator[_Part]:
     """Its time in the thread of the trace, cut where all ranks exchange data."""
     part, open_ = _Part(), list[ModuleCall]()
     running: tuple[_Exchange, _What] | None = None
-    # begun and not waited for yet: what a rank does meanwhile makes it late for nobody
+    # on their way: what a rank does meanwhile makes it late for nobody
     pending, now = 0, 0
-    moments = _moments(rec, ranks)
-    handles = (what for *_, what in moments if isinstance(what, HandleWait))
-    waited = {handle.begun.index for handle in handles}
-    for time, _, begins, what in moments:
+    begun = False
+    flights = {one.function for one in rec.in_flight}
+    for time, _, begins, what in _moments(rec):
         spent, now = max(0, time - now), max(now, time)
         if running is not None:
             part.exchanged[running[0]] += spent
@@ -220,24 +227,30 @@ def _parts(rec: Recording, ranks: int) -> Iterator[_Part]:
                 open_.append(what)
             else:
                 open_.remove(what)
+        elif isinstance(what, InFlight):
+            pending -= 1
         elif isinstance(what, FunctionCall) and _is_asynchronous(what):
-            waited_for = what.index in waited
-            part.unsure |= not waited_for
-            pending += begins and waited_for
-        elif running is None:
-            running = (_exchange(what, ranks), what)
-        elif running[1] is what:
+            known = what.index in flights
+            part.unsure |= not known
+            pending += begins and known
+            begun |= _takes_all(what, ranks)
+        elif begins:
+            running = running or (_exchange(what, ranks), what)
+        elif running is not None and running[1] is what:
             ended, running = running[0], None
-            pending -= isinstance(what, HandleWait)
             if ended.of_all:
                 part.last = ended
                 yield part
-                part = _Part()
+                part, begun = _Part(), False
+    if begun:  # all ranks begin it, though not all need wait for it
+        part.last = _Exchange(_END)
+        yield part
 
 
-def _exchange(what: FunctionCall | HandleWait, ranks: int) -> _Exchange:
-    if isinstance(what, HandleWait):
-        return _Exchange(_WAIT, what.source, _takes_all(what.begun, ranks))
+def _exchange(what: FunctionCall | Blocked, ranks: int) -> _Exchange:
+    if isinstance(what, Blocked):
+        # who comes last need not wait
+        return _Exchange(_WAIT, what.source, of_all=False)
     name = what.name if what.name != "device" else _BARRIER
     of_all = name == "backward" or _takes_all(what, ranks)
     return _Exchange(name, what.source, of_all)
@@ -248,12 +261,11 @@ def _kind(rec: Recording, call: ModuleCall) -> str:
     return "" if info is None else info.qualname
 
 
-def _moments(rec: Recording, ranks: int) -> list[tuple[int, int, bool, _What]]:
-    """When a module's call or an exchange begins or ends, in order."""
+def _moments(rec: Recording) -> list[tuple[int, int, bool, _What]]:
+    """When a module's call, an exchange or a wait begins or ends, in order."""
     kinds = {info.qualname for info in rec.modules.values()}
     shared = any(kind == _DDP or kind.startswith(_SHARDED) for kind in kinds)
     found: list[tuple[int, int, bool, _What]] = []
-    begun: list[FunctionCall] = []
     for call in rec.calls:
         if call.thread == 0:
             end = call.start_ns + call.duration_ns
@@ -267,11 +279,12 @@ def _moments(rec: Recording, ranks: int) -> list[tuple[int, int, bool, _What]]:
             continue
         found.append((function.start_ns, function.order, True, function))
         found.append((end, function.order, False, function))
-        if _is_asynchronous(function):
-            begun.append(function)
-    for wait in handle_waits(rec, begun):
-        found.append((wait.start_ns, wait.order, True, wait))
-        found.append((wait.end_ns, wait.order, False, wait))
+    for flight in rec.in_flight:
+        order = rec.functions[flight.function].order
+        found.append((flight.over_ns, order, False, flight))
+    for wait in rec.blocked:
+        found.append((wait.start_ns, 0, True, wait))
+        found.append((wait.end_ns, 0, False, wait))
     return sorted(found, key=lambda one: one[:2])
 
 

@@ -14,14 +14,12 @@ from shapetrace.records import Diagnosis, Recording
 class Rank:
     """What one rank sent: its recording and findings, or None and ().
 
-    `waits` is the collective that it was in when its batch ended with an exception,
-    `lost` why nothing came.
+    `lost` says why nothing came.
     """
 
     rank: int
     recording: Recording | None = None
     findings: tuple[Diagnosis, ...] = ()
-    waits: str = ""
     lost: str = ""
 
     @property
@@ -29,11 +27,10 @@ class Rank:
         """The explanation of the call that raised there."""
         return next((f for f in self.findings if f.code == "failure"), None)
 
-    def failed_as(self, recording: Recording) -> bool:
-        """Whether this is the same failed batch."""
-        mine = self.recording
-        same = mine is not None and mine.calls == recording.calls
-        return same and recording.error is not None
+    @property
+    def waits(self) -> str:
+        """The collective that it was in when its batch ended, and its line."""
+        return "" if self.recording is None else self.recording.ended_in
 
 
 @dataclass(frozen=True)

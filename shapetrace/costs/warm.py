@@ -3,19 +3,25 @@ choice of kernels, the state of an optimizer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from shapetrace.costs.phases import steps
 from shapetrace.errors import UsageError
 from shapetrace.records import (
+    Blocked,
     FunctionCall,
+    InFlight,
     LiveBytes,
     ModuleCall,
     Origin,
     Recording,
     Unseen,
+    Waiting,
 )
 
+_Wait = TypeVar("_Wait", Blocked, Waiting)
 _NOTE = "the first step, which warms up, is left out"
 
 
@@ -38,11 +44,13 @@ def without_first_step(rec: Recording) -> Recording:
 def _from(rec: Recording, cut: int) -> Recording:
     calls, kept = _calls(rec, cut)
     functions: list[FunctionCall] = []
+    numbers: dict[int, int] = {}
     for function in rec.functions:
         inside = function.parent
         if inside in kept or inside is None and function.start_ns >= cut:
             parent = None if inside is None else kept[inside]
             at, start = len(functions), function.start_ns - cut
+            numbers[function.index] = at
             functions.append(replace(function, index=at, parent=parent, start_ns=start))
     made = {ref.id for one in functions for ref in one.outputs or ()}
     given = [ref for call in calls for ref in call.inputs]
@@ -70,13 +78,23 @@ def _from(rec: Recording, cut: int) -> Recording:
             for one in rec.unseen
             if one.call is None or one.call in kept
         ),
-        waiting=tuple(
-            replace(one, start_ns=one.start_ns - cut, end_ns=one.end_ns - cut)
-            for one in rec.waiting
-            if one.start_ns >= cut
+        waiting=_later(rec.waiting, cut),
+        blocked=_later(rec.blocked, cut),
+        in_flight=tuple(
+            InFlight(numbers[one.function], one.over_ns - cut)
+            for one in rec.in_flight
+            if one.function in numbers
         ),
         notes=(*rec.notes, _NOTE),
         warm=True,
+    )
+
+
+def _later(waits: Iterable[_Wait], cut: int) -> tuple[_Wait, ...]:
+    return tuple(
+        replace(one, start_ns=one.start_ns - cut, end_ns=one.end_ns - cut)
+        for one in waits
+        if one.start_ns >= cut
     )
 
 

@@ -9,7 +9,10 @@ from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import CallError, FunctionCall, ModuleCall
 from shapetrace.signatures import is_loss
 
-_SILENT = ("KeyboardInterrupt", "SystemExit", "GeneratorExit", "StopIteration")
+_SILENT = (
+    *("KeyboardInterrupt", "SystemExit", "GeneratorExit", "StopIteration"),
+    "Terminated",  # by SIGTERM, under `shapetrace run`
+)
 
 
 def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:

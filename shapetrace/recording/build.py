@@ -19,6 +19,7 @@ from shapetrace.recording.snapshot import SeenModule
 from shapetrace.recording.table import Site
 from shapetrace.recording.tensors import outline
 from shapetrace.recording.versions import Versions
+from shapetrace.recording.waits import Waits
 from shapetrace.records import (
     CallError,
     FunctionCall,
@@ -26,7 +27,6 @@ from shapetrace.records import (
     Source,
     TensorRef,
     Unseen,
-    Waiting,
 )
 from shapetrace.source.place import locate
 
@@ -38,9 +38,7 @@ _ENOUGH = "_StopRecomputationError"
 
 
 class Replay:
-    """One pass over the events of a recorder. Read `calls`, `functions`, `modules`,
-    `values`, `error`, `ranges`, `live`, `unseen`, `waiting`, `gap`, `before_ns` and
-    `versions` afterwards."""
+    """One pass over the events of a recorder; what has no underscore is to be read."""
 
     def __init__(
         self,
@@ -70,22 +68,22 @@ class Replay:
         #: a function outside of modules, and stamps between which the recorder worked
         self._outside = array("Q")
         self._reads = 0
-        self._waiting: list[list[Any]] = []
+        self.waits = Waits()
         self._ranges = Ranges()
         self._live: list[tuple[int, Held, int | None]] = []
         self._unseen: dict[Unseen, None] = {}
         self._gap: tuple[int, int, int] | None = None
         self.values: dict[int, tuple[int, int]] = {}
         self._run()
+        self.waits.looked(list(recorder.handles.looks))
         self.versions.count()
         self.error = self._error(error)
         self._open.close_all(self.versions.order, running=running)
         ended = recorder.ended  # so far, where the block is not at its end
         self._stamps.append(recorder.clock.now() if ended is None else ended)
-        began = self._stamps[0] if recorder.began is None else recorder.began
-        around = [*(stamp for one in self._waiting for stamp in one[:2]), began]
-        resolve = recorder.clock.resolve
-        self._finish(resolve(self._stamps), resolve(around))
+        first = self._stamps[0] if recorder.began is None else recorder.began
+        stamps = self._stamps, [*self.waits.stamps, first]
+        self._finish(*map(recorder.clock.resolve, stamps))
         self.modules = module_infos(modules, self.calls, self.versions)
 
     # -- the events ---------------------------------------------------------------
@@ -114,6 +112,7 @@ class Replay:
             raw.READ: self._note_read,
             raw.SPENT: self._note_spent,
             raw.WAITED: self._note_waited,
+            raw.BEGUN: self._note_begun,
         }
         while position < end:
             versions.count()
@@ -145,8 +144,7 @@ class Replay:
 
     def _note_values(self, at: int) -> int:
         _, ref, span = self._events[at : at + 3]
-        version = self.versions.newest(ref)
-        if version is not None:
+        if (version := self.versions.newest(ref)) is not None:
             self.values[version.id] = span
         return at + 3
 
@@ -188,8 +186,12 @@ class Replay:
         return at + 4
 
     def _note_waited(self, at: int) -> int:
-        self._waiting.append(self._events[at + 1 : at + 4])  # since, until, how long
+        self.waits.for_processor(*self._events[at + 1 : at + 4])
         return at + 4
+
+    def _note_begun(self, at: int) -> int:
+        self.waits.begun(len(self._functions) - 1, self._events[at + 1])
+        return at + 2
 
     def _spend(self, call: OpenCall | None, since: Any, until: Any) -> None:
         """The recorder itself worked from stamp to stamp: in a call's own time, or
@@ -388,10 +390,8 @@ class Replay:
         self.live = tuple(
             LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
         )
-        self.unseen = tuple(self._unseen)
-        self.before_ns = zero - around.pop()
-        waits = zip(around[::2], around[1::2], self._waiting, strict=True)
-        self.waiting = tuple(Waiting(a - zero, b - zero, c) for a, b, (*_, c) in waits)
+        self.unseen, self.before_ns = tuple(self._unseen), zero - around.pop()
+        self.waits.timed(around, zero, times[-1])
         #: the first call after what was left out, and when that began and ended
         self.gap: tuple[int, int, int] | None = None
         if self._gap is not None:

@@ -21,6 +21,8 @@
                                       tracing thread
     SPENT, thread, since, until       the recorder's own time, in the innermost call
     WAITED, since, until, ns          the tracing thread waited for a processor
+    BEGUN, done                       the function before it has begun an asynchronous
+                                      collective; `done` is a list of when it was over
     GAP, start, end, grad             between these stamps only figures were kept; then
                                       autograd was on or off
 
@@ -40,7 +42,7 @@ from shapetrace.source.place import raised_at
 
 ENTER, LEAVE, FAIL, CALL, MAKE, RAISE = range(6)
 DEFINE, THREAD, RECOMPUTED, LEFT, VALUES, NOTE, LIVE = range(6, 13)
-ENTER_INSIDE, LEAVE_ONE, UNSEEN, GAP, READ, SPENT, WAITED = range(13, 20)
+ENTER_INSIDE, LEAVE_ONE, UNSEEN, GAP, READ, SPENT, WAITED, BEGUN = range(13, 21)
 
 #: an exception's type, message, identity and place
 Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
@@ -48,7 +50,7 @@ Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
 _LENGTHS = {
     **{ENTER: 6, DEFINE: 6, THREAD: 2, RECOMPUTED: 2},
     **{LEFT: 3, VALUES: 3, NOTE: 3, LIVE: 3, ENTER_INSIDE: 3, LEAVE_ONE: 5},
-    **{UNSEEN: 3, GAP: 4, READ: 1, SPENT: 4, WAITED: 4},
+    **{UNSEEN: 3, GAP: 4, READ: 1, SPENT: 4, WAITED: 4, BEGUN: 2},
 }
 
 

@@ -12,7 +12,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.recording.collectives import HANDLE
 from shapetrace.recording.events import (
+    BEGUN,
     CALL,
     MAKE,
     RAISE,
@@ -71,7 +73,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     python = recorder.python_functions
     callers, silent = recorder.callers, SILENT.get
     warns, standing_in, standing_at = callers.warns, callers.standing_in, callers.at
-    values = recorder.values
+    values, handles = recorder.values, recorder.handles
     #: when the last function ended, or the block began
     last: Any = sys.maxsize if recorder.began is None else recorder.began
 
@@ -216,6 +218,9 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
                         inputs = [first, second, third]
                     head = (CALL, func, code, lasti, kept, n, *inputs)
                     note(thread, (*head, start, end, made, met, now()))
+                    if isinstance(output, HANDLE) and not thread:
+                        if (done := handles.begun(output, args)) is not None:
+                            events.extend((BEGUN, done))
                     return output
             except Exception as fault:  # ours must not end the user's batch
                 failed(fault)

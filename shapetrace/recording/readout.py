@@ -58,8 +58,9 @@ class Live:
     """The recording that a recorder's events make.
 
     Once `ended` is true no more events come. `seen` are the modules as they were then,
-    `error` is what left the block, `script` what names stood for in the code that it
-    left; they stand before the recording is asked for.
+    `error` is what left the block, `ended_in` the collective that it came out of,
+    `script` what names stood for in the code that it left; they stand before the
+    recording is asked for.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Live:
         self.ended = False
         self.seen: list[SeenModule] = []
         self.error: Failure | None = None
+        self.ended_in = ""
         self.script: ScriptValues | None = None
         self._versions: Versions | None = None
         self._recording: Recording | None = None
@@ -137,7 +139,10 @@ class Live:
             dropped_calls=selection.dropped_calls,
             left_out=left_out,
             unseen=replay.unseen,
-            waiting=replay.waiting,
+            waiting=replay.waits.waiting,
+            in_flight=replay.waits.in_flight,
+            blocked=replay.waits.blocked,
+            ended_in=self.ended_in,
         )
         from shapetrace.source.spoken import script_names
 

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
+from shapetrace.recording.collectives import Handles
 from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
 from shapetrace.recording.hooks import module_hooks
@@ -69,6 +70,7 @@ class Recorder:
         self.tuples: dict[tuple[Any, ...], Any] = {}
         self.callers = Callers()
         self.run_queue = RunQueue()
+        self.handles = Handles(clock.now, self.fault)
         #: the torch functions written in Python that were called, and whether the
         #: recorder looks at their arguments each time
         self.python_functions: dict[FunctionType, bool] = {}
@@ -136,6 +138,7 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._remove_modes()
+        self.handles.end()
         self.run_queue.close()
 
     def _push(self, mode: TorchFunctionMode) -> None:

@@ -25,7 +25,9 @@ from shapetrace.records.diagnoses import (
     Step,
 )
 from shapetrace.records.recordings import (
+    Blocked,
     Figures,
+    InFlight,
     LeftOut,
     LiveBytes,
     ModuleInfo,
@@ -39,6 +41,7 @@ from shapetrace.records.recordings import (
 from shapetrace.records.script import Held, Script, ScriptFrame, ScriptObject
 
 __all__ = [
+    "Blocked",
     "Broadcast",
     "CallError",
     "Culprit",
@@ -47,6 +50,7 @@ __all__ = [
     "Fix",
     "FunctionCall",
     "Held",
+    "InFlight",
     "LeftOut",
     "LiveBytes",
     "ModuleCall",

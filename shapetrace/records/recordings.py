@@ -109,6 +109,26 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class InFlight:
+    """An asynchronous collective, which the function call of this index has begun, was
+    on its way until then. There is none where its tensors lie on an accelerator, or
+    where it was begun in another thread."""
+
+    function: int
+    over_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Here the tracing thread waited for the handle of an asynchronous collective
+    meanwhile, to a few milliseconds."""
+
+    source: Source
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """What ran inside one `torch.profiler.record_function(name)`, in the order of the
     ends. Torch makes one itself for each batch that a `DataLoader` gives and each step
@@ -225,6 +245,10 @@ class Recording:
     warm: bool = False
     unseen: tuple[Unseen, ...] = ()
     waiting: tuple[Waiting, ...] = ()
+    in_flight: tuple[InFlight, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    #: the collective in which the block ended, and its line: "all_reduce at a.py:3"
+    ended_in: str = ""
     #: what the script calls the roots, where its lines tell
     called: tuple[ScriptName, ...] = ()
     #: what names stood for in the code through which an exception left the block

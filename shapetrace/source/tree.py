@@ -42,6 +42,8 @@ def is_own_file(file: str) -> bool:
     """Whether a file is no installed library's."""
     try:
         path = os.path.realpath(file)
+    except FileNotFoundError:  # of a working directory that is gone
+        path = file
     except ValueError:  # of a damaged report: a name that no file can have
         return False
     return not (_LIBRARIES.search(file) or path.startswith(_STANDARD))

@@ -386,3 +386,10 @@ def test_a_script_that_closes_its_output_keeps_its_exit_status(script, closing):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 5 and Path("a.csv").exists()
     assert "Traceback" not in done.stderr
+
+
+def test_a_script_that_removes_its_working_directory_has_its_files(script, tmp_path):
+    name = script(GOOD + "import os\nos.mkdir('x')\nos.chdir('x')\nos.rmdir('../x')\n")
+    assert main(["run", "--json", "a.json", "--html", "a.html", name]) == 0
+    assert shapetrace.load(tmp_path / "a.json").calls
+    assert (tmp_path / "a.html").exists()

@@ -58,6 +58,8 @@ def step(kind: str) -> None:
             loss = model(x).pow(2).mean()
             if kind == "collectives":
                 collectives(late=odd)
+            if kind == "handles":
+                handles(late=odd)
             if kind == "fails":
                 dist.all_reduce(loss)
             if kind != "memory":
@@ -81,6 +83,14 @@ def collectives(*, late: bool) -> None:
     time.sleep(0.2 * late)
     dist.barrier()
     torch.ones(2)
+
+
+def handles(*, late: bool) -> None:
+    """As buckets of gradients are sent on their way, and all waited for in one line."""
+    time.sleep(0.3 * late)
+    works = [dist.all_reduce(torch.ones(2), async_op=True) for _ in range(3)]
+    torch.ones(2) + 1
+    [work.wait() for work in works]
 
 
 def write(name: str, text: str) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from shapetrace.comparison.rank_exchange import collective
 from shapetrace.comparison.rank_waits import waits
 from shapetrace.distributed import Rank, Ranks
+from shapetrace.recording.collectives import collective_of, stops
 from shapetrace.records import (
+    Blocked,
     FunctionCall,
+    InFlight,
     ModuleCall,
     ModuleInfo,
     Opaque,
@@ -23,7 +26,7 @@ from shapetrace.records import (
 
 DDP = "torch.nn.parallel.distributed.DistributedDataParallel"
 MS = 1_000_000
-LINE = Source("train.py", 7)
+LINE, WAIT = Source("train.py", 7), Source("train.py", 9)
 
 
 def ref(*shape):
@@ -83,6 +86,8 @@ def test_who_is_least_in_the_exchange_is_who_the_others_waited_for():
         "ranks 0 and 2 waited for rank 1, up to 369.00 ms, in backward at train.py:7;"
         " rank 1 spent 370.00 ms more outside of modules"
     )
+    many = dataclasses.replace(found, ranks=(0, 2, 3))
+    assert str(many).startswith("ranks 0, 2 and 3 waited for rank 1, ")
     shown = str(Ranks((Rank(0, early), Rank(1, late), Rank(2, early))))
     assert "ranks 0 and 2 waited for rank 1" in shown
 
@@ -214,90 +219,68 @@ def test_a_barrier_of_a_group_is_none_of_all(tmp_path):
     )
 
 
-HANDLE = """\
-work = dist.all_reduce(x, async_op=True)
-y = torch.relu(x)
-work.wait()
-z = torch.add(x, y)
-"""
+def handles(outside, meanwhile, waited, over=None):
+    """Milliseconds before an asynchronous collective, until its handle is waited for
+    and there; it is `over` at the end of that, if nothing else is said."""
+    begun = FunctionCall(0, None, "all_reduce", "torch.distributed.all_reduce",
+                         (ref(),), (), kwargs={"async_op": True}, source=LINE,
+                         start_ns=outside * MS, order=1)  # fmt: skip
+    waits = (outside + meanwhile) * MS
+    end = waits + waited * MS
+    flight = InFlight(0, end if over is None else over * MS)
+    blocked = (Blocked(WAIT, waits, end),) if waited else ()
+    return Recording((), (begun,), {}, {}, in_flight=(flight,), blocked=blocked,
+                     duration_ns=end)  # fmt: skip
 
 
-def handle(path, outside, meanwhile, waited, program=HANDLE):
-    """Milliseconds before an asynchronous collective, until its `wait()` and in it."""
-    path.write_text(program)
-    functions = []
-    for number, (name, start, time) in enumerate(
-        [
-            ("all_reduce", outside, 0),
-            ("relu", outside, meanwhile),
-            ("add", outside + meanwhile + waited, 1),
-        ]
-    ):
-        line, text = next(
-            (line, text)
-            for line, text in enumerate(program.splitlines(), 1)
-            if name in text
-        )
-        begin = text.index("= ") + 2
-        place = Source(str(path), line, "<module>", line, begin, len(text))
-        of = "torch.distributed." if name == "all_reduce" else "torch."
-        kwargs = {"async_op": True} if name == "all_reduce" else {}
-        functions.append(
-            FunctionCall(number, None, name, of + name, (ref(),), (), kwargs=kwargs,
-                         start_ns=start * MS, duration_ns=time * MS, source=place,
-                         order=number)
-        )  # fmt: skip
-    now = outside + meanwhile + waited + 1
-    return Recording((), tuple(functions), {}, {}, duration_ns=now * MS)
-
-
-def test_the_wait_for_a_handle_is_told_by_its_line(tmp_path):
-    path = tmp_path / "handle.py"
-    early, late = handle(path, 1, 5, 300), handle(path, 301, 5, 0)
+def test_the_wait_for_a_handle_is_told_by_its_line():
+    """Who comes last need not wait."""
+    early, late = handles(1, 5, 300), handles(301, 5, 0, over=301)
     (found,) = waits({0: early, 1: late})
     assert (found.ranks, found.behind, found.place) == ((0,), 1, "")
     assert (found.wait_ns, found.more_ns) == (300 * MS, 300 * MS)
-    assert (found.call, found.source.line) == ("wait", 3)
+    assert (found.call, found.source) == ("wait", WAIT)
 
 
-def test_who_does_more_before_the_wait_for_a_handle_is_not_late(tmp_path):
+def test_who_does_more_before_the_wait_for_a_handle_is_not_late():
     """All began it at once; the exchange itself took its time, behind what one did."""
-    path = tmp_path / "handle.py"
-    assert waits({0: handle(path, 1, 5, 300), 1: handle(path, 1, 305, 0)}) == ()
+    assert waits({0: handles(1, 5, 300), 1: handles(1, 305, 0)}) == ()
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        HANDLE.replace("work.wait()", "work.wait()\nload()"),
-        HANDLE.replace("work.wait()", "load()\nwork.wait()"),
-        HANDLE.replace("work.wait()", "other.wait()"),
-        HANDLE.replace("work = dist", "kept.work = dist"),
-        HANDLE.replace("z = torch", "if load(): z = torch"),
-    ],
-)
-def test_what_may_be_something_else_is_no_wait_for_a_handle(tmp_path, program):
-    path = tmp_path / "handle.py"
-    early = handle(path, 1, 5, 300, program)
-    assert waits({0: early, 1: handle(path, 301, 5, 0, program)}) == ()
+def test_nobody_is_late_for_what_is_not_known_to_be_on_its_way():
+    early, late = handles(1, 5, 300), handles(301, 5, 0)
+    late = dataclasses.replace(late, in_flight=())
+    assert waits({0: early, 1: late}) == ()
 
 
-class Handle(dist.Work):
+class Work(dist.Work):
     """A handle whose wait ends with an exception, as that of torch in its own code."""
 
-    wait = functools.partial(int, "no number")
+    wait = staticmethod(functools.partial(int, "no number"))
 
 
 class Other:
-    wait = functools.partial(int, "no number")
+    wait = staticmethod(functools.partial(int, "no number"))
 
 
-@pytest.mark.parametrize("kind", [Handle, Other])
+@pytest.mark.parametrize("kind", [Work, Other])
 def test_an_exception_out_of_the_wait_for_a_handle_is_told(kind):
     work = kind()
     with pytest.raises(ValueError) as raised:
         work.wait()
-    told = collective(raised.value)
+    told = collective_of(stops(raised.value.__traceback__))
     line = raised.traceback[-1].lineno + 1
     at = f"wait at test_rank_waits.py:{line}"
-    assert told == (at if kind is Handle else "")
+    assert told == (at if kind is Work else "")
+
+
+def test_so_it_is_of_handles_that_are_kept_anywhere():
+    kept = {"a": [Work()]}
+    for wait in (
+        lambda: kept["a"][0].wait(),
+        lambda: [work.wait() for work in kept["a"]],
+    ):
+        with pytest.raises(ValueError) as raised:
+            wait()
+        told = collective_of(stops(raised.value.__traceback__))
+        assert told.startswith("wait at test_rank_waits.py:")

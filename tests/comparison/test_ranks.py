@@ -44,6 +44,7 @@ def torchrun(tmp_path_factory: pytest.TempPathFactory) -> Run:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "3", str(PROGRAM)]
     command += ["ddp", "shape", "calls", "slow", "memory", "ddp slow", "collectives"]
+    command += ["handles"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "RANKS_FOLDER": str(folder)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
@@ -133,6 +134,14 @@ def test_who_waits_in_a_collective_of_the_program_s_own_is_told_by_its_line(torc
     assert all((wait.ranks, wait.behind) == ((0, 1), 2) for wait in waited)
     assert all(wait.wait_ns > 150e6 and wait.place == "" for wait in waited)
     assert "in all_reduce at rank_program.py:" in torchrun.text("collectives")
+
+
+@pytest.mark.zoo
+def test_who_waits_for_handles_in_a_list_is_told_by_the_line(torchrun):
+    (waited,) = torchrun.ranks("handles").waited
+    assert (waited.ranks, waited.behind, waited.call) == ((0, 1), 2, "wait")
+    assert waited.wait_ns > 200e6 and waited.place == ""
+    assert "in wait at rank_program.py:" in torchrun.text("handles")
 
 
 @pytest.mark.zoo
@@ -277,7 +286,7 @@ def test_ranks_that_call_in_another_order_are_told_where():
 
 
 def test_the_file_of_ranks_reads_back_equal_and_others_are_refused(tmp_path):
-    made = Ranks((*reported(2).ranks, Rank(2, waits="barrier at a.py:3", lost="gone")))
+    made = Ranks((*reported(2).ranks, Rank(2, lost="gone")))
     path = tmp_path / "ranks.json"
     made.to_json(path)
     assert load(path) == made

@@ -122,5 +122,7 @@ def test_the_recorder_asks_after_what_took_long():
     replay = Replay(recorder, [])
     ends = [one.start_ns + one.duration_ns for one in replay.functions]
     begins = [-replay.before_ns, *ends]
-    assert [(one.start_ns, one.end_ns) for one in replay.waiting] == [*pairwise(begins)]
-    assert {one.waited_ns for one in replay.waiting} == {200_000}
+    assert [(one.start_ns, one.end_ns) for one in replay.waits.waiting] == [
+        *pairwise(begins)
+    ]
+    assert {one.waited_ns for one in replay.waits.waiting} == {200_000}

@@ -46,3 +46,17 @@ def test_a_class_whose_source_is_gone_is_traced_all_the_same():
     with shapetrace.trace(names["model"]) as t:
         names["model"](torch.ones(2, 4))
     assert Constructions(t.recording).of("fc") is None
+
+
+def test_a_working_directory_that_is_gone_costs_no_explanation(tmp_path, monkeypatch):
+    """Code that came from standard input has a name which is no path from the root."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code = compile("model(torch.ones(2, 4))", "<stdin>", "exec")
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(2, 2))
+    with pytest.raises(RuntimeError), shapetrace.trace(model) as t:
+        exec(code, {"torch": torch, "model": model})
+    assert t.failure.culprits[0].kind == "module"
+    assert not [note for note in t.recording.notes if "incomplete" in note]

@@ -23,7 +23,7 @@ from shapetrace.signatures import is_method
 from shapetrace.source.library_calls import called_around
 from shapetrace.source.line import Line
 from shapetrace.source.rewrite import Span, span
-from shapetrace.source.tree import Tree, is_own_file, tree
+from shapetrace.source.tree import Tree, is_own_file, last_name, node_at, tree
 
 Key = tuple[int | None, str, Span]
 
@@ -67,8 +67,10 @@ class Recorded:
             at = (place.line, place.column, end, place.end_column)
             self._calls.setdefault((call.parent, place.file, at), []).append(call)
         for key, found in self._calls.items():
-            if len(found) > 1 and isinstance(found[0], FunctionCall):
-                self._calls[key] = _as_written(found)
+            if isinstance(found[0], FunctionCall):
+                found = self._calls[key] = _of_expression(found)
+                if len(found) > 1:
+                    self._calls[key] = _as_written(found)
         self._parents = [call.parent for call in rec.calls]
         self._children = {(call.parent, call.name): call for call in rec.calls}
 
@@ -137,6 +139,23 @@ class Recorded:
             for key, calls in self._calls.items()
             if key[:2] == (parent, file)
         ]
+
+
+def _of_expression(calls: list[Call]) -> list[Call]:
+    """Without those that a loop makes as it goes on: since Python 3.12 they stand where
+    what it goes over does, as those of a loader that stacks samples."""
+    found = node_at(calls[0].source)
+    if found is None:
+        return calls
+    whole, node = found
+    loop = whole.parents.get(node)
+    if not (isinstance(loop, ast.For) and loop.iter is node):
+        return calls
+    if isinstance(node, ast.Name):
+        return []
+    if not isinstance(node, ast.Call) or len({call.name for call in calls}) == 1:
+        return calls
+    return [call for call in calls if call.name == last_name(node.func)]
 
 
 def _as_written(calls: list[Call]) -> list[Call]:

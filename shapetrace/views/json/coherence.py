@@ -23,6 +23,7 @@ def check_coherence(rec: Recording, findings: Sequence[Diagnosis]) -> None:
     calls, functions = len(rec.calls), len(rec.functions)
     _within("LiveBytes.call", (live.call for live in rec.live), calls)
     _within("Unseen.call", (one.call for one in rec.unseen), calls)
+    _within("InFlight.function", (one.function for one in rec.in_flight), functions)
     steps = [step for finding in findings for step in finding.lineage]
     for step in steps:
         if step.dim is not None and not 0 <= step.dim < len(step.shape):
