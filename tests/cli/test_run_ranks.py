@@ -123,5 +123,11 @@ def run_as_rank(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "shapetrace", "run", "--json", "a.json", path]
     env = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}
     return subprocess.run(
-        [*command, *arguments], env=env, capture_output=True, text=True, timeout=120
+        [*command, *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        # who runs the tests in the background has told them to ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
