@@ -149,7 +149,7 @@ EAGERLY = Eagerly()
 def notes(
     recorder: Recorder,
     calls: Sequence[ModuleCall],
-    functions: Iterable[FunctionCall],
+    functions: Sequence[FunctionCall],
     seen: Sequence[SeenModule],
 ) -> list[str]:
     """What a reader must know of how the batch ran."""
@@ -158,7 +158,7 @@ def notes(
         said.append(RAN_EAGERLY)
     if recorder.has_mode:
         fast = {one.name for one in seen if has_fast_path(one.kind, one.training)}
-        if fast and any(call.name in fast for call in calls):
+        if any(call.name in fast for call in calls) or any(map(_was_fast, functions)):
             said.append(LEFT_FAST_PATH)
     if recorder.jit_traced:
         said.append(JIT_TRACED)
@@ -170,6 +170,13 @@ def has_fast_path(kind: type[nn.Module], training: bool) -> bool:
     """Whether a fused kernel would have been taken: evaluation of these two layers."""
     layers = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
     return issubclass(kind, layers) and not training
+
+
+def _was_fast(call: FunctionCall) -> bool:
+    """The same of a layer that is none of those traced, by what it calls instead."""
+    if call.name != "multi_head_attention_forward" or call.grad:
+        return False
+    return call.kwargs.get("training") is False
 
 
 class HiddenWarning:

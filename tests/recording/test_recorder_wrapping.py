@@ -140,6 +140,17 @@ def test_leaving_the_fused_fast_path_is_said(layer):
     assert unused.recording.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("run", "grad", "told"),
+    [("eval", False, True), ("train", False, False), ("eval", True, False)],
+)
+def test_leaving_the_fused_fast_path_is_said_of_what_is_not_traced(run, grad, told):
+    other = getattr(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), run)()
+    with shapetrace.trace(nn.Linear(2, 2)) as t, torch.set_grad_enabled(grad):
+        other(torch.ones(2, 3, 8))
+    assert any("fast path" in note for note in t.recording.notes) == told
+
+
 def test_without_functions_the_fused_fast_path_is_taken_as_ever():
     model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     x = torch.randn(2, 5, 8)
