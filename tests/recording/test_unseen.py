@@ -54,3 +54,23 @@ def test_a_scripted_child_is_one_row():
     model = nn.Sequential(nn.Linear(3, 3), script)
     (note,) = notes(model, lambda model: model(torch.ones(2, 3)))
     assert note == "`1`: scripted, and one row: what it calls inside is not seen"
+
+
+class Maker(nn.Module):
+    """Calls a module that it makes of a class of its own children."""
+
+    def __init__(self):
+        super().__init__()
+        self.child = Child()
+
+    def forward(self, x):
+        return Child()(self.child(x))
+
+
+def test_a_module_that_a_forward_makes_is_told_of():
+    model = Maker()
+    with shapetrace.trace(model) as t:
+        model(torch.ones(2, 3))
+    (note,) = t.recording.notes
+    assert note.startswith("`Child.forward`") and "made in a forward" in note
+    assert [call.name for call in t.calls if call.type == "Child"] == ["child"]
