@@ -29,8 +29,8 @@ def unseen_calls(
         names = ", ".join(f"`{name}`" for name in direct[:_MOST])
         said.append(
             f"{names}: called as a method, which no hook sees, or of a module that is "
-            "none of those traced, made in a forward: that call has no row, and what it "
-            "calls stands one level higher"
+            "none of those traced, made in a forward: that call has no row, and what "
+            "it calls stands one level higher"
         )
     called = {call.name for call in calls}
     scripted = [
