@@ -369,6 +369,8 @@ def _name(rec: Recording, points: Sequence[_Point], ax: Axes) -> None:
                 fontsize="x-small",
                 path_effects=[withStroke(linewidth=2, foreground="white")],
             )
+            # the layout would make room for it, and move the names together
+            label.set_in_layout(False)
             box = label.get_window_extent()
             inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
             hidden = any(box.padded(4).contains(*dot) for dot in dots)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import OrderedDict
 from functools import partial
+from itertools import combinations
 from random import Random
 
 import pytest
@@ -141,13 +142,15 @@ def legible(ax):
     assert tuple(figure.get_size_inches()) == (6.0, 4.0)
     texts = [*ax.texts, *shown_ticks(ax.xaxis), *shown_ticks(ax.yaxis)]
     texts += [ax.xaxis.label, ax.yaxis.label, *ax.get_legend().get_texts()]
-    boxes = [text.get_window_extent() for text in texts if text.get_text().strip()]
+    texts = [text for text in texts if text.get_text().strip()]
+    boxes = [text.get_window_extent() for text in texts]
     frame = figure.bbox
     for box in boxes:
         assert frame.x0 <= box.x0 and box.x1 <= frame.x1 + 1
         assert frame.y0 - 1 <= box.y0 and box.y1 <= frame.y1 + 1
-    for at, one in enumerate(boxes):
-        assert not any(one.overlaps(other) for other in boxes[at + 1 :])
+    pairs = combinations(zip(texts, boxes, strict=True), 2)
+    lie = [(a.get_text(), b.get_text()) for (a, x), (b, y) in pairs if x.overlaps(y)]
+    assert lie == []
 
 
 @pytest.mark.parametrize("kind", ["time", "steps", "memory", "roofline"])
