@@ -71,6 +71,12 @@ def written_into_zeros(parts):
     parts.sample(grid)
 
 
+def written_both_at_once(parts):
+    grid = torch.zeros(parts.h, parts.w, 3)
+    grid[..., 1:] = torch.stack(parts.meshed(), -1)
+    parts.sample(parts.whole(grid[..., 1:]))
+
+
 def meshed_the_other_way(parts):
     yy, xx = torch.meshgrid(parts.rows, parts.columns, indexing="xy")
     parts.sample(parts.whole(torch.stack((yy, xx), -1).transpose(0, 1)))
@@ -123,6 +129,7 @@ MISTAKES = {
     joined_and_moved: "cat",
     spread_by_hand: "stack",
     written_into_zeros: "setitem",
+    written_both_at_once: "stack",
     meshed_the_other_way: "stack",
     warped: "stack",
     warped_in_place: "stack",

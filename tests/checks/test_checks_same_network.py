@@ -191,6 +191,11 @@ class Correct(Agent):
         self.q_net.load_state_dict(wrapped["module"].state_dict())
         self.step()
 
+    def restored_from_what_was_saved(self):
+        saved = self.target_net.state_dict()
+        self.target_net.load_state_dict(saved)
+        self.step()
+
     def one_layer_shared(self):
         self.target_net[0] = self.q_net[0]
         self.copied()
@@ -212,7 +217,7 @@ CORRECT = [
     *(Correct.only_looked_at, Correct.a_copy, Correct.restored),
     *(Correct.written_back_from_a_wrapper, Correct.one_layer_shared),
     *(Correct.decayed_by_hand, Correct.kept_and_put_back),
-    Correct.restored_by_its_own_name,
+    *(Correct.restored_by_its_own_name, Correct.restored_from_what_was_saved),
 ]
 
 
