@@ -61,9 +61,10 @@ def plot(
     _check(rec, kind)
     if ax is None:
         ax = _new_axes()
-    kinds[kind](rec, costs, ax)
+    # before names are placed: what comes later moves all that was measured
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize="small")
+    kinds[kind](rec, costs, ax)
     return ax
 
 
@@ -369,8 +370,6 @@ def _name(rec: Recording, points: Sequence[_Point], ax: Axes) -> None:
                 fontsize="x-small",
                 path_effects=[withStroke(linewidth=2, foreground="white")],
             )
-            # the layout would make room for it, and move the names together
-            label.set_in_layout(False)
             box = label.get_window_extent()
             inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
             hidden = any(box.padded(4).contains(*dot) for dot in dots)

@@ -173,6 +173,16 @@ def test_names_beside_points_stay_apart_wherever_the_times_put_them(seed):
     legible(t.plot("roofline"))
 
 
+def test_names_stand_where_the_points_are_drawn_in_the_end():
+    model = twenty_modules()
+    with shapetrace.trace(model, checks=False) as t:
+        model(torch.randn(2, 8, 6, 6))
+    ax = t.plot("roofline")
+    named = ax.get_window_extent().bounds
+    ax.get_figure().canvas.draw()
+    assert ax.get_window_extent().bounds == pytest.approx(named, abs=0.1)
+
+
 def test_it_draws_on_the_axes_it_is_given():
     from matplotlib import pyplot
 
