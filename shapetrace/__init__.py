@@ -81,10 +81,16 @@ def load_ipython_extension(ipython: Any) -> None:
 
 def __getattr__(name: str) -> Any:
     """The analyses are imported when they are asked for, not by `import shapetrace`."""
-    if name == "distributed":
-        return importlib.import_module(f"shapetrace.{name}")
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+    try:
+        if name == "distributed":
+            return importlib.import_module(f"shapetrace.{name}")
+        if name in _LATER:
+            return getattr(importlib.import_module(_LATER[name]), name)
+    except OSError as error:  # no descriptor is left for its file
+        raise ReportError(
+            f"shapetrace.{name} could not be loaded ({error}); ask again when files "
+            "can be opened"
+        ) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

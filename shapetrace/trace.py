@@ -7,18 +7,23 @@ import sys
 import warnings
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal, Self
 
 from torch import nn
 
-from shapetrace.errors import ShapeTraceWarning, UsageError
+from shapetrace.errors import ShapeTraceError, ShapeTraceWarning, UsageError
 from shapetrace.recording import guards
 from shapetrace.recording.clocks import Clock, CpuClock, NoClock
+from shapetrace.recording.faults import is_meant
 from shapetrace.recording.readout import Live, Stored
 from shapetrace.recording.session import Session
 from shapetrace.records import Diagnosis, Recording
 from shapetrace.report.exports import Report
+from shapetrace.report.surviving import surviving
+
+#: what is lost where nothing could be recorded
+_EVERYTHING = "the whole recording"
 
 
 def trace(
@@ -60,22 +65,29 @@ def trace(
         >>> [(call.name, call.type, call.outputs[0].shape) for call in t.calls]
         [('', 'Sequential', (2, 3)), ('0', 'Linear', (2, 3)), ('1', 'ReLU', (2, 3))]
     """
-    if not isinstance(checks, bool):
-        from shapetrace.checks import chosen
+    try:
+        if not isinstance(checks, bool):
+            from shapetrace.checks import chosen
 
-        chosen(checks)
-    guards.check_modules(modules)
-    guards.check_options(timing, memory, backward, max_calls)
-    clock: Clock = CpuClock() if timing else NoClock()
-    return Trace(
-        modules,
-        clock,
-        functions=functions,
-        memory=memory,
-        backward=backward,
-        checks=checks,
-        max_calls=max_calls,
-    )
+            chosen(checks)
+        guards.check_modules(modules)
+        guards.check_options(timing, memory, backward, max_calls)
+        clock: Clock = CpuClock() if timing else NoClock()
+        return Trace(
+            modules,
+            clock,
+            functions=functions,
+            memory=memory,
+            backward=backward,
+            checks=checks,
+            max_calls=max_calls,
+        )
+    except ShapeTraceError:  # meant for the user
+        raise
+    except Exception as fault:  # ours must not keep the batch from running
+        untraced = Trace((), NoClock())
+        untraced._faults.add(_EVERYTHING, fault)
+        return untraced
 
 
 class Trace(Report):
@@ -121,32 +133,41 @@ class Trace(Report):
     # -- the context manager ---------------------------------------------------
 
     def __enter__(self) -> Self:
+        try:
+            self._begin(sys._getframe(1))
+            return self
+        except ShapeTraceError:  # meant for the user
+            raise
+        except BaseException as fault:  # Ctrl-C too leaves no hook behind
+            self._session.leave()
+            if not isinstance(fault, Exception):
+                raise
+            self._faults.add(_EVERYTHING, fault)
+            self._see_nothing()
+        return self
+
+    def _begin(self, caller: FrameType) -> None:
         if self._state != "new":
             doing = "is running" if self._state == "running" else "has recorded already"
             raise UsageError(
                 f"This trace {doing}: each `with` needs a trace of its own. Write "
                 "`with shapetrace.trace(model) as t:` again."
             )
-        caller = sys._getframe().f_back
-        if caller is not None:
-            self._entered_at = caller.f_code.co_filename, caller.f_lineno
-        try:
-            with self._faults.losing("the whole recording"):
-                readout = self._session.start()
-                if not isinstance(readout, Live):
-                    raise TypeError(f"{type(readout).__name__} is no recording")
-                self._readout = readout
-                self._state = "running"
-                return self
-        except BaseException:  # Ctrl-C too leaves no hook behind
-            self._session.take_off()
-            raise
-        # the batch runs all the same, and nothing of it is seen
-        self._session.give_up()
+        self._entered_at = caller.f_code.co_filename, caller.f_lineno
+        if self._faults:  # it could not be made as it was asked for
+            self._see_nothing()
+            return
+        readout = self._session.start()
+        if not isinstance(readout, Live):
+            raise TypeError(f"{type(readout).__name__} is no recording")
+        self._readout = readout
+        self._state = "running"
+
+    def _see_nothing(self) -> None:
+        """The batch runs all the same, and nothing of it is recorded."""
         self._state = "running"
         notes = tuple(self._faults.notes())
         self._readout = Stored(Recording((), (), {}, {}, notes=notes))
-        return self
 
     def __exit__(
         self,
@@ -155,26 +176,31 @@ class Trace(Report):
         tb: TracebackType | None,
     ) -> Literal[False]:
         try:
-            self._session.take_off()
+            self._end(error)
+            self._tell(error)
+            return False
         except BaseException as cut:  # a Ctrl-C in the middle of it, or a fault
-            self._session.take_off()
-            if not isinstance(cut, Exception):
-                raise
-            self._faults.add("nothing of the report", cut)
-        finally:
+            self._session.leave()
             self._state = "done"
-        try:
-            with self._faults.losing("the end of the recording"):
-                self._finish(error)
-        finally:
-            with self._faults.losing("nothing of the report"):
-                self._session.release()
-        self._faults.over = True
-        if self._faults:
+            if not isinstance(cut, Exception) or is_meant(cut):
+                raise
+            self._faults.add("the end of the recording", cut)
+        self._tell(error)
+        return False
+
+    def _end(self, error: BaseException | None) -> None:
+        self._session.take_off()
+        self._state = "done"
+        self._finish(error)
+        self._session.leave()
+
+    def _tell(self, error: BaseException | None) -> None:
+        """One warning of all that failed. What fails from now on warns as it fails."""
+        told, self._faults.over = self._faults.over, True
+        if self._faults and not told:
             # where the user's filters make warnings errors, the body's own comes first
             with nullcontext() if error is None else suppress(ShapeTraceWarning):
-                warnings.warn(self._faults.warning(), ShapeTraceWarning, stacklevel=2)
-        return False
+                warnings.warn(self._faults.warning(), ShapeTraceWarning, stacklevel=3)
 
     def _finish(self, error: BaseException | None) -> None:
         """Ask what can be asked only now, and say what there is to say."""
@@ -225,6 +251,7 @@ class Trace(Report):
             known = with_name(*self._entered_at)
         return known or super()._name
 
+    @surviving
     def warm(self) -> Trace:
         """The same trace without its first step, which warms up: caches, the choice of
         kernels, the optimizer's state. Its tables, frames, plots and costs are those of

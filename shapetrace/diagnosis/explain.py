@@ -67,7 +67,9 @@ def diagnose_failure(graph: Graph) -> Diagnosis | None:
         # of any kind: a mistake of ours here, while the user's exception leaves, must
         # not take its place; what was recorded is shown, and the fault is told beside
         # it
-        return unexplained(graph, failed, fault) if failed is not None else None
+        if failed is None:
+            raise
+        return unexplained(graph, failed, fault)
 
 
 def mismatch_of(graph: Graph) -> Mismatch | None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from functools import partial
-from types import CodeType, FunctionType, MethodType, TracebackType
+from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
 from typing import Any
 
 import torch
@@ -45,13 +45,10 @@ class Faults:
             raise fault
         self._count += 1
         if lost not in self._lost and len(self._lost) < _MOST:
-            said = self._lost[lost] = type(fault).__name__
-            try:
-                said = self._lost[lost] = f"{said}: {fault}{_place(fault)}"
-            except Exception:  # no room on the stack for more words, or it has none
-                pass
+            said = self._lost[lost] = _said(fault)
             if self.over:
-                warnings.warn(_warning({lost: said}), ShapeTraceWarning, stacklevel=3)
+                told = _warning({lost: said})
+                warnings.warn(told, ShapeTraceWarning, stacklevel=_level())
 
     def losing(self, lost: str) -> Losing:
         """A `with` block whose faults are kept from the user; `lost` says the cost."""
@@ -66,6 +63,11 @@ class Faults:
         return [
             f"incomplete: {lost} could not be recorded ({many} of shapetrace's own)"
         ]
+
+    def words(self, lost: str, fault: BaseException) -> str:
+        """Of one fault, for who asked for what it cost."""
+        again = ". Ask again when there is room for it" if may_pass(fault) else ""
+        return _warning({lost: _said(fault)}) + again
 
     def warning(self) -> str:
         """For who ran the batch, where anything failed."""
@@ -88,12 +90,23 @@ class Losing:
         fault: BaseException | None,
         frames: TracebackType | None,
     ) -> bool:
-        if not isinstance(fault, Exception) or isinstance(fault, _MEANT):
+        if not isinstance(fault, Exception) or is_meant(fault):
             return False
         if is_users(fault):
             return False
         self._faults.add(self._lost, fault)
         return True
+
+
+def is_meant(fault: BaseException) -> bool:
+    """Whether we raise it on purpose, for the user."""
+    return isinstance(fault, _MEANT)
+
+
+def may_pass(fault: BaseException) -> bool:
+    """Whether what failed may succeed when it is tried again: no memory, no descriptor
+    for a file, also one of code, no room on the stack."""
+    return isinstance(fault, MemoryError | OSError | ImportError | RecursionError)
 
 
 def is_users(fault: BaseException) -> bool:
@@ -119,6 +132,13 @@ def _code_of(handler: Any) -> CodeType | None:
     return getattr(handler, "__code__", None)
 
 
+def _said(fault: BaseException) -> str:
+    try:
+        return f"{type(fault).__name__}: {fault}{_place(fault)}"
+    except Exception:  # no room on the stack for more words, or it has none
+        return type(fault).__name__
+
+
 def _warning(lost: dict[str, str]) -> str:
     version = getattr(sys.modules[_PACKAGE], "__version__", "")
     said = "; ".join(dict.fromkeys(lost.values()))
@@ -130,12 +150,29 @@ def _warning(lost: dict[str, str]) -> str:
     )
 
 
+def _level() -> int:
+    """How many frames out from our caller the first is that is not ours."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and (_is_ours(frame) or _is_between(frame)):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(_PACKAGE)
+
+
+def _is_between(frame: FrameType) -> bool:
+    """Whether it calls what of ours a context manager decorates."""
+    return frame.f_globals.get("__name__") == "contextlib"
+
+
 def _place(fault: BaseException) -> str:
     """Our own innermost line."""
     place, frames = "", fault.__traceback__
     while frames is not None:
         code = frames.tb_frame.f_code
-        if str(frames.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
+        if _is_ours(frames.tb_frame):
             place = f" (in {os.path.basename(code.co_filename)}:{frames.tb_lineno})"
         frames = frames.tb_next
     return place

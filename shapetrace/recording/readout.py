@@ -10,6 +10,7 @@ import torch
 from shapetrace.recording import guards
 from shapetrace.recording.clocks import NoClock
 from shapetrace.recording.events import Failure
+from shapetrace.recording.faults import may_pass
 from shapetrace.recording.snapshot import SeenModule, see_modules
 from shapetrace.records import Recording
 from shapetrace.records.garbage import uncollected
@@ -89,19 +90,24 @@ class Live:
 
     @property
     def recording(self) -> Recording:
+        try:
+            return self._newest()
+        except Exception as fault:
+            faults = self._recorder.faults
+            faults.add("all that was recorded", fault)
+            nothing = Recording((), (), {}, {}, notes=tuple(faults.notes()))
+            if not may_pass(fault):
+                self._recording, self._whole = nothing, self.ended
+            return nothing
+
+    def _newest(self) -> Recording:
         if self._recording is not None and self._whole:
             return self._recording
         events = len(self._recorder.events) + self.selection.dropped_calls
         if self._recording is None or self.ended or self._events != events:
+            self._recording = self._build()
             self._events, self._whole = events, self.ended
-            self._recording = self._build_or_none()
         return self._recording
-
-    def _build_or_none(self) -> Recording:
-        faults = self._recorder.faults
-        with faults.losing("all that was recorded"):
-            return self._build()
-        return Recording((), (), {}, {}, notes=tuple(faults.notes()))
 
     @uncollected()
     def _build(self) -> Recording:
@@ -162,10 +168,9 @@ class Live:
         made = self.recording
         if not self.ended or not self._timed or self._calibrated:
             return made
-        from shapetrace.recording.overhead import calibrate
-
-        self._calibrated = True
         with self._recorder.faults.losing("what the tracer itself costs"):
+            from shapetrace.recording.overhead import calibrate
+
             overhead = calibrate(
                 self._functions,
                 self.selection.again,
@@ -173,6 +178,7 @@ class Live:
                 self.selection.empty_events,
             )
             self._recording = made = replace(made, overhead=overhead)
+        self._calibrated = True
         return made
 
     def put(self, recording: Recording) -> None:

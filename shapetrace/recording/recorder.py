@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ class Recorder:
         self.faults = Faults() if faults is None else faults
         self.references = References(self.events, functions)
         self.stacks = Stacks(self.events, clock.now)
-        self.table = Table()
+        self.table = Table(self.fault)
         self.values = Values(self.events, self.references, read_values)
         #: arguments that are tuples of plain numbers, as data
         self.tuples: dict[tuple[Any, ...], Any] = {}
@@ -129,6 +130,13 @@ class Recorder:
     def uninstall(self) -> None:
         """Take everything off again. Safe to call again, also where an interrupt has
         cut a first call short: hooks and modes are told by what they are."""
+        with ExitStack() as everything:  # one that fails keeps no other from its turn
+            everything.callback(self.run_queue.close)
+            everything.callback(self.handles.end)
+            everything.callback(self._remove_modes)
+            self._remove_hooks()
+
+    def _remove_hooks(self) -> None:
         for register in _REGISTERS:
             for number, hook in list(register.items()):
                 if any(hook is own for own in self._hooks):
@@ -137,9 +145,6 @@ class Recorder:
                     register.pop(number, None)  # the last: it is how they are found
         for handle in self._handles:
             handle.remove()
-        self._remove_modes()
-        self.handles.end()
-        self.run_queue.close()
 
     def _push(self, mode: TorchFunctionMode) -> None:
         if not isinstance(mode, TorchFunctionMode):  # torch would call it all the same

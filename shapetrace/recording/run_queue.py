@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from io import FileIO
 
 _FILE = "/proc/thread-self/schedstat"
 #: a stretch of so many nanoseconds is worth asking for: whoever is put off a processor
@@ -20,24 +21,23 @@ class RunQueue:
     """Of the thread that opened it."""
 
     def __init__(self) -> None:
-        self._file: int | None = None
+        self._file: FileIO | None = None
         self._before = 0
 
     def open(self) -> None:
         with suppress(OSError):
-            self._file = os.open(_FILE, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._file = FileIO(_FILE)
         self.waited()
 
     def waited(self) -> int:
         """The nanoseconds since it was last asked."""
-        if self._file is None:
+        if self._file is None or self._file.closed:
             return 0
-        _, waited, _ = os.pread(self._file, 100, 0).split()
+        _, waited, _ = os.pread(self._file.fileno(), 100, 0).split()
         before, self._before = self._before, int(waited)
         return self._before - before
 
     def close(self) -> None:
         """Safe to call again."""
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        if self._file is not None:
+            self._file.close()

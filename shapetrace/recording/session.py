@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from torch import nn
@@ -49,12 +49,18 @@ class Session:
         self._keep_first = keep_first
         self._recorder: Recorder | None = None
         self._live: Live | None = None
+        self._added = 0
         self._hidden = guards.HiddenWarning()
         self._kernels: Kernels | None = None
 
     @uncollected()
     def start(self) -> Live:
-        """Watch from now on. Where it fails, `take_off` what it has put on."""
+        """Watch from now on. Where it fails, `leave`."""
+        with suppress(OSError, ImportError):
+            # what reads the events: later the batch may have taken all descriptors
+            from shapetrace.recording import build, script_values  # noqa: F401
+            from shapetrace.source import spoken  # noqa: F401
+
         selection = Selection(
             self._roots,
             self._clock,
@@ -85,27 +91,47 @@ class Session:
         self._roots = []
         return live
 
-    def give_up(self) -> None:
-        """After a start that failed: the batch runs without a recorder."""
-        self.take_off()
-        self._recorder = self._live = None
-
     def take_off(self) -> None:
         """Everything that was put anywhere. Safe to call again."""
+        lost = "the taking off of hooks, some of which are left"
         with ExitStack() as everything:  # one that fails keeps no other from its turn
-            everything.callback(self._surely, guards.EAGERLY.end, self)
-            everything.callback(self._surely, self._hidden.end)
+            everything.callback(self._surely, lost, guards.EAGERLY.end, self)
+            everything.callback(self._surely, lost, self._hidden.end)
             if self._kernels is not None:
-                everything.callback(self._surely, self._kernels.end)
+                everything.callback(self._surely, lost, self._kernels.end)
             if self._recorder is not None:
-                everything.callback(self._surely, self._recorder.uninstall)
+                everything.callback(self._surely, lost, self._recorder.uninstall)
 
-    def _surely(self, end: Callable[..., None], *args: Any) -> None:
+    def leave(self) -> None:
+        """Whatever was cut short where: nothing is on torch, nothing of the user's is
+        kept, and no event will come. Safe to call again, and before `start`."""
+        lost = "the letting go of modules"
+        with ExitStack() as everything:
+            if self._recorder is not None:
+                everything.callback(self._surely, lost, self._recorder.release)
+            if self._live is not None:
+                self._live.ended = True
+                everything.callback(self._surely, lost, self._release, self._live)
+            everything.callback(self.take_off)
+            self._roots = []
+
+    def _release(self, live: Live) -> None:
+        live.selection.release()
+        self._add_faults_of(live.selection)
+
+    def _add_faults_of(self, selection: Selection) -> None:
+        """Those of extensions that are not among the faults yet."""
+        found = selection.faults()
+        for name, fault in found[self._added :]:
+            self._added += 1
+            self.faults.add(name, fault)
+
+    def _surely(self, lost: str, end: Callable[..., None], *args: Any) -> None:
         """Once more from the start where it was cut short, by Ctrl-C or a fault."""
         try:
             end(*args)
         except BaseException as cut:  # Ctrl-C too leaves nothing on
-            with self.faults.losing("the taking off of hooks, some of which are left"):
+            with self.faults.losing(lost):
                 end(*args)
             if not isinstance(cut, Exception):
                 raise
@@ -124,8 +150,7 @@ class Session:
             recorder.stacks.close(error)
         with losing("figures of memory and backward"):
             live.selection.finish()
-        for name, fault in live.selection.faults():
-            self.faults.add(name, fault)
+        self._add_faults_of(live.selection)
         with losing("what the modules were"):
             live.seen = see_modules(recorder.table, recorder.references)
         if error is not None:
@@ -151,10 +176,3 @@ class Session:
             name.endswith("loss") or "entropy" in name or name in ("kl_div", "backward")
             for name in names
         )
-
-    def release(self) -> None:
-        """Let go of what is the user's."""
-        if self._recorder is not None:
-            self._recorder.release()
-        if self._live is not None:
-            self._live.selection.release()

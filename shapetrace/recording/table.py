@@ -119,7 +119,8 @@ class Table:
     of its own, named by its class.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fault: Callable[[BaseException], None]) -> None:
+        self._fault = fault
         self.everything = False
         self.sites: dict[int, Site] = {}
         self.entered: list[Site] = []
@@ -203,16 +204,22 @@ class Table:
         return None
 
     def _forget(self, reference: ModuleReference) -> None:
-        site = self.sites.get(reference.key)
-        if site is not None and site.module is reference:
-            del self.sites[reference.key]
-            site.release()
-            for owned in site.owned:
-                let_go(owned)
+        try:
+            site = self.sites.get(reference.key)
+            if site is not None and site.module is reference:
+                del self.sites[reference.key]
+                site.release()
+                for owned in site.owned:
+                    let_go(owned)
+        except Exception as fault:  # Python would tell it as nobody's
+            self._fault(fault)
 
     def _forget_stranger(self, reference: ModuleReference) -> None:
-        for key in [key for key in self._strangers if key[0] == reference.key]:
-            self._strangers.pop(key, None)
+        try:
+            for key in [key for key in self._strangers if key[0] == reference.key]:
+                self._strangers.pop(key, None)
+        except Exception as fault:
+            self._fault(fault)
 
 
 def _tree(prefix: str, root: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import cached_property
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from shapetrace.recording.faults import Faults
+from shapetrace.recording.faults import Faults, is_meant, may_pass
 from shapetrace.records import (
     Broadcast,
     Diagnosis,
@@ -19,6 +18,46 @@ from shapetrace.records.garbage import uncollected
 if TYPE_CHECKING:
     from shapetrace.costs import Costs, Steps
     from shapetrace.lineage import Graph
+
+T = TypeVar("T")
+
+
+class analysis(Generic[T]):
+    """A property that is worked out once. A fault of ours costs what is `lost`, and
+    `without` is given in its place; also where an import fails, as they all do while no
+    file can be opened: then it is tried again when it is next read."""
+
+    def __init__(self, lost: str, without: Callable[[Analyses], T]) -> None:
+        self._lost = lost
+        self._without = without
+
+    def __call__(self, work_out: Callable[[Any], T]) -> analysis[T]:
+        self._work_out = work_out
+        self._name = work_out.__name__
+        return self
+
+    @overload
+    def __get__(self, asked: None, owner: Any) -> analysis[T]: ...
+
+    @overload
+    def __get__(self, asked: Analyses, owner: Any) -> T: ...
+
+    def __get__(self, asked: Analyses | None, owner: Any) -> analysis[T] | T:
+        if asked is None:
+            return self
+        try:
+            made = self._work_out(asked)
+            # found there from now on, before this is
+            vars(asked)[self._name] = made
+            return made
+        except Exception as fault:
+            if is_meant(fault):
+                raise
+            asked.faults.add(self._lost, fault)
+            made = self._without(asked)
+            if not may_pass(fault):
+                vars(asked)[self._name] = made
+            return made
 
 
 class Analyses:
@@ -35,76 +74,68 @@ class Analyses:
     ) -> None:
         self.recording = recording
         self._checks = checks
-        self._faults = Faults(over=True) if faults is None else faults
+        self.faults = Faults(over=True) if faults is None else faults
 
     def keep(self, findings: tuple[Diagnosis, ...]) -> None:
         """Take these findings, from a file, in place of looking for them again."""
         failures = [found for found in findings if found.code == "failure"]
-        self.findings = findings
-        self.failure = failures[0] if failures else None
+        vars(self)["findings"] = findings
+        vars(self)["failure"] = failures[0] if failures else None
 
-    @cached_property
+    @analysis("all analyses", lambda self: _empty_graph())
     def graph(self) -> Graph:
         from shapetrace.lineage import Graph
 
-        with self._faults.losing("all analyses"):
-            return Graph(self.recording)
-        return Graph(Recording((), (), {}, {}))
+        return Graph(self.recording)
 
-    @cached_property
+    @analysis[tuple[FunctionCall, ...]]("the losses", lambda self: ())
     def losses(self) -> tuple[FunctionCall, ...]:
         from shapetrace.lineage.loss_calls import losses
 
-        with self._faults.losing("the losses"):
-            return losses(self.graph)
-        return ()
+        return losses(self.graph)
 
-    @cached_property
+    @analysis[Diagnosis | None]("the explanation of the failure", lambda self: None)
     def failure(self) -> Diagnosis | None:
         from shapetrace.diagnosis import diagnose_failure
 
-        with self._faults.losing("the explanation of the failure"):
-            return diagnose_failure(self.graph)
-        return None
+        return diagnose_failure(self.graph)
 
-    @cached_property
+    @analysis[tuple[Diagnosis, ...]](
+        "the findings of the checks",
+        lambda self: (self.failure,) if self.failure else (),
+    )
     def findings(self) -> tuple[Diagnosis, ...]:
         from shapetrace.checks import run_checks
 
-        failure = self.failure
-        found: tuple[Diagnosis, ...] = ()
-        with self._faults.losing("the findings of the checks"):
-            found = run_checks(self.graph, self._checks)
-        return ((failure,) if failure else ()) + found
+        found = run_checks(self.graph, self._checks)
+        return ((self.failure,) if self.failure else ()) + found
 
-    @cached_property
+    @analysis[tuple[Broadcast, ...]]("the broadcasts", lambda self: ())
     def broadcasts(self) -> tuple[Broadcast, ...]:
         from shapetrace.lineage.loss_calls import broadcast_ledger
 
-        with self._faults.losing("the broadcasts"):
-            return broadcast_ledger(self.graph)
-        return ()
+        return broadcast_ledger(self.graph)
 
-    @cached_property
+    @analysis("FLOPs and bytes", lambda self: _no_costs(self.recording))
     def costs(self) -> Costs:
-        from shapetrace.costs import costs, unknown_costs
+        from shapetrace.costs import costs
 
-        with self._faults.losing("FLOPs and bytes"):
-            return costs(self.recording)
-        return unknown_costs(self.recording)
+        return costs(self.recording)
 
-    @cached_property
+    @analysis("the steps", lambda self: _no_steps())
     def steps(self) -> Steps:
-        from shapetrace.costs import Steps, steps
+        from shapetrace.costs import steps
 
-        with self._faults.losing("the steps"):
-            return steps(self.recording)
-        return Steps(())
+        return steps(self.recording)
 
     def explain(self, x: FunctionCall | ModuleCall | int | None) -> Diagnosis:
         """Of a call or a tensor's id what it did; of None what is most wrong."""
-        with self._faults.losing("an explanation"):
+        try:
             return self._explained(x)
+        except Exception as fault:
+            if is_meant(fault):
+                raise
+            self.faults.add("an explanation", fault)
         message = "a fault of shapetrace's own: this cannot be explained"
         return Diagnosis("unexplained", "note", message, where="")
 
@@ -122,3 +153,21 @@ class Analyses:
             if same == x.index:
                 return found
         return explain_call(self.graph, x)
+
+
+def _empty_graph() -> Graph:
+    from shapetrace.lineage import Graph
+
+    return Graph(Recording((), (), {}, {}))
+
+
+def _no_costs(recording: Recording) -> Costs:
+    from shapetrace.costs import unknown_costs
+
+    return unknown_costs(recording)
+
+
+def _no_steps() -> Steps:
+    from shapetrace.costs import Steps
+
+    return Steps(())

@@ -89,6 +89,7 @@ class Answers:
         return self._analyses.broadcasts
 
     @property
+    @surviving
     def costs(self) -> Costs:
         """FLOPs, bytes and corrected times of every call; made when first read."""
         return self._calibrated().costs
@@ -125,6 +126,7 @@ class Answers:
 
     # -- questions -------------------------------------------------------------
 
+    @surviving
     def explain(self, x: Any = None) -> Diagnosis:
         """Where it went wrong; with a tensor or a call, how that came about.
 
@@ -165,6 +167,7 @@ class Answers:
             )
         return steps(self._graph, ident, dim if dim is None else dim % rank)
 
+    @surviving
     def expect(
         self, x: torch.Tensor | str | ModuleCall | FunctionCall, shape: str
     ) -> None:
@@ -218,6 +221,7 @@ class Answers:
 
     # -- costs -----------------------------------------------------------------
 
+    @surviving
     def steps(self) -> Steps:
         """Where each training step went: data, forward, loss, backward, optimizer and
         the rest, in nanoseconds; the first step apart, since it warms up.

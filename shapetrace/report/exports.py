@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal
 
 from shapetrace.report.answers import Answers
-from shapetrace.report.surviving import surviving
-from shapetrace.views.printed import Printed
+from shapetrace.report.surviving import surviving, surviving_text
+from shapetrace.views.printed import Printed, preformatted
 
 if TYPE_CHECKING:
     import pandas
@@ -31,13 +31,13 @@ class Report(Answers):
         """The variable in which its reader has it."""
         return "t"
 
-    @surviving
+    @surviving_text(str)
     def __repr__(self) -> str:
         from shapetrace.views.text import summary_line
 
         return summary_line(self.recording, self.findings, failure=self.failure)
 
-    @surviving
+    @surviving_text(str)
     def __str__(self) -> str:
         from shapetrace.views.text import table
 
@@ -45,7 +45,7 @@ class Report(Answers):
             self.recording, self.findings, failure=self.failure, name=self._name
         )
 
-    @surviving
+    @surviving_text(preformatted)
     def _repr_html_(self) -> str:
         from shapetrace.views.html import fragment
 
@@ -53,7 +53,7 @@ class Report(Answers):
             self.recording, self.findings, failure=self.failure, name=self._name
         )
 
-    @surviving
+    @surviving_text(Printed)
     def table(
         self,
         *,
@@ -91,7 +91,7 @@ class Report(Answers):
         )
         return Printed(text)
 
-    @surviving
+    @surviving_text(Printed)
     def summary(self, width: int | None = None) -> Printed:
         """A text table by module, the slowest first, with what the tracer itself cost.
 

@@ -1,12 +1,14 @@
-"""Views that still work where a fault of ours has left nonsense in a recording."""
+"""Views that still work where a fault of ours has left nonsense in a recording, and
+that say what is the matter where they cannot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from shapetrace.errors import ShapeTraceError
+from shapetrace.errors import ReportError
+from shapetrace.recording.faults import is_meant, is_users
 from shapetrace.records import Recording
 from shapetrace.records.soundness import Unsound, sound
 
@@ -16,24 +18,78 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound="Answers")
 P = ParamSpec("P")
 R = TypeVar("R")
+View = Callable[Concatenate[A, P], R]
 
 
-def surviving(view: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P], R]:
+def surviving(view: View[A, P, R]) -> View[A, P, R]:
     """The view; where it fails, and the recording holds what no record may hold, the
-    view of a recording without that. What is raised on purpose is the user's."""
+    view of a recording without that; else a ReportError: who asks for rows or a file
+    must not go on without. What is raised on purpose is the user's."""
 
     @wraps(view)
     def shown(self: A, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        __tracebackhide__ = True  # pytest and IPython end at the user's line
         try:
             return view(self, *args, **kwargs)
         except Exception as fault:
-            # of any kind: what a fault of ours left in a recording breaks a view
-            # anywhere; it is mended once, and what is no such fault leaves as it is
-            if isinstance(fault, ShapeTraceError) or not self._mend(fault):
+            if is_meant(fault):
                 raise
-        return view(self, *args, **kwargs)
+            return _mended_or(_refused, view, fault, self, *args, **kwargs)
 
     return shown
+
+
+def surviving_text(
+    made: Callable[[str], R],
+) -> Callable[[View[A, P, R]], View[A, P, R]]:
+    """As `surviving`, of a view that is looked at: in its place stands what the matter
+    is, which is warned of too."""
+
+    def instead(self: Any, view: View[A, P, R], fault: Exception) -> R:
+        self._faults.add("a view", fault)
+        name = type(fault).__name__
+        return made(f"<Trace: a fault of shapetrace's own ({name}) keeps it from view>")
+
+    def decorate(view: View[A, P, R]) -> View[A, P, R]:
+        @wraps(view)
+        def shown(self: A, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return view(self, *args, **kwargs)
+            except Exception as fault:
+                if is_meant(fault):
+                    raise
+                return _mended_or(instead, view, fault, self, *args, **kwargs)
+
+        return shown
+
+    return decorate
+
+
+def _refused(self: Any, view: View[A, P, R], fault: Exception) -> R:
+    lost = f"the answer of `{view.__name__}()`"
+    raise ReportError(self._faults.words(lost, fault)) from fault
+
+
+def _mended_or(
+    instead: Callable[[Any, View[A, P, R], Exception], R],
+    view: View[A, P, R],
+    fault: Exception,
+    self: A,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Of any kind: what a fault of ours left in a recording breaks a view anywhere. It
+    is mended once."""
+    if is_users(fault):
+        raise fault
+    try:
+        if self._mend(fault):
+            return view(self, *args, **kwargs)
+    except Exception as again:
+        if is_meant(again) or is_users(again):
+            raise
+        fault = again
+    return instead(self, view, fault)
 
 
 def mended(recording: Recording) -> Recording:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 
 
 class Printed(str):
@@ -33,8 +34,6 @@ class Printed(str):
 
 def preformatted(text: str) -> str:
     """The text as HTML in which columns stand below each other."""
-    from html import escape
-
     # not the page's font: nbconvert's style names one that it does not define
     look = "font-family:ui-monospace,monospace;white-space:pre;overflow-x:auto"
     return f'<pre style="{look}">{escape(text)}</pre>'

@@ -23,21 +23,18 @@ Place = tuple[str, int]
 
 
 @contextmanager
-def _tracing(seen: Callable[[FrameType, str], None]) -> Iterator[None]:
-    """Calls `seen` for each line of ours that is about to run."""
+def _tracing(
+    seen: Callable[[FrameType], None], wanted: Callable[[CodeType], bool]
+) -> Iterator[None]:
+    """Calls `seen` for each line that is about to run of the code that is wanted."""
 
     def local(frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":
-            seen(frame, event)
+            seen(frame)
         return local
 
-    ours: dict[CodeType, bool] = {}
-
     def call(frame: FrameType, event: str, arg: Any) -> Any:
-        code = frame.f_code
-        if code not in ours:
-            ours[code] = code.co_filename.startswith(OURS)
-        return local if ours[code] else None
+        return local if wanted(frame.f_code) else None
 
     was = sys.gettrace()
     sys.settrace(call)
@@ -47,16 +44,20 @@ def _tracing(seen: Callable[[FrameType, str], None]) -> Iterator[None]:
         sys.settrace(was)
 
 
+def is_ours(code: CodeType) -> bool:
+    return code.co_filename.startswith(OURS)
+
+
 @contextmanager
 def lines_of_ours() -> Iterator[dict[Place, str]]:
     """The lines that run meanwhile, each with its function's name, in order."""
     found: dict[Place, str] = {}
 
-    def seen(frame: FrameType, event: str) -> None:
+    def seen(frame: FrameType) -> None:
         code = frame.f_code
         found.setdefault((code.co_filename, frame.f_lineno), code.co_qualname)
 
-    with _tracing(seen):
+    with _tracing(seen, is_ours):
         yield found
 
 
@@ -69,15 +70,23 @@ def failing_at(
     raised: list[bool] = []
     reached = 0
 
-    def seen(frame: FrameType, event: str) -> None:
+    def has_it(code: CodeType) -> bool:
+        # a look at every line of ours would take twenty times as long
+        return (
+            not raised
+            and code.co_filename == place[0]
+            and any(line == place[1] for _, _, line in code.co_lines())
+        )
+
+    def seen(frame: FrameType) -> None:
         nonlocal reached
-        if frame.f_lineno == place[1] and frame.f_code.co_filename == place[0]:
+        if frame.f_lineno == place[1] and not raised:
             reached += 1
-            if reached > after and not raised:
+            if reached > after:
                 raised.append(True)
                 raise error
 
-    with _tracing(seen):
+    with _tracing(seen, has_it):
         yield raised
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
+import gc
 import os
 import random
+import threading
 import time
 import warnings
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -33,14 +37,6 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 KINDS = [RuntimeError, MemoryError, RecursionError, StopIteration, AssertionError]
 
-#: what guards against faults cannot guard itself; before the block nothing runs yet;
-#: and the block's own two ends do nothing but hand over to what is guarded
-UNGUARDED = ("recording/faults.py",)
-BEFORE_THE_BLOCK = {
-    *("trace", "check_modules", "check_options", "Trace.__init__", "Answers.__init__"),
-    *("Session.__init__", "Stored.__init__", "HiddenWarning.__init__"),
-    *("Faults.__init__", "Trace.__enter__", "Trace.__exit__"),
-}
 #: what torch calls: no code of ours stands around these
 CALLED_BY_TORCH = (
     "module_hooks.<locals>.enter",
@@ -68,31 +64,32 @@ class Net(nn.Module):
 
 
 class Batch(NamedTuple):
-    trace: shapetrace.Trace
+    trace: shapetrace.Trace | None
     computed: list[Any]
     error: tuple[type[BaseException], Any] | None
+    model: nn.Module
 
 
 def batch(options: dict[str, Any], *, fails: bool, given: bool) -> Batch:
     """One training step; `fails`: with a loss that raises."""
     torch.manual_seed(0)
     model = Net()
-    t = shapetrace.trace(*[model] * given, **options)
+    t = error = None
     computed: list[Any] = []
-    error = None
     try:
+        t = shapetrace.trace(*[model] * given, **options)
         with t:
-            y = model(torch.ones(2, 4), twice=True)["y"]
-            loss = F.mse_loss(y, torch.ones(2, 5 if fails else 3))
-            loss.backward()
-            computed += [
-                y.detach(),
-                loss.detach(),
-                *(p.grad for p in model.parameters()),
-            ]
+            computed += step(model, fails=fails)
     except Exception as raised:
         error = type(raised), raised.args
-    return Batch(t, computed, error)
+    return Batch(t, computed, error, model)
+
+
+def step(model: nn.Module, *, fails: bool) -> list[torch.Tensor | None]:
+    y = model(torch.ones(2, 4), twice=True)["y"]
+    loss = F.mse_loss(y, torch.ones(2, 5 if fails else 3))
+    loss.backward()
+    return [y.detach(), loss.detach(), *(p.grad for p in model.parameters())]
 
 
 def installed() -> list[str]:
@@ -114,6 +111,27 @@ def installed() -> list[str]:
     return found + list(map(str, hidden))
 
 
+def state() -> tuple[Any, ...]:
+    """What of the process a trace changes while it runs, or takes."""
+    files = Path("/proc/self/fd")
+    return (
+        gc.isenabled(),
+        torch._C._is_torch_function_enabled(),
+        len(warnings.filters),
+        threading.active_count(),
+        _thread._count(),
+        len(os.listdir(files)) if files.exists() else 0,
+    )
+
+
+def still_called(model: nn.Module) -> list[str]:
+    """The functions of ours that run in a step when the block is over: hooks on its
+    tensors and on their nodes can be seen in no other way."""
+    with lines_of_ours() as found:
+        step(model, fails=False)
+    return sorted(set(found.values()))
+
+
 def look_at(t: shapetrace.Trace) -> None:
     """Every view and analysis."""
     assert str(t) and repr(t) and t._repr_html_() and str(t.explain()) and t.summary()
@@ -130,13 +148,7 @@ def places(options: dict[str, Any], *, fails: bool, given: bool) -> dict[Place, 
     with warnings.catch_warnings(), lines_of_ours() as found:
         warnings.simplefilter("ignore", ShapeTraceWarning)
         batch(options, fails=fails, given=given)
-    return {
-        place: name
-        for place, name in found.items()
-        if not place[0].endswith(UNGUARDED)
-        and name not in BEFORE_THE_BLOCK
-        and "__del__" not in name
-    }
+    return found
 
 
 def hurt(
@@ -151,24 +163,34 @@ def hurt(
 ) -> list[str]:
     """What the fault does to the user's batch: nothing, it is hoped."""
     found = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ShapeTraceWarning)
+    before = state()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ShapeTraceWarning)
         with failing_at(place, error, after) as raised:
             made = batch(options, fails=fails, given=given)
-        if not raised:
-            return []
-        if made.error != untraced.error:
-            found.append(f"{made.error} left the block")
-        pairs = zip(made.computed, untraced.computed)
-        if len(made.computed) != len(untraced.computed) or not all(
-            torch.equal(a, b) for a, b in pairs
-        ):
-            found.append("another result")
-        found += installed()
+    if not raised:
+        return []
+    if made.error != untraced.error:
+        found.append(f"{made.error} left the block")
+    pairs = zip(made.computed, untraced.computed)
+    if len(made.computed) != len(untraced.computed) or not all(
+        torch.equal(a, b) for a, b in pairs
+    ):
+        found.append("another result")
+    if sum("shapetrace's own" in str(one.message) for one in warned) > 1:
+        found.append("warned of more than once")
+    found += installed()
+    found += [f"{name} is called still" for name in still_called(made.model)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ShapeTraceWarning)
         try:
+            assert made.trace is not None
             look_at(made.trace)
         except Exception as view:
             found.append(f"a view raises {view!r}")
+    if state() != before:
+        found.append(f"{before} has become {state()}")
+        gc.enable()
     return found
 
 

@@ -3,14 +3,12 @@ work without what they gave."""
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 from test_faults import batch, installed, look_at
 
 import shapetrace
-from shapetrace import ShapeTraceWarning
+from shapetrace import ReportError, ShapeTraceWarning
 from shapetrace.records import (
     ModuleInfo,
     Opaque,
@@ -79,17 +77,25 @@ def test_what_was_lost_is_warned_of_once_and_noted(tmp_path, monkeypatch):
     assert "what a fault has left wrong could not be" in read.recording.notes[-1]
 
 
-def test_a_view_s_own_fault_with_a_sound_recording_is_raised(monkeypatch):
+def broken(*args, **kwargs):
+    raise ZeroDivisionError("our own fault")
+
+
+def test_a_view_that_fails_says_so_in_its_place_and_warns(monkeypatch):
     made = batch({}, fails=False, given=True)
-
-    def broken(*args, **kwargs):
-        raise ZeroDivisionError
-
     monkeypatch.setattr("shapetrace.views.text.table", broken)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(ZeroDivisionError):
-            str(made.trace)
+    with pytest.warns(ShapeTraceWarning, match="our own fault") as warned:
+        assert "shapetrace's own (ZeroDivisionError)" in str(made.trace)
+        assert "ZeroDivisionError" in made.trace.table()
+    assert len(warned) == 1
+
+
+def test_rows_and_files_that_cannot_be_had_are_an_error_of_ours(monkeypatch):
+    made = batch({}, fails=False, given=True)
+    monkeypatch.setattr("shapetrace.views.frame.frame", broken)
+    with pytest.raises(ReportError, match="our own fault") as caught:
+        made.trace.to_dataframe()
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def ref(**fields):

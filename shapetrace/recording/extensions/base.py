@@ -2,9 +2,8 @@
 
 An extension notes figures of each module call in a `Cell`, which becomes part of the
 `ModuleCall`. `Extensions` calls them, around the recorder's own hooks and from a
-function mode on top of its mode. Their clock stands still while
-they work, so that what they cost is in no recorded time, and a trace without
-extensions has nothing of them.
+function mode on top of its mode. Their clock stands still while they work, so that what
+they cost is in no recorded time, and a trace without extensions has nothing of them.
 """
 
 from __future__ import annotations
@@ -307,9 +306,13 @@ class Extensions:
         self._each(lambda one: one.finish(self.cells))
 
     def release(self) -> None:
-        """Let go of everything, and leave no hook. Safe to call again."""
-        for one in self._all:
-            self._guarded(one, one.release)()
+        """Let go of everything, and leave no hook: once more where it was cut short.
+        Safe to call again."""
+        release = methodcaller("release")
+        with _DISABLED():
+            for one in self._all:
+                if not self._done(release, one):
+                    self._done(release, one)
         self._stacks.clear()
 
     def drop(self, cells: Sequence[Cell]) -> None:
@@ -362,10 +365,15 @@ class Extensions:
 
     def _each(self, call: Callable[[Extension], None]) -> None:
         for one in list(self.extensions):
-            try:
-                call(one)
-            except Exception as fault:  # ours must not end the user's batch
-                self._fault(fault, one)
+            self._done(call, one)
+
+    def _done(self, call: Callable[[Extension], None], one: Extension) -> bool:
+        try:
+            call(one)
+            return True
+        except Exception as fault:  # ours must not end the user's batch
+            self._fault(fault, one)
+            return False
 
 
 def tensors_in(value: Any) -> Tensors:
