@@ -11,15 +11,19 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
+    PrepareModuleInput,
     RowwiseParallel,
+    SequenceParallel,
+    loss_parallel,
     parallelize_module,
 )
 from torch.nn.modules import module as torch_module
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 import shapetrace
 
@@ -81,6 +85,59 @@ def tensor_parallel(watch: Watch) -> list[Any]:
     return step(parallelize_module(Net(), mesh, plan), watch)
 
 
+class Checkpointed(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return checkpoint(super().forward, x, use_reentrant=False)
+
+
+def sharded_in_half_precision(watch: Watch) -> list[Any]:
+    """With what is computed again in the backward, and weights kept after a forward."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, torch.float32)
+    model = nn.Sequential(nn.Linear(8, 8), Checkpointed())
+    for one in (*model, model):
+        fully_shard(one, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
+    return step(model, watch)
+
+
+def sharded_both_ways(watch: Watch) -> list[Any]:
+    mesh = init_device_mesh(
+        "cpu", (1, dist.get_world_size()), mesh_dim_names=("data", "tensor")
+    )
+    plan = {"first": ColwiseParallel(), "second": RowwiseParallel()}
+    model = parallelize_module(Net(), mesh["tensor"], plan)
+    return step(fully_shard(model, mesh=mesh["data"]), watch)
+
+
+class Blocks(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.net, self.head = nn.LayerNorm(8), Net(), nn.Linear(4, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.net(self.norm(x)))
+
+
+def sequence_and_loss_parallel(watch: Watch) -> list[Any]:
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    plan = {
+        "norm": SequenceParallel(),
+        "net": PrepareModuleInput(
+            input_layouts=(Shard(1),), desired_input_layouts=(Replicate(),)
+        ),
+        "net.first": ColwiseParallel(),
+        "net.second": RowwiseParallel(),
+        "head": ColwiseParallel(use_local_output=False),
+    }
+    model = parallelize_module(Blocks(), mesh, plan)
+    with watch(model), loss_parallel():
+        logits = model(torch.arange(48.0).view(3, 2, 8))  # half of the steps
+        target = torch.arange(12) % 6
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), target)
+        loss.backward()
+    return [loss.detach(), *(p.detach() for p in model.parameters())]
+
+
 def distributed_tensors(watch: Watch) -> list[Any]:
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     model = nn.Sequential(nn.ReLU(), nn.Tanh())
@@ -126,6 +183,50 @@ def check(program: Callable[[Watch], list[Any]], **options: Any) -> None:
     assert str(t) and str(t.explain()) and len(t.to_dataframe()) == len(types), name
 
 
+class Wrong(Net):
+    """Whose second layer does not take what the first gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Linear(12, 4)
+
+
+def sharded(model: nn.Module) -> nn.Module:
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    return fully_shard(model, mesh=mesh)
+
+
+def tensor_sharded(model: nn.Module) -> nn.Module:
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    return parallelize_module(model, mesh, {"first": ColwiseParallel()})
+
+
+def check_failing(spread: Callable[[nn.Module], nn.Module], given: int) -> None:
+    """The layer is named whose shapes do not fit, with what it was given here."""
+
+    def left(watch: Watch) -> str:
+        torch.manual_seed(0)
+        model = spread(Wrong())
+        try:
+            with watch(model):
+                model(torch.ones(3, 8))
+        except RuntimeError as error:
+            return str(error)
+        return ""
+
+    traces: list[shapetrace.Trace] = []
+
+    def traced(model: nn.Module) -> shapetrace.Trace:
+        traces.append(shapetrace.trace(model))
+        return traces[-1]
+
+    assert left(lambda model: contextlib.nullcontext()) == left(traced) != ""
+    failure = traces[0].failure
+    assert failure is not None and failure.where == "module:second", failure
+    said = f"dim 1 of the input is {given}, its in_features is 12"
+    assert said in failure.message, failure
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
@@ -133,9 +234,14 @@ if __name__ == "__main__":
         data_parallel,
         fully_sharded,
         sharded_from_meta,
+        sharded_in_half_precision,
         tensor_parallel,
+        sharded_both_ways,
+        sequence_and_loss_parallel,
         distributed_tensors,
     ):
         for options in ({}, {"functions": False}, {"memory": True, "backward": True}):
             check(program, **options)
+    check_failing(sharded, 16)
+    check_failing(tensor_sharded, 8)  # half of the first layer's is on this rank
     dist.destroy_process_group()

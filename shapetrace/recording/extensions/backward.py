@@ -73,8 +73,8 @@ class BackwardTimer(Extension):
             return  # right after the node of the module that used it
         else:
             stamp = self._stamp(None)  # no module made it
-        handle = tensor.register_hook(stamp)  # type: ignore[no-untyped-call]
-        self._handles.append(handle)
+        register: Any = tensor.register_hook
+        self._handles.append(register(stamp))
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         if any(torch_internals.hooks_of(module)[2:]):

@@ -206,8 +206,9 @@ class MemoryWatch(Extension):
             if tensor is not None:
                 self._gradient(tensor)
 
-        hook = leaf.register_hook(self.guarded(accumulated))
-        self._accumulating[id(variable)] = hook
+        hook = self.guarded(accumulated)
+        # in one line: a fault of ours between the two would leave it there
+        self._accumulating[id(variable)] = leaf.register_hook(hook)
 
     def finish(self, cells: Sequence[Cell]) -> None:
         held = list(accumulate((change for change, _ in self._log), initial=0))
