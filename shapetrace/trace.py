@@ -174,19 +174,18 @@ class Trace(Report):
         kind: type[BaseException] | None,
         error: BaseException | None,
         tb: TracebackType | None,
-    ) -> Literal[False]:
+    ) -> None:
+        # no `return`: Python would be out of the `try` when it gets there
         try:
             self._end(error)
             self._tell(error)
-            return False
         except BaseException as cut:  # a Ctrl-C in the middle of it, or a fault
             self._session.leave()
             self._state = "done"
             if not isinstance(cut, Exception) or is_meant(cut):
                 raise
             self._faults.add("the end of the recording", cut)
-        self._tell(error)
-        return False
+            self._tell(error)
 
     def _end(self, error: BaseException | None) -> None:
         self._session.take_off()

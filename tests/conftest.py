@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from shapetrace.records import Overhead
+
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0))
 if _WORKERS:
     # The cores are shared among the workers (pytest -n): a torch of two threads in each
@@ -58,6 +60,14 @@ def left_on(module: nn.Module) -> list[str]:
 def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody says for how long other work had the processor, which the text tells."""
     monkeypatch.setattr("shapetrace.recording.run_queue._FILE", "/none")
+
+
+@pytest.fixture
+def cost_of_the_tracer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is measured in a second, which says nothing here."""
+    monkeypatch.setattr(
+        "shapetrace.recording.overhead.calibrate", lambda *args: Overhead(0, 0, 0, 0)
+    )
 
 
 @pytest.fixture(autouse=True)

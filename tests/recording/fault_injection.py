@@ -70,13 +70,14 @@ def failing_at(
     raised: list[bool] = []
     reached = 0
 
+    holding: dict[CodeType, bool] = {}
+
     def has_it(code: CodeType) -> bool:
         # a look at every line of ours would take twenty times as long
-        return (
-            not raised
-            and code.co_filename == place[0]
-            and any(line == place[1] for _, _, line in code.co_lines())
-        )
+        if code not in holding:
+            lines = {line for _, _, line in code.co_lines()}
+            holding[code] = code.co_filename == place[0] and place[1] in lines
+        return holding[code] and not raised
 
     def seen(frame: FrameType) -> None:
         nonlocal reached

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_faults import batch, installed, look_at
+from faulty_batches import batch, installed, look_at
 
 import shapetrace
 from shapetrace import ReportError, ShapeTraceWarning
 from shapetrace.records import (
     ModuleInfo,
     Opaque,
-    Overhead,
     Recording,
     Source,
     TensorRef,
@@ -22,12 +21,7 @@ from shapetrace.records.soundness import Unsound, sound
 NONSENSE = [None, "nonsense", -1, [], (object(),) * 4]
 
 
-@pytest.fixture(autouse=True)
-def cost_of_the_tracer(monkeypatch):
-    """It is measured in a second, which says nothing here."""
-    monkeypatch.setattr(
-        "shapetrace.recording.overhead.calibrate", lambda *args: Overhead(0, 0, 0, 0)
-    )
+pytestmark = pytest.mark.usefixtures("cost_of_the_tracer")
 
 
 @pytest.mark.parametrize("fails", [False, True])

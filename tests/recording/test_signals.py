@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from test_faults import batch, installed
+from faulty_batches import batch, installed
 from torch import nn
 
 import shapetrace

@@ -306,13 +306,10 @@ class Extensions:
         self._each(lambda one: one.finish(self.cells))
 
     def release(self) -> None:
-        """Let go of everything, and leave no hook: once more where it was cut short.
-        Safe to call again."""
-        release = methodcaller("release")
-        with _DISABLED():
-            for one in self._all:
-                if not self._done(release, one):
-                    self._done(release, one)
+        """Let go of everything, and leave no hook: twice, where a fault has cut the
+        first short. Safe to call again."""
+        for one in (*self._all, *self._all):
+            self._guarded(one, one.release)()
         self._stacks.clear()
 
     def drop(self, cells: Sequence[Cell]) -> None:
@@ -365,15 +362,10 @@ class Extensions:
 
     def _each(self, call: Callable[[Extension], None]) -> None:
         for one in list(self.extensions):
-            self._done(call, one)
-
-    def _done(self, call: Callable[[Extension], None], one: Extension) -> bool:
-        try:
-            call(one)
-            return True
-        except Exception as fault:  # ours must not end the user's batch
-            self._fault(fault, one)
-            return False
+            try:
+                call(one)
+            except Exception as fault:  # ours must not end the user's batch
+                self._fault(fault, one)
 
 
 def tensors_in(value: Any) -> Tensors:
