@@ -24,6 +24,7 @@ from shapetrace.diagnosis.hypothesis import (
     Written,
 )
 from shapetrace.diagnosis.more_uses import for_more_uses, tensor_argument
+from shapetrace.diagnosis.needed import needed_elsewhere
 from shapetrace.diagnosis.reasons import given, said_of
 from shapetrace.diagnosis.sites import (
     maker_of_one,
@@ -75,6 +76,8 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
     or whoever takes the tensor as it is."""
     if edit.sized is not None and edit.sized < len(ref.shape):
         site = case.site_of_size(ref.id, edit.sized)
+        if site.kind == "function" and site.key in needed_elsewhere(case):
+            return site_of_call(case.graph, case.call)  # as it is, others take it
         if site.kind == "input" and case.target and ref.id == case.target.id:
             # of data that the model is given too: here it is what a loss compares with
             return site_of_data(case.graph, ref.id, target=True)

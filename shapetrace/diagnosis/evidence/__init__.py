@@ -31,6 +31,7 @@ from shapetrace.diagnosis.evidence.samples import (
     unasked,
 )
 from shapetrace.diagnosis.evidence.sides import (
+    began_alike,
     joined,
     merged,
     only_passed,
@@ -78,6 +79,7 @@ FAMILIES: tuple[Family, ...] = (
     summed,
     unasked,
     sides,
+    began_alike,
     joined,
     merged,
     several,
