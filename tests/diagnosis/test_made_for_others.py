@@ -115,3 +115,42 @@ def test_what_takes_a_part_of_a_result_is_not_left_over():
     assert all(
         ").values" in fix.line or ".values" not in fix.line for fix in found.fixes
     )
+
+
+class Fingerprint(nn.Module):
+    """Features of the user's are joined to those that the network makes, if given."""
+
+    def __init__(self, width, extra):
+        super().__init__()
+        self.make, self.head = nn.Linear(5, width), nn.Linear(width + extra, 2)
+
+    def forward(self, x, more=None):
+        x = self.make(x).relu()
+        if more is not None:
+            x = torch.cat([x, more], dim=1)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("batch, width, extra", [(6, 9, 4), (4, 4, 4), (3, 8, 5)])
+def test_what_earlier_batches_had_besides_is_named(batch, width, extra):
+    model = Fingerprint(width, extra)
+
+    def step():
+        for _ in range(2):
+            model(torch.randn(batch, 5), torch.randn(batch, extra)).sum().backward()
+        return model(torch.randn(batch, 5))
+
+    found = failure_of(model, step)
+    assert first(found) == ("input", found.culprits[0].name)
+    assert "is missing: an earlier batch had" in found.culprits[0].reason
+
+
+def test_nothing_is_missing_where_other_data_came():
+    model = Fingerprint(9, 4)
+
+    def step():
+        model(torch.randn(6, 5), torch.randn(6, 4)).sum().backward()
+        return model(torch.randn(6, 5), torch.randn(6, 3))
+
+    found = failure_of(model, step)
+    assert all("is missing" not in one.reason for one in found.culprits)
