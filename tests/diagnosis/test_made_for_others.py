@@ -154,3 +154,23 @@ def test_nothing_is_missing_where_other_data_came():
 
     found = failure_of(model, step)
     assert all("is missing" not in one.reason for one in found.culprits)
+
+
+class Spectrum(nn.Module):
+    def forward(self, audio):
+        audio = audio.unsqueeze(0)
+        return audio.view(audio.shape[0], 1, audio.shape[1]).abs()
+
+
+@pytest.mark.parametrize("samples, channels", [(120, 2), (6, 6)])
+def test_a_dimension_that_only_passed_is_of_the_data(samples, channels):
+    """Stereo where mono is meant: neither the cast nor the scale made the channels."""
+    model = Spectrum()
+
+    def step():
+        sound = torch.randint(-99, 99, (samples, channels)).float()
+        return model(sound / 128.0)
+
+    found = failure_of(model, step)
+    assert first(found)[0] == "input"
+    assert all(one.name not in ("div", "float", "unsqueeze") for one in found.culprits)

@@ -26,6 +26,7 @@ from shapetrace.diagnosis.evidence.rests import rests, squared
 from shapetrace.diagnosis.evidence.samples import (
     edited,
     mixed,
+    reduced,
     restored,
     summed,
     unasked,
@@ -77,6 +78,7 @@ FAMILIES: tuple[Family, ...] = (
     mixed,
     restored,
     summed,
+    reduced,
     unasked,
     sides,
     began_alike,
