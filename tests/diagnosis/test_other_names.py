@@ -41,6 +41,30 @@ def test_a_result_that_is_read_later_is_not_offered():
     assert all("maps" not in fix.line for fix in found.fixes)
 
 
+class Renamed(Digits):
+    """The name stands for something else by then."""
+
+    def forward(self, image):
+        maps = self.features(image)  # noqa: F841 - given up
+        maps = image.mean(1)  # noqa: F841 - never read
+        flat = torch.flatten(image, 1)
+        return self.head(flat)
+
+
+class GivenUp(Digits):
+    def forward(self, image):
+        _ = self.features(image)
+        flat = torch.flatten(image, 1)
+        return self.head(flat)
+
+
+@pytest.mark.parametrize("model", [Renamed, GivenUp])
+def test_a_name_that_stands_for_it_no_more_is_not_offered(model):
+    found = failure(model(8), torch.rand(5, 1, 8, 8))
+    lines = [fix.line for fix in found.fixes]
+    assert all("maps" not in line and "flatten(_" not in line for line in lines)
+
+
 class Recurrent(nn.Module):
     """The last hidden state is named, the states of all steps are taken."""
 

@@ -49,7 +49,7 @@ def unread(case: Case) -> Iterator[Hypothesis | None]:
             if not isinstance(node, ast.Name):
                 continue
             for name, other in made.items():
-                if other is not None and other.shape != ref.shape:
+                if other is not None:
                     words = f"takes `{name}`, which nothing else reads"
                     edit = Edit(name, _as(other), words)
                     site = site_of_call(case.graph, call)
@@ -74,14 +74,14 @@ def _taking(case: Case) -> Iterator[Call]:
 
 
 def _never_read(line: Line) -> list[_Unread]:
-    """The names that the function around a line gives a value once, above that line,
-    and that are read nowhere."""
+    """The names that the function around a line gives a value once, and that are read
+    nowhere."""
     home = line.file.home(line.node)
     read, given = set(), []
     for node, _ in nodes(home):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             read.add(node.id)
-        if isinstance(node, ast.Assign) and node.lineno < line.node.lineno:
+        if isinstance(node, ast.Assign):
             target = node.targets[0]
             if isinstance(target, ast.Name):
                 given.append(_Unread(target.id, node.value, None))
