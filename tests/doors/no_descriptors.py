@@ -70,4 +70,5 @@ def main(moment: str) -> None:
     print(json.dumps([left, said, without, seen(t)]))
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])
