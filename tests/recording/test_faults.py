@@ -39,6 +39,10 @@ CALLED_BY_TORCH = (
     "Extensions._guarded.<locals>.guarded",
 )
 
+#: Ctrl-C in a weak reference's callback ends there
+CALLED_BY_PYTHON = {
+    *("Table._forget", "let_go", "Site.release", "MemoryWatch._watch.<locals>.gone"),
+}
 
 #: a fault in a weak reference's callback has nobody to go to but Python's own log
 unraisable = pytest.mark.filterwarnings(
@@ -120,10 +124,18 @@ def test_lines_here_and_there_may_fail(options, fails, given):
 def test_an_interrupt_anywhere_is_the_user_s_and_leaves_nothing(options):
     how = {"fails": False, "given": True}
     left = {}
-    for place in first_lines(places(options, **how)):
-        before = state()
-        with pytest.raises(KeyboardInterrupt), failing_at(place, KeyboardInterrupt()):
-            batch(options, **how)
+    names = places(options, **how)
+    for place in first_lines(names):
+        before, interrupted = state(), False
+        try:
+            with failing_at(place, KeyboardInterrupt()) as raised:
+                batch(options, **how)
+        except KeyboardInterrupt:
+            interrupted = True
+        if not raised:  # a line that a busy machine makes run
+            continue
+        # Python lets none out of a weak reference's callback
+        assert interrupted or names[place] in CALLED_BY_PYTHON, names[place]
         found = [*installed(), *([] if state() == before else [state()])]
         if found:
             left[place] = found
