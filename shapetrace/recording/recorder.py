@@ -16,6 +16,7 @@ from shapetrace.recording.collectives import Handles
 from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
 from shapetrace.recording.hooks import module_hooks
+from shapetrace.recording.other_threads import OtherThreads
 from shapetrace.recording.references import References
 from shapetrace.recording.run_queue import RunQueue
 from shapetrace.recording.snapshot import see
@@ -70,6 +71,7 @@ class Recorder:
         self.tuples: dict[tuple[Any, ...], Any] = {}
         self.callers = Callers()
         self.run_queue = RunQueue()
+        self.other_threads = OtherThreads()
         self.handles = Handles(clock.now, self.fault)
         #: the torch functions written in Python that were called, and whether the
         #: recorder looks at their arguments each time
@@ -106,6 +108,7 @@ class Recorder:
             except Exception as fault:  # ours must not keep the batch from running
                 self.fault(fault)
             self.run_queue.open()
+            self.other_threads.open()
             self.began = self.clock.now()
             before, after = module_hooks(self)
             extensions = self.extensions
@@ -140,6 +143,7 @@ class Recorder:
         self._remove_modes()
         self.handles.end()
         self.run_queue.close()
+        self.other_threads.close()
 
     def _push(self, mode: TorchFunctionMode) -> None:
         if not isinstance(mode, TorchFunctionMode):  # torch would call it all the same
