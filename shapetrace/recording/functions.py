@@ -21,7 +21,6 @@ from shapetrace.recording.events import (
     READ,
     THREAD,
     UNSEEN,
-    WAITED,
     error_tuple,
 )
 from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
@@ -288,9 +287,8 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
 
     def waited(since: Any, until: Any) -> None:
         """Notes how long this thread waited for a processor meanwhile."""
-        waited_ns = recorder.run_queue.waited()
-        if waited_ns and not others and ident() == stacks.thread:
-            events.extend((WAITED, since, until, waited_ns))
+        if not others and ident() == stacks.thread:
+            recorder.waited(since, until)
 
     def note(thread: int, event: tuple[Any, ...]) -> None:
         nonlocal events

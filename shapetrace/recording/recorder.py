@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.collectives import Handles
+from shapetrace.recording.events import WAITED
 from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
 from shapetrace.recording.hooks import module_hooks
@@ -109,7 +110,7 @@ class Recorder:
                 self.fault(fault)
             self.run_queue.open()
             self.other_threads.open()
-            self.began = self.clock.now()
+            self.run_queue.noted = self.began = self.clock.now()
             before, after = module_hooks(self)
             extensions = self.extensions
             if extensions is not None:
@@ -165,6 +166,15 @@ class Recorder:
             self._staying = [m for m in stack if not any(m is one for one in own)]
         torch_internals.replace_modes(self._staying)
         self._staying = None
+
+    def waited(self, since: Any, until: Any) -> None:
+        """Note how long the tracing thread waited for a processor between these two
+        stamps, or since it was noted last."""
+        queue = self.run_queue
+        since, queue.noted = max(since, queue.noted), until
+        waited_ns = queue.waited()
+        if waited_ns:
+            self.events.extend((WAITED, since, until, waited_ns))
 
     def meet(self, module: nn.Module, open_: list[Any]) -> Site | None:
         """The site of a module that was not there at entry, or None if it is none of
