@@ -285,6 +285,9 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             events.extend((UNSEEN, thread, name))
         return (*stacks.place(frame, open_), thread)
 
+    def function_ended() -> Any:
+        return last
+
     def waited(since: Any, until: Any) -> None:
         """Notes how long this thread waited for a processor meanwhile."""
         if not others and ident() == stacks.thread:
@@ -354,6 +357,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             return func(*args, **(kwargs or {}))
         return value
 
+    recorder.function_ended = function_ended
     return Mode()
 
 

@@ -175,8 +175,8 @@ class _Slow:
             self._references.look(args, True)
         if not open_[-1].key and not thread and self._functions:
             # else it could not be told from what is waited inside the call
-            if met - recorder.run_queue.noted > LONG:
-                recorder.waited(recorder.run_queue.noted, met)
+            if met - (since := recorder.function_ended()) > LONG:
+                recorder.waited(since, met)
         again = torch_internals.backward_number() != -1
         stamp = self._now()
         self._events += (SPENT, thread, met, stamp)

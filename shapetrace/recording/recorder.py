@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,8 @@ class Recorder:
         self.python_functions: dict[FunctionType, bool] = {}
         #: whether torch.jit.trace ran, which is not recorded
         self.jit_traced = False
+        #: when the last function ended, or the block began; set by the function mode
+        self.function_ended: Callable[[], Any] = int
         #: the stamps of the beginning and of the end of the block
         self.began: Any = None
         self.ended: Any = None
