@@ -178,10 +178,10 @@ def _copies(rec: Recording) -> int:
     most = 0
     for call in rec.functions:
         if is_convolution(call.name) and call.inputs[1:] and call.outputs:
-            refs = *call.inputs[:2], call.outputs[0]
-            shapes = (ref.shape for ref in refs)
-            size = call.outputs[0].dtype.itemsize
-            most = max(most, *working(call.name, *shapes, size, True))
+            given, weight, result = call.inputs[0], call.inputs[1], call.outputs[0]
+            shapes = given.shape, weight.shape, result.shape
+            size_ = result.dtype.itemsize
+            most = max(most, *working(call.name, *shapes, size_, True))
     return most
 
 

@@ -91,7 +91,7 @@ def _at_work(before: Clocks, now: Clocks) -> list[str]:
         idle = _IDLE if number in before.threads else 0
         if ran[number] > max(least, idle):
             names.append(f"thread {thread.name}")
-    # what fed the workers of a loader ends with them, and took 6 % of a small net's loop
+    # what fed the workers of a loader ends with them, and took 6 % of a small loop
     if now.children == before.children and spent - sum(ran.values()) > least:
         names.append("threads that ended")
     return names

@@ -74,8 +74,8 @@ def test_torchs_own_layers_tell_how_dear_the_tracer_was_in_this_batch():
 
 @pytest.mark.parametrize(
     ("kind", "own"),
-    # of 3330, where the tracer took 910 and the calls 200 in a warm cache: the part that
-    # is the calls'; all but what the tracer took
+    # of 3330, where the tracer takes 910 and the calls 200 in a warm cache: the part
+    # that is the calls'; all but what the tracer takes
     [("torch.nn.modules.container.Sequential", 600), ("nets.Net", 3330 - 910)],
 )
 def test_a_loop_over_layers_has_no_python_of_its_own(kind, own):

@@ -167,7 +167,7 @@ def test_what_a_convolution_copies_is_in_the_range():
 
 
 def test_a_transposed_convolution_copies_what_it_makes_twice():
-    """3 channels, twice as wide and high, and not by the sixteen: more than its backward
+    """3 channels, twice as wide and high, not by the sixteen: more than its backward
     copies. torch.profiler saw these 294,912 bytes, and 197,136 in the backward."""
     layer = nn.ConvTranspose2d(5, 3, 2, 2)
     with shapetrace.trace(layer, memory=True) as t:

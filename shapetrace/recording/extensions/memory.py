@@ -150,8 +150,9 @@ class MemoryWatch(Extension):
                 stored.used = len(self._log)
         name = getattr(func, "__name__", "")
         if is_convolution(name) and inputs[1:] and outputs[0].is_cpu and _BLOCKS:
-            shapes = (one.shape for one in (*inputs[:2], outputs[0]))
-            size, needed = outputs[0].element_size(), requires_grad_of(inputs[0])
+            given, weight, result = inputs[0], inputs[1], outputs[0]
+            shapes = given.shape, weight.shape, result.shape
+            size, needed = result.element_size(), requires_grad_of(given)
             work = working(name, *shapes, size, needed)
             self._copies = work.backward
             self._calls.kernels.append((len(self._log), work.forward))
