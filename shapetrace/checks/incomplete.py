@@ -132,8 +132,8 @@ def _one_never_steps(
         name = _called(clear, _clearing)
         if name is not None and name not in steps:
             clears.setdefault(name, []).append(clear)
-    if len(clears) != 1 or len(steps) < len({step.source for step in ran.steps}):
-        return  # a step that is called by another name may be its own
+    if len(clears) != 1:
+        return
     ((name, cleared),) = clears.items()
     for backward in ran.backwards if len(cleared) > 1 else ():
         reached = _reached(context, backward)

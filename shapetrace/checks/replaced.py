@@ -12,7 +12,7 @@ from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import explained
 from shapetrace.records import Culprit, Diagnosis, ModuleCall, ModuleInfo
 from shapetrace.source.entries import entries
-from shapetrace.source.scope import Expression, nodes
+from shapetrace.source.scope import Expression, Scope, bound, nodes
 from shapetrace.source.tree import Home, Tree, is_own, last_name, tree
 
 #: methods that give a container a layer under a name
@@ -80,13 +80,18 @@ def _written(info: ModuleInfo) -> Iterator[tuple[Tree, Home]]:
 
 def _named(file: Tree, home: Home) -> Iterator[Named]:
     """All layers that are added under a constant name."""
-    for node, again in nodes(home):
-        if not isinstance(node, ast.Call) or again:
+    scope = Scope(file, home)
+    for node, _ in nodes(home):
+        if not isinstance(node, ast.Call):
             continue
         if last_name(node.func) in _ADDS and isinstance(node.func, ast.Attribute):
             if len(node.args) == 2 and (name := _constant(node.args[0])):
                 container = ast.unparse(node.func.value)
-                yield Named(container, name, node, _conditions(file, node, home))
+                before = sum(
+                    one.value.lineno <= node.lineno for one in bound(scope, container)
+                )
+                under = (*_conditions(file, node, home), f"made {before} times")
+                yield Named(container, name, node, under)
 
 
 def _items(context: CheckContext, made: Expression) -> Iterator[Named]:

@@ -43,7 +43,7 @@ def _taken(
         return None
     name = f"{info.name}.{alike[0].path}".removeprefix(".")
     for call in context.functions:
-        if not call.grad or call.parent is None or call.outputs is None:
+        if not call.grad:
             continue
         for ref in call.inputs:
             origin = context.graph.origin(ref.id)

@@ -170,6 +170,40 @@ def test_a_loss_that_begins_at_numbers(sizes):
     assert [(who.kind, who.name) for who in one.culprits] == [("function", "tensor")]
 
 
+@pytest.mark.parametrize(
+    "scale",
+    [
+        lambda: torch.tensor(2.0, requires_grad=True),
+        lambda: torch.rand((), requires_grad=True),
+    ],
+)
+def test_an_optimizer_of_another_model_is_to_blame_itself(scale):
+    model, other = nn.Linear(9, 4), nn.Linear(9, 4)
+    optimizer = torch.optim.SGD(other.parameters(), 0.1)
+
+    def program():
+        optimizer.zero_grad()
+        (model(torch.randn(6, 9)).mean() * scale()).backward()
+        optimizer.step()
+
+    (one,) = told(program, model)
+    assert [(who.kind, who.name) for who in one.culprits] == [("function", "step")]
+
+
+def test_a_latent_of_random_numbers_is_no_loss_of_numbers():
+    model = nn.Linear(9, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def program():
+        optimizer.zero_grad()
+        torch.rand(3, requires_grad=True).mean().backward()
+        optimizer.step()
+
+    assert all(
+        who.name != "rand" for one in told(program, model) for who in one.culprits
+    )
+
+
 class Sparse(nn.Linear):
     """A linear layer of which a mask says what is connected."""
 
@@ -269,6 +303,31 @@ def test_masks_that_are_read_or_are_none(layer, after, width):
 def test_a_mask_is_no_mistake_where_nothing_is_trained():
     model = nn.Sequential(Sparse(9))
     assert not told(lambda: model(torch.randn(6, 9)), model)
+
+
+def test_a_mask_is_no_mistake_where_its_layer_learns_nothing():
+    sparse, head = Sparse(9), nn.Linear(4, 4)
+
+    def program():
+        with torch.no_grad():
+            x = sparse(torch.randn(6, 9))
+        F.cross_entropy(head(x), torch.ones(6).long()).backward()
+
+    assert not told(program, head, sparse)
+
+
+@pytest.mark.parametrize("kwargs", [{"dtype": torch.float64}, {"copy": True}], ids=str)
+def test_a_cast_that_makes_a_tensor_cuts_it_off(kwargs):
+    model = nn.Linear(9, 4)
+
+    def program():
+        scores = model(torch.randn(6, 9))
+        with torch.no_grad():
+            made = scores.to("cpu", **kwargs)
+        side = F.mse_loss(made, torch.zeros_like(made))
+        (F.cross_entropy(scores, torch.ones(6).long()) + side).backward()
+
+    assert [one.code for one in told(program, model)] == ["dead-loss"]
 
 
 @pytest.mark.parametrize("sizes", SIZES)

@@ -143,6 +143,14 @@ class Kernel(Base):
         return self.fc(x + F.conv1d(x[:, None], kernel, padding=1)[:, 0])
 
 
+class OfANumber(Base):
+    """A number of a layer's is read, and none of its weights."""
+
+    def head(self, x):
+        wide = nn.Parameter(torch.tensor([float(self.inp.in_features)]))
+        return self.fc(x / wide)
+
+
 class KernelOfALayer(Base):
     def head(self, x):
         edges = nn.Conv1d(1, 1, 3, padding=1, bias=False)
@@ -259,6 +267,7 @@ class Made(Base):
 
 CORRECT = [
     *(NormalisedInPlace, NormalisedAsItIs, Lazy, LazyLayer, Kernel, KernelOfALayer),
+    OfANumber,
     *(Frozen, WithoutWeights, MovingAverage, Inner, Forces, FirstState, Noise),
     *(MadeBefore, OtherMethods, Made, RenewedOnce),
 ]

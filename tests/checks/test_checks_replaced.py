@@ -94,7 +94,7 @@ class Chosen(Added):
         if deep:
             net.add_module("last", nn.Sequential(linear(), nn.Tanh()))
         else:
-            net.add_module("last", linear())
+            net.add_module("last", nn.Linear(WIDTH, WIDTH))
         if not deep:
             net.add_module("norm", nn.LayerNorm(WIDTH))
         if deep:
@@ -107,7 +107,7 @@ class TwoContainers(Added):
         super().__init__("layer")
         self.net, self.other = nn.Sequential(), nn.Sequential()
         self.net.add_module("fc", linear())
-        self.other.add_module("fc", linear())
+        self.other.add_module("fc", nn.Linear(WIDTH, WIDTH))
 
     def forward(self, x):
         return self.other(self.net(x))
@@ -182,6 +182,36 @@ class Computed(Added):
         self.net = nn.Sequential(OrderedDict((name, linear()) for name in names))
 
 
+class ComputedTwice(Added):
+    def __init__(self):
+        super().__init__("layer")
+        front = [(f"fc{at}", linear()) for at in (0, 1)]
+        back = [(f"fc{at}", linear()) for at in (2, 3)]
+        self.net = nn.Sequential(OrderedDict(front + back))
+
+
+class NamedByVariables(Added):
+    def __init__(self, one="a", two="b"):
+        super().__init__("layer")
+        self.net = nn.Sequential(OrderedDict([(one, linear()), (two, linear())]))
+
+
+class OneVariable(Added):
+    """A local name that stands for one container after the other."""
+
+    def __init__(self):
+        super().__init__("layer")
+        block = nn.Sequential()
+        block.add_module("fc", nn.Linear(WIDTH, WIDTH))
+        self.first = block
+        block = nn.Sequential()
+        block.add_module("fc", nn.Linear(WIDTH, WIDTH))
+        self.second = block
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
 class Tried(Added):
     def __init__(self):
         super().__init__("layer")
@@ -189,7 +219,7 @@ class Tried(Added):
         try:
             self.net.add_module("fc", nn.Linear(WIDTH, -1))
         except RuntimeError:
-            self.net.add_module("fc", linear())
+            self.net.add_module("fc", nn.Linear(WIDTH, WIDTH))
 
 
 class Unused(Added):
@@ -215,6 +245,9 @@ class Unused(Added):
         OwnMethod,
         Dictionary,
         Computed,
+        ComputedTwice,
+        NamedByVariables,
+        OneVariable,
         Tried,
         Unused,
     ],
