@@ -25,18 +25,9 @@ from shapetrace.trace import Trace
 
 def call(index, parent, start, duration, own, **more):
     return ModuleCall(
-        index,
-        parent,
-        0 if parent is None else 1,
-        f"m{index}",
-        "M",
-        (),
-        (),
-        start_ns=start,
-        duration_ns=duration,
-        self_ns=own,
-        **more,
-    )
+        index, parent, int(parent is not None), f"m{index}", "M", (), (),
+        start_ns=start, duration_ns=duration, self_ns=own, **more,
+    )  # fmt: skip
 
 
 def test_the_tracers_own_cost_is_taken_off_the_parents():
