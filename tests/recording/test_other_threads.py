@@ -64,6 +64,12 @@ def test_a_python_thread_is_named(other):
     assert was_there == ["thread reader"]
 
 
+def test_what_passes_on_to_other_processes_is_no_work(other):
+    (thread,) = (one for one in threading.enumerate() if one.native_id == other)
+    thread.name = "QueueFeederThread"
+    assert told(105 * MS, (OWN, 5 * MS, 65 * MS), (other, None, 40 * MS)) == []
+
+
 def test_a_thread_that_was_there_may_look_up_for_a_moment(other):
     assert told(7 * MS, (OWN, 5 * MS, 6_100_000), (other, 0, 900_000)) == []
     assert told(7 * MS, (OWN, 5 * MS, 6_100_000), (other, None, 900_000)) == [
