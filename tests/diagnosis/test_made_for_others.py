@@ -124,7 +124,7 @@ def test_what_takes_a_part_of_a_result_is_not_left_over():
 
     def step():
         pooled = model(torch.randn(4, 7, 6)).max(dim=1).values
-        return F.mse_loss(pooled, torch.randn(4, 3))
+        return F.mse_loss(pooled, torch.randn(4, 7, 5))
 
     found = failure_of(model, step)
     assert all(".max(" in fix.line for fix in found.fixes if ".values" in fix.line)
@@ -217,12 +217,42 @@ def test_a_dimension_that_only_passed_is_of_the_data(samples, channels):
     assert all(one.name not in ("div", "float", "unsqueeze") for one in found.culprits)
 
 
-def test_a_dimension_that_code_made_is_of_the_code():
-    model = Spectrum()
+def marks(found, text):
+    return [fix.status for fix in found.fixes if text in fix.line]
+
+
+def test_a_window_that_is_given_up_is_not_verified():
+    model, data = nn.Linear(3, 3), torch.randn(24, 3)
 
     def step():
-        sound = torch.randint(-99, 99, (120, 1)).float()
-        return model(sound.repeat(1, 2) / 128.0)
+        later = data[6:12]
+        return F.mse_loss(model(data), later)
 
-    found = failure_of(model, step)
-    assert "repeat" in [one.name for one in found.culprits]
+    assert marks(failure_of(model, step), "data[:]") == ["untried"]
+
+
+class Halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query, self.key = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        query = self.query(x)
+        key = self.key(x)
+        return query @ key.T
+
+
+def test_a_cast_of_one_of_several_uses_is_not_verified():
+    found = failure_of(Halves(), lambda: Halves()(torch.randn(3, 4).double()))
+    assert set(marks(found, "x.float()")) <= {"untried"}
+
+
+def test_one_number_of_all_samples_is_not_verified():
+    model = nn.Linear(5, 4)
+
+    def step():
+        weights = torch.rand(6, 4)
+        scores = torch.sum(model(torch.randn(6, 5)) * weights, dim=1)
+        return F.mse_loss(scores, torch.randn(4))
+
+    assert "verified" not in marks(failure_of(model, step), "dim=0")
