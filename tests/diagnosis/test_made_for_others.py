@@ -256,3 +256,52 @@ def test_one_number_of_all_samples_is_not_verified():
         return F.mse_loss(scores, torch.randn(4))
 
     assert "verified" not in marks(failure_of(model, step), "dim=0")
+
+
+@pytest.mark.parametrize("classes, batch", [(19, 30), (6, 6)])
+def test_weights_with_a_dimension_too_many_are_the_matter_of_their_loss(classes, batch):
+    model = nn.Linear(8, classes)
+    loss = nn.CrossEntropyLoss(weight=torch.rand(1, classes))
+
+    def step():
+        labels = torch.randint(classes, (batch,))
+        return loss(model(torch.randn(batch, 8))[labels >= 0], labels)
+
+    found = failure_of(nn.ModuleList([model, loss]), step)
+    assert "weight" in found.message and first(found) == ("module", "1")
+
+
+@pytest.mark.parametrize("weights, classes, batch", [(19, 6, 30), (4, 6, 6)])
+def test_weights_of_other_classes_are_told_from_the_labels(weights, classes, batch):
+    model = nn.Linear(8, classes)
+    loss = nn.CrossEntropyLoss(weight=torch.rand(weights))
+
+    def step():
+        return loss(model(torch.randn(batch, 8)), torch.randint(classes, (batch,)))
+
+    found = failure_of(nn.ModuleList([model, loss]), step)
+    assert first(found) == ("module", "1")
+    assert all(one.kind != "target" for one in found.culprits)
+
+
+class Pictures(nn.Module):
+    def __init__(self, width, side):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, padding=1)
+        self.head = nn.Linear(width * side * side, 2)
+
+    def forward(self, x):
+        return self.head(torch.flatten(self.conv(x).relu(), 1))
+
+
+@pytest.mark.parametrize("width, side", [(5, 8), (6, 6), (3, 3)])
+def test_a_picture_without_a_batch_is_given_one(width, side):
+    model = Pictures(width, side)
+
+    def step():
+        picture = torch.randint(0, 255, (3, side, side)) / 255.0
+        return model(picture).softmax(-1)
+
+    found = failure_of(model, step)
+    assert first(found)[0] == "input"
+    assert "picture.unsqueeze(0)" in found.fixes[0].line
