@@ -1,4 +1,4 @@
-"""What convolutions work with, as `torch.profiler` saw it allocated (float32, AVX-512)."""
+"""What convolutions work with, as `torch.profiler` saw it (float32, AVX-512)."""
 
 import pytest
 
