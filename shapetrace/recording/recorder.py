@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ from torch.overrides import TorchFunctionMode
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.collectives import Handles
+from shapetrace.recording.events import WAITED
 from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
 from shapetrace.recording.hooks import module_hooks
+from shapetrace.recording.other_threads import OtherThreads
 from shapetrace.recording.references import References
 from shapetrace.recording.run_queue import RunQueue
 from shapetrace.recording.snapshot import see
@@ -71,12 +74,15 @@ class Recorder:
         self.tuples: dict[tuple[Any, ...], Any] = {}
         self.callers = Callers()
         self.run_queue = RunQueue()
+        self.other_threads = OtherThreads()
         self.handles = Handles(clock.now, self.fault)
         #: the torch functions written in Python that were called, and whether the
         #: recorder looks at their arguments each time
         self.python_functions: dict[FunctionType, bool] = {}
         #: whether torch.jit.trace ran, which is not recorded
         self.jit_traced = False
+        #: when the last function ended, or the block began; set by the function mode
+        self.function_ended: Callable[[], Any] = int
         #: the stamps of the beginning and of the end of the block
         self.began: Any = None
         self.ended: Any = None
@@ -107,7 +113,8 @@ class Recorder:
             except Exception as fault:  # ours must not keep the batch from running
                 self.fault(fault)
             self.run_queue.open()
-            self.began = self.clock.now()
+            self.other_threads.open()
+            self.run_queue.noted = self.began = self.clock.now()
             before, after = module_hooks(self)
             extensions = self.extensions
             if extensions is not None:
@@ -131,6 +138,7 @@ class Recorder:
         """Take everything off again. Safe to call again, also where an interrupt has
         cut a first call short: hooks and modes are told by what they are."""
         with ExitStack() as everything:  # one that fails keeps no other from its turn
+            everything.callback(self.other_threads.close)
             everything.callback(self.run_queue.close)
             everything.callback(self.handles.end)
             everything.callback(self._remove_modes)
@@ -166,6 +174,15 @@ class Recorder:
             self._staying = [m for m in stack if not any(m is one for one in own)]
         torch_internals.replace_modes(self._staying)
         self._staying = None
+
+    def waited(self, since: Any, until: Any) -> None:
+        """Note how long the tracing thread waited for a processor between these two
+        stamps, or since it was noted last."""
+        queue = self.run_queue
+        since, queue.noted = max(since, queue.noted), until
+        waited_ns = queue.waited()
+        if waited_ns:
+            self.events.extend((WAITED, since, until, waited_ns))
 
     def meet(self, module: nn.Module, open_: list[Any]) -> Site | None:
         """The site of a module that was not there at entry, or None if it is none of
