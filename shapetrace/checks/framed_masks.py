@@ -44,8 +44,6 @@ def _frame(call: FunctionCall) -> Frame:
     if name == "pad" and argument(call, "mode", 2) in (None, "constant"):
         sizes = argument(call, "pad", 1)
         given = list(sizes) if isinstance(sizes, (tuple, list)) else []
-        if len(given) % 2 or any(type(one) is not int or one < 0 for one in given):
-            return ()
         pairs = zip(given[::2], given[1::2], strict=True)
         # the last dimension is told first
         sides = [(n, *pair) for n, pair in zip(shape[::-1], pairs, strict=False)]

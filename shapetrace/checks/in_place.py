@@ -54,16 +54,12 @@ def changed_in_place(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
 def _is_in_place(call: FunctionCall) -> bool:
     if not call.inputs or not call.outputs or not call.grad:
         return False
-    if call.outputs[0].shape != call.inputs[0].shape:
-        return False
     return call.name.endswith("_") or call.kwargs.get("inplace") is True
 
 
 def _changes(context: CheckContext, call: FunctionCall) -> bool:
     """Whether numbers of a tensor of the model's, or of its data, become others."""
     given, name = call.inputs[0], plain(call.name)
-    if context.graph.is_parameter(given.id) or not given.dtype.is_floating_point:
-        return False
     if _is_filled(context, given):
         return False
     if kind(name) == "dropout":
@@ -129,14 +125,15 @@ def _reads(
     made = (call.outputs or ())[0].id
     result = _result(place)
     users = [*_users(context, made, place.frame)]
-    lines = [user.source.line for user in users if user.source is not None]
+    taken = (*users, *context.modules_taking.get(made, ()))
+    lines = [one.source.line for one in taken if one.source is not None]
     for user in users:
         line = find(user.source)
         if line is None or line.file is not place.line.file:
             continue
         for ref in user.inputs:
             node = _operand(line, user, ref) if ref.id == made else None
-            if not isinstance(node, ast.Name) or node.id == result:
+            if not isinstance(node, ast.Name):
                 continue
             own = isinstance(place.node, ast.Name) and node.id == place.node.id
             if own and (place.said or result is None):
@@ -154,8 +151,6 @@ def _users(
             continue
         if kind(call.name) == "detach":
             continue  # to be told, or kept
-        if call.inputs[0].id == tensor and _is_in_place(call):
-            continue
         user: FunctionCall | ModuleCall = call
         while user.parent is not None and user.parent != frame:
             user = context.graph.rec.calls[user.parent]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection
 
-from shapetrace.source.scope import Scope, nodes
+from shapetrace.source.scope import nodes
 from shapetrace.source.tree import Tree
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -20,7 +20,7 @@ def held(
     expression of the same function, and not anew between, nor in a loop around that.
     `used` are the lines where something takes the tensor."""
     home = tree.home(read)
-    if isinstance(home, ast.Lambda) or home is not tree.home(before):
+    if home is not tree.home(before):
         return False
     begin, at = _begin(before), _begin(read)
     given = [
@@ -31,8 +31,10 @@ def held(
         and not isinstance(node.ctx, ast.Load)
     ]
     between = [node for node, end in given if begin < end <= at]
-    if any(_may_hold(tree, node, used) for node in between):
-        return False
+    own = tree.statement(before)
+    for node in between:
+        if tree.statement(node) is own or _may_hold(tree, node, used):
+            return False
     for outer in tree.around(before):
         if outer is home:
             break
@@ -40,24 +42,19 @@ def held(
             inside = set(ast.walk(outer))
             if any(node in inside and end > begin for node, end in given):
                 return False
-    if not any(end <= begin for _, end in given):
-        parameters = Scope(tree, home).parameters()
-        if read.id not in [each.arg for each in parameters]:
-            return False
-    return at > begin or tree.statement(read) is tree.statement(before)
+    return at > begin or tree.statement(read) is own
 
 
 def _may_hold(tree: Tree, name: ast.Name, used: Collection[int]) -> bool:
-    """Whether a name may be given a tensor that is there already: no result of a
-    calculation, nor of a call that does not take it."""
+    """Whether a name may be given the tensor anew: not by a call that does not take it,
+    in a branch that was not run."""
     statement = tree.statement(name)
-    if isinstance(statement, ast.AugAssign):
-        return False
     value = getattr(statement, "value", None)
-    if isinstance(value, ast.Call):
-        first, last = value.lineno, value.end_lineno or value.lineno
-        return any(first <= line <= last for line in used)
-    return not isinstance(value, ast.BinOp)
+    branch = isinstance(tree.parents.get(statement), ast.If)
+    if not branch or not isinstance(value, ast.Call):
+        return True
+    first, last = value.lineno, value.end_lineno or value.lineno
+    return any(first <= line <= last for line in used)
 
 
 def _begin(node: ast.AST) -> tuple[int, int]:

@@ -63,8 +63,8 @@ def test_a_permute_that_leaves_the_features_behind_and_a_view(parts):
 
 def pairs(x):
     """All pairs of features of two places: maps of features by features."""
-    x = x.flatten(1, 2)[:, :6]
-    return x[:, :3, :, None] * x[:, 3:, None, :]
+    x = x[:, :, 0]
+    return x[:, :3, :, None] * x[:, 3:6, None, :]
 
 
 def rows_of_text(x):
@@ -90,6 +90,10 @@ def rows_of_text(x):
 )
 def test_features_are_channels_or_are_not_slid_over(look, kernel, size):
     assert silent(run, look, size, kernel)
+
+
+def test_one_sequence_is_one_channel():
+    assert silent(run, lambda x: x, (1, 10, 8))
 
 
 def text(x):
@@ -119,6 +123,7 @@ def test_what_a_linear_layer_makes_of_one_side_of_an_image(size):
     def program():
         x = nn.Linear(width, features)(torch.rand(4, 3, height, width))
         out = nn.Conv2d(3, 5, 3)(x).mean((2, 3))
+        out = out + nn.Embedding(9, 5)(torch.arange(4))
         F.cross_entropy(out, torch.arange(4)).backward()
 
     assert silent(program)

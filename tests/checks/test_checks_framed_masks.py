@@ -179,10 +179,29 @@ def written_row_by_row(frame, x, padding):
     return mask
 
 
+def other_side_twice(frame, x, padding):
+    return other_side(frame, x, padding) * other_side(frame, x, padding) != 0
+
+
+def written_behind_twice(frame, x, padding):
+    written_behind(frame, x, padding)
+    return written_behind(frame, x, padding)
+
+
+def every_other(frame, x, padding):
+    """Up to the end of the data, with the steps that are not to be seen."""
+    mask = torch.zeros(4, x.shape[1] + padding)
+    mask[:, : x.shape[1] : 2] = 1
+    return mask
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("frame", "mask"),
     [
+        (behind, other_side_twice),
+        (written, written_behind_twice),
+        (written, every_other),
         (behind, start_hidden),
         (behind, drawn),
         (behind, of_data),
@@ -197,6 +216,12 @@ def written_row_by_row(frame, x, padding):
 )
 def test_masks_that_are_not_padded_as_the_data_is(frame, mask, size):
     assert silent(attended, frame, mask, hidden, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_padded_is_no_constant_of_zero_or_one(size):
+    for mask in (drawn, weights):
+        assert silent(attended, behind, mask, kept, size)
 
 
 def shifted_and_hidden(size):

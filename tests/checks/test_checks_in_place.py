@@ -128,7 +128,12 @@ def given_to_a_layer(m, x):
     return out + m.fc(shortcut)
 
 
+def beside_itself(m, x):
+    return m.fc(x * m.act(x))
+
+
 MISTAKES = [
+    beside_itself,
     *(kept_by_name, kept_beside_a_shortcut, of_the_input, in_one_expression),
     *(in_a_path, renamed_name, by_function, alone, by_method, to_which_is_added),
     *(scaled, in_a_loop, dropped, given_to_a_layer),
@@ -282,16 +287,53 @@ def without_gradients(m, x):
     return m.fc(x) + mixed
 
 
-def weight(m, x):
-    kept = m.fc.bias.data
-    m.fc.bias.data += 0.0
-    return m.fc(x) + kept
+def passed_on(m, x):
+    identity = x
+    x = m.act(m.fc(identity))
+    identity = m.same(x)
+    return m.fc(x) + identity
+
+
+def passed_on_in_a_branch(m, x):
+    identity = x
+    x = m.act(m.fc(identity))
+    if m.same is not None:
+        identity = m.same(x)
+    return m.fc(x) + identity
+
+
+def handed_on(m, x):
+    identity = x
+    x = m.act(m.fc(identity))
+    identity = itself(x)
+    return m.fc(x) + identity
+
+
+def itself(x):
+    return x
+
+
+def named_twice(m, x):
+    out = m.fc(x)
+    skip = out = m.act(out)
+    return m.fc(out) + skip
+
+
+def read_in_a_function(m, x):
+    x = m.fc(x)
+    out = m.act(x)
+    return moved(m.fc(out), out)
+
+
+def moved(one, two):
+    return one + two
 
 
 CORRECT = [
     *(rebound, fresh, cloned, read_before, named_after, named_by_the_result),
     *(alone_and_read_by_its_name, branch, added_at_the_end, running_sum, buffer),
-    *(from_step_to_step, of_what_is_not_changed_by_it, looked_at, weight),
+    *(from_step_to_step, of_what_is_not_changed_by_it, looked_at),
+    *(passed_on, passed_on_in_a_branch, handed_on, named_twice, read_in_a_function),
     without_gradients,
 ]
 
@@ -343,7 +385,12 @@ def test_what_may_be_negative_again(last):
 
 
 def test_a_dropout_that_drops_nothing():
+    def without(m, x):
+        m.drop.p = 0.0
+        return dropped(m, x)
+
     assert silent(run, dropped, SIZES[0], None, False)
+    assert silent(run, without, SIZES[0])
     assert findings(run, kept_by_name, SIZES[0], None, False)
 
 
