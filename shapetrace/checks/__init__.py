@@ -49,6 +49,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     reductions,
     registration,
     renewed,
+    replaced,
     reshaping,
     same_network,
     scaling,

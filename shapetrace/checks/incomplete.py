@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+import itertools
+from collections.abc import Callable, Iterator
 
 from shapetrace.checks.context import CheckContext, plain
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
-from shapetrace.checks.statements import backward_before, step_behind
+from shapetrace.checks.statements import backward_before, step_behind, stepping
 from shapetrace.checks.training import Steps, behind, outermost
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, Range, Source
+from shapetrace.source.line import Line, find
 
 #: losses that nothing has used before that is no chance
 _LOST = 2
@@ -32,6 +35,7 @@ def incomplete_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         yield from _never_stepped(context, rule, ran)
     else:
         yield from _lost_losses(context, rule, ran)
+        yield from _one_never_steps(context, rule, ran)
 
 
 def _never_back(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Diagnosis]:
@@ -115,6 +119,79 @@ def _never_stepped(
         shapes=[("loss", total, None)],
         way=(total.id, None),
     )
+
+
+def _one_never_steps(
+    context: CheckContext, rule: Check, ran: Steps
+) -> Iterator[Diagnosis]:
+    """Of several optimizers one that is cleared in every step, and never steps, though
+    a backward makes gradients for none but what no step changes."""
+    steps = {name for step in ran.steps if (name := _called(step, stepping))}
+    clears: dict[str, list[Range]] = {}
+    for clear in ran.clears:
+        name = _called(clear, _clearing)
+        if name is not None and name not in steps:
+            clears.setdefault(name, []).append(clear)
+    if len(clears) != 1:
+        return
+    ((name, cleared),) = clears.items()
+    for backward in ran.backwards if len(cleared) > 1 else ():
+        reached = _reached(context, backward)
+        if not reached or reached & ran.trained or not ran.trained:
+            continue
+        module = _around(reached)
+        source = cleared[0].source
+        yield finding(
+            context,
+            rule,
+            backward,
+            f"backward() gives {context.graph.said(module)} gradients, and {name} is "
+            f"cleared at {source} each time: {name}.step() is never called.",
+            culprits=[
+                Culprit("module", module, reason="gets gradients that no step uses"),
+                Culprit("function", "backward", source=backward.source),
+            ],
+            fixes=[
+                step_behind(backward, source)
+                or f"call {name}.step() after this backward()"
+            ],
+            shapes=[("loss", backward.inputs[0], None)],
+            way=(backward.inputs[0].id, None),
+        )
+        return
+
+
+def _called(one: Range, name: Callable[[Line], str | None]) -> str | None:
+    """What an optimizer is called where it steps, or is cleared."""
+    line = find(one.source)
+    return None if line is None else name(line)
+
+
+def _clearing(line: Line) -> str | None:
+    func = line.tree.func if isinstance(line.tree, ast.Call) else None
+    if not isinstance(func, ast.Attribute) or func.attr != "zero_grad":
+        return None
+    return line.text(func.value)
+
+
+def _reached(context: CheckContext, backward: FunctionCall) -> set[str]:
+    """The parameters that learn from what is differentiated, by their names."""
+    origins = context.graph.rec.origins
+    taken = (
+        origins[ref.id]
+        for call in behind(context, backward.inputs[0].id)
+        for ref in call.inputs
+        if context.graph.is_parameter(ref.id)
+    )
+    return {origin.name for origin in taken if origin.requires_grad}
+
+
+def _around(parameters: set[str]) -> str:
+    """The innermost module that holds them all."""
+    paths = [name.split(".")[:-1] for name in parameters]
+    shared = zip(*paths, strict=False)
+    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, shared)
+    return ".".join(parts[0] for parts in same)
 
 
 def _read(context: CheckContext, backward: FunctionCall) -> bool:

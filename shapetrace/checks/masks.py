@@ -17,6 +17,7 @@ from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.token_masks import SAME
 from shapetrace.checks.triangles import is_triangle_of_ones
 from shapetrace.checks.trying import Change
+from shapetrace.checks.weight_masks import unread_masks
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -31,9 +32,10 @@ _IN_PLACE = ("sum", "scale", "mask", "cast", "copy", "pointwise", "dropout")
     "mask-without-effect",
     "warning",
     "a mask that is the same along the dimension of the softmax, or that only makes "
-    "scores 0, takes no key away: what was to be hidden is attended to",
+    "scores 0, takes no key away, and one that no call reads hides no weight",
 )
 def mask_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    yield from unread_masks(context, rule)
     for call in context.of_kind("softmax"):
         given, dim = call.inputs[0], softmax_dim(call)
         if dim is None or given.shape[dim] < 2 or summed_over(context, call) != dim:

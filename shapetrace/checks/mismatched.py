@@ -37,7 +37,7 @@ def told(
     loss = compares(context, call)
     mismatch = stretched(context.graph, call, ref, other, loss)
     case, _, found = consider(context.graph, mismatch)
-    who = list(culprits(found))
+    who = list(culprits(case, found))
     if not loss:  # it is no target: it is called as it is written
         for at, (one, suspect) in enumerate(zip(who, found)):
             for operand in (ref, other):

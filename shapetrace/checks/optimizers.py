@@ -12,7 +12,7 @@ from shapetrace.checks.gradient import given_anew
 from shapetrace.checks.lines import in_other_order
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.renewed import made_anew
-from shapetrace.checks.report import finding
+from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.statements import of_this_model, with_group
 from shapetrace.checks.training import (
     Steps,
@@ -93,6 +93,17 @@ def _idle(
             in_other_order(backward.source, clear.source)
             or "clear the gradients before backward(), or after step()"
         )
+    elif (new := _begins_anew(context, total)) is not None:
+        message = (
+            f"step() at {step.source} changes no parameter: the loss begins at a new "
+            f"tensor of {new.outputs[0].shape if new.outputs else ()}, which "
+            f"{new.source} makes of numbers and tells to require a gradient."
+        )
+        who = culprit(context, new, "makes a tensor of numbers, which no model made")
+        fix = (
+            "compute the loss of what the model returns, by functions that have a "
+            "gradient: argmax(), comparisons, .item() and torch.tensor() have none"
+        )
     else:
         message = (
             f"step() at {step.source} changes no parameter: its optimizer holds none "
@@ -118,6 +129,17 @@ def _idle(
         shapes=[("loss", total, None)],
         way=(total.id, None),
     )
+
+
+def _begins_anew(context: CheckContext, total: TensorRef) -> FunctionCall | None:
+    """The `torch.tensor(…, requires_grad=True)` that a total comes of, and of nothing
+    else that learns."""
+    made = behind(context, total.id)
+    leaves = [call for call in made if not call.inputs]
+    taken = (ref.id for call in made for ref in call.inputs)
+    if len(leaves) != 1 or any(context.graph.is_parameter(one) for one in taken):
+        return None
+    return leaves[0] if leaves[0].name == "tensor" else None
 
 
 def _switched_off(

@@ -257,14 +257,26 @@ def _meaning(made: Made, value: ast.expr) -> ast.expr:
 
 
 def _is_own_weight(context: CheckContext, made: Made, node: ast.AST) -> bool:
-    """Whether an expression reads a parameter of the module, `self.fc.weight`."""
+    """Whether an expression reads a parameter of the module, `self.fc.weight`, or calls
+    a module that holds some."""
     if not isinstance(node, ast.Attribute):
         return False
     _, _, path = ast.unparse(node).partition(".")
     name, _, own = path.rpartition(".")
     full = ".".join(part for part in (made.owner.name, name) if part)
-    info = context.graph.rec.modules.get(full)
-    return info is not None and own in {ref.path for ref in info.parameters}
+    modules = context.graph.rec.modules
+    info = modules.get(full)
+    if info is not None and own in {ref.path for ref in info.parameters}:
+        return True
+    # `self.generator()`, of whose weights it is computed
+    called = made.tree.parents.get(node)
+    if not isinstance(called, ast.Call) or called.func is not node:
+        return False
+    child = f"{full}.{own}" if full else own
+    return child in modules and any(
+        one.parameters and f"{name}.".startswith(f"{child}.")
+        for name, one in modules.items()
+    )
 
 
 def _takes(

@@ -34,7 +34,7 @@ def shared_layers(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     for name in sorted(again):
         if not _learns(context, name):
             continue
-        for made in context.graph.constructions.expressions(name):
+        for made in context.graph.constructions.candidates(name):
             line = _multiplied(made)
             if line is None or id(line.node) in told:
                 continue

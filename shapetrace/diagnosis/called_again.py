@@ -13,7 +13,14 @@ import torch
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.records import FunctionCall, Opaque, TensorRef
-from shapetrace.signatures import conflicts, is_method, loss, loss_input, loss_target
+from shapetrace.signatures import (
+    conflicts,
+    is_method,
+    kind,
+    loss,
+    loss_input,
+    loss_target,
+)
 from shapetrace.signatures.probe import resolve
 from shapetrace.source.line import find
 
@@ -73,7 +80,28 @@ def followed(
     }
     args = tuple(follow(arg, f"args[{at}]") for at, arg in enumerate(now.args))
     found = replace(now, args=args, kwargs=kwargs)
-    return None if found == now or conflicts(found) else found
+    if found != now and not conflicts(found):
+        return found
+    return _scaled(now, before, inputs) if kind(now.name) == "view" else None
+
+
+def _scaled(
+    now: FunctionCall, before: tuple[TensorRef, ...], inputs: tuple[TensorRef, ...]
+) -> FunctionCall | None:
+    """A view with the first of its computed sizes as many times as large as its tensor
+    became: of `b * heads` no size alone is the product."""
+    old, new = prod(before[0].shape), prod(inputs[0].shape)
+    line, method = find(now.source), is_method(now)
+    if line is None or not old or new % old:
+        return None
+    for at, size in enumerate(now.args):
+        node = line.argument(f"args[{at}]", method)
+        if type(size) is int and size > 0 and isinstance(node, ast.BinOp):
+            args = (*now.args[:at], size * (new // old), *now.args[at + 1 :])
+            found = replace(now, args=args)
+            if not conflicts(found):
+                return found
+    return None
 
 
 def is_on_one_device(call: FunctionCall) -> bool:

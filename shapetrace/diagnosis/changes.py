@@ -23,7 +23,9 @@ from shapetrace.diagnosis.hypothesis import (
     Taken,
     Written,
 )
+from shapetrace.diagnosis.leaves import changers
 from shapetrace.diagnosis.more_uses import for_more_uses, tensor_argument
+from shapetrace.diagnosis.needed import needed_elsewhere
 from shapetrace.diagnosis.reasons import given, said_of
 from shapetrace.diagnosis.sites import (
     maker_of_one,
@@ -75,10 +77,15 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
     or whoever takes the tensor as it is."""
     if edit.sized is not None and edit.sized < len(ref.shape):
         site = case.site_of_size(ref.id, edit.sized)
+        if site.kind == "function" and site.key in needed_elsewhere(case):
+            return site_of_call(case.graph, case.call)  # as it is, others take it
         if site.kind == "input" and case.target and ref.id == case.target.id:
             # of data that the model is given too: here it is what a loss compares with
             return site_of_data(case.graph, ref.id, target=True)
         return site
+    given = _site_of_reduced(case, ref, edit)
+    if given is not None:
+        return given
     if edit.removes is not None and case.mismatch.silent:
         maker = maker_of_one(case.graph, ref.id, edit.removes)
         if maker is not None:
@@ -90,6 +97,21 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
         if name is not None:  # of a target that a model gave, the layer makes it
             return case.site_named(name)
     return case.site_of_missing(ref.id)
+
+
+def _site_of_reduced(case: Case, ref: TensorRef, edit: Edit) -> Site | None:
+    """Who gave the dimension that an edit sums up, or takes one entry of, where that is
+    data, and nothing has touched it since: channels of which there is one too many."""
+    if edit.removes is None or case.graph.from_model(ref.id):
+        return None
+    dim = edit.removes % max(len(ref.shape), 1)
+    if dim >= len(ref.shape) or ref.shape[dim] < 2:
+        return None
+    trail = case.graph.trail(ref.id, dim)
+    if trail.end.kind != "data" or any(hop.call.inputs for hop in changers(trail.hops)):
+        return None
+    target = case.is_target(ref.id)
+    return site_of_data(case.graph, trail.end.tensor, target=target)
 
 
 def edited_at(
@@ -223,17 +245,19 @@ def result_edited(
     outcome = case.replay.start(repair)
     if outcome is None:
         return None
-    silent = case.mismatch.silent
+    site = _site_of_reduced(case, made, edit)
+    if case.mismatch.silent:
+        site = _site(case, made, edit)
     return Hypothesis(
         form,
-        _site(case, made, edit) if silent else case.site_of_result(call, made.id),
+        site or case.site_of_result(call, made.id),
         repair,
         case.hops(made.id),
         line.around(line.spelled(suffixed(line.code, line.tree, edit.text))),
         line.source,
         edit.words,
         edit.loses,
-        given(case, made.id),
+        said_of(case, site, made) if site is not None else given(case, made.id),
         outcome=outcome,
         edit=edit,
     )

@@ -108,7 +108,7 @@ def _explained(
             where=where,
             module=enclosing.name if enclosing is not None else None,
             source=call.source,
-            culprits=culprits(found),
+            culprits=culprits(case, found),
             lineage=way_back(graph, mismatch),
             fixes=fixes(case, found),
             function=call.index if call.index >= 0 else None,
@@ -138,18 +138,18 @@ def _remarks(mismatch: Mismatch, message: str, case: Case) -> tuple[str, ...]:
     return tuple(found)
 
 
-def culprits(found: list[Suspect]) -> tuple[Culprit, ...]:
+def culprits(case: Case, found: list[Suspect]) -> tuple[Culprit, ...]:
     """The likeliest sites, each with its evidence."""
     return tuple(
-        _culprit(suspect)
+        _culprit(case, suspect)
         for at, suspect in enumerate(found[:_CULPRITS])
         if at == 0 or suspect.probability > _FAINT
     )
 
 
-def _culprit(suspect: Suspect) -> Culprit:
+def _culprit(case: Case, suspect: Suspect) -> Culprit:
     """Told by the hypothesis that has a line, so that culprit and fix say the same."""
-    told = next(iter(_with_line(list(suspect.scored))), suspect.scored[0])
+    told = next(iter(_leading(case, list(suspect.scored))), suspect.scored[0])
     best = told.hypothesis
     others = [best, *(entry.hypothesis for entry in suspect.scored)]
     sized = next((one for one in others if one.size is not None), best)
@@ -218,7 +218,7 @@ def fixes(case: Case, found: list[Suspect]) -> tuple[Fix, ...]:
     first = [entry for suspect in found[:1] for entry in suspect.scored]
     chosen: dict[str, Fix] = {}
     lossy: set[object] = set()
-    for entry in (*_with_line(first)[:1], *_with_line(entries)):
+    for entry in (*_leading(case, first), *_with_line(entries)):
         fix, one = _fix(case, entry), entry.hypothesis
         # which part is left out of a tensor is one thought, and told once
         thought = (one.form, one.site.key)
@@ -234,6 +234,16 @@ def fixes(case: Case, found: list[Suspect]) -> tuple[Fix, ...]:
             chosen.setdefault(fix.line, fix)
             lossy |= {thought} if fix.loses else set()
     return tuple(chosen.values())[:_FIXES]
+
+
+def _leading(case: Case, entries: list[Scored]) -> list[Scored]:
+    """The one of a site that is told and offered: the best that can be pasted, and
+    another thought of the site before one that is known to train nothing."""
+    lines = _with_line(entries)
+    sound = next((one for one in lines if not trains_nothing(one, case)), None)
+    if sound is not None and sound.score > lines[0].score - _WEAK:
+        return [sound]
+    return lines[:1]
 
 
 def _with_line(entries: list[Scored]) -> list[Scored]:

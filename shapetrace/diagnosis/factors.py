@@ -3,6 +3,7 @@ that are unlike."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from shapetrace.diagnosis.expected import sizes_asked
@@ -69,14 +70,16 @@ def factors(graph: Graph, mismatch: Mismatch) -> tuple[Factors, Factors]:
 
 
 class _Sized(NamedTuple):
-    """A factor by its size and the dimension that it begins in: none for a number."""
+    """A factor by its size, the dimension that it begins in and what that is of: none
+    for a number."""
 
     size: int
     begins: tuple[int, int] | None = None
+    kind: str = ""
 
 
 def _sized(leaf: Leaf) -> _Sized:
-    return _Sized(leaf.size, (leaf.end.tensor, leaf.end.dim))
+    return _Sized(leaf.size, (leaf.end.tensor, leaf.end.dim), leaf.end.kind)
 
 
 def _of(graph: Graph, spot: Spot, whole: bool) -> tuple[Leaf, ...]:
@@ -89,13 +92,19 @@ def _of(graph: Graph, spot: Spot, whole: bool) -> tuple[Leaf, ...]:
 
 
 def _pairs(left: list[_Sized], right: list[_Sized]) -> list[tuple[int, int]]:
-    """Factors of the same size, those that begin in the same dimension first."""
+    """Factors of the same size: those that begin in the same dimension first, then
+    those that both begin in data, or both in layers: 4 heads are no 4 samples."""
     found: list[tuple[int, int]] = []
-    for same in (True, False):
+    alike: tuple[Callable[[_Sized], object], ...] = (
+        lambda one: one.begins,
+        lambda one: one.kind,
+        lambda one: None,
+    )
+    for key in alike:
         for a, one in enumerate(left):
             for b, other in enumerate(right):
                 if any(a == x or b == y for x, y in found) or one.size != other.size:
                     continue
-                if not same or one.begins == other.begins:
+                if key(one) == key(other):
                     found.append((a, b))
     return found

@@ -25,6 +25,7 @@ Form = Literal[
     "reduce",  # a sum or mean put in
     "omit",  # a call left out
     "exchange",  # another function in place of one
+    "name",  # another tensor, which has a name there
     "loss",  # another loss
     "data",  # data of another shape
     "cut",  # a part of the data left out

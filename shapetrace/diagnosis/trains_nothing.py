@@ -3,6 +3,7 @@ are never called verified."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 
 from shapetrace.diagnosis.case import Case
@@ -11,12 +12,14 @@ from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.kind import BEFORE
 from shapetrace.diagnosis.evidence.layout import root
-from shapetrace.diagnosis.evidence.samples import PRODUCTS, UNASKED
+from shapetrace.diagnosis.evidence.samples import PRODUCTS, REDUCES, UNASKED
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.rank import Scored
 from shapetrace.signatures import kind
 from shapetrace.signatures import loss as facts_of
+from shapetrace.source.line import find
+from shapetrace.source.scope import nodes
 
 #: evidence that says so already
 _FACTS = (
@@ -28,6 +31,7 @@ _FACTS = (
     TOOK_IT,
     BEFORE,
     UNASKED,
+    REDUCES,
 )
 
 
@@ -139,6 +143,63 @@ def _levels(hypothesis: Hypothesis, case: Case) -> bool:
     return False
 
 
+def _takes_all(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether a window of data, or one column of it, is given up for all of it: which
+    part was meant is the user's choice, and all of them seldom fit for good."""
+    repair, functions = hypothesis.repair, case.graph.rec.functions
+    if hypothesis.form != "omit" or repair is None:
+        return False
+    chosen = [functions[at] for at in repair.calls if 0 <= at < len(functions)]
+    for call in chosen:
+        if call.name != "getitem" or case.graph.from_model(call.inputs[0].id):
+            continue
+        index = call.args[1] if len(call.args) > 1 else None
+        for part in index if isinstance(index, tuple) else (index,):
+            window = isinstance(part, slice) and part.start and part.stop is not None
+            if window or type(part) is int:
+                return True
+    return False
+
+
+def _puts_before(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether a dimension of size 1 is put in front of the samples that are first, or
+    they are joined with what is behind them."""
+    repair, functions = hypothesis.repair, case.graph.rec.functions
+    if hypothesis.form != "dim" or repair is None:
+        return False
+    for at, new in repair.calls.items():
+        if new.name not in ("unsqueeze", "flatten") or not 0 <= at < len(functions):
+            continue
+        name = "dim" if new.name == "unsqueeze" else "start_dim"
+        dim = new.args[1] if len(new.args) > 1 else new.kwargs.get(name)
+        ref = new.inputs[0]
+        if dim == 0 and ref.shape and root(case.graph, ref.id, 0)[0] == "batch":
+            return True
+    return False
+
+
+def _casts_one(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether a tensor is cast for one of the calls that a function gives it to: the
+    others go on with the other type, and the results meet."""
+    edit, repair = hypothesis.edit, hypothesis.repair
+    if edit is None or repair is None or case.mismatch.kind != "dtype":
+        return False
+    line = find(case.call.source)
+    for taken in repair.taken:
+        ref = next((r for r in case.call.inputs if r.id == taken.tensor), None)
+        node = line.argument(ref.path) if line is not None and ref is not None else None
+        if line is None or not isinstance(node, ast.Name):
+            continue
+        read = [
+            each
+            for each, _ in nodes(line.file.home(line.node))
+            if isinstance(each, ast.Name) and each.id == node.id
+        ]
+        if sum(isinstance(each.ctx, ast.Load) for each in read) > 1:
+            return True
+    return False
+
+
 CONDITIONS: tuple[Callable[[Hypothesis, Case], bool], ...] = (
     _copies,
     _repeats,
@@ -146,4 +207,7 @@ CONDITIONS: tuple[Callable[[Hypothesis, Case], bool], ...] = (
     _takes_a_column,
     _turned_round,
     _levels,
+    _takes_all,
+    _puts_before,
+    _casts_one,
 )

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from shapetrace.lineage.factors import Axis, Order, Root, regroup
 from shapetrace.lineage.graph import Graph
+from shapetrace.lineage.learned import hands_back, is_to_learn, writes_in_place
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import DimOrigin, Relation, kind, takes_no_numbers
 
@@ -119,14 +120,16 @@ class Axes:
             bits = DATA
         elif not call.inputs:
             bits = 0 if kind(call.name) == "count" else DATA
-        elif _in_place(call):  # what is written to stays a leaf where autograd is off
+        elif writes_in_place(
+            call
+        ):  # what is written to stays a leaf where autograd is off
             if not call.grad:
                 bits = bits & ~_LEARNED | self._descent[call.inputs[0].id] & _LEARNED
         elif kind(call.name) == "detach":
             bits &= ~_LEARNED
-        elif not call.grad:
+        elif not call.grad and not hands_back(call):
             bits &= ~RECORDED
-        if _is_to_learn(call):
+        if is_to_learn(call):
             bits |= _LEARNED
         relation = self._relation(call) if call.inputs else None
         for position, ref in enumerate(call.outputs or ()):
@@ -348,23 +351,6 @@ def _places_and_features(group: list[Axis]) -> bool:
         all(kind == "parameter" for kind, _, _ in last.roots)
         and any(kind == "data" for axis in places for kind, _, _ in axis.roots)
     )
-
-
-def _in_place(call: FunctionCall) -> bool:
-    """Whether a call writes to its first tensor: also `weight.data = other`."""
-    name = call.name
-    if name == "data":
-        return len(call.inputs) == 2
-    return name == "setitem" or name.endswith("_") and not name.startswith("requires")
-
-
-def _is_to_learn(call: FunctionCall) -> bool:
-    """Whether a call makes a leaf that is learned, a temperature for example. Said of a
-    number at the end, a loss, it only silences backward's error."""
-    if call.name == "requires_grad_":
-        told = (*call.args[1:], call.kwargs.get("requires_grad", True))
-        return told[0] is not False and bool(call.outputs and call.outputs[0].shape)
-    return not call.inputs and call.kwargs.get("requires_grad") is True
 
 
 def _unsure(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

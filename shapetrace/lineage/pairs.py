@@ -67,6 +67,12 @@ def last_good(graph: Graph, call: Call) -> GoodBatch | None:
 
     None where there was none, or where the data of both have the same sizes.
     """
+    earlier = earlier_call(graph, call)
+    return None if earlier is None else against(graph, earlier, graph, call)
+
+
+def earlier_call(graph: Graph, call: Call) -> Call | None:
+    """The call of the last earlier batch that stands where this one does."""
     site = _site(graph, call)
     calls: tuple[Call, ...] = graph.rec.functions
     if isinstance(call, ModuleCall):
@@ -86,8 +92,7 @@ def last_good(graph: Graph, call: Call) -> GoodBatch | None:
     newest = _root(graph, good[-1])
     nth = sum(_root(graph, other) == root for other in alike) if root is not None else 0
     same = [other for other in good if _root(graph, other) == newest]
-    earlier = same[min(nth, len(same) - 1)] if newest is not None else good[-1]
-    return against(graph, earlier, graph, call)
+    return same[min(nth, len(same) - 1)] if newest is not None else good[-1]
 
 
 def against(good: Graph, a: Call, failed: Graph, b: Call) -> GoodBatch | None:

@@ -88,7 +88,7 @@ class Constructions:
             self._known[name] = ()  # what asks for itself finds nothing
             info = self.rec.modules.get(name)
             if info is not None:
-                found = self._candidates(name)
+                found = self.candidates(name)
                 fitting = [
                     one
                     for each in found
@@ -98,7 +98,9 @@ class Constructions:
                 self._known[name] = tuple(fitting)
         return self._known[name]
 
-    def _candidates(self, name: str) -> list[Expression]:
+    def candidates(self, name: str) -> list[Expression]:
+        """The same as they stand where the module gets its name: a call of a function
+        that builds it is not followed."""
         if root_of(self.rec, name) == name:
             return self._roots(name)
         replaced = list(self._set_outside(name))
@@ -227,7 +229,10 @@ class Constructions:
             for path, info in self.rec.modules.items()
             if path.startswith(inside) and path and "." not in path[len(inside) :]
         ]
-        written = entries(made, self.settle)
+        filled = enumerate(entries(made, self.settle))
+        # a name that is given again takes the place of the first, as in the dictionary
+        named = {one.key.pattern if one.key else at: one for at, one in filled}
+        written = [*named.values()]
         if any(one.many for one in written):
             return True
         return len(written) == len(have) and all(

@@ -76,7 +76,31 @@ class LayerOfItsOwn(Base):
         return self.fc(self.project(x))
 
 
+class Generated(Base):
+    """A weight that another module computes, as a parameter of its own."""
+
+    def __init__(self, width, classes):
+        super().__init__(width, classes)
+        self.make = nn.Linear(1, width * classes)
+
+    def head(self, x):
+        made = self.make(torch.ones(1)).view(self.classes, self.width)
+        self.fc.weight = nn.Parameter(made)
+        return self.fc(x)
+
+
+class GeneratedAtOnce(Generated):
+    def head(self, x):
+        self.fc.bias = nn.Parameter(self.shift(torch.ones(1)))
+        return self.fc(x)
+
+    def __init__(self, width, classes):
+        super().__init__(width, classes)
+        self.shift = nn.Linear(1, classes)
+
+
 MISTAKES = [
+    *(Generated, GeneratedAtOnce),
     *(Normalised, InAHelper, Local, Scale, Pruned),
     *(LayerAtOnce, LayerByName, LayerOfItsOwn),
 ]
@@ -117,6 +141,14 @@ class Kernel(Base):
     def head(self, x):
         kernel = nn.Parameter(torch.tensor([[[1.0, 0.0, -1.0]]]))
         return self.fc(x + F.conv1d(x[:, None], kernel, padding=1)[:, 0])
+
+
+class OfANumber(Base):
+    """A number of a layer's is read, and none of its weights."""
+
+    def head(self, x):
+        wide = nn.Parameter(torch.tensor([float(self.inp.in_features)]))
+        return self.fc(x / wide)
 
 
 class KernelOfALayer(Base):
@@ -235,6 +267,7 @@ class Made(Base):
 
 CORRECT = [
     *(NormalisedInPlace, NormalisedAsItIs, Lazy, LazyLayer, Kernel, KernelOfALayer),
+    OfANumber,
     *(Frozen, WithoutWeights, MovingAverage, Inner, Forces, FirstState, Noise),
     *(MadeBefore, OtherMethods, Made, RenewedOnce),
 ]

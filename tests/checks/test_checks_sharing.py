@@ -53,6 +53,19 @@ class MultipliedBlocks(Stack):
         self.layers = nn.ModuleList(blocks)
 
 
+def block(width):
+    layers = [nn.Linear(width, width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class MultipliedFunction(Stack):
+    """A function of one's own builds what is multiplied."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.layers = nn.ModuleList([block(8)] * 2)
+
+
 class OfOne(Stack):
     """A layer with a name: ALBERT's layers share their weights."""
 
@@ -164,6 +177,11 @@ def test_what_is_meant(model):
             MultipliedBlocks,
             "layers.0",
             "blocks = [nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(2)]",
+        ),
+        (
+            MultipliedFunction,
+            "layers.0",
+            "self.layers = nn.ModuleList([block(8) for _ in range(2)])",
         ),
     ],
 )

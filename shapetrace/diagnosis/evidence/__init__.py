@@ -26,11 +26,13 @@ from shapetrace.diagnosis.evidence.rests import rests, squared
 from shapetrace.diagnosis.evidence.samples import (
     edited,
     mixed,
+    reduced,
     restored,
     summed,
     unasked,
 )
 from shapetrace.diagnosis.evidence.sides import (
+    began_alike,
     joined,
     merged,
     only_passed,
@@ -76,8 +78,10 @@ FAMILIES: tuple[Family, ...] = (
     mixed,
     restored,
     summed,
+    reduced,
     unasked,
     sides,
+    began_alike,
     joined,
     merged,
     several,

@@ -39,6 +39,8 @@ def data(hypothesis: Hypothesis, case: Case) -> Fact | None:
     both = all(end is not None for end in ends) and len(ends) == 2
     if hypothesis.site.kind not in ("input", "target") and _unequal(case, ends):
         return Fact("unequal batches, not this")
+    if hypothesis.form == "data" and (hypothesis.dim, hypothesis.size) == (0, 1):
+        return Fact("a batch of one met more samples")
     if hypothesis.form == "data":
         if both and not _alike(case.graph, ends):
             if _unequal(case, ends):

@@ -125,6 +125,8 @@ def _is_library(case: Case, name: str) -> bool:
 
 def _number(call: FunctionCall, number: int | None) -> Fact | None:
     """Whether a number among a call's arguments is written out there."""
+    if number == 1 and kind(call.name) == "repeat":
+        return Fact("repeats what is taken once")
     line = find(call.source)
     if line is None or number is None:
         return None

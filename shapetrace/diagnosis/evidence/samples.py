@@ -16,13 +16,16 @@ from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.leaves import counts_samples, every_part
 from shapetrace.diagnosis.once import once
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import relate
+from shapetrace.signatures import kind, relate
 
 _AS_SAMPLES = "as wide as there are samples"
 _DROPS = "drops samples for another call"
 _DEALS = "deals elements out anew"
 #: what makes sizes fit and is meant by nobody
 MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
+#: one number of all samples, where each is to have its own
+REDUCES = "reduces over the samples"
+_REDUCES = ("total", "reduce", "choose", "softmax", "log_softmax")
 #: a size that fits because nothing there has one
 UNASKED = "makes a size that nobody asks for"
 _WIDTHS = ("width", "intake", "parameter", "setting")
@@ -178,6 +181,29 @@ def _is_square_data(case: Case, ref: TensorRef) -> bool:
     rows, columns = ref.shape[-2:]
     known = ref.id in case.graph.tensors and not case.graph.is_parameter(ref.id)
     return rows == columns > 1 and known and not case.graph.from_model(ref.id)
+
+
+def reduced(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether a sum, a mean or a maximum would run over the samples, and did not."""
+    repair, functions = hypothesis.repair, case.graph.rec.functions
+    if hypothesis.form != "dim" or repair is None:
+        return None
+    for at, new in repair.calls.items():
+        if kind(new.name) not in _REDUCES or not 0 <= at < len(functions):
+            continue
+        ref = new.inputs[0]
+        dims = [_over(call, len(ref.shape)) for call in (new, functions[at])]
+        if dims == [0, dims[1]] and dims[1] != 0 and ref.shape[0] > 1:
+            parts = every_part(case.graph, ref.id, 0)
+            if any(counts_samples(case.graph, p.hops, p.end) for p in parts):
+                return Fact(REDUCES)
+    return None
+
+
+def _over(call: FunctionCall, rank: int) -> int | None:
+    """The one dimension that a call works over."""
+    dim = call.args[1] if len(call.args) > 1 else call.kwargs.get("dim")
+    return dim % rank if type(dim) is int and rank else None
 
 
 def summed(hypothesis: Hypothesis, case: Case) -> Fact | None:

@@ -10,6 +10,7 @@ from shapetrace.diagnosis.sites import site_of_call, site_of_maker
 from shapetrace.signatures import kind
 
 _CALLED = ("function", "module")
+_ODD, _NOT_ODD = "the odd one of several", "not the odd one of several"
 
 
 def sides(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -25,6 +26,26 @@ def sides(hypothesis: Hypothesis, case: Case) -> Fact | None:
         if key in {one.site.key for one in found.sharers(case.graph)}:
             return Fact("made what both sides have")
     return None
+
+
+def began_alike(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Both sizes began in one dimension: who changed it on one side alone."""
+    trails = [
+        case.graph.trail(spot.tensor, spot.dim)
+        for spot in case.mismatch.spots
+        if spot.tensor is not None and spot.dim is not None
+    ]
+    if len({(one.end.tensor, one.end.dim) for one in trails}) != 1 or len(trails) < 2:
+        return None
+    if trails[0].end.kind != "data":
+        return None
+    left, right = (
+        {site_of_maker(case.graph, hop.call).key for hop in changers(one.hops)}
+        for one in trails
+    )
+    if hypothesis.site.key in left ^ right:
+        return Fact("changed one of two that began alike")
+    return Fact("did not change what began alike")
 
 
 def joined(hypothesis: Hypothesis, case: Case) -> Fact | None:
@@ -97,16 +118,52 @@ def only_passed(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 
 def several(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Of more than two tensors that are joined, the one that is unlike all others."""
+    """Of more than two tensors that are joined, or that a loss wants with as many
+    dimensions, the one that is unlike all others."""
+    if case.mismatch.kind == "rank":
+        return _odd_rank(hypothesis, case)
     left, right = case.mismatch.left, case.mismatch.right
     if left is None or right is None or left.dim is None or right.tensor is None:
         return None
     if kind(case.call.name) != "join" or len(case.call.inputs) < 3:
         return None
+    made = [case.graph.producer(ref.id) for ref in case.call.inputs]
+    lines = {one.source if one is not None else None for one in made}
+    if len(lines) == 1 and None not in lines:
+        return None  # of other data each time, as in a loop: none is the odd one
     sizes = [r.shape[left.dim] for r in case.call.inputs if left.dim < len(r.shape)]
     for spot, makers in zip((left, right), case.makers):
         if sizes.count(spot.size) == 1 and len(set(sizes)) == 2:
             if hypothesis.site.key in {one.site.key for one in makers}:
-                return Fact("the odd one of several", text="all others are alike")
-            return Fact("not the odd one of several")
+                return Fact(_ODD, text="all others are alike")
+            return Fact(_NOT_ODD)
+    return None
+
+
+def _odd_rank(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """The same by the number of dimensions: one disagrees with two that agree."""
+    sides = [(clash.left, clash.right) for clash in case.mismatch.conflicts]
+    ranks = {
+        side.input: side.size
+        for pair in sides
+        for side in pair
+        if side.input is not None and side.dim is None
+    }
+    sizes = list(ranks.values())
+    odd = [at for at, size in ranks.items() if sizes.count(size) == 1]
+    if len(ranks) < 3 or len(odd) != 1 or len(set(sizes)) != 2:
+        return None
+    keys = {
+        at: {
+            site_of_call(case.graph, call).key
+            for _, call in case.graph.chain(case.call.inputs[at].id)
+        }
+        | {case.site_of(case.call.inputs[at].id).key}
+        for at in ranks
+    }
+    own = hypothesis.site.key
+    if own in keys[odd[0]]:
+        return Fact(_ODD, text="all others are alike")
+    if any(own in found for at, found in keys.items() if at != odd[0]):
+        return Fact(_NOT_ODD)
     return None

@@ -20,6 +20,7 @@ from shapetrace.diagnosis.generate.selections import selections
 from shapetrace.diagnosis.generate.settings import settings
 from shapetrace.diagnosis.generate.slices import slices
 from shapetrace.diagnosis.generate.swapped import swapped
+from shapetrace.diagnosis.generate.unread import unread
 from shapetrace.diagnosis.generate.values import values
 from shapetrace.diagnosis.generate.widths import widths
 from shapetrace.diagnosis.generate.windows import windows
@@ -46,6 +47,7 @@ GENERATORS: tuple[Generator, ...] = (
     dims,
     exchanges,
     swapped,
+    unread,
     settings,
     data,
     windows,

@@ -17,7 +17,7 @@ from shapetrace.diagnosis.leaves import Leaf, counts_samples, leaves
 from shapetrace.diagnosis.sites import is_loaded, site_of_data
 from shapetrace.lineage import End, Graph
 from shapetrace.records import FunctionCall
-from shapetrace.signatures import is_elementwise
+from shapetrace.signatures import is_elementwise, kind
 
 #: usual sizes of images, small ones first
 _SIZES = (28, 32, 64, 96, 128, 224, 256, 299, 384, 512)
@@ -43,7 +43,42 @@ def data(case: Case) -> Iterator[Hypothesis | None]:
         if dims:
             yield from _of_sizes(case, spot.tensor, dims, wanted)
         yield _all_that_differ(case, spot.tensor)
+    yield from _of_one(case)
     yield from _images(case)
+
+
+def _of_one(case: Case) -> Iterator[Hypothesis]:
+    """A batch of one that a view joined with something else, where the other side has
+    more samples there: 1·heads against 4·heads."""
+    left, right = case.mismatch.left, case.mismatch.right
+    for spot, other in zip((left, right), case.factors[::-1]):
+        counted = [
+            leaf
+            for leaf in other.odd
+            if counts_samples(case.graph, leaf.hops, leaf.end)
+        ]
+        if spot is None or spot.tensor is None or spot.dim is None or len(counted) != 1:
+            continue
+        for end in _ones(case.graph, spot.tensor, spot.dim):
+            found = _made_so(case, end.tensor, {end.dim: counted[0].size})
+            reason = f"is a batch of one; the other side has {counted[0].size}"
+            yield replace(found, reason=reason)
+
+
+def _ones(graph: Graph, tensor: int, dim: int) -> Iterator[End]:
+    """Where the dimensions of size 1 begin that views dropped in front of a size, if
+    they are the batch of data."""
+    for hop in graph.trail(tensor, dim).hops:
+        if hop.origin.how != "same" or not hop.call.inputs:
+            continue
+        given = hop.call.inputs[0]
+        before = hop.origin.sources[0][1] - 1
+        if len(given.shape) <= len(graph.tensors[hop.tensor].shape) or before < 0:
+            continue
+        if kind(hop.call.name) == "view" and given.shape[before] == 1:
+            ones = graph.trail(given.id, before)
+            if counts_samples(graph, ones.hops, ones.end):
+                yield ones.end
 
 
 def _odd_in_data(case: Case, tensor: int) -> bool:

@@ -52,6 +52,7 @@ def exchanges(case: Case) -> Iterator[Hypothesis | None]:
             yield from _relettered(case, call)
         if call.name == "stack" and call is case.call:
             yield _padded(case, call)
+            yield _along(case, call)
     yield from _layers(case)
     if case.mismatch.loss:
         yield from _losses(case)
@@ -90,6 +91,31 @@ def _renamed(case: Case, call: FunctionCall, other: str) -> Hypothesis | None:
         if not any(case.graph.from_model(ref.id) for ref in call.inputs):
             loses = "where one sample ends and the next begins"
     return recalled(case, call, changed, write, words, "exchange", loses)
+
+
+def _along(case: Case, call: FunctionCall) -> Hypothesis | None:
+    """What a model gave piece by piece, joined along the dimension of which each piece
+    has another size."""
+    shapes = [ref.shape for ref in call.inputs]
+    if len({len(shape) for shape in shapes}) != 1 or len(call.args) > 1 or call.kwargs:
+        return None
+    uneven = [dim for dim, sizes in enumerate(zip(*shapes)) if len(set(sizes)) > 1]
+    if len(uneven) != 1 or uneven[0] == 0:
+        return None  # along the first `cat` joins as it is
+
+    def write() -> Written | None:
+        line = find(call.source)
+        if line is None or line.code.count("stack(") != 1:
+            return None
+        code = line.code.replace("stack(", "cat(").rstrip()[:-1]
+        return line.around(f"{code}, dim={uneven[0]})"), line.source
+
+    def changed(one: FunctionCall) -> FunctionCall | None:
+        dim = {"dim": uneven[0]}
+        return replace(one, name="cat", qualname="torch.cat", kwargs=dim)
+
+    words = f"joins the pieces along dim {uneven[0]}"
+    return recalled(case, call, changed, write, words, "exchange")
 
 
 def _padded(case: Case, call: FunctionCall) -> Hypothesis | None:

@@ -20,7 +20,7 @@ from shapetrace.diagnosis.hypothesis import (
     Written,
 )
 from shapetrace.diagnosis.rebuilding import installed
-from shapetrace.diagnosis.sites import site_of_call, site_of_data
+from shapetrace.diagnosis.sites import site_of_call, site_of_data, site_of_module
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import is_method
 from shapetrace.source.constructor import constructor
@@ -56,7 +56,13 @@ def omissions(case: Case) -> Iterator[Hypothesis | None]:
             yield from _indices(case, call)
         if name == "unbind":
             yield _one_by_one(case, call)
-        if name in _LEFT_OUT and not case.graph.is_parameter(call.inputs[0].id):
+        # of `x.max(dim=1)` the code takes a part, which what is left has not
+        whole = len(call.outputs) == 1
+        if (
+            name in _LEFT_OUT
+            and whole
+            and not case.graph.is_parameter(call.inputs[0].id)
+        ):
             yield _left_out(case, call)
     for found in handed_on(case):
         yield _too_late(case, found)
@@ -90,7 +96,7 @@ def _too_late(case: Case, found: HandedOn) -> Hypothesis:
     hands it on has no name for it, as a rule, so that there is no line."""
     maker, early, late = found
     if isinstance(maker, ModuleCall):
-        site = case.site_of_layer(maker)
+        site = site_of_module(maker)
     else:
         site = site_of_call(case.graph, maker)
     reason = f"makes {late.shape} of {early.shape}, and that is handed on"
@@ -282,7 +288,7 @@ def unflattened(case: Case) -> Iterator[Hypothesis | None]:
         )
     yield Hypothesis(
         "insert",
-        case.site_of_layer(layer),
+        site_of_module(layer),
         Repair(taken=(taken,)),
         0,
         text,

@@ -9,6 +9,7 @@ from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.kept_state import kept_by_model
 from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.missing_now import missing_now
 from shapetrace.diagnosis.reasons import said_of
 from shapetrace.diagnosis.sites import (
     owner,
@@ -57,6 +58,12 @@ def origins(case: Case) -> Iterator[Hypothesis | None]:
         site = case.site_of(ref.id)
         yield Hypothesis("unknown", site, hops=1, reason=said_of(case, site, ref))
     yield _short_of(case)
+    for missing in missing_now(case):
+        shape, name, at = missing.ref.shape, missing.joined.name, missing.joined.source
+        reason = (
+            f"is missing: an earlier batch had {shape}, which `{name}` at {at} joined"
+        )
+        yield Hypothesis("unknown", missing.site, hops=1, reason=reason)
     for behind in case.behind:
         call = behind.call
         shapes = makes_a_square(call) if isinstance(call, FunctionCall) else None

@@ -13,6 +13,7 @@ from shapetrace.diagnosis.generate.composites import built_in_composite, composi
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair
 from shapetrace.diagnosis.rebuilding import rebuilt
 from shapetrace.diagnosis.similar_modules import beside
+from shapetrace.diagnosis.sites import site_of_module
 from shapetrace.records import ModuleCall, ModuleInfo
 from shapetrace.source.line import find
 
@@ -105,7 +106,7 @@ def _another_called(
         text = f"{line.text(func.value)}.{name.rpartition('.')[2]}"
         yield Hypothesis(
             "layer",
-            case.site_of_layer(call),
+            site_of_module(call),
             Repair(instead={one.index: other for one in case.calls_of_line(call)}),
             0 if call is case.layer else 1,
             line.with_part(func, text),

@@ -11,6 +11,7 @@ import torch
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Repair, Taken
+from shapetrace.diagnosis.sites import site_of_module
 from shapetrace.lineage import Call
 from shapetrace.records import ModuleCall, TensorRef
 from shapetrace.source.line import find
@@ -56,7 +57,7 @@ def _exchanged(
             line, where = found.swapped(nodes[0], nodes[1]), found.source
     return Hypothesis(
         "exchange",
-        case.site_of_layer(call),
+        site_of_module(call),
         repair,
         line=line,
         where=where,

@@ -22,7 +22,7 @@ from shapetrace.diagnosis.generate.widths import widths_of
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.rebuilding import rebuilt
-from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data
+from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data, site_of_module
 from shapetrace.diagnosis.unlike import at_home
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
@@ -252,7 +252,7 @@ def _held(case: Case, ref: TensorRef) -> Site | None:
     given = {other.id for call in case.graph.rec.calls for other in call.inputs}
     origin = case.graph.origin(start)
     if origin is not None and origin.kind == "outside" and start not in given:
-        return case.site_of_layer(module)
+        return site_of_module(module)
     return None
 
 
@@ -341,7 +341,7 @@ def _part(
     giver: ModuleCall | None,
 ) -> Hypothesis | None:
     call, layer = case.call, case.layer
-    site = case.site_of_layer(giver) if giver is not None else case.site_of(ref.id)
+    site = site_of_module(giver) if giver is not None else case.site_of(ref.id)
     reason = f"returns {giver.output_type}, not one tensor" if giver is not None else ""
     line = find(call.source)
     node = None if line is None else line.argument(head)

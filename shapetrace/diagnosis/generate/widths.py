@@ -11,7 +11,7 @@ from math import gcd, prod
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.edits import resized
 from shapetrace.diagnosis.expected import sizes_asked
-from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Repair, Taken
 from shapetrace.diagnosis.leaves import counts_samples, every_part, leaves
 from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.reasons import said_of
@@ -257,19 +257,30 @@ def _remade(
     size = case.graph.size(tensor, dim)
     rank, attribute = len(case.graph.tensors[tensor].shape), path.rpartition(".")[2]
     line, where = _holder_line(case, name, attribute, rank, dims, new)
-    edit = resized(dict.fromkeys(dims, new))
+    words = f"{new} instead of {size}"
+    edit, alike = resized(dict.fromkeys(dims, new)), _built_alike(case, path)
+    repair = Repair(taken=tuple(Taken(each, edit) for each in alike))
+    outcome = case.replay.start(repair)
+    if len(alike) > 1 and (outcome is None or outcome.broke):
+        # the line is right for the others that it makes
+        alone = Repair(taken=(Taken(tensor, edit),))
+        goes = case.replay.start(alone)
+        if goes is not None and not goes.broke:
+            repair, outcome, (line, where) = alone, goes, UNWRITTEN
+            words += f", in `{case.graph.said(name)}` alone"
     return Hypothesis(
         "parameter",
         case.site_named(name),
-        Repair(taken=tuple(Taken(each, edit) for each in _built_alike(case, path))),
+        repair,
         case.hops_to(name),
         line,
         where,
-        f"{new} instead of {size}",
+        words,
         reason=f"holds the {kind} `{case.graph.said(path)}` with {size} in dim {dim}",
         dim=dim,
         size=size,
         expected=new,
+        outcome=outcome,
     )
 
 

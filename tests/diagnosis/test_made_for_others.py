@@ -1,0 +1,228 @@
+"""Who is not to be changed: what another call needs as it is, what both sides went
+through, what went well for two of three; and what a batch happens to hold."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from failures import failure_of, first
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+
+class Positions(nn.Module):
+    """Sines and cosines of a width that may be odd."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x):
+        steps = x.shape[1]
+        table = torch.zeros(steps, self.width)
+        place = torch.arange(steps).reshape(-1, 1)
+        angle = place / 100 ** (torch.arange(0, self.width, 2) / self.width)
+        table[:, 0::2] = torch.sin(angle)
+        table[:, 1::2] = torch.cos(angle)
+        return x + table
+
+
+@pytest.mark.parametrize("width, steps", [(7, 10), (5, 5), (9, 4)])
+def test_what_another_call_needs_is_not_to_be_changed(width, steps):
+    model = nn.Sequential(nn.Linear(3, width), Positions(width))
+    found = failure_of(model, lambda: model(torch.randn(2, steps, 3)))
+    assert first(found) == ("function", "setitem")
+    assert all("arange" != one.name for one in found.culprits[:1])
+
+
+class Spoken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(40, 6)
+        self.up = nn.ConvTranspose1d(6, 1, 8, 4, 2)
+
+    def forward(self, letters):
+        return self.up(self.embed(letters).transpose(1, 2)).squeeze(1)
+
+
+@pytest.mark.parametrize("lengths", [(5, 9, 7), (5, 9, 5), (3, 8)])
+def test_pieces_of_a_loop_are_joined_along_what_differs(lengths):
+    model = Spoken()
+
+    def step():
+        pieces = []
+        for length in lengths:
+            pieces.append(model(torch.randint(0, 40, (1, length))))
+        return torch.stack(pieces).mean()
+
+    found = failure_of(model, step)
+    assert (
+        first(found)[0] in ("function", "input") and "up" not in found.culprits[0].name
+    )
+    lines = [fix.line for fix in found.fixes]
+    assert any("torch.cat(pieces, dim=1)" in line for line in lines), lines
+    assert all("all others are alike" not in one.reason for one in found.culprits)
+
+
+def test_pieces_of_one_dimension_are_joined_as_they_are():
+    model = Spoken()
+
+    def step():
+        pieces = []
+        for length in (5, 9, 7):
+            pieces.append(model(torch.randint(0, 40, (1, length)))[0])
+        return torch.stack(pieces).mean()
+
+    lines = [fix.line for fix in failure_of(model, step).fixes]
+    assert any("torch.cat(pieces)" in line for line in lines), lines
+    assert all("dim=0" not in line for line in lines)
+
+
+class Energies(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(30, 8)
+
+    def forward(self, head, tail, wrong):
+        head = self.table(head).unsqueeze(1)
+        good = (head - self.table(tail).unsqueeze(1)).norm(dim=-1)
+        bad = (head - self.table(wrong)).norm(dim=-1).mean(dim=1)
+        sign = torch.tensor([-1.0])
+        return F.margin_ranking_loss(good, bad, sign)
+
+
+@pytest.mark.parametrize("batch, wrong", [(20, 4), (4, 4)])
+def test_of_three_the_one_with_another_number_of_dimensions(batch, wrong):
+    model = Energies()
+
+    def draw(*size):
+        return torch.randint(0, 30, size)
+
+    found = failure_of(
+        model, lambda: model(draw(batch), draw(batch), draw(batch, wrong))
+    )
+    assert first(found) == ("function", "norm")
+
+
+GENRES = [[0], [1, 4], [2], [3, 2, 0], [4]]
+
+
+def test_labels_as_long_as_the_longest_are_no_width_of_a_layer():
+    model = nn.Linear(12, 5)
+
+    def step():
+        rows = [torch.tensor(one) for one in GENRES]
+        labels = pad_sequence(rows, batch_first=True, padding_value=-1)
+        return F.multilabel_margin_loss(model(torch.randn(5, 12)), labels)
+
+    found = failure_of(model, step)
+    assert first(found)[0] in ("target", "function")
+
+
+def test_what_takes_a_part_of_a_result_is_not_left_over():
+    """`x.max(dim=1).values` without its `max` is `x.values`, which no tensor has."""
+    model = nn.Linear(6, 5)
+
+    def step():
+        pooled = model(torch.randn(4, 7, 6)).max(dim=1).values
+        return F.mse_loss(pooled, torch.randn(4, 3))
+
+    found = failure_of(model, step)
+    assert all(".max(" in fix.line for fix in found.fixes if ".values" in fix.line)
+
+
+class Fingerprint(nn.Module):
+    """Features of the user's are joined to those that the network makes, if given."""
+
+    def __init__(self, width, extra):
+        super().__init__()
+        self.make, self.head = nn.Linear(5, width), nn.Linear(width + extra, 2)
+
+    def forward(self, x, more=None):
+        x = self.make(x).relu()
+        if more is not None:
+            x = torch.cat([x, more], dim=1)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("batch, width, extra", [(6, 9, 4), (4, 4, 4), (3, 8, 5)])
+def test_what_earlier_batches_had_besides_is_named(batch, width, extra):
+    model = Fingerprint(width, extra)
+
+    def step():
+        for _ in range(2):
+            model(torch.randn(batch, 5), torch.randn(batch, extra)).sum().backward()
+        return model(torch.randn(batch, 5))
+
+    found = failure_of(model, step)
+    assert first(found) == ("input", found.culprits[0].name)
+    assert "is missing: an earlier batch had" in found.culprits[0].reason
+
+
+class Projected(Fingerprint):
+    """What is left out this time is a layer, or a branch of the network's own."""
+
+    def __init__(self):
+        super().__init__(9, 4)
+        self.project, self.aside = nn.Linear(9, 13), nn.Linear(5, 4)
+
+    def forward(self, x, how=None):
+        made = self.make(x).relu()
+        if how == "project":
+            made = self.project(made)
+        if how == "aside":
+            made = torch.cat([made, self.aside(x)], dim=1)
+        return self.head(made)
+
+
+@pytest.mark.parametrize("how", ["project", "aside"])
+def test_what_the_network_left_out_is_no_missing_data(how):
+    model = Projected()
+
+    def step():
+        model(torch.randn(6, 5), how).sum().backward()
+        return model(torch.randn(6, 5))
+
+    found = failure_of(model, step)
+    assert all("is missing" not in one.reason for one in found.culprits)
+
+
+def test_nothing_is_missing_where_other_data_came():
+    model = Fingerprint(9, 4)
+
+    def step():
+        model(torch.randn(6, 5), torch.randn(6, 4)).sum().backward()
+        return model(torch.randn(6, 5), torch.randn(6, 3))
+
+    found = failure_of(model, step)
+    assert all("is missing" not in one.reason for one in found.culprits)
+
+
+class Spectrum(nn.Module):
+    def forward(self, audio):
+        audio = audio.unsqueeze(0)
+        return audio.view(audio.shape[0], 1, audio.shape[1]).abs()
+
+
+@pytest.mark.parametrize("samples, channels", [(120, 2), (6, 6)])
+def test_a_dimension_that_only_passed_is_of_the_data(samples, channels):
+    """Stereo where mono is meant: neither the cast nor the scale made the channels."""
+    model = Spectrum()
+
+    def step():
+        sound = torch.randint(-99, 99, (samples, channels)).float()
+        return model(sound / 128.0)
+
+    found = failure_of(model, step)
+    assert first(found)[0] == "input"
+    assert all(one.name not in ("div", "float", "unsqueeze") for one in found.culprits)
+
+
+def test_a_dimension_that_code_made_is_of_the_code():
+    model = Spectrum()
+
+    def step():
+        sound = torch.randint(-99, 99, (120, 1)).float()
+        return model(sound.repeat(1, 2) / 128.0)
+
+    found = failure_of(model, step)
+    assert "repeat" in [one.name for one in found.culprits]
