@@ -14,6 +14,7 @@ from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.signs import is_never_negative
 from shapetrace.records import Diagnosis, Fix, FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_method, kind
+from shapetrace.source.dead_names import given_up
 from shapetrace.source.line import Line, find
 from shapetrace.source.names_held import held
 
@@ -121,10 +122,13 @@ def _reads(
     context: CheckContext, call: FunctionCall, place: Place
 ) -> Iterator[tuple[FunctionCall | ModuleCall, ast.Name]]:
     """The calls of the same code that take the tensor after it was changed, each with
-    the name by which they do, where that name is none of the changed one."""
+    the name by which they do, where it had that name before. One that alone is read by
+    another name is a buffer, which was to be changed."""
     made = (call.outputs or ())[0].id
-    result = _result(place)
+    meant = place.said or _is_alone(place)
     users = [*_users(context, made, place.frame)]
+    uses = sum(ref.id == made for user in users for ref in user.inputs)
+    known: list[tuple[FunctionCall | ModuleCall, ast.Name]] = []
     taken = (*users, *context.modules_taking.get(made, ()))
     lines = [one.source.line for one in taken if one.source is not None]
     for user in users:
@@ -135,11 +139,14 @@ def _reads(
             node = _operand(line, user, ref) if ref.id == made else None
             if not isinstance(node, ast.Name):
                 continue
-            own = isinstance(place.node, ast.Name) and node.id == place.node.id
-            if own and (place.said or result is None):
-                continue
-            if held(line.file, node, place.line.node, lines):
-                yield user, node
+            known.append((user, node))
+    for user, node in known:
+        own = isinstance(place.node, ast.Name) and node.id == place.node.id
+        alike = [one for one, other in known if other.id == node.id]
+        if meant if own else len(alike) == uses:
+            continue
+        if held(place.line.file, node, place.line.node, lines):
+            yield user, node
 
 
 def _users(
@@ -167,18 +174,12 @@ def _operand(
     return line.argument(ref.path, method)
 
 
-def _result(place: Place) -> str | None:
-    """The name that what was changed has from then on; "" where it has none of its own,
-    None where the statement only changes it."""
+def _is_alone(place: Place) -> bool:
+    """Whether nobody reads what the expression returns: it is there to change."""
     statement = place.line.file.statement(place.line.node)
-    if isinstance(statement, ast.AugAssign):
-        return statement.target.id if isinstance(statement.target, ast.Name) else ""
     if isinstance(statement, ast.Expr) and statement.value is place.line.node:
-        return None
-    if isinstance(statement, ast.Assign) and statement.value is place.line.node:
-        names = [one.id for one in statement.targets if isinstance(one, ast.Name)]
-        return names[0] if names else ""
-    return ""
+        return True
+    return given_up(place.line) is not None
 
 
 def _wrong(

@@ -42,7 +42,7 @@ def held(
             inside = set(ast.walk(outer))
             if any(node in inside and end > begin for node, end in given):
                 return False
-    return at > begin or tree.statement(read) is own
+    return True
 
 
 def _may_hold(tree: Tree, name: ast.Name, used: Collection[int]) -> bool:

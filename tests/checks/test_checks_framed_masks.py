@@ -180,7 +180,8 @@ def written_row_by_row(frame, x, padding):
 
 
 def other_side_twice(frame, x, padding):
-    return other_side(frame, x, padding) * other_side(frame, x, padding) != 0
+    other_side(frame, x, padding)
+    return other_side(frame, x, padding)
 
 
 def written_behind_twice(frame, x, padding):

@@ -287,6 +287,23 @@ def without_gradients(m, x):
     return m.fc(x) + mixed
 
 
+def buffer_by_another_name(m, x):
+    x = m.fc(x)
+    out = x
+    out += m.norm.bias
+    out *= 0.5
+    return m.norm(x)
+
+
+def result_that_nobody_reads(m, x):
+    """As generated code has it: what counts is that it works in place."""
+    x = m.fc(x)
+    x_relu = m.act(x)  # noqa: F841
+    y = m.norm(x)
+    y_relu = m.act(y)  # noqa: F841
+    return torch.cat([x, y], 0)[: len(x)]
+
+
 def passed_on(m, x):
     identity = x
     x = m.act(m.fc(identity))
@@ -333,7 +350,15 @@ CORRECT = [
     *(rebound, fresh, cloned, read_before, named_after, named_by_the_result),
     *(alone_and_read_by_its_name, branch, added_at_the_end, running_sum, buffer),
     *(from_step_to_step, of_what_is_not_changed_by_it, looked_at),
-    *(passed_on, passed_on_in_a_branch, handed_on, named_twice, read_in_a_function),
+    *(
+        buffer_by_another_name,
+        result_that_nobody_reads,
+        passed_on,
+        passed_on_in_a_branch,
+        handed_on,
+        named_twice,
+        read_in_a_function,
+    ),
     without_gradients,
 ]
 
