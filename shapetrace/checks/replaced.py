@@ -99,7 +99,7 @@ def _items(context: CheckContext, made: Expression) -> Iterator[Named]:
     for one in entries(made, context.graph.constructions.settle):
         node = one.made.node
         within = made.node in (node, *made.scope.tree.around(node))
-        if one.key is not None and not one.many and within:
+        if one.key is not None and within:
             yield Named("", one.key.pattern, node, ())
 
 

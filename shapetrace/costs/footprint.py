@@ -11,11 +11,7 @@ from shapetrace.costs.batch_size import given, told
 from shapetrace.costs.repeat import size
 from shapetrace.costs.statistics import batches
 from shapetrace.errors import UsageError
-from shapetrace.recording.extensions.convolutions import (
-    copied,
-    forward_bytes,
-    is_convolution,
-)
+from shapetrace.recording.extensions.convolutions import is_convolution, working
 from shapetrace.records import (
     FunctionCall,
     LiveBytes,
@@ -181,12 +177,11 @@ def _copies(rec: Recording) -> int:
     """What the convolution of the largest tensors may work with."""
     most = 0
     for call in rec.functions:
-        if is_convolution(call.name):
-            given, made = (
-                sum(copied(ref.shape, ref.dtype.itemsize) for ref in refs)
-                for refs in (call.inputs[:1], call.outputs or ())
-            )
-            most = max(most, given + made, forward_bytes(call.name, given, made))
+        if is_convolution(call.name) and call.inputs[1:] and call.outputs:
+            given, weight, result = call.inputs[0], call.inputs[1], call.outputs[0]
+            shapes = given.shape, weight.shape, result.shape
+            size_ = result.dtype.itemsize
+            most = max(most, *working(call.name, *shapes, size_, True))
     return most
 
 

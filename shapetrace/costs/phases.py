@@ -18,7 +18,7 @@ from statistics import median, quantiles
 from typing import TypeVar
 
 from shapetrace.costs.gradients import is_backward
-from shapetrace.costs.statistics import quantile
+from shapetrace.costs.step_notes import milliseconds, notes_on
 from shapetrace.costs.times import corrected
 from shapetrace.records import FunctionCall, ModuleCall, Range, Recording, Source
 
@@ -92,30 +92,34 @@ class Steps:
             return "no step was recorded"
         whole = self.median_ns()
         count = f"{len(self)} steps of" if len(self) > 1 else "one step of"
-        head = f"{count} {_ms(whole)} ms"
+        head = f"{count} {milliseconds(whole)} ms"
         if len(self.warm) > 1:
-            head += f" ({' to '.join(map(_ms, self.spread_ns()))})"
+            head += f" ({' to '.join(map(milliseconds, self.spread_ns()))})"
         apart = self.has_first and len(self) > 1
         if apart:
-            head += f"; the first took {_ms(self.steps[0].duration_ns)} ms"
+            head += f"; the first took {milliseconds(self.steps[0].duration_ns)} ms"
         lines = [head]
         for phase in self.steps[0].phases:
             time = self.median_ns(phase)
-            lines.append(f"  {phase:10}{_ms(time):>10} ms{time / (whole or 1):>8.1%}")
+            lines.append(
+                f"  {phase:10}{milliseconds(time):>10} ms{time / (whole or 1):>8.1%}"
+            )
             if len(self.warm) > 1:
-                low, high = map(_ms, self.spread_ns(phase))
+                low, high = map(milliseconds, self.spread_ns(phase))
                 lines[-1] += f"   {low} to {high}"
             if apart and len(self.warm) > 1:
-                lines[-1] += f", first {_ms(self.steps[0].phases[phase])}"
+                lines[-1] += f", first {milliseconds(self.steps[0].phases[phase])}"
         notes = list(self.notes)
         taken = round(median(step.tracer_ns for step in self.warm))
         if taken >= _TOLD:
-            notes.insert(0, f"without the tracer's own cost of about {_ms(taken)} ms")
+            notes.insert(
+                0, f"without the tracer's own cost of about {milliseconds(taken)} ms"
+            )
         waited = max(step.waited_ns for step in self.warm)
         if waited >= _TOLD:
             notes.append(
                 "nor what steps waited for a processor that other work had, at most"
-                f" {_ms(waited)} ms"
+                f" {milliseconds(waited)} ms"
             )
         return "\n".join([*lines, *(f"  ({note})" for note in notes)])
 
@@ -155,11 +159,17 @@ def steps(rec: Recording) -> Steps:
         spans.append(_Span(call.start_ns, _end(call), "loss" if loss else "forward"))
     spans += _losses(rec, spans, backwards)
     spans.sort(key=_start)
+    recorded: list[Range | FunctionCall | ModuleCall] = [*tops, *rec.functions, *ranges]
     taken = sorted(_tracers(rec), key=_start)
     ends = _ends(rec, ranges, backwards, tops)
     seen = {span.phase for span in spans} | {"forward", "loss", "rest"}
     made: list[TrainingStep] = []
+    # what max_calls has dropped is in no step, nor the step of which it dropped a part
+    cut = bool(rec.dropped_calls) and rec.left_out is None
     begin = -rec.before_ns
+    if cut:
+        cut = len(ends) == 1
+        begin = min(map(_start_of, recorded)) if cut else ends.pop(0)
     for at, end in enumerate(ends):
         if rec.left_out is not None and begin <= rec.left_out.start_ns < end:
             begin = rec.left_out.end_ns
@@ -172,7 +182,7 @@ def steps(rec: Recording) -> Steps:
         tracers = end - begin - whole - waited
         made.append(TrainingStep(at, begin, whole, phases, tracers, waited))
         begin = end
-    notes = tuple(_notes(rec, seen, backwards))
+    notes = tuple(notes_on(rec, seen, backwards, cut))
     return Steps(tuple(made), notes, has_first=rec.has_first)
 
 
@@ -278,10 +288,6 @@ def _place(call: FunctionCall) -> tuple[str, str] | None:
     return (call.source.file, call.source.function) if call.source else None
 
 
-def _ms(nanoseconds: float) -> str:
-    return f"{nanoseconds / 1e6:,.2f}"
-
-
 def _tracers(rec: Recording) -> Iterator[_Taken]:
     """What the tracer took, outside of modules and in the outermost of them, and what
     was waited there."""
@@ -332,32 +338,6 @@ def _exclusive(
         phase: max(time - tracers.get(phase, 0), min(time, left.get(phase, 0)))
         for phase, time in found.items()
     }
-
-
-def _notes(
-    rec: Recording, seen: set[str], backwards: Sequence[FunctionCall]
-) -> Iterator[str]:
-    between = rec.left_out.steps if rec.left_out is not None else None
-    if between is not None:
-        usual = quantile([*between.spread.items()], 0.5)
-        yield (
-            f"{between.count:,} more steps between the first and the newest of these:"
-            f" {_ms(usual)} ms, the longest {_ms(between.max_ns)} ms"
-        )
-    if not rec.has_functions:
-        yield "functions=False: loss, backward, optimizer and loader were not recorded"
-        return
-    if "data" not in seen:
-        yield "no DataLoader was read in the block: the time for data is not known"
-    if "optimizer" not in seen:
-        ends = "backward" if backwards else "forward"
-        yield f"no optimizer's step was in the block: a step ends with its {ends}"
-    tensors = [ref for call in rec.calls[:50] for ref in call.outputs or ()]
-    if any(ref.device.type not in ("cpu", "meta") for ref in tensors):
-        yield (
-            "an accelerator works on by itself: its time shows where the processor "
-            "waits for it"
-        )
 
 
 def _times(steps: Sequence[TrainingStep], phase: str | None) -> list[int]:

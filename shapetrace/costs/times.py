@@ -31,6 +31,8 @@ _LEAST, _MOST = 0.7, 3.0
 _COLD_OUTSIDE = 1 / 3
 #: a layer of torch's between whose functions is so much more has Python of its own
 _MORE = 1.4
+#: whose forward is a loop over the modules in it, and nothing else
+_LOOP = "torch.nn.modules.container.Sequential"
 #: by which part the time that is left between functions may be off, of a layer whose
 #: every cost is known; and by which part of the tracer's cost otherwise
 _OFF, _OFF_OTHERS = 0.25, 0.15
@@ -212,6 +214,7 @@ def _shares(
     groups: dict[Group, list[int]] = {}
     torchs: set[Group] = set()
     long: set[Group] = set()
+    looping: set[Group] = set()
     innermost: dict[int, list[Group]] = {}
     for call in rec.calls:
         key = (turn[call.index], call.type, round(own[call.index].tracer))
@@ -220,6 +223,8 @@ def _shares(
             info = rec.modules.get(call.name)
             if info is not None and is_long(info):
                 long.add(key)
+            if info is not None and info.qualname == _LOOP:
+                looping.add(key)
             if info is not None and info.qualname.startswith("torch.nn."):
                 torchs.add(key)
                 if call.index not in parents:
@@ -243,7 +248,8 @@ def _shares(
         least = bare / (tracer + bare or 1.0)
         share, off = least, least * (_OFF + uncertainty)
         unseen = _OFF_UNSEEN if key in long else 0.0
-        if key not in torchs or dear[key] > _MORE * cold[key[0]]:
+        more = dear[key] > _MORE * cold[key[0]] and key not in looping
+        if key not in torchs or more:
             taken = cold[key[0]] * (1 - least) / (dear[key] or 1.0)
             share, off = max(least, 1 - taken), min(taken, 1.0) * off_others
             unseen = _OFF_UNSEEN

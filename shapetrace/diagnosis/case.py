@@ -289,9 +289,6 @@ class Case:
         """Who gave a dimension its size: calls that carry it on are passed over."""
         trail = self.graph.trail(tensor, dim)
         changed, end = changers(trail.hops), trail.end
-        # what was called for both sides, each time of other data, made them no other
-        both = self._on_both_sides
-        changed = [hop for hop in changed if self._maker(hop.call).key not in both]
         if changed and end.kind != "branch" and changed[0].call.inputs:
             if not any(side.shared for side in self.factors):
                 return site_of_maker(self.graph, changed[0].call)
@@ -301,22 +298,6 @@ class Case:
                 if self.graph.library_data(end.tensor) is None:
                     return site_of_call(self.graph, made)
         return self.site_of(end.tensor if end.kind == "data" else tensor)
-
-    def _maker(self, call: Call) -> Site:
-        return site_of_maker(self.graph, call)
-
-    @cached_property
-    def _on_both_sides(self) -> set[object]:
-        """Who changed the size of one side and that of the other."""
-        keys: list[set[object]] = [
-            {self._maker(hop.call).key for hop in changers(trail.hops)}
-            for trail in (
-                self.graph.trail(spot.tensor, spot.dim)
-                for spot in self.mismatch.spots
-                if spot.tensor is not None and spot.dim is not None
-            )
-        ]
-        return set.intersection(*keys) if len(keys) > 1 else set()
 
     def written(self, layer: ModuleCall, tensor: int) -> ModuleCall | None:
         """The call that the user wrote and that hands this tensor to a layer: itself,

@@ -23,7 +23,6 @@ from shapetrace.diagnosis.hypothesis import (
     Taken,
     Written,
 )
-from shapetrace.diagnosis.leaves import changers
 from shapetrace.diagnosis.more_uses import for_more_uses, tensor_argument
 from shapetrace.diagnosis.needed import needed_elsewhere
 from shapetrace.diagnosis.reasons import given, said_of
@@ -101,14 +100,14 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
 
 def _site_of_reduced(case: Case, ref: TensorRef, edit: Edit) -> Site | None:
     """Who gave the dimension that an edit sums up, or takes one entry of, where that is
-    data, and nothing has touched it since: channels of which there is one too many."""
+    data: channels of which there is one too many."""
     if edit.removes is None or case.graph.from_model(ref.id):
         return None
     dim = edit.removes % max(len(ref.shape), 1)
     if dim >= len(ref.shape) or ref.shape[dim] < 2:
         return None
     trail = case.graph.trail(ref.id, dim)
-    if trail.end.kind != "data" or any(hop.call.inputs for hop in changers(trail.hops)):
+    if trail.end.kind != "data":
         return None
     target = case.is_target(ref.id)
     return site_of_data(case.graph, trail.end.tensor, target=target)

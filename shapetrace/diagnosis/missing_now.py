@@ -13,7 +13,6 @@ from shapetrace.diagnosis.sites import site_of_data
 from shapetrace.lineage import Call
 from shapetrace.lineage.pairs import earlier_call
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import kind
 
 
 class Missing(NamedTuple):
@@ -37,7 +36,7 @@ def _missing(case: Case) -> Iterator[Missing]:
         if before is None or case.graph.is_parameter(ref.id):
             continue
         joined, now = case.graph.producer(before.id), case.graph.producer(ref.id)
-        if not isinstance(joined, FunctionCall) or kind(joined.name) != "join":
+        if not isinstance(joined, FunctionCall):
             continue
         # what is taken as it is now was joined with something then
         rest = [

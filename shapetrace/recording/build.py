@@ -71,7 +71,7 @@ class Replay:
         self.waits = Waits()
         self._ranges = Ranges()
         self._live: list[tuple[int, Held, int | None]] = []
-        self._unseen: dict[Unseen, None] = {}
+        self._unseen = dict.fromkeys(map(Unseen, recorder.other_threads.names))
         self._gap: tuple[int, int, int] | None = None
         self.values: dict[int, tuple[int, int]] = {}
         self._run()

@@ -43,8 +43,11 @@ class PausingClock:
 
     def __init__(self, clock: Clock) -> None:
         read, lost, since = clock.now, 0, None
-        #: called after a pause so long that the thread may have waited in it
-        self.after_long: Callable[[], object] = int
+        went_on = read()
+        #: called before and after a pause, after what took so long that the thread may
+        #: have waited in it
+        self.before_pause: Callable[[], object] = int
+        self.after_pause: Callable[[], object] = int
 
         # variables of this call are found in half the time that attributes take
         def now() -> Any:
@@ -55,15 +58,18 @@ class PausingClock:
             if since is not None:
                 return False
             since = read()
+            if since - went_on > LONG:
+                self.before_pause()
             return True
 
         def go_on() -> None:
-            nonlocal lost, since
-            took = read() - since
+            nonlocal lost, since, went_on
+            went_on = read()
+            took = went_on - since
             lost += took
             since = None
             if took > LONG:
-                self.after_long()
+                self.after_pause()
 
         self.now, self.pause, self.go_on = now, pause, go_on
         self._resolve = clock.resolve

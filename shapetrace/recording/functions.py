@@ -21,7 +21,6 @@ from shapetrace.recording.events import (
     READ,
     THREAD,
     UNSEEN,
-    WAITED,
     error_tuple,
 )
 from shapetrace.recording.hidden import BACKWARDS, custom_backwards, transforms
@@ -286,11 +285,13 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             events.extend((UNSEEN, thread, name))
         return (*stacks.place(frame, open_), thread)
 
+    def function_ended() -> Any:
+        return last
+
     def waited(since: Any, until: Any) -> None:
         """Notes how long this thread waited for a processor meanwhile."""
-        waited_ns = recorder.run_queue.waited()
-        if waited_ns and not others and ident() == stacks.thread:
-            events.extend((WAITED, since, until, waited_ns))
+        if not others and ident() == stacks.thread:
+            recorder.waited(since, until)
 
     def note(thread: int, event: tuple[Any, ...]) -> None:
         nonlocal events
@@ -356,6 +357,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
             return func(*args, **(kwargs or {}))
         return value
 
+    recorder.function_ended = function_ended
     return Mode()
 
 

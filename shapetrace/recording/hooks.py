@@ -31,6 +31,7 @@ from shapetrace.recording.events import (
     error_tuple,
 )
 from shapetrace.recording.hidden import transforms
+from shapetrace.recording.run_queue import LONG
 from shapetrace.recording.stacks import Leaving, caller_of_module, frame_of_hook
 from shapetrace.recording.tensors import (
     Reference,
@@ -172,6 +173,10 @@ class _Slow:
                 return
         if not self._functions:
             self._references.look(args, True)
+        if not open_[-1].key and not thread and self._functions:
+            # else it could not be told from what is waited inside the call
+            if met - (since := recorder.function_ended()) > LONG:
+                recorder.waited(since, met)
         again = torch_internals.backward_number() != -1
         stamp = self._now()
         self._events += (SPENT, thread, met, stamp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from torch.overrides import TorchFunctionMode
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.collectives import Handles
+from shapetrace.recording.events import WAITED
 from shapetrace.recording.faults import Faults
 from shapetrace.recording.functions import function_mode
 from shapetrace.recording.hooks import module_hooks
+from shapetrace.recording.other_threads import OtherThreads
 from shapetrace.recording.references import References
 from shapetrace.recording.run_queue import RunQueue
 from shapetrace.recording.snapshot import see
@@ -70,12 +73,15 @@ class Recorder:
         self.tuples: dict[tuple[Any, ...], Any] = {}
         self.callers = Callers()
         self.run_queue = RunQueue()
+        self.other_threads = OtherThreads()
         self.handles = Handles(clock.now, self.fault)
         #: the torch functions written in Python that were called, and whether the
         #: recorder looks at their arguments each time
         self.python_functions: dict[FunctionType, bool] = {}
         #: whether torch.jit.trace ran, which is not recorded
         self.jit_traced = False
+        #: when the last function ended, or the block began; set by the function mode
+        self.function_ended: Callable[[], Any] = int
         #: the stamps of the beginning and of the end of the block
         self.began: Any = None
         self.ended: Any = None
@@ -106,7 +112,8 @@ class Recorder:
             except Exception as fault:  # ours must not keep the batch from running
                 self.fault(fault)
             self.run_queue.open()
-            self.began = self.clock.now()
+            self.other_threads.open()
+            self.run_queue.noted = self.began = self.clock.now()
             before, after = module_hooks(self)
             extensions = self.extensions
             if extensions is not None:
@@ -140,6 +147,7 @@ class Recorder:
         self._remove_modes()
         self.handles.end()
         self.run_queue.close()
+        self.other_threads.close()
 
     def _push(self, mode: TorchFunctionMode) -> None:
         if not isinstance(mode, TorchFunctionMode):  # torch would call it all the same
@@ -161,6 +169,15 @@ class Recorder:
             self._staying = [m for m in stack if not any(m is one for one in own)]
         torch_internals.replace_modes(self._staying)
         self._staying = None
+
+    def waited(self, since: Any, until: Any) -> None:
+        """Note how long the tracing thread waited for a processor between these two
+        stamps, or since it was noted last."""
+        queue = self.run_queue
+        since, queue.noted = max(since, queue.noted), until
+        waited_ns = queue.waited()
+        if waited_ns:
+            self.events.extend((WAITED, since, until, waited_ns))
 
     def meet(self, module: nn.Module, open_: list[Any]) -> Site | None:
         """The site of a module that was not there at entry, or None if it is none of

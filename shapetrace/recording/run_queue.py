@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import Any
 
 _FILE = "/proc/thread-self/schedstat"
 #: a stretch of so many nanoseconds is worth asking for: whoever is put off a processor
@@ -21,7 +22,9 @@ class RunQueue:
 
     def __init__(self) -> None:
         self._file: int | None = None
-        self._before = 0
+        self._before = self._held = 0
+        #: the stamp until which what was waited has been noted
+        self.noted: Any = 0
 
     def open(self) -> None:
         with suppress(OSError):
@@ -30,6 +33,18 @@ class RunQueue:
 
     def waited(self) -> int:
         """The nanoseconds since it was last asked."""
+        held, self._held = self._held, 0
+        return held + self._since()
+
+    def hold(self) -> None:
+        """The clock will stand still: what was waited so far is still to be noted."""
+        self._held += self._since()
+
+    def skip(self) -> None:
+        """It stood still: what was waited meanwhile is in no time."""
+        self._since()
+
+    def _since(self) -> int:
         if self._file is None:
             return 0
         _, waited, _ = os.pread(self._file, 100, 0).split()

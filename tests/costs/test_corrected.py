@@ -25,18 +25,9 @@ from shapetrace.trace import Trace
 
 def call(index, parent, start, duration, own, **more):
     return ModuleCall(
-        index,
-        parent,
-        0 if parent is None else 1,
-        f"m{index}",
-        "M",
-        (),
-        (),
-        start_ns=start,
-        duration_ns=duration,
-        self_ns=own,
-        **more,
-    )
+        index, parent, int(parent is not None), f"m{index}", "M", (), (),
+        start_ns=start, duration_ns=duration, self_ns=own, **more,
+    )  # fmt: skip
 
 
 def test_the_tracers_own_cost_is_taken_off_the_parents():
@@ -70,6 +61,24 @@ def test_torchs_own_layers_tell_how_dear_the_tracer_was_in_this_batch():
         found = costs(Recording((top, *layers), (), infos, {}, overhead=cost))
         assert {one.corrected_ns for one in found.calls[1:]} == {20 * cold}
         assert found.calls[0].corrected_self_ns == 1000 - 100 * cold
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    # of 3330, where the tracer takes 910 and the calls 200 in a warm cache: the part
+    # that is the calls'; all but what the tracer takes
+    [("torch.nn.modules.container.Sequential", 600), ("nets.Net", 3330 - 910)],
+)
+def test_a_loop_over_layers_has_no_python_of_its_own(kind, own):
+    cost = Overhead(
+        module=100, module_inside=10, function=0, function_inside=0, module_bare=20
+    )
+    layers = [layer(at, 0, 1000 * at, 10, 10, "ReLU") for at in range(1, 11)]
+    infos = {one.name: ModuleInfo(one.name, "ReLU", "torch.nn.ReLU") for one in layers}
+    infos["Net0"] = ModuleInfo("Net0", "Net", kind)
+    top = layer(0, None, 0, 10_000, 3330, "Net")
+    found = costs(Recording((top, *layers), (), infos, {}, overhead=cost))
+    assert found.calls[0].corrected_self_ns == own
 
 
 def test_an_interruption_of_one_layer_is_not_that_of_the_others():

@@ -167,13 +167,13 @@ def test_what_a_convolution_copies_is_in_the_range():
 
 
 def test_a_transposed_convolution_copies_what_it_makes_twice():
-    """Of 5 channels to 16 and, twice as wide and high, 3 to 16: more than its backward
-    copies. torch.profiler saw up to twice the output."""
+    """3 channels, twice as wide and high, not by the sixteen: more than its backward
+    copies. torch.profiler saw these 294,912 bytes, and 197,136 in the backward."""
     layer = nn.ConvTranspose2d(5, 3, 2, 2)
     with shapetrace.trace(layer, memory=True) as t:
         layer(torch.randn(4, 5, 16, 16)).mean().backward()
     need = t.memory_for(12)
-    copies = 12 * 16 * (16 * 16 + 2 * 32 * 32) * 4
+    copies = 2 * 12 * 3 * 32 * 32 * 4
     assert need.high - need.bytes == pytest.approx(copies + 0.02 * need.bytes, rel=0.01)
 
 

@@ -299,3 +299,30 @@ def test_the_steps_of_a_long_run_are_not_searched_for():
         assert all(one.phases.items() >= wanted.items() for one in found)
     # 8 times as many steps; when each looked at all of them, it was 59 times as much
     assert taken[1] < 10 * taken[0]
+
+
+def bounded(count):
+    """The newest calls of a model, of 1 ms in each 2, before which 100 ms were."""
+    calls = tuple(
+        ModuleCall(at, None, 0, "", "Net", (), (), start_ns=2 * at * MS,
+                   duration_ns=MS, self_ns=MS)
+        for at in range(count)
+    )  # fmt: skip
+    return steps(
+        Recording(
+            calls, (), {}, {}, dropped_calls=50, before_ns=100 * MS,
+            duration_ns=2 * count * MS,
+        )
+    )  # fmt: skip
+
+
+def test_a_step_of_which_a_bound_dropped_a_part_is_none():
+    found = bounded(3)
+    assert [one.duration_ns for one in found] == [2 * MS] * 2
+    assert not found.has_first and "beginning" not in str(found)
+
+
+def test_of_one_step_only_what_was_kept_is_told():
+    found = bounded(1)
+    assert [one.duration_ns for one in found] == [MS]
+    assert "max_calls dropped the beginning of this one step" in str(found)

@@ -15,6 +15,7 @@ from shapetrace.costs import costs, steps
 from shapetrace.costs.waiting import waits
 from shapetrace.recording import run_queue
 from shapetrace.recording.build import Replay
+from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.recorder import Recorder
 from shapetrace.records import FunctionCall, ModuleCall, Overhead, Recording, Waiting
 
@@ -121,8 +122,69 @@ def test_the_recorder_asks_after_what_took_long():
         recorder.uninstall()
     replay = Replay(recorder, [])
     ends = [one.start_ns + one.duration_ns for one in replay.functions]
-    begins = [-replay.before_ns, *ends]
+    # also where the model is called, a look at the clock before it has begun
+    called = replay.calls[0].start_ns - 300_000
+    begins = sorted([-replay.before_ns, called, *ends])
     assert [(one.start_ns, one.end_ns) for one in replay.waits.waiting] == [
         *pairwise(begins)
     ]
     assert {one.waited_ns for one in replay.waits.waiting} == {200_000}
+
+
+def queue_of(waits):
+    """A queue that says these, one each time it is asked."""
+    queue, waits = run_queue.RunQueue(), iter(waits)
+    queue._since = lambda: next(waits)
+    return queue
+
+
+def test_what_was_waited_before_a_pause_is_noted_and_in_it_not():
+    queue = queue_of([8 * MS, 5 * MS, MS])
+    queue.hold()
+    queue.skip()
+    assert queue.waited() == 9 * MS
+
+
+class ByHand:
+    """Shows what it is told."""
+
+    at = 0
+
+    def now(self):
+        return self.at
+
+    def resolve(self, stamps):
+        return list(stamps)
+
+
+def test_a_pause_asks_only_after_what_took_long():
+    reading, asked = ByHand(), []
+    clock = PausingClock(reading)
+    clock.before_pause = lambda: asked.append("before")
+    clock.after_pause = lambda: asked.append("after")
+    for working, pausing in ((100_000, 100_000), (300_000, 100_000), (100_000, MS)):
+        reading.at += working
+        clock.pause()
+        reading.at += pausing
+        clock.go_on()
+    assert asked == ["before", "after"]
+    assert clock.now() == 500_000
+
+
+def test_what_was_waited_before_the_first_call_is_not_in_it():
+    """The call is longer than what lies before it, and it has no function."""
+    clock = ByHand()
+    recorder = Recorder(clock)
+    model = nn.Identity()
+    recorder.install([("", model)])
+    try:
+        recorder.run_queue._since = iter([8 * MS, 0]).__next__
+        clock.at = 9 * MS
+        model.register_forward_pre_hook(lambda *_: setattr(clock, "at", 39 * MS))
+        model(torch.zeros(1)).abs()
+    finally:
+        recorder.uninstall()
+    replay = Replay(recorder, [])
+    (wait,) = replay.waits.waiting
+    assert (wait.end_ns - wait.start_ns, wait.waited_ns) == (9 * MS, 8 * MS)
+    assert wait.end_ns == replay.calls[0].start_ns

@@ -124,7 +124,7 @@ def test_what_takes_a_part_of_a_result_is_not_left_over():
 
     def step():
         pooled = model(torch.randn(4, 7, 6)).max(dim=1).values
-        return F.mse_loss(pooled, torch.randn(4, 3))
+        return F.mse_loss(pooled, torch.randn(4, 7, 5))
 
     found = failure_of(model, step)
     assert all(".max(" in fix.line for fix in found.fixes if ".values" in fix.line)
@@ -217,12 +217,91 @@ def test_a_dimension_that_only_passed_is_of_the_data(samples, channels):
     assert all(one.name not in ("div", "float", "unsqueeze") for one in found.culprits)
 
 
-def test_a_dimension_that_code_made_is_of_the_code():
-    model = Spectrum()
+def marks(found, text):
+    return [fix.status for fix in found.fixes if text in fix.line]
+
+
+def test_a_window_that_is_given_up_is_not_verified():
+    model, data = nn.Linear(3, 3), torch.randn(24, 3)
 
     def step():
-        sound = torch.randint(-99, 99, (120, 1)).float()
-        return model(sound.repeat(1, 2) / 128.0)
+        later = data[6:12]
+        return F.mse_loss(model(data), later)
+
+    assert marks(failure_of(model, step), "data[:]") == ["untried"]
+
+
+class Halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query, self.key = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        query = self.query(x)
+        key = self.key(x)
+        return query @ key.T
+
+
+def test_a_cast_of_one_of_several_uses_is_not_verified():
+    found = failure_of(Halves(), lambda: Halves()(torch.randn(3, 4).double()))
+    assert set(marks(found, "x.float()")) <= {"untried"}
+
+
+def test_one_number_of_all_samples_is_not_verified():
+    model = nn.Linear(5, 4)
+
+    def step():
+        weights = torch.rand(6, 4)
+        scores = torch.sum(model(torch.randn(6, 5)) * weights, dim=1)
+        return F.mse_loss(scores, torch.randn(4))
+
+    assert "verified" not in marks(failure_of(model, step), "dim=0")
+
+
+@pytest.mark.parametrize("classes, batch", [(19, 30), (6, 6)])
+def test_weights_with_a_dimension_too_many_are_the_matter_of_their_loss(classes, batch):
+    model = nn.Linear(8, classes)
+    loss = nn.CrossEntropyLoss(weight=torch.rand(1, classes))
+
+    def step():
+        labels = torch.randint(classes, (batch,))
+        return loss(model(torch.randn(batch, 8))[labels >= 0], labels)
+
+    found = failure_of(nn.ModuleList([model, loss]), step)
+    assert "weight" in found.message and first(found) == ("module", "1")
+
+
+@pytest.mark.parametrize("weights, classes, batch", [(19, 6, 30), (4, 6, 6)])
+def test_weights_of_other_classes_are_told_from_the_labels(weights, classes, batch):
+    model = nn.Linear(8, classes)
+    loss = nn.CrossEntropyLoss(weight=torch.rand(weights))
+
+    def step():
+        return loss(model(torch.randn(batch, 8)), torch.randint(classes, (batch,)))
+
+    found = failure_of(nn.ModuleList([model, loss]), step)
+    assert first(found) == ("module", "1")
+    assert all(one.kind != "target" for one in found.culprits)
+
+
+class Pictures(nn.Module):
+    def __init__(self, width, side):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, padding=1)
+        self.head = nn.Linear(width * side * side, 2)
+
+    def forward(self, x):
+        return self.head(torch.flatten(self.conv(x).relu(), 1))
+
+
+@pytest.mark.parametrize("width, side", [(5, 8), (6, 6), (3, 3)])
+def test_a_picture_without_a_batch_is_given_one(width, side):
+    model = Pictures(width, side)
+
+    def step():
+        picture = torch.randint(0, 255, (3, side, side)) / 255.0
+        return model(picture).softmax(-1)
 
     found = failure_of(model, step)
-    assert "repeat" in [one.name for one in found.culprits]
+    assert first(found)[0] == "input"
+    assert "picture.unsqueeze(0)" in found.fixes[0].line

@@ -12,7 +12,8 @@ from shapetrace.diagnosis.edits import NO_SUCH_SHAPE
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.records import TensorRef
+from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.signatures import kind as what_is
 
 #: the samples would no longer be the first dimension
 BEFORE = "puts a dimension before the samples"
@@ -38,6 +39,8 @@ def change(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return Fact("exchanges letters of an equation")
     if hypothesis.edit is None:
         return None
+    if _lacks_batch(hypothesis, case):
+        return Fact("gives one sample its batch")
     if hypothesis.edit.index:
         return Fact("put in an index of the code's own")
     found = _VERB.match(hypothesis.edit.text)
@@ -61,6 +64,7 @@ def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     if len(made) > len(shape):
         before = made[:1] == (1,) and _counts_samples(hypothesis, case)
+        before = before and not _lacks_batch(hypothesis, case)
         return Fact(BEFORE) if before else None
     if hypothesis.edit.back is None:
         return None
@@ -68,6 +72,24 @@ def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if made[:1] != shape[:1]:
         return Fact("moves the first dimension", moved / 2)
     return Fact("moves dimensions", moved / 2)
+
+
+def _lacks_batch(hypothesis: Hypothesis, case: Case) -> bool:
+    """Whether one sample gets a batch of one, of which a convolution took the first
+    dimension for channels: it takes (C, H, W) as readily as (N, C, H, W)."""
+    repair = hypothesis.repair
+    if repair is None or hypothesis.edit is None or not repair.taken:
+        return False
+    ref = case.graph.tensors[repair.taken[0].tensor]
+    if hypothesis.edit.text != "{}.unsqueeze(0)" or len(ref.shape) < 2:
+        return False
+    return any(
+        isinstance(user, FunctionCall)
+        and what_is(user.name) == "convolution"
+        and user.inputs[0].id == ref.id
+        and len(user.inputs[1].shape) == len(ref.shape) + 1
+        for user in case.graph.users.get(ref.id, ())
+    )
 
 
 def _of_parameter(hypothesis: Hypothesis, case: Case) -> bool:

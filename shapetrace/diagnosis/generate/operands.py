@@ -22,7 +22,7 @@ from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.generate.stretched import to_one_shape
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis
 from shapetrace.diagnosis.orders import placements, reorder
-from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import is_method, kind
@@ -136,7 +136,7 @@ def inputs(case: Case) -> Iterator[Hypothesis | None]:
     ref = top.inputs[0]
     if ref.id in {r.id for r in case.operands} or case.graph.from_model(ref.id):
         return
-    site = case.site_of(ref.id)
+    site = site_of_data(case.graph, ref.id)
     for form, edit in _layouts(ref):
         made = edited_at(case, top, ref, edit, form, site, once="input layout")
         yield made and replace(made, hops=len(case.behind))

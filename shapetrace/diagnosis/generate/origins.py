@@ -52,8 +52,9 @@ def origins(case: Case) -> Iterator[Hypothesis | None]:
     if kept is not None:
         site = site_of_call(case.graph, kept.made)
         yield Hypothesis("unknown", site, hops=1, size=kept.size)
+    apart = _apart(case)
     for ref in case.operands:
-        if case.graph.is_parameter(ref.id):
+        if ref.id in apart or case.graph.is_parameter(ref.id):
             continue
         site = case.site_of(ref.id)
         yield Hypothesis("unknown", site, hops=1, reason=said_of(case, site, ref))
@@ -77,6 +78,16 @@ def origins(case: Case) -> Iterator[Hypothesis | None]:
         own = site_of_call(case.graph, case.call)
     taken = " and ".join(str(ref.shape) for ref in case.operands[:2])
     yield Hypothesis("unknown", own, reason=f"takes {taken}" if taken else "")
+
+
+def _apart(case: Case) -> set[int]:
+    """The tensors of the failing call that have no part in it: where two others
+    disagree, and where a module holds one with too many dimensions."""
+    spots = [spot.tensor for spot in case.mismatch.spots if spot.tensor is not None]
+    held = case.mismatch.kind == "rank" and all(map(case.graph.is_parameter, spots))
+    if case.mismatch.kind not in ("size", "rank") or not held and len(spots) < 2:
+        return set()
+    return {ref.id for ref in case.call.inputs} - {*spots}
 
 
 def _short_of(case: Case) -> Hypothesis | None:

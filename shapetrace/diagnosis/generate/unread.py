@@ -20,7 +20,7 @@ from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_method
 from shapetrace.source.line import Line, find
-from shapetrace.source.scope import Scope, bound, nodes
+from shapetrace.source.scope import nodes
 from shapetrace.source.tree import is_own
 
 #: modules of the user's around and behind the failure whose arguments are looked at
@@ -74,7 +74,7 @@ def _taking(case: Case) -> Iterator[Call]:
 
 
 def _never_read(line: Line) -> list[_Unread]:
-    """The names that the function around a line gives a value once, and that are read
+    """The names that the function around a line gives a value, and that are read
     nowhere."""
     home = line.file.home(line.node)
     read, given = set(), []
@@ -91,13 +91,8 @@ def _never_read(line: Line) -> list[_Unread]:
                     for at, each in enumerate(target.elts)
                     if isinstance(each, ast.Name)
                 ]
-    scope = Scope(line.file, home)
     return [
-        one
-        for one in given
-        if one.name not in read
-        and not one.name.startswith("_")
-        and len(bound(scope, one.name)) == 1
+        one for one in given if one.name not in read and not one.name.startswith("_")
     ]
 
 

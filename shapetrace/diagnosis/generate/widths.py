@@ -117,6 +117,10 @@ def _held(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | None]:
     info = None if name is None else case.graph.rec.modules.get(name)
     if info is None or name is None:
         return
+    if info.qualname.startswith("torch.nn.modules.loss."):
+        if spot.dim is not None:  # weights of classes, of which there are others
+            yield _remade(case, spot.tensor, [spot.dim], name, wanted)
+        return
     if info.qualname.startswith("torch.nn.modules."):
         yield from _intake(case, info)
         width = size_given(info.type)

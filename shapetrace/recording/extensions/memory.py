@@ -30,11 +30,7 @@ from shapetrace.recording.extensions.base import (
     add_up,
     tensors_in,
 )
-from shapetrace.recording.extensions.convolutions import (
-    copied,
-    forward_bytes,
-    is_convolution,
-)
+from shapetrace.recording.extensions.convolutions import is_convolution, working
 from shapetrace.recording.extensions.rerunning import SavedByCall
 from shapetrace.recording.extensions.saving import SavedTensors, SavingTimes
 from shapetrace.recording.extensions.storage import (
@@ -51,6 +47,7 @@ from shapetrace.recording.extensions.storage import (
     ways_of,
 )
 from shapetrace.recording.owned import Owned, through_module
+from shapetrace.recording.tensors import requires_grad_of
 
 #: of each kind, by which others it is found to have been something else
 _TELLING: dict[int, tuple[int, ...]] = {
@@ -152,13 +149,13 @@ class MemoryWatch(Extension):
             if stored is not None:
                 stored.used = len(self._log)
         name = getattr(func, "__name__", "")
-        if is_convolution(name) and inputs and outputs[0].is_cpu and _BLOCKS:
-            given, made = (
-                copied(one.shape, one.element_size()) for one in (inputs[0], outputs[0])
-            )
-            self._copies = given + made
-            work = forward_bytes(name, given, made)
-            self._calls.kernels.append((len(self._log), work))
+        if is_convolution(name) and inputs[1:] and outputs[0].is_cpu and _BLOCKS:
+            given, weight, result = inputs[0], inputs[1], outputs[0]
+            shapes = given.shape, weight.shape, result.shape
+            size, needed = result.element_size(), requires_grad_of(given)
+            work = working(name, *shapes, size, needed)
+            self._copies = work.backward
+            self._calls.kernels.append((len(self._log), work.forward))
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         packed = torch_internals.saved_tensors_hooks(False) is not None

@@ -93,7 +93,8 @@ class Selection:
     def start(self, recorder: Recorder) -> None:
         self._recorder = recorder
         # what is waited for in a pause is in no recorded time
-        self._pausing.after_long = recorder.run_queue.waited
+        self._pausing.before_pause = recorder.run_queue.hold
+        self._pausing.after_pause = recorder.run_queue.skip
         if self._limit is not None:
             self._limit.begin(recorder)
         if self.running is not None:
