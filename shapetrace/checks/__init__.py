@@ -33,6 +33,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     grids,
     heads,
     ignoring,
+    in_place,
     incomplete,
     itself,
     masks,

@@ -152,7 +152,16 @@ class CheckContext:
     @cached_property
     def module_inputs(self) -> set[int]:
         """Every tensor that entered a module."""
-        return {ref.id for call in self.graph.rec.calls for ref in call.inputs}
+        return set(self.modules_taking)
+
+    @cached_property
+    def modules_taking(self) -> dict[int, list[ModuleCall]]:
+        """The module calls that a tensor entered."""
+        found: dict[int, list[ModuleCall]] = {}
+        for call in self.graph.rec.calls:
+            for ref in call.inputs:
+                found.setdefault(ref.id, []).append(call)
+        return found
 
     @cached_property
     def targets(self) -> set[int]:

@@ -7,6 +7,7 @@ from math import prod
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.framed_masks import PADS
 from shapetrace.checks.lines import inverted, operand
 from shapetrace.checks.loss_masks import inverted_losses
 from shapetrace.checks.masks import masks_of
@@ -38,11 +39,12 @@ _PRODUCTS = ("product", "batch_product", "attention")
 def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     yield from inverted_losses(context, rule)
     for call, mask, hides in _uses(context):
-        said = meaning(context, mask)
+        said = meaning(context, mask, padded=True)
         if said is None or said[0] != hides:
             continue
         compared = said[1]
-        what = "a token" if hides else "padding"
+        token = "data" if plain(compared.name) in PADS else "a token"
+        what = token if hides else "padding"
         does = "hides" if hides else "keeps"
         yield finding(
             context,

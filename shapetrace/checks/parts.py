@@ -129,7 +129,7 @@ def _indexed(call: FunctionCall, given: TensorRef) -> tuple[int, int, int] | Non
         size = given.shape[dim] if dim < len(given.shape) else 0
         if type(item) is int and size:
             start, stop, step = item % size, item % size + 1, 1
-        elif isinstance(item, slice) and _is_plain(item):
+        elif isinstance(item, slice) and is_plain(item):
             start, stop, step = item.indices(size)
         else:
             return None
@@ -142,7 +142,8 @@ def _indexed(call: FunctionCall, given: TensorRef) -> tuple[int, int, int] | Non
     return found
 
 
-def _is_plain(item: slice) -> bool:
+def is_plain(item: slice) -> bool:
+    """Whether the bounds of a slice are known numbers."""
     bounds = (item.start, item.stop, item.step)
     return all(bound is None or type(bound) is int for bound in bounds)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from os.path import commonprefix
 
 from shapetrace.checks.activations import argument
+from shapetrace.checks.channels import places_as_channels
 from shapetrace.checks.chunks import cut_across
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import instead, interleaved, operand, sizes_of
@@ -33,6 +34,7 @@ _BETWEEN = ("pick", "copy", "pad", "sum", "scale", "mask", "transpose")
     "order they must be permuted, a view mixes their contents",
 )
 def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+    yield from places_as_channels(context, rule)
     if not context.of_kind("view"):
         return
     scrambles = context.axes.scrambles

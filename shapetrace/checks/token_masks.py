@@ -1,11 +1,13 @@
-"""What True means in a mask of tokens, told by the comparison that made it."""
+"""What True means in a mask of tokens, told by what compared or padded them."""
 
 from __future__ import annotations
 
+import operator
 import re
 
 from shapetrace.checks.activations import argument
 from shapetrace.checks.context import CheckContext, plain
+from shapetrace.checks.framed_masks import PADS, framed
 from shapetrace.checks.lines import code_of
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -14,6 +16,8 @@ from shapetrace.source.place import text
 #: calls that leave every entry of a mask what it is
 SAME = ("view", "unit", "expand", "copy", "cast", "transpose")
 _NOT = frozenset(("logical_not", "bitwise_not", "invert", "__invert__"))
+#: and others that do, of zeros and ones
+_ENTRIES = ("getitem", "unfold", "bool", "int", "long")
 #: `lengths`, `batch.seq_len[:, None]`, `(lengths - 1)[:, None]`: no difference of two
 _PART = r"(\[[^\]]*\]|\.\w+\([^()]*\))*"
 _NAME = r"[\w.]*len\w*" + _PART
@@ -22,14 +26,20 @@ _LENGTHS = re.compile(rf"({_NAME}( [-+] 1)?|\({_NAME} [-+] 1\){_PART})")
 _NEAR = 12
 
 
-def meaning(context: CheckContext, mask: TensorRef) -> tuple[bool, FunctionCall] | None:
-    """Whether True means a token, and the comparison that says so."""
+def meaning(
+    context: CheckContext, mask: TensorRef, padded: bool = False
+) -> tuple[bool, FunctionCall] | None:
+    """Whether True means a token, and the comparison that says so; where `padded`, the
+    padding of ones by zeros too."""
     tensor, turned = mask.id, False
     for _ in range(_NEAR):
         call = context.made_by(tensor)
         if call is None or not call.inputs:
             return None
         name = plain(call.name)
+        data = framed(context, call) if padded and name in PADS else None
+        if data is not None:
+            return data != turned, call
         if name == "setitem":
             ones = _written_where(context, call)
             if ones is None:
@@ -41,17 +51,26 @@ def meaning(context: CheckContext, mask: TensorRef) -> tuple[bool, FunctionCall]
             found = _is_token(context, call)
             if found is not None:
                 return found != turned, call
-            if name not in ("eq", "ne") or argument(call, "other", 1) not in (0, 1):
+            zeros = _holds(call, 0), _holds(call, 1)
+            if zeros not in ((True, False), (False, True)):
                 return None
-            turned ^= (name == "eq") == (argument(call, "other", 1) == 0)
+            turned ^= zeros[0]
         elif name in _NOT:
             turned = not turned
         elif name == "getitem" and len(call.inputs) > 1:
             return None
-        elif kind(name) not in SAME and name != "getitem":
+        elif kind(name) not in (*SAME, "repeat") and name not in _ENTRIES:
             return None
         tensor = call.inputs[0].id
     return None
+
+
+def _holds(call: FunctionCall, entry: int) -> bool:
+    """Whether a comparison with a number is True for that entry of a mask."""
+    number = argument(call, "other", 1)
+    if len(call.inputs) > 1 or not isinstance(number, (bool, int, float)):
+        return False
+    return bool(getattr(operator, plain(call.name))(entry, number))
 
 
 def _written_where(context: CheckContext, call: FunctionCall) -> bool | None:
