@@ -12,7 +12,7 @@ from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.kind import BEFORE
 from shapetrace.diagnosis.evidence.layout import root
-from shapetrace.diagnosis.evidence.samples import PRODUCTS, REDUCES, UNASKED
+from shapetrace.diagnosis.evidence.samples import PRODUCTS, UNASKED
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.rank import Scored
@@ -31,7 +31,6 @@ _FACTS = (
     TOOK_IT,
     BEFORE,
     UNASKED,
-    REDUCES,
 )
 
 

@@ -23,8 +23,6 @@ _DROPS = "drops samples for another call"
 _DEALS = "deals elements out anew"
 #: what makes sizes fit and is meant by nobody
 MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
-#: one number of all samples, where each is to have its own
-REDUCES = "reduces over the samples"
 _REDUCES = ("total", "reduce", "choose", "softmax", "log_softmax")
 #: a size that fits because nothing there has one
 UNASKED = "makes a size that nobody asks for"
@@ -196,7 +194,7 @@ def reduced(hypothesis: Hypothesis, case: Case) -> Fact | None:
         if dims == [0, dims[1]] and dims[1] != 0 and ref.shape[0] > 1:
             parts = every_part(case.graph, ref.id, 0)
             if any(counts_samples(case.graph, p.hops, p.end) for p in parts):
-                return Fact(REDUCES)
+                return Fact("reduces over the samples")
     return None
 
 

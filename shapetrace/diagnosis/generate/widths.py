@@ -117,11 +117,9 @@ def _held(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | None]:
     info = None if name is None else case.graph.rec.modules.get(name)
     if info is None or name is None:
         return
-    if info.qualname.startswith("torch.nn.modules.loss."):
-        if spot.dim is not None:  # weights of classes, of which there are others
-            yield _remade(case, spot.tensor, [spot.dim], name, wanted)
-        return
-    if info.qualname.startswith("torch.nn.modules."):
+    # what a loss holds are weights of classes, which the user made
+    of_loss = info.qualname.startswith("torch.nn.modules.loss.")
+    if info.qualname.startswith("torch.nn.modules.") and not of_loss:
         yield from _intake(case, info)
         width = size_given(info.type)
         if case.layer is None or case.layer.name != name:
