@@ -4,7 +4,7 @@ through, what went well for two of three; and what a batch happens to hold."""
 import pytest
 import torch
 import torch.nn.functional as F
-from failures import failure_of, first
+from failures import considered, failure_of, first
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -118,17 +118,26 @@ def test_labels_as_long_as_the_longest_are_no_width_of_a_layer():
     assert first(found)[0] in ("target", "function")
 
 
-def test_what_takes_a_part_of_a_result_is_not_left_over(monkeypatch):
+def test_what_takes_a_part_of_a_result_is_not_left_over():
     """`x.max(dim=1).values` without its `max` is `x.values`, which no tensor has."""
-    monkeypatch.setattr("shapetrace.diagnosis.explain._FIXES", 50)
     model = nn.Linear(6, 5)
 
     def step():
         pooled = model(torch.randn(4, 7, 6)).max(dim=1).values
         return F.mse_loss(pooled, torch.randn(4, 7, 5))
 
-    found = failure_of(model, step)
-    assert all(".max(" in fix.line for fix in found.fixes if ".values" in fix.line)
+    lines = [entry.hypothesis.line for entry in considered(model, step)]
+    assert lines and all(".max(" in line for line in lines if ".values" in line)
+
+
+def test_a_prediction_has_a_part_in_what_its_target_lacks():
+    model = nn.Conv1d(3, 5, 1)
+
+    def step():
+        return F.cross_entropy(model(torch.randn(6, 3, 4)), torch.ones(6).long())
+
+    found = [entry.hypothesis for entry in considered(model, step)]
+    assert any(one.form == "unknown" and one.site.kind == "module" for one in found)
 
 
 class Fingerprint(nn.Module):
