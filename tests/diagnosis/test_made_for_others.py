@@ -131,10 +131,10 @@ def test_what_takes_a_part_of_a_result_is_not_left_over():
 
 
 def test_a_prediction_has_a_part_in_what_its_target_lacks():
-    model = nn.Conv1d(3, 5, 1)
+    model = nn.Linear(3, 5)
 
     def step():
-        return F.cross_entropy(model(torch.randn(6, 3, 4)), torch.ones(6).long())
+        return F.cross_entropy(model(torch.randn(6, 3)), torch.ones(6, 1).long())
 
     found = [entry.hypothesis for entry in considered(model, step)]
     assert any(one.form == "unknown" and one.site.kind == "module" for one in found)
@@ -321,3 +321,28 @@ def test_a_picture_without_a_batch_is_given_one(width, side):
     found = failure_of(model, step)
     assert first(found)[0] == "input"
     assert "picture.unsqueeze(0)" in found.fixes[0].line
+
+
+def test_one_picture_is_given_its_batch_however_deep_the_network():
+    """No dimension is put before samples: there are none."""
+    layers = [
+        part
+        for a, b in ((3, 16), (16, 32), (32, 64))
+        for part in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    ]
+    head = nn.AdaptiveAvgPool2d(4), nn.Flatten(1), nn.Dropout(), nn.Linear(1024, 8)
+    model = nn.Sequential(*layers, *head, nn.ReLU(), nn.Linear(8, 2)).eval()
+
+    def step():
+        picture = torch.rand(3, 64, 64)
+        return labels[int(model(picture).argmax())]
+
+    labels = ["cat", "fish"]
+    facts = [
+        fact.name
+        for entry in considered(model, step)
+        if "picture.unsqueeze(0)" in entry.hypothesis.line
+        for fact in entry.facts
+    ]
+    assert "gives one sample its batch" in facts
+    assert "puts a dimension before the samples" not in facts

@@ -64,6 +64,7 @@ def order(hypothesis: Hypothesis, case: Case) -> Fact | None:
         return None
     if len(made) > len(shape):
         before = made[:1] == (1,) and _counts_samples(hypothesis, case)
+        before = before and not _lacks_batch(hypothesis, case)
         return Fact(BEFORE) if before else None
     if hypothesis.edit.back is None:
         return None
