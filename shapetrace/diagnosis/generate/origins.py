@@ -82,12 +82,11 @@ def origins(case: Case) -> Iterator[Hypothesis | None]:
 
 def _apart(case: Case) -> set[int]:
     """The tensors of the failing call that have no part in it: where two others
-    disagree, and where a module holds one with too many dimensions."""
-    spots = [spot.tensor for spot in case.mismatch.spots if spot.tensor is not None]
-    held = case.mismatch.kind == "rank" and all(map(case.graph.is_parameter, spots))
-    if case.mismatch.kind not in ("size", "rank") or not held and len(spots) < 2:
+    disagree, or one is not as the call wants it."""
+    spots = {spot.tensor for spot in case.mismatch.spots} - {None}
+    if case.mismatch.kind not in ("size", "rank") or not spots:
         return set()
-    return {ref.id for ref in case.call.inputs} - {*spots}
+    return {ref.id for ref in case.call.inputs} - spots
 
 
 def _short_of(case: Case) -> Hypothesis | None:
