@@ -93,6 +93,7 @@ class Live:
         try:
             return self._newest()
         except Exception as fault:
+            # of any kind: what is ours costs the recording, and is told in a note
             faults = self._recorder.faults
             faults.add("all that was recorded", fault)
             nothing = Recording((), (), {}, {}, notes=tuple(faults.notes()))

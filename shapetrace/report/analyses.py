@@ -51,6 +51,7 @@ class analysis(Generic[T]):
             vars(asked)[self._name] = made
             return made
         except Exception as fault:
+            # of any kind: what is ours costs this analysis, and none of the others
             if is_meant(fault):
                 raise
             asked.faults.add(self._lost, fault)
@@ -133,6 +134,7 @@ class Analyses:
         try:
             return self._explained(x)
         except Exception as fault:
+            # of any kind: what is ours costs this explanation, and is told
             if is_meant(fault):
                 raise
             self.faults.add("an explanation", fault)

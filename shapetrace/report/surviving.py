@@ -32,6 +32,7 @@ def surviving(view: View[A, P, R]) -> View[A, P, R]:
         try:
             return view(self, *args, **kwargs)
         except Exception as fault:
+            # of any kind: what is ours is mended, or told as ours
             if is_meant(fault):
                 raise
             return _mended_or(_refused, view, fault, self, *args, **kwargs)
@@ -56,6 +57,7 @@ def surviving_text(
             try:
                 return view(self, *args, **kwargs)
             except Exception as fault:
+                # of any kind: what is ours is mended, or told in the text's place
                 if is_meant(fault):
                     raise
                 return _mended_or(instead, view, fault, self, *args, **kwargs)
@@ -86,6 +88,7 @@ def _mended_or(
         if self._mend(fault):
             return view(self, *args, **kwargs)
     except Exception as again:
+        # of any kind, once more: a second mending would be no better
         if is_meant(again) or is_users(again):
             raise
         fault = again

@@ -379,22 +379,6 @@ def test_a_dropout_that_drops_nothing():
     assert findings(run, kept_by_name, SIZES[0], None, False)
 
 
-def test_a_model_that_is_only_asked_learns_nothing_wrong():
-    def program():
-        with torch.no_grad():
-            Block(8, kept_by_name)(nn.Linear(8, 8)(torch.rand(6, 8)))
-
-    assert silent(program)
-
-
-def test_raw_data_of_which_nobody_knows_the_signs():
-    def program():
-        block, x = Block(8, kept_by_name), torch.rand(6, 8)
-        F.cross_entropy(block(x), torch.arange(6)).backward()
-
-    assert silent(program)
-
-
 def test_a_copy_of_names_at_the_top_of_a_file_is_found_and_lines_are_proposed():
     def program(forward):
         with shapetrace.trace() as t:

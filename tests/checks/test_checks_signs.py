@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from tests.checks.test_checks_in_place import (
     SIZES,
+    Block,
     in_a_path,
     kept_by_name,
     of_the_input,
@@ -55,3 +56,19 @@ class Moved(nn.Linear):
 @pytest.mark.parametrize("last", [Difference(8, 8), Moved(8, 8)])
 def test_what_may_be_negative_again(last):
     assert findings(run, kept_by_name, (6, 8), last)[0][0] == "changed-in-place"
+
+
+def test_a_model_that_is_only_asked_learns_nothing_wrong():
+    def program():
+        with torch.no_grad():
+            Block(8, kept_by_name)(nn.Linear(8, 8)(torch.rand(6, 8)))
+
+    assert silent(program)
+
+
+def test_raw_data_of_which_nobody_knows_the_signs():
+    def program():
+        block, x = Block(8, kept_by_name), torch.rand(6, 8)
+        F.cross_entropy(block(x), torch.arange(6)).backward()
+
+    assert silent(program)

@@ -160,6 +160,7 @@ class CallLimit:
             with _DISABLED():
                 drop(entering)
         except Exception as fault:
+            # of any kind: a bound of ours that fails must not end the user's batch
             if is_users(fault):
                 raise
             self.faults.append(("The bound on calls", fault))
