@@ -4,13 +4,13 @@ that look like it, and hypotheses with the lines that would say them."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from shapetrace.diagnosis.assumed import assumed
 from shapetrace.diagnosis.factors import Factors, factors
-from shapetrace.diagnosis.hypothesis import Hypothesis, Site
+from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Site
 from shapetrace.diagnosis.leaves import changers, every_part
 from shapetrace.diagnosis.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.replay import Replay
@@ -189,6 +189,15 @@ class Case:
             if isinstance(call, FunctionCall) and call.direct:
                 found.setdefault(site_of_call(self.graph, call).place, call)
         return found
+
+    def changed_calls(
+        self, repair: Repair | None
+    ) -> Iterator[tuple[FunctionCall, FunctionCall]]:
+        """The recorded calls that a repair makes otherwise, each with the new one."""
+        functions = self.graph.rec.functions
+        for at, new in repair.calls.items() if repair is not None else ():
+            if 0 <= at < len(functions):
+                yield functions[at], new
 
     def is_target(self, tensor: int) -> bool:
         """Whether a tensor goes to the loss as its target, also through other calls."""

@@ -145,11 +145,9 @@ def _levels(hypothesis: Hypothesis, case: Case) -> bool:
 def _takes_all(hypothesis: Hypothesis, case: Case) -> bool:
     """Whether a window of data, or one column of it, is given up for all of it: which
     part was meant is the user's choice, and all of them seldom fit for good."""
-    repair, functions = hypothesis.repair, case.graph.rec.functions
-    if hypothesis.form != "omit" or repair is None:
+    if hypothesis.form != "omit":
         return False
-    chosen = [functions[at] for at in repair.calls if 0 <= at < len(functions)]
-    for call in chosen:
+    for call, _ in case.changed_calls(hypothesis.repair):
         if call.name != "getitem" or case.graph.from_model(call.inputs[0].id):
             continue
         index = call.args[1] if len(call.args) > 1 else None
@@ -163,11 +161,10 @@ def _takes_all(hypothesis: Hypothesis, case: Case) -> bool:
 def _puts_before(hypothesis: Hypothesis, case: Case) -> bool:
     """Whether a dimension of size 1 is put in front of the samples that are first, or
     they are joined with what is behind them."""
-    repair, functions = hypothesis.repair, case.graph.rec.functions
-    if hypothesis.form != "dim" or repair is None:
+    if hypothesis.form != "dim":
         return False
-    for at, new in repair.calls.items():
-        if new.name not in ("unsqueeze", "flatten") or not 0 <= at < len(functions):
+    for _, new in case.changed_calls(hypothesis.repair):
+        if new.name not in ("unsqueeze", "flatten"):
             continue
         name = "dim" if new.name == "unsqueeze" else "start_dim"
         dim = new.args[1] if len(new.args) > 1 else new.kwargs.get(name)

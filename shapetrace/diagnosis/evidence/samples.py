@@ -128,14 +128,12 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 def restored(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether a call that is left out took the very shape of the other side away."""
-    repair = hypothesis.repair
-    if hypothesis.form != "omit" or repair is None or hypothesis.loses:
+    if hypothesis.form != "omit" or hypothesis.loses:
         return None
-    for index in repair.calls:
-        if 0 <= index < len(case.graph.rec.functions):
-            before = case.graph.rec.functions[index].inputs[0].shape
-            if any(ref.shape == before for ref in case.operands):
-                return Fact("had the other side's shape before")
+    for call, _ in case.changed_calls(hypothesis.repair):
+        before = call.inputs[0].shape
+        if any(ref.shape == before for ref in case.operands):
+            return Fact("had the other side's shape before")
     return None
 
 
@@ -183,14 +181,13 @@ def _is_square_data(case: Case, ref: TensorRef) -> bool:
 
 def reduced(hypothesis: Hypothesis, case: Case) -> Fact | None:
     """Whether a sum, a mean or a maximum would run over the samples, and did not."""
-    repair, functions = hypothesis.repair, case.graph.rec.functions
-    if hypothesis.form != "dim" or repair is None:
+    if hypothesis.form != "dim":
         return None
-    for at, new in repair.calls.items():
-        if kind(new.name) not in _REDUCES or not 0 <= at < len(functions):
+    for old, new in case.changed_calls(hypothesis.repair):
+        if kind(new.name) not in _REDUCES:
             continue
         ref = new.inputs[0]
-        dims = [_over(call, len(ref.shape)) for call in (new, functions[at])]
+        dims = [_over(call, len(ref.shape)) for call in (new, old)]
         if dims == [0, dims[1]] and dims[1] != 0 and ref.shape[0] > 1:
             parts = every_part(case.graph, ref.id, 0)
             if any(counts_samples(case.graph, p.hops, p.end) for p in parts):

@@ -38,7 +38,7 @@ def _exchanged(
     case: Case, call: ModuleCall, a: TensorRef, b: TensorRef
 ) -> Hypothesis | None:
     taken = [
-        Taken(one.id, _as(other), call.order, call.end_order)
+        Taken(one.id, standing_for(other), call.order, call.end_order)
         for one, other in ((a, b), (b, a))
     ]
     repair = Repair(taken=tuple(taken))
@@ -94,8 +94,10 @@ def _parameters(case: Case, call: ModuleCall) -> dict[str, str]:
     return {f"args[{at}]": name for at, name in enumerate(names)}
 
 
-def _as(other: TensorRef) -> Edit:
+def standing_for(other: TensorRef, text: str = "{}", words: str = "") -> Edit:
+    """Another tensor in the place of one, by the name in `text`."""
+
     def act(t: torch.Tensor) -> torch.Tensor:
         return t.new_empty(other.shape, dtype=other.dtype)
 
-    return Edit("{}", act)
+    return Edit(text, act, words)

@@ -4,16 +4,14 @@ features of a network computed, and its input flattened for the classifier."""
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
-
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import edited_at
-from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.swapped import standing_for
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.sites import site_of_call, site_of_module
 from shapetrace.lineage import Call
@@ -51,7 +49,7 @@ def unread(case: Case) -> Iterator[Hypothesis | None]:
             for name, other in made.items():
                 if other is not None:
                     words = f"takes `{name}`, which nothing else reads"
-                    edit = Edit(name, _as(other), words)
+                    edit = standing_for(other, name, words)
                     site = site_of_call(case.graph, call)
                     if isinstance(call, ModuleCall):
                         site = site_of_module(call)
@@ -115,10 +113,3 @@ def _result(case: Case, call: Call, line: Line, one: _Unread) -> TensorRef | Non
     path = "output" if one.item is None else f"output[{one.item}]"
     found = next((ref for ref in outputs if ref.path == path), None)
     return found if found is not None and found.shape else None
-
-
-def _as(other: TensorRef) -> Callable[[torch.Tensor], torch.Tensor]:
-    def act(t: torch.Tensor) -> torch.Tensor:
-        return t.new_empty(other.shape, dtype=other.dtype)
-
-    return act
