@@ -8,8 +8,8 @@ from typing import NamedTuple
 from shapetrace.checks.context import CheckContext
 from shapetrace.checks.lines import operand, sizes_of
 from shapetrace.checks.trying import Change
-from shapetrace.diagnosis.edits import Step
-from shapetrace.diagnosis.stepwise import stepwise
+from shapetrace.diagnosis.repair.edits import Step
+from shapetrace.diagnosis.repair.stepwise import stepwise
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Fix, FunctionCall
 from shapetrace.source.sizes import sizes_at

@@ -11,8 +11,8 @@ from shapetrace.checks.lines import instead
 from shapetrace.checks.registry import Check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.trying import Change
-from shapetrace.diagnosis.edits import Step
-from shapetrace.diagnosis.stepwise import stepwise
+from shapetrace.diagnosis.repair.edits import Step
+from shapetrace.diagnosis.repair.stepwise import stepwise
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind

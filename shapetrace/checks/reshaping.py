@@ -15,8 +15,8 @@ from shapetrace.checks.patches import torn
 from shapetrace.checks.registry import Check, check
 from shapetrace.checks.report import culprit, finding
 from shapetrace.checks.trying import Change
-from shapetrace.diagnosis.edits import Step
-from shapetrace.diagnosis.stepwise import stepwise
+from shapetrace.diagnosis.repair.edits import Step
+from shapetrace.diagnosis.repair.stepwise import stepwise
 from shapetrace.lineage.dimensions import DATA, Scramble
 from shapetrace.lineage.factors import Root, nests
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edits import resized
+from shapetrace.diagnosis.detection.mismatch import Spot
 from shapetrace.diagnosis.hypothesis import Repair, Site, Taken
-from shapetrace.diagnosis.leaves import changers
-from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.once import once
+from shapetrace.diagnosis.repair.edits import resized
 from shapetrace.diagnosis.sites import site_of_data, site_of_maker
+from shapetrace.diagnosis.sizes.leaves import changers
 
 
 @once

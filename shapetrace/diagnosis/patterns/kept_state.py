@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.detection.mismatch import Spot
 from shapetrace.diagnosis.once import once
 from shapetrace.lineage import Call
 from shapetrace.records import ModuleCall

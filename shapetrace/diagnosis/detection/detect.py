@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from shapetrace.diagnosis.mismatch import Kind, Mismatch, Spot, is_part
-from shapetrace.diagnosis.unlike import other_devices, other_types, out_of_range
+from shapetrace.diagnosis.detection.mismatch import Kind, Mismatch, Spot, is_part
+from shapetrace.diagnosis.detection.unlike import (
+    other_devices,
+    other_types,
+    out_of_range,
+)
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import is_loss_like, sides
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef

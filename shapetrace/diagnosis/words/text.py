@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shapetrace.diagnosis.pieces import pieces
+from shapetrace.diagnosis.words.pieces import pieces
 from shapetrace.records import Diagnosis, Fix, Recording
 from shapetrace.source.place import lines_of
 from shapetrace.source.rewrite import dedented, without_comments

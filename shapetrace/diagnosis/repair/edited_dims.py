@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit
+from shapetrace.diagnosis.repair.edits import NO_SUCH_SHAPE, Edit
 from shapetrace.records import TensorRef
 
 #: sizes that tell dimensions apart when an edit is made of a bare tensor

@@ -7,8 +7,8 @@ import ast
 from dataclasses import replace
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import EVER, Outcome, Repair, Written
+from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import is_method, parameter_of

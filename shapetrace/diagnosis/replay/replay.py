@@ -14,19 +14,19 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-from shapetrace.diagnosis.called_again import (
+from shapetrace.diagnosis.detection.expected import next_layers, unreached
+from shapetrace.diagnosis.detection.mismatch import Mismatch
+from shapetrace.diagnosis.hypothesis import EVER, Outcome, Repair
+from shapetrace.diagnosis.reading import Conflicting, Program, Reading
+from shapetrace.diagnosis.repair.edited_dims import made_of
+from shapetrace.diagnosis.repair.edits import NO_SUCH_SHAPE
+from shapetrace.diagnosis.replay.called_again import (
     beyond_classes,
     is_on_one_device,
     really_goes,
 )
-from shapetrace.diagnosis.edited_dims import made_of
-from shapetrace.diagnosis.edits import NO_SUCH_SHAPE
-from shapetrace.diagnosis.expected import next_layers, unreached
-from shapetrace.diagnosis.foreseen import Elsewhere, Recorded, Unknown
-from shapetrace.diagnosis.hypothesis import EVER, Outcome, Repair
-from shapetrace.diagnosis.mismatch import Mismatch
-from shapetrace.diagnosis.reading import Conflicting, Program, Reading
-from shapetrace.diagnosis.walk import Walk
+from shapetrace.diagnosis.replay.foreseen import Elsewhere, Recorded, Unknown
+from shapetrace.diagnosis.replay.walk import Walk
 from shapetrace.lineage import Graph
 from shapetrace.lineage.changed_dimensions import ChangedAxes, Made
 from shapetrace.lineage.dimensions import Axes

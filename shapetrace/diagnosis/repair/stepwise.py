@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from shapetrace.diagnosis.edits import Edit, Step, squeezed
+from shapetrace.diagnosis.repair.edits import Edit, Step, squeezed
 
 
 def given(step: Step) -> tuple[Any, ...]:

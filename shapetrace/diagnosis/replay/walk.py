@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import cached_property
 from heapq import heappop, heappush
 
-from shapetrace.diagnosis.called_again import with_inputs
-from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.foreseen import Elsewhere, Foreseen, Recorded, Unknown
 from shapetrace.diagnosis.hypothesis import EVER, Repair, Taken
+from shapetrace.diagnosis.repair.edits import Edit
+from shapetrace.diagnosis.replay.called_again import with_inputs
+from shapetrace.diagnosis.replay.foreseen import Elsewhere, Foreseen, Recorded, Unknown
 from shapetrace.lineage import Call, describe
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shapetrace.diagnosis.mismatch import is_part
+from shapetrace.diagnosis.detection.mismatch import is_part
 from shapetrace.diagnosis.sites import culprit_of_module
 from shapetrace.lineage import Graph
 from shapetrace.records import Culprit, Fix, ModuleCall

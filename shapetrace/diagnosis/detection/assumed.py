@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shapetrace.diagnosis.mismatch import Spot
+from shapetrace.diagnosis.detection.mismatch import Spot
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall
 

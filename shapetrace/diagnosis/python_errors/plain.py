@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import re
 
-from shapetrace.diagnosis.returned import handed_on, returned, whole_instead
+from shapetrace.diagnosis.python_errors.returned import (
+    handed_on,
+    returned,
+    whole_instead,
+)
+from shapetrace.diagnosis.python_errors.unpacking import Unpacked, unpacked
 from shapetrace.diagnosis.sites import (
     culprit_of_call,
     culprit_of_data,
     culprit_of_module,
 )
-from shapetrace.diagnosis.unpacking import Unpacked, unpacked
 from shapetrace.lineage import Graph, make_step
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, ModuleCall, Step
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Site
-from shapetrace.diagnosis.leaves import changers
 from shapetrace.diagnosis.sites import owner, site_of_maker
+from shapetrace.diagnosis.sizes.leaves import changers
 from shapetrace.records import FunctionCall, TensorRef
 
 

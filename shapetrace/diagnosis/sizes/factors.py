@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from shapetrace.diagnosis.expected import sizes_asked
+from shapetrace.diagnosis.detection.expected import sizes_asked
+from shapetrace.diagnosis.detection.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import Leaf, leaves, makers
-from shapetrace.diagnosis.mismatch import Mismatch, Spot
+from shapetrace.diagnosis.sizes.leaves import Leaf, leaves, makers
 from shapetrace.lineage import Graph
 
 

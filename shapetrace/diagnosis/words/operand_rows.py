@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
-from shapetrace.diagnosis.mismatch import Mismatch, Spot
-from shapetrace.diagnosis.sentence import operand
+from shapetrace.diagnosis.detection.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.sites import data_name, is_loaded, shaped_at
+from shapetrace.diagnosis.words.sentence import operand
 from shapetrace.lineage import Graph
 from shapetrace.records import Operand, Source, TensorRef
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, permutations
 
-from shapetrace.diagnosis.edits import Edit, permute, transpose
+from shapetrace.diagnosis.repair.edits import Edit, permute, transpose
 
 #: dimensions of which all orders are tried
 _MOST = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from shapetrace.diagnosis.expected import sizes_asked
+from shapetrace.diagnosis.detection.expected import sizes_asked
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import broadcasts
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from shapetrace.diagnosis.mismatch import Mismatch, Spot
+from shapetrace.diagnosis.detection.mismatch import Mismatch, Spot
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import is_loss_like, sides
 from shapetrace.records import FunctionCall, TensorRef

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shapetrace.diagnosis.factory_size import sized_from
 from shapetrace.diagnosis.hypothesis import Hypothesis, Site
 from shapetrace.diagnosis.sites import (
     is_loaded,
     site_of_data,
     site_of_maker,
 )
+from shapetrace.diagnosis.sizes.factory_size import sized_from
 from shapetrace.lineage import End, Graph, Hop
 from shapetrace.records import FunctionCall
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from shapetrace.diagnosis.called_again import followed
-from shapetrace.diagnosis.expected import clash_text
-from shapetrace.diagnosis.mismatch import Mismatch
+from shapetrace.diagnosis.detection.expected import clash_text
+from shapetrace.diagnosis.detection.mismatch import Mismatch
+from shapetrace.diagnosis.replay.called_again import followed
 from shapetrace.lineage import Call, Graph, describe
 from shapetrace.lineage.form import form_of
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef

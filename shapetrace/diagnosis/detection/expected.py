@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from shapetrace.diagnosis.mismatch import Mismatch
+from shapetrace.diagnosis.detection.mismatch import Mismatch
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, ModuleInfo
 from shapetrace.signatures import Conflict, conflicts, module_function, predict

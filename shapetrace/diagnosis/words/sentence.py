@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shapetrace.diagnosis.mismatch import Mismatch, Spot
+from shapetrace.diagnosis.detection.mismatch import Mismatch, Spot
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import (
     UNWRITTEN,
     Form,
@@ -23,9 +22,8 @@ from shapetrace.diagnosis.hypothesis import (
     Taken,
     Written,
 )
-from shapetrace.diagnosis.more_uses import for_more_uses, tensor_argument
-from shapetrace.diagnosis.needed import needed_elsewhere
-from shapetrace.diagnosis.reasons import given, said_of
+from shapetrace.diagnosis.repair.edits import Edit
+from shapetrace.diagnosis.repair.more_uses import for_more_uses, tensor_argument
 from shapetrace.diagnosis.sites import (
     maker_of_one,
     owner,
@@ -33,6 +31,8 @@ from shapetrace.diagnosis.sites import (
     site_of_data,
     site_of_maker,
 )
+from shapetrace.diagnosis.sizes.needed import needed_elsewhere
+from shapetrace.diagnosis.words.reasons import given, said_of
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_method, parameter_of

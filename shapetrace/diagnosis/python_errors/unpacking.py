@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-from shapetrace.diagnosis.returned import children
+from shapetrace.diagnosis.python_errors.returned import children
 from shapetrace.lineage import Graph
 from shapetrace.records import CallError, ModuleCall, Source
 from shapetrace.source.lines import code_line
