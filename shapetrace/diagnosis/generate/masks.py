@@ -32,7 +32,7 @@ def masks(case: Case) -> Iterator[Hypothesis | None]:
 
 def _in_shape(case: Case, tensor: TensorRef) -> Edit:
     line = find(case.call.source)
-    node = line and line.argument(tensor.path, is_method(case.call))
+    node = None if line is None else line.argument(tensor.path, is_method(case.call))
     text = f"{{}}.reshape({', '.join(map(str, tensor.shape))})"
     if line is not None and node is not None:
         text = f"{{}}.reshape_as({line.text(node)})"
