@@ -24,7 +24,8 @@ LAYERS = """
 
 #: and within the checks: what all of them stand on first, then what they look at
 CHECKS = """
-    finding facts fixes broadcasting dimensions gradients masks modules reshaping results
+    finding facts fixes
+    broadcasting dimensions gradients masks modules reshaping results
     attention losses order training
 """.split()
 

@@ -31,7 +31,7 @@ def misaligned(
     found = found or _taken_apart(context, rule, call, low, tall)
     if found is not None or context.is_raw_data(tall.id):
         return found  # a matrix that came so: the order of its dimensions is the user's
-    places = _places(context, low, tall)
+    places = _places(context, call, low, tall)
     lead = len(tall.shape) - len(low.shape)
     wrong = [dim for dim, place in enumerate(places) if place != dim + lead]
     if not wrong or places != sorted(set(places)):
@@ -243,19 +243,25 @@ def _separates(user: FunctionCall, made: TensorRef, dim: int) -> bool:
     )
 
 
-def _places(context: CheckContext, low: TensorRef, tall: TensorRef) -> list[int]:
+def _places(
+    context: CheckContext, call: FunctionCall, low: TensorRef, tall: TensorRef
+) -> list[int]:
     """For each dimension of `low` the one dimension of `tall` that is the same of the
-    data; where there is none, the one that it is broadcast to."""
+    data, or that other lines pair with it; where there is none, the one that it is
+    broadcast to."""
     lead = len(tall.shape) - len(low.shape)
     found = []
     for dim, size in enumerate(low.shape):
         root = context.axes.sole(low.id, dim) if size > 1 else None
+        met = {} if root is None else context.meetings.get(root, {})
+        known = {root} | {other for other, at in met.items() if at - {call.source}}
         same = [
             place
             for place in range(len(tall.shape))
-            if root is not None and root in context.axes.roots(tall.id, place)
+            if root is not None
+            and not known.isdisjoint(context.axes.roots(tall.id, place))
         ]
-        sole = len(same) == 1 and context.axes.sole(tall.id, same[0]) == root
+        sole = len(same) == 1 and context.axes.sole(tall.id, same[0]) in known
         found.append(same[0] if sole else dim + lead)
     return found
 

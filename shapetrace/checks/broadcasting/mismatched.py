@@ -13,7 +13,7 @@ from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import is_reported
 from shapetrace.checks.fixes.lines import code_of
 from shapetrace.diagnosis.consider import consider
-from shapetrace.diagnosis.detect import stretched
+from shapetrace.diagnosis.detection.detect import stretched
 from shapetrace.diagnosis.explain import culprits, fixes
 from shapetrace.records import Culprit, Fix, FunctionCall, TensorRef
 

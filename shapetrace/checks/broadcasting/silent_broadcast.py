@@ -10,6 +10,7 @@ from shapetrace.checks.broadcasting.alignment import misaligned
 from shapetrace.checks.broadcasting.crossing import crossed
 from shapetrace.checks.broadcasting.fitting import label, to_one_shape, without
 from shapetrace.checks.broadcasting.mismatched import told
+from shapetrace.checks.broadcasting.pair_sums import is_meant, sum_of_pairs
 from shapetrace.checks.broadcasting.pairs import (
     all_pairs,
     is_weight,
@@ -32,6 +33,7 @@ from shapetrace.signatures import broadcasts, is_elementwise, kind
 from shapetrace.signatures import loss as facts_of
 
 _PAIRWISE = ("sub", "add", "mul", "div", "eq", "ne")
+_MASKS = ("where", "masked_fill")
 _MISFITS = frozenset(("sub", "rsub"))
 _MEANS = ("mean", "sum")
 
@@ -47,10 +49,11 @@ def silent_broadcast(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         found = _in_loss(context, rule, loss)
         if found is not None:
             yield found
-    for call in context.calls(*_PAIRWISE):
+    for call in context.calls(*_PAIRWISE, *_MASKS):
         if len(call.inputs) == 2 and call.inputs[0].shape != call.inputs[1].shape:
             found = _sample_by_hand(context, rule, call)
             found = found or _by_hand(context, rule, call)
+            found = found or sum_of_pairs(context, rule, call)
             if found is not None:
                 yield found
     picks = (_selected(context, rule, one) for one in context.calls("masked_select"))
@@ -239,7 +242,7 @@ def _by_hand(
     axes = context.axes
     if not (axes.descends(tall.id, PARAMETER) or axes.descends(low.id, PARAMETER)):
         return None
-    if not _both_batch(context, tall, low) or _meant(context, call, tall, low):
+    if not _both_batch(context, tall, low) or is_meant(context, call, tall, low):
         return None
     if meets_matrix(context, call) or of_pairs(context, call):
         return None
@@ -348,30 +351,6 @@ def _one_axis(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
     if roots != axes.roots(low.id, 0) or any(root == "parameter" for root, *_ in roots):
         return False
     return axes.sure(tall.id, 0) and axes.sure(low.id, 0)
-
-
-def _meant(
-    context: CheckContext, call: FunctionCall, tall: TensorRef, low: TensorRef
-) -> bool:
-    """All pairs on purpose: `d[:, None] - d`, or the 1 is put there in that line."""
-    if context.undressed(tall.id) == context.undressed(low.id):
-        return True
-    maker = context.made_by(tall.id)
-    while maker is not None and maker.inputs and _puts_one(maker):
-        if maker.source is not None and call.source is not None:
-            if maker.source.line == call.source.line:
-                return True
-        maker = context.made_by(maker.inputs[0].id)
-    return False
-
-
-def _puts_one(maker: FunctionCall) -> bool:
-    """Whether a call writes a dimension of size 1: `x[:, None]`, and not `x[:, 0:1]`,
-    which has it left."""
-    if plain(maker.name) != "getitem":
-        return plain(maker.name) in EXPLICIT
-    index = maker.args[1] if len(maker.args) > 1 else ()
-    return any(part is None for part in (index if type(index) is tuple else (index,)))
 
 
 def _narrow_prediction(

@@ -7,7 +7,7 @@ from functools import partial
 
 from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.facts.batches import Batches
-from shapetrace.checks.finding.context import CheckContext
+from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.checks.finding.registry import Check, check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import along
@@ -205,8 +205,12 @@ def _from_convolution(context: CheckContext, tensor: int) -> bool:
 
 
 def _over_classes(context: CheckContext, maps: TensorRef) -> FunctionCall | None:
-    """Who takes dimension 1 of the same maps for classes: a softmax, a loss."""
-    for user, _ in context.follow(maps.id):
+    """Who takes dimension 1 of the same maps for classes: a softmax, a loss, whoever
+    asks which class is the largest."""
+    for user, made in context.follow(maps.id):
+        if plain(user.name) in ("argmax", "max") and argument(user, "dim", 1) == 1:
+            if not made.dtype.is_floating_point and context.graph.users.get(made.id):
+                return user
         if user.name in ("softmax", "log_softmax"):
             if user.inputs[0].id == maps.id and softmax_dim(user) == 1:
                 return user

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 
+from shapetrace.checks.finding.together import Met, meetings
 from shapetrace.checks.finding.trying import Change, repair_of
 from shapetrace.diagnosis.hypothesis import Repair
 from shapetrace.lineage import Call, Graph
@@ -70,6 +71,12 @@ class CheckContext:
     @cached_property
     def axes(self) -> Axes:
         return Axes(self.graph)
+
+    @cached_property
+    def meetings(self) -> Met:
+        """Which dimensions of different data meet, and where."""
+        calls = (call for ones in self.by_name.values() for call in ones)
+        return meetings(self.axes, (call for call in calls if len(call.inputs) > 1))
 
     def calls(self, *names: str) -> list[FunctionCall]:
         """The calls of these functions that ended well, in order."""

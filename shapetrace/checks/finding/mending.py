@@ -10,7 +10,7 @@ from typing import TypeAlias
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.trying import joined, mended
 from shapetrace.diagnosis.hypothesis import Repair
-from shapetrace.diagnosis.text import replaced, told
+from shapetrace.diagnosis.words.text import replaced, told
 from shapetrace.records import Diagnosis, Fix, Recording, Source
 from shapetrace.source.rewrite import merged, spanning
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.checks.finding.registry import CHECKS, Check
-from shapetrace.diagnosis.operand_rows import kind
 from shapetrace.diagnosis.sites import culprit_of_data
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.diagnosis.sites import site_of_call
-from shapetrace.diagnosis.text import replaced, told
-from shapetrace.diagnosis.unexplained import where_of
+from shapetrace.diagnosis.words.operand_rows import kind
+from shapetrace.diagnosis.words.text import replaced, told
+from shapetrace.diagnosis.words.unexplained import where_of
 from shapetrace.lineage import steps
 from shapetrace.records import (
     Culprit,

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from shapetrace.diagnosis.called_again import with_inputs
-from shapetrace.diagnosis.changes import method
-from shapetrace.diagnosis.edits import NO_SUCH_SHAPE, Edit, Step
-from shapetrace.diagnosis.foreseen import Elsewhere, Recorded, Unknown
+from shapetrace.diagnosis.detection.mismatch import Mismatch
 from shapetrace.diagnosis.hypothesis import Repair, Taken
-from shapetrace.diagnosis.mismatch import Mismatch
-from shapetrace.diagnosis.stepwise import given, stepwise
-from shapetrace.diagnosis.walk import Walk
+from shapetrace.diagnosis.repair.changes import method
+from shapetrace.diagnosis.repair.edits import NO_SUCH_SHAPE, Edit, Step
+from shapetrace.diagnosis.repair.stepwise import given, stepwise
+from shapetrace.diagnosis.replay.called_again import with_inputs
+from shapetrace.diagnosis.replay.foreseen import Elsewhere, Recorded, Unknown
+from shapetrace.diagnosis.replay.walk import Walk
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, Recording, Source, TensorRef
 from shapetrace.signatures import kind

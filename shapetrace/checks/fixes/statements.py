@@ -6,9 +6,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from shapetrace.checks.finding.context import CheckContext
 from shapetrace.records import Fix, FunctionCall, ModuleCall, Source
-from shapetrace.source.called import module_path
 from shapetrace.source.line import Line, find, line_of
 from shapetrace.source.rewrite import Part, rewritten
 from shapetrace.source.scope import Scope, bound
@@ -88,33 +86,28 @@ def stepping(line: Line) -> str | None:
     return line.text(given[0] if len(given) == 1 else func.value)
 
 
-def of_this_model(
-    context: CheckContext, step: Source | None, module: str
-) -> Fix | None:
-    """The line that builds an optimizer, with the parameters of another module."""
-    for line, path in _optimizers(context, step, module):
+def of_this_model(step: Source | None, given: str) -> Fix | None:
+    """The line that builds an optimizer, with other parameters."""
+    for line in _optimizers(step, given):
         assert isinstance(line.tree, ast.Call)
         if line.tree.args:
-            new = line.with_part(line.tree.args[0], f"{path}.parameters()")
-            return Fix(new, where=line.source)
+            return Fix(line.with_part(line.tree.args[0], given), where=line.source)
     return None
 
 
-def with_group(context: CheckContext, step: Source | None, module: str) -> Fix | None:
-    """The line that builds an optimizer, and one that gives it a module besides."""
-    for line, path in _optimizers(context, step, module):
+def with_group(step: Source | None, given: str) -> Fix | None:
+    """The line that builds an optimizer, and one that gives it parameters besides."""
+    for line in _optimizers(step, given):
         at = find(step)
         name = None if at is None else stepping(at)
-        add = f'{name}.add_param_group({{"params": {path}.parameters()}})'
+        add = f'{name}.add_param_group({{"params": {given}}})'
         return Fix(line.inserted(add, after=True), where=line.source)
     return None
 
 
-def _optimizers(
-    context: CheckContext, step: Source | None, module: str
-) -> Iterator[tuple[Line, str]]:
-    """Where the optimizer that steps is built, with what a module is called there; none
-    where it has no name there, or it is built in more than one place."""
+def _optimizers(step: Source | None, given: str) -> Iterator[Line]:
+    """Where the optimizer that steps is built; none where the model that the parameters
+    are of has no name there, or it is built in more than one place."""
     at = find(step)
     name = None if at is None else stepping(at)
     if at is None or name is None or not name.isidentifier():
@@ -123,10 +116,9 @@ def _optimizers(
     made = [] if scope is None else bound(scope, name)
     if scope is None or len(made) != 1 or not isinstance(made[0].value, ast.Call):
         return
-    path = module_path(context.graph.rec, module)
-    root = path.partition(".")[0].partition("[")[0]
+    root = given.lstrip("[*").partition(".")[0].partition("[")[0]
     if root.isidentifier() and scope.holder(root) is not None and made[0].item is None:
-        yield line_of(scope.tree, made[0].value), path
+        yield line_of(scope.tree, made[0].value)
 
 
 def chained(lost: Source | None, last: Source | None) -> Fix | None:

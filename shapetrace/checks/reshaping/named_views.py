@@ -8,8 +8,8 @@ from typing import NamedTuple
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import operand, sizes_of
-from shapetrace.diagnosis.edits import Step
-from shapetrace.diagnosis.stepwise import stepwise
+from shapetrace.diagnosis.repair.edits import Step
+from shapetrace.diagnosis.repair.stepwise import stepwise
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Fix, FunctionCall
 from shapetrace.source.sizes import sizes_at

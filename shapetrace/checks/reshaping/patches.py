@@ -11,8 +11,8 @@ from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead
-from shapetrace.diagnosis.edits import Step
-from shapetrace.diagnosis.stepwise import stepwise
+from shapetrace.diagnosis.repair.edits import Step
+from shapetrace.diagnosis.repair.stepwise import stepwise
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind

@@ -15,8 +15,8 @@ from shapetrace.checks.reshaping.channels import places_as_channels
 from shapetrace.checks.reshaping.chunks import cut_across
 from shapetrace.checks.reshaping.named_views import exchanged, folds, misnamed
 from shapetrace.checks.reshaping.patches import torn
-from shapetrace.diagnosis.edits import Step
-from shapetrace.diagnosis.stepwise import stepwise
+from shapetrace.diagnosis.repair.edits import Step
+from shapetrace.diagnosis.repair.stepwise import stepwise
 from shapetrace.lineage.dimensions import DATA, Scramble
 from shapetrace.lineage.factors import Root, nests
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef

@@ -39,10 +39,12 @@ _FIRST = 8
 
 
 class Layer(NamedTuple):
-    """A layer whose parameters a loss reaches, by a call that used them, and the
+    """What learns: a layer whose parameters a loss reaches, or a parameter that a
+    module with layers of its own holds beside them; by a call that used it, and the
     tensors that went into any."""
 
     name: str
+    module: str
     call: FunctionCall
     trained: bool
     given: frozenset[int]
@@ -115,7 +117,7 @@ def _idle(
         model = called[0].name if called else ""
         path = module_path(context.graph.rec, model)
         fix = (
-            of_this_model(context, step.source, model)
+            of_this_model(step.source, f"{path}.parameters()")
             or f"build the optimizer with {path}.parameters(), of the model as it is "
             "trained, after it was changed"
         )
@@ -219,18 +221,18 @@ def _reached(
             origin = context.graph.origin(ref.id)
             if origin is None or origin.kind != "parameter":
                 continue
-            name = origin.name.rpartition(".")[0]
-            info = modules.get(name)
-            if not origin.requires_grad or info is None:
+            module = origin.name.rpartition(".")[0]
+            name = origin.name if module in inner else module
+            if not origin.requires_grad or module not in modules:
                 continue
-            if not name or name in inner or ref.id in frozen:
+            if not name or ref.id in frozen:
                 continue
-            before = found.get(name, Layer(name, call, False, frozenset()))
+            before = found.get(name, Layer(name, module, call, False, frozenset()))
             trained = before.trained or origin.name in known
             given = before.given.union(one.id for one in call.inputs)
             found[name] = before._replace(trained=trained, given=given)
     layers = sorted(found.values(), key=lambda layer: layer.call.index)
-    in_training = [one for one in layers if modules[one.name].training]
+    in_training = [one for one in layers if modules[one.module].training]
     # modes are those at the end, when all of a model may be in evaluation
     return in_training if any(one.trained for one in in_training) else layers
 
@@ -301,9 +303,9 @@ def _left_out(
 ) -> Diagnosis:
     """The finding; a note where the first steps of a long trace were dropped, which
     may have trained the layers."""
-    names = [context.graph.said(one.name) for one in left]
+    names = [_said(context, one) for one in left]
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    path = module_path(context.graph.rec, left[0].name)
+    given = _parameters(context, left)
     first = left[0].call
     made = first.outputs or ()
     return finding(
@@ -314,15 +316,42 @@ def _left_out(
         f"{'that was kept ' if incomplete else ''}changes "
         f"{'them' if len(left) > 1 else 'it'}: the optimizer at {step.source} trains "
         "the layers before, and holds others than these.",
-        culprits=[
-            Culprit("module", one.name, source=one.call.source, reason="is not trained")
-            for one in left
-        ],
-        fixes=[
-            with_group(context, step.source, left[0].name)
-            or f"give the optimizer {path}.parameters() as well"
-        ],
+        culprits=_untrained(left),
+        fixes=[with_group(step.source, given) or f"give the optimizer {given} as well"],
         shapes=[("output", ref, None) for ref in made[:1]],
         way=(made[0].id, None) if made else None,
         severity="note" if incomplete else None,
     )
+
+
+def _said(context: CheckContext, one: Layer) -> str:
+    return context.graph.said(one.name) if one.name == one.module else one.name
+
+
+def _untrained(left: Sequence[Layer]) -> list[Culprit]:
+    """The modules, each with what of it is not trained."""
+    held: dict[str, list[Layer]] = {}
+    for one in left:
+        held.setdefault(one.module, []).append(one)
+    found = []
+    for module, ones in held.items():
+        names = [one.name.rpartition(".")[2] for one in ones if one.name != module]
+        reason = "is not trained"
+        if names:
+            reason = f"holds {' and '.join(names)}, which no step changes"
+        source = ones[0].call.source
+        found.append(Culprit("module", module, source=source, reason=reason))
+    return found
+
+
+def _parameters(context: CheckContext, left: Sequence[Layer]) -> str:
+    """What an optimizer is to be given for them."""
+    paths = [module_path(context.graph.rec, one.module) for one in left]
+    whole = [one.name == one.module for one in left]
+    if whole == [True]:
+        return f"{paths[0]}.parameters()"
+    each = (
+        f"*{path}.parameters()" if all_ else f"{path}.{one.name.rpartition('.')[2]}"
+        for one, path, all_ in zip(left, paths, whole, strict=True)
+    )
+    return f"[{', '.join(each)}]"
