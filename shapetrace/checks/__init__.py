@@ -29,6 +29,7 @@ from shapetrace.checks import (  # noqa: F401 - importing registers the checks
     extremes,
     flat,
     flow,
+    forgotten_states,
     freezing,
     grids,
     heads,
