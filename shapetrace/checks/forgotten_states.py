@@ -96,7 +96,8 @@ def _origin(context: CheckContext, ref: TensorRef) -> Begin:
     way: list[str] = []
     made = context.made_by(ref.id)
     while made is not None and made.inputs and plain(made.name) in SAME_VALUES:
-        way.append(f"{made.name}{made.args[1:]}{made.kwargs}")
+        part = [one.id for one in made.outputs or ()].index(ref.id)
+        way.append(f"{part}{made.name}{made.args[1:]}{made.kwargs}")
         ref = made.inputs[0]
         made = context.made_by(ref.id)
     return ref.id, tuple(way)
