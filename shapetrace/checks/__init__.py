@@ -58,6 +58,7 @@ from shapetrace.checks.modules import (  # noqa: F401
 )
 from shapetrace.checks.order import (  # noqa: F401
     cell_states,
+    forgotten_states,
     grids,
     pairing,
     positions,

@@ -6,6 +6,7 @@ from shapetrace.checks.broadcasting.row_statistics import may_be_symmetric, stat
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding, size_culprit
+from shapetrace.checks.finding.together import paired
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import columns_up_to, operand
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -253,13 +254,12 @@ def _places(
     found = []
     for dim, size in enumerate(low.shape):
         root = context.axes.sole(low.id, dim) if size > 1 else None
-        met = {} if root is None else context.meetings.get(root, {})
-        known = {root} | {other for other, at in met.items() if at - {call.source}}
+        line = call.source
+        known = set() if root is None else paired(context.meetings, root, line)
         same = [
             place
             for place in range(len(tall.shape))
-            if root is not None
-            and not known.isdisjoint(context.axes.roots(tall.id, place))
+            if not known.isdisjoint(context.axes.roots(tall.id, place))
         ]
         sole = len(same) == 1 and context.axes.sole(tall.id, same[0]) in known
         found.append(same[0] if sole else dim + lead)

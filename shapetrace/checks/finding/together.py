@@ -29,6 +29,18 @@ def meetings(axes: Axes, calls: Iterable[FunctionCall]) -> Met:
     return found
 
 
+def paired(meetings: Met, root: Root, but: Source | None) -> set[Root]:
+    """The dimensions that hold the same samples as one, itself among them, as other
+    lines have it."""
+    found, todo = {root}, [root]
+    while todo:
+        for other, lines in meetings.get(todo.pop(), {}).items():
+            if other not in found and lines - {but}:
+                found.add(other)
+                todo.append(other)
+    return found
+
+
 def _aligned(
     call: FunctionCall, one: TensorRef, two: TensorRef
 ) -> Iterator[tuple[int, int]]:

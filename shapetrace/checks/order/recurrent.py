@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.batches import sequence_roles
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
@@ -44,8 +45,9 @@ class Recurrent(NamedTuple):
     "recurrent-output",
     "warning",
     "the part of a recurrent layer's output that is used has not seen the sequence: "
-    "the last step of the direction that runs backwards, or the states of lower layers "
-    "alone, so that those above are never trained",
+    "the last step of the direction that runs backwards, the padding behind shorter "
+    "sequences, or the states of lower layers alone, so that those above are never "
+    "trained",
 )
 def recurrent_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     for call in context.of_kind("recurrent"):
@@ -67,6 +69,48 @@ def recurrent_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             found = _lower_layers(context, rule, one, of_states)
         if found is not None:
             yield found
+    for padded in context.calls("_pad_packed_sequence"):
+        yield from _behind_the_end(context, rule, padded)
+
+
+def _behind_the_end(
+    context: CheckContext, rule: Check, padded: FunctionCall
+) -> Iterator[Diagnosis]:
+    """`out[:, -1]` of sequences of unequal lengths that were packed: of all but the
+    longest it is the padding that was put behind them."""
+    out, packed = (padded.outputs or ())[0], padded.inputs[0]
+    time = 1 if argument(padded, "batch_first", 2) else 0
+    batch, steps = out.shape[1 - time], out.shape[time]
+    if packed.shape[0] == batch * padded.inputs[1].shape[0]:
+        return  # all are equally long
+    given = [out.id]
+    given += [  # sorted back to where they came from
+        ref.id for user, ref in context.follow(out.id) if user.name == "index_select"
+    ]
+    for taken, _ in (pair for tensor in given for pair in context.follow(tensor)):
+        index = _index(taken)
+        whole = [part for dim, part in enumerate(index) if dim != time]
+        if len(index) <= time or index[time] not in (-1, steps - 1):
+            continue
+        if all(part == slice(None) for part in whole):
+            yield finding(
+                context,
+                rule,
+                taken,
+                f"{taken.name} takes the last of {steps} steps of {out.shape}: of "
+                "all but the longest sequences that is the padding that "
+                "pad_packed_sequence puts behind their end.",
+                culprits=[
+                    culprit(context, taken, "takes the last step of all", time, steps),
+                    culprit(context, padded, "pads the shorter sequences", time, steps),
+                ],
+                fixes=[
+                    "take the last state that the layer returns, h_n[-1], or the "
+                    "output of each sequence at its own length - 1"
+                ],
+                shapes=[("given", taken.inputs[0], time)],
+                way=(taken.inputs[0].id, time),
+            )
 
 
 def _users(context: CheckContext, ref: TensorRef) -> list[FunctionCall]:
