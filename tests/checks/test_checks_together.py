@@ -106,8 +106,25 @@ def weights_of_samples():
     return model, step
 
 
+def one_temperature_for_all():
+    """One number of the data meets the steps of one tensor and the features of another,
+    of which there are as many."""
+    model, x = nn.Linear(1, 4), torch.randn(3, 4)
+    weight, temperature = torch.rand(4), torch.rand(1)
+
+    def step():
+        hidden = model((x * temperature)[..., None])
+        return (hidden * (weight * temperature)).square().mean()
+
+    return model, step
+
+
 @pytest.mark.parametrize(
-    "program", [shared_by_all_samples, weights_of_classes, weights_of_samples]
+    "program",
+    [
+        *(shared_by_all_samples, weights_of_classes, weights_of_samples),
+        one_temperature_for_all,
+    ],
 )
 def test_sizes_that_coincide(program):
     assert found(*program()) == []
@@ -124,6 +141,21 @@ def test_a_weight_of_each_sample_along_the_steps(mend):
         weighted = scores * (weight[:, None] if mend else weight)
         error = (weighted.mean(1) - y).square()
         return error.mean() + (weight * y).mean() * error.mean()
+
+    told = [(one.code, one.culprits[0].name) for one in found(model, step)]
+    assert told == ([] if mend else [(CODE, "mul")])
+
+
+@pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
+@pytest.mark.parametrize("mend", [True, False])
+def test_samples_that_a_loss_has_paired(mend):
+    model, x, labels = nn.Linear(3, 6), torch.randn(6, 3), torch.randint(6, (6,))
+    weight = torch.rand(6)
+
+    def step():
+        scores = model(x)
+        loss = F.cross_entropy(scores, labels) + (weight * labels).mean()
+        return loss + (scores * (weight[:, None] if mend else weight)).mean()
 
     told = [(one.code, one.culprits[0].name) for one in found(model, step)]
     assert told == ([] if mend else [(CODE, "mul")])
