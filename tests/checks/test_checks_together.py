@@ -132,7 +132,9 @@ def test_sizes_that_coincide(program):
 
 @pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
 @pytest.mark.parametrize("mend", [True, False])
-def test_a_weight_of_each_sample_along_the_steps(mend):
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_weight_of_each_sample_along_the_steps(turned, mend):
+    """Also where samples and steps of a square meet each other, which pairs nothing."""
     model, x, y = nn.Linear(3, 1), torch.randn(5, 5, 3), torch.randn(5)
     weight = torch.rand(5)
 
@@ -140,7 +142,8 @@ def test_a_weight_of_each_sample_along_the_steps(mend):
         scores = model(x)[..., 0]
         weighted = scores * (weight[:, None] if mend else weight)
         error = (weighted.mean(1) - y).square()
-        return error.mean() + (weight * y).mean() * error.mean()
+        meets = x * x.transpose(0, 1) if turned else x
+        return error.mean() + (weight * y).mean() * error.mean() + meets.mean()
 
     told = [(one.code, one.culprits[0].name) for one in found(model, step)]
     assert told == ([] if mend else [(CODE, "mul")])
@@ -196,6 +199,10 @@ def by_row(rewards, discounts):
     return (rewards * discounts).sum(1).max()
 
 
+def largest(rewards, discounts):
+    return (rewards * discounts).max()
+
+
 def written_out(rewards, discounts):
     return (rewards[:, 0, None] * discounts).sum()
 
@@ -204,7 +211,7 @@ def distances(rewards, discounts):
     return (rewards - discounts).abs().sum()
 
 
-@pytest.mark.parametrize("use", [table, by_row, written_out, distances])
+@pytest.mark.parametrize("use", [table, by_row, largest, written_out, distances])
 def test_pairs_that_are_looked_at(use):
     assert found(*discounted(True, use=use)) == []
 
