@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.edited_dims import undoes
 from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import (
     UNWRITTEN,
@@ -247,14 +248,18 @@ def result_edited(
     site = _site_of_reduced(case, made, edit)
     if case.mismatch.silent:
         site = _site(case, made, edit)
+    text, words = suffixed(line.code, line.tree, edit.text), edit.words
+    node = line.argument("args[0]", is_method(call)) if undoes(edit, call) else None
+    if node is not None:
+        text, words = line.text(node), f"leaves `{call.name}` out"
     return Hypothesis(
         form,
         site or case.site_of_result(call, made.id),
         repair,
         case.hops(made.id),
-        line.around(line.spelled(suffixed(line.code, line.tree, edit.text))),
+        line.around(line.spelled(text)),
         line.source,
-        edit.words,
+        words,
         edit.loses,
         said_of(case, site, made) if site is not None else given(case, made.id),
         outcome=outcome,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.generate.arguments import dims, numbers
 from shapetrace.diagnosis.generate.batches import batches
+from shapetrace.diagnosis.generate.counterparts import counterparts
 from shapetrace.diagnosis.generate.data import data
 from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
@@ -15,6 +16,7 @@ from shapetrace.diagnosis.generate.indices import indices
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
 from shapetrace.diagnosis.generate.origins import origins
+from shapetrace.diagnosis.generate.poolings import poolings
 from shapetrace.diagnosis.generate.raised import raised
 from shapetrace.diagnosis.generate.selections import selections
 from shapetrace.diagnosis.generate.settings import settings
@@ -51,6 +53,8 @@ GENERATORS: tuple[Generator, ...] = (
     settings,
     data,
     windows,
+    counterparts,
+    poolings,
     inputs,
     earlier,
     results,

@@ -378,6 +378,8 @@ def _orders(case: Case, call: FunctionCall, rank: int) -> Iterator[Hypothesis | 
     for order in orders:
         if order == tuple(dim % rank for dim in given if type(dim) is int):
             continue
+        if order == tuple(range(rank)):
+            continue  # the call is better left out
         inside = ", ".join(map(str, order))
         yield recalled(
             case,

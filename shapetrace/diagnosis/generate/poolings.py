@@ -1,0 +1,138 @@
+"""A pooling that is told what it is to give, whatever the size of the images: in the
+place of one by windows, or before a map is flattened, where none stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from math import prod
+
+from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.changes import edited_at, recalled
+from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.windows import window_spots
+from shapetrace.diagnosis.hypothesis import Hypothesis, Written
+from shapetrace.diagnosis.rebuilding import installed
+from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.diagnosis.window_layers import windows_behind
+from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
+from shapetrace.source.constructor import constructor
+from shapetrace.source.line import find
+
+_FLATTENING = ("view", "reshape", "flatten")
+_LOSES = "where in a map it is"
+
+
+def poolings(case: Case) -> Iterator[Hypothesis | None]:
+    newest: set[str] = set()
+    for spot, _ in window_spots(case):
+        for window in windows_behind(case.graph, *spot)[:1]:
+            if window.info.name not in newest:
+                newest.add(window.info.name)
+                yield from _layer(case, window.layer, window.info)
+    for call in own_calls(case):
+        if call.name.startswith(("max_pool", "avg_pool")):
+            yield from _function(case, call)
+        elif call.name in _FLATTENING and call.inputs:
+            yield from _before(case, call)
+
+
+def _sides(case: Case, made: TensorRef | None) -> Iterator[int]:
+    """How long the sides of a map have to be for what is made of it to have the size
+    that is wanted."""
+    space = len(made.shape) - 2 if made is not None else 0
+    if made is None or space < 1:
+        return
+    places = prod(made.shape[2:])
+    for own, wanted in case.mismatch.wanted:
+        if own.tensor is None or case.graph.is_parameter(own.tensor) or not own.size:
+            continue
+        fitting, rest = divmod(places * wanted, own.size)
+        side = round(fitting ** (1 / space))
+        if not rest and 0 < fitting < places and side**space == fitting:
+            yield side
+
+
+def _layer(
+    case: Case, call: ModuleCall, info: ModuleInfo
+) -> Iterator[Hypothesis | None]:
+    """`nn.AdaptiveAvgPool2d(1)` where `nn.AvgPool2d(8)` stands."""
+    if not info.qualname.startswith("torch.nn.modules.pooling."):
+        return
+    if not info.type.startswith(("AvgPool", "MaxPool")):
+        return
+    made = (call.outputs or (None,))[0]
+    for side in _sides(case, made):
+        kind = f"Adaptive{info.type}"
+        new = ModuleInfo(
+            info.name,
+            kind,
+            f"torch.nn.modules.pooling.{kind}",
+            attributes={"output_size": side},
+            training=info.training,
+        )
+        text = constructor(new)
+        words = f"{kind} instead of {info.type}"
+        found = installed(case, info, text, new, "layer", words)
+        kernel = info.attributes.get("kernel_size")
+        reason = f"gives {made.shape} with kernel_size={kernel}" if made else ""
+        yield found and replace(found, reason=reason, loses=_LOSES)
+
+
+def _function(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
+    """The same of a function."""
+    made = (call.outputs or (None,))[0]
+    for side in _sides(case, made):
+        name = f"adaptive_{call.name}"
+        yield recalled(
+            case,
+            call,
+            partial(_adaptive, name=name, side=side),
+            partial(_line, call, name, side),
+            f"`{name}` in the place of `{call.name}`",
+            "exchange",
+            _LOSES,
+            reason=f"gives {made.shape}" if made is not None else "",
+        )
+
+
+def _adaptive(call: FunctionCall, name: str, side: int) -> FunctionCall:
+    first = replace(call.inputs[0], path="args[0]")
+    return replace(
+        call,
+        name=name,
+        qualname=f"torch.nn.functional.{name}",
+        inputs=(first,),
+        args=(first, side),
+        kwargs={},
+    )
+
+
+def _line(call: FunctionCall, name: str, side: int) -> Written | None:
+    line = find(call.source)
+    node = line.argument("args[0]") if line is not None else None
+    if line is None or node is None:
+        return None
+    text = line.spelled(f"F.{name}({line.text(node)}, {side})")
+    return line.around(text), line.source
+
+
+def _before(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
+    """Put in before a map is flattened."""
+    ref = call.inputs[0]
+    for side in _sides(case, ref):
+        edit = _adaptive_pool(side, len(ref.shape) - 2)
+        yield edited_at(case, call, ref, edit, site=site_of_call(case.graph, call))
+
+
+def _adaptive_pool(side: int, space: int) -> Edit:
+    """Every map to its mean in so many parts to a side."""
+    parts = "one number" if side == 1 else " by ".join([str(side)] * space)
+    return Edit(
+        f"F.adaptive_avg_pool{space}d({{}}, {side})",
+        lambda t: t.new_empty((*t.shape[:2], *(side,) * space)),
+        f"averages every map to {parts}",
+        loses=_LOSES,
+    )
