@@ -56,7 +56,7 @@ def for_more_uses(
         taken=tuple(replace(one, last=EVER) for one in repair.taken),
     )
     found = case.replay.read(for_all, outcome, text, line.source)
-    if found is None or found.status != "verified":
+    if found is None or not found.goes:
         return None
     return (text, line.source), for_all, found, ", for all that use it"
 

@@ -70,11 +70,12 @@ def written_at(text: str, old: ast.expr) -> ast.expr:
 
 
 def followers(
-    finder: Constructions, made: Expression, within: str, instead: Instead
+    finder: Constructions, made: Expression, within: str, now: Instead, instead: Instead
 ) -> dict[str, dict[str, int]] | None:
     """The layers of torch's that are built otherwise with another expression in the
     place of one, each with the arguments that are others then; `within`: a module that
-    is. None where too many would have to be asked."""
+    is. None where too many would have to be asked. `now`: the number that it is, where
+    the source does not say."""
     found: dict[str, dict[str, int]] = {}
     names = _reached(finder, made, within)
     if len(names) > _LAYERS:
@@ -85,15 +86,12 @@ def followers(
         if built is None:
             continue
         for key, _, _ in parameters(info.qualname) or ():
-            old, now = built.argument(key), info.attributes.get(key)
-            if (
-                old is None
-                or type(now) is not int
-                or isinstance(old.node, ast.Constant)
-            ):
+            old, has = built.argument(key), info.attributes.get(key)
+            if old is None or isinstance(old.node, ast.Constant):
                 continue
             new = value(old, finder.scopes, instead)
-            if new is not None and new != now and value(old, finder.scopes) == now:
+            is_known = value(old, finder.scopes, now) == has
+            if new is not None and new != has and is_known:
                 found.setdefault(name, {})[key] = new
     return found
 

@@ -13,6 +13,7 @@ from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
 from shapetrace.diagnosis.generate.gathered import gathered
 from shapetrace.diagnosis.generate.indices import indices
+from shapetrace.diagnosis.generate.joined_classes import joined_classes
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
 from shapetrace.diagnosis.generate.origins import origins
@@ -40,6 +41,7 @@ GENERATORS: tuple[Generator, ...] = (
     factories,
     indices,
     gathered,
+    joined_classes,
     operands,
     selections,
     slices,

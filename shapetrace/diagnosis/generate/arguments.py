@@ -116,7 +116,7 @@ def with_number(
         if node is None:
             return None
         size = str(new) if isinstance(node, ast.Constant) or new == -1 else None
-        size = size or case.spelled_size(call, new, _own(call, new))
+        size = size or case.spelled_size(call, new, _own(call, new), node)
         return with_argument(call, (path,), size) if size is not None else None
 
     words = f"{new} instead of {old}"

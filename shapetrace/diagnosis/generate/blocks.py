@@ -3,7 +3,8 @@ others follow, and those beside it that were told the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+from collections.abc import Iterable, Iterator
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair
@@ -11,7 +12,7 @@ from shapetrace.diagnosis.rebuilding import rebuilt_together
 from shapetrace.diagnosis.similar_modules import beside
 from shapetrace.records import ModuleInfo
 from shapetrace.source.constructor import changed
-from shapetrace.source.integers import value
+from shapetrace.source.integers import Instead, value
 from shapetrace.source.rewrite import rewritten
 from shapetrace.source.scope import Expression
 from shapetrace.source.settings import followers, settings_behind, written_at
@@ -19,6 +20,10 @@ from shapetrace.source.sizes import reworded
 
 #: places at which the number may be another
 _MOST = 4
+#: what blocks make of a number that they are given
+_FACTORS = (2, 4, 8)
+#: of a number that the source does not say
+_MULTIPLE = 4
 
 
 def blocks(
@@ -34,22 +39,80 @@ def blocks(
     old = made.argument(key) if made is not None else None
     if old is None:
         return
-    inits = finder.scopes
-    for number, setting in enumerate(settings_behind(old, inits)):
+    for number, setting in enumerate(settings_behind(old, finder.scopes)):
         if number >= _MOST:
             return
-        text = _solved(case, old, setting, wanted)
-        if text is None:
+        has = _number(case, old, setting, case.graph.rec.modules[name].attributes[key])
+        if has is None:
             continue
-        instead = {setting.node: written_at(text, setting.node)}
-        follow = followers(finder, setting, name, instead)
-        if follow is None or name not in follow:
+        now = {setting.node: ast.copy_location(ast.Constant(has), setting.node)}
+        for text, instead in _others(case, old, setting, has, wanted):
+            follow = followers(finder, setting, name, now, instead)
+            if follow is None or name not in follow:
+                continue
+            if sum(map(len, follow.values())) < 2:
+                continue  # that argument alone: it was tried
+            if not _is_argument(setting) and _homes(case, follow) > 1:
+                continue  # a number for the whole of the model
+            found = _built(case, name, setting, text, follow, form)
+            if found is not None:
+                yield found
+                break
+
+
+def _number(
+    case: Case, old: Expression, setting: Expression, size: object
+) -> int | None:
+    """What a setting is: as the source says, or so that an argument that it is for is
+    what was recorded."""
+    inits = case.graph.constructions.scopes
+    known = value(setting, inits)
+    if known is not None or not isinstance(size, int):
+        return known
+    for number in (size, *(size // n for n in _FACTORS), *(size * n for n in _FACTORS)):
+        constant = ast.copy_location(ast.Constant(number), setting.node)
+        if value(old, inits, {setting.node: constant}) == size:
+            return number
+    return None
+
+
+def _others(
+    case: Case, old: Expression, setting: Expression, has: int, wanted: int
+) -> Iterator[tuple[str, Instead]]:
+    """What may be written for a setting for an argument to be `wanted`, and what it is
+    then."""
+    inits = case.graph.constructions.scopes
+    now = ast.copy_location(ast.Constant(has), setting.node)
+    is_now = value(old, inits, {setting.node: now})
+    tries = [wanted]
+    if is_now:
+        tries.append(has + wanted - is_now)
+        if has * wanted % is_now == 0:
+            tries.insert(0, has * wanted // is_now)
+    for new in dict.fromkeys(tries):
+        if new < 1 or new == has:
             continue
-        if sum(map(len, follow.values())) < 2:
-            continue  # that argument alone: it was tried
-        found = _built(case, name, setting, text, follow, form)
-        if found is not None:
-            yield found
+        text = reworded(setting, new, inits)
+        if value(setting, inits) is None and new % has == 0 and new // has <= _MULTIPLE:
+            plain = isinstance(setting.node, ast.Name | ast.Attribute | ast.Call)
+            code = setting.code if plain else f"({setting.code})"
+            text = f"{new // has} * {code}"
+        node = written_at(text, setting.node)
+        if value(old, inits, {setting.node: node}) != wanted:
+            node = ast.copy_location(ast.Constant(new), setting.node)
+        if value(old, inits, {setting.node: node}) == wanted:
+            yield text, {setting.node: node}
+
+
+def _is_argument(setting: Expression) -> bool:
+    around = setting.scope.tree.parents.get(setting.node)
+    return isinstance(around, ast.Call | ast.keyword)
+
+
+def _homes(case: Case, names: Iterable[str]) -> int:
+    """How many functions build layers of these names."""
+    made = [case.graph.constructions.of(name) for name in names]
+    return len({one.made.scope.home for one in made if one is not None})
 
 
 def _beside(
@@ -74,27 +137,6 @@ def _beside(
     return made if outcome is not None and outcome.status != "moved" else None
 
 
-def _solved(
-    case: Case, old: Expression, setting: Expression, wanted: int
-) -> str | None:
-    """What is to be written for a setting for an argument to be `wanted`."""
-    inits = case.graph.constructions.scopes
-    is_now, has = value(old, inits), value(setting, inits)
-    if not is_now or has is None:
-        return None
-    tries = [wanted, has + wanted - is_now]
-    if has * wanted % is_now == 0:
-        tries.insert(0, has * wanted // is_now)
-    for new in dict.fromkeys(tries):
-        if new < 1 or new == has:
-            continue
-        for text in (reworded(setting, new, inits), str(new)):
-            instead = {setting.node: written_at(text, setting.node)}
-            if value(old, inits, instead) == wanted:
-                return text
-    return None
-
-
 def _built(
     case: Case,
     name: str,
@@ -115,8 +157,8 @@ def _built(
     repair = Repair(modules=modules)
     line, where = rewritten(setting.scope.tree, [(setting.node, text)], setting.node)
     outcome = case.replay.run(repair, line, where)
-    if outcome is None or outcome.status == "moved":
-        return None
+    if outcome is None or outcome.status != "verified":
+        return None  # with so much made otherwise a program that may go on says little
     words = f"{text} instead of {setting.code}"
     if len(follow) > 1:
         words += f", which all {len(follow)} layers follow that are built with it"

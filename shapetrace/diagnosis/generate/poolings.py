@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
+import torch
+
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.changes import edited_at, recalled
 from shapetrace.diagnosis.edits import Edit
@@ -18,6 +20,7 @@ from shapetrace.diagnosis.rebuilding import installed
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.diagnosis.window_layers import windows_behind
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
+from shapetrace.signatures import kind, module_function, predict
 from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find
 
@@ -120,11 +123,58 @@ def _line(call: FunctionCall, name: str, side: int) -> Written | None:
 
 
 def _before(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
-    """Put in before a map is flattened."""
+    """Put in before a map is flattened: as those that the same forward calls, or told
+    what to give."""
     ref = call.inputs[0]
+    site = site_of_call(case.graph, call)
+    edits_of_maps = [] if _is_pooled(case, ref) else [*_as_others(case, call)]
     for side in _sides(case, ref):
-        edit = _adaptive_pool(side, len(ref.shape) - 2)
-        yield edited_at(case, call, ref, edit, site=site_of_call(case.graph, call))
+        edits_of_maps.append(_adaptive_pool(side, len(ref.shape) - 2))
+    for edit in edits_of_maps:
+        yield edited_at(case, call, ref, edit, site=site)
+
+
+def _is_pooled(case: Case, ref: TensorRef) -> bool:
+    """Whether a pooling came after the last convolution: then none was left out."""
+    for _, call in case.graph.chain(ref.id):
+        name = call.name if isinstance(call, FunctionCall) else call.type.lower()
+        if "pool" in name:
+            return True
+        if name.startswith("conv"):
+            return False
+    return True
+
+
+def _as_others(case: Case, call: FunctionCall) -> Iterator[Edit]:
+    """The poolings that the forward calls around which a call stands, once more."""
+    seen: set[str] = set()
+    for behind in case.behind:
+        pool = behind.call
+        if pool.parent != call.parent or len(pool.inputs) != 1:
+            continue
+        if isinstance(pool, FunctionCall):
+            function: FunctionCall | None = pool if kind(pool.name) == "pool" else None
+        else:
+            info = case.graph.rec.modules.get(pool.name)
+            pools = info is not None and "Pool" in info.type
+            function = module_function(pool, info) if info and pools else None
+        line = find(pool.source) if function is not None else None
+        node = line.argument("args[0]") if line is not None else None
+        if function is None or line is None or node is None:
+            continue
+        text = line.code.replace(line.text(node), "{}", 1)
+        if text not in seen and text.count("{") == 1:
+            seen.add(text)
+            words = "is pooled once more, as the maps before it"
+            yield Edit(text, partial(_pooled, function=function), words)
+
+
+def _pooled(t: torch.Tensor, function: FunctionCall) -> torch.Tensor:
+    """A bare tensor of the shape that a pooling makes of one."""
+    made = predict(function, (tuple(t.shape),))
+    if not made or any(size < 1 for size in made[0]):
+        raise ValueError(t.shape)
+    return t.new_empty(made[0])
 
 
 def _adaptive_pool(side: int, space: int) -> Edit:
