@@ -52,6 +52,12 @@ def edited(
     site: Site | None = None,
 ) -> Hypothesis | None:
     """The failing call with one of its tensors edited, where the user wrote it."""
+    made = case.graph.producer(ref.id)
+    if isinstance(made, FunctionCall) and undoes(edit, made):
+        if len(case.graph.users.get(ref.id, ())) == 1:
+            found = result_edited(case, made, edit, form)  # by leaving it out
+            if found is not None:
+                return found
     site = site or _site(case, ref, edit)
     if case.layer is None:
         return edited_at(case, case.call, ref, edit, form, site)

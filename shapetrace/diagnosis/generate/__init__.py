@@ -17,6 +17,7 @@ from shapetrace.diagnosis.generate.joined_classes import joined_classes
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
 from shapetrace.diagnosis.generate.origins import origins
+from shapetrace.diagnosis.generate.pairs import pairs
 from shapetrace.diagnosis.generate.poolings import poolings
 from shapetrace.diagnosis.generate.raised import raised
 from shapetrace.diagnosis.generate.selections import selections
@@ -41,6 +42,7 @@ GENERATORS: tuple[Generator, ...] = (
     factories,
     indices,
     gathered,
+    pairs,
     joined_classes,
     operands,
     selections,

@@ -151,6 +151,9 @@ def _usual(
         yield {"padding": (0,) * rank}, ""
     if stride != (1,) * rank:
         yield {"stride": (1,) * rank}, ""
+        if set(kernel) == {1} and not plain:
+            # a window of one place neither scales nor needs what is put around
+            yield {"stride": (1,) * rank, "padding": (0,) * rank}, ""
     if window.info.type.startswith("ConvTranspose"):
         yield {"output_padding": (1,) * rank}, ""
     yield from _rates(window, times)
