@@ -14,6 +14,7 @@ from shapetrace.diagnosis.generate.factories import factories
 from shapetrace.diagnosis.generate.gathered import gathered
 from shapetrace.diagnosis.generate.indices import indices
 from shapetrace.diagnosis.generate.joined_classes import joined_classes
+from shapetrace.diagnosis.generate.masks import masks
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
 from shapetrace.diagnosis.generate.origins import origins
@@ -41,6 +42,7 @@ GENERATORS: tuple[Generator, ...] = (
     widths,
     factories,
     indices,
+    masks,
     gathered,
     pairs,
     joined_classes,

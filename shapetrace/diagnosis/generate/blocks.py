@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair
-from shapetrace.diagnosis.rebuilding import rebuilt_together
-from shapetrace.diagnosis.similar_modules import beside
+from shapetrace.diagnosis.patterns.similar_modules import beside
+from shapetrace.diagnosis.repair.rebuilding import rebuilt_together
 from shapetrace.records import ModuleInfo
 from shapetrace.source.constructor import changed
 from shapetrace.source.integers import Instead, value

@@ -10,7 +10,7 @@ from typing import Any
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.generate.windows import window_spots
 from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Repair, Written
-from shapetrace.diagnosis.window_layers import Window, whole, windows_behind
+from shapetrace.diagnosis.sizes.window_layers import Window, whole, windows_behind
 from shapetrace.records import ModuleInfo, TensorRef
 from shapetrace.source.build_line import placed
 from shapetrace.source.construction import Construction

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import torch
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited
-from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import edited
+from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.records import TensorRef
 from shapetrace.signatures import is_method

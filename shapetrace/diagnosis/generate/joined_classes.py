@@ -1,5 +1,5 @@
-"""Class indices that are joined with features, or given to a layer that takes one number
-a class: rows of zeros with a one are missing."""
+"""Class indices that are joined with features, or given to a layer that takes one
+number a class: rows of zeros with a one are missing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import edited
 from shapetrace.records import TensorRef
 from shapetrace.signatures import kind
 from shapetrace.source.sizes import sizes_at

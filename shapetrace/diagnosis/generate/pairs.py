@@ -10,9 +10,9 @@ from functools import partial
 import torch
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import method, recalled
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Written
+from shapetrace.diagnosis.repair.changes import method, recalled
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.source.line import find
 

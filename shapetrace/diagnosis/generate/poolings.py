@@ -11,14 +11,14 @@ from math import prod
 import torch
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited_at, recalled
-from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.generate.windows import window_spots
 from shapetrace.diagnosis.hypothesis import Hypothesis, Written
-from shapetrace.diagnosis.rebuilding import installed
+from shapetrace.diagnosis.repair.changes import edited_at, recalled
+from shapetrace.diagnosis.repair.edits import Edit
+from shapetrace.diagnosis.repair.rebuilding import installed
 from shapetrace.diagnosis.sites import site_of_call
-from shapetrace.diagnosis.window_layers import windows_behind
+from shapetrace.diagnosis.sizes.window_layers import windows_behind
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import kind, module_function, predict
 from shapetrace.source.constructor import constructor

@@ -9,21 +9,21 @@ from typing import Any
 
 import torch
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import (
-    edited,
-    edited_at,
-)
-from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.detection.mismatch import Spot
+from shapetrace.diagnosis.detection.unlike import at_home
 from shapetrace.diagnosis.generate.arguments import places, with_number
 from shapetrace.diagnosis.generate.class_rows import class_rows, in_own_loss
 from shapetrace.diagnosis.generate.widths import widths_of
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site
-from shapetrace.diagnosis.mismatch import Spot
-from shapetrace.diagnosis.rebuilding import rebuilt
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import (
+    edited,
+    edited_at,
+)
+from shapetrace.diagnosis.repair.edits import Edit
+from shapetrace.diagnosis.repair.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data, site_of_module
-from shapetrace.diagnosis.unlike import at_home
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss, module_function
