@@ -381,10 +381,9 @@ def _orders(case: Case, call: FunctionCall, rank: int) -> Iterator[Hypothesis | 
         behind = (dim % len(given) + 1 for dim in given if type(dim) is int)
         orders = [(0, *behind)] if len(given) == rank - 1 else []
     for order in orders:
-        if order == tuple(dim % rank for dim in given if type(dim) is int):
-            continue
-        if order == tuple(range(rank)):
-            continue  # the call is better left out
+        same = tuple(dim % rank for dim in given if type(dim) is int)
+        if order in (same, tuple(range(rank))):
+            continue  # or the call is better left out
         inside = ", ".join(map(str, order))
         yield recalled(
             case,

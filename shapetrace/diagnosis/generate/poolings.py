@@ -25,6 +25,7 @@ from shapetrace.source.constructor import constructor
 from shapetrace.source.line import find
 
 _FLATTENING = ("view", "reshape", "flatten")
+_WIDE = 4
 _LOSES = "where in a map it is"
 
 
@@ -66,6 +67,9 @@ def _layer(
         return
     if not info.type.startswith(("AvgPool", "MaxPool")):
         return
+    kernel = info.attributes.get("kernel_size")
+    if not _is_wide(kernel):
+        return
     made = (call.outputs or (None,))[0]
     for side in _sides(case, made):
         kind = f"Adaptive{info.type}"
@@ -79,13 +83,14 @@ def _layer(
         text = constructor(new)
         words = f"{kind} instead of {info.type}"
         found = installed(case, info, text, new, "layer", words)
-        kernel = info.attributes.get("kernel_size")
         reason = f"gives {made.shape} with kernel_size={kernel}" if made else ""
         yield found and replace(found, reason=reason, loses=_LOSES)
 
 
 def _function(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
     """The same of a function."""
+    if not _is_wide(call.kwargs.get("kernel_size", (*call.args[1:2], None)[0])):
+        return
     made = (call.outputs or (None,))[0]
     for side in _sides(case, made):
         name = f"adaptive_{call.name}"
@@ -99,6 +104,12 @@ def _function(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
             _LOSES,
             reason=f"gives {made.shape}" if made is not None else "",
         )
+
+
+def _is_wide(kernel: object) -> bool:
+    """Whether a window may be one for the whole of a map: the usual ones are not."""
+    sides = kernel if isinstance(kernel, tuple) else (kernel,)
+    return all(isinstance(side, int) and side >= _WIDE for side in sides)
 
 
 def _adaptive(call: FunctionCall, name: str, side: int) -> FunctionCall:
