@@ -24,17 +24,22 @@ from shapetrace.source.tree import last_name
 _MOST = 12
 #: so many of their arguments have one order in both
 _SAME_ORDER = 5
+#: borders take a part of it
+_NEARLY = 0.3
 
 
 def counterparts(case: Case) -> Iterator[Hypothesis | None]:
     seen: set[str] = set()
-    for spot, _ in window_spots(case):
-        for window in windows_behind(case.graph, *spot)[:_MOST]:
+    for spot, wanted in window_spots(case):
+        size = case.graph.size(*spot)
+        for window in windows_behind(case.graph, *spot)[:_MOST] if size else ():
             info = window.info
             other = None if info.name in seen else _other_kind(info)
+            if other is None or not _may_fit(info, wanted / size):
+                continue
             seen.add(info.name)
-            for more in _paddings(info, other) if other is not None else ():
-                yield _exchanged(case, window, other or "", more)
+            for more in _paddings(info, other):
+                yield _exchanged(case, window, other, more)
 
 
 def _other_kind(info: ModuleInfo) -> str | None:
@@ -51,10 +56,19 @@ def _other_kind(info: ModuleInfo) -> str | None:
     return info.type.replace("Conv", "ConvTranspose")
 
 
-def _paddings(info: ModuleInfo, other: str | None) -> tuple[tuple[int, ...], ...]:
+def _may_fit(info: ModuleInfo, times: float) -> bool:
+    """Whether a side, or a map of two, so many times as long may come of the other
+    kind: what divided by a stride is multiplied by it, or the other way round."""
+    stride = max(info.attributes["stride"])
+    if info.type.startswith("ConvTranspose"):
+        times = 1 / times if times else 0
+    return any(abs(times / stride**power - 1) < _NEARLY for power in (2, 4))
+
+
+def _paddings(info: ModuleInfo, other: str) -> tuple[tuple[int, ...], ...]:
     """The `output_padding`s of the counterpart: odd kernels double a size with it."""
     none = tuple(0 for _ in info.attributes["stride"])
-    if other is None or not other.startswith("ConvTranspose"):
+    if not other.startswith("ConvTranspose"):
         return (none,)
     return none, tuple(stride - 1 for stride in info.attributes["stride"])
 

@@ -138,22 +138,26 @@ def _before(case: Case, call: FunctionCall) -> Iterator[Hypothesis | None]:
     what to give."""
     ref = call.inputs[0]
     site = site_of_call(case.graph, call)
-    edits_of_maps = [] if _is_pooled(case, ref) else [*_as_others(case, call)]
+    last = _last_window(case, ref)
+    if not last or call.outputs and len(call.outputs[0].shape) > 2:
+        return  # no map of images, or places that stay apart
+    edits_of_maps = [*_as_others(case, call)] if last == "convolution" else []
     for side in _sides(case, ref):
         edits_of_maps.append(_adaptive_pool(side, len(ref.shape) - 2))
     for edit in edits_of_maps:
         yield edited_at(case, call, ref, edit, site=site)
 
 
-def _is_pooled(case: Case, ref: TensorRef) -> bool:
-    """Whether a pooling came after the last convolution: then none was left out."""
+def _last_window(case: Case, ref: TensorRef) -> str:
+    """What made a map last: where it was a pooling, none was left out; "" where no
+    convolution did."""
     for _, call in case.graph.chain(ref.id):
         name = call.name if isinstance(call, FunctionCall) else call.type.lower()
         if "pool" in name:
-            return True
+            return "pooling"
         if name.startswith("conv"):
-            return False
-    return True
+            return "convolution"
+    return ""
 
 
 def _as_others(case: Case, call: FunctionCall) -> Iterator[Edit]:
