@@ -51,6 +51,7 @@ from shapetrace.checks.masks import (  # noqa: F401
 )
 from shapetrace.checks.modules import (  # noqa: F401
     attributes,
+    never_called,
     registration,
     renewed,
     replaced,
@@ -76,12 +77,15 @@ from shapetrace.checks.results import (  # noqa: F401
     discarded,
     in_place,
     parts,
+    unread_names,
     unused,
 )
 from shapetrace.checks.training import (  # noqa: F401
     accumulation,
     freezing,
     incomplete,
+    left_behind,
+    lost_gradients,
     modes,
     optimizers,
     same_network,

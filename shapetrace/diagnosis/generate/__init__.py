@@ -12,7 +12,7 @@ from shapetrace.diagnosis.generate.data import data
 from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
 from shapetrace.diagnosis.generate.gathered import gathered
-from shapetrace.diagnosis.generate.indices import indices
+from shapetrace.diagnosis.generate.indices import beyond, indices
 from shapetrace.diagnosis.generate.joined_classes import joined_classes
 from shapetrace.diagnosis.generate.masks import masks
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
@@ -42,6 +42,7 @@ GENERATORS: tuple[Generator, ...] = (
     widths,
     factories,
     indices,
+    beyond,
     masks,
     gathered,
     pairs,
