@@ -160,7 +160,7 @@ def _try_fixes(
     show("\nTried on a copy of the script:")
     made = []
     for tried in try_fixes(serious, found.arguments, taken, PATIENCE + 3 * took):
-        show(f"  {tried.fix.line.strip()}\n    {tried.said}")
+        show(f"  {str(tried.fix).strip()}\n    {tried.said}")
         made.append(tried)
     return made
 

@@ -3,6 +3,7 @@ that look like it, and hypotheses with the lines that would say them."""
 
 from __future__ import annotations
 
+import ast
 from collections import deque
 from collections.abc import Collection, Iterator
 from functools import cached_property
@@ -28,7 +29,7 @@ from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import broadcasts, parameter_of
 from shapetrace.source.called import calls_itself, module_path
-from shapetrace.source.sizes import Size, sizes_at, spelled_size
+from shapetrace.source.sizes import Size, near_size, sizes_at, spelled_size
 from shapetrace.source.tree import is_own
 
 #: calls behind a failure that are looked at, the nearest first
@@ -354,15 +355,23 @@ class Case:
         return "x"
 
     def spelled_size(
-        self, call: Call, size: int, same: Collection[tuple[int, int]] = ()
+        self,
+        call: Call,
+        size: int,
+        same: Collection[tuple[int, int]] = (),
+        written: ast.expr | None = None,
     ) -> str | None:
         """How the code around a call can say a size, by the names that it has there;
-        `same`: tensors with a dimension that is known to be the wanted one."""
+        `same`: tensors with a dimension that is known to be the wanted one; `written`:
+        what stands there now."""
         key = (isinstance(call, FunctionCall), call.index)
         ways = self._sizes.get(key)
         if ways is None:
             ways = self._sizes[key] = sizes_at(self.graph.rec, call)
-        return spelled_size(ways, size, same)
+        found = spelled_size(ways, size, same)
+        if found is None and written is not None:
+            found = near_size(ways, size, written)
+        return found
 
     def site_named(self, name: str) -> Site:
         calls = self.replay.calls_of.get(name)

@@ -36,6 +36,7 @@ from shapetrace.records import (
     Step,
 )
 from shapetrace.records.garbage import uncollected
+from shapetrace.source.idle import unless_idle
 
 _CULPRITS = 3
 #: forms with which several lines fit alike, a sum, a mean and the last, and differ in
@@ -222,13 +223,14 @@ def fixes(case: Case, found: list[Suspect]) -> tuple[Fix, ...]:
     entries = [entry for suspect in found for entry in suspect.scored]
     entries.sort(key=lambda entry: -entry.score)
     first = [entry for suspect in found[:1] for entry in suspect.scored]
-    chosen: dict[str, Fix] = {}
+    chosen: dict[object, Fix] = {}
     lossy: set[object] = set()
     for entry in (*_leading(case, first), *_with_line(entries)):
         fix, one = _fix(case, entry), entry.hypothesis
         # which part is left out of a tensor is one thought, and told once
         thought = (one.form, one.site.key)
-        if fix.loses and fix.line not in chosen and thought in lossy:
+        key = fix.line or fix.where  # a line that goes is told by its place
+        if fix.loses and key not in chosen and thought in lossy:
             continue
         # somebody else's that does not even help is no help, nor is one that trains
         # nothing and does not even go through
@@ -237,7 +239,7 @@ def fixes(case: Case, found: list[Suspect]) -> tuple[Fix, ...]:
         )
         weak = entry.score < entries[0].score - (_WEAK if chosen else _WEAKEST)
         if not moved and not weak:
-            chosen.setdefault(fix.line, fix)
+            chosen.setdefault(key, fix)
             lossy |= {thought} if fix.loses else set()
     return tuple(chosen.values())[:_FIXES]
 
@@ -279,7 +281,8 @@ def _fix(case: Case, entry: Scored) -> Fix:
         status = "untried"  # it fits, and whether it is meant no shape tells
     later = outcome.detail if outcome is not None else ""
     detail = "; ".join(part for part in (one.words, later) if part)
-    return Fix(one.line, status, detail, one.where, loses=one.loses)
+    line = unless_idle(one.line, one.where)
+    return Fix(line, status, detail, one.where, loses=one.loses)
 
 
 def way_back(graph: Graph, mismatch: Mismatch) -> tuple[Step, ...]:

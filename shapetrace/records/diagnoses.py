@@ -67,9 +67,10 @@ class Culprit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A line to paste. `status`: verified, moved (the error then arises elsewhere,
-    `detail` says where) or untried; `where` are the lines of code to change and `old`
-    is what stands there; `loses` is what is lost with it, empty where nothing is."""
+    """A line to paste, "" where what stands there is to go. `status`: verified, moved
+    (the error then arises elsewhere, `detail` says where) or untried; `where` are the
+    lines of code to change and `old` is what stands there; `loses` is what is lost with
+    it, empty where nothing is."""
 
     line: str
     status: Literal["verified", "moved", "untried"] = "untried"
@@ -79,7 +80,7 @@ class Fix:
     old: str = ""
 
     def __str__(self) -> str:
-        return printable(self.line)
+        return printable(self.line or f"(without) {self.old}")
 
 
 @dataclass(frozen=True, slots=True)

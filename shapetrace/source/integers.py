@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,6 +20,8 @@ from shapetrace.source.tree import last_name, neighbours
 
 #: the scopes of the `__init__`s of a module, by its name
 Inits = Callable[[str], list[Scope]]
+#: expressions of the source, with what is to stand in their places
+Instead = Mapping[ast.expr, ast.expr]
 
 Kind = Literal["constant", "default", "shape", "value", "parameter", "expression"]
 
@@ -76,19 +78,23 @@ def stem(made: Expression, inits: Inits) -> Stem | None:
     return _Follower(inits).follow(made, 0)
 
 
-def value(made: Expression, inits: Inits) -> int | None:
-    """The number of an expression that is written out in the source, if it is."""
-    found = stem(made, inits)
+def value(made: Expression, inits: Inits, instead: Instead | None = None) -> int | None:
+    """The number of an expression that is written out in the source, if it is; with
+    other expressions `instead` of some that it comes from."""
+    found = _Follower(inits, instead or {}).follow(made, 0)
     return found.value if found is not None else None
 
 
 class _Follower:
-    def __init__(self, inits: Inits) -> None:
+    def __init__(self, inits: Inits, instead: Instead | None = None) -> None:
         self._inits = inits
+        self._instead = instead or {}
 
     def follow(self, made: Expression, depth: int) -> Stem | None:
         if depth > _DEEPEST:
             return None
+        if made.node in self._instead:
+            made = made.at(self._instead[made.node])
         node = made.node
         if isinstance(node, ast.Constant):
             if type(node.value) is not int:

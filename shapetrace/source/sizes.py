@@ -81,6 +81,23 @@ def spelled_size(
     return None
 
 
+def near_size(ways: Sequence[Size], size: int, written: ast.expr) -> str | None:
+    """The one text for a size that is next to what is written: another dimension of the
+    same tensor, else the same dimension of another one. None where `x.size(0)` is not
+    what is written, or several fit."""
+    item = shape_item(written)
+    if item is None:
+        return None
+    name, shapes = ast.unparse(item[0]), [way for way in ways if not way.named]
+    own = [way for way in shapes if way.text.startswith(f"{name}.")]
+    others = [way for way in shapes if way.dim == item[1]]
+    for some in (own, others):
+        fitting = [way for way in some if way.size == size]
+        if fitting:
+            return fitting[0].text if len(fitting) == 1 else None
+    return None
+
+
 def _form(scope: Scope) -> str:
     """`x.size(1)` or `x.shape[1]`, as the file has it more often."""
     code = "".join(scope.tree.lines)

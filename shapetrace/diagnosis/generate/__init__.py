@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.generate.arguments import dims, numbers
 from shapetrace.diagnosis.generate.batches import batches
+from shapetrace.diagnosis.generate.counterparts import counterparts
 from shapetrace.diagnosis.generate.data import data
 from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
 from shapetrace.diagnosis.generate.gathered import gathered
 from shapetrace.diagnosis.generate.indices import beyond, indices
+from shapetrace.diagnosis.generate.joined_classes import joined_classes
 from shapetrace.diagnosis.generate.masks import masks
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
 from shapetrace.diagnosis.generate.origins import origins
+from shapetrace.diagnosis.generate.pairs import pairs
+from shapetrace.diagnosis.generate.poolings import poolings
 from shapetrace.diagnosis.generate.raised import raised
 from shapetrace.diagnosis.generate.selections import selections
 from shapetrace.diagnosis.generate.settings import settings
@@ -41,6 +45,8 @@ GENERATORS: tuple[Generator, ...] = (
     beyond,
     masks,
     gathered,
+    pairs,
+    joined_classes,
     operands,
     selections,
     slices,
@@ -54,6 +60,8 @@ GENERATORS: tuple[Generator, ...] = (
     settings,
     data,
     windows,
+    counterparts,
+    poolings,
     inputs,
     earlier,
     results,

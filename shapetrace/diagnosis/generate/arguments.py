@@ -121,7 +121,7 @@ def with_number(
         if node is None:
             return None
         size = str(new) if isinstance(node, ast.Constant) or new == -1 else None
-        size = size or case.spelled_size(call, new, _own(call, new))
+        size = size or case.spelled_size(call, new, _own(call, new), node)
         return with_argument(call, (path,), size) if size is not None else None
 
     words = f"{new} instead of {old}"
@@ -381,8 +381,9 @@ def _orders(case: Case, call: FunctionCall, rank: int) -> Iterator[Hypothesis | 
         behind = (dim % len(given) + 1 for dim in given if type(dim) is int)
         orders = [(0, *behind)] if len(given) == rank - 1 else []
     for order in orders:
-        if order == tuple(dim % rank for dim in given if type(dim) is int):
-            continue
+        same = tuple(dim % rank for dim in given if type(dim) is int)
+        if order in (same, tuple(range(rank))):
+            continue  # or the call is better left out
         inside = ", ".join(map(str, order))
         yield recalled(
             case,

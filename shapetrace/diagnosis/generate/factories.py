@@ -73,7 +73,8 @@ def _resized(
         node = line.argument(f"args[{first + dim}]") or line.argument(
             f"args[{first}][{dim}]"
         )
-        size = str(wanted) if settled else case.spelled_size(made, wanted)
+        size = case.spelled_size(made, wanted, written=node)
+        size = str(wanted) if settled else size
         if node is not None and size is not None:
             text, where = line.with_part(node, size), line.source
     since = case.earlier.call.order if _stayed(case, made) and case.earlier else -1

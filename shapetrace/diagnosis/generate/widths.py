@@ -11,7 +11,8 @@ from math import gcd, prod
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.detection.expected import sizes_asked
 from shapetrace.diagnosis.detection.mismatch import Spot
-from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Repair, Taken
+from shapetrace.diagnosis.generate.blocks import blocks
+from shapetrace.diagnosis.hypothesis import UNWRITTEN, Form, Hypothesis, Repair, Taken
 from shapetrace.diagnosis.repair.edits import resized
 from shapetrace.diagnosis.repair.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner
@@ -171,17 +172,40 @@ def _intake(case: Case, info: ModuleInfo | None = None) -> Iterator[Hypothesis |
         wanted = None
         reason = f"holds `{held}`, {weight.shape}, and gets {size}"
     found = rebuilt(case, info.name, {name: size}, "intake")
-    if found is not None:
-        if wanted is None and not _written_otherwise(case, info.name, name, size):
-            # it was built so, and its weight was put in the place of its own
-            found = replace(found, line="", where=None, words="")
-        yield replace(
-            found,
+    if found and wanted is None and not _written_otherwise(case, info.name, name, size):
+        # it was built so, and its weight was put in the place of its own
+        found = replace(found, line="", where=None, words="")
+    for one in _with_others(case, found, info.name, name, size, "intake"):
+        yield one and replace(
+            one,
             reason=reason,
             dim=len(data[0].shape) - 1,
             size=wanted if isinstance(wanted, int) else None,
             expected=size,
         )
+
+
+def _with_others(
+    case: Case,
+    found: Hypothesis | None,
+    name: str,
+    argument: str,
+    wanted: int,
+    form: Form,
+) -> Iterator[Hypothesis | None]:
+    """A layer of another size, and before it all that are built with it, where it alone
+    does not do, or has no line of its own."""
+    outcome = None
+    if found is not None and found.repair is not None:
+        outcome = case.replay.read(found.repair, found.outcome, found.line, found.where)
+    by_name = found is not None and bool(found.line) and found.where is None
+    moved = outcome is not None and outcome.status == "moved"
+    others: list[Hypothesis] = []
+    if found is None or moved or by_name:
+        others = [*blocks(case, name, argument, wanted, form)]
+        yield from others
+    if not (others and by_name):
+        yield found
 
 
 def _written_otherwise(case: Case, layer: str, argument: str, size: int) -> bool:
@@ -229,9 +253,9 @@ def _producers(case: Case, spot: Spot, wanted: int) -> Iterator[Hypothesis | Non
             if found is None and name not in case.replay.calls_of:
                 # a function took its weight: without a call there is no trying
                 found = Hypothesis("width", case.site_named(name))
-            if found is not None:
-                yield replace(
-                    found,
+            for one in _with_others(case, found, name, width, new, "width"):
+                yield one and replace(
+                    one,
                     reason=f"makes the {leaf.size} ({width}={old})",
                     dim=spot.dim,
                     size=old,

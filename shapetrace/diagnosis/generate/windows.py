@@ -34,7 +34,7 @@ _MOST = 40
 
 def windows(case: Case) -> Iterator[Hypothesis | None]:
     """Every window on the ways back of both sides, with each other setting."""
-    for spot, wanted in _spots(case):
+    for spot, wanted in window_spots(case):
         tensor, dim = spot
         found = windows_behind(case.graph, tensor, dim)
         size = case.graph.size(tensor, dim)
@@ -86,7 +86,7 @@ def _together(
             yield replace(made, reason=reason, dim=first.hop.dim, size=now)
 
 
-def _spots(case: Case) -> Iterator[tuple[tuple[int, int], int]]:
+def window_spots(case: Case) -> Iterator[tuple[tuple[int, int], int]]:
     for spot, size in case.assumed:
         if spot.tensor is not None and spot.dim is not None:
             yield (spot.tensor, spot.dim), size
@@ -151,6 +151,9 @@ def _usual(
         yield {"padding": (0,) * rank}, ""
     if stride != (1,) * rank:
         yield {"stride": (1,) * rank}, ""
+        if set(kernel) == {1} and not plain:
+            # a window of one place neither scales nor needs what is put around
+            yield {"stride": (1,) * rank, "padding": (0,) * rank}, ""
     if window.info.type.startswith("ConvTranspose"):
         yield {"output_padding": (1,) * rank}, ""
     yield from _rates(window, times)

@@ -22,6 +22,7 @@ from shapetrace.diagnosis.hypothesis import (
     Taken,
     Written,
 )
+from shapetrace.diagnosis.repair.edited_dims import undoes
 from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.diagnosis.repair.more_uses import for_more_uses, tensor_argument
 from shapetrace.diagnosis.sites import (
@@ -51,6 +52,12 @@ def edited(
     site: Site | None = None,
 ) -> Hypothesis | None:
     """The failing call with one of its tensors edited, where the user wrote it."""
+    made = case.graph.producer(ref.id)
+    if isinstance(made, FunctionCall) and undoes(edit, made):
+        if len(case.graph.users.get(ref.id, ())) == 1:
+            found = result_edited(case, made, edit, form)  # by leaving it out
+            if found is not None:
+                return found
     site = site or _site(case, ref, edit)
     if case.layer is None:
         return edited_at(case, case.call, ref, edit, form, site)
@@ -247,14 +254,18 @@ def result_edited(
     site = _site_of_reduced(case, made, edit)
     if case.mismatch.silent:
         site = _site(case, made, edit)
+    text, words = suffixed(line.code, line.tree, edit.text), edit.words
+    node = line.argument("args[0]", is_method(call)) if undoes(edit, call) else None
+    if node is not None:
+        text, words = line.text(node), f"leaves `{call.name}` out"
     return Hypothesis(
         form,
         site or case.site_of_result(call, made.id),
         repair,
         case.hops(made.id),
-        line.around(line.spelled(suffixed(line.code, line.tree, edit.text))),
+        line.around(line.spelled(text)),
         line.source,
-        edit.words,
+        words,
         edit.loses,
         said_of(case, site, made) if site is not None else given(case, made.id),
         outcome=outcome,

@@ -56,7 +56,9 @@ def for_more_uses(
         taken=tuple(replace(one, last=EVER) for one in repair.taken),
     )
     found = case.replay.read(for_all, outcome, text, line.source)
-    if found is None or found.status != "verified":
+    # what becomes of another type is of one kind wherever it is used
+    typed = found is not None and found.goes and edit.apply(ref).dtype != ref.dtype
+    if found is None or found.status != "verified" and not typed:
         return None
     return (text, line.source), for_all, found, ", for all that use it"
 

@@ -303,7 +303,8 @@ class _Repaired:
             taken.tensor: taken.edit
             for taken in repair.taken
             if taken.last == EVER
-            and not (pasted and walk.graph.producer(taken.tensor) is not None)
+            # what the text does that is read is done there; it holds no constructor
+            and not (pasted and not walk.graph.is_parameter(taken.tensor))
         }
         #: whether the text that is read lacks the repair
         self.unwritten = not pasted

@@ -242,7 +242,7 @@ class _Page:
             note = f": {'; '.join(said)}" if said else ":"
             yield from self._wrapped([("heading", head), ("", note)], most=2)
             old, new = changed_lines(fix)
-            for line in old if number < self._room.old else ():
+            for line in old if number < self._room.old or not new else ():
                 yield from self._pasted("old", "  - ", line)
             for line in new:
                 yield from self._pasted("new", "  + ", line)
@@ -327,7 +327,7 @@ def percent(probability: float) -> str:
 
 def changed_lines(fix: Fix) -> tuple[list[str], list[str]]:
     """The old and the new lines of a fix, those left out that stay as they are."""
-    new = fix.line.split("\n")
+    new = fix.line.split("\n") if fix.line else []
     if not fix.old:
         return [], new
     old = fix.old.split("\n")

@@ -98,14 +98,14 @@ def _fixes(fixes: Sequence[Fix], copy: bool) -> str:
         old = source_text(fix.where).strip() if fix.where is not None else ""
         if old and old != fix.line.strip():
             lines += element("del", safe(old)) + "\n"
-        lines += element("ins", safe(fix.line))
+        lines += element("ins", safe(fix.line)) if fix.line else ""
         said = element("span", safe(fix.status), f"st-status st-{safe(fix.status)}")
         if fix.where is not None:
             said += f" {safe(fix.where)}"
         notes = [fix.detail, f"loses {fix.loses}" if fix.loses else ""]
         said += "".join(f"<br>{inline(note)}" for note in notes if note)
         button = ""
-        if copy:
+        if copy and fix.line:
             button = element("button", "copy", "st-copy", data_line=fix.line)
         rows.append(
             element("tr", element("td", f"<pre>{lines}</pre>{button}", "st-code")
