@@ -169,6 +169,8 @@ def test_where_nothing_tells_it_is_among_the_three(make, name, layer, shape):
 def test_a_fix_that_fails_in_the_layer_beside_is_not_called_verified():
     found = failure_with(Fire(), "squeeze", nn.Conv2d(16, 5, 1), (2, 16, 8, 8))
     for wider in [fix for fix in found.fixes if "self.one" in fix.line]:
+        if "self.three" in wider.line:  # both of them, which goes through
+            continue
         assert wider.status == "untried"
         assert "three, not reached yet, takes 4" in wider.detail
     assert found.fixes[0].line.startswith("model.squeeze = nn.Conv2d(16, 4")

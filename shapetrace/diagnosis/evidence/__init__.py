@@ -41,7 +41,12 @@ from shapetrace.diagnosis.evidence.sides import (
 )
 from shapetrace.diagnosis.evidence.stretching import stretching
 from shapetrace.diagnosis.evidence.tables import cut_short
-from shapetrace.diagnosis.evidence.trying import cost, tried_form, trying
+from shapetrace.diagnosis.evidence.trying import (
+    cost,
+    several_lines,
+    tried_form,
+    trying,
+)
 from shapetrace.diagnosis.evidence.words import home, words
 from shapetrace.diagnosis.hypothesis import Hypothesis
 
@@ -56,6 +61,7 @@ FAMILIES: tuple[Family, ...] = (
     trying,
     tried_form,
     cost,
+    several_lines,
     likes,
     twin,
     rounding,

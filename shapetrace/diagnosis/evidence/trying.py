@@ -40,3 +40,12 @@ def cost(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if not hypothesis.line:
         return Fact("has no line")
     return None
+
+
+def several_lines(hypothesis: Hypothesis, case: Case) -> Fact | None:
+    """Whether lines of several layers are to be changed: one mistake stands on one
+    line, if not on all of a kind."""
+    repair = hypothesis.repair
+    if repair is None or len(repair.modules) < 2 or "\n" not in hypothesis.line:
+        return None
+    return Fact("changes the lines of several layers")
