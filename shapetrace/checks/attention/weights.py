@@ -11,7 +11,6 @@ from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import along, instead
-from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
@@ -41,9 +40,11 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         summed = summed_over(context, call)
         if summed is None or summed == dim:
             continue
-        keys = _of_data(context, given, summed)
+        wholly = context.axes.wholly
+        of = {d: context.axes.roots(given.id, d) for d in (dim, summed)}
+        keys = wholly(given.id, summed, "data")
         product = _sharing(context, given, dim)
-        if keys and _of_data(context, given, dim) == keys:
+        if keys and wholly(given.id, dim, "data") and of[dim] == of[summed]:
             what = "the queries, of the same sequence"
         elif (
             product is not None
@@ -72,15 +73,6 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("scores", given, dim)],
             way=(given.id, dim),
         )
-
-
-def _of_data(context: CheckContext, ref: TensorRef, dim: int) -> frozenset[Root]:
-    """The dimensions of data that a dimension is made of; none where it is another."""
-    roots = context.axes.roots(ref.id, dim)
-    sure = context.axes.sure(ref.id, dim) and all(
-        kind == "data" for kind, _, _ in roots
-    )
-    return roots if sure else frozenset()
 
 
 def _turning_nothing(context: CheckContext, call: FunctionCall) -> FunctionCall | None:

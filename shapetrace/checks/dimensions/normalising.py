@@ -45,9 +45,9 @@ def normalised_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         given, made = call.inputs[0], (call.outputs or ())[0]
         if dim is None or made.shape != given.shape or given.shape[dim] < 2:
             continue
-        if not _is_data(context, given, dim):
+        if not context.axes.wholly(given.id, dim, "data"):
             continue
-        features = [e for e in range(len(made.shape)) if _is_feature(context, given, e)]
+        features = _features(context, given)
         for used in features:
             step = _compared(context, call, dim, used)
             if step is not None:
@@ -100,16 +100,11 @@ def _over(context: CheckContext, call: FunctionCall) -> int | None:
     return dim if isinstance(dim, int) and 0 <= (dim := dim % rank) < rank else None
 
 
-def _is_data(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    """Whether a dimension is for certain one of the data's: samples, time, space."""
-    roots = context.axes.roots(ref.id, dim)
-    return context.axes.sure(ref.id, dim) and all(one[0] == "data" for one in roots)
-
-
-def _is_feature(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    sure = context.axes.sure(ref.id, dim) and ref.shape[dim] > 1
-    roots = context.axes.roots(ref.id, dim)
-    return sure and all(one[0] == "parameter" for one in roots)
+def _features(context: CheckContext, ref: TensorRef) -> list[int]:
+    """The dimensions of several of a layer's features."""
+    sizes = enumerate(ref.shape)
+    wholly = context.axes.wholly
+    return [d for d, size in sizes if size > 1 and wholly(ref.id, d, "parameter")]
 
 
 def _compared(
@@ -272,9 +267,7 @@ def _cosines(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         dim = 1 if dim is None else dim
         if len({ref.shape for ref in call.inputs}) == 1 and isinstance(dim, int):
             at = dim % len(one.shape) if one.shape else 0
-            features = [
-                e for e in range(len(one.shape)) if _is_feature(context, one, e)
-            ]
+            features = _features(context, one)
             if features and at not in features:
                 spots.append((call, one, at, features[-1]))
     batches = Batches(context) if spots else None

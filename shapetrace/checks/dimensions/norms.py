@@ -32,7 +32,9 @@ def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     for call in context.calls(*_COUNTS):
         given, layer = call.inputs[0], context.layer(call)
         at = 1 if call.name == "batch_norm" else 2
-        if layer is None or len(given.shape) != 3 or not _is_data(context, given, at):
+        if layer is None or len(given.shape) != 3:
+            continue
+        if not context.axes.wholly(given.id, at, "data"):
             continue
         used = 3 - at
         owner = _maker(context, given, used)
@@ -131,16 +133,11 @@ def _last_alone(call: FunctionCall) -> Fix | None:
     return None
 
 
-def _is_data(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    roots = context.axes.roots(ref.id, dim)
-    return context.axes.sure(ref.id, dim) and all(root[0] == "data" for root in roots)
-
-
 def _maker(context: CheckContext, ref: TensorRef, dim: int) -> str | None:
     """The one layer that makes the features of a dimension."""
-    roots = context.axes.roots(ref.id, dim)
-    if not context.axes.sure(ref.id, dim) or any(r[0] != "parameter" for r in roots):
+    if not context.axes.wholly(ref.id, dim, "parameter"):
         return None
+    roots = context.axes.roots(ref.id, dim)
     owners = {owner_of(context.graph, tensor) for _, tensor, _ in roots}
     return owners.pop() if len(owners) == 1 else None
 

@@ -157,6 +157,22 @@ class CheckContext:
         return axes.descends(tensor, DATA) and not axes.descends(tensor, PARAMETER)
 
     @cached_property
+    def totals(self) -> list[TensorRef]:
+        """What `backward()` was called on."""
+        return [call.inputs[0] for call in self.calls("backward") if call.inputs]
+
+    @cached_property
+    def frozen(self) -> set[int]:
+        """The parameters that were told in the block not to learn, as they were then."""
+        return {
+            ref.id
+            for call in self.functions
+            if call.name == "requires_grad_"
+            and False in (*call.args[1:], call.kwargs.get("requires_grad"))
+            for ref in call.outputs or ()
+        }
+
+    @cached_property
     def module_inputs(self) -> set[int]:
         """Every tensor that entered a module."""
         return set(self.modules_taking)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from shapetrace.checks.facts.steps import Steps, behind, frozen_in, outermost
+from shapetrace.checks.facts.steps import Steps, behind, learning, outermost
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
 from shapetrace.checks.finding.report import culprit, finding
@@ -18,9 +18,6 @@ from shapetrace.checks.gradients.straight_through import fitted_straight_through
 from shapetrace.checks.gradients.taken_numbers import numbers_added
 from shapetrace.records import Diagnosis, FunctionCall, Source, TensorRef
 from shapetrace.signatures import kind
-
-#: backwards that are looked at: a training loop makes the same in each step
-_FIRST = 8
 
 
 @check(
@@ -36,12 +33,12 @@ def term_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     ran = Steps(context)
     if not ran.steps or not context.of_kind("detach"):
         return
-    frozen, windows = frozen_in(context), list[_Window]()
-    for backward in ran.backwards[:_FIRST]:
+    windows = list[_Window]()
+    for backward in ran.first_backwards:
         steps, _ = ran.after(backward)
         held = [ran.held(step) for step in steps]
         if steps and all(held):
-            windows.append(_Window(context, frozen, backward, set[str]().union(*held)))
+            windows.append(_Window(context, backward, set[str]().union(*held)))
     told = set[Source | None]()
     for window in windows:
         for term in window.terms:
@@ -69,14 +66,10 @@ class _Window:
     """A backward, and what the steps after it hold."""
 
     def __init__(
-        self,
-        context: CheckContext,
-        frozen: set[int],
-        backward: FunctionCall,
-        held: set[str],
+        self, context: CheckContext, backward: FunctionCall, held: set[str]
     ) -> None:
         self.backward, self.held = backward, held
-        self._context, self._frozen = context, frozen
+        self._context = context
 
     @cached_property
     def terms(self) -> list[_Term]:
@@ -94,7 +87,7 @@ class _Window:
             if top is not None:
                 place = context.graph.rec.calls[top].source
             ref = context.graph.tensors[tensor]
-            found.append(_Term(ref, place, calls, self._weights(calls)))
+            found.append(_Term(ref, place, calls, set(learning(context, calls))))
         return found
 
     def cut(self, term: _Term) -> FunctionCall | None:
@@ -105,21 +98,10 @@ class _Window:
                 made = context.made_by(ref.id)
                 if made is None or kind(made.name) != "detach" or not made.inputs:
                     continue
-                if self._weights(behind(context, made.inputs[0].id)) & self.held:
+                before = behind(context, made.inputs[0].id)
+                if learning(context, before).keys() & self.held:
                     return made
         return None
-
-    def _weights(self, calls: list[FunctionCall]) -> set[str]:
-        graph = self._context.graph
-        return {
-            origin.name
-            for call in calls
-            for ref in call.inputs
-            if (origin := graph.origin(ref.id)) is not None
-            and origin.kind == "parameter"
-            and origin.requires_grad
-            and ref.id not in self._frozen
-        }
 
 
 def _elsewhere(ran: Steps, windows: list[_Window], term: _Term) -> bool:

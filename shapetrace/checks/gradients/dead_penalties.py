@@ -18,8 +18,7 @@ from shapetrace.signatures import kind
 def dead_penalties(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     """`loss + 0.1 * layer.weight.data.norm()`: of a penalty on weights alone. What was
     made of data without a gradient may be what the rest is held against."""
-    totals = [call.inputs[0] for call in context.calls("backward") if call.inputs]
-    for tensor in sorted(terms(context, totals)):
+    for tensor in sorted(terms(context, context.totals)):
         made = context.made_by(tensor)
         if made is None or context.axes.descends(tensor, RECORDED):
             continue

@@ -236,5 +236,5 @@ def _has_its_own_loss(
 
 def _behind_totals(context: CheckContext) -> set[int]:
     """The calls that any backward goes through."""
-    totals = {c.inputs[0].id for c in context.calls("backward") if c.inputs}
+    totals = {total.id for total in context.totals}
     return {call.index for total in totals for call in behind(context, total)}

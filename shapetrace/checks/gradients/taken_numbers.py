@@ -25,10 +25,9 @@ def numbers_added(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         for call in context.calls(*_TAKES)
         if call.inputs and _learns(context, call.inputs[0])
     ]
-    totals = [call.inputs[0] for call in context.calls("backward") if call.inputs]
-    if not taken or not totals:
+    if not taken or not context.totals:
         return
-    parts = terms(context, totals)
+    parts = terms(context, context.totals)
     for call in context.of_kind("sum"):
         if len(call.inputs) != 1 or not any(r.id in parts for r in call.outputs or ()):
             continue

@@ -32,7 +32,7 @@ def zero_gradient(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if call.grad and context.axes.descends(call.inputs[0].id, RECORDED)
         if not _has_its_own_gradient(call)
     }
-    totals = [call.inputs[0].id for call in context.calls("backward") if call.inputs]
+    totals = [total.id for total in context.totals]
     if not steps or not totals:
         return
     weights, passed = _reached(context, totals, steps)

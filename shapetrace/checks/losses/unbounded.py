@@ -15,8 +15,6 @@ from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 from shapetrace.source.line import find
 
-#: backwards that are looked at: a training loop makes the same in each step
-_FIRST = 8
 #: calls of one sum that are looked at
 _MOST = 64
 _NEGATE = ("neg", "negative")
@@ -41,7 +39,7 @@ def unbounded_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     if not context.of_kind("log_softmax") and not context.calls("exp", "log"):
         return
     ran = Steps(context)
-    for backward in ran.backwards[:_FIRST]:
+    for backward in ran.first_backwards:
         steps, _ = ran.after(backward)
         if any(_maximises(call) for step in steps for call in ran.inside(step)):
             continue

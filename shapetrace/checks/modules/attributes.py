@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained
+from shapetrace.checks.finding.report import finding
 from shapetrace.checks.fixes.lines import built
 from shapetrace.records import Culprit, Diagnosis, ModuleInfo, TensorRef
 from shapetrace.signatures.sizes import sizes
@@ -34,19 +34,16 @@ def attribute_mismatch(context: CheckContext, rule: Check) -> Iterator[Diagnosis
             said = context.graph.spoken(call)
             reason = f"has {attribute} {value} and a {ref.path} of {ref.shape}"
             who = Culprit("module", name, dim, ref.shape[dim], value, reason=reason)
-            found = Diagnosis(
-                code=rule.code,
-                severity=rule.severity,
-                message=f"{said} says {attribute}={value}, but its {ref.path} is "
-                f"{ref.shape}: it computes with {ref.shape[dim]}.",
-                where=f"module:{name}",
-                module=name,
-                source=call.source,
-                culprits=(who,),
-                fixes=(fix,) if fix is not None else (),
-                call=call.index,
+            yield finding(
+                context,
+                rule,
+                call,
+                f"{said} says {attribute}={value}, but its {ref.path} is {ref.shape}: "
+                f"it computes with {ref.shape[dim]}.",
+                culprits=[who],
+                fixes=[fix],
+                shapes=[(ref.path, ref, dim)],
             )
-            yield explained(context.graph.rec, found, [(ref.path, ref, dim)])
 
 
 def _disagreeing(info: ModuleInfo, attribute: str) -> tuple[TensorRef, int] | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained
+from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, ModuleCall, ModuleInfo
 from shapetrace.source.entries import entries
 from shapetrace.source.scope import Expression, Scope, bound, nodes
@@ -176,19 +176,15 @@ def _replaced(
     said = context.graph.said(call.name)
     reason = f"takes the place of that of line {place.line}"
     container = call.name.rpartition(".")[0]
-    found = Diagnosis(
-        code=rule.code,
-        severity=rule.severity,
-        message=f"the layer that {place} names '{first.name}' is not in the model: "
+    return finding(
+        context,
+        rule,
+        call,
+        f"the layer that {place} names '{first.name}' is not in the model: "
         f"{again} gives the same name to another, and {said} is called in its place "
         "alone.",
-        where=f"module:{call.name}",
-        module=call.name,
-        source=call.source,
-        culprits=(
+        culprits=[
             Culprit("module", call.name, source=again, reason=reason),
             Culprit("module", container, source=call.source),
-        ),
-        call=call.index,
+        ],
     )
-    return explained(context.graph.rec, found, [])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained
+from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, Fix, ModuleCall
 from shapetrace.source.line import Line, line_of
 from shapetrace.source.scope import Expression, nodes
@@ -67,19 +67,15 @@ def _shared(
 ) -> Diagnosis:
     said = context.graph.said(call.name)
     reason = "stands several times in the list"
-    found = Diagnosis(
-        code=rule.code,
-        severity=rule.severity,
-        message=f"`{line.code}` at {line.source} is one layer several times: "
-        f"{said} is called in the place of each of them.",
-        where=f"module:{call.name}",
-        module=call.name,
-        source=call.source,
-        culprits=(Culprit("module", call.name, source=line.source, reason=reason),),
-        fixes=(_each_for_itself(line),),
-        call=call.index,
+    return finding(
+        context,
+        rule,
+        call,
+        f"`{line.code}` at {line.source} is one layer several times: {said} is called "
+        "in the place of each of them.",
+        culprits=[Culprit("module", call.name, source=line.source, reason=reason)],
+        fixes=[_each_for_itself(line)],
     )
-    return explained(context.graph.rec, found, [])
 
 
 def _each_for_itself(line: Line) -> Fix:

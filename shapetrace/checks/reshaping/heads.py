@@ -120,11 +120,10 @@ def _one_layer(context: CheckContext, ref: TensorRef, rows: int, width: int) -> 
     axes = context.axes
     if 1 in (ref.shape[rows], ref.shape[width]):
         return False
-    if not axes.sure(ref.id, rows) or not axes.sure(ref.id, width):
+    sides = (rows, width)
+    if not all(axes.wholly(ref.id, dim, "parameter") for dim in sides):
         return False
-    roots = axes.roots(ref.id, rows)
-    features = all(root[0] == "parameter" for root in roots)
-    return bool(roots) and features and roots == axes.roots(ref.id, width)
+    return axes.roots(ref.id, rows) == axes.roots(ref.id, width)
 
 
 def _cut(context: CheckContext, ref: TensorRef) -> FunctionCall | None:

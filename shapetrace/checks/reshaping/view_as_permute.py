@@ -125,7 +125,8 @@ def _two_classes(
         at = [
             dim
             for dim in range(1, len(given.shape) - 1)
-            if given.shape[dim] == ref.shape[1] and _is_made(context, given, dim)
+            if given.shape[dim] == ref.shape[1]
+            and context.axes.wholly(given.id, dim, "parameter")
         ]
         if root is None or len(at) != 1:
             continue
@@ -157,14 +158,6 @@ def _flat(
     line = f"{{}}.permute({', '.join(map(str, order))}).reshape(-1, {shape[1]})"
     return context.trial(
         instead(call, line), Change(call, "args[0]", steps, instead=True)
-    )
-
-
-def _is_made(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    """Whether a dimension is for certain one that a layer makes."""
-    roots = context.axes.roots(ref.id, dim)
-    return context.axes.sure(ref.id, dim) and all(
-        kind == "parameter" for kind, _, _ in roots
     )
 
 

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from shapetrace.checks.facts.arguments import argument
-from shapetrace.checks.facts.steps import Steps, behind
+from shapetrace.checks.facts.steps import Steps, behind, learning
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
 from shapetrace.checks.finding.report import culprit, finding
@@ -15,9 +15,6 @@ from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, Source
 from shapetrace.source.called import module_path
 from shapetrace.source.filling import is_set_by
 from shapetrace.source.line import find
-
-#: backwards that are looked at: a training loop makes the same in each step
-_FIRST = 8
 
 
 @check(
@@ -36,7 +33,9 @@ def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagno
     }
     if not told:
         return
-    trained = _trained(context)
+    totals = (backward.inputs[0].id for backward in Steps(context).first_backwards)
+    reached = (call for total in totals for call in behind(context, total))
+    trained = learning(context, reached)
     for name, info in told.items():
         begun = f"{name}." if name else ""
         own = [one for one in trained if one.startswith(begun)]
@@ -126,16 +125,3 @@ def _without_gradient(freeze: FunctionCall) -> Fix | None:
         return None
     code = f"{line.text(line.tree.value)}.grad = None"
     return Fix(line.inserted(code, after=True), where=line.source)
-
-
-def _trained(context: CheckContext) -> dict[str, FunctionCall]:
-    """The parameters that a backward gives a gradient, each with a call of it."""
-    found: dict[str, FunctionCall] = {}
-    for backward in Steps(context).backwards[:_FIRST]:
-        for call in behind(context, backward.inputs[0].id):
-            for ref in call.inputs:
-                origin = context.graph.origin(ref.id)
-                if origin is not None and origin.kind == "parameter":
-                    if origin.requires_grad:
-                        found.setdefault(origin.name, call)
-    return found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from shapetrace.checks.facts.steps import Steps, behind, outermost
+from shapetrace.checks.facts.steps import Steps, behind, learning, outermost
 from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.checks.finding.registry import Check, check
 from shapetrace.checks.finding.report import culprit, finding
@@ -136,7 +136,7 @@ def _one_never_steps(
         return
     ((name, cleared),) = clears.items()
     for backward in ran.backwards if len(cleared) > 1 else ():
-        reached = _reached(context, backward)
+        reached = learning(context, behind(context, backward.inputs[0].id)).keys()
         if not reached or reached & ran.trained or not ran.trained:
             continue
         module = _around(reached)
@@ -174,19 +174,7 @@ def _clearing(line: Line) -> str | None:
     return line.text(func.value)
 
 
-def _reached(context: CheckContext, backward: FunctionCall) -> set[str]:
-    """The parameters that learn from what is differentiated, by their names."""
-    origins = context.graph.rec.origins
-    taken = (
-        origins[ref.id]
-        for call in behind(context, backward.inputs[0].id)
-        for ref in call.inputs
-        if context.graph.is_parameter(ref.id)
-    )
-    return {origin.name for origin in taken if origin.requires_grad}
-
-
-def _around(parameters: set[str]) -> str:
+def _around(parameters: Iterable[str]) -> str:
     """The innermost module that holds them all."""
     paths = [name.split(".")[:-1] for name in parameters]
     shared = zip(*paths, strict=False)

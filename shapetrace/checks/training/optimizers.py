@@ -10,7 +10,6 @@ from shapetrace.checks.facts.comparing import compares
 from shapetrace.checks.facts.steps import (
     Steps,
     behind,
-    frozen_in,
     outermost,
     without_autograd,
 )
@@ -33,9 +32,6 @@ from shapetrace.records import (
 )
 from shapetrace.signatures import kind
 from shapetrace.source.called import module_path
-
-#: backwards that are looked at: a training loop makes the same in each step
-_FIRST = 8
 
 
 class Layer(NamedTuple):
@@ -60,7 +56,7 @@ def step_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosi
     ran = Steps(context)
     if not ran.steps:
         return
-    for backward in ran.backwards[:_FIRST]:
+    for backward in ran.first_backwards:
         steps, clears = ran.after(backward)
         idle = [step for step in steps if step.source in ran.idle]
         total = backward.inputs[0]
@@ -185,7 +181,7 @@ def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosi
     if not ran.steps or context.graph.rec.left_out is not None:
         return
     told: set[str] = set()
-    for backward in ran.backwards[:_FIRST]:
+    for backward in ran.first_backwards:
         steps, _ = ran.after(backward)
         if not steps or not ran.trained:
             continue
@@ -214,7 +210,6 @@ def _reached(
     trains."""
     modules = context.graph.rec.modules
     inner = {name.rpartition(".")[0] for name in modules if name}
-    frozen = frozen_in(context)
     found: dict[str, Layer] = {}
     for call in behind(context, backward.inputs[0].id):
         for ref in call.inputs:
@@ -225,7 +220,7 @@ def _reached(
             name = origin.name if module in inner else module
             if not origin.requires_grad or module not in modules:
                 continue
-            if not name or ref.id in frozen:
+            if not name or ref.id in context.frozen:
                 continue
             before = found.get(name, Layer(name, module, call, False, frozenset()))
             trained = before.trained or origin.name in known

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from shapetrace.checks.facts.steps import behind
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained, finding
+from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall, Source
 from shapetrace.source.called import called_in
 from shapetrace.source.line import Line, find, line_of
@@ -275,19 +275,14 @@ def _apart(made: Line, pair: _Pair) -> Fix:
 def _set_to(
     context: CheckContext, rule: Check, call: ModuleCall, pair: _Pair, made: Line
 ) -> Diagnosis:
-    name = call.name
     reason = f"is `{pair.follower}` and `{pair.leader}`"
-    found = Diagnosis(
-        code=rule.code,
-        severity=rule.severity,
-        message=f"`{pair.follower}` is `{pair.leader}` itself, as {made.source} sets "
+    return finding(
+        context,
+        rule,
+        call,
+        f"`{pair.follower}` is `{pair.leader}` itself, as {made.source} sets "
         "it: what it gives is not of a network that follows, but of the one that "
         "learns.",
-        where=f"module:{name}",
-        module=name,
-        source=call.source,
-        culprits=(Culprit("module", name, source=made.source, reason=reason),),
-        fixes=(_apart(made, pair),),
-        call=call.index,
+        culprits=[Culprit("module", call.name, source=made.source, reason=reason)],
+        fixes=[_apart(made, pair)],
     )
-    return explained(context.graph.rec, found, [])

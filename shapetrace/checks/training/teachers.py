@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from shapetrace.checks.facts.comparing import compares
-from shapetrace.checks.facts.steps import frozen_in
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import Check, check
 from shapetrace.checks.finding.report import culprit, finding
@@ -48,7 +47,7 @@ class _Weights:
 
     def __init__(self, context: CheckContext) -> None:
         graph, rec = context.graph, context.graph.rec
-        frozen, learning, known = frozen_in(context), set[str](), set[str]()
+        learning, known = set[str](), set[str]()
         self.made: set[int] = set()
         for call in rec.functions:
             taught = False
@@ -59,7 +58,9 @@ class _Weights:
                     taught |= call.grad and (leaf or ref.id in self.made)
                     continue
                 known.add(origin.name)
-                learns = call.grad and origin.requires_grad and ref.id not in frozen
+                learns = (
+                    call.grad and origin.requires_grad and ref.id not in context.frozen
+                )
                 written = not place and (call.name[-1:] == "_" or call.name == "data")
                 if learns or written and call.parent is None:
                     learning.add(origin.name)
