@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from functools import cached_property
 
 from shapetrace.checks.finding.together import Met, meetings
@@ -125,10 +125,10 @@ class CheckContext:
         computed = [call for call in made if plain(call.name) not in SAME_VALUES]
         return list({call.index: call for call in computed}.values())
 
-    def undressed(self, tensor: int) -> int:
-        """The tensor before all that only changed its shape."""
+    def undressed(self, tensor: int, names: Collection[str] = RESHAPES) -> int:
+        """The tensor before all that only changed its shape, or was done by `names`."""
         call = self.made_by(tensor)
-        while call is not None and plain(call.name) in RESHAPES and call.inputs:
+        while call is not None and plain(call.name) in names and call.inputs:
             tensor = call.inputs[0].id
             call = self.made_by(tensor)
         return tensor
@@ -163,7 +163,7 @@ class CheckContext:
 
     @cached_property
     def frozen(self) -> set[int]:
-        """The parameters that were told in the block not to learn, as they were then."""
+        """The parameters that were told not to learn, as they were then."""
         return {
             ref.id
             for call in self.functions

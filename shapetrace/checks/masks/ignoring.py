@@ -13,10 +13,10 @@ from shapetrace.checks.fixes.loss_lines import with_option
 from shapetrace.checks.masks.padded_losses import padded_steps
 from shapetrace.checks.masks.token_masks import origin_of
 from shapetrace.records import Diagnosis
-from shapetrace.signatures import kind
+from shapetrace.signatures import kind, named
 
 #: calls that leave all tokens what they are
-_RESHAPES = ("view", "unit", "copy", "cast", "transpose", "detach")
+_SAME = named("view", "unit", "copy", "cast", "transpose", "detach")
 
 
 @check(
@@ -65,7 +65,9 @@ def _of_index(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         found = {
             index
             for cut, index in known.get(origin_of(context, target.id), ())
-            if span is not None and index in span and cut != _cut(context, target.id)
+            if span is not None
+            and index in span
+            and cut != context.undressed(target.id, _SAME)
         }
         if len(found) != 1 or found == {ignored} or weighed:
             continue
@@ -107,15 +109,7 @@ def _shifted(context: CheckContext) -> dict[int, set[tuple[int, int]]]:
         ):
             continue
         index %= call.inputs[1].shape[0]
-        found.setdefault(start, set()).add((_cut(context, call.inputs[0].id), index))
+        found.setdefault(start, set()).add(
+            (context.undressed(call.inputs[0].id, _SAME), index)
+        )
     return found
-
-
-def _cut(context: CheckContext, tensor: int) -> int:
-    """The part of the tokens that a tensor is, in whatever shape: what is predicted are
-    others than those that are given."""
-    call = context.made_by(tensor)
-    while call is not None and call.inputs and kind(call.name) in _RESHAPES:
-        tensor = call.inputs[0].id
-        call = context.made_by(tensor)
-    return tensor

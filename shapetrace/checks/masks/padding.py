@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 from shapetrace.checks.facts.arguments import argument
@@ -190,20 +190,40 @@ def _same_steps(
 def _padded(context: CheckContext, ref: TensorRef, time: frozenset[Root]) -> bool:
     """Whether the steps of the padding hold other numbers than 0, for all that is seen:
     a layer with a bias made them, and nothing has taken them out since."""
-    found = False
+    calls = taught_by(context, ref, time, _is_nothing_behind)
+    if calls is None or any("pad_packed" in call.name for call in calls):
+        return False
+    return any(
+        call.name != "embedding" or argument(call, "padding_idx", 2) is None
+        for call in calls
+        if _is_nothing_behind(call)
+    )
+
+
+def _is_nothing_behind(call: FunctionCall) -> bool:
+    """Whether padding is nothing in particular behind a call."""
+    return kind(call.name) in _FILLS or call.name == "embedding"
+
+
+def taught_by(
+    context: CheckContext,
+    ref: TensorRef,
+    time: frozenset[Root],
+    ends: Callable[[FunctionCall], bool],
+) -> list[FunctionCall] | None:
+    """The calls that made a tensor of what was learned, back to those where a way
+    `ends`; None where data takes steps out on the way."""
+    found: list[FunctionCall] = []
     todo, seen = [ref.id], {ref.id}
     while todo:
         call = context.made_by(todo.pop())
         if call is None:
             continue
-        if "pad_packed" in call.name or takes_out(context, call, time):
-            return False
-        if kind(call.name) in _FILLS or call.name == "embedding":
-            rows = (
-                argument(call, "padding_idx", 2) if call.name == "embedding" else None
-            )
-            found = found or rows is None
+        found.append(call)
+        if ends(call):
             continue
+        if takes_out(context, call, time):
+            return None
         for one in call.inputs:
             if context.axes.descends(one.id, PARAMETER) and one.id not in seen:
                 seen.add(one.id)
@@ -250,23 +270,14 @@ def hidden_before(
 ) -> FunctionCall | None:
     """The attention that made a tensor and hides keys of that time by a mask of the
     data, with nothing of the data between that could have taken the padding out."""
-    found = None
-    todo, seen = [ref.id], {ref.id}
-    while todo:
-        call = context.made_by(todo.pop())
-        if call is None:
-            continue
-        if kind(call.name) in (*_PRODUCTS, "embedding"):
-            if _hides(context, call, time):
-                found = call
-            continue
-        if takes_out(context, call, time):
-            return None
-        for one in call.inputs:
-            if context.axes.descends(one.id, PARAMETER) and one.id not in seen:
-                seen.add(one.id)
-                todo.append(one.id)
-    return found
+    attends = (*_PRODUCTS, "embedding")
+    calls = taught_by(context, ref, time, lambda call: kind(call.name) in attends)
+    found = [
+        call
+        for call in calls or ()
+        if kind(call.name) in attends and _hides(context, call, time)
+    ]
+    return found[-1] if found else None
 
 
 def _hides(context: CheckContext, call: FunctionCall, time: frozenset[Root]) -> bool:

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
+from shapetrace.checks.finding.context import SAME_VALUES, CheckContext
 from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import at, indexed
@@ -90,9 +90,7 @@ def _index(call: FunctionCall) -> TensorRef | None:
 
 def _permutation(context: CheckContext, index: TensorRef) -> FunctionCall | None:
     """The `randperm` that an index, or a part of it, comes from."""
-    call = context.made_by(index.id)
-    while call is not None and call.inputs and plain(call.name) in SAME_VALUES:
-        call = context.made_by(call.inputs[0].id)
+    call = context.made_by(context.undressed(index.id, SAME_VALUES))
     return call if call is not None and call.name == "randperm" else None
 
 
