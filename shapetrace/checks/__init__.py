@@ -51,6 +51,7 @@ from shapetrace.checks.masks import (  # noqa: F401
 )
 from shapetrace.checks.modules import (  # noqa: F401
     attributes,
+    never_called,
     registration,
     renewed,
     replaced,
@@ -82,6 +83,7 @@ from shapetrace.checks.training import (  # noqa: F401
     accumulation,
     freezing,
     incomplete,
+    lost_gradients,
     modes,
     optimizers,
     same_network,

@@ -62,6 +62,11 @@ def cell_without_state(m, x):
     return torch.stack([m.lstm_cell(step)[0] for step in x.unbind(1)], 1)
 
 
+def selected(m, x):
+    steps = range(x.size(1))
+    return torch.stack([m.cell(x.select(dim=1, index=t)) for t in steps], 1)
+
+
 def the_first_again(m, x):
     """What a step makes goes into the next input, and not into its state."""
     first, out, outs = x.mean(1), torch.zeros_like(x[:, 0]), []
@@ -76,6 +81,7 @@ FORGETS = {
     steps_first: "Model.gru",
     made_in_the_loop: "Model.cell",
     cell_without_state: "Model.lstm_cell",
+    selected: "Model.cell",
     the_first_again: "Model.wide",
 }
 
@@ -164,6 +170,17 @@ def futures(m, x):
     return torch.stack([m.cell(step, state) for step in x.unbind(1)], 1)
 
 
+def futures_of_a_plan(m, x):
+    """The same of a state that another layer has made."""
+    state = m.attend(x.mean(1))
+    return torch.stack([m.cell(step, state) for step in x.unbind(1)], 1)
+
+
+def samples_one_by_one(m, x):
+    """Each sample is a sequence without a batch."""
+    return torch.stack([m.gru(sample)[0] for sample in x])
+
+
 def players(m, x):
     """Each player has a state of its own, made before all of them move."""
     states = [torch.zeros(len(x), x.size(2)) for _ in range(x.size(1))]
@@ -203,7 +220,7 @@ def dropped_twice(m, x):
     [
         *(handed_on, cell_handed_on, masked_between, whole_sequences, two_views),
         *(futures, players, players_of_one_table, rounds, dropped_twice),
-        leaves_and_their_parents,
+        *(leaves_and_their_parents, futures_of_a_plan, samples_one_by_one),
     ],
     ids=lambda use: use.__name__,
 )
@@ -219,5 +236,26 @@ def test_a_step_for_each_call_of_the_model():
             F.mse_loss(model(torch.randn(2, 1, 4)), torch.zeros(2, 1, 4))
             for _ in "abcd"
         )
+        loss.backward()
+    assert [one for one in t.findings if one.code == CODE] == []
+
+
+class Team(nn.Module):
+    """Players of one layer, whose states are the caller's, and none at first."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(4, 4)
+
+    def forward(self, x, states):
+        return [self.cell(*pair) for pair in zip(x.unbind(1), states)]
+
+
+def test_states_that_come_with_the_second_call():
+    model, states, loss = Team(), [None] * 3, 0
+    with shapetrace.trace(model) as t:
+        for _ in range(2):
+            states = model(torch.randn(2, 3, 4), states)
+            loss = loss + torch.stack(states).square().mean()
         loss.backward()
     assert [one for one in t.findings if one.code == CODE] == []

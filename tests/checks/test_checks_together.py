@@ -106,8 +106,25 @@ def weights_of_samples():
     return model, step
 
 
+def one_temperature_for_all():
+    """One number of the data meets the steps of one tensor and the features of another,
+    of which there are as many."""
+    model, x = nn.Linear(1, 4), torch.randn(3, 4)
+    weight, temperature = torch.rand(4), torch.rand(1)
+
+    def step():
+        hidden = model((x * temperature)[..., None])
+        return (hidden * (weight * temperature)).square().mean()
+
+    return model, step
+
+
 @pytest.mark.parametrize(
-    "program", [shared_by_all_samples, weights_of_classes, weights_of_samples]
+    "program",
+    [
+        *(shared_by_all_samples, weights_of_classes, weights_of_samples),
+        one_temperature_for_all,
+    ],
 )
 def test_sizes_that_coincide(program):
     assert found(*program()) == []
@@ -115,7 +132,9 @@ def test_sizes_that_coincide(program):
 
 @pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
 @pytest.mark.parametrize("mend", [True, False])
-def test_a_weight_of_each_sample_along_the_steps(mend):
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_weight_of_each_sample_along_the_steps(turned, mend):
+    """Also where samples and steps of a square meet each other, which pairs nothing."""
     model, x, y = nn.Linear(3, 1), torch.randn(5, 5, 3), torch.randn(5)
     weight = torch.rand(5)
 
@@ -123,7 +142,23 @@ def test_a_weight_of_each_sample_along_the_steps(mend):
         scores = model(x)[..., 0]
         weighted = scores * (weight[:, None] if mend else weight)
         error = (weighted.mean(1) - y).square()
-        return error.mean() + (weight * y).mean() * error.mean()
+        meets = x * x.transpose(0, 1) if turned else x
+        return error.mean() + (weight * y).mean() * error.mean() + meets.mean()
+
+    told = [(one.code, one.culprits[0].name) for one in found(model, step)]
+    assert told == ([] if mend else [(CODE, "mul")])
+
+
+@pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
+@pytest.mark.parametrize("mend", [True, False])
+def test_samples_that_a_loss_has_paired(mend):
+    model, x, labels = nn.Linear(3, 6), torch.randn(6, 3), torch.randint(6, (6,))
+    weight = torch.rand(6)
+
+    def step():
+        scores = model(x)
+        loss = F.cross_entropy(scores, labels) + (weight * labels).mean()
+        return loss + (scores * (weight[:, None] if mend else weight)).mean()
 
     told = [(one.code, one.culprits[0].name) for one in found(model, step)]
     assert told == ([] if mend else [(CODE, "mul")])
@@ -164,6 +199,10 @@ def by_row(rewards, discounts):
     return (rewards * discounts).sum(1).max()
 
 
+def largest(rewards, discounts):
+    return (rewards * discounts).max()
+
+
 def written_out(rewards, discounts):
     return (rewards[:, 0, None] * discounts).sum()
 
@@ -172,7 +211,7 @@ def distances(rewards, discounts):
     return (rewards - discounts).abs().sum()
 
 
-@pytest.mark.parametrize("use", [table, by_row, written_out, distances])
+@pytest.mark.parametrize("use", [table, by_row, largest, written_out, distances])
 def test_pairs_that_are_looked_at(use):
     assert found(*discounted(True, use=use)) == []
 
