@@ -8,7 +8,7 @@ from shapetrace.checks.dimensions.softmax import over_batch
 from shapetrace.checks.facts.arguments import softmax_dim
 from shapetrace.checks.facts.following import summed_over
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import along, instead
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -27,7 +27,7 @@ _NEAR = 12
     "attention weights sum to 1 along another dimension than the one that the product "
     "with the values sums over: the results are no weighted means",
 )
-def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def attention_dim(context: CheckContext) -> Iterator[Diagnosis]:
     spots = context.calls("softmax")
     if not spots or not context.of_kind(*_PRODUCTS):
         return
@@ -63,7 +63,6 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             fixes.insert(0, instead(idle, f"{{}}.transpose({low}, {high})"))
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} normalises dimension {dim} of {given.shape} ({what}), but "
             f"the product with the values sums over dimension {summed}, the keys: the "

@@ -10,7 +10,7 @@ from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.facts.batches import Batches
 from shapetrace.checks.facts.following import Places, Step, steps
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import along, says
 from shapetrace.lineage.dimensions import DATA
@@ -32,7 +32,7 @@ _LAYERS = ("linear", "convolution", "recurrent", "attention")
     "what is normalised over one dimension is compared or summed over another: its "
     "vectors have no length of 1, its shares do not add up to 1",
 )
-def normalised_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def normalised_dim(context: CheckContext) -> Iterator[Diagnosis]:
     spots = context.of_kind("unit_length", "softmax", "log_softmax")
     spots += [
         call for call in context.calls("div") if _length(context, call) is not None
@@ -51,14 +51,14 @@ def normalised_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         for used in features:
             step = _compared(context, call, dim, used)
             if step is not None:
-                yield _wrong(context, rule, call, dim, used, step)
+                yield _wrong(context, call, dim, used, step)
                 break
         else:
             if features and _by_default(call) and not _summed(context, made, dim):
-                yield _wrong(context, rule, call, dim, features[-1], None)
-    yield from _cosines(context, rule)
-    yield from of_the_time(context, rule)
-    yield from of_items(context, rule)
+                yield _wrong(context, call, dim, features[-1], None)
+    yield from _cosines(context)
+    yield from of_the_time(context)
+    yield from of_items(context)
 
 
 def _by_default(call: FunctionCall) -> bool:
@@ -226,12 +226,7 @@ def _weighted(
 
 
 def _wrong(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    dim: int,
-    used: int,
-    step: Step | None,
+    context: CheckContext, call: FunctionCall, dim: int, used: int, step: Step | None
 ) -> Diagnosis:
     given = call.inputs[0]
     uses = "its vectors are along"
@@ -244,7 +239,6 @@ def _wrong(
     at = length or call
     return finding(
         context,
-        rule,
         call,
         f"{at.name} normalises dimension {dim} of {given.shape}, the data's, but "
         f"{uses} dimension {used}, the features.",
@@ -258,7 +252,7 @@ def _wrong(
     )
 
 
-def _cosines(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _cosines(context: CheckContext) -> Iterator[Diagnosis]:
     """cosine_similarity that compares the samples' values of one feature."""
     spots = []
     for call in context.calls("cosine_similarity"):
@@ -282,7 +276,6 @@ def _cosines(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         ):
             yield finding(
                 context,
-                rule,
                 call,
                 f"cosine_similarity compares along dimension {dim} of {one.shape}, "
                 f"the samples; the features are dimension {used}.",

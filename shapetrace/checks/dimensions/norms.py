@@ -9,7 +9,6 @@ from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.batches import sequence_roles
 from shapetrace.checks.facts.following import summed_over
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import around_layer
@@ -25,7 +24,7 @@ _COUNTS = {"batch_norm": "num_features", "layer_norm": "normalized_shape"}
 _WIDTHS = ("out_features", "out_channels", "hidden_size", "embedding_dim", "d_model")
 
 
-def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def of_the_time(context: CheckContext) -> Iterator[Diagnosis]:
     """Layers that are told the number of features, by the name that it has, and are
     given the time where they look for them: that has the same size by chance."""
     finder = context.graph.constructions
@@ -45,7 +44,6 @@ def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{context.graph.spoken(layer)} ({layer.type}) is told the number of "
             "features, and takes "
@@ -63,7 +61,7 @@ def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def of_items(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def of_items(context: CheckContext) -> Iterator[Diagnosis]:
     """Layer norms over all that their input has but the batch, as they find it, where
     attention runs over one of these dimensions: its items are normalised together."""
     steps: set[Root] | None = None
@@ -80,7 +78,6 @@ def of_items(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"layer_norm normalises the last {count} dimensions of {given.shape}, and "
             f"dimension {over[0]} is a sequence that attention runs over: the "

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from functools import cached_property
 
+from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.together import Met, meetings
 from shapetrace.checks.finding.trying import Change, repair_of
 from shapetrace.diagnosis.hypothesis import Repair
@@ -44,6 +45,9 @@ class CheckContext:
     A training loop makes the same call in each step: the checks look at the first
     steps, so that what they cost does not grow with the square of them.
     """
+
+    #: the check that is asked now
+    rule: Check
 
     def __init__(self, graph: Graph, asks: bool = True) -> None:
         self.graph = graph

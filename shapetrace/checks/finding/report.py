@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check
 from shapetrace.diagnosis.sites import culprit_of_data
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.diagnosis.sites import site_of_call
@@ -93,15 +92,14 @@ def _place(context: CheckContext, call: Call) -> str:
     return f"module:{call.name}"
 
 
-def is_reported(context: CheckContext, rule: Check, call: Call) -> bool:
+def is_reported(context: CheckContext, call: Call) -> bool:
     """Whether the same was found at this place before, as in each step of a loop."""
-    key = rule.code, _place(context, call), call.source
+    key = context.rule.code, _place(context, call), call.source
     return call.source is not None and key in context.reported
 
 
 def finding(
     context: CheckContext,
-    rule: Check,
     call: Call,
     message: str,
     *,
@@ -117,8 +115,8 @@ def finding(
     whose way back is told. A fix is a line to paste; where there is none, words say
     what to do.
     """
-    place = _place(context, call)
-    if is_reported(context, rule, call):
+    rule, place = context.rule, _place(context, call)
+    if is_reported(context, call):
         return Diagnosis(rule.code, "note", message, where=place, source=call.source)
     context.reported.add((rule.code, place, call.source))
     named: list[Culprit] = []

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from shapetrace.checks.facts.steps import behind, learning, outermost
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import without_data
 from shapetrace.lineage.dimensions import RECORDED
@@ -32,7 +32,7 @@ _MAKES = (*_IN, "Tensor", "FloatTensor")
     "layers learn nothing: what they make is taken out of autograd inside of the "
     "model, and the layers behind get it as data",
 )
-def layer_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def layer_cut_off(context: CheckContext) -> Iterator[Diagnosis]:
     numbers = [
         call for call in context.calls(*_NUMBERS) if _made_of_numbers(call) is not None
     ]
@@ -54,7 +54,7 @@ def layer_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if not weights or weights & reached or not _in_training(context, weights):
             continue
         if _goes_on(context, cut, learned):
-            yield _found(context, rule, cut, own, given)
+            yield _found(context, cut, own, given)
 
 
 def _given(context: CheckContext, cut: FunctionCall) -> TensorRef | None:
@@ -126,11 +126,7 @@ def _back(context: CheckContext, cut: FunctionCall) -> Iterator[int]:
 
 
 def _found(
-    context: CheckContext,
-    rule: Check,
-    cut: FunctionCall,
-    own: list[FunctionCall],
-    given: TensorRef,
+    context: CheckContext, cut: FunctionCall, own: list[FunctionCall], given: TensorRef
 ) -> Diagnosis:
     layers = list(
         dict.fromkeys(
@@ -147,7 +143,6 @@ def _found(
     cuts = replace(culprit(context, cut, "cuts the gradient"), name=name)
     return finding(
         context,
-        rule,
         cut,
         f"{name} takes {given.shape} out of autograd, and what comes behind gets it as "
         f"data: no gradient reaches {shown}.",

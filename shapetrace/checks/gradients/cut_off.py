@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.steps import Steps, behind, learning, outermost
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead
@@ -26,10 +26,10 @@ from shapetrace.signatures import kind
     "a term of the loss does not train what it is there for: it was made a number, or "
     "a detach cuts it off, and its gradients go to what was to be held fixed",
 )
-def term_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from fitted_straight_through(context, rule)
-    yield from numbers_added(context, rule)
-    yield from dead_penalties(context, rule)
+def term_cut_off(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from fitted_straight_through(context)
+    yield from numbers_added(context)
+    yield from dead_penalties(context)
     ran = Steps(context)
     if not ran.steps or not context.of_kind("detach"):
         return
@@ -49,7 +49,7 @@ def term_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 continue
             if _elsewhere(ran, windows, term):
                 told.add(cut.source)
-                yield _found(context, rule, window, term, cut)
+                yield _found(context, window, term, cut)
 
 
 class _Term(NamedTuple):
@@ -124,18 +124,13 @@ def _is_cleared(ran: Steps, backward: FunctionCall) -> bool:
 
 
 def _found(
-    context: CheckContext,
-    rule: Check,
-    window: _Window,
-    term: _Term,
-    cut: FunctionCall,
+    context: CheckContext, window: _Window, term: _Term, cut: FunctionCall
 ) -> Diagnosis:
     made = context.made_by(term.ref.id)
     name = "a term" if made is None else f"{made.name} at {made.source}"
     ref = cut.inputs[0]
     return finding(
         context,
-        rule,
         cut,
         f"{name} is part of the loss at {window.backward.source}, and {cut.name} cuts "
         "it off from all parameters that the step after it trains: its gradients go to "

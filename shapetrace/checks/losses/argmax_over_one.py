@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding, size_culprit
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 
@@ -17,7 +17,7 @@ from shapetrace.records import Diagnosis, FunctionCall, TensorRef
     "the place of the largest of one score is always 0: every prediction is class 0, "
     "whatever the model says",
 )
-def argmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def argmax_over_one(context: CheckContext) -> Iterator[Diagnosis]:
     axes = context.axes
     for call in context.calls("argmax", "argmin", "max", "min"):
         given, dim = call.inputs[0], argument(call, "dim", 1)
@@ -33,7 +33,6 @@ def argmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} looks for the largest along dimension {dim} of {given.shape},"
             " which has size 1: its place is 0 in every row.",

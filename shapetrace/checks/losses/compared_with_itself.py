@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.comparing import compares
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.records import Diagnosis
 from shapetrace.signatures import losses_that, named
@@ -22,7 +22,7 @@ _DISTANCES = ("cosine_similarity", "pairwise_distance")
     "a loss compares a tensor with itself: it is the same whatever the model does, and "
     "nothing is learned from it",
 )
-def compared_with_itself(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def compared_with_itself(context: CheckContext) -> Iterator[Diagnosis]:
     origin = context.undressed
     losses = {call.index for call in context.calls(*losses_that(takes="values"))}
     for call in context.calls(*losses_that(takes="values"), *_DISTANCES, "sub"):
@@ -40,7 +40,6 @@ def compared_with_itself(context: CheckContext, rule: Check) -> Iterator[Diagnos
         who = data_culprit(context, two.id, "is the prediction itself")
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} is given one tensor of {one.shape} as both of its operands: "
             "the result is the same whatever the model does.",

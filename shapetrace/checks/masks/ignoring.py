@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.loss_lines import with_option
@@ -25,14 +25,13 @@ _SAME = named("view", "unit", "copy", "cast", "transpose", "detach")
     "the loss counts the padding, which the rest of the program leaves out: part of "
     "what is learned is to say what the targets say there",
 )
-def padding_in_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from _of_index(context, rule)
+def padding_in_loss(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from _of_index(context)
     for loss, time, where in padded_steps(context):
         given, target = context.sides[loss.index]
         assert target is not None
         yield finding(
             context,
-            rule,
             loss,
             f"{loss.name} compares all {given.shape} with constants, the steps behind "
             f"the end of each sequence too, which {where.name} at {where.source} "
@@ -46,7 +45,7 @@ def padding_in_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _of_index(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _of_index(context: CheckContext) -> Iterator[Diagnosis]:
     """Classes of which one is the padding's index."""
     losses = context.calls("cross_entropy", "nll_loss")
     known = _shifted(context) if losses else {}
@@ -74,7 +73,6 @@ def _of_index(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         (index,) = found
         yield finding(
             context,
-            rule,
             loss,
             f"the targets of {loss.name} hold {index}, the padding_idx of the "
             "embedding that looks the same tokens up: the loss counts the padding.",

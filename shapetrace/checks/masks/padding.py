@@ -7,7 +7,7 @@ from math import prod
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import inverted, operand
 from shapetrace.checks.masks.framed_masks import PADS
@@ -36,8 +36,8 @@ _PRODUCTS = ("product", "batch_product", "attention")
     "a mask hides the tokens and keeps the padding: where True means a token, it is "
     "used as if True meant padding, or the other way round",
 )
-def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from inverted_losses(context, rule)
+def mask_inverted(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from inverted_losses(context)
     for call, mask, hides in _uses(context):
         said = meaning(context, mask, padded=True)
         if said is None or said[0] != hides:
@@ -48,7 +48,6 @@ def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         does = "hides" if hides else "keeps"
         yield finding(
             context,
-            rule,
             call,
             f"True in the mask means {what}, by {compared.name} at {compared.source}, "
             f"and {call.name.rstrip('_')} {does} what is True.",
@@ -83,8 +82,8 @@ def _is_nothing(value: object) -> bool:
     "a mean over the time takes in the padding that attention hides: short sequences "
     "get a result that depends on how far they were padded",
 )
-def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from _counted_alone(context, rule)
+def padding_in_mean(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from _counted_alone(context)
     for call in context.calls("mean"):
         given = call.inputs[0]
         dim = argument(call, "dim", 1)
@@ -98,7 +97,6 @@ def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if weighed is not None:
             yield finding(
                 context,
-                rule,
                 call,
                 f"{call.name} divides by all {prod(over)} places of "
                 f"{given.shape}{where}, those too that the mask at {weighed.source} "
@@ -116,7 +114,6 @@ def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} runs over all {given.shape[dim]} steps of {given.shape}, and "
             f"the padding among them, which {hidden.name} at {hidden.source} hides by "
@@ -127,7 +124,7 @@ def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _counted_alone(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _counted_alone(context: CheckContext) -> Iterator[Diagnosis]:
     """Sums over all steps that are divided by the number of tokens: the mask is in the
     count, and not in the sum."""
     for call in context.calls("div"):
@@ -147,7 +144,6 @@ def _counted_alone(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"the sum over all {given.shape[dim]} steps at {total.source} is divided "
             "by the number of tokens: the padding is in the sum, not in the count.",

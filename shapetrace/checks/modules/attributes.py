@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import finding
 from shapetrace.checks.fixes.lines import built
 from shapetrace.records import Culprit, Diagnosis, ModuleInfo, TensorRef
@@ -18,7 +18,7 @@ from shapetrace.signatures.sizes import sizes
     "an attribute of a layer says another size than its weight has: setting "
     "`out_features` of a layer that exists does not change its weight",
 )
-def attribute_mismatch(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def attribute_mismatch(context: CheckContext) -> Iterator[Diagnosis]:
     called = {call.name: call for call in context.graph.rec.calls}
     for name, call in called.items():
         info = context.graph.rec.modules.get(name)
@@ -36,7 +36,6 @@ def attribute_mismatch(context: CheckContext, rule: Check) -> Iterator[Diagnosis
             who = Culprit("module", name, dim, ref.shape[dim], value, reason=reason)
             yield finding(
                 context,
-                rule,
                 call,
                 f"{said} says {attribute}={value}, but its {ref.path} is {ref.shape}: "
                 f"it computes with {ref.shape[dim]}.",

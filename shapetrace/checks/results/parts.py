@@ -9,7 +9,7 @@ from typing import NamedTuple
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.indices import spans
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.lineage.dimensions import DATA
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     "two names are given the same part of a layer's features, and nobody reads another "
     "part: what it should have learned is missing, and one part has to be both",
 )
-def part_taken_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def part_taken_twice(context: CheckContext) -> Iterator[Diagnosis]:
     picks: dict[int, list[FunctionCall]] = {}
     for call in context.of_kind("pick"):
         if call.inputs and call.grad:
@@ -62,7 +62,7 @@ def part_taken_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         wrong = [one for at, one in enumerate(parts) if one.start != at * size]
         odd = next((one for one in wrong if one in twins), twins[-1])
-        yield _wrong(context, rule, odd, twins, left, names)
+        yield _wrong(context, odd, twins, left, names)
 
 
 def _parts(context: CheckContext, given: TensorRef) -> list[Part] | None:
@@ -162,7 +162,6 @@ def _of_tuple(target: ast.expr, value: ast.expr, node: ast.AST) -> str | None:
 
 def _wrong(
     context: CheckContext,
-    rule: Check,
     odd: Part,
     twins: list[Part],
     left: list[int],
@@ -175,7 +174,6 @@ def _wrong(
     first = left[0]
     return finding(
         context,
-        rule,
         odd.call,
         f"{' and '.join(map(str, names))} are given the same part of {given.shape}, "
         f"{odd.start}:{odd.start + size} of dimension {dim}, and nobody reads "

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.statements import chained
 from shapetrace.checks.results.discarded import is_missed
@@ -20,7 +20,7 @@ from shapetrace.records import Culprit, Diagnosis, FunctionCall, ModuleCall
     "note",
     "nothing uses what a module has computed: a dead branch, or a forgotten return",
 )
-def unused_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def unused_output(context: CheckContext) -> Iterator[Diagnosis]:
     rec = context.graph.rec
     used = {ref.id for call in rec.functions for ref in call.inputs}
     used |= {ref.id for call in rec.calls for ref in call.inputs}
@@ -39,27 +39,26 @@ def unused_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     }
     for lost, last in overwritten(context):
         unused -= {call.index for call in lost}
-        yield _overwritten(context, rule, lost, last)
+        yield _overwritten(context, lost, last)
     for store in lost_values(context):
         unused.discard(store.call.index if isinstance(store.call, ModuleCall) else -1)
-        yield _lost(context, rule, store)
+        yield _lost(context, store)
     seen: set[str] = set()
     for index in sorted(unused):
         call = rec.calls[index]
         if call.parent not in unused and call.name not in seen:
             seen.add(call.name)
-            yield _unused(context, rule, call)
+            yield _unused(context, call)
 
 
 def _overwritten(
-    context: CheckContext, rule: Check, lost: list[ModuleCall], last: ModuleCall
+    context: CheckContext, lost: list[ModuleCall], last: ModuleCall
 ) -> Diagnosis:
     """`for layer in layers: out = layer(x)`: each layer is given the first input."""
     *names, kept = (context.graph.spoken(call) for call in (*lost, last))
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     return finding(
         context,
-        rule,
         lost[-1],
         f"{shown} and {kept} are all given the same input, and only what {kept} makes "
         "of it is used: the work of the others is thrown away.",
@@ -73,7 +72,7 @@ def _overwritten(
     )
 
 
-def _lost(context: CheckContext, rule: Check, store: Lost) -> Diagnosis:
+def _lost(context: CheckContext, store: Lost) -> Diagnosis:
     """`out = f(x)` above `out = g(x)`: what f has made is given up."""
     call, name = store.call, ast.unparse(store.later.targets[0])
     next_line = store.line.file.place(store.later)
@@ -83,7 +82,6 @@ def _lost(context: CheckContext, rule: Check, store: Lost) -> Diagnosis:
         way = (store.made.id, None)
     return finding(
         context,
-        rule,
         call,
         f"nobody uses {name}, which {call.name} makes here: {next_line} gives the name "
         "another value, and the work is thrown away.",
@@ -94,11 +92,10 @@ def _lost(context: CheckContext, rule: Check, store: Lost) -> Diagnosis:
     )
 
 
-def _unused(context: CheckContext, rule: Check, call: ModuleCall) -> Diagnosis:
+def _unused(context: CheckContext, call: ModuleCall) -> Diagnosis:
     name = context.graph.spoken(call)
     return finding(
         context,
-        rule,
         call,
         f"no later call uses what {name} ({call.type}) returns.",
         culprits=[Culprit("module", call.name, source=call.source)],

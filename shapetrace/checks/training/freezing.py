@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.steps import Steps, behind, learning
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, Source
 from shapetrace.source.called import module_path
@@ -23,8 +23,8 @@ from shapetrace.source.line import find
     "layers that were frozen change all the same: a module's attribute freezes "
     "nothing, and a gradient of zeros leaves momentum and weight decay at work",
 )
-def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from _moved_on(context, rule)
+def freeze_without_effect(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from _moved_on(context)
     told = {
         name: info
         for name, info in context.graph.rec.modules.items()
@@ -45,7 +45,6 @@ def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagno
         path = module_path(context.graph.rec, name)
         yield finding(
             context,
-            rule,
             call,
             f"{path}.requires_grad is False, and {own[0]} gets a gradient all the "
             f"same: a {info.type} has no such switch, its parameters have.",
@@ -55,7 +54,7 @@ def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagno
         )
 
 
-def _moved_on(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _moved_on(context: CheckContext) -> Iterator[Diagnosis]:
     """Parameters that were frozen before a backward, and that the step after it writes
     to: they still have a gradient, zeros that `zero_grad(set_to_none=False)` left."""
     frozen = {
@@ -76,7 +75,7 @@ def _moved_on(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 continue
             if _moves(context, call, inside):
                 told.add(freeze.source)
-                yield _still_moves(context, rule, freeze, call)
+                yield _still_moves(context, freeze, call)
 
 
 def _moves(
@@ -93,13 +92,12 @@ def _moves(
 
 
 def _still_moves(
-    context: CheckContext, rule: Check, freeze: FunctionCall, call: FunctionCall
+    context: CheckContext, freeze: FunctionCall, call: FunctionCall
 ) -> Diagnosis:
     name = context.graph.rec.origins[call.inputs[0].id].name
     layer = name.rpartition(".")[0]
     return finding(
         context,
-        rule,
         freeze,
         f"{name} is frozen at {freeze.source}, and the step at {call.source} changes "
         "it all the same: it has a gradient from before, zeros and not None, and the "

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.comparing import compares
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.statements import mode_set
 from shapetrace.checks.training.modes import dropping
@@ -23,7 +23,7 @@ from shapetrace.source.called import module_path
     "a frozen model whose results others are to match is in training mode: its dropout "
     "makes every target a random one",
 )
-def teacher_drops(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def teacher_drops(context: CheckContext) -> Iterator[Diagnosis]:
     layers = [call for call in dropping(context) if drops(call)]
     if not layers:
         return
@@ -39,7 +39,7 @@ def teacher_drops(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         told.add(teacher.name)
         if not _is_copy(context, teacher.name, weights.learning):
-            yield _found(context, rule, call, teacher, judged)
+            yield _found(context, call, teacher, judged)
 
 
 class _Weights:
@@ -174,11 +174,7 @@ def _form(context: CheckContext, name: str) -> object:
 
 
 def _found(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    teacher: ModuleCall,
-    judged: FunctionCall,
+    context: CheckContext, call: FunctionCall, teacher: ModuleCall, judged: FunctionCall
 ) -> Diagnosis:
     layer = context.graph.module_of(call)
     name = context.graph.spoken(teacher)
@@ -186,7 +182,6 @@ def _found(
     path = module_path(context.graph.rec, teacher.name)
     return finding(
         context,
-        rule,
         call,
         f"{inner} drops values although nothing of {name} ({teacher.type}) learns: "
         f"what {judged.name} at {judged.source} is to match is another one each time.",
