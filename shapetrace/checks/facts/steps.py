@@ -141,6 +141,15 @@ def outermost(context: CheckContext, call: FunctionCall) -> int | None:
     return None if module is None else module.index
 
 
+def again(context: CheckContext, call: ModuleCall) -> Iterator[ModuleCall]:
+    """The other calls of a module that give it the same input."""
+    own = [ref.id for ref in call.inputs]
+    for one in context.graph.rec.calls:
+        if one.name == call.name and one.index != call.index:
+            if own == [ref.id for ref in one.inputs]:
+                yield one
+
+
 def without_autograd(
     context: CheckContext, backward: FunctionCall
 ) -> Iterator[ModuleCall]:

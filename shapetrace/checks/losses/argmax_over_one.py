@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
+from shapetrace.checks.facts.comparing import with_data
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding, size_culprit
@@ -59,11 +60,4 @@ def _is_judged(context: CheckContext, place: TensorRef) -> bool:
     """Whether an index is compared with labels: it is no action of a model that has
     only one."""
     made = context.descendants([place.id])
-    for call in context.calls("eq", "ne"):
-        sides = [ref for ref in call.inputs[:2] if ref.shape]
-        hers = [ref.id in made for ref in sides]
-        if hers.count(True) == 1 and len(sides) == 2:
-            label = sides[hers.index(False)]
-            if context.is_raw_data(label.id):
-                return True
-    return False
+    return with_data(context, made, context.calls("eq", "ne")) is not None

@@ -153,21 +153,30 @@ def masks_of(
     context: CheckContext, softmax: FunctionCall
 ) -> list[tuple[FunctionCall, TensorRef]]:
     """The masks that scores went through before their softmax, the last one first."""
-    found = []
+    return [
+        (call, mask)
+        for call, scores in _back(context, softmax, _IN_PLACE)
+        for mask in call.inputs
+        if mask is not scores and _is_mask(context, call, mask)
+    ]
+
+
+def _back(
+    context: CheckContext, softmax: FunctionCall, kinds: Sequence[str]
+) -> Iterator[tuple[FunctionCall, TensorRef]]:
+    """The calls of some kinds that scores went through before their softmax, the last
+    one first, each with the scores that it was given."""
     ref = softmax.inputs[0]
     for _ in range(_NEAR):
         call = context.made_by(ref.id)
-        if call is None or kind(call.name) not in _IN_PLACE:
-            break
+        if call is None or kind(call.name) not in kinds:
+            return
         scores = [one for one in call.inputs if one.shape == ref.shape]
         scores = [one for one in scores if context.axes.descends(one.id, PARAMETER)]
         if len(scores) != 1:
-            break
-        for other in call.inputs:
-            if other is not scores[0] and _is_mask(context, call, other):
-                found.append((call, other))
-        ref = scores[0]
-    return found
+            return
+        (ref,) = scores
+        yield call, ref
 
 
 def _is_mask(context: CheckContext, call: FunctionCall, ref: TensorRef) -> bool:
@@ -182,20 +191,11 @@ def _zeroed(
 ) -> tuple[FunctionCall, TensorRef] | None:
     """The product of a softmax's scores with a mask of zeros and ones that tells its
     keys apart: a score of 0 is one like others."""
-    ref = softmax.inputs[0]
-    for _ in range(_NEAR):
-        call = context.made_by(ref.id)
-        if call is None or kind(call.name) not in ("scale", "cast", "copy", "dropout"):
-            return None
-        scores = [one for one in call.inputs if one.shape == ref.shape]
-        scores = [one for one in scores if context.axes.descends(one.id, PARAMETER)]
-        if len(scores) != 1:
-            return None
-        for mask in call.inputs:
-            if plain(call.name) in ("mul", "multiply") and mask is not scores[0]:
-                if _size(mask, ref, dim) > 1 and is_binary(context, mask):
+    for call, scores in _back(context, softmax, ("scale", "cast", "copy", "dropout")):
+        for mask in call.inputs if plain(call.name) in ("mul", "multiply") else ():
+            if mask is not scores and _size(mask, scores, dim) > 1:
+                if is_binary(context, mask):
                     return call, mask
-        ref = scores[0]
     return None
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from shapetrace.checks.facts.steps import Steps, behind, outermost
+from shapetrace.checks.facts.comparing import with_data
+from shapetrace.checks.facts.steps import Steps, again, behind, outermost
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
@@ -180,29 +181,15 @@ def _judged(context: CheckContext, drop: FunctionCall) -> FunctionCall | None:
     made = context.descendants(ref.id for ref in drop.outputs or ())
     if any(context.axes.descends(tensor, RECORDED) for tensor in made):
         return None
-    for call in (*context.losses, *context.calls("eq")):
-        sides = [ref.id in made for ref in call.inputs[:2]]
-        if sides.count(True) != 1 or len(sides) != 2:
-            continue
-        label = call.inputs[sides.index(False)]
-        if context.is_raw_data(label.id) and not call.grad:
-            return call
-    return None
+    calls = (*context.losses, *context.calls("eq"))
+    return with_data(context, made, (call for call in calls if not call.grad))
 
 
 def _runs_again(context: CheckContext, drop: FunctionCall) -> bool:
     """Whether the same module is given the same input once more with autograd off, to
     see how much its answers differ."""
     top = outermost(context, drop)
-    calls = context.graph.rec.calls
-    if top is None:
-        return False
-    own = [ref.id for ref in calls[top].inputs]
-    return any(
-        one.name == calls[top].name and one.index != top and own == others
-        for one in calls
-        if (others := [ref.id for ref in one.inputs])
-    )
+    return top is not None and any(again(context, context.graph.rec.calls[top]))
 
 
 def dropping(context: CheckContext) -> list[FunctionCall]:

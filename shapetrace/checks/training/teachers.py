@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from shapetrace.checks.facts.comparing import compares
+from shapetrace.checks.facts.steps import again
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
@@ -138,14 +139,8 @@ def _runs_again(context: CheckContext, teacher: ModuleCall) -> bool:
     """Whether a module is given the same once more before a step is over, to see how
     its answers differ."""
     ends = [call.order for call in context.by_name.get("backward", ())]
-    own, step = [ref.id for ref in teacher.inputs], bisect(ends, teacher.order)
-    return any(
-        one.name == teacher.name
-        and one.index != teacher.index
-        and own == [ref.id for ref in one.inputs]
-        and bisect(ends, one.order) == step
-        for one in context.graph.rec.calls
-    )
+    step = bisect(ends, teacher.order)
+    return any(bisect(ends, one.order) == step for one in again(context, teacher))
 
 
 def _is_copy(context: CheckContext, name: str, learning: Counter[str]) -> bool:
