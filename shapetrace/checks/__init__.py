@@ -77,6 +77,7 @@ from shapetrace.checks.results import (  # noqa: F401
     discarded,
     in_place,
     parts,
+    unread_names,
     unused,
 )
 from shapetrace.checks.training import (  # noqa: F401

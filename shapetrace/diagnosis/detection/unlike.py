@@ -33,6 +33,8 @@ def out_of_range(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | No
         span = graph.rec.value_ranges.get(ref.id)
         if span is None or not (unknown.loss or _is_index(graph, call, position)):
             continue
+        if told is not None and not _stands_at(call, ref, int(told[2])):
+            continue  # of several indices another one
         bad = span[0] if span[0] < 0 else span[1]
         left = Spot(ref.id, None, bad, "index", position)
         size = _told_size(call, told, ref) or _table_size(graph, call, ref)
@@ -42,6 +44,15 @@ def out_of_range(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | No
         size = _told_size(call, told, None)
         return replace(unknown, kind="range", left=left, right=size, name="index")
     return None
+
+
+def _stands_at(call: FunctionCall, index: TensorRef, dim: int) -> bool:
+    """Whether of several indices one is for that dimension, for all that is known."""
+    parts = call.args[1] if call.name in ("getitem", "setitem") else None
+    if not isinstance(parts, tuple) or any(part is Ellipsis for part in parts):
+        return True
+    numbered = [part for part in parts if part is not None]
+    return dim >= len(numbered) or numbered[dim] == index
 
 
 def _beyond_classes(graph: Graph, unknown: Mismatch) -> Mismatch | None:

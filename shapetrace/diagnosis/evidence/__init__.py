@@ -16,7 +16,6 @@ from shapetrace.diagnosis.evidence.data import data, picture, taken
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.history import history
 from shapetrace.diagnosis.evidence.kind import change, distance, kind, order, place
-from shapetrace.diagnosis.evidence.later_uses import later_uses
 from shapetrace.diagnosis.evidence.layout import elsewhere, layout, made_for_it
 from shapetrace.diagnosis.evidence.learning import learning
 from shapetrace.diagnosis.evidence.likes import likes, rounding, twin, waiting
@@ -44,7 +43,6 @@ from shapetrace.diagnosis.evidence.stretching import stretching
 from shapetrace.diagnosis.evidence.tables import cut_short
 from shapetrace.diagnosis.evidence.trying import cost, tried_form, trying
 from shapetrace.diagnosis.evidence.words import home, words
-from shapetrace.diagnosis.evidence.written import written
 from shapetrace.diagnosis.hypothesis import Hypothesis
 
 Family = Callable[[Hypothesis, Case], Fact | None]
@@ -90,8 +88,6 @@ FAMILIES: tuple[Family, ...] = (
     only_passed,
     stretching,
     cut_short,
-    written,
-    later_uses,
     squeezed,
     rests,
     squared,

@@ -91,19 +91,21 @@ def _range(case: Case) -> Found:
         found = rebuilt(case, case.layer.name, more, "intake", rows)
         reason = f"has num_embeddings={limit}, index {span[1]} is asked for"
         if found is not None:
-            yield _sure(replace(found, reason=reason, size=limit, expected=span[1] + 1))
+            yield holding_values(
+                replace(found, reason=reason, size=limit, expected=span[1] + 1)
+            )
     if span[0] >= 0 and right is not None and right.tensor is None:
         for path, value in places(case.call):
             if value == limit:
                 found = with_number(case, case.call, path, value, span[1] + 1)
                 # nothing but the meaning tells such a number from the values
-                yield _sure(found and replace(found, form="values"))
+                yield holding_values(found and replace(found, form="values"))
     if span[0] >= 0 and right is not None and right.tensor is not None:
         for hypothesis in widths_of(case, right, span[1] + 1):
-            yield _sure(hypothesis)
+            yield holding_values(hypothesis)
 
 
-def _sure(hypothesis: Hypothesis | None) -> Hypothesis | None:
+def holding_values(hypothesis: Hypothesis | None) -> Hypothesis | None:
     """The values fit the new sizes, which zeros could not show."""
     if hypothesis is None or hypothesis.repair is None:
         return hypothesis
