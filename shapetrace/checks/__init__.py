@@ -84,6 +84,7 @@ from shapetrace.checks.training import (  # noqa: F401
     accumulation,
     freezing,
     incomplete,
+    left_behind,
     lost_gradients,
     modes,
     optimizers,

@@ -48,9 +48,25 @@ def cleared_behind(run, every=2, batches=8):
         run.optimizer.zero_grad()
 
 
+def cleared_between(run, every=2):
+    """Data that came from outside, as large as the weight, and weights of the samples
+    are used before the gradients of the last batch are cleared."""
+    for number, (x, labels, weight) in enumerate(DATA, 1):
+        losses = F.cross_entropy(run.model(x), labels, reduction="none")
+        run.optimizer.zero_grad()
+        (losses * weight[:, 0]).mean().backward()
+        if number % every == 0:
+            run.optimizer.step()
+
+
+DATA = [(torch.randn(4, 4), torch.arange(4), torch.rand(4, 2)) for _ in range(8)]
+
+
 @pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
 @pytest.mark.parametrize("make", OPTIMIZERS)
-@pytest.mark.parametrize("program", [cleared_in_the_loop, cleared_behind])
+@pytest.mark.parametrize(
+    "program", [cleared_in_the_loop, cleared_behind, cleared_between]
+)
 def test_all_but_the_last_are_thrown_away(program, make):
     (one,) = found(program, make)
     assert [who.name for who in one.culprits][1] == "backward"
@@ -79,6 +95,14 @@ def added_up(run):
         if number % 4 == 0:
             run.optimizer.step()
             run.optimizer.zero_grad()
+
+
+def left_out_now_and_then(run):
+    for number in range(8):
+        run.optimizer.zero_grad()
+        run.loss().backward()
+        if number not in (2, 5):
+            run.optimizer.step()
 
 
 def left_out_once(run):
@@ -171,6 +195,7 @@ def closures(run):
     "program",
     [
         *(each_batch, added_up, left_out_once, adversaries, of_each_task),
+        left_out_now_and_then,
         *(measured, sharpness, warmed_up, never_stepped, closures),
     ],
     ids=lambda program: program.__name__,

@@ -124,6 +124,12 @@ def another_word_for_it(m, x, y):
     return m.two(out)
 
 
+def named_at_the_end(m, x, y):
+    x = m.one(x)
+    result = x  # noqa: F841
+    return m.two(x)
+
+
 def left_out_on_purpose(m, x, y):
     _identity = x  # noqa: F841
     x = m.one(x)
@@ -178,6 +184,7 @@ def replaced_before_it_is_read(m, x, y):
 
 LOOK_ALIKES = [
     *(added, read_inside, read_by_all_names, another_word_for_it),
+    named_at_the_end,
     *(left_out_on_purpose, number, target_not_needed, both_of_one),
     *(by_another_function, of_other_names, read_before, replaced_before_it_is_read),
 ]

@@ -13,7 +13,7 @@ from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import along, says
-from shapetrace.lineage.dimensions import DATA
+from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
@@ -253,7 +253,7 @@ def _wrong(
 
 
 def _cosines(context: CheckContext) -> Iterator[Diagnosis]:
-    """cosine_similarity that compares the samples' values of one feature."""
+    """cosine_similarity of one feature over the samples, or over the places."""
     spots = []
     for call in context.calls("cosine_similarity"):
         one = call.inputs[0]
@@ -267,23 +267,30 @@ def _cosines(context: CheckContext) -> Iterator[Diagnosis]:
     batches = Batches(context) if spots else None
     for call, one, dim, used in spots:
         root = context.axes.sole(one.id, dim)
-        if root is None or root[2] != 0 or one.shape[dim] < 2:
+        samples = root is not None and root[2] == 0
+        images = samples and batches is not None and root in batches.images
+        last = used == len(one.shape) - 1  # maps may be compared channel by channel
+        places = last and _of_two_models(context, call)
+        if one.shape[dim] < 2 or not (samples or places):
             continue
-        if (
-            batches is not None
-            and root in batches.images
-            or _all_reduced(context, call)
-        ):
+        if images or _all_reduced(context, call):
+            what = "samples" if samples else "places"
             yield finding(
                 context,
                 call,
                 f"cosine_similarity compares along dimension {dim} of {one.shape}, "
-                f"the samples; the features are dimension {used}.",
+                f"the {what}; the features are dimension {used}.",
                 culprits=[culprit(context, call, f"runs over dimension {dim}", dim)],
                 fixes=[along(context, call, used)],
                 shapes=[("input", one, dim)],
                 way=(one.id, dim),
             )
+
+
+def _of_two_models(context: CheckContext, call: FunctionCall) -> bool:
+    """Whether layers have made both that are compared: of data, a series of each
+    channel may be compared along the time."""
+    return all(context.axes.descends(ref.id, PARAMETER) for ref in call.inputs[:2])
 
 
 def _all_reduced(context: CheckContext, call: FunctionCall) -> bool:

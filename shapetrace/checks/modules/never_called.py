@@ -23,44 +23,38 @@ def layer_never_called(context: CheckContext) -> Iterator[Diagnosis]:
     rec = context.graph.rec
     if rec.left_out is not None:
         return
-    called = {call.name for call in rec.calls}
     told = set[tuple[Source | None, ...]]()
-    for name, calls in _on_several_lines(context).items():
+    for name, calls in _by_line(context).items():
         places = tuple(call.source for call in calls)
-        idle = [one for one in _likes(context, name) if one.name not in called]
+        idle = _idle(context, name)
         if idle and places not in told and len(idle) < len(calls):
             told.add(places)
             yield _found(context, calls, idle)
 
 
-def _on_several_lines(context: CheckContext) -> dict[str, list[ModuleCall]]:
-    """The layers that one call of the module around them calls on several lines of its
-    own, with these calls, of which autograd keeps something."""
+def _by_line(context: CheckContext) -> dict[str, list[ModuleCall]]:
+    """The layers that a module calls, with a call for each of its lines, of which
+    autograd keeps something."""
     rec = context.graph.rec
     learns = {call.parent for call in rec.functions if call.grad}
     found: dict[tuple[str, int], dict[tuple[str, int], ModuleCall]] = {}
     for call in rec.calls:
         around = None if call.parent is None else rec.calls[call.parent]
-        if around is None or around.name != call.name.rpartition(".")[0]:
+        if around is None or call.source is None or not is_own(call.source):
             continue
-        if call.source is not None and is_own(call.source) and call.index in learns:
+        if call.index in learns:
             lines = found.setdefault((call.name, around.index), {})
             lines.setdefault((call.source.file, call.source.line), call)
-    return {
-        name: list(lines.values())
-        for (name, _), lines in found.items()
-        if len(lines) > 1
-    }
+    return {name: list(lines.values()) for (name, _), lines in found.items()}
 
 
-def _likes(context: CheckContext, name: str) -> list[ModuleInfo]:
-    """The layers beside one, each under a name of its own, of the same class and sizes,
-    of whose parameters nothing is made."""
-    modules = context.graph.rec.modules
-    holder, _, own = name.rpartition(".")
+def _idle(context: CheckContext, name: str) -> list[ModuleInfo]:
+    """The layers beside one, of the same class and sizes, of whose parameters nothing
+    is made."""
+    modules, holder = context.graph.rec.modules, name.rpartition(".")[0]
     info, users = modules[name], context.graph.users
     sizes = [ref.shape for ref in info.parameters]
-    if own.isdigit() or not sizes:
+    if not sizes:
         return []
     return [
         one

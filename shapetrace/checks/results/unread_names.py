@@ -22,7 +22,7 @@ _TOLD = ("size", "shape", "dim", "ndim", "numel", "device", "dtype")
 
 
 class Run(NamedTuple):
-    """A function of the user's that ran with autograd on, and the calls in it."""
+    """A function of the user's that ran, and the calls in it."""
 
     tree: Tree
     home: ast.FunctionDef
@@ -52,9 +52,7 @@ def name_unread(context: CheckContext) -> Iterator[Diagnosis]:
 
 def _runs(context: CheckContext) -> list[Run]:
     rec = context.graph.rec
-    learns = {call.parent for call in rec.functions if call.grad}
-    calls: list[Call] = [call for call in rec.calls if call.index in learns]
-    calls += [call for call in context.functions if call.grad and call.outputs]
+    calls: list[Call] = [*rec.calls, *context.functions]
     found: dict[ast.FunctionDef, Run] = {}
     places: dict[tuple[str, int], Run | None] = {}
     for call in calls:
@@ -163,8 +161,6 @@ def _copied(context: CheckContext, run: Run) -> Iterator[Diagnosis]:
 def _is_unread(run: Run, name: str) -> bool:
     """Whether no line reads the values of a parameter before it has another value: its
     sizes, and whether it is None, are no values."""
-    if name in ("self", "cls") or name.startswith("_"):
-        return False
     idle = set[ast.AST]()
     first = None
     for node, _ in nodes(run.home):
