@@ -220,8 +220,9 @@ def _with_places(found: Diagnosis, same: list[Diagnosis]) -> Diagnosis:
 
 def _found(context: CheckContext, check: Check) -> list[Diagnosis]:
     """What one check finds; a fault of its own is a note, and costs no other check."""
+    context.rule = check
     try:
-        return list(check.run(context, check))
+        return list(check.run(context))
     except Exception as fault:
         # of any kind: a mistake of ours in one check, at the end of the user's block,
         # must neither end their program nor hide what the other checks found

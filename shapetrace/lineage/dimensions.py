@@ -88,6 +88,11 @@ class Axes:
     def from_parameter(self, tensor: int, dim: int) -> bool:
         return any(root == "parameter" for root, _, _ in self.roots(tensor, dim))
 
+    def wholly(self, tensor: int, dim: int, root: str) -> bool:
+        """Whether a dimension is for certain of that kind alone: the data's, say."""
+        roots = self.roots(tensor, dim)
+        return self.sure(tensor, dim) and all(kind == root for kind, _, _ in roots)
+
     def descends(self, tensor: int, bit: int) -> bool:
         """Whether a tensor descends from a PARAMETER, from DATA, is TRAINABLE …"""
         return bool(self._descent.get(tensor, 0) & bit)

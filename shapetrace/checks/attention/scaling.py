@@ -11,7 +11,7 @@ from typing import NamedTuple
 from shapetrace.checks.facts.arguments import softmax_dim
 from shapetrace.checks.facts.following import kept, summed_over
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage import Call
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -43,7 +43,7 @@ class Scaled(NamedTuple):
     "attention scores are multiplied by the square root of the size that they are "
     "divided by elsewhere: the softmax is nearly one-hot, and hardly learns",
 )
-def attention_scale(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def attention_scale(context: CheckContext) -> Iterator[Diagnosis]:
     for softmax in context.calls("softmax"):
         if softmax_dim(softmax) is None or summed_over(context, softmax) is None:
             continue
@@ -62,7 +62,6 @@ def attention_scale(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         call = odd[0]
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} multiplies the scores by {factor:.3g}, the square root of "
             f"the {size} features that each is a sum over: to divide by it was meant.",

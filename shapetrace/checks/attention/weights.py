@@ -8,10 +8,9 @@ from shapetrace.checks.dimensions.softmax import over_batch
 from shapetrace.checks.facts.arguments import softmax_dim
 from shapetrace.checks.facts.following import summed_over
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import along, instead
-from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 
@@ -28,7 +27,7 @@ _NEAR = 12
     "attention weights sum to 1 along another dimension than the one that the product "
     "with the values sums over: the results are no weighted means",
 )
-def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def attention_dim(context: CheckContext) -> Iterator[Diagnosis]:
     spots = context.calls("softmax")
     if not spots or not context.of_kind(*_PRODUCTS):
         return
@@ -41,9 +40,11 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         summed = summed_over(context, call)
         if summed is None or summed == dim:
             continue
-        keys = _of_data(context, given, summed)
+        wholly = context.axes.wholly
+        of = {d: context.axes.roots(given.id, d) for d in (dim, summed)}
+        keys = wholly(given.id, summed, "data")
         product = _sharing(context, given, dim)
-        if keys and _of_data(context, given, dim) == keys:
+        if keys and wholly(given.id, dim, "data") and of[dim] == of[summed]:
             what = "the queries, of the same sequence"
         elif (
             product is not None
@@ -62,7 +63,6 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             fixes.insert(0, instead(idle, f"{{}}.transpose({low}, {high})"))
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} normalises dimension {dim} of {given.shape} ({what}), but "
             f"the product with the values sums over dimension {summed}, the keys: the "
@@ -72,15 +72,6 @@ def attention_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("scores", given, dim)],
             way=(given.id, dim),
         )
-
-
-def _of_data(context: CheckContext, ref: TensorRef, dim: int) -> frozenset[Root]:
-    """The dimensions of data that a dimension is made of; none where it is another."""
-    roots = context.axes.roots(ref.id, dim)
-    sure = context.axes.sure(ref.id, dim) and all(
-        kind == "data" for kind, _, _ in roots
-    )
-    return roots if sure else frozenset()
 
 
 def _turning_nothing(context: CheckContext, call: FunctionCall) -> FunctionCall | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from shapetrace.checks.broadcasting.row_statistics import may_be_symmetric, statistic_of
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding, size_culprit
 from shapetrace.checks.finding.together import paired
 from shapetrace.checks.finding.trying import Change
@@ -21,15 +20,13 @@ _HANDED_ON = (
 _NEAR = 8
 
 
-def misaligned(
-    context: CheckContext, rule: Check, call: FunctionCall
-) -> Diagnosis | None:
+def misaligned(context: CheckContext, call: FunctionCall) -> Diagnosis | None:
     """One value a sample, `(N,)`, spread along the features of `(N, C)` because C is
     the same number: both descend from one dimension of the data, and stand apart."""
     low, tall = sorted(call.inputs, key=lambda ref: len(ref.shape))
-    found = _own_reduction(context, rule, call, low, tall)
-    found = found or _picked(context, rule, call, low, tall)
-    found = found or _taken_apart(context, rule, call, low, tall)
+    found = _own_reduction(context, call, low, tall)
+    found = found or _picked(context, call, low, tall)
+    found = found or _taken_apart(context, call, low, tall)
     if found is not None or context.is_raw_data(tall.id):
         return found  # a matrix that came so: the order of its dimensions is the user's
     places = _places(context, call, low, tall)
@@ -43,7 +40,6 @@ def misaligned(
         return None
     return finding(
         context,
-        rule,
         call,
         f"{call.name} broadcasts {low.shape} against {tall.shape}: dimension {dim} of "
         f"the first, the {size} of the data, is dimension {meant} of the second, but "
@@ -59,11 +55,7 @@ def misaligned(
 
 
 def _own_reduction(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    low: TensorRef,
-    tall: TensorRef,
+    context: CheckContext, call: FunctionCall, low: TensorRef, tall: TensorRef
 ) -> Diagnosis | None:
     """`x - x.mean(1)` of a square: what is left of x meets its last dimension."""
     found = statistic_of(context, call, low, tall)
@@ -83,7 +75,6 @@ def _own_reduction(
         of = "was made of" if made.inputs[0].id == tall.id else "belongs to"
         return finding(
             context,
-            rule,
             call,
             f"{call.name} broadcasts {made.name}'s {low.shape} against the "
             f"{tall.shape} that it {of}: dimension {place} meets dimension "
@@ -109,11 +100,7 @@ def _centred(context: CheckContext, made: FunctionCall, call: FunctionCall) -> b
 
 
 def _picked(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    low: TensorRef,
-    tall: TensorRef,
+    context: CheckContext, call: FunctionCall, low: TensorRef, tall: TensorRef
 ) -> Diagnosis | None:
     """`x[:, 2] - x[:, 2:4]` of two rows: one column of a tensor, a number for each row,
     meets several columns of the same tensor, along its columns."""
@@ -131,7 +118,6 @@ def _picked(
             continue  # of a square, rows and columns may be the same
         return finding(
             context,
-            rule,
             call,
             f"{call.name} broadcasts {low.shape} against {tall.shape}: {pick.name} "
             f"took one number for each of the {size} rows of {whole.shape}, "
@@ -189,11 +175,7 @@ def _way(
 
 
 def _taken_apart(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    low: TensorRef,
-    tall: TensorRef,
+    context: CheckContext, call: FunctionCall, low: TensorRef, tall: TensorRef
 ) -> Diagnosis | None:
     """A batch that meets a parameter's own dimension, whose parts are then taken for
     different things: `(self.shift_and_scale + x).chunk(2, 1)` with two samples."""
@@ -212,7 +194,6 @@ def _taken_apart(
         return None
     return finding(
         context,
-        rule,
         call,
         f"{call.name} broadcasts {low.shape} against a parameter of {tall.shape}: "
         f"the batch of {count} is spread along dimension {lead}, whose "

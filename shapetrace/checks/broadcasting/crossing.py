@@ -7,7 +7,6 @@ from shapetrace.checks.broadcasting.pairs import meets_matrix, of_pairs
 from shapetrace.checks.broadcasting.stretchers import EXPLICIT
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import each_with_argument, with_argument
@@ -30,7 +29,7 @@ _EACH = (
 _NEAR = 12
 
 
-def crossed(context: CheckContext, rule: Check, call: FunctionCall) -> Diagnosis | None:
+def crossed(context: CheckContext, call: FunctionCall) -> Diagnosis | None:
     """`(N, 1, H, W)` that meets `(N, H, W)`: the samples of the one are stretched along
     those of the other, and what comes of it is used as channels."""
     low, tall = sorted(call.inputs, key=lambda ref: len(ref.shape))
@@ -52,7 +51,6 @@ def crossed(context: CheckContext, rule: Check, call: FunctionCall) -> Diagnosis
     made = (call.outputs or ())[0]
     return finding(
         context,
-        rule,
         call,
         f"{call.name} broadcasts {low.shape} against {tall.shape} to {made.shape}: the "
         f"{count} samples of the one meet all {count} of the other, because "

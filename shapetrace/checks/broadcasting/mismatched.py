@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.comparing import compares
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import is_reported
 from shapetrace.checks.fixes.lines import code_of
 from shapetrace.diagnosis.consider import consider
@@ -24,15 +23,11 @@ class Told(NamedTuple):
 
 
 def told(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    ref: TensorRef,
-    other: TensorRef,
+    context: CheckContext, call: FunctionCall, ref: TensorRef, other: TensorRef
 ) -> Told:
     """The culprits and the fixes of two operands of a call; nothing where it is told
     already, or only asked whether there is a mistake."""
-    if not context.asks or is_reported(context, rule, call):
+    if not context.asks or is_reported(context, call):
         return Told()
     loss = compares(context, call)
     mismatch = stretched(context.graph, call, ref, other, loss)

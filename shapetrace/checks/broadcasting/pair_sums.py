@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from shapetrace.checks.broadcasting.stretchers import EXPLICIT
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import operand
@@ -14,9 +13,7 @@ from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 _ADDED_UP = ("mean", "sum")
 
 
-def sum_of_pairs(
-    context: CheckContext, rule: Check, call: FunctionCall
-) -> Diagnosis | None:
+def sum_of_pairs(context: CheckContext, call: FunctionCall) -> Diagnosis | None:
     """`(rewards * discounts).sum()` of (N, 1) by (N,): all pairs of two rows added up,
     which is the product of their sums. Nobody builds a table for that."""
     tall, low = sorted(call.inputs, key=lambda ref: -len(ref.shape))
@@ -29,7 +26,6 @@ def sum_of_pairs(
     fix = operand(call, tall, "{}.squeeze(1)")
     return finding(
         context,
-        rule,
         call,
         f"{call.name} broadcasts {tall.shape} against {low.shape} to ({size}, {size}), "
         f"of which {users[0][0].name} makes one number: every one of the first meets "

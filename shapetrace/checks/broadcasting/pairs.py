@@ -148,12 +148,4 @@ def is_weight(context: CheckContext, tensor: int) -> bool:
     origin = context.graph.origin(tensor)
     if origin is None or not origin.requires_grad:
         return False
-    seen, todo = {tensor}, [tensor]
-    while todo:
-        at = todo.pop()
-        if at in context.module_inputs:
-            return False
-        new = {made.id for _, made in context.follow(at)} - seen
-        seen |= new
-        todo += new
-    return True
+    return not context.descendants([tensor]) & context.module_inputs

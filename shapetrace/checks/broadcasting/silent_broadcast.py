@@ -22,7 +22,7 @@ from shapetrace.checks.broadcasting.samples import one_of_many
 from shapetrace.checks.broadcasting.stretchers import EXPLICIT, pairer, stretchers
 from shapetrace.checks.facts.comparing import is_error
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import undone
@@ -44,28 +44,26 @@ _MEANS = ("mean", "sum")
     "prediction and target of different shapes are stretched to a common one: every "
     "prediction is compared with every target",
 )
-def silent_broadcast(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def silent_broadcast(context: CheckContext) -> Iterator[Diagnosis]:
     for loss in context.losses:
-        found = _in_loss(context, rule, loss)
+        found = _in_loss(context, loss)
         if found is not None:
             yield found
     for call in context.calls(*_PAIRWISE, *_MASKS):
         if len(call.inputs) == 2 and call.inputs[0].shape != call.inputs[1].shape:
-            found = _sample_by_hand(context, rule, call)
-            found = found or _by_hand(context, rule, call)
-            found = found or sum_of_pairs(context, rule, call)
+            found = _sample_by_hand(context, call)
+            found = found or _by_hand(context, call)
+            found = found or sum_of_pairs(context, call)
             if found is not None:
                 yield found
-    picks = (_selected(context, rule, one) for one in context.calls("masked_select"))
+    picks = (_selected(context, one) for one in context.calls("masked_select"))
     yield from (found for found in picks if found is not None)
 
 
 # -- torch's own losses ------------------------------------------------------------
 
 
-def _in_loss(
-    context: CheckContext, rule: Check, loss: FunctionCall
-) -> Diagnosis | None:
+def _in_loss(context: CheckContext, loss: FunctionCall) -> Diagnosis | None:
     known = facts_of(loss.name)
     if known is None or known.takes == "ranked":  # one against many is meant
         return None
@@ -82,14 +80,14 @@ def _in_loss(
             if dim is None or _is_constant(context, ref, other):
                 continue
             if prod(ref.shape) == 1 and context.is_raw_data(ref.id):
-                found = _one_sample(context, rule, loss, ref, other)
+                found = _one_sample(context, loss, ref, other)
                 if found is not None:
                     return found
                 continue
             if one_for_all(loss, ref, other) or all_pairs(context, loss, ref, other):
                 return None
             size = other.shape[dim - max(len(ref.shape), len(other.shape))]
-            return _report(context, rule, loss, ref, other, dim, size)
+            return _report(context, loss, ref, other, dim, size)
     return None
 
 
@@ -114,11 +112,7 @@ def _is_constant(context: CheckContext, ref: TensorRef, other: TensorRef) -> boo
 
 
 def _one_sample(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    ref: TensorRef,
-    other: TensorRef,
+    context: CheckContext, call: FunctionCall, ref: TensorRef, other: TensorRef
 ) -> Diagnosis | None:
     """One sample of the data that is held against several of them."""
     sample = one_of_many(context, ref, other)
@@ -132,7 +126,6 @@ def _one_sample(
     size, own = other.shape[dim], dim - len(other.shape) + len(ref.shape)
     return finding(
         context,
-        rule,
         call,
         f"{call.name} broadcasts {ref.shape} against {other.shape}: {said}, which "
         f"{taken.name} took, is stretched over {size} samples.",
@@ -151,7 +144,6 @@ def _one_sample(
 
 def _report(
     context: CheckContext,
-    rule: Check,
     call: FunctionCall,
     ref: TensorRef,
     other: TensorRef,
@@ -164,7 +156,7 @@ def _report(
     who: Sequence[Culprit | None]
     fixes: Sequence[Fix | str | None]
     if len(ref.shape) != len(other.shape):
-        who, fixes = told(context, rule, call, ref, other)
+        who, fixes = told(context, call, ref, other)
     else:
         who = stretchers(context, call, ref, other, dim)
         fixes = to_one_shape(context, call, ref, other)
@@ -172,7 +164,6 @@ def _report(
             fixes = []  # expanded, one target would be that of all pairs
     return finding(
         context,
-        rule,
         call,
         f"{call.name} broadcasts {ref.shape} against {other.shape} to {result}: "
         f"dimension {dim} is stretched from 1 to {size}.",
@@ -198,9 +189,7 @@ def _common(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
 # -- hand-written ones ---------------------------------------------------------------
 
 
-def _sample_by_hand(
-    context: CheckContext, rule: Check, call: FunctionCall
-) -> Diagnosis | None:
+def _sample_by_hand(context: CheckContext, call: FunctionCall) -> Diagnosis | None:
     """`((prediction - target[i]) ** 2).mean()`."""
     if plain(call.name) not in _MISFITS or call.parent is not None or not call.outputs:
         return None
@@ -209,25 +198,23 @@ def _sample_by_hand(
         if prod(ref.shape) == 1 < prod(other.shape) and context.is_raw_data(ref.id):
             if context.axes.descends(other.id, PARAMETER) and users:
                 if all(is_error(context, user) for user in users):
-                    return _one_sample(context, rule, call, ref, other)
+                    return _one_sample(context, call, ref, other)
     return None
 
 
-def _by_hand(
-    context: CheckContext, rule: Check, call: FunctionCall
-) -> Diagnosis | None:
+def _by_hand(context: CheckContext, call: FunctionCall) -> Diagnosis | None:
     one, two = call.inputs
     if not one.shape or not two.shape:
         return None
     tall, low = (one, two) if len(one.shape) > len(two.shape) else (two, one)
     if len(tall.shape) == len(low.shape):
-        return _narrow_prediction(context, rule, call, one, two)
+        return _narrow_prediction(context, call, one, two)
     lead = len(tall.shape) - len(low.shape)
-    found = misaligned(context, rule, call) or crossed(context, rule, call)
+    found = misaligned(context, call) or crossed(context, call)
     if found is not None or lead != 1 or not _outside(context, call, tall, low):
         return found
     if _is_column(tall) and len(low.shape) > 1:
-        return _weight_of_all(context, rule, call, tall, low)
+        return _weight_of_all(context, call, tall, low)
     # the tall one, (N, 1), is stretched where the low one, (N,), has its size, and
     # the low one along the dimension that it lacks
     stretched = [
@@ -247,12 +234,10 @@ def _by_hand(
     if meets_matrix(context, call) or of_pairs(context, call):
         return None
     dim = stretched[0] + 1
-    return _report(context, rule, call, tall, low, dim, low.shape[stretched[0]])
+    return _report(context, call, tall, low, dim, low.shape[stretched[0]])
 
 
-def _selected(
-    context: CheckContext, rule: Check, call: FunctionCall
-) -> Diagnosis | None:
+def _selected(context: CheckContext, call: FunctionCall) -> Diagnosis | None:
     """`losses.masked_select(mask)` of (N, 1) by (N,): of each loss as many are taken as
     there are ones in the mask."""
     stretched = {at: dim for at, dim, size in broadcasts(call) if size > 1}
@@ -261,7 +246,7 @@ def _selected(
     tall, low = sorted(call.inputs[:2], key=lambda ref: -len(ref.shape))
     at = call.inputs.index(tall)
     size = low.shape[stretched[at] - len(tall.shape) + len(low.shape)]
-    return _report(context, rule, call, tall, low, stretched[at], size)
+    return _report(context, call, tall, low, stretched[at], size)
 
 
 def _is_column(ref: TensorRef) -> bool:
@@ -270,11 +255,7 @@ def _is_column(ref: TensorRef) -> bool:
 
 
 def _weight_of_all(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    tall: TensorRef,
-    low: TensorRef,
+    context: CheckContext, call: FunctionCall, tall: TensorRef, low: TensorRef
 ) -> Diagnosis | None:
     """`(N, 1, 1, 1)` times errors of `(N, H, W)`, of which the mean is taken: a weight
     of each sample that meets every sample."""
@@ -284,7 +265,7 @@ def _weight_of_all(
         return None
     if not _both_batch(context, tall, low) or meets_matrix(context, call):
         return None
-    return _report(context, rule, call, tall, low, 1, low.shape[0])
+    return _report(context, call, tall, low, 1, low.shape[0])
 
 
 def _outside(
@@ -354,11 +335,7 @@ def _one_axis(context: CheckContext, tall: TensorRef, low: TensorRef) -> bool:
 
 
 def _narrow_prediction(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    one: TensorRef,
-    two: TensorRef,
+    context: CheckContext, call: FunctionCall, one: TensorRef, two: TensorRef
 ) -> Diagnosis | None:
     """`((prediction - target) ** 2).mean()` with a prediction of one feature."""
     if plain(call.name) not in _MISFITS or call.parent is not None:
@@ -376,5 +353,5 @@ def _narrow_prediction(
             continue
         users = context.graph.users.get((call.outputs or ())[0].id, ())
         if users and all(is_error(context, user) for user in users):
-            return _report(context, rule, call, given, target, at, target.shape[at])
+            return _report(context, call, given, target, at, target.shape[at])
     return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.batches import SEQUENCES, Batches, sequence_roles
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import (
     around_layer,
@@ -31,7 +31,7 @@ _REBUILT = ("RNN", "LSTM", "GRU", "MultiheadAttention")
     "a layer runs over the batch as if it were time: samples leak into each other, "
     "and the time steps are taken for samples",
 )
-def batch_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def batch_dim(context: CheckContext) -> Iterator[Diagnosis]:
     layers = [
         (call, place)
         for call in context.of_kind(*SEQUENCES)
@@ -44,14 +44,13 @@ def batch_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         return
     batches = Batches(context)
     for call, (sequence, batch) in layers:
-        yield from _runs_over_batch(context, rule, call, sequence, batch, batches)
+        yield from _runs_over_batch(context, call, sequence, batch, batches)
     for call in sums:
-        yield from _positions_of_batch(context, rule, call, batches)
+        yield from _positions_of_batch(context, call, batches)
 
 
 def _runs_over_batch(
     context: CheckContext,
-    rule: Check,
     call: FunctionCall,
     sequence: int,
     batch: int,
@@ -90,7 +89,6 @@ def _runs_over_batch(
     holds = "" if sole else ", which holds the batch"
     yield finding(
         context,
-        rule,
         call,
         f"{name} takes {given.shape} as {other}: it runs over dimension {sequence}"
         f"{holds}, and {proof}.",
@@ -239,7 +237,7 @@ def _looked_up(context: CheckContext, rows: TensorRef) -> FunctionCall | None:
 
 
 def _positions_of_batch(
-    context: CheckContext, rule: Check, call: FunctionCall, batches: Batches
+    context: CheckContext, call: FunctionCall, batches: Batches
 ) -> Iterator[Diagnosis]:
     found = _table(context, call)
     assert found is not None
@@ -266,7 +264,6 @@ def _positions_of_batch(
     does = "multiplied" if turned else "added"
     yield finding(
         context,
-        rule,
         call,
         f"rows of a table of positions, {rows.shape}, are {does} along dimension 0 of "
         f"{data.shape}, which is the batch: every sample gets a position, every time "
@@ -286,7 +283,7 @@ def _positions_of_batch(
     "warning",
     "squeeze() without a dimension drops the batch of a batch of one",
 )
-def squeeze_drops_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def squeeze_drops_batch(context: CheckContext) -> Iterator[Diagnosis]:
     axes = context.axes
     for call in context.calls("squeeze"):
         if not call.inputs or not call.outputs or len(call.args) > 1 or call.kwargs:
@@ -301,7 +298,6 @@ def squeeze_drops_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         odd = [dim for dim, size in enumerate(given.shape) if size == 1 and dim]
         yield finding(
             context,
-            rule,
             call,
             f"squeeze() makes {made.shape} of {given.shape}: with a batch of one it "
             "drops the batch dimension too.",

@@ -9,7 +9,7 @@ from shapetrace.checks.dimensions.softmax import picked_by_row
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.batches import SEQUENCES, Batches, sequence_roles
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead
@@ -52,7 +52,7 @@ class Back(NamedTuple):
     "a number taken over all samples of the batch goes into what is made of each: a "
     "prediction depends on which other samples are in the batch",
 )
-def batch_statistic(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def batch_statistic(context: CheckContext) -> Iterator[Diagnosis]:
     told: set[int | None] = set()
     spots = [call for call in context.calls(*_STATISTICS) if _is_of_all(context, call)]
     batches = Batches(context) if spots else None
@@ -82,7 +82,7 @@ def batch_statistic(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             losses = [loss for one in root for loss in batches.losses_of(one)]
             if any(batches.kept(one, {back.made.id}, losses) for one in root):
                 told.add(call.parent)
-                yield _wrong(context, rule, call, back, dim)
+                yield _wrong(context, call, back, dim)
                 break
 
 
@@ -233,13 +233,12 @@ def _comes_to_nothing(context: CheckContext, back: Back) -> bool:
 
 
 def _wrong(
-    context: CheckContext, rule: Check, call: FunctionCall, back: Back, dim: int
+    context: CheckContext, call: FunctionCall, back: Back, dim: int
 ) -> Diagnosis:
     given = call.inputs[0]
     over = "all of" if _told(call) is None else "dimension 0 of"
     return finding(
         context,
-        rule,
         call,
         f"{call.name} runs over {over} {given.shape}, the {given.shape[dim]} samples "
         f"of dimension {dim}, and {back.call.name} at {back.call.source} puts the "

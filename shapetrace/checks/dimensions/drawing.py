@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.batches import SEQUENCES, Batches, sequence_roles
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -27,7 +27,7 @@ _NEAR = 8
     "stochastic depth draws one number for each entry of dimension 0, which is the "
     "time here: all samples lose the same steps, and none is dropped as a whole",
 )
-def drawn_for_all(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def drawn_for_all(context: CheckContext) -> Iterator[Diagnosis]:
     if not context.of_kind("random"):
         return
     batches: Batches | None = None
@@ -45,7 +45,6 @@ def drawn_for_all(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             count = given.shape[at]
             yield finding(
                 context,
-                rule,
                 call,
                 f"{drawn.name} draws one number for each of the {given.shape[0]} "
                 f"entries of dimension 0 of {given.shape}, and the samples are its "

@@ -7,7 +7,7 @@ from math import prod
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.records import Diagnosis, FunctionCall, Severity, TensorRef
 from shapetrace.signatures import kind
@@ -27,12 +27,12 @@ _NEAR = 6
     "what is normalised over a single number is the same whatever that number is: 0, "
     "NaN, or the bias of the norm",
 )
-def normalised_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def normalised_over_one(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.calls("layer_norm"):
         shape = argument(call, "normalized_shape", 1)
         if isinstance(shape, (tuple, list)) and all(size == 1 for size in shape):
             if prod(call.inputs[0].shape) > 1:
-                yield _normed(context, rule, call)
+                yield _normed(context, call)
     for call in context.calls("sub"):
         if len(call.inputs) != 2 or not call.outputs:
             continue
@@ -42,7 +42,7 @@ def normalised_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosi
             continue
         spread = _divided(context, call)
         if spread is not None and _always(context, mean):
-            yield _wrong(context, rule, call, mean, spread)
+            yield _wrong(context, call, mean, spread)
 
 
 def _statistic(
@@ -110,11 +110,7 @@ def _is_sample(context: CheckContext, given: TensorRef, dim: int) -> bool:
 
 
 def _wrong(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    mean: FunctionCall,
-    spread: FunctionCall,
+    context: CheckContext, call: FunctionCall, mean: FunctionCall, spread: FunctionCall
 ) -> Diagnosis:
     given = mean.inputs[0]
     dims = [dim for dim, size in enumerate(given.shape) if size == 1]
@@ -126,7 +122,6 @@ def _wrong(
     named = ", ".join(map(str, dims))
     return finding(
         context,
-        rule,
         mean,
         f"{mean.name} and {spread.name} run over dimension {named} of {given.shape}, "
         "which has size 1: each number is its own mean, and what is left is 0 "
@@ -141,12 +136,11 @@ def _wrong(
     )
 
 
-def _normed(context: CheckContext, rule: Check, call: FunctionCall) -> Diagnosis:
+def _normed(context: CheckContext, call: FunctionCall) -> Diagnosis:
     given = call.inputs[0]
     last = len(given.shape) - 1
     return finding(
         context,
-        rule,
         call,
         f"layer_norm normalises dimension {last} of {given.shape}, which has size 1: "
         "each number is its own mean, and the result is the bias, whatever the data.",

@@ -10,7 +10,7 @@ from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.facts.batches import Batches
 from shapetrace.checks.facts.following import Places, Step, steps
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import along, says
 from shapetrace.lineage.dimensions import DATA, PARAMETER
@@ -32,7 +32,7 @@ _LAYERS = ("linear", "convolution", "recurrent", "attention")
     "what is normalised over one dimension is compared or summed over another: its "
     "vectors have no length of 1, its shares do not add up to 1",
 )
-def normalised_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def normalised_dim(context: CheckContext) -> Iterator[Diagnosis]:
     spots = context.of_kind("unit_length", "softmax", "log_softmax")
     spots += [
         call for call in context.calls("div") if _length(context, call) is not None
@@ -45,20 +45,20 @@ def normalised_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         given, made = call.inputs[0], (call.outputs or ())[0]
         if dim is None or made.shape != given.shape or given.shape[dim] < 2:
             continue
-        if not _is_data(context, given, dim):
+        if not context.axes.wholly(given.id, dim, "data"):
             continue
-        features = [e for e in range(len(made.shape)) if _is_feature(context, given, e)]
+        features = _features(context, given)
         for used in features:
             step = _compared(context, call, dim, used)
             if step is not None:
-                yield _wrong(context, rule, call, dim, used, step)
+                yield _wrong(context, call, dim, used, step)
                 break
         else:
             if features and _by_default(call) and not _summed(context, made, dim):
-                yield _wrong(context, rule, call, dim, features[-1], None)
-    yield from _cosines(context, rule)
-    yield from of_the_time(context, rule)
-    yield from of_items(context, rule)
+                yield _wrong(context, call, dim, features[-1], None)
+    yield from _cosines(context)
+    yield from of_the_time(context)
+    yield from of_items(context)
 
 
 def _by_default(call: FunctionCall) -> bool:
@@ -100,16 +100,11 @@ def _over(context: CheckContext, call: FunctionCall) -> int | None:
     return dim if isinstance(dim, int) and 0 <= (dim := dim % rank) < rank else None
 
 
-def _is_data(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    """Whether a dimension is for certain one of the data's: samples, time, space."""
-    roots = context.axes.roots(ref.id, dim)
-    return context.axes.sure(ref.id, dim) and all(one[0] == "data" for one in roots)
-
-
-def _is_feature(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    sure = context.axes.sure(ref.id, dim) and ref.shape[dim] > 1
-    roots = context.axes.roots(ref.id, dim)
-    return sure and all(one[0] == "parameter" for one in roots)
+def _features(context: CheckContext, ref: TensorRef) -> list[int]:
+    """The dimensions of several of a layer's features."""
+    sizes = enumerate(ref.shape)
+    wholly = context.axes.wholly
+    return [d for d, size in sizes if size > 1 and wholly(ref.id, d, "parameter")]
 
 
 def _compared(
@@ -231,12 +226,7 @@ def _weighted(
 
 
 def _wrong(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    dim: int,
-    used: int,
-    step: Step | None,
+    context: CheckContext, call: FunctionCall, dim: int, used: int, step: Step | None
 ) -> Diagnosis:
     given = call.inputs[0]
     uses = "its vectors are along"
@@ -249,7 +239,6 @@ def _wrong(
     at = length or call
     return finding(
         context,
-        rule,
         call,
         f"{at.name} normalises dimension {dim} of {given.shape}, the data's, but "
         f"{uses} dimension {used}, the features.",
@@ -263,7 +252,7 @@ def _wrong(
     )
 
 
-def _cosines(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _cosines(context: CheckContext) -> Iterator[Diagnosis]:
     """cosine_similarity of one feature over the samples, or over the places."""
     spots = []
     for call in context.calls("cosine_similarity"):
@@ -272,9 +261,7 @@ def _cosines(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         dim = 1 if dim is None else dim
         if len({ref.shape for ref in call.inputs}) == 1 and isinstance(dim, int):
             at = dim % len(one.shape) if one.shape else 0
-            features = [
-                e for e in range(len(one.shape)) if _is_feature(context, one, e)
-            ]
+            features = _features(context, one)
             if features and at not in features:
                 spots.append((call, one, at, features[-1]))
     batches = Batches(context) if spots else None
@@ -290,7 +277,6 @@ def _cosines(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             what = "samples" if samples else "places"
             yield finding(
                 context,
-                rule,
                 call,
                 f"cosine_similarity compares along dimension {dim} of {one.shape}, "
                 f"the {what}; the features are dimension {used}.",

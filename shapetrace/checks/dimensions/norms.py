@@ -9,7 +9,6 @@ from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.batches import sequence_roles
 from shapetrace.checks.facts.following import summed_over
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import around_layer
@@ -25,14 +24,16 @@ _COUNTS = {"batch_norm": "num_features", "layer_norm": "normalized_shape"}
 _WIDTHS = ("out_features", "out_channels", "hidden_size", "embedding_dim", "d_model")
 
 
-def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def of_the_time(context: CheckContext) -> Iterator[Diagnosis]:
     """Layers that are told the number of features, by the name that it has, and are
     given the time where they look for them: that has the same size by chance."""
     finder = context.graph.constructions
     for call in context.calls(*_COUNTS):
         given, layer = call.inputs[0], context.layer(call)
         at = 1 if call.name == "batch_norm" else 2
-        if layer is None or len(given.shape) != 3 or not _is_data(context, given, at):
+        if layer is None or len(given.shape) != 3:
+            continue
+        if not context.axes.wholly(given.id, at, "data"):
             continue
         used = 3 - at
         owner = _maker(context, given, used)
@@ -43,7 +44,6 @@ def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{context.graph.spoken(layer)} ({layer.type}) is told the number of "
             "features, and takes "
@@ -61,7 +61,7 @@ def of_the_time(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def of_items(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def of_items(context: CheckContext) -> Iterator[Diagnosis]:
     """Layer norms over all that their input has but the batch, as they find it, where
     attention runs over one of these dimensions: its items are normalised together."""
     steps: set[Root] | None = None
@@ -78,7 +78,6 @@ def of_items(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"layer_norm normalises the last {count} dimensions of {given.shape}, and "
             f"dimension {over[0]} is a sequence that attention runs over: the "
@@ -131,16 +130,11 @@ def _last_alone(call: FunctionCall) -> Fix | None:
     return None
 
 
-def _is_data(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    roots = context.axes.roots(ref.id, dim)
-    return context.axes.sure(ref.id, dim) and all(root[0] == "data" for root in roots)
-
-
 def _maker(context: CheckContext, ref: TensorRef, dim: int) -> str | None:
     """The one layer that makes the features of a dimension."""
-    roots = context.axes.roots(ref.id, dim)
-    if not context.axes.sure(ref.id, dim) or any(r[0] != "parameter" for r in roots):
+    if not context.axes.wholly(ref.id, dim, "parameter"):
         return None
+    roots = context.axes.roots(ref.id, dim)
     owners = {owner_of(context.graph, tensor) for _, tensor, _ in roots}
     return owners.pop() if len(owners) == 1 else None
 

@@ -8,7 +8,7 @@ from functools import partial
 from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.facts.batches import Batches
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import along
 from shapetrace.lineage.factors import Root
@@ -36,7 +36,7 @@ _KEEPS_MAPS = (
     "a softmax over the batch makes the samples compete: each result depends on what "
     "else is in the batch",
 )
-def softmax_over_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def softmax_over_batch(context: CheckContext) -> Iterator[Diagnosis]:
     for call, dim in over_batch(context):
         given = call.inputs[0]
         wide = [d for d, size in enumerate(given.shape) if d != dim and size > 1]
@@ -44,7 +44,6 @@ def softmax_over_batch(context: CheckContext, rule: Check) -> Iterator[Diagnosis
         holds = "holds" if len(context.axes.of(given.id, dim)) > 1 else "is"
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} normalises dimension {dim} of {given.shape}, which {holds} "
             "the batch: the samples compete with each other.",
@@ -157,7 +156,7 @@ def _one_of_a_row(context: CheckContext, call: FunctionCall) -> bool:
     "a softmax over one side of maps makes places compete in a row, where the same "
     "maps are classes at every place",
 )
-def softmax_over_space(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def softmax_over_space(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.calls("softmax", "log_softmax"):
         given, dim = call.inputs[0], softmax_dim(call)
         shape = given.shape
@@ -169,7 +168,6 @@ def softmax_over_space(context: CheckContext, rule: Check) -> Iterator[Diagnosis
         if other is not None:
             yield finding(
                 context,
-                rule,
                 call,
                 f"{call.name} normalises dimension {dim} of {shape}, one side of the "
                 f"maps; {other.name} at {other.source} takes dimension 1 of the same "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.records import FunctionCall, ModuleCall
 from shapetrace.signatures import is_loss, named
@@ -35,3 +37,15 @@ def is_error(context: CheckContext, user: FunctionCall | ModuleCall) -> bool:
         for tensor in made
         for later in context.graph.users.get(tensor, ())
     )
+
+
+def with_data(
+    context: CheckContext, made: Container[int], calls: Iterable[FunctionCall]
+) -> FunctionCall | None:
+    """The first of some calls that compares one of these tensors with data."""
+    for call in calls:
+        hers = [ref.id in made for ref in call.inputs[:2]]
+        if len(hers) == 2 and hers.count(True) == 1:
+            if context.is_raw_data(call.inputs[hers.index(False)].id):
+                return call
+    return None

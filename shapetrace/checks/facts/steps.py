@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.lineage.dimensions import RECORDED
 from shapetrace.lineage.optimizer_steps import STEP
@@ -14,6 +13,10 @@ from shapetrace.records import FunctionCall, ModuleCall, Range, Source
 
 #: what torch calls the range in which gradients are cleared
 _ZERO = "Optimizer.zero_grad#"
+
+
+#: backwards that are looked at: a training loop makes the same in each step
+_FIRST = 8
 
 
 class Steps:
@@ -41,6 +44,7 @@ class Steps:
             for call in context.by_name.get("backward", ())
             if call.inputs and call.index >= self.first
         ]
+        self.first_backwards = self.backwards[:_FIRST]
 
     def after(self, backward: FunctionCall) -> tuple[list[Range], list[Range]]:
         """The steps between a backward and the next one, and what clears gradients
@@ -113,6 +117,22 @@ def behind(context: CheckContext, tensor: int) -> list[FunctionCall]:
     return found
 
 
+def learning(
+    context: CheckContext, calls: Iterable[FunctionCall]
+) -> dict[str, FunctionCall]:
+    """The parameters that are to learn, of those that some calls take, by their names,
+    each with the first that does."""
+    found: dict[str, FunctionCall] = {}
+    for call in calls:
+        for ref in call.inputs:
+            origin = context.graph.origin(ref.id)
+            if origin is None or origin.kind != "parameter" or ref.id in context.frozen:
+                continue
+            if origin.requires_grad:
+                found.setdefault(origin.name, call)
+    return found
+
+
 def outermost(context: CheckContext, call: FunctionCall) -> int | None:
     """The outermost module call around a call."""
     module = context.graph.module_of(call)
@@ -121,14 +141,13 @@ def outermost(context: CheckContext, call: FunctionCall) -> int | None:
     return None if module is None else module.index
 
 
-def frozen_in(context: CheckContext) -> set[int]:
-    """The parameters that were told in the block not to learn, as they were then."""
-    return {
-        ref.id
-        for call in context.functions
-        if call.name == "requires_grad_" and argument(call, "requires_grad", 1) is False
-        for ref in call.outputs or ()
-    }
+def again(context: CheckContext, call: ModuleCall) -> Iterator[ModuleCall]:
+    """The other calls of a module that give it the same input."""
+    own = [ref.id for ref in call.inputs]
+    for one in context.graph.rec.calls:
+        if one.name == call.name and one.index != call.index:
+            if own == [ref.id for ref in one.inputs]:
+                yield one
 
 
 def without_autograd(
@@ -139,7 +158,6 @@ def without_autograd(
     written to otherwise, as an average of others, learn in that way."""
     rec, graph = context.graph.rec, context.graph
     on, off, written = set[str](), dict[str, ModuleCall](), set[str]()
-    frozen = frozen_in(context)
     for call in rec.functions:
         weights = [ref for ref in call.inputs if graph.is_parameter(ref.id)]
         at = outermost(context, call)
@@ -149,7 +167,7 @@ def without_autograd(
         elif call.grad:
             on.add(rec.calls[at].name)
         elif any(
-            rec.origins[ref.id].requires_grad and ref.id not in frozen
+            rec.origins[ref.id].requires_grad and ref.id not in context.frozen
             for ref in weights
         ):
             off.setdefault(rec.calls[at].name, rec.calls[at])

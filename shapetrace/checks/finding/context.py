@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from functools import cached_property
 
+from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.together import Met, meetings
 from shapetrace.checks.finding.trying import Change, repair_of
 from shapetrace.diagnosis.hypothesis import Repair
@@ -44,6 +45,9 @@ class CheckContext:
     A training loop makes the same call in each step: the checks look at the first
     steps, so that what they cost does not grow with the square of them.
     """
+
+    #: the check that is asked now
+    rule: Check
 
     def __init__(self, graph: Graph, asks: bool = True) -> None:
         self.graph = graph
@@ -125,10 +129,10 @@ class CheckContext:
         computed = [call for call in made if plain(call.name) not in SAME_VALUES]
         return list({call.index: call for call in computed}.values())
 
-    def undressed(self, tensor: int) -> int:
-        """The tensor before all that only changed its shape."""
+    def undressed(self, tensor: int, names: Collection[str] = RESHAPES) -> int:
+        """The tensor before all that only changed its shape, or was done by `names`."""
         call = self.made_by(tensor)
-        while call is not None and plain(call.name) in RESHAPES and call.inputs:
+        while call is not None and plain(call.name) in names and call.inputs:
             tensor = call.inputs[0].id
             call = self.made_by(tensor)
         return tensor
@@ -155,6 +159,22 @@ class CheckContext:
         """Whether no parameter stands behind a tensor."""
         axes = self.axes
         return axes.descends(tensor, DATA) and not axes.descends(tensor, PARAMETER)
+
+    @cached_property
+    def totals(self) -> list[TensorRef]:
+        """What `backward()` was called on."""
+        return [call.inputs[0] for call in self.calls("backward") if call.inputs]
+
+    @cached_property
+    def frozen(self) -> set[int]:
+        """The parameters that were told not to learn, as they were then."""
+        return {
+            ref.id
+            for call in self.functions
+            if call.name == "requires_grad_"
+            and False in (*call.args[1:], call.kwargs.get("requires_grad"))
+            for ref in call.outputs or ()
+        }
 
     @cached_property
     def module_inputs(self) -> set[int]:

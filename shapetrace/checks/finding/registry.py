@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from shapetrace.checks.finding.context import CheckContext
 from shapetrace.records import Diagnosis, Severity
 
-Run: TypeAlias = Callable[[CheckContext, "Check"], Iterable[Diagnosis]]
+if TYPE_CHECKING:
+    from shapetrace.checks.finding.context import CheckContext
+
+Run: TypeAlias = "Callable[[CheckContext], Iterable[Diagnosis]]"
 
 
 class Check(NamedTuple):

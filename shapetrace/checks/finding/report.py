@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import CHECKS, Check
 from shapetrace.diagnosis.sites import culprit_of_data
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.diagnosis.words.operand_rows import kind
 from shapetrace.diagnosis.words.text import replaced, told
 from shapetrace.diagnosis.words.unexplained import where_of
-from shapetrace.lineage import steps
+from shapetrace.lineage import Call, steps
 from shapetrace.records import (
     Culprit,
     Diagnosis,
     Fix,
     FunctionCall,
     Operand,
-    Recording,
     Severity,
     Step,
     TensorRef,
@@ -89,16 +86,21 @@ def size_culprit(
     return None
 
 
-def is_reported(context: CheckContext, rule: Check, call: FunctionCall) -> bool:
+def _place(context: CheckContext, call: Call) -> str:
+    if isinstance(call, FunctionCall):
+        return where_of(context.graph, call)
+    return f"module:{call.name}"
+
+
+def is_reported(context: CheckContext, call: Call) -> bool:
     """Whether the same was found at this place before, as in each step of a loop."""
-    key = rule.code, where_of(context.graph, call), call.source
+    key = context.rule.code, _place(context, call), call.source
     return call.source is not None and key in context.reported
 
 
 def finding(
     context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
+    call: Call,
     message: str,
     *,
     culprits: Iterable[Culprit | None],
@@ -107,14 +109,14 @@ def finding(
     way: tuple[int, int | None] | None = None,
     severity: Severity | None = None,
 ) -> Diagnosis:
-    """The Diagnosis of one finding.
+    """The Diagnosis of one finding, which is about a function's call or a module's.
 
     `shapes` are (label, tensor, odd dimension); `way` the tensor, and its dimension,
     whose way back is told. A fix is a line to paste; where there is none, words say
     what to do.
     """
-    place = where_of(context.graph, call)
-    if is_reported(context, rule, call):
+    rule, place = context.rule, _place(context, call)
+    if is_reported(context, call):
         return Diagnosis(rule.code, "note", message, where=place, source=call.source)
     context.reported.add((rule.code, place, call.source))
     named: list[Culprit] = []
@@ -125,7 +127,8 @@ def finding(
     lineage: tuple[Step, ...] = ()
     if way is not None:
         lineage = steps(context.graph, way[0], way[1])
-    module = context.graph.module_of(call)
+    function = call if isinstance(call, FunctionCall) else None
+    module = call if function is None else context.graph.module_of(call)
     lines = tuple(
         fix for fix in fixes if isinstance(fix, Fix) and fix.line != replaced(fix)
     )
@@ -140,25 +143,15 @@ def finding(
         culprits=tuple(named),
         lineage=lineage,
         fixes=lines,
-        function=call.index,
+        operands=tuple(
+            Operand(label, ref.shape, kind(ref), odd) for label, ref, odd in shapes
+        ),
+        remarks=(
+            *([f"What to do: {advice}."] if advice else []),
+            f"What it means: {rule.summary}.",
+            f"Where it is meant: # shapetrace: ignore[{rule.code}]",
+        ),
+        function=None if function is None else function.index,
         call=None if module is None else module.index,
     )
-    return explained(context.graph.rec, found, shapes, advice)
-
-
-def explained(
-    rec: Recording,
-    found: Diagnosis,
-    shapes: Sequence[tuple[str, TensorRef, int | None]],
-    advice: str = "",
-) -> Diagnosis:
-    """A finding with its text, which ends with why it matters and how to silence it."""
-    operands = tuple(
-        Operand(label, ref.shape, kind(ref), odd) for label, ref, odd in shapes
-    )
-    remarks = (
-        *([f"What to do: {advice}."] if advice else []),
-        f"What it means: {CHECKS[found.code].summary}.",
-        f"Where it is meant: # shapetrace: ignore[{found.code}]",
-    )
-    return told(rec, replace(found, operands=operands, remarks=remarks))
+    return told(context.graph.rec, found)

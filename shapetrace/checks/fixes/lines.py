@@ -218,15 +218,6 @@ def first_name(call: FunctionCall) -> str | None:
     return node.id if isinstance(node, ast.Name) else None
 
 
-def after(call: FunctionCall, template: str) -> Fix | None:
-    """A call whose own result is changed, for all who take it."""
-    line = find(call.source)
-    if line is None or not call.direct:
-        return None
-    text = suffixed(line.code, line.tree, template)
-    return Fix(line.around(text), where=line.source)
-
-
 def undone(call: FunctionCall) -> Fix | None:
     """A method or an index left out: what it was taken of in its place."""
     line = find(call.source)

@@ -7,9 +7,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from shapetrace.checks.facts.steps import behind, frozen_in, outermost
+from shapetrace.checks.facts.steps import behind, learning, outermost
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import without_data
 from shapetrace.lineage.dimensions import RECORDED
@@ -32,7 +32,7 @@ _MAKES = (*_IN, "Tensor", "FloatTensor")
     "layers learn nothing: what they make is taken out of autograd inside of the "
     "model, and the layers behind get it as data",
 )
-def layer_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def layer_cut_off(context: CheckContext) -> Iterator[Diagnosis]:
     numbers = [
         call for call in context.calls(*_NUMBERS) if _made_of_numbers(call) is not None
     ]
@@ -41,21 +41,20 @@ def layer_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         for call in (*context.calls(*_OUT), *numbers)
         if call.parent is not None and call.inputs and _given(context, call) is not None
     ]
-    totals = [call.inputs[0] for call in context.calls("backward") if call.inputs]
-    if not cuts or not totals:
+    if not cuts or not context.totals:
         return
-    learned = [call for total in totals for call in behind(context, total.id)]
-    reached = _weights(context, learned)
+    learned = [call for total in context.totals for call in behind(context, total.id)]
+    reached = learning(context, learned).keys()
     for cut in cuts:
         given = _given(context, cut)
         if given is None:
             continue
         own = behind(context, given.id)
-        weights = _weights(context, own)
+        weights = learning(context, own).keys()
         if not weights or weights & reached or not _in_training(context, weights):
             continue
         if _goes_on(context, cut, learned):
-            yield _found(context, rule, cut, own, given)
+            yield _found(context, cut, own, given)
 
 
 def _given(context: CheckContext, cut: FunctionCall) -> TensorRef | None:
@@ -81,20 +80,7 @@ def _made_of_numbers(cut: FunctionCall) -> ast.Call | None:
     return None
 
 
-def _weights(context: CheckContext, calls: Iterable[FunctionCall]) -> set[str]:
-    """The parameters that are to learn, of those that some calls take."""
-    frozen, found = frozen_in(context), set[str]()
-    for call in calls:
-        for ref in call.inputs:
-            origin = context.graph.origin(ref.id)
-            if origin is None or origin.kind != "parameter" or ref.id in frozen:
-                continue
-            if origin.requires_grad:
-                found.add(origin.name)
-    return found
-
-
-def _in_training(context: CheckContext, weights: set[str]) -> bool:
+def _in_training(context: CheckContext, weights: Iterable[str]) -> bool:
     modules = context.graph.rec.modules
     infos = [modules.get(name.rpartition(".")[0]) for name in weights]
     return all(info is not None and info.training for info in infos)
@@ -140,11 +126,7 @@ def _back(context: CheckContext, cut: FunctionCall) -> Iterator[int]:
 
 
 def _found(
-    context: CheckContext,
-    rule: Check,
-    cut: FunctionCall,
-    own: list[FunctionCall],
-    given: TensorRef,
+    context: CheckContext, cut: FunctionCall, own: list[FunctionCall], given: TensorRef
 ) -> Diagnosis:
     layers = list(
         dict.fromkeys(
@@ -161,7 +143,6 @@ def _found(
     cuts = replace(culprit(context, cut, "cuts the gradient"), name=name)
     return finding(
         context,
-        rule,
         cut,
         f"{name} takes {given.shape} out of autograd, and what comes behind gets it as "
         f"data: no gradient reaches {shown}.",

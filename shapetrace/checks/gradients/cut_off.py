@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from shapetrace.checks.facts.steps import Steps, behind, frozen_in, outermost
+from shapetrace.checks.facts.steps import Steps, behind, learning, outermost
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead
@@ -19,9 +19,6 @@ from shapetrace.checks.gradients.taken_numbers import numbers_added
 from shapetrace.records import Diagnosis, FunctionCall, Source, TensorRef
 from shapetrace.signatures import kind
 
-#: backwards that are looked at: a training loop makes the same in each step
-_FIRST = 8
-
 
 @check(
     "term-cut-off",
@@ -29,19 +26,19 @@ _FIRST = 8
     "a term of the loss does not train what it is there for: it was made a number, or "
     "a detach cuts it off, and its gradients go to what was to be held fixed",
 )
-def term_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from fitted_straight_through(context, rule)
-    yield from numbers_added(context, rule)
-    yield from dead_penalties(context, rule)
+def term_cut_off(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from fitted_straight_through(context)
+    yield from numbers_added(context)
+    yield from dead_penalties(context)
     ran = Steps(context)
     if not ran.steps or not context.of_kind("detach"):
         return
-    frozen, windows = frozen_in(context), list[_Window]()
-    for backward in ran.backwards[:_FIRST]:
+    windows = list[_Window]()
+    for backward in ran.first_backwards:
         steps, _ = ran.after(backward)
         held = [ran.held(step) for step in steps]
         if steps and all(held):
-            windows.append(_Window(context, frozen, backward, set[str]().union(*held)))
+            windows.append(_Window(context, backward, set[str]().union(*held)))
     told = set[Source | None]()
     for window in windows:
         for term in window.terms:
@@ -52,7 +49,7 @@ def term_cut_off(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 continue
             if _elsewhere(ran, windows, term):
                 told.add(cut.source)
-                yield _found(context, rule, window, term, cut)
+                yield _found(context, window, term, cut)
 
 
 class _Term(NamedTuple):
@@ -69,14 +66,10 @@ class _Window:
     """A backward, and what the steps after it hold."""
 
     def __init__(
-        self,
-        context: CheckContext,
-        frozen: set[int],
-        backward: FunctionCall,
-        held: set[str],
+        self, context: CheckContext, backward: FunctionCall, held: set[str]
     ) -> None:
         self.backward, self.held = backward, held
-        self._context, self._frozen = context, frozen
+        self._context = context
 
     @cached_property
     def terms(self) -> list[_Term]:
@@ -94,7 +87,7 @@ class _Window:
             if top is not None:
                 place = context.graph.rec.calls[top].source
             ref = context.graph.tensors[tensor]
-            found.append(_Term(ref, place, calls, self._weights(calls)))
+            found.append(_Term(ref, place, calls, set(learning(context, calls))))
         return found
 
     def cut(self, term: _Term) -> FunctionCall | None:
@@ -105,21 +98,10 @@ class _Window:
                 made = context.made_by(ref.id)
                 if made is None or kind(made.name) != "detach" or not made.inputs:
                     continue
-                if self._weights(behind(context, made.inputs[0].id)) & self.held:
+                before = behind(context, made.inputs[0].id)
+                if learning(context, before).keys() & self.held:
                     return made
         return None
-
-    def _weights(self, calls: list[FunctionCall]) -> set[str]:
-        graph = self._context.graph
-        return {
-            origin.name
-            for call in calls
-            for ref in call.inputs
-            if (origin := graph.origin(ref.id)) is not None
-            and origin.kind == "parameter"
-            and origin.requires_grad
-            and ref.id not in self._frozen
-        }
 
 
 def _elsewhere(ran: Steps, windows: list[_Window], term: _Term) -> bool:
@@ -142,18 +124,13 @@ def _is_cleared(ran: Steps, backward: FunctionCall) -> bool:
 
 
 def _found(
-    context: CheckContext,
-    rule: Check,
-    window: _Window,
-    term: _Term,
-    cut: FunctionCall,
+    context: CheckContext, window: _Window, term: _Term, cut: FunctionCall
 ) -> Diagnosis:
     made = context.made_by(term.ref.id)
     name = "a term" if made is None else f"{made.name} at {made.source}"
     ref = cut.inputs[0]
     return finding(
         context,
-        rule,
         cut,
         f"{name} is part of the loss at {window.backward.source}, and {cut.name} cuts "
         "it off from all parameters that the step after it trains: its gradients go to "

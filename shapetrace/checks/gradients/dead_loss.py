@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import instead
 from shapetrace.checks.gradients.gradient import Behind, before_it, given_anew, terms
@@ -19,7 +19,7 @@ from shapetrace.signatures import kind
     "warning",
     "the loss descends from no parameter: nothing is learned from it",
 )
-def dead_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def dead_loss(context: CheckContext) -> Iterator[Diagnosis]:
     axes = context.axes
     started = [call for call in context.by_name.get("backward", ()) if call.inputs]
     dead = []
@@ -36,7 +36,7 @@ def dead_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         alone = len(dead) == len(context.losses) and not _own_loss(context)
         if dead and alone and _training(context):
             for loss in dead:
-                yield _dead(context, rule, loss, loss.name)
+                yield _dead(context, loss, loss.name)
         return
     behind = Behind(context)
     totals: list[TensorRef] = []
@@ -44,24 +44,22 @@ def dead_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         ref = call.inputs[0]
         if given_anew(context, ref):
             if (loss_ref := before_it(context, call)) is not None:
-                yield _dead(
-                    context, rule, call, "what backward() is called on", loss_ref
-                )
+                yield _dead(context, call, "what backward() is called on", loss_ref)
         elif behind.rebuilt(ref) or behind.round_trip(ref):
-            yield _dead(context, rule, call, "what backward() is called on")
+            yield _dead(context, call, "what backward() is called on")
         elif (off := behind.autograd_off(ref)) is not None:
-            yield _unrecorded(context, rule, call, off)
+            yield _unrecorded(context, call, off)
         elif axes.descends(ref.id, TRAINABLE) or ref.shape:
             totals.append(ref)
         elif axes.descends(ref.id, PARAMETER) and behind.told_to(call):
-            yield _dead(context, rule, call, "what backward() is called on")
+            yield _dead(context, call, "what backward() is called on")
     learning = terms(context, totals) if dead else set()
     for loss in dead:
         if any(ref.id in learning for ref in loss.outputs or ()):
             if (off := _untracked(context, loss)) is not None:
-                yield _unrecorded(context, rule, loss, off)
+                yield _unrecorded(context, loss, off)
                 continue
-            yield _dead(context, rule, loss, f"{loss.name} is part of the loss and")
+            yield _dead(context, loss, f"{loss.name} is part of the loss and")
 
 
 def _untracked(context: CheckContext, loss: FunctionCall) -> FunctionCall | None:
@@ -95,11 +93,7 @@ def _training(context: CheckContext) -> bool:
 
 
 def _dead(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    what: str,
-    held: TensorRef | None = None,
+    context: CheckContext, call: FunctionCall, what: str, held: TensorRef | None = None
 ) -> Diagnosis:
     """The finding; `held` is the loss whose numbers a new tensor holds."""
     ref = held or call.inputs[0]
@@ -117,7 +111,6 @@ def _dead(
         cut, reason = call, "starts at a new tensor that holds the loss"
     return finding(
         context,
-        rule,
         call,
         f"{what} descends from no parameter that could learn from it: no gradient "
         "passes.",
@@ -143,7 +136,7 @@ def _counts(call: FunctionCall) -> bool:
 
 
 def _unrecorded(
-    context: CheckContext, rule: Check, call: FunctionCall, off: FunctionCall
+    context: CheckContext, call: FunctionCall, off: FunctionCall
 ) -> Diagnosis:
     ref = call.inputs[0]
     module = context.graph.module_of(off)
@@ -154,7 +147,6 @@ def _unrecorded(
         who = Culprit("module", module.name, source=module.source, reason=who.reason)
     return finding(
         context,
-        rule,
         call,
         "autograd was off in every layer that the loss descends from, and nothing "
         "brings it back: no gradient passes.",

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import instead, without_data
 from shapetrace.checks.gradients.gradient import terms
@@ -15,17 +14,16 @@ from shapetrace.records import Diagnosis, FunctionCall
 from shapetrace.signatures import kind
 
 
-def dead_penalties(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def dead_penalties(context: CheckContext) -> Iterator[Diagnosis]:
     """`loss + 0.1 * layer.weight.data.norm()`: of a penalty on weights alone. What was
     made of data without a gradient may be what the rest is held against."""
-    totals = [call.inputs[0] for call in context.calls("backward") if call.inputs]
-    for tensor in sorted(terms(context, totals)):
+    for tensor in sorted(terms(context, context.totals)):
         made = context.made_by(tensor)
         if made is None or context.axes.descends(tensor, RECORDED):
             continue
         cut = _cut(context, tensor)
         if cut is not None:
-            yield _found(context, rule, made, cut)
+            yield _found(context, made, cut)
 
 
 def _cut(context: CheckContext, tensor: int) -> FunctionCall | None:
@@ -50,9 +48,7 @@ def _cut(context: CheckContext, tensor: int) -> FunctionCall | None:
     return found
 
 
-def _found(
-    context: CheckContext, rule: Check, term: FunctionCall, cut: FunctionCall
-) -> Diagnosis:
+def _found(context: CheckContext, term: FunctionCall, cut: FunctionCall) -> Diagnosis:
     weight = next(ref for ref in cut.inputs if context.made_by(ref.id) is None)
     origin = context.graph.origin(weight.id)
     named = origin is not None and origin.kind == "parameter"
@@ -66,7 +62,6 @@ def _found(
     how = "with autograd off" if kind(cut.name) != "detach" else f"by its {cut.name}"
     return finding(
         context,
-        rule,
         term,
         f"{term.name} is added to the loss, and takes {name} {how}: it has no "
         "gradient, and does not change what is learned.",

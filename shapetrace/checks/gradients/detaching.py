@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from shapetrace.checks.facts.comparing import compares
 from shapetrace.checks.facts.steps import behind, outermost
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import operand
@@ -30,12 +30,12 @@ _SQUARES = ("pow", "square", "abs")
     "what an objective takes as given is made by the network that learns from it: "
     "rewards and the next value as a target, or what weighs a log-probability",
 )
-def not_detached(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from _weights(context, rule)
-    yield from _targets(context, rule)
+def not_detached(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from _weights(context)
+    yield from _targets(context)
 
 
-def _weights(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _weights(context: CheckContext) -> Iterator[Diagnosis]:
     """Log-probabilities weighed by rewards less a value that has a loss of its own."""
     learned: set[int] | None = None
     for call in context.calls("mul"):
@@ -55,7 +55,6 @@ def _weights(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 continue
             yield finding(
                 context,
-                rule,
                 call,
                 f"{call.name} weighs log-probabilities by {weight.shape}, in which "
                 f"{made.name} at {made.source} has put a value that learns: the "
@@ -71,7 +70,7 @@ def _weights(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             break
 
 
-def _targets(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _targets(context: CheckContext) -> Iterator[Diagnosis]:
     """Values that are fitted to rewards and a share of the next value, as the same
     network makes it in another call."""
     names = losses_that(takes="values")
@@ -89,7 +88,6 @@ def _targets(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 continue
             yield finding(
                 context,
-                rule,
                 call,
                 f"{call.name} fits {value.shape} to a target that {made.name} at "
                 f"{made.source} makes of data and of what the same network gives in "
@@ -236,5 +234,5 @@ def _has_its_own_loss(
 
 def _behind_totals(context: CheckContext) -> set[int]:
     """The calls that any backward goes through."""
-    totals = {c.inputs[0].id for c in context.calls("backward") if c.inputs}
+    totals = {total.id for total in context.totals}
     return {call.index for total in totals for call in behind(context, total)}

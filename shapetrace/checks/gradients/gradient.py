@@ -85,10 +85,9 @@ class Behind:
     def _numbers_alone(self) -> bool:
         """Whether losses were taken out with item(), while nothing else learns."""
         axes = self._context.axes
-        totals = [c.inputs[0].id for c in self._context.calls("backward") if c.inputs]
         taken = (call.inputs[0].id for call in self._context.calls("item"))
         return any(map(self._learns, taken)) and not any(
-            axes.descends(tensor, PARAMETER) for tensor in totals
+            axes.descends(total.id, PARAMETER) for total in self._context.totals
         )
 
     def rebuilt(self, total: TensorRef) -> bool:

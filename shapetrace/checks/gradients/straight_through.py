@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind, losses_that
 
 
-def fitted_straight_through(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def fitted_straight_through(context: CheckContext) -> Iterator[Diagnosis]:
     """`(x.detach() - y) ** 2` with `y = x + (e - x).detach()`: the gradient reaches x
     alone, and drives it away from e, which was to come nearer."""
     if not context.of_kind("detach"):
@@ -30,7 +29,6 @@ def fitted_straight_through(context: CheckContext, rule: Check) -> Iterator[Diag
                 continue
             yield finding(
                 context,
-                rule,
                 call,
                 f"{call.name} fits {live.shape} to what is detached, and {live.shape} "
                 "is the same and a detached difference: of what was put in by that "

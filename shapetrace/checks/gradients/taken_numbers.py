@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.gradients.gradient import terms
 from shapetrace.lineage.dimensions import RECORDED
@@ -17,7 +16,7 @@ from shapetrace.source.line import Line, find
 _TAKES = ("item", "float")
 
 
-def numbers_added(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def numbers_added(context: CheckContext) -> Iterator[Diagnosis]:
     """`loss + 0.1 * penalty.item()`: a constant is added, which has no gradient. What
     only weighs another term, by its size, is none."""
     taken = [
@@ -25,16 +24,15 @@ def numbers_added(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         for call in context.calls(*_TAKES)
         if call.inputs and _learns(context, call.inputs[0])
     ]
-    totals = [call.inputs[0] for call in context.calls("backward") if call.inputs]
-    if not taken or not totals:
+    if not taken or not context.totals:
         return
-    parts = terms(context, totals)
+    parts = terms(context, context.totals)
     for call in context.of_kind("sum"):
         if len(call.inputs) != 1 or not any(r.id in parts for r in call.outputs or ()):
             continue
         for number in taken:
             if _is_added(context, call, number):
-                yield _constant(context, rule, call, number)
+                yield _constant(context, call, number)
 
 
 def _learns(context: CheckContext, ref: TensorRef) -> bool:
@@ -82,12 +80,11 @@ def _holds(line: Line, side: ast.expr, taken: Line, tensor: Line | None) -> bool
 
 
 def _constant(
-    context: CheckContext, rule: Check, call: FunctionCall, number: FunctionCall
+    context: CheckContext, call: FunctionCall, number: FunctionCall
 ) -> Diagnosis:
     ref = number.inputs[0]
     return finding(
         context,
-        rule,
         number,
         f"{number.name}() makes a number of {ref.shape}, which {call.name} at "
         f"{call.source} adds to the loss: a constant, that has no gradient.",

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead
@@ -25,14 +25,14 @@ _STEPS = ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside")
     "what layers make is rounded on its only way to the loss: a step has a slope of 0, "
     "so that every gradient is, and the layers never change",
 )
-def zero_gradient(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def zero_gradient(context: CheckContext) -> Iterator[Diagnosis]:
     steps = {
         call.index: call
         for call in context.calls(*_STEPS)
         if call.grad and context.axes.descends(call.inputs[0].id, RECORDED)
         if not _has_its_own_gradient(call)
     }
-    totals = [call.inputs[0].id for call in context.calls("backward") if call.inputs]
+    totals = [total.id for total in context.totals]
     if not steps or not totals:
         return
     weights, passed = _reached(context, totals, steps)
@@ -42,7 +42,6 @@ def zero_gradient(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             flat,
             f"all that is made before {plain(flat.name)} comes to the loss through it "
             "alone, and its gradient is 0.",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import built, first_name, instead, operand, renamed
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -46,25 +46,19 @@ def _how(context: CheckContext, call: FunctionCall) -> str:
     "cross_entropy takes logits and applies log_softmax itself: after a softmax the "
     "gradients are small and the loss cannot come near 0",
 )
-def softmax_before_cross_entropy(
-    context: CheckContext, rule: Check
-) -> Iterator[Diagnosis]:
+def softmax_before_cross_entropy(context: CheckContext) -> Iterator[Diagnosis]:
     losses = losses_that(takes="logits", activation="softmax")
     for loss, given, made in _given(context, losses):
         if gives(made.name) == "probabilities":
-            yield _twice(context, rule, loss, made, given.id)
+            yield _twice(context, loss, made, given.id)
     for loss in context.calls("log_softmax"):
         for made in context.sources_of_values(loss.inputs[0].id):
             if plain(made.name) in _SOFTMAX:
-                yield _twice(context, rule, loss, made, loss.inputs[0].id)
+                yield _twice(context, loss, made, loss.inputs[0].id)
 
 
 def _twice(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    made: FunctionCall,
-    given: int,
+    context: CheckContext, call: FunctionCall, made: FunctionCall, given: int
 ) -> Diagnosis:
     ref = next(ref for ref in call.inputs if ref.id == given)
     note = f"{call.name} takes logits"
@@ -77,7 +71,6 @@ def _twice(
     again = " again" if name in _SOFTMAX else ""
     return finding(
         context,
-        rule,
         call,
         f"{call.name} is given probabilities: {_how(context, made)} has applied {name} "
         f"already, and {call.name} applies softmax to them{again}.",
@@ -134,7 +127,7 @@ def _in_logarithms(context: CheckContext, made: FunctionCall) -> Fix | None:
     "a ReLU leaves the loss no score below 0: no class can be ruled out, and of one "
     "whose score falls below 0 nothing is learned any more",
 )
-def relu_before_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def relu_before_loss(context: CheckContext) -> Iterator[Diagnosis]:
     given = _given(context, losses_that(takes="logits"))
     for call, ref, made in (*given, *_by_log_softmax(context)):
         if plain(made.name) not in _CUTTING:
@@ -145,7 +138,6 @@ def relu_before_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         name = _how(context, made)
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} takes scores of any sign, and {name} at {made.source} has "
             "set all that were below 0 to 0.",
@@ -185,11 +177,11 @@ def _is_shared(context: CheckContext, call: FunctionCall) -> bool:
     "nll_loss and ctc_loss take log-probabilities: on logits or probabilities they are "
     "unbounded and train towards nonsense",
 )
-def log_softmax_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def log_softmax_missing(context: CheckContext) -> Iterator[Diagnosis]:
     for loss in context.calls(*losses_that(takes="log_probabilities")):
         known = facts_of(loss.name)
         if known is not None and known.class_dim is not None:
-            yield from _not_logs(context, rule, loss, known.class_dim)
+            yield from _not_logs(context, loss, known.class_dim)
 
 
 @check(
@@ -198,13 +190,13 @@ def log_softmax_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosi
     "kl_div takes log-probabilities as its first argument: of logits or probabilities "
     "it is no divergence and may be negative",
 )
-def log_softmax_missing_kl(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def log_softmax_missing_kl(context: CheckContext) -> Iterator[Diagnosis]:
     for loss in context.calls(*losses_that(takes="log_probabilities", class_dim=None)):
-        yield from _not_logs(context, rule, loss, dim=-1)
+        yield from _not_logs(context, loss, dim=-1)
 
 
 def _not_logs(
-    context: CheckContext, rule: Check, loss: FunctionCall, dim: int
+    context: CheckContext, loss: FunctionCall, dim: int
 ) -> Iterator[Diagnosis]:
     """`dim` is the classes', where no softmax tells which they are."""
     if loss.index not in context.sides:
@@ -232,7 +224,6 @@ def _not_logs(
             continue
         yield finding(
             context,
-            rule,
             loss,
             f"{loss.name} takes log-probabilities and is given {what}.",
             culprits=[culprit(context, made, "gives no log-probabilities")],
@@ -255,7 +246,7 @@ def _computed_table(context: CheckContext, made: FunctionCall) -> bool:
     "binary_cross_entropy_with_logits applies sigmoid itself: after another one all "
     "probabilities lie between 0.5 and 0.73",
 )
-def sigmoid_before_logits(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def sigmoid_before_logits(context: CheckContext) -> Iterator[Diagnosis]:
     losses = losses_that(takes="logits", activation="sigmoid")
     for loss, given, made in _given(context, losses):
         name = plain(made.name)
@@ -267,7 +258,6 @@ def sigmoid_before_logits(context: CheckContext, rule: Check) -> Iterator[Diagno
             again = " again" if name == "sigmoid" else ""
             yield finding(
                 context,
-                rule,
                 loss,
                 f"{loss.name} is given probabilities: {_how(context, made)} has "
                 f"applied {name} already, and {loss.name} applies sigmoid{again}.",
@@ -284,12 +274,11 @@ def sigmoid_before_logits(context: CheckContext, rule: Check) -> Iterator[Diagno
     "binary_cross_entropy takes probabilities: on logits it raises as soon as one is "
     "below 0 or above 1, and is wrong until then",
 )
-def sigmoid_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def sigmoid_missing(context: CheckContext) -> Iterator[Diagnosis]:
     for loss, given, made in _given(context, losses_that(takes="probabilities")):
         if gives(made.name) == "scores":
             yield finding(
                 context,
-                rule,
                 loss,
                 f"{loss.name} takes probabilities and is given raw scores "
                 f"of {_how(context, made)}, with no sigmoid.",
@@ -310,7 +299,7 @@ def sigmoid_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     "a sigmoid or softmax of what one has made already: from 0 to 1 it gives 0.50 to "
     "0.73, or shares that are nearly equal, whatever the model says",
 )
-def activation_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def activation_twice(context: CheckContext) -> Iterator[Diagnosis]:
     for call in (*context.of_kind(*_SQUASHING), *_log_shares(context)):
         first = _squashed(context, call)
         if first is not None:
@@ -321,7 +310,6 @@ def activation_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             ]
             yield finding(
                 context,
-                rule,
                 call,
                 f"{plain(call.name)} takes what {plain(first.name)} at {first.source} "
                 f"made, {given.shape}, as if it were scores: both are between 0 and 1.",

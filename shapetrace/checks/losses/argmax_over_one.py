@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
+from shapetrace.checks.facts.comparing import with_data
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding, size_culprit
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
 
@@ -17,7 +18,7 @@ from shapetrace.records import Diagnosis, FunctionCall, TensorRef
     "the place of the largest of one score is always 0: every prediction is class 0, "
     "whatever the model says",
 )
-def argmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def argmax_over_one(context: CheckContext) -> Iterator[Diagnosis]:
     axes = context.axes
     for call in context.calls("argmax", "argmin", "max", "min"):
         given, dim = call.inputs[0], argument(call, "dim", 1)
@@ -33,7 +34,6 @@ def argmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} looks for the largest along dimension {dim} of {given.shape},"
             " which has size 1: its place is 0 in every row.",
@@ -60,11 +60,4 @@ def _is_judged(context: CheckContext, place: TensorRef) -> bool:
     """Whether an index is compared with labels: it is no action of a model that has
     only one."""
     made = context.descendants([place.id])
-    for call in context.calls("eq", "ne"):
-        sides = [ref for ref in call.inputs[:2] if ref.shape]
-        hers = [ref.id in made for ref in sides]
-        if hers.count(True) == 1 and len(sides) == 2:
-            label = sides[hers.index(False)]
-            if context.is_raw_data(label.id):
-                return True
-    return False
+    return with_data(context, made, context.calls("eq", "ne")) is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.mending import in_one
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import finding, size_culprit
 from shapetrace.checks.fixes.lines import built
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
@@ -18,7 +18,7 @@ from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
     "heads of one model that are trained on the same target have different numbers of "
     "classes: one of them was left at its default",
 )
-def class_count(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def class_count(context: CheckContext) -> Iterator[Diagnosis]:
     by_target: dict[int, list[tuple[FunctionCall, TensorRef]]] = {}
     for loss in context.calls("cross_entropy"):
         given, target = context.sides.get(loss.index, (None, None))
@@ -54,7 +54,6 @@ def class_count(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             who = makers[given.id]
             yield finding(
                 context,
-                rule,
                 loss,
                 f"this head has {given.shape[1]} classes, another head that is trained "
                 f"on the same target has {right} classes, and the target spans only "

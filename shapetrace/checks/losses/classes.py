@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shapetrace.checks.facts.arguments import softmax_dim
 from shapetrace.checks.facts.batches import Batches
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import (
     culprit,
     data_culprit,
@@ -44,7 +44,7 @@ def last_layer(context: CheckContext, tensor: int, dim: int) -> Culprit | None:
     "the loss takes dimension 1 as the classes, and that dimension is time, space or "
     "the batch, not a layer's features",
 )
-def class_dim_check(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def class_dim_check(context: CheckContext) -> Iterator[Diagnosis]:
     axes = context.axes
     for loss in context.losses:
         if loss.index not in context.sides:
@@ -52,7 +52,7 @@ def class_dim_check(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if loss.name not in index_losses():
             features_at = _features(context, loss)
             if features_at is not None:
-                yield from _one_hot_elsewhere(context, rule, loss, features_at)
+                yield from _one_hot_elsewhere(context, loss, features_at)
             continue
         given, target = context.sides[loss.index]
         if target is None or not given.shape:
@@ -61,9 +61,9 @@ def class_dim_check(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         root = axes.sole(given.id, at)
         rank = len(given.shape)
         if _floating(target) and target.shape == given.shape:
-            yield from _one_hot_elsewhere(context, rule, loss, at)
+            yield from _one_hot_elsewhere(context, loss, at)
         if root is None:
-            yield from _normalised_elsewhere(context, rule, loss, given, at)
+            yield from _normalised_elsewhere(context, loss, given, at)
             continue
         features = [
             dim
@@ -76,7 +76,7 @@ def class_dim_check(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         same_shape = target.shape == given.shape
         if rank == 1 and same_shape and given.shape[0] > 1:
             if axes.descends(given.id, 1) and not _distribution(context, target):
-                yield _batch_as_classes(context, rule, loss, given, target)
+                yield _batch_as_classes(context, loss, given, target)
         elif features and (same_shape or given.shape[features[-1]] == given.shape[at]):
             if same_shape and _sums_to_one(context, target, at):
                 continue  # a distribution over the places
@@ -86,7 +86,6 @@ def class_dim_check(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             order = ", ".join(map(str, moved))
             yield finding(
                 context,
-                rule,
                 loss,
                 f"{loss.name} takes dimension 1 as the classes, but dimension 1 of "
                 f"{given.shape} is the data's; the classes that the last layer makes "
@@ -152,15 +151,10 @@ def _sums_to_one(context: CheckContext, target: TensorRef, at: int) -> bool:
 
 
 def _batch_as_classes(
-    context: CheckContext,
-    rule: Check,
-    loss: FunctionCall,
-    given: TensorRef,
-    target: TensorRef,
+    context: CheckContext, loss: FunctionCall, given: TensorRef, target: TensorRef
 ) -> Diagnosis:
     return finding(
         context,
-        rule,
         loss,
         f"{loss.name} of two vectors of {given.shape[0]} reads the batch as the "
         "classes of one single sample.",
@@ -178,7 +172,7 @@ def _batch_as_classes(
 
 
 def _one_hot_elsewhere(
-    context: CheckContext, rule: Check, loss: FunctionCall, at: int
+    context: CheckContext, loss: FunctionCall, at: int
 ) -> Iterator[Diagnosis]:
     """A target that one_hot made, with its classes in another dimension than `at`,
     that of the prediction's classes."""
@@ -204,7 +198,6 @@ def _one_hot_elsewhere(
         order = ", ".join(map(str, moved))
         yield finding(
             context,
-            rule,
             loss,
             f"the classes of {loss.name}'s prediction are dimension {at} of "
             f"{given.shape}, but one_hot has put the {target.shape[where[0]]} classes "
@@ -223,7 +216,7 @@ def _one_hot_elsewhere(
 
 
 def _normalised_elsewhere(
-    context: CheckContext, rule: Check, loss: FunctionCall, given: TensorRef, at: int
+    context: CheckContext, loss: FunctionCall, given: TensorRef, at: int
 ) -> Iterator[Diagnosis]:
     """nll_loss of a log_softmax over another dimension than the classes."""
     if plain(loss.name) != "nll_loss":
@@ -243,7 +236,6 @@ def _normalised_elsewhere(
         if certain and not over & taken and made.outputs[0].shape[dim] > 1:
             yield finding(
                 context,
-                rule,
                 loss,
                 f"nll_loss takes dimension {at} as the classes, but log_softmax has "
                 "made another dimension sum to 1.",
@@ -283,7 +275,7 @@ def _best_alone(context: CheckContext, ref: TensorRef, dim: int) -> bool:
     "a softmax over a dimension of size 1 that a layer always makes: every result is "
     "1, whatever goes in, and no gradient comes back",
 )
-def softmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def softmax_over_one(context: CheckContext) -> Iterator[Diagnosis]:
     axes = context.axes
     spots = [
         (call, call.inputs[0], dim)
@@ -335,7 +327,6 @@ def softmax_over_one(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             )
         yield finding(
             context,
-            rule,
             call,
             message,
             culprits=[

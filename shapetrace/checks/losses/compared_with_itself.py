@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.facts.comparing import compares
-from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.context import CheckContext
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
-from shapetrace.records import Diagnosis, TensorRef
+from shapetrace.records import Diagnosis
 from shapetrace.signatures import losses_that, named
 
 #: what leaves every number where it is
@@ -22,7 +22,8 @@ _DISTANCES = ("cosine_similarity", "pairwise_distance")
     "a loss compares a tensor with itself: it is the same whatever the model does, and "
     "nothing is learned from it",
 )
-def compared_with_itself(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def compared_with_itself(context: CheckContext) -> Iterator[Diagnosis]:
+    origin = context.undressed
     losses = {call.index for call in context.calls(*losses_that(takes="values"))}
     for call in context.calls(*losses_that(takes="values"), *_DISTANCES, "sub"):
         pair = context.sides.get(call.index, call.inputs[:2])
@@ -30,7 +31,7 @@ def compared_with_itself(context: CheckContext, rule: Check) -> Iterator[Diagnos
         if len(operands) < 2:
             continue
         one, two = operands
-        if one.shape != two.shape or _origin(context, one) != _origin(context, two):
+        if one.shape != two.shape or origin(one.id, _SAME) != origin(two.id, _SAME):
             continue
         if call.name == "sub" and not compares(context, call):
             continue
@@ -39,7 +40,6 @@ def compared_with_itself(context: CheckContext, rule: Check) -> Iterator[Diagnos
         who = data_culprit(context, two.id, "is the prediction itself")
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} is given one tensor of {one.shape} as both of its operands: "
             "the result is the same whatever the model does.",
@@ -50,13 +50,3 @@ def compared_with_itself(context: CheckContext, rule: Check) -> Iterator[Diagnos
             shapes=[("first", one, None), ("second", two, None)],
             way=(one.id, None),
         )
-
-
-def _origin(context: CheckContext, ref: TensorRef) -> int:
-    """The tensor whose numbers these are, each at its place."""
-    tensor = ref.id
-    call = context.made_by(tensor)
-    while call is not None and plain(call.name) in _SAME and call.inputs:
-        tensor = call.inputs[0].id
-        call = context.made_by(tensor)
-    return tensor

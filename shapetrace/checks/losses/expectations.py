@@ -12,7 +12,7 @@ from shapetrace.checks.dimensions.softmax import over_batch
 from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.facts.following import Places, Step, steps
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import renamed
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -34,7 +34,7 @@ _TINY = 1e-3
     "values that shares of a softmax weigh are averaged instead of summed: the shares "
     "add up to 1 already, and the result is divided by their number once more",
 )
-def expectation_averaged(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def expectation_averaged(context: CheckContext) -> Iterator[Diagnosis]:
     known = {call.index for call, _ in over_batch(context)}
     seen: set[int] = set()
     for call, dim in _shares(context):
@@ -48,7 +48,6 @@ def expectation_averaged(context: CheckContext, rule: Check) -> Iterator[Diagnos
             at = [d for d in _dims(mean) if step.given.shape[d] == size]
             yield finding(
                 context,
-                rule,
                 mean,
                 f"{mean.name} divides {step.given.shape} by the {size} shares of "
                 f"{call.name} at {call.source} that weigh it: they add up to 1 along "

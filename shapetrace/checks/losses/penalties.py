@@ -8,7 +8,7 @@ from math import prod
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.following import Places, Step, steps
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead, operand
@@ -28,7 +28,7 @@ _OUTPUTS, _INPUTS = "args[0]", "args[1]"
     "a gradient penalty draws the norm of each part of a sample, or of a whole batch, "
     "to a number that is meant for the gradient of one sample",
 )
-def gradient_norm_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def gradient_norm_dim(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.calls("grad"):
         given = [ref for ref in call.inputs if ref.path.startswith(_INPUTS)]
         samples = _scored(context, call)
@@ -46,7 +46,7 @@ def gradient_norm_dim(context: CheckContext, rule: Check) -> Iterator[Diagnosis]
                 d for d in range(1, rank) if d not in lost and gradient.shape[d] > 1
             ]
             if 0 in lost or left:
-                yield _wrong(context, rule, call, gradient, reduced, lost, left)
+                yield _wrong(context, call, gradient, reduced, lost, left)
 
 
 def _scored(context: CheckContext, call: FunctionCall) -> int:
@@ -112,7 +112,6 @@ def _is_squared(context: CheckContext, ref: TensorRef) -> bool:
 
 def _wrong(
     context: CheckContext,
-    rule: Check,
     call: FunctionCall,
     gradient: TensorRef,
     step: Step,
@@ -130,7 +129,6 @@ def _wrong(
         )
     return finding(
         context,
-        rule,
         reduced,
         f"{reduced.name} of the gradient {shape} {what}, where the {each} numbers of a "
         "sample's gradient have one.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.batches import batch_of
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import instead
 from shapetrace.checks.fixes.loss_lines import with_option
@@ -29,7 +29,7 @@ _SCALES = ("sum", "scale", "pointwise", "cast")
     "one number of the whole batch stands where one of each sample was wanted: weights "
     "of samples, or a power for hard ones, then act on all alike",
 )
-def reduced_too_early(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def reduced_too_early(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.calls("mul", "div"):
         if len(call.inputs) != 2:
             continue
@@ -41,7 +41,7 @@ def reduced_too_early(context: CheckContext, rule: Check) -> Iterator[Diagnosis]
             if loss is None:
                 mean = _mean(context, number, other)
                 if mean is not None and _is_reduced(context, call, other):
-                    yield _weights(context, rule, call, mean, other)
+                    yield _weights(context, call, mean, other)
                     break
                 continue
             at = batch_of(context, loss)
@@ -50,18 +50,18 @@ def reduced_too_early(context: CheckContext, rule: Check) -> Iterator[Diagnosis]
             )
             if other.shape and samples not in ((), (1,)):
                 if _weighs(context, other, loss) and _is_reduced(context, call, other):
-                    yield _weights(context, rule, call, loss, other)
+                    yield _weights(context, call, loss, other)
                     break
             if not other.shape and samples not in ((), (1,)):
                 if _grows_with(context, other, loss):
-                    yield _power(context, rule, call, loss)
+                    yield _power(context, call, loss)
                     break
-    yield from _counts_of_all(context, rule)
-    yield from _mean_of_a_total(context, rule)
-    yield from added_totals(context, rule)
+    yield from _counts_of_all(context)
+    yield from _mean_of_a_total(context)
+    yield from added_totals(context)
 
 
-def _mean_of_a_total(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _mean_of_a_total(context: CheckContext) -> Iterator[Diagnosis]:
     """`kl.mean(dim=0)` of one number, which is the sum over all samples."""
     for call in context.calls("mean"):
         given = call.inputs[0]
@@ -76,7 +76,6 @@ def _mean_of_a_total(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         each = "{}.sum(1)" if len(of.shape) == 2 else "{}.flatten(1).sum(1)"
         yield finding(
             context,
-            rule,
             call,
             f"mean takes a dimension of one number: sum at {total.source} has no dim, "
             f"and is over all of {of.shape}, the {of.shape[0]} of dimension 0 too.",
@@ -104,7 +103,7 @@ def _scaled_total(context: CheckContext, ref: TensorRef) -> FunctionCall | None:
     return None
 
 
-def _counts_of_all(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _counts_of_all(context: CheckContext) -> Iterator[Diagnosis]:
     """Vectors summed over the tokens of each sample, divided by the number of tokens of
     all samples."""
     for call in context.calls("div"):
@@ -122,7 +121,7 @@ def _counts_of_all(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         dim, rank = argument(total, "dim", 1), len(total.inputs[0].shape)
         if isinstance(dim, int) and 0 < dim % rank < len(mask.shape):
-            yield _count(context, rule, call, count, dim % rank)
+            yield _count(context, call, count, dim % rank)
 
 
 def _total(context: CheckContext, number: TensorRef) -> FunctionCall | None:
@@ -145,17 +144,12 @@ def _is_weighed(context: CheckContext, ref: TensorRef, mask: TensorRef) -> bool:
 
 
 def _count(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    count: FunctionCall,
-    dim: int,
+    context: CheckContext, call: FunctionCall, count: FunctionCall, dim: int
 ) -> Diagnosis:
     above, mask = call.inputs[0], count.inputs[0]
     keep = ", keepdim=True" if len(above.shape) == len(mask.shape) else ""
     return finding(
         context,
-        rule,
         call,
         f"{above.shape} holds the sum of each sample, over dimension {dim} of a mask "
         f"of {mask.shape}, and is divided by the sum over all of that mask, at "
@@ -270,15 +264,10 @@ def _grows_with(context: CheckContext, ref: TensorRef, loss: FunctionCall) -> bo
 
 
 def _weights(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    loss: FunctionCall,
-    other: TensorRef,
+    context: CheckContext, call: FunctionCall, loss: FunctionCall, other: TensorRef
 ) -> Diagnosis:
     return finding(
         context,
-        rule,
         call,
         f"{loss.name} at {loss.source} is one number for the whole batch, and the "
         f"weights of {other.shape} are one for each sample or place of it: every one "
@@ -303,13 +292,10 @@ def _each(loss: FunctionCall, other: TensorRef) -> Fix | None:
     return instead(loss, "{}" if over is None else f"{{}}.{loss.name}({over})")
 
 
-def _power(
-    context: CheckContext, rule: Check, call: FunctionCall, loss: FunctionCall
-) -> Diagnosis:
+def _power(context: CheckContext, call: FunctionCall, loss: FunctionCall) -> Diagnosis:
     given = context.sides[loss.index][0]
     return finding(
         context,
-        rule,
         call,
         f"the weight is a power of {loss.name}'s mean over the batch, at "
         f"{loss.source}: it tells no hard sample from an easy one.",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import data_culprit, finding
 from shapetrace.checks.fixes.lines import built, operand, renamed
 from shapetrace.checks.fixes.loss_lines import with_option
@@ -24,7 +24,7 @@ _IGNORED = -100
     "a class index that no class has: an IndexError on the CPU, on an accelerator an "
     "assertion that ends the process's use of the device",
 )
-def target_out_of_range(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def target_out_of_range(context: CheckContext) -> Iterator[Diagnosis]:
     for loss in context.calls(*index_losses()):
         given, target = context.sides.get(loss.index, (None, None))
         if given is None or target is None or not given.shape:
@@ -40,7 +40,6 @@ def target_out_of_range(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         if odd:
             yield finding(
                 context,
-                rule,
                 loss,
                 f"the target holds class {odd[-1]}, and {classes} classes go from 0 to "
                 f"{classes - 1}.",
@@ -94,7 +93,7 @@ def _wider(context: CheckContext, head: Culprit | None, classes: int) -> Fix | N
     "an integer target in a regression loss: right for counts, but class indices "
     "belong into cross_entropy",
 )
-def target_dtype(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def target_dtype(context: CheckContext) -> Iterator[Diagnosis]:
     for loss in context.calls(*losses_that(targets=("values",))):
         given, target = context.sides.get(loss.index, (None, None))
         if given is None or target is None:
@@ -104,7 +103,6 @@ def target_dtype(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             loss,
             f"{loss.name} is given a target of {str(kind).removeprefix('torch.')}: "
             "distances between class indices mean nothing.",

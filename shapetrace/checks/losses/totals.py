@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage.dimensions import DATA, TRAINABLE
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -17,7 +16,7 @@ _NEAR = 8
 _LEAST = 0.5
 
 
-def added_totals(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def added_totals(context: CheckContext) -> Iterator[Diagnosis]:
     """`log_prob - sum(log_det)`, of which the second is over the samples."""
     for call in context.calls("add", "sub", "rsub"):
         if len(call.inputs) != 2:
@@ -37,7 +36,6 @@ def added_totals(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             count = each.shape[0]
             yield finding(
                 context,
-                rule,
                 call,
                 f"{plain(call.name)} takes one number, which {plain(total.name)} at "
                 f"{total.source} summed over {summed.shape}, the {count} samples too, "

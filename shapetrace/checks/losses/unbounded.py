@@ -8,15 +8,13 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.steps import Steps
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage.dimensions import PARAMETER, RECORDED
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import kind
 from shapetrace.source.line import find
 
-#: backwards that are looked at: a training loop makes the same in each step
-_FIRST = 8
 #: calls of one sum that are looked at
 _MOST = 64
 _NEGATE = ("neg", "negative")
@@ -37,19 +35,19 @@ class Term(NamedTuple):
     "a sign is missing: the loss falls without end while the labels become less "
     "likely, or the posterior leaves its prior",
 )
-def unbounded_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def unbounded_loss(context: CheckContext) -> Iterator[Diagnosis]:
     if not context.of_kind("log_softmax") and not context.calls("exp", "log"):
         return
     ran = Steps(context)
-    for backward in ran.backwards[:_FIRST]:
+    for backward in ran.first_backwards:
         steps, _ = ran.after(backward)
         if any(_maximises(call) for step in steps for call in ran.inside(step)):
             continue
         found = list(terms(context, backward.inputs[0]))
         likely = [term for term in found if _of_label(context, term.ref)]
         if likely and all(term.sign > 0 for term in likely):
-            yield _falls(context, rule, likely[0], "the log-probability of the labels")
-        yield from _divergences(context, rule, found)
+            yield _falls(context, likely[0], "the log-probability of the labels")
+        yield from _divergences(context, found)
 
 
 def _maximises(call: FunctionCall) -> bool:
@@ -124,9 +122,7 @@ def _picked(context: CheckContext, ref: TensorRef, does: str) -> bool:
     return False
 
 
-def _divergences(
-    context: CheckContext, rule: Check, found: list[Term]
-) -> Iterator[Diagnosis]:
+def _divergences(context: CheckContext, found: list[Term]) -> Iterator[Diagnosis]:
     """`0.5 * sum(1 + log_var - mu ** 2 - log_var.exp())`, which is the divergence from
     a normal distribution with its sign turned round."""
     pairs = {
@@ -143,15 +139,14 @@ def _divergences(
             or not context.axes.descends(own.ref.id, RECORDED)
         ):
             continue
-        yield _falls(context, rule, own, f"x - exp(x) of {own.ref.shape}")
+        yield _falls(context, own, f"x - exp(x) of {own.ref.shape}")
 
 
-def _falls(context: CheckContext, rule: Check, term: Term, what: str) -> Diagnosis:
+def _falls(context: CheckContext, term: Term, what: str) -> Diagnosis:
     made = term.total or context.made_by(term.ref.id)
     assert made is not None
     return finding(
         context,
-        rule,
         made,
         f"{what} is added to the loss with a positive sign: it falls without end.",
         culprits=[culprit(context, made, "lacks a minus sign")],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import instead
 from shapetrace.checks.losses.unbounded import terms
@@ -22,7 +22,7 @@ _NORMAL = ("randn", "randn_like", "normal", "normal_")
     "exp(x) is a variance in the loss and scales the noise as if it were the standard "
     "deviation: samples come from another distribution than the one that is fitted",
 )
-def variance_as_deviation(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def variance_as_deviation(context: CheckContext) -> Iterator[Diagnosis]:
     noisy = list(_noisy(context))
     if not noisy:
         return
@@ -37,7 +37,6 @@ def variance_as_deviation(context: CheckContext, rule: Check) -> Iterator[Diagno
             continue
         yield finding(
             context,
-            rule,
             product,
             f"the noise is scaled by exp of {given.shape}, made at {scale.source}, and "
             "the loss takes the same exponential for the variance: its root, "

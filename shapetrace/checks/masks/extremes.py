@@ -12,7 +12,7 @@ import torch
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage.dimensions import PARAMETER
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -47,7 +47,7 @@ class Filled(NamedTuple):
     "entries that were set to a very large or a very small number, to be left out, are "
     "the very ones that a later max, min or softmax picks",
 )
-def masked_entry_picked(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def masked_entry_picked(context: CheckContext) -> Iterator[Diagnosis]:
     known: dict[int, Filled] = {}
     for call in context.functions:
         if call.outputs is None:
@@ -66,7 +66,7 @@ def masked_entry_picked(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         picks = _picks(call)
         if picks == state.sign:
             if _is_wrong(context, call, given[0], state):
-                yield _wrong(context, rule, call, given[0], state)
+                yield _wrong(context, call, given[0], state)
         elif not picks and (then := _after(call, given[0], state)) is not None:
             known.update((ref.id, then) for ref in call.outputs[:1])
 
@@ -210,18 +210,13 @@ def _factor(call: FunctionCall, given: TensorRef) -> float:
 
 
 def _wrong(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    given: TensorRef,
-    state: Filled,
+    context: CheckContext, call: FunctionCall, given: TensorRef, state: Filled
 ) -> Diagnosis:
     fill, turned = state.call, state.turned
     way = "" if turned is None else f", which {turned.name} at {turned.source} turns"
     way += "" if turned is None else f" into the {_WORDS[state.sign]} numbers"
     return finding(
         context,
-        rule,
         call,
         f"{call.name} takes the {_WORDS[state.sign]} numbers of {given.shape}, and "
         f"these are the entries that {fill.name} at {fill.source} has set to "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shapetrace.checks.facts.arguments import argument
-from shapetrace.checks.facts.indices import is_plain
+from shapetrace.checks.facts.indices import spans
 from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -59,22 +59,8 @@ def _frame(call: FunctionCall) -> Frame:
 def _written(call: FunctionCall) -> Frame:
     """What an index of plain numbers and slices leaves around what is written."""
     shape = call.inputs[0].shape
-    index = argument(call, "indices", 1)
-    items = list(index) if isinstance(index, tuple) else [index]
-    if items.count(Ellipsis) == 1:
-        at = items.index(Ellipsis)
-        items[at : at + 1] = [slice(None)] * (len(shape) - len(items) + 1)
-    sides = []
-    for size, item in zip(shape, items, strict=False):
-        if type(item) is int:
-            start, stop, step = item % size, item % size + 1, 1
-        elif isinstance(item, slice) and is_plain(item):
-            start, stop, step = item.indices(size)
-        else:
-            return ()
-        if step != 1 or stop <= start:
-            return ()
-        sides.append((stop - start, start, size - stop))
+    found = spans(argument(call, "indices", 1), shape) or []
+    sides = [(b - a, a, n - b) for (a, b), n in zip(found, shape, strict=False)]
     return tuple(one for one in sides if any(one[1:]))
 
 

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.loss_lines import with_option
 from shapetrace.checks.masks.padded_losses import padded_steps
 from shapetrace.checks.masks.token_masks import origin_of
 from shapetrace.records import Diagnosis
-from shapetrace.signatures import kind
+from shapetrace.signatures import kind, named
 
 #: calls that leave all tokens what they are
-_RESHAPES = ("view", "unit", "copy", "cast", "transpose", "detach")
+_SAME = named("view", "unit", "copy", "cast", "transpose", "detach")
 
 
 @check(
@@ -25,14 +25,13 @@ _RESHAPES = ("view", "unit", "copy", "cast", "transpose", "detach")
     "the loss counts the padding, which the rest of the program leaves out: part of "
     "what is learned is to say what the targets say there",
 )
-def padding_in_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from _of_index(context, rule)
+def padding_in_loss(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from _of_index(context)
     for loss, time, where in padded_steps(context):
         given, target = context.sides[loss.index]
         assert target is not None
         yield finding(
             context,
-            rule,
             loss,
             f"{loss.name} compares all {given.shape} with constants, the steps behind "
             f"the end of each sequence too, which {where.name} at {where.source} "
@@ -46,7 +45,7 @@ def padding_in_loss(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _of_index(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _of_index(context: CheckContext) -> Iterator[Diagnosis]:
     """Classes of which one is the padding's index."""
     losses = context.calls("cross_entropy", "nll_loss")
     known = _shifted(context) if losses else {}
@@ -65,14 +64,15 @@ def _of_index(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         found = {
             index
             for cut, index in known.get(origin_of(context, target.id), ())
-            if span is not None and index in span and cut != _cut(context, target.id)
+            if span is not None
+            and index in span
+            and cut != context.undressed(target.id, _SAME)
         }
         if len(found) != 1 or found == {ignored} or weighed:
             continue
         (index,) = found
         yield finding(
             context,
-            rule,
             loss,
             f"the targets of {loss.name} hold {index}, the padding_idx of the "
             "embedding that looks the same tokens up: the loss counts the padding.",
@@ -107,15 +107,7 @@ def _shifted(context: CheckContext) -> dict[int, set[tuple[int, int]]]:
         ):
             continue
         index %= call.inputs[1].shape[0]
-        found.setdefault(start, set()).add((_cut(context, call.inputs[0].id), index))
+        found.setdefault(start, set()).add(
+            (context.undressed(call.inputs[0].id, _SAME), index)
+        )
     return found
-
-
-def _cut(context: CheckContext, tensor: int) -> int:
-    """The part of the tokens that a tensor is, in whatever shape: what is predicted are
-    others than those that are given."""
-    call = context.made_by(tensor)
-    while call is not None and call.inputs and kind(call.name) in _RESHAPES:
-        tensor = call.inputs[0].id
-        call = context.made_by(tensor)
-    return tensor

@@ -9,7 +9,6 @@ import torch
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import operand
 from shapetrace.checks.masks.token_masks import SAME, meaning
@@ -35,7 +34,7 @@ class Masked(NamedTuple):
     kept: bool
 
 
-def inverted_losses(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def inverted_losses(context: CheckContext) -> Iterator[Diagnosis]:
     """Losses of which a mask keeps what it is not counted by, or the padding."""
     masked = {(one.call.index, one.mask.id): one for one in _masked(context)}
     sides: dict[int, set[bool]] = {}
@@ -63,7 +62,6 @@ def inverted_losses(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             sides_of = ("False", "True")
             yield _inverted(
                 context,
-                rule,
                 kept,
                 counted[2],
                 f"{plain(kept.call.name)} keeps the loss where the mask is "
@@ -77,7 +75,6 @@ def inverted_losses(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             if said is not None and said[0] != _keeps_true(one):
                 yield _inverted(
                     context,
-                    rule,
                     one,
                     said[1],
                     f"{plain(one.call.name)} keeps the loss of the padding and takes "
@@ -90,14 +87,13 @@ def _keeps_true(one: Masked) -> bool:
 
 
 def _inverted(
-    context: CheckContext, rule: Check, one: Masked, by: FunctionCall, message: str
+    context: CheckContext, one: Masked, by: FunctionCall, message: str
 ) -> Diagnosis:
     fix: Fix | None = None
     if one.mask.dtype is torch.bool:
         fix = operand(one.call, one.mask, "~{}")
     return finding(
         context,
-        rule,
         one.call,
         message,
         culprits=[

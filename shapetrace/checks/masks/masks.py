@@ -10,7 +10,7 @@ import torch
 from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.facts.following import steps, summed_over
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import operand
@@ -33,18 +33,18 @@ _IN_PLACE = ("sum", "scale", "mask", "cast", "copy", "pointwise", "dropout")
     "a mask that is the same along the dimension of the softmax, or that only makes "
     "scores 0, takes no key away, and one that no call reads hides no weight",
 )
-def mask_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from unread_masks(context, rule)
+def mask_without_effect(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from unread_masks(context)
     for call in context.of_kind("softmax"):
         given, dim = call.inputs[0], softmax_dim(call)
         if dim is None or given.shape[dim] < 2 or summed_over(context, call) != dim:
             continue  # no attention, or one over a dimension that is wrong itself
         found = masks_of(context, call)
         if not found and (zeroed := _zeroed(context, call, dim)) is not None:
-            yield _of_zeros(context, rule, call, *zeroed, dim)
+            yield _of_zeros(context, call, *zeroed, dim)
         if found and all(_size(mask, given, dim) == 1 for _, mask in found):
             masked, mask = found[-1]
-            yield _constant(context, rule, masked, mask, given, dim)
+            yield _constant(context, masked, mask, given, dim)
     for call in context.calls("scaled_dot_product_attention"):
         masks = [ref for ref in call.inputs if ref.path in _MASK_PATHS]
         keys = call.inputs[1].shape
@@ -52,7 +52,7 @@ def mask_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosi
             mask = masks[0]
             if mask.shape[-1:] == (1,) and max(mask.shape) > 1:
                 scores = replace(mask, shape=(*keys[:-2], 1, keys[-2]))
-                yield _constant(context, rule, call, mask, scores, len(keys) - 1)
+                yield _constant(context, call, mask, scores, len(keys) - 1)
 
 
 @check(
@@ -61,7 +61,7 @@ def mask_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosi
     "a mask takes keys out after the softmax has shared all between them: what is left "
     "for the other keys does not add up to 1",
 )
-def mask_after_softmax(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def mask_after_softmax(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.of_kind("softmax"):
         dim, shares = softmax_dim(call), (call.outputs or call.inputs)[0]
         if dim is None or shares.shape[dim] < 2 or masks_of(context, call):
@@ -72,7 +72,6 @@ def mask_after_softmax(context: CheckContext, rule: Check) -> Iterator[Diagnosis
                 continue
             yield finding(
                 context,
-                rule,
                 user,
                 f"{user.name.rstrip('_')} takes keys out along dimension {dim} of "
                 f"{shares.shape} after {call.name} at {call.source} has run over them: "
@@ -154,21 +153,30 @@ def masks_of(
     context: CheckContext, softmax: FunctionCall
 ) -> list[tuple[FunctionCall, TensorRef]]:
     """The masks that scores went through before their softmax, the last one first."""
-    found = []
+    return [
+        (call, mask)
+        for call, scores in _back(context, softmax, _IN_PLACE)
+        for mask in call.inputs
+        if mask is not scores and _is_mask(context, call, mask)
+    ]
+
+
+def _back(
+    context: CheckContext, softmax: FunctionCall, kinds: Sequence[str]
+) -> Iterator[tuple[FunctionCall, TensorRef]]:
+    """The calls of some kinds that scores went through before their softmax, the last
+    one first, each with the scores that it was given."""
     ref = softmax.inputs[0]
     for _ in range(_NEAR):
         call = context.made_by(ref.id)
-        if call is None or kind(call.name) not in _IN_PLACE:
-            break
+        if call is None or kind(call.name) not in kinds:
+            return
         scores = [one for one in call.inputs if one.shape == ref.shape]
         scores = [one for one in scores if context.axes.descends(one.id, PARAMETER)]
         if len(scores) != 1:
-            break
-        for other in call.inputs:
-            if other is not scores[0] and _is_mask(context, call, other):
-                found.append((call, other))
-        ref = scores[0]
-    return found
+            return
+        (ref,) = scores
+        yield call, ref
 
 
 def _is_mask(context: CheckContext, call: FunctionCall, ref: TensorRef) -> bool:
@@ -183,20 +191,11 @@ def _zeroed(
 ) -> tuple[FunctionCall, TensorRef] | None:
     """The product of a softmax's scores with a mask of zeros and ones that tells its
     keys apart: a score of 0 is one like others."""
-    ref = softmax.inputs[0]
-    for _ in range(_NEAR):
-        call = context.made_by(ref.id)
-        if call is None or kind(call.name) not in ("scale", "cast", "copy", "dropout"):
-            return None
-        scores = [one for one in call.inputs if one.shape == ref.shape]
-        scores = [one for one in scores if context.axes.descends(one.id, PARAMETER)]
-        if len(scores) != 1:
-            return None
-        for mask in call.inputs:
-            if plain(call.name) in ("mul", "multiply") and mask is not scores[0]:
-                if _size(mask, ref, dim) > 1 and is_binary(context, mask):
+    for call, scores in _back(context, softmax, ("scale", "cast", "copy", "dropout")):
+        for mask in call.inputs if plain(call.name) in ("mul", "multiply") else ():
+            if mask is not scores and _size(mask, scores, dim) > 1:
+                if is_binary(context, mask):
                     return call, mask
-        ref = scores[0]
     return None
 
 
@@ -256,7 +255,6 @@ _SHAPED = ("tril", "triu", "eye", "diag")
 
 def _of_zeros(
     context: CheckContext,
-    rule: Check,
     softmax: FunctionCall,
     product: FunctionCall,
     mask: TensorRef,
@@ -265,7 +263,6 @@ def _of_zeros(
     scores = softmax.inputs[0]
     return finding(
         context,
-        rule,
         softmax,
         f"the mask {mask.shape} is multiplied by the scores at {product.source}, so "
         "those of the keys to be hidden are 0: softmax makes exp(0) = 1 of each, more "
@@ -292,7 +289,6 @@ def _size(mask: TensorRef, scores: TensorRef, dim: int) -> int:
 
 def _constant(
     context: CheckContext,
-    rule: Check,
     call: FunctionCall,
     mask: TensorRef,
     scores: TensorRef,
@@ -313,7 +309,6 @@ def _constant(
         )
     return finding(
         context,
-        rule,
         call,
         f"the mask {mask.shape} is the same for all {size} keys, dimension {dim} of "
         "the scores: softmax runs over that dimension, so no key is hidden from a "

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.masks.padding import hidden_before, takes_out
-from shapetrace.lineage.dimensions import PARAMETER
+from shapetrace.checks.masks.padding import hidden_before, taught_by
 from shapetrace.lineage.factors import Root
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import is_loss, kind
@@ -65,23 +64,14 @@ def _packed_before(
 ) -> FunctionCall | None:
     """The packing of a recurrent layer whose padded result a layer took, every step of
     it, where the packing has fewer steps than that: some are padding."""
-    filled, found = False, None
-    todo, seen = [given.id], {given.id}
-    while todo:
-        call = context.made_by(todo.pop())
-        if call is None:
-            continue
-        if "pad_packed" in call.name:
-            found = found or (call if _pads(context, call, time, given) else None)
-            continue
-        if takes_out(context, call, time):
-            return None
-        filled |= kind(call.name) in _FILLS
-        for one in call.inputs:
-            if context.axes.descends(one.id, PARAMETER) and one.id not in seen:
-                seen.add(one.id)
-                todo.append(one.id)
-    return found if filled else None
+    calls = taught_by(context, given, time, lambda call: "pad_packed" in call.name)
+    found = [
+        call
+        for call in calls or ()
+        if "pad_packed" in call.name and _pads(context, call, time, given)
+    ]
+    filled = any(kind(call.name) in _FILLS for call in calls or ())
+    return found[0] if found and filled else None
 
 
 def _pads(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import inverted, operand
 from shapetrace.checks.masks.framed_masks import PADS
@@ -36,8 +36,8 @@ _PRODUCTS = ("product", "batch_product", "attention")
     "a mask hides the tokens and keeps the padding: where True means a token, it is "
     "used as if True meant padding, or the other way round",
 )
-def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from inverted_losses(context, rule)
+def mask_inverted(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from inverted_losses(context)
     for call, mask, hides in _uses(context):
         said = meaning(context, mask, padded=True)
         if said is None or said[0] != hides:
@@ -48,7 +48,6 @@ def mask_inverted(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         does = "hides" if hides else "keeps"
         yield finding(
             context,
-            rule,
             call,
             f"True in the mask means {what}, by {compared.name} at {compared.source}, "
             f"and {call.name.rstrip('_')} {does} what is True.",
@@ -83,8 +82,8 @@ def _is_nothing(value: object) -> bool:
     "a mean over the time takes in the padding that attention hides: short sequences "
     "get a result that depends on how far they were padded",
 )
-def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from _counted_alone(context, rule)
+def padding_in_mean(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from _counted_alone(context)
     for call in context.calls("mean"):
         given = call.inputs[0]
         dim = argument(call, "dim", 1)
@@ -98,7 +97,6 @@ def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if weighed is not None:
             yield finding(
                 context,
-                rule,
                 call,
                 f"{call.name} divides by all {prod(over)} places of "
                 f"{given.shape}{where}, those too that the mask at {weighed.source} "
@@ -116,7 +114,6 @@ def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} runs over all {given.shape[dim]} steps of {given.shape}, and "
             f"the padding among them, which {hidden.name} at {hidden.source} hides by "
@@ -127,7 +124,7 @@ def padding_in_mean(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         )
 
 
-def _counted_alone(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _counted_alone(context: CheckContext) -> Iterator[Diagnosis]:
     """Sums over all steps that are divided by the number of tokens: the mask is in the
     count, and not in the sum."""
     for call in context.calls("div"):
@@ -147,7 +144,6 @@ def _counted_alone(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"the sum over all {given.shape[dim]} steps at {total.source} is divided "
             "by the number of tokens: the padding is in the sum, not in the count.",
@@ -190,20 +186,40 @@ def _same_steps(
 def _padded(context: CheckContext, ref: TensorRef, time: frozenset[Root]) -> bool:
     """Whether the steps of the padding hold other numbers than 0, for all that is seen:
     a layer with a bias made them, and nothing has taken them out since."""
-    found = False
+    calls = taught_by(context, ref, time, _is_nothing_behind)
+    if calls is None or any("pad_packed" in call.name for call in calls):
+        return False
+    return any(
+        call.name != "embedding" or argument(call, "padding_idx", 2) is None
+        for call in calls
+        if _is_nothing_behind(call)
+    )
+
+
+def _is_nothing_behind(call: FunctionCall) -> bool:
+    """Whether padding is nothing in particular behind a call."""
+    return kind(call.name) in _FILLS or call.name == "embedding"
+
+
+def taught_by(
+    context: CheckContext,
+    ref: TensorRef,
+    time: frozenset[Root],
+    ends: Callable[[FunctionCall], bool],
+) -> list[FunctionCall] | None:
+    """The calls that made a tensor of what was learned, back to those where a way
+    `ends`; None where data takes steps out on the way."""
+    found: list[FunctionCall] = []
     todo, seen = [ref.id], {ref.id}
     while todo:
         call = context.made_by(todo.pop())
         if call is None:
             continue
-        if "pad_packed" in call.name or takes_out(context, call, time):
-            return False
-        if kind(call.name) in _FILLS or call.name == "embedding":
-            rows = (
-                argument(call, "padding_idx", 2) if call.name == "embedding" else None
-            )
-            found = found or rows is None
+        found.append(call)
+        if ends(call):
             continue
+        if takes_out(context, call, time):
+            return None
         for one in call.inputs:
             if context.axes.descends(one.id, PARAMETER) and one.id not in seen:
                 seen.add(one.id)
@@ -250,23 +266,14 @@ def hidden_before(
 ) -> FunctionCall | None:
     """The attention that made a tensor and hides keys of that time by a mask of the
     data, with nothing of the data between that could have taken the padding out."""
-    found = None
-    todo, seen = [ref.id], {ref.id}
-    while todo:
-        call = context.made_by(todo.pop())
-        if call is None:
-            continue
-        if kind(call.name) in (*_PRODUCTS, "embedding"):
-            if _hides(context, call, time):
-                found = call
-            continue
-        if takes_out(context, call, time):
-            return None
-        for one in call.inputs:
-            if context.axes.descends(one.id, PARAMETER) and one.id not in seen:
-                seen.add(one.id)
-                todo.append(one.id)
-    return found
+    attends = (*_PRODUCTS, "embedding")
+    calls = taught_by(context, ref, time, lambda call: kind(call.name) in attends)
+    found = [
+        call
+        for call in calls or ()
+        if kind(call.name) in attends and _hides(context, call, time)
+    ]
+    return found[-1] if found else None
 
 
 def _hides(context: CheckContext, call: FunctionCall, time: frozenset[Root]) -> bool:

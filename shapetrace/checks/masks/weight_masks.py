@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import finding
 from shapetrace.checks.fixes.lines import operand
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, ModuleInfo, TensorRef
@@ -17,7 +16,7 @@ from shapetrace.source.tree import tree
 _MASK = re.compile(r"mask|adjacen|connect|sparsity", re.IGNORECASE)
 
 
-def unread_masks(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def unread_masks(context: CheckContext) -> Iterator[Diagnosis]:
     """A buffer of the shape of a weight, which no call takes: the weights were masked
     once, when they were made, and their gradients are not."""
     if not context.by_name.get("backward"):
@@ -30,7 +29,7 @@ def unread_masks(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             if found is None or _is_read(context, info, mask):
                 continue
             if not _masks_gradients(info):
-                yield _unread(context, rule, info, mask, *found)
+                yield _unread(context, info, mask, *found)
 
 
 def _taken(
@@ -74,7 +73,6 @@ def _masks_gradients(info: ModuleInfo) -> bool:
 
 def _unread(
     context: CheckContext,
-    rule: Check,
     info: ModuleInfo,
     mask: TensorRef,
     call: FunctionCall,
@@ -84,7 +82,6 @@ def _unread(
     reason = f"never reads its `{mask.path}`"
     return finding(
         context,
-        rule,
         call,
         f"`{mask.path}` of {said} has the shape of its weight, {mask.shape}, and no "
         f"call takes it: {call.name} uses the weight as it is, and after the first "

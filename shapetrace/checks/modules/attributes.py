@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained
+from shapetrace.checks.finding.registry import check
+from shapetrace.checks.finding.report import finding
 from shapetrace.checks.fixes.lines import built
 from shapetrace.records import Culprit, Diagnosis, ModuleInfo, TensorRef
 from shapetrace.signatures.sizes import sizes
@@ -18,7 +18,7 @@ from shapetrace.signatures.sizes import sizes
     "an attribute of a layer says another size than its weight has: setting "
     "`out_features` of a layer that exists does not change its weight",
 )
-def attribute_mismatch(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def attribute_mismatch(context: CheckContext) -> Iterator[Diagnosis]:
     called = {call.name: call for call in context.graph.rec.calls}
     for name, call in called.items():
         info = context.graph.rec.modules.get(name)
@@ -34,19 +34,15 @@ def attribute_mismatch(context: CheckContext, rule: Check) -> Iterator[Diagnosis
             said = context.graph.spoken(call)
             reason = f"has {attribute} {value} and a {ref.path} of {ref.shape}"
             who = Culprit("module", name, dim, ref.shape[dim], value, reason=reason)
-            found = Diagnosis(
-                code=rule.code,
-                severity=rule.severity,
-                message=f"{said} says {attribute}={value}, but its {ref.path} is "
-                f"{ref.shape}: it computes with {ref.shape[dim]}.",
-                where=f"module:{name}",
-                module=name,
-                source=call.source,
-                culprits=(who,),
-                fixes=(fix,) if fix is not None else (),
-                call=call.index,
+            yield finding(
+                context,
+                call,
+                f"{said} says {attribute}={value}, but its {ref.path} is {ref.shape}: "
+                f"it computes with {ref.shape[dim]}.",
+                culprits=[who],
+                fixes=[fix],
+                shapes=[(ref.path, ref, dim)],
             )
-            yield explained(context.graph.rec, found, [(ref.path, ref, dim)])
 
 
 def _disagreeing(info: ModuleInfo, attribute: str) -> tuple[TensorRef, int] | None:

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained
+from shapetrace.checks.finding.registry import check
+from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, Fix, ModuleCall, ModuleInfo, Source
 from shapetrace.source.line import find
 from shapetrace.source.tree import is_own
@@ -19,7 +19,7 @@ from shapetrace.source.tree import is_own
     "a layer is called on two lines, and its like beside it, built in the same way, on "
     "none: the one does the work of both, and the other stays as it began",
 )
-def layer_never_called(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def layer_never_called(context: CheckContext) -> Iterator[Diagnosis]:
     rec = context.graph.rec
     if rec.left_out is not None:
         return
@@ -29,7 +29,7 @@ def layer_never_called(context: CheckContext, rule: Check) -> Iterator[Diagnosis
         idle = _idle(context, name)
         if idle and places not in told and len(idle) < len(calls):
             told.add(places)
-            yield _found(context, rule, calls, idle)
+            yield _found(context, calls, idle)
 
 
 def _by_line(context: CheckContext) -> dict[str, list[ModuleCall]]:
@@ -68,10 +68,7 @@ def _idle(context: CheckContext, name: str) -> list[ModuleInfo]:
 
 
 def _found(
-    context: CheckContext,
-    rule: Check,
-    calls: list[ModuleCall],
-    idle: list[ModuleInfo],
+    context: CheckContext, calls: list[ModuleCall], idle: list[ModuleInfo]
 ) -> Diagnosis:
     said = context.graph.said
     first, again = calls[0], calls[1]
@@ -79,26 +76,23 @@ def _found(
     lines = " and ".join(str(call.source.line) for call in calls if call.source)
     are = "are" if len(idle) > 1 else "is"
     fixes = [_instead(call, one) for call in calls for one in idle]
-    found = Diagnosis(
-        code=rule.code,
-        severity=rule.severity,
-        message=f"{said(first.name)} is called on lines {lines}, and {shown}, built in "
-        f"the same way, {are} never called.",
-        where=f"module:{first.name}",
-        module=first.name,
-        source=again.source,
-        culprits=(
+    return finding(
+        context,
+        again,
+        f"{said(first.name)} is called on lines {lines}, and {shown}, built in the "
+        f"same way, {are} never called.",
+        culprits=[
             Culprit("module", idle[0].name, reason="is never called"),
             Culprit(
                 "module", first.name, source=again.source, reason="is called twice"
             ),
-        ),
-        fixes=tuple(fix for fix in fixes if fix is not None)[:1],
-        call=again.index,
+        ],
+        fixes=[
+            *[fix for fix in fixes if fix is not None][:1],
+            f"call {said(idle[0].name)} on one of these lines",
+        ],
+        shapes=[("input", ref, None) for ref in again.inputs[:1]],
     )
-    words = f"call {said(idle[0].name)} on one of these lines"
-    shapes = [("input", ref, None) for ref in again.inputs[:1]]
-    return explained(context.graph.rec, found, shapes, "" if found.fixes else words)
 
 
 def _instead(call: ModuleCall, idle: ModuleInfo) -> Fix | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.steps import Steps
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall
 from shapetrace.signatures import kind, layers_of
@@ -45,7 +45,7 @@ class Kept(NamedTuple):
     "parameters() leaves out layers in a plain list, and a tensor that is no "
     "Parameter: no optimizer trains them, neither to() nor state_dict() knows them",
 )
-def layer_not_registered(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def layer_not_registered(context: CheckContext) -> Iterator[Diagnosis]:
     told: set[tuple[str, str]] = set()
     ran = Steps(context)
     if ran.incomplete and not ran.steps:
@@ -61,7 +61,7 @@ def layer_not_registered(context: CheckContext, rule: Check) -> Iterator[Diagnos
         if kept is None or (owner.name, kept.attribute) in told:
             continue
         told.add((owner.name, kept.attribute))
-        yield _hidden(context, rule, call, owner, kept)
+        yield _hidden(context, call, owner, kept)
 
 
 def _uses(context: CheckContext) -> Iterator[tuple[FunctionCall, ModuleCall]]:
@@ -261,11 +261,7 @@ def _is_name(node: ast.AST, name: str) -> bool:
 
 
 def _hidden(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    owner: ModuleCall,
-    kept: Kept,
+    context: CheckContext, call: FunctionCall, owner: ModuleCall, kept: Kept
 ) -> Diagnosis:
     place = kept.tree.place(kept.value)
     inside = context.graph.spoken(owner)
@@ -275,7 +271,6 @@ def _hidden(
     weight = next((r for r in call.inputs if _learns(context, r.id)), call.inputs[0])
     return finding(
         context,
-        rule,
         call,
         f"{call.name} takes a weight of {weight.shape} that is none of {inside}'s "
         f"parameters: self.{kept.attribute} is a plain {kept.kind} at {place}, of "

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.steps import Steps, behind
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import finding
 from shapetrace.records import (
     Culprit,
@@ -69,9 +69,9 @@ class Made(NamedTuple):
     "a forward that makes a parameter anew each time throws away what it has learned: "
     "the optimizer holds another one, or none, and it is never trained",
 )
-def parameter_made_anew(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def parameter_made_anew(context: CheckContext) -> Iterator[Diagnosis]:
     for call, ref, made in made_anew(context):
-        yield _renewed(context, rule, call, ref, made)
+        yield _renewed(context, call, ref, made)
 
 
 def made_anew(
@@ -324,7 +324,7 @@ def _is_called(made: Made, call: FunctionCall) -> bool:
 
 
 def _renewed(
-    context: CheckContext, rule: Check, call: FunctionCall, ref: TensorRef, made: Made
+    context: CheckContext, call: FunctionCall, ref: TensorRef, made: Made
 ) -> Diagnosis:
     place = made.tree.place(made.node)
     name = last_name(made.node.func)
@@ -338,7 +338,6 @@ def _renewed(
     shown = f"as {ast.unparse(kept)} " if isinstance(kept, ast.Attribute) else ""
     return finding(
         context,
-        rule,
         call,
         f"{made.home.name} of {context.graph.spoken(made.owner)} makes a new {name} "
         f"{shown}at {place} each time it runs: {call.name} takes {ref.shape} that no "

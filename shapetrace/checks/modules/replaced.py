@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained
+from shapetrace.checks.finding.registry import check
+from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, ModuleCall, ModuleInfo
 from shapetrace.source.entries import entries
 from shapetrace.source.scope import Expression, Scope, bound, nodes
@@ -38,7 +38,7 @@ class Named(NamedTuple):
     "two layers under one name in a container are one: the second takes the place of "
     "the first, and the model has a layer less than is written",
 )
-def layer_replaced(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def layer_replaced(context: CheckContext) -> Iterator[Diagnosis]:
     modules = context.graph.rec.modules
     called = {call.name: call for call in reversed(context.graph.rec.calls)}
     named = {
@@ -56,7 +56,7 @@ def layer_replaced(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 call = _container(called, info.name, second)
                 if call is not None and second.node not in told:
                     told.add(second.node)
-                    yield _replaced(context, rule, file, call, first, second)
+                    yield _replaced(context, file, call, first, second)
         if info.type not in _DICTIONARIES or info.name not in named:
             continue
         for made in context.graph.constructions.expressions(info.name):
@@ -65,7 +65,7 @@ def layer_replaced(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 if path in called and second.node not in told and is_own(made.source):
                     told.add(second.node)
                     file = made.scope.tree
-                    yield _replaced(context, rule, file, called[path], first, second)
+                    yield _replaced(context, file, called[path], first, second)
 
 
 def _written(info: ModuleInfo) -> Iterator[tuple[Tree, Home]]:
@@ -165,30 +165,20 @@ def _under(
 
 
 def _replaced(
-    context: CheckContext,
-    rule: Check,
-    file: Tree,
-    call: ModuleCall,
-    first: Named,
-    second: Named,
+    context: CheckContext, file: Tree, call: ModuleCall, first: Named, second: Named
 ) -> Diagnosis:
     place, again = file.place(first.node), file.place(second.node)
     said = context.graph.said(call.name)
     reason = f"takes the place of that of line {place.line}"
     container = call.name.rpartition(".")[0]
-    found = Diagnosis(
-        code=rule.code,
-        severity=rule.severity,
-        message=f"the layer that {place} names '{first.name}' is not in the model: "
+    return finding(
+        context,
+        call,
+        f"the layer that {place} names '{first.name}' is not in the model: "
         f"{again} gives the same name to another, and {said} is called in its place "
         "alone.",
-        where=f"module:{call.name}",
-        module=call.name,
-        source=call.source,
-        culprits=(
+        culprits=[
             Culprit("module", call.name, source=again, reason=reason),
             Culprit("module", container, source=call.source),
-        ),
-        call=call.index,
+        ],
     )
-    return explained(context.graph.rec, found, [])

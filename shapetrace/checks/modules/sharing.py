@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained
+from shapetrace.checks.finding.registry import check
+from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, Fix, ModuleCall
 from shapetrace.source.line import Line, line_of
 from shapetrace.source.scope import Expression, nodes
@@ -21,7 +21,7 @@ from shapetrace.source.tree import is_own
     "`[nn.Linear(4, 4)] * 3` is a list of one layer, three times: all of them share "
     "their weights",
 )
-def shared_layers(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def shared_layers(context: CheckContext) -> Iterator[Diagnosis]:
     rec = context.graph.rec
     times: Counter[tuple[str, int | None]] = Counter()
     last: dict[str, ModuleCall] = {}
@@ -39,7 +39,7 @@ def shared_layers(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             if line is None or id(line.node) in told:
                 continue
             told.add(id(line.node))
-            yield _shared(context, rule, last[name], line)
+            yield _shared(context, last[name], line)
 
 
 def _learns(context: CheckContext, name: str) -> bool:
@@ -62,24 +62,17 @@ def _multiplied(made: Expression) -> Line | None:
     return None
 
 
-def _shared(
-    context: CheckContext, rule: Check, call: ModuleCall, line: Line
-) -> Diagnosis:
+def _shared(context: CheckContext, call: ModuleCall, line: Line) -> Diagnosis:
     said = context.graph.said(call.name)
     reason = "stands several times in the list"
-    found = Diagnosis(
-        code=rule.code,
-        severity=rule.severity,
-        message=f"`{line.code}` at {line.source} is one layer several times: "
-        f"{said} is called in the place of each of them.",
-        where=f"module:{call.name}",
-        module=call.name,
-        source=call.source,
-        culprits=(Culprit("module", call.name, source=line.source, reason=reason),),
-        fixes=(_each_for_itself(line),),
-        call=call.index,
+    return finding(
+        context,
+        call,
+        f"`{line.code}` at {line.source} is one layer several times: {said} is called "
+        "in the place of each of them.",
+        culprits=[Culprit("module", call.name, source=line.source, reason=reason)],
+        fixes=[_each_for_itself(line)],
     )
-    return explained(context.graph.rec, found, [])
 
 
 def _each_for_itself(line: Line) -> Fix:

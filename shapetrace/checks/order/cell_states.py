@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage import Call
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -29,7 +29,7 @@ class _States(NamedTuple):
     "an LSTM starts from the hidden state of another in the place of its cell state: "
     "what that has kept in its cells is lost",
 )
-def hidden_as_cell(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def hidden_as_cell(context: CheckContext) -> Iterator[Diagnosis]:
     lstms = context.calls("lstm", "lstm_cell")
     made = [_States(one, *(one.outputs or ())[-2:]) for one in lstms]
     hidden = {one.hidden.id: one for one in made}
@@ -47,7 +47,7 @@ def hidden_as_cell(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         if not swapped and any(_is_used(context, one.cell) for one in takers):
             continue
-        yield _found(context, rule, call, given, takers[0], swapped)
+        yield _found(context, call, given, takers[0], swapped)
 
 
 def _given(call: FunctionCall) -> tuple[TensorRef, TensorRef] | None:
@@ -106,7 +106,6 @@ def _own_call(
 
 def _found(
     context: CheckContext,
-    rule: Check,
     call: FunctionCall,
     given: tuple[TensorRef, TensorRef],
     giver: _States,
@@ -129,7 +128,6 @@ def _found(
     own = None if swapped else _own_call(context, given)
     return finding(
         context,
-        rule,
         call,
         message,
         culprits=[

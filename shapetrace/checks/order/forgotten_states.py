@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from shapetrace.checks.facts.batches import sequence_roles
 from shapetrace.checks.facts.steps import outermost
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, TensorRef
 from shapetrace.signatures import kind
@@ -27,7 +27,7 @@ Begin = tuple[int, tuple[str, ...]]
     "a recurrent layer that is called step by step begins every step with the same "
     "state: it remembers nothing of the steps before",
 )
-def state_forgotten(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def state_forgotten(context: CheckContext) -> Iterator[Diagnosis]:
     found: dict[str, dict[int | None, Steps]] = {}
     calls = [*context.of_kind("recurrent"), *context.calls(*_CELLS)]
     for call in sorted(calls, key=lambda call: call.index):
@@ -41,7 +41,7 @@ def state_forgotten(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             steps = next(iter(runs.values()))
             told.setdefault(_called_each_time(context, steps), steps)
     for name, steps in told.items():
-        yield _found(context, rule, name, steps)
+        yield _found(context, name, steps)
 
 
 def _called_each_time(context: CheckContext, steps: Steps) -> str:
@@ -112,12 +112,11 @@ def _is_new(context: CheckContext, before: int, states: Sequence[Begin]) -> bool
     return True
 
 
-def _found(context: CheckContext, rule: Check, name: str, steps: Steps) -> Diagnosis:
+def _found(context: CheckContext, name: str, steps: Steps) -> Diagnosis:
     first = steps[0]
     reason = "begins every step with the same state"
     return finding(
         context,
-        rule,
         first,
         f"{context.graph.said(name)} is called for {len(steps)} steps one by one, and "
         "begins each with the same state: what a step returns is given to none after "

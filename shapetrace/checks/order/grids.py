@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding, is_reported
 from shapetrace.lineage.counting import Counting
 from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
@@ -26,16 +26,16 @@ _NEAR = 4
     "grid_sample reads a place as (x, y), the column first, and is given (row, "
     "column): it samples a transposed map",
 )
-def grid_order(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def grid_order(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.calls("grid_sample"):
-        if len(call.inputs) < 2 or is_reported(context, rule, call):
+        if len(call.inputs) < 2 or is_reported(context, call):
             continue
         image, grid = call.inputs[:2]
         joins = _reversed(context, image, grid)
         if joins is None or _turned_before(context, image):
             continue
         if not _turned_after(context, call):
-            yield _found(context, rule, call, joins)
+            yield _found(context, call, joins)
 
 
 def _reversed(
@@ -101,7 +101,7 @@ def _order(context: CheckContext, call: FunctionCall) -> list[int]:
 
 
 def _found(
-    context: CheckContext, rule: Check, call: FunctionCall, joins: list[FunctionCall]
+    context: CheckContext, call: FunctionCall, joins: list[FunctionCall]
 ) -> Diagnosis:
     image, grid = call.inputs[:2]
     sides = "rows, columns" if len(grid.shape) == 4 else "depth, rows, columns"
@@ -109,7 +109,6 @@ def _found(
     fix = _in_other_order(made) if len({*grid.shape[1:-1]}) == 1 else None
     return finding(
         context,
-        rule,
         call,
         f"{call.name} reads the last dimension of {grid.shape} as (x, y): the first "
         "component goes along the width. This grid holds them in the other order, "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import prod
 
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import interleaved, operand
 from shapetrace.checks.order.shuffled import shuffled_apart
@@ -23,11 +23,11 @@ from shapetrace.signatures.attention import HEADS_OF_SAMPLES
     "a whole (a b a b), the other each row for itself (a a b b), or they were shuffled "
     "apart",
 )
-def pairs_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from shuffled_apart(context, rule)
+def pairs_apart(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from shuffled_apart(context)
     if not context.of_kind("repeat", "view", "expand", "join"):
         return
-    yield from _of_heads(context, rule)
+    yield from _of_heads(context)
     for call in context.functions:
         does = kind(call.name)
         if does not in _PAIRS and call.index not in context.sides:
@@ -40,7 +40,7 @@ def pairs_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         if len(tensors) != 2 or not call.outputs:
             continue
         one, two = tensors
-        turned = _turned(context, rule, call, one, two) if does != "mask" else None
+        turned = _turned(context, call, one, two) if does != "mask" else None
         if turned is not None:
             yield turned
             continue
@@ -50,10 +50,10 @@ def pairs_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         repeat = _crossed(context, *sides) or _in_blocks(context, *sides)
         repeat = repeat or _in_blocks(context, *sides[::-1])
         if repeat is not None:
-            yield _apart(context, rule, call, (one, two), sides, repeat)
+            yield _apart(context, call, (one, two), sides, repeat)
 
 
-def _of_heads(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _of_heads(context: CheckContext) -> Iterator[Diagnosis]:
     """Masks that attention takes for each head of each sample, in that order."""
     for call in context.of_kind("attention"):
         roles = context.graph.relation(call).roles
@@ -72,15 +72,11 @@ def _of_heads(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         sides = [wanted, context.axes.of(mask.id, places[0][1])]
         repeat = _crossed(context, *sides)
         if repeat is not None:
-            yield _apart(context, rule, call, (query, mask), sides, repeat)
+            yield _apart(context, call, (query, mask), sides, repeat)
 
 
 def _turned(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    one: TensorRef,
-    two: TensorRef,
+    context: CheckContext, call: FunctionCall, one: TensorRef, two: TensorRef
 ) -> Diagnosis | None:
     """Two tensors whose rows are the same dimensions of the data, merged in another
     order: `(time, batch)` flattened on one side, `(batch, time)` on the other."""
@@ -98,7 +94,6 @@ def _turned(
     turn = operand(late[0], late[0].inputs[0], "{}.transpose(0, 1)")
     return finding(
         context,
-        rule,
         call,
         f"the {one.shape[0]} rows of both are not in the same order: {shown[0]} of the "
         f"first, {shown[1]} of the second: two dimensions of the data were merged in "
@@ -222,7 +217,6 @@ def _joins_others(call: FunctionCall) -> bool:
 
 def _apart(
     context: CheckContext,
-    rule: Check,
     call: FunctionCall,
     both: tuple[TensorRef, TensorRef],
     sides: list[tuple[Axis, ...]],
@@ -237,7 +231,6 @@ def _apart(
     repeated = [any(root[1] in own for a in side for root in a.roots) for side in sides]
     return finding(
         context,
-        rule,
         call,
         f"the {rows} rows of both are not in the same order: those of the first are "
         f"{shown[0]}, those of the second {shown[1]} (repeat gives a b a b, "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.lineage.dimensions import DATA
@@ -28,7 +28,7 @@ _SIZES = ("size", "len")
     "a table is indexed by the length of the data, which takes the one row behind the "
     "last: every step gets the same row, and a slice of the first ones was meant",
 )
-def slice_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def slice_missing(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.calls("getitem", "select"):
         row = (call.outputs or call.inputs)[0]
         if not call.inputs or not _is_table(context, call.inputs[0].id):
@@ -42,7 +42,6 @@ def slice_missing(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             table = call.inputs[0]
             yield finding(
                 context,
-                rule,
                 call,
                 f"{call.name} takes row {value} of {table.shape}, and {user.name} at "
                 f"{user.source} gives it to each of the {value} steps of {data.shape}: "

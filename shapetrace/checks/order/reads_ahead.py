@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.checks.masks.masks import masks_of
 from shapetrace.checks.order.shifting import Part, part
@@ -35,7 +35,7 @@ _CAT = ("cat", "concat", "concatenate")
     "the labels are the input tokens one place on, and the model sees all places: it "
     "copies what it is to predict, and has nothing to copy when it generates",
 )
-def reads_ahead(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def reads_ahead(context: CheckContext) -> Iterator[Diagnosis]:
     embedded = [
         (call, dict(_parts(context, call.inputs[0].id)))
         for call in context.of_kind("embedding")
@@ -61,20 +61,15 @@ def reads_ahead(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             if call.index in told or out.id not in behind:
                 continue
             told.add(call.index)
-            yield _ahead(context, rule, call, target, loss)
+            yield _ahead(context, call, target, loss)
 
 
 def _ahead(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    target: TensorRef,
-    loss: FunctionCall,
+    context: CheckContext, call: FunctionCall, target: TensorRef, loss: FunctionCall
 ) -> Diagnosis:
     how = "runs both ways over" if kind(call.name) == "recurrent" else "attends to"
     return finding(
         context,
-        rule,
         call,
         f"{call.name} {how} all tokens, and {loss.name} at {loss.source} compares each "
         "place with the next of these tokens: what is to be predicted is in the input. "

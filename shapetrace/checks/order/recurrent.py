@@ -9,7 +9,7 @@ from typing import NamedTuple
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.batches import sequence_roles
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.records import (
     Culprit,
@@ -49,7 +49,7 @@ class Recurrent(NamedTuple):
     "sequences, or the states of lower layers alone, so that those above are never "
     "trained",
 )
-def recurrent_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def recurrent_output(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.of_kind("recurrent"):
         layer = context.layer(call)
         info = None if layer is None else context.graph.rec.modules.get(layer.name)
@@ -64,18 +64,16 @@ def recurrent_output(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         of_output = _users(context, one.output)
         found = None
         if of_output and not of_states and both:
-            found = _last_step(context, rule, one, of_output)
+            found = _last_step(context, one, of_output)
         elif of_states and not of_output and layers * (1 + both) > 1:
-            found = _lower_layers(context, rule, one, of_states)
+            found = _lower_layers(context, one, of_states)
         if found is not None:
             yield found
     for padded in context.calls("_pad_packed_sequence"):
-        yield from _behind_the_end(context, rule, padded)
+        yield from _behind_the_end(context, padded)
 
 
-def _behind_the_end(
-    context: CheckContext, rule: Check, padded: FunctionCall
-) -> Iterator[Diagnosis]:
+def _behind_the_end(context: CheckContext, padded: FunctionCall) -> Iterator[Diagnosis]:
     """`out[:, -1]` of sequences of unequal lengths that were packed: of all but the
     longest it is the padding that was put behind them."""
     out, packed = (padded.outputs or ())[0], padded.inputs[0]
@@ -95,7 +93,6 @@ def _behind_the_end(
         if all(part == slice(None) for part in whole):
             yield finding(
                 context,
-                rule,
                 taken,
                 f"{taken.name} takes the last of {steps} steps of {out.shape}: of "
                 "all but the longest sequences that is the padding that "
@@ -135,7 +132,7 @@ def _index(call: FunctionCall) -> tuple[object, ...]:
 
 
 def _last_step(
-    context: CheckContext, rule: Check, one: Recurrent, users: list[FunctionCall]
+    context: CheckContext, one: Recurrent, users: list[FunctionCall]
 ) -> Diagnosis | None:
     """`out[:, -1]` of a layer that runs both ways, and nothing else of it."""
     roles = sequence_roles(context, one.call)
@@ -153,7 +150,6 @@ def _last_step(
         return None  # each direction for itself
     return _found(
         context,
-        rule,
         one,
         taken,
         f"{taken.name} takes the last of {steps} steps of {one.output.shape}: the "
@@ -165,7 +161,7 @@ def _last_step(
 
 
 def _lower_layers(
-    context: CheckContext, rule: Check, one: Recurrent, users: list[FunctionCall]
+    context: CheckContext, one: Recurrent, users: list[FunctionCall]
 ) -> Diagnosis | None:
     """`h_n[0]` of two layers, and nothing else of them."""
     count = one.layers * one.directions
@@ -179,7 +175,6 @@ def _lower_layers(
     taken = users[0]
     return _found(
         context,
-        rule,
         one,
         taken,
         f"{taken.name} takes the state of layer {top} of {one.layers}, and nothing "
@@ -192,7 +187,6 @@ def _lower_layers(
 
 def _found(
     context: CheckContext,
-    rule: Check,
     one: Recurrent,
     taken: FunctionCall,
     message: str,
@@ -203,7 +197,6 @@ def _found(
     reason = "gives more than is taken"
     return finding(
         context,
-        rule,
         taken,
         message,
         culprits=[

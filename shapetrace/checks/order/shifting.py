@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.checks.fixes.next_tokens import next_tokens
 from shapetrace.checks.masks.triangles import is_triangle
@@ -29,7 +29,7 @@ class Part(NamedTuple):
     "the labels of a causal language model are the tokens it was given, at the same "
     "place or two places on: it learns to copy, or to leave one out",
 )
-def label_shift(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def label_shift(context: CheckContext) -> Iterator[Diagnosis]:
     inputs: dict[int, list[tuple[int, FunctionCall]]] = {}
     for call in context.of_kind("embedding"):
         for ref in call.inputs[:1]:
@@ -60,7 +60,7 @@ def label_shift(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             if shift < 0 or _is_told_again(context, tensor, loss):
                 continue
             if _is_causal(context, embedding, loss):
-                yield _shifted(context, rule, loss, embedding, tensor, shift)
+                yield _shifted(context, loss, embedding, tensor, shift)
 
 
 def _same_places(context: CheckContext, tokens: int, given: TensorRef) -> bool:
@@ -133,7 +133,6 @@ def _is_told_again(context: CheckContext, tokens: int, loss: FunctionCall) -> bo
 
 def _shifted(
     context: CheckContext,
-    rule: Check,
     loss: FunctionCall,
     embedding: FunctionCall,
     tokens: int,
@@ -144,7 +143,6 @@ def _shifted(
     what = "the token itself" if shift == 0 else f"the token {shift} places on"
     return finding(
         context,
-        rule,
         loss,
         f"the labels are the input of {embedding.name} at {embedding.source}, and each "
         f"position is compared with {what}: a model that sees no later token is to "

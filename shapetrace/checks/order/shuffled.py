@@ -7,8 +7,7 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check
+from shapetrace.checks.finding.context import SAME_VALUES, CheckContext
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import at, indexed
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -27,7 +26,7 @@ class Order(NamedTuple):
     call: FunctionCall | None
 
 
-def shuffled_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def shuffled_apart(context: CheckContext) -> Iterator[Diagnosis]:
     if not context.calls("randperm"):
         return
     for loss in context.losses:
@@ -43,7 +42,7 @@ def shuffled_apart(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         # labels alone are shuffled on purpose, to see what can be learned of noise
         if one.call is None or one.permutation == two.permutation:
             continue
-        yield _apart(context, rule, loss, (given, labels), one, two)
+        yield _apart(context, loss, (given, labels), one, two)
 
 
 def _order(context: CheckContext, ref: TensorRef) -> Order | None:
@@ -90,15 +89,12 @@ def _index(call: FunctionCall) -> TensorRef | None:
 
 def _permutation(context: CheckContext, index: TensorRef) -> FunctionCall | None:
     """The `randperm` that an index, or a part of it, comes from."""
-    call = context.made_by(index.id)
-    while call is not None and call.inputs and plain(call.name) in SAME_VALUES:
-        call = context.made_by(call.inputs[0].id)
+    call = context.made_by(context.undressed(index.id, SAME_VALUES))
     return call if call is not None and call.name == "randperm" else None
 
 
 def _apart(
     context: CheckContext,
-    rule: Check,
     loss: FunctionCall,
     sides: tuple[TensorRef, TensorRef],
     one: Order,
@@ -117,7 +113,6 @@ def _apart(
             fix = indexed(two.call, node.id, "")
     return finding(
         context,
-        rule,
         loss,
         f"{loss.name} compares samples in the order of {one.permutation.source} with "
         f"labels {how}: they do not belong to each other.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage.factors import Root
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -17,7 +16,7 @@ _SPACE = {"conv2d": 2, "conv3d": 3}
 _NEAR = 12
 
 
-def places_as_channels(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def places_as_channels(context: CheckContext) -> Iterator[Diagnosis]:
     """Convolutions that slide over the features which an embedding looked up, and over
     one side of its indices, while another side of those is their channels."""
     widths = {
@@ -50,7 +49,6 @@ def places_as_channels(context: CheckContext, rule: Check) -> Iterator[Diagnosis
         moved = view or order or call
         yield finding(
             context,
-            rule,
             moved,
             f"{call.name} at {call.source} takes {given.shape[1]} places of the data, "
             f"dimension 1 of {given.shape}, for channels, and slides over the "

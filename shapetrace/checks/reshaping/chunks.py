@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.records import Diagnosis, FunctionCall
 
 _CUTS = ("chunk", "tensor_split", "split")
 
 
-def cut_across(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def cut_across(context: CheckContext) -> Iterator[Diagnosis]:
     """Samples of which each has its heads one behind the other, cut into as many parts
     as there are heads, and the parts laid side by side: each is some samples with all
     their heads, and no head of all samples."""
@@ -41,7 +40,6 @@ def cut_across(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         sizes = "·".join(str(axis.size) for axis in axes)
         yield finding(
             context,
-            rule,
             cut,
             f"dimension {dim} of {given.shape} is {sizes}: each sample's {heads.size} "
             f"heads lie one behind the other, but {cut.name} makes {heads.size} parts "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.reshaping.named_views import misnamed
 from shapetrace.records import Diagnosis, FunctionCall, TensorRef
@@ -37,7 +37,7 @@ class _Scores(NamedTuple):
     "the heads of each position attend to each other, and no position sees another: "
     "heads were cut out of the features and not moved before the positions",
 )
-def attention_over_heads(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def attention_over_heads(context: CheckContext) -> Iterator[Diagnosis]:
     for one in _compared(context):
         cut = _cut(context, one.query)
         if cut is None or not _within_a_position(context, one):
@@ -48,7 +48,6 @@ def attention_over_heads(context: CheckContext, rule: Check) -> Iterator[Diagnos
         at = rank - 2
         yield finding(
             context,
-            rule,
             one.call,
             f"{one.call.name} compares dimension {at} of {one.query.shape} with that "
             f"of {one.key.shape}: {one.query.shape[at]} heads of the same position, as "
@@ -120,11 +119,10 @@ def _one_layer(context: CheckContext, ref: TensorRef, rows: int, width: int) -> 
     axes = context.axes
     if 1 in (ref.shape[rows], ref.shape[width]):
         return False
-    if not axes.sure(ref.id, rows) or not axes.sure(ref.id, width):
+    sides = (rows, width)
+    if not all(axes.wholly(ref.id, dim, "parameter") for dim in sides):
         return False
-    roots = axes.roots(ref.id, rows)
-    features = all(root[0] == "parameter" for root in roots)
-    return bool(roots) and features and roots == axes.roots(ref.id, width)
+    return axes.roots(ref.id, rows) == axes.roots(ref.id, width)
 
 
 def _cut(context: CheckContext, ref: TensorRef) -> FunctionCall | None:

@@ -7,7 +7,6 @@ from math import prod
 
 from shapetrace.checks.facts.comparing import compares
 from shapetrace.checks.finding.context import SAME_VALUES, CheckContext, plain
-from shapetrace.checks.finding.registry import Check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead
@@ -18,7 +17,7 @@ from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
 from shapetrace.signatures import index_losses, kind
 
 
-def torn(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def torn(context: CheckContext) -> Iterator[Diagnosis]:
     """Views whose cuts fall across the places and the features of each, or that keep
     both apart, where the result is taken for an image."""
     known = set[int]()
@@ -32,7 +31,6 @@ def torn(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         fix = _next_to_each_other(context, call, made.shape)
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} makes {made.shape} of {given.shape}: its cuts fall across "
             f"the places and the features of each, and {image.name} at {image.source} "
@@ -42,10 +40,10 @@ def torn(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
-    yield from _apart(context, rule, known)
+    yield from _apart(context, known)
 
 
-def _apart(context: CheckContext, rule: Check, known: set[int]) -> Iterator[Diagnosis]:
+def _apart(context: CheckContext, known: set[int]) -> Iterator[Diagnosis]:
     """All places of a grid along one side of an image, and the features of each along
     the other: as many by chance as the image is high and wide."""
     for loss in (*context.losses, *context.calls("sub")):
@@ -60,7 +58,6 @@ def _apart(context: CheckContext, rule: Check, known: set[int]) -> Iterator[Diag
         shape = given.shape
         yield finding(
             context,
-            rule,
             call,
             f"{loss.name} at {loss.source} takes {shape} for an image of {shape[dim]} "
             f"by {shape[dim + 1]}, but {call.name} leaves places of both sides of the "

@@ -7,7 +7,7 @@ from os.path import commonprefix
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead, interleaved, operand, sizes_of
@@ -33,8 +33,8 @@ _BETWEEN = ("pick", "copy", "pad", "sum", "scale", "mask", "transpose")
     "view and reshape keep the elements in their order: to give the dimensions another "
     "order they must be permuted, a view mixes their contents",
 )
-def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from places_as_channels(context, rule)
+def view_as_permute(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from places_as_channels(context)
     if not context.of_kind("view"):
         return
     scrambles = context.axes.scrambles
@@ -55,7 +55,6 @@ def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         ]
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} makes {made.shape} of {given.shape}: the dimensions "
             f"({sizes}) get the order ({', '.join(new)}), but {call.name} moves no "
@@ -68,15 +67,13 @@ def view_as_permute(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             shapes=[("input", given, None), ("output", made, None)],
             way=(given.id, None),
         )
-    yield from cut_across(context, rule)
-    yield from torn(context, rule)
-    yield from _misnamed(context, rule, views)
-    yield from _two_classes(context, rule, {one.call.index for one in scrambles})
+    yield from cut_across(context)
+    yield from torn(context)
+    yield from _misnamed(context, views)
+    yield from _two_classes(context, {one.call.index for one in scrambles})
 
 
-def _misnamed(
-    context: CheckContext, rule: Check, known: set[int]
-) -> Iterator[Diagnosis]:
+def _misnamed(context: CheckContext, known: set[int]) -> Iterator[Diagnosis]:
     """Views that would mix contents if two sizes were not the same by chance."""
     for one in misnamed(context):
         call, given = one.call, one.call.inputs[0]
@@ -96,7 +93,6 @@ def _misnamed(
             )
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} makes {made.shape} of {given.shape}: `{one.name}`, {meant}; "
             "permute was meant.",
@@ -110,9 +106,7 @@ def _misnamed(
         )
 
 
-def _two_classes(
-    context: CheckContext, rule: Check, known: set[int]
-) -> Iterator[Diagnosis]:
+def _two_classes(context: CheckContext, known: set[int]) -> Iterator[Diagnosis]:
     """Scores of two classes, `(batch, 2, places)`, that are viewed as `(-1, 2)`: two
     fits nearly anywhere, but the loss takes for the classes what was places."""
     for loss in context.calls(*index_losses()):
@@ -125,7 +119,8 @@ def _two_classes(
         at = [
             dim
             for dim in range(1, len(given.shape) - 1)
-            if given.shape[dim] == ref.shape[1] and _is_made(context, given, dim)
+            if given.shape[dim] == ref.shape[1]
+            and context.axes.wholly(given.id, dim, "parameter")
         ]
         if root is None or len(at) != 1:
             continue
@@ -136,7 +131,6 @@ def _two_classes(
         steps = (("permute", (*others, at[0])), ("reshape", ref.shape))
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} makes {ref.shape} of {given.shape}: {loss.name} takes the "
             f"{ref.shape[1]} of dimension 1 for the classes, but they are cut out of "
@@ -157,14 +151,6 @@ def _flat(
     line = f"{{}}.permute({', '.join(map(str, order))}).reshape(-1, {shape[1]})"
     return context.trial(
         instead(call, line), Change(call, "args[0]", steps, instead=True)
-    )
-
-
-def _is_made(context: CheckContext, ref: TensorRef, dim: int) -> bool:
-    """Whether a dimension is for certain one that a layer makes."""
-    roots = context.axes.roots(ref.id, dim)
-    return context.axes.sure(ref.id, dim) and all(
-        kind == "parameter" for kind, _, _ in roots
     )
 
 

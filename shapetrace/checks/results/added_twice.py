@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.finding.trying import Change
 from shapetrace.checks.fixes.lines import instead_of
@@ -21,7 +21,7 @@ from shapetrace.records import Diagnosis, Fix, FunctionCall, TensorRef
     "a residual is added to what holds it already, or a result to itself: the block "
     "gives twice the one and too little of the other",
 )
-def added_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def added_twice(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.calls("add"):
         if call.parent is None or not _adds(call):
             continue
@@ -37,7 +37,6 @@ def added_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         what = "is added to itself" if itself else "is a term of that sum already"
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} adds {again.shape} a second time: it {what}, in the same "
             "forward.",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, data_culprit, finding
 from shapetrace.checks.fixes.lines import operand
 from shapetrace.lineage import Call
@@ -27,7 +27,7 @@ _FAR = 64
     "a tensor leaves its device and comes back inside of forward: each way waits for "
     "the device and copies",
 )
-def device_transfer(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def device_transfer(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.calls(*_MOVES):
         if call.parent is None or not call.inputs or not call.outputs:
             continue
@@ -45,7 +45,6 @@ def device_transfer(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             if start == made.device and end == given.device and start != end:
                 yield finding(
                     context,
-                    rule,
                     call,
                     f"a tensor of {given.shape} goes from {start} to {end} at "
                     f"{earlier.source} and back to {start} here.",
@@ -66,7 +65,7 @@ def device_transfer(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     "one float64 operand, often from NumPy, makes everything after it float64: slow, "
     "twice the memory, and backward may fail on mixed dtypes",
 )
-def dtype_promotion(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def dtype_promotion(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.functions:
         if not call.outputs or call.outputs[0].dtype is not torch.float64:
             continue
@@ -83,7 +82,6 @@ def dtype_promotion(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} of {_short(narrow[0])} and {_short(wide[0])} gives float64: "
             "all that follows is float64.",

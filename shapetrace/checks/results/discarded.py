@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.records import Diagnosis, Fix, FunctionCall, ModuleCall, TensorRef
@@ -60,7 +60,7 @@ _LAYERS = ("activation", "sigmoid", "dropout", "softmax", "log_softmax")
     "a call that changes nothing but returns a new tensor is not made use of: what it "
     "returns is thrown away, and the old tensor is used on",
 )
-def discarded_result(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def discarded_result(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.functions:
         if call.name not in _PURE or not call.outputs or not call.inputs:
             continue
@@ -84,7 +84,6 @@ def discarded_result(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} returns a new tensor of {call.outputs[0].shape} {what} is as "
             "it was, and is used on.",

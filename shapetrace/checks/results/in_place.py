@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import renamed, told, with_argument
 from shapetrace.checks.results.signs import is_never_negative
@@ -41,14 +41,14 @@ class Place(NamedTuple):
     "a function that works in place changes a tensor that is read afterwards by a name "
     "that it had before: what was to be kept is lost",
 )
-def changed_in_place(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def changed_in_place(context: CheckContext) -> Iterator[Diagnosis]:
     for call in context.of_kind(*_CHANGES):
         if not _is_in_place(call) or not _changes(context, call):
             continue
         for place in _places(context, call):
             read = next(_reads(context, call, place), None)
             if read is not None:
-                yield _wrong(context, rule, call, place, *read)
+                yield _wrong(context, call, place, *read)
                 break
 
 
@@ -184,7 +184,6 @@ def _is_alone(place: Place) -> bool:
 
 def _wrong(
     context: CheckContext,
-    rule: Check,
     call: FunctionCall,
     place: Place,
     user: FunctionCall | ModuleCall,
@@ -195,7 +194,6 @@ def _wrong(
     also = "" if written == name.id else f", which is {written} too,"
     return finding(
         context,
-        rule,
         call,
         f"{plain(call.name)} works in place: {name.id}{also} is changed by it, and "
         f"read at {user.source} as if it were not.",

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shapetrace.checks.facts.arguments import argument
-from shapetrace.checks.facts.indices import is_plain
+from shapetrace.checks.facts.indices import spans
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.lineage.dimensions import DATA
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     "two names are given the same part of a layer's features, and nobody reads another "
     "part: what it should have learned is missing, and one part has to be both",
 )
-def part_taken_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def part_taken_twice(context: CheckContext) -> Iterator[Diagnosis]:
     picks: dict[int, list[FunctionCall]] = {}
     for call in context.of_kind("pick"):
         if call.inputs and call.grad:
@@ -62,7 +62,7 @@ def part_taken_twice(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         wrong = [one for at, one in enumerate(parts) if one.start != at * size]
         odd = next((one for one in wrong if one in twins), twins[-1])
-        yield _wrong(context, rule, odd, twins, left, names)
+        yield _wrong(context, odd, twins, left, names)
 
 
 def _parts(context: CheckContext, given: TensorRef) -> list[Part] | None:
@@ -119,28 +119,10 @@ def _of_call(
 
 def _indexed(call: FunctionCall, given: TensorRef) -> tuple[int, int, int] | None:
     """The one dimension that an index cuts, from where on, and how much it leaves."""
-    index = call.args[1] if len(call.args) > 1 else None
-    items = list(index) if isinstance(index, tuple) else [index]
-    if items.count(Ellipsis) == 1:
-        at = items.index(Ellipsis)
-        whole = [slice(None)] * (len(given.shape) - len(items) + 1)
-        items[at : at + 1] = whole
-    found = None
-    for dim, item in enumerate(items):
-        size = given.shape[dim] if dim < len(given.shape) else 0
-        if type(item) is int and size:
-            start, stop, step = item % size, item % size + 1, 1
-        elif isinstance(item, slice) and is_plain(item):
-            start, stop, step = item.indices(size)
-        else:
-            return None
-        if step != 1 or stop <= start:
-            return None
-        if stop - start < size or type(item) is int:
-            if found is not None:
-                return None
-            found = (dim, start, stop - start)
-    return found
+    found = spans(argument(call, "indices", 1), given.shape) or []
+    sizes = enumerate(zip(found, given.shape, strict=False))
+    cuts = [(d, a, b - a) for d, ((a, b), size) in sizes if b - a < size]
+    return cuts[0] if len(cuts) == 1 else None
 
 
 def _name(call: FunctionCall) -> str | None:
@@ -180,7 +162,6 @@ def _of_tuple(target: ast.expr, value: ast.expr, node: ast.AST) -> str | None:
 
 def _wrong(
     context: CheckContext,
-    rule: Check,
     odd: Part,
     twins: list[Part],
     left: list[int],
@@ -193,7 +174,6 @@ def _wrong(
     first = left[0]
     return finding(
         context,
-        rule,
         odd.call,
         f"{' and '.join(map(str, names))} are given the same part of {given.shape}, "
         f"{odd.start}:{odd.start + size} of dimension {dim}, and nobody reads "

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import culprit, explained, finding
+from shapetrace.checks.finding.registry import check
+from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage import Call
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall
 from shapetrace.source.dead_names import given_up
@@ -43,10 +44,10 @@ class Given(NamedTuple):
     "a tensor has a name that no line reads, and another one is used where it was "
     "meant: a copied line that names the first one still, a residual never added",
 )
-def name_unread(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def name_unread(context: CheckContext) -> Iterator[Diagnosis]:
     for run in _runs(context):
-        yield from _kept(context, rule, run)
-        yield from _copied(context, rule, run)
+        yield from _kept(context, run)
+        yield from _copied(context, run)
 
 
 def _runs(context: CheckContext) -> list[Run]:
@@ -72,7 +73,7 @@ def _runs(context: CheckContext) -> list[Run]:
 # -- what was kept before it was changed -----------------------------------------------
 
 
-def _kept(context: CheckContext, rule: Check, run: Run) -> Iterator[Diagnosis]:
+def _kept(context: CheckContext, run: Run) -> Iterator[Diagnosis]:
     """`residual = x`, before x is made another one, and never read."""
     for statement in run.home.body:
         if not isinstance(statement, ast.Assign):
@@ -88,20 +89,15 @@ def _kept(context: CheckContext, rule: Check, run: Run) -> Iterator[Diagnosis]:
             continue
         source = run.tree.place(statement)
         reason = f"keeps {value.id} as {name}, and never reads it"
-        found = Diagnosis(
-            code=rule.code,
-            severity=rule.severity,
-            message=f"{name} keeps {value.id} before it is changed, and no line of "
+        yield finding(
+            context,
+            replace(module, source=source),
+            f"{name} keeps {value.id} before it is changed, and no line of "
             f"{run.home.name} reads it.",
-            where=f"module:{module.name}",
-            module=module.name,
-            source=source,
-            culprits=(Culprit("module", module.name, source=source, reason=reason),),
-            call=module.index,
+            culprits=[Culprit("module", module.name, source=source, reason=reason)],
+            fixes=[f"use {name} where the result is put together, or delete the line"],
+            shapes=[("input", ref, None) for ref in module.inputs[:1]],
         )
-        words = f"use {name} where the result is put together, or delete the line"
-        shapes = [("input", ref, None) for ref in module.inputs[:1]]
-        yield explained(context.graph.rec, found, shapes, words)
 
 
 def _around(context: CheckContext, run: Run, name: str) -> ModuleCall | None:
@@ -134,7 +130,7 @@ def _is_changed(run: Run, statement: ast.Assign, name: str) -> bool:
 # -- a line that was copied ------------------------------------------------------------
 
 
-def _copied(context: CheckContext, rule: Check, run: Run) -> Iterator[Diagnosis]:
+def _copied(context: CheckContext, run: Run) -> Iterator[Diagnosis]:
     """`y_norm = normalize(x)` beside `x_norm = normalize(x)`, where y is handed in and
     nobody reads it."""
     unread = [one.arg for one in run.home.args.args if _is_unread(run, one.arg)]
@@ -152,7 +148,6 @@ def _copied(context: CheckContext, rule: Check, run: Run) -> Iterator[Diagnosis]
             if call is not None:
                 yield finding(
                     context,
-                    rule,
                     call,
                     f"{one.called} makes {one.name} of {first}, as it makes {of}, and "
                     f"no line of {run.home.name} reads {name}.",

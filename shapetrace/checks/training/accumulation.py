@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.steps import Steps
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import finding
 from shapetrace.checks.fixes.lines import in_other_order
 from shapetrace.checks.fixes.statements import cleared
@@ -46,7 +46,7 @@ class Taken(NamedTuple):
     "a backward adds to gradients that a step has used already: without zero_grad() "
     "each step goes along the sum of all gradients so far",
 )
-def gradients_not_cleared(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def gradients_not_cleared(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
     if len(ran.steps) < 2 or not ran.backwards:
         return
@@ -68,7 +68,7 @@ def gradients_not_cleared(context: CheckContext, rule: Check) -> Iterator[Diagno
         if backward is None or 2 * len(kept) <= len(taken.parameters):
             continue
         if not any(tensors.cleared(one, last.step, step) for one in kept):
-            yield _never_cleared(context, rule, backward, step)
+            yield _never_cleared(context, backward, step)
             return
 
 
@@ -78,9 +78,9 @@ def gradients_not_cleared(context: CheckContext, rule: Check) -> Iterator[Diagno
     "gradients are clipped before backward() has made them, or when the step has used "
     "them: the step takes them as they are",
 )
-def clipped_after_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def clipped_after_step(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
-    early = _too_early(context, rule, ran)
+    early = _too_early(context, ran)
     if early is not None:
         yield early
         return
@@ -97,11 +97,11 @@ def clipped_after_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis
         if any(other and other.gradients & one.gradients for other in others):
             continue  # they add up over several steps
         if _made_anew(ran, step, following):
-            yield _too_late(context, rule, call, step)
+            yield _too_late(context, call, step)
             return
 
 
-def _too_early(context: CheckContext, rule: Check, ran: Steps) -> Diagnosis | None:
+def _too_early(context: CheckContext, ran: Steps) -> Diagnosis | None:
     """A norm of no gradients, for which `clip_grad_norm_` makes a 0, and a backward and
     a step after it, with nothing between them that clips."""
     for call in context.calls("tensor"):
@@ -120,7 +120,7 @@ def _too_early(context: CheckContext, rule: Check, ran: Steps) -> Diagnosis | No
         ahead = takewhile(lambda one: one.order < step.order, calls[start + 1 :])
         if any(map(_scales, ahead)):
             continue
-        return _unmade(context, rule, call, between[0])
+        return _unmade(context, call, between[0])
     return None
 
 
@@ -252,14 +252,13 @@ def _between(ran: Steps, start: Range, end: Range) -> FunctionCall | None:
 
 
 def _never_cleared(
-    context: CheckContext, rule: Check, backward: FunctionCall, step: Range
+    context: CheckContext, backward: FunctionCall, step: Range
 ) -> Diagnosis:
     total = backward.inputs[0]
     reason = "adds to gradients that a step has used"
     who = Culprit("function", "backward", source=backward.source, reason=reason)
     return finding(
         context,
-        rule,
         backward,
         f"backward() adds to the gradients that step() at {step.source} has used in "
         "the iteration before: nobody has cleared them since.",
@@ -274,12 +273,11 @@ def _never_cleared(
 
 
 def _unmade(
-    context: CheckContext, rule: Check, call: FunctionCall, backward: FunctionCall
+    context: CheckContext, call: FunctionCall, backward: FunctionCall
 ) -> Diagnosis:
     reason = "finds no gradients"
     return finding(
         context,
-        rule,
         call,
         f"{_CLIP} finds no gradients: backward() at {backward.source} makes them after "
         "it, and the step takes them as they are.",
@@ -294,9 +292,7 @@ def _unmade(
     )
 
 
-def _too_late(
-    context: CheckContext, rule: Check, call: FunctionCall, step: Range
-) -> Diagnosis:
+def _too_late(context: CheckContext, call: FunctionCall, step: Range) -> Diagnosis:
     line = find(call.source)
     name = plain(call.name)
     if line is not None and isinstance(line.tree, ast.Call):
@@ -305,7 +301,6 @@ def _too_late(
     who = Culprit("function", name, source=call.source, reason=reason)
     return finding(
         context,
-        rule,
         call,
         f"{name} changes the gradients when step() at {step.source} has used them, and "
         "the next step has others: nothing is clipped.",

@@ -7,17 +7,14 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from shapetrace.checks.facts.arguments import argument
-from shapetrace.checks.facts.steps import Steps, behind
+from shapetrace.checks.facts.steps import Steps, behind, learning
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, Source
 from shapetrace.source.called import module_path
 from shapetrace.source.filling import is_set_by
 from shapetrace.source.line import find
-
-#: backwards that are looked at: a training loop makes the same in each step
-_FIRST = 8
 
 
 @check(
@@ -26,8 +23,8 @@ _FIRST = 8
     "layers that were frozen change all the same: a module's attribute freezes "
     "nothing, and a gradient of zeros leaves momentum and weight decay at work",
 )
-def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
-    yield from _moved_on(context, rule)
+def freeze_without_effect(context: CheckContext) -> Iterator[Diagnosis]:
+    yield from _moved_on(context)
     told = {
         name: info
         for name, info in context.graph.rec.modules.items()
@@ -36,7 +33,9 @@ def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagno
     }
     if not told:
         return
-    trained = _trained(context)
+    totals = (backward.inputs[0].id for backward in Steps(context).first_backwards)
+    reached = (call for total in totals for call in behind(context, total))
+    trained = learning(context, reached)
     for name, info in told.items():
         begun = f"{name}." if name else ""
         own = [one for one in trained if one.startswith(begun)]
@@ -46,7 +45,6 @@ def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagno
         path = module_path(context.graph.rec, name)
         yield finding(
             context,
-            rule,
             call,
             f"{path}.requires_grad is False, and {own[0]} gets a gradient all the "
             f"same: a {info.type} has no such switch, its parameters have.",
@@ -56,7 +54,7 @@ def freeze_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagno
         )
 
 
-def _moved_on(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def _moved_on(context: CheckContext) -> Iterator[Diagnosis]:
     """Parameters that were frozen before a backward, and that the step after it writes
     to: they still have a gradient, zeros that `zero_grad(set_to_none=False)` left."""
     frozen = {
@@ -77,7 +75,7 @@ def _moved_on(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
                 continue
             if _moves(context, call, inside):
                 told.add(freeze.source)
-                yield _still_moves(context, rule, freeze, call)
+                yield _still_moves(context, freeze, call)
 
 
 def _moves(
@@ -94,13 +92,12 @@ def _moves(
 
 
 def _still_moves(
-    context: CheckContext, rule: Check, freeze: FunctionCall, call: FunctionCall
+    context: CheckContext, freeze: FunctionCall, call: FunctionCall
 ) -> Diagnosis:
     name = context.graph.rec.origins[call.inputs[0].id].name
     layer = name.rpartition(".")[0]
     return finding(
         context,
-        rule,
         freeze,
         f"{name} is frozen at {freeze.source}, and the step at {call.source} changes "
         "it all the same: it has a gradient from before, zeros and not None, and the "
@@ -126,16 +123,3 @@ def _without_gradient(freeze: FunctionCall) -> Fix | None:
         return None
     code = f"{line.text(line.tree.value)}.grad = None"
     return Fix(line.inserted(code, after=True), where=line.source)
-
-
-def _trained(context: CheckContext) -> dict[str, FunctionCall]:
-    """The parameters that a backward gives a gradient, each with a call of it."""
-    found: dict[str, FunctionCall] = {}
-    for backward in Steps(context).backwards[:_FIRST]:
-        for call in behind(context, backward.inputs[0].id):
-            for ref in call.inputs:
-                origin = context.graph.origin(ref.id)
-                if origin is not None and origin.kind == "parameter":
-                    if origin.requires_grad:
-                        found.setdefault(origin.name, call)
-    return found

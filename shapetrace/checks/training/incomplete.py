@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from shapetrace.checks.facts.steps import Steps, behind, outermost
+from shapetrace.checks.facts.steps import Steps, behind, learning, outermost
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.statements import backward_before, step_behind, stepping
 from shapetrace.lineage.dimensions import RECORDED
@@ -25,20 +25,20 @@ _LOST = 2
     "a part of the training step is missing, so that most batches, or all, teach the "
     "model nothing: losses without backward(), or gradients without step()",
 )
-def incomplete_step(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def incomplete_step(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
     if ran.incomplete or context.graph.rec.left_out is not None:
         return  # what seems to be missing may have been dropped
     if not ran.backwards:
-        yield from _never_back(context, rule, ran)
+        yield from _never_back(context, ran)
     elif not ran.steps:
-        yield from _never_stepped(context, rule, ran)
+        yield from _never_stepped(context, ran)
     else:
-        yield from _lost_losses(context, rule, ran)
-        yield from _one_never_steps(context, rule, ran)
+        yield from _lost_losses(context, ran)
+        yield from _one_never_steps(context, ran)
 
 
-def _never_back(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Diagnosis]:
+def _never_back(context: CheckContext, ran: Steps) -> Iterator[Diagnosis]:
     """An optimizer that finds no gradients, and a loss that could have made some."""
     if not ran.steps or any(ran.inside(step) for step in ran.steps):
         return
@@ -53,7 +53,6 @@ def _never_back(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Diag
     loss = losses[-1]
     yield finding(
         context,
-        rule,
         loss,
         f"step() at {step.source} changes no parameter: backward() is never called on "
         f"the {loss.name}, and there are no gradients.",
@@ -88,9 +87,7 @@ def _total(context: CheckContext, loss: FunctionCall, step: Range) -> FunctionCa
     return total
 
 
-def _never_stepped(
-    context: CheckContext, rule: Check, ran: Steps
-) -> Iterator[Diagnosis]:
+def _never_stepped(context: CheckContext, ran: Steps) -> Iterator[Diagnosis]:
     """Gradients that an optimizer clears again and again, and nothing has read."""
     thrown = (
         (backward, clear)
@@ -105,7 +102,6 @@ def _never_stepped(
     reason = "makes gradients that no step() uses"
     yield finding(
         context,
-        rule,
         backward,
         f"zero_grad() at {clear.source} clears the gradients that backward() has made, "
         "and nothing has used them: step() is never called.",
@@ -121,9 +117,7 @@ def _never_stepped(
     )
 
 
-def _one_never_steps(
-    context: CheckContext, rule: Check, ran: Steps
-) -> Iterator[Diagnosis]:
+def _one_never_steps(context: CheckContext, ran: Steps) -> Iterator[Diagnosis]:
     """Of several optimizers one that is cleared in every step, and never steps, though
     a backward makes gradients for none but what no step changes."""
     steps = {name for step in ran.steps if (name := _called(step, stepping))}
@@ -136,14 +130,13 @@ def _one_never_steps(
         return
     ((name, cleared),) = clears.items()
     for backward in ran.backwards if len(cleared) > 1 else ():
-        reached = _reached(context, backward)
+        reached = learning(context, behind(context, backward.inputs[0].id)).keys()
         if not reached or reached & ran.trained or not ran.trained:
             continue
         module = _around(reached)
         source = cleared[0].source
         yield finding(
             context,
-            rule,
             backward,
             f"backward() gives {context.graph.said(module)} gradients, and {name} is "
             f"cleared at {source} each time: {name}.step() is never called.",
@@ -174,19 +167,7 @@ def _clearing(line: Line) -> str | None:
     return line.text(func.value)
 
 
-def _reached(context: CheckContext, backward: FunctionCall) -> set[str]:
-    """The parameters that learn from what is differentiated, by their names."""
-    origins = context.graph.rec.origins
-    taken = (
-        origins[ref.id]
-        for call in behind(context, backward.inputs[0].id)
-        for ref in call.inputs
-        if context.graph.is_parameter(ref.id)
-    )
-    return {origin.name for origin in taken if origin.requires_grad}
-
-
-def _around(parameters: set[str]) -> str:
+def _around(parameters: Iterable[str]) -> str:
     """The innermost module that holds them all."""
     paths = [name.split(".")[:-1] for name in parameters]
     shared = zip(*paths, strict=False)
@@ -220,7 +201,7 @@ def _read(context: CheckContext, backward: FunctionCall) -> bool:
     return False
 
 
-def _lost_losses(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Diagnosis]:
+def _lost_losses(context: CheckContext, ran: Steps) -> Iterator[Diagnosis]:
     """Losses of a loop of which the last alone is differentiated: the backward stands
     behind the loop."""
     users, begin = context.graph.users, -1
@@ -237,7 +218,7 @@ def _lost_losses(context: CheckContext, rule: Check, ran: Steps) -> Iterator[Dia
                     lost.setdefault(_place(context, one), []).append(one)
     for calls in lost.values():
         if len(calls) >= _LOST:
-            yield _lost(context, rule, calls, ran.backwards[-1], ran.steps[0])
+            yield _lost(context, calls, ran.backwards[-1], ran.steps[0])
 
 
 def _place(
@@ -254,7 +235,6 @@ def _place(
 
 def _lost(
     context: CheckContext,
-    rule: Check,
     calls: list[FunctionCall],
     backward: FunctionCall,
     step: Range,
@@ -263,7 +243,6 @@ def _lost(
     reason = "is called for the last loss of the loop alone"
     return finding(
         context,
-        rule,
         first,
         f"{len(calls)} results of {plain(first.name)} are used by nothing: backward() "
         f"at {backward.source} is called for the last one of each loop alone.",

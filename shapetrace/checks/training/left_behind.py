@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.steps import Steps
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained
+from shapetrace.checks.finding.registry import check
+from shapetrace.checks.finding.report import finding
 from shapetrace.lineage.learned import writes_in_place
 from shapetrace.records import Culprit, Diagnosis, ModuleInfo
 
@@ -27,7 +27,7 @@ class Copy(NamedTuple):
     "of the copies of networks that follow them in training one is never written to: "
     "what it gives is what the network gave at the start",
 )
-def copy_left_behind(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def copy_left_behind(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
     if not ran.steps or not ran.trained or context.graph.rec.left_out is not None:
         return
@@ -38,7 +38,7 @@ def copy_left_behind(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
         follow = [pair for pair in trained if _any(pair.copy, written)]
         for pair in trained:
             if follow and pair not in follow and pair.copy in called:
-                yield _found(context, rule, pair, follow[0])
+                yield _found(context, pair, follow[0])
 
 
 def _any(module: str, parameters: set[str]) -> bool:
@@ -86,24 +86,19 @@ def _sizes(modules: dict[str, ModuleInfo], name: str) -> list[tuple[int, ...]]:
     ]
 
 
-def _found(context: CheckContext, rule: Check, left: Copy, other: Copy) -> Diagnosis:
+def _found(context: CheckContext, left: Copy, other: Copy) -> Diagnosis:
     said = context.graph.said
     calls = [call for call in context.graph.rec.calls if call.name == left.copy]
     last = calls[-1]
-    found = Diagnosis(
-        code=rule.code,
-        severity=rule.severity,
-        message=f"{said(other.copy)} is brought nearer to {said(other.network)} in the "
+    return finding(
+        context,
+        last,
+        f"{said(other.copy)} is brought nearer to {said(other.network)} in the "
         f"block, and nothing is ever written to {said(left.copy)}, while "
         f"{said(left.network)} is trained.",
-        where=f"module:{left.copy}",
-        module=left.copy,
-        source=last.source,
-        culprits=(
-            Culprit("module", left.copy, source=last.source, reason="is never updated"),
-        ),
-        call=last.index,
+        culprits=[
+            Culprit("module", left.copy, source=last.source, reason="is never updated")
+        ],
+        fixes=[f"update {said(left.copy)} where {said(other.copy)} is updated"],
+        shapes=[("output", ref, None) for ref in (last.outputs or ())[:1]],
     )
-    words = f"update {said(left.copy)} where {said(other.copy)} is updated"
-    shapes = [("output", ref, None) for ref in (last.outputs or ())[:1]]
-    return explained(context.graph.rec, found, shapes, words)

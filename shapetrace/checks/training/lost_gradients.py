@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from shapetrace.checks.facts.steps import Steps
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, Range, Source
 
@@ -21,7 +21,7 @@ _LOST = 2
     "the gradients of most batches are cleared before any step has used them: of those "
     "that were to be added up, the last alone is left",
 )
-def gradients_lost(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def gradients_lost(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
     if ran.incomplete or context.graph.rec.left_out is not None:
         return
@@ -39,7 +39,7 @@ def gradients_lost(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     for place, pairs in lost.items():
         steps = used.get(place, 0)
         if len(pairs) >= max(_LOST, steps) and steps:
-            yield _found(context, rule, pairs, len(pairs) + steps)
+            yield _found(context, pairs, len(pairs) + steps)
 
 
 def _is_read(context: CheckContext, backward: FunctionCall, clear: Range) -> bool:
@@ -61,17 +61,13 @@ def _is_read(context: CheckContext, backward: FunctionCall, clear: Range) -> boo
 
 
 def _found(
-    context: CheckContext,
-    rule: Check,
-    lost: list[tuple[FunctionCall, Range]],
-    count: int,
+    context: CheckContext, lost: list[tuple[FunctionCall, Range]], count: int
 ) -> Diagnosis:
     backward, clear = lost[0]
     total = backward.inputs[0]
     reason = "clears gradients that no step has used"
     return finding(
         context,
-        rule,
         backward,
         f"zero_grad() at {clear.source} clears the gradients of {len(lost)} of {count} "
         "backward() calls before a step has used them.",

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from shapetrace.checks.facts.steps import Steps, behind, outermost
+from shapetrace.checks.facts.comparing import with_data
+from shapetrace.checks.facts.steps import Steps, again, behind, outermost
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import says, with_argument
 from shapetrace.checks.fixes.statements import mode_set
@@ -28,7 +29,7 @@ Place: TypeAlias = tuple[str, int]
     "F.dropout drops in evaluation too unless it is told `training=self.training`: "
     "predictions are random and worse than the model",
 )
-def dropout_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def dropout_in_eval(context: CheckContext) -> Iterator[Diagnosis]:
     learned = {call.source for call in context.of_kind("dropout") if call.grad}
     backwards = context.calls("backward")
     for call in context.of_kind("dropout"):
@@ -50,7 +51,6 @@ def dropout_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         yield finding(
             context,
-            rule,
             call,
             f"{call.name} drops values although {context.graph.spoken(module)} "
             f"({module.type}) is evaluated: the function does not know its mode.",
@@ -80,7 +80,7 @@ def _as_the_module(call: FunctionCall) -> Fix | None:
     "model.train() again: dropout drops nothing, batch norm learns no statistics from "
     "here on",
 )
-def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def trained_in_eval(context: CheckContext) -> Iterator[Diagnosis]:
     layers = dropping(context)
     norms = not layers
     if norms:
@@ -112,7 +112,7 @@ def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         held = set[str]().union(*map(ran.held, steps))
         if _trains(context, now[0], backward, held):
-            yield _still_in_eval(context, rule, now[0], backward)
+            yield _still_in_eval(context, now[0], backward)
             return
 
 
@@ -122,7 +122,7 @@ def trained_in_eval(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
     "a validation beside the training runs in training mode: dropout drops, batch norm "
     "goes by each batch and learns from it: what is reported is not the model",
 )
-def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def validated_in_training(context: CheckContext) -> Iterator[Diagnosis]:
     layers = [call for call in dropping(context) if _drops(call)]
     norms = {call.index for call in context.calls("batch_norm") if _mode(call)}
     layers += [call for call in context.calls("batch_norm") if call.index in norms]
@@ -152,7 +152,6 @@ def validated_in_training(context: CheckContext, rule: Check) -> Iterator[Diagno
         does = "goes by this batch" if norm else "drops values"
         yield finding(
             context,
-            rule,
             call,
             f"{_layer(context, call)} {does} with autograd off, and "
             f"{judged.name} at {judged.source} compares what comes of it "
@@ -182,29 +181,15 @@ def _judged(context: CheckContext, drop: FunctionCall) -> FunctionCall | None:
     made = context.descendants(ref.id for ref in drop.outputs or ())
     if any(context.axes.descends(tensor, RECORDED) for tensor in made):
         return None
-    for call in (*context.losses, *context.calls("eq")):
-        sides = [ref.id in made for ref in call.inputs[:2]]
-        if sides.count(True) != 1 or len(sides) != 2:
-            continue
-        label = call.inputs[sides.index(False)]
-        if context.is_raw_data(label.id) and not call.grad:
-            return call
-    return None
+    calls = (*context.losses, *context.calls("eq"))
+    return with_data(context, made, (call for call in calls if not call.grad))
 
 
 def _runs_again(context: CheckContext, drop: FunctionCall) -> bool:
     """Whether the same module is given the same input once more with autograd off, to
     see how much its answers differ."""
     top = outermost(context, drop)
-    calls = context.graph.rec.calls
-    if top is None:
-        return False
-    own = [ref.id for ref in calls[top].inputs]
-    return any(
-        one.name == calls[top].name and one.index != top and own == others
-        for one in calls
-        if (others := [ref.id for ref in one.inputs])
-    )
+    return top is not None and any(again(context, context.graph.rec.calls[top]))
 
 
 def dropping(context: CheckContext) -> list[FunctionCall]:
@@ -280,7 +265,7 @@ def _trains(
 
 
 def _still_in_eval(
-    context: CheckContext, rule: Check, call: FunctionCall, backward: FunctionCall
+    context: CheckContext, call: FunctionCall, backward: FunctionCall
 ) -> Diagnosis:
     module = outermost(context, call)
     top = None if module is None else context.graph.rec.calls[module]
@@ -288,7 +273,6 @@ def _still_in_eval(
     does = "learns no statistics" if norm else "drops nothing"
     return finding(
         context,
-        rule,
         call,
         f"{_layer(context, call)} is in evaluation mode in the step that backward() at "
         f"{backward.source} belongs to, and was in training mode in the steps before.",

@@ -10,12 +10,11 @@ from shapetrace.checks.facts.comparing import compares
 from shapetrace.checks.facts.steps import (
     Steps,
     behind,
-    frozen_in,
     outermost,
     without_autograd,
 )
 from shapetrace.checks.finding.context import CheckContext, plain
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.lines import in_other_order
 from shapetrace.checks.fixes.statements import of_this_model, with_group
@@ -33,9 +32,6 @@ from shapetrace.records import (
 )
 from shapetrace.signatures import kind
 from shapetrace.source.called import module_path
-
-#: backwards that are looked at: a training loop makes the same in each step
-_FIRST = 8
 
 
 class Layer(NamedTuple):
@@ -56,11 +52,11 @@ class Layer(NamedTuple):
     "optimizer.step() after backward() changes nothing: the gradients were cleared "
     "before it, or the optimizer holds none of the parameters that the loss reaches",
 )
-def step_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def step_without_effect(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
     if not ran.steps:
         return
-    for backward in ran.backwards[:_FIRST]:
+    for backward in ran.first_backwards:
         steps, clears = ran.after(backward)
         idle = [step for step in steps if step.source in ran.idle]
         total = backward.inputs[0]
@@ -69,18 +65,14 @@ def step_without_effect(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         if given_anew(context, total):  # no optimizer's mistake
             continue
         if len(idle) == len(steps):
-            yield _idle(context, rule, backward, steps[0], clears)
+            yield _idle(context, backward, steps[0], clears)
             continue
         for module in without_autograd(context, backward):
-            yield _switched_off(context, rule, backward, idle[0], module)
+            yield _switched_off(context, backward, idle[0], module)
 
 
 def _idle(
-    context: CheckContext,
-    rule: Check,
-    backward: FunctionCall,
-    step: Range,
-    clears: Sequence[Range],
+    context: CheckContext, backward: FunctionCall, step: Range, clears: Sequence[Range]
 ) -> Diagnosis:
     total = backward.inputs[0]
     if clears:
@@ -123,7 +115,6 @@ def _idle(
         )
     return finding(
         context,
-        rule,
         backward,
         message,
         culprits=[who],
@@ -145,11 +136,7 @@ def _begins_anew(context: CheckContext, total: TensorRef) -> FunctionCall | None
 
 
 def _switched_off(
-    context: CheckContext,
-    rule: Check,
-    backward: FunctionCall,
-    step: Range,
-    module: ModuleCall,
+    context: CheckContext, backward: FunctionCall, step: Range, module: ModuleCall
 ) -> Diagnosis:
     """One of several optimizers has nothing to do, and a module in training, of which
     the loss is made, runs under `no_grad`."""
@@ -159,7 +146,6 @@ def _switched_off(
     path = module_path(context.graph.rec, module.name)
     return finding(
         context,
-        rule,
         backward,
         f"step() at {step.source} changes no parameter: no gradient reaches "
         f"{context.graph.said(module.name)}, which runs with autograd off.",
@@ -179,13 +165,13 @@ def _switched_off(
     "an optimizer trains what comes before a layer, and not the layer: it stays at its "
     "first random values",
 )
-def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def layer_never_trained(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
     # what the middle of a long run has trained is not known
     if not ran.steps or context.graph.rec.left_out is not None:
         return
     told: set[str] = set()
-    for backward in ran.backwards[:_FIRST]:
+    for backward in ran.first_backwards:
         steps, _ = ran.after(backward)
         if not steps or not ran.trained:
             continue
@@ -204,7 +190,7 @@ def layer_never_trained(context: CheckContext, rule: Check) -> Iterator[Diagnosi
         new = [one for one in left if one.name not in told]
         told.update(one.name for one in new)
         if new:
-            yield _left_out(context, rule, new, steps[-1], ran.incomplete)
+            yield _left_out(context, new, steps[-1], ran.incomplete)
 
 
 def _reached(
@@ -214,7 +200,6 @@ def _reached(
     trains."""
     modules = context.graph.rec.modules
     inner = {name.rpartition(".")[0] for name in modules if name}
-    frozen = frozen_in(context)
     found: dict[str, Layer] = {}
     for call in behind(context, backward.inputs[0].id):
         for ref in call.inputs:
@@ -225,7 +210,7 @@ def _reached(
             name = origin.name if module in inner else module
             if not origin.requires_grad or module not in modules:
                 continue
-            if not name or ref.id in frozen:
+            if not name or ref.id in context.frozen:
                 continue
             before = found.get(name, Layer(name, module, call, False, frozenset()))
             trained = before.trained or origin.name in known
@@ -295,11 +280,7 @@ def _is_label(context: CheckContext, target: TensorRef) -> bool:
 
 
 def _left_out(
-    context: CheckContext,
-    rule: Check,
-    left: Sequence[Layer],
-    step: Range,
-    incomplete: bool,
+    context: CheckContext, left: Sequence[Layer], step: Range, incomplete: bool
 ) -> Diagnosis:
     """The finding; a note where the first steps of a long trace were dropped, which
     may have trained the layers."""
@@ -310,7 +291,6 @@ def _left_out(
     made = first.outputs or ()
     return finding(
         context,
-        rule,
         first,
         f"backward() gives {shown} a gradient, and no step() "
         f"{'that was kept ' if incomplete else ''}changes "

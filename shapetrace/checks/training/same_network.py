@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from shapetrace.checks.facts.steps import behind
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
-from shapetrace.checks.finding.report import explained, finding
+from shapetrace.checks.finding.registry import check
+from shapetrace.checks.finding.report import finding
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, ModuleCall, Source
 from shapetrace.source.called import called_in
 from shapetrace.source.line import Line, find, line_of
@@ -41,16 +41,16 @@ class _Pair(NamedTuple):
     "the network that is to follow another is that one itself, under another name: it "
     "moves with every step, and what is copied into it is copied onto itself",
 )
-def target_is_learner(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def target_is_learner(context: CheckContext) -> Iterator[Diagnosis]:
     told = set[str]()
     for name, copy, pair in _copied(context):
         if name not in told:
             told.add(name)
-            yield _onto_itself(context, rule, name, copy, pair)
+            yield _onto_itself(context, name, copy, pair)
     for call, pair, made in _called(context):
         if call.name not in told:
             told.add(call.name)
-            yield _set_to(context, rule, call, pair, made)
+            yield _set_to(context, call, pair, made)
 
 
 # -- copied onto itself -------------------------------------------------------------
@@ -142,7 +142,7 @@ def _asked(node: ast.expr, method: str) -> ast.expr | None:
 
 
 def _onto_itself(
-    context: CheckContext, rule: Check, name: str, copy: FunctionCall, pair: _Pair
+    context: CheckContext, name: str, copy: FunctionCall, pair: _Pair
 ) -> Diagnosis:
     line = find(copy.source)
     made = None if line is None else _assignment(line, pair)
@@ -150,7 +150,6 @@ def _onto_itself(
     said = context.graph.said(name) or "the network"
     return finding(
         context,
-        rule,
         copy,
         f"`{pair.follower}` and `{pair.leader}` are one module, {said}: what is copied "
         "from one to the other here is copied onto itself.",
@@ -273,21 +272,15 @@ def _apart(made: Line, pair: _Pair) -> Fix:
 
 
 def _set_to(
-    context: CheckContext, rule: Check, call: ModuleCall, pair: _Pair, made: Line
+    context: CheckContext, call: ModuleCall, pair: _Pair, made: Line
 ) -> Diagnosis:
-    name = call.name
     reason = f"is `{pair.follower}` and `{pair.leader}`"
-    found = Diagnosis(
-        code=rule.code,
-        severity=rule.severity,
-        message=f"`{pair.follower}` is `{pair.leader}` itself, as {made.source} sets "
+    return finding(
+        context,
+        call,
+        f"`{pair.follower}` is `{pair.leader}` itself, as {made.source} sets "
         "it: what it gives is not of a network that follows, but of the one that "
         "learns.",
-        where=f"module:{name}",
-        module=name,
-        source=call.source,
-        culprits=(Culprit("module", name, source=made.source, reason=reason),),
-        fixes=(_apart(made, pair),),
-        call=call.index,
+        culprits=[Culprit("module", call.name, source=made.source, reason=reason)],
+        fixes=[_apart(made, pair)],
     )
-    return explained(context.graph.rec, found, [])

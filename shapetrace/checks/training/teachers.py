@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from shapetrace.checks.facts.comparing import compares
-from shapetrace.checks.facts.steps import frozen_in
+from shapetrace.checks.facts.steps import again
 from shapetrace.checks.finding.context import CheckContext
-from shapetrace.checks.finding.registry import Check, check
+from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.checks.fixes.statements import mode_set
 from shapetrace.checks.training.modes import dropping
@@ -24,7 +24,7 @@ from shapetrace.source.called import module_path
     "a frozen model whose results others are to match is in training mode: its dropout "
     "makes every target a random one",
 )
-def teacher_drops(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
+def teacher_drops(context: CheckContext) -> Iterator[Diagnosis]:
     layers = [call for call in dropping(context) if drops(call)]
     if not layers:
         return
@@ -40,7 +40,7 @@ def teacher_drops(context: CheckContext, rule: Check) -> Iterator[Diagnosis]:
             continue
         told.add(teacher.name)
         if not _is_copy(context, teacher.name, weights.learning):
-            yield _found(context, rule, call, teacher, judged)
+            yield _found(context, call, teacher, judged)
 
 
 class _Weights:
@@ -48,7 +48,7 @@ class _Weights:
 
     def __init__(self, context: CheckContext) -> None:
         graph, rec = context.graph, context.graph.rec
-        frozen, learning, known = frozen_in(context), set[str](), set[str]()
+        learning, known = set[str](), set[str]()
         self.made: set[int] = set()
         for call in rec.functions:
             taught = False
@@ -59,7 +59,9 @@ class _Weights:
                     taught |= call.grad and (leaf or ref.id in self.made)
                     continue
                 known.add(origin.name)
-                learns = call.grad and origin.requires_grad and ref.id not in frozen
+                learns = (
+                    call.grad and origin.requires_grad and ref.id not in context.frozen
+                )
                 written = not place and (call.name[-1:] == "_" or call.name == "data")
                 if learns or written and call.parent is None:
                     learning.add(origin.name)
@@ -137,14 +139,8 @@ def _runs_again(context: CheckContext, teacher: ModuleCall) -> bool:
     """Whether a module is given the same once more before a step is over, to see how
     its answers differ."""
     ends = [call.order for call in context.by_name.get("backward", ())]
-    own, step = [ref.id for ref in teacher.inputs], bisect(ends, teacher.order)
-    return any(
-        one.name == teacher.name
-        and one.index != teacher.index
-        and own == [ref.id for ref in one.inputs]
-        and bisect(ends, one.order) == step
-        for one in context.graph.rec.calls
-    )
+    step = bisect(ends, teacher.order)
+    return any(bisect(ends, one.order) == step for one in again(context, teacher))
 
 
 def _is_copy(context: CheckContext, name: str, learning: Counter[str]) -> bool:
@@ -173,11 +169,7 @@ def _form(context: CheckContext, name: str) -> object:
 
 
 def _found(
-    context: CheckContext,
-    rule: Check,
-    call: FunctionCall,
-    teacher: ModuleCall,
-    judged: FunctionCall,
+    context: CheckContext, call: FunctionCall, teacher: ModuleCall, judged: FunctionCall
 ) -> Diagnosis:
     layer = context.graph.module_of(call)
     name = context.graph.spoken(teacher)
@@ -185,7 +177,6 @@ def _found(
     path = module_path(context.graph.rec, teacher.name)
     return finding(
         context,
-        rule,
         call,
         f"{inner} drops values although nothing of {name} ({teacher.type}) learns: "
         f"what {judged.name} at {judged.source} is to match is another one each time.",
