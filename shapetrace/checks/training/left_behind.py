@@ -29,7 +29,7 @@ class Copy(NamedTuple):
 )
 def copy_left_behind(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
-    if not ran.steps or not ran.trained or context.graph.rec.left_out is not None:
+    if not ran.steps or not ran.backwards or context.graph.rec.left_out is not None:
         return
     called = {call.name for call in context.graph.rec.calls}
     written = _written(context)

@@ -23,7 +23,7 @@ _LOST = 2
 )
 def gradients_lost(context: CheckContext) -> Iterator[Diagnosis]:
     ran = Steps(context)
-    if ran.incomplete or context.graph.rec.left_out is not None:
+    if context.graph.rec.left_out is not None:
         return
     lost: dict[Source | None, list[tuple[FunctionCall, Range]]] = {}
     used: dict[Source | None, int] = {}
