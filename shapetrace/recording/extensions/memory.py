@@ -158,7 +158,8 @@ class MemoryWatch(Extension):
             self._calls.kernels.append((len(self._log), work.forward))
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
-        packed = torch_internals.saved_tensors_hooks(False) is not None
+        hooks = torch_internals.saved_tensors_hooks(False)
+        packed = hooks is not None
         unpacks = self.guarded(self._unpacks) if packed else None
         for node in nodes:
             if packed:
@@ -172,6 +173,8 @@ class MemoryWatch(Extension):
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
             self._calls.unknown.add(cell)
+            if torch_internals.unpacks_what_was_packed(hooks):
+                self._rerun(cell, nodes)
             return
         if torch_internals.takes_operations_down():  # to look is an operation or two
             self._calls.unknown.add(cell)
@@ -188,6 +191,14 @@ class MemoryWatch(Extension):
                     self._calls.unknown.add(cell)
                 elif stored.kind != OWN:
                     saved[stored.number] = stored
+
+    def _rerun(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
+        """Checkpointing runs a forward again: what is saved there is held, until each
+        node of the graph that was made first has taken its own."""
+        for node in nodes:
+            if not isinstance(node, BackwardCFunction):
+                for tensor in self._asked.saved_by(node):
+                    self._watch(tensor, ACTIVATION, cell)
 
     def reached(self, leaf: Node) -> None:
         variable = leaf.variable
