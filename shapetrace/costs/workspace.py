@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -44,12 +45,12 @@ class Workspace:
                 continue
             storage = storage_of(one)
             size = storage.nbytes()
-            gone = weakref.ref(storage, lambda _, key=key: self._gone(key))
-            self._alive[key] = gone, size
+            gone = partial(self._gone, key)
+            self._alive[key] = weakref.ref(storage, gone), size
             self.now += size
         self.most = max(self.most, self.now)
 
-    def _gone(self, key: int | None) -> None:
+    def _gone(self, key: int | None, _: object = None) -> None:
         if key in self._alive:
             self.now -= self._alive.pop(key)[1]
 

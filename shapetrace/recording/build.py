@@ -151,8 +151,9 @@ class Replay:
         return at + 3
 
     def _note_live(self, at: int) -> int:
+        _, stamp, held, ran = self._events[at : at + 4]
         call = self._open.innermost()
-        self._holding.note(*self._events[at + 1 : at + 4], call.index if call else None)
+        self._holding.note(stamp, held, ran, call.index if call else None)
         return at + 4
 
     def _note_unseen(self, at: int) -> int:
