@@ -33,7 +33,5 @@ def test_a_bare_layer_may_be_as_warm_as_in_a_loop(between, off):
                     layer_bare=400)  # fmt: skip
     rec = replace(t.recording, calls=calls, functions=took, waiting=(), overhead=cost)
     layer = costs(rec).calls[1]
-    assert (layer.corrected_ns, layer.uncertain_ns) == (
-        between * 4 // 10 + 100,
-        off + 15,
-    )
+    assert layer.corrected_ns == between * 4 // 10 + 100
+    assert layer.uncertain_ns == off
