@@ -80,6 +80,9 @@ class Costs:
     #: what a function made and held at a time, where that is more than what it left and
     #: memory was recorded; 0 else
     function_most_bytes: tuple[int, ...]
+    #: what nodes of its backward hold while they run, beside what they are given and
+    #: give, by their names, where that is anything
+    function_node_bytes: tuple[dict[str, int], ...]
     flops: int | None
     backward_flops: int | None
     uncounted: tuple[str, ...]
@@ -158,6 +161,7 @@ def unknown_costs(rec: Recording) -> Costs:
         function_backward_flops=(None,) * len(rec.functions),
         function_moved_bytes=(0,) * len(rec.functions),
         function_most_bytes=(0,) * len(rec.functions),
+        function_node_bytes=({},) * len(rec.functions),
         flops=None,
         backward_flops=None,
         uncounted=(),
@@ -209,6 +213,7 @@ def costs(rec: Recording) -> Costs:
         function_backward_flops=tuple(functions.backward),
         function_moved_bytes=tuple(functions.moved),
         function_most_bytes=tuple(functions.most),
+        function_node_bytes=tuple(functions.nodes),
         flops=forward if seen else None,
         backward_flops=_sum(functions.backward) if ran else None,
         uncounted=tuple(sorted(counts.missing_in_all)),

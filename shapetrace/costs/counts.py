@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+
 from shapetrace.costs.gradients import Need, backwards, tracked
 from shapetrace.costs.repeat import Repeater
 from shapetrace.recording.hidden import TRANSFORMS
@@ -27,6 +29,8 @@ class FunctionCounts:
         self.moved: list[int] = []
         #: bytes of what it made that it held at a time, where more than what it left
         self.most: list[int] = []
+        #: bytes that the nodes of its backward work with, by their names
+        self.nodes: list[dict[str, int]] = []
         #: the functions of which some FLOPs are not counted
         self.short: set[int] = set()
         flowing = tracked(rec)
@@ -34,7 +38,9 @@ class FunctionCounts:
             for call in rec.functions:
                 made = repeater.forward(call, flowing)
                 ways = needs.get(call.index, ())
-                back = [repeater.backward(call, need) for need in ways]
+                ran = [repeater.backward(call, need) for need in ways]
+                self.nodes.append(dict(ChainMap(*(dict(one.nodes) for one in ran))))
+                back = [one.backward for one in ran]
                 known = [count.flops for count in back]
                 self.forward.append(made.forward.flops)
                 self.backward.append(

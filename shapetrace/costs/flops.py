@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.costs.formulas import formulas
@@ -26,6 +29,10 @@ _PRODUCTS = {
     *("cholesky", "cholesky_solve", "cholesky_inverse", "geqrf", "ormqr"),
     *("linalg_householder_product", "linalg_matrix_exp"),
 }
+
+
+#: nodes that go another way where a value is 0
+_BY_VALUES = "ProdBackward"
 
 
 class Count(NamedTuple):
@@ -52,6 +59,9 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
         self._workspace = Workspace()
         #: bytes of what was made inside: the most at a time, and what is left of them
         self.most = self.left = 0
+        #: of the nodes of a backward that have this name, how many bytes one of them
+        #: had beside what it gives and was given, where there were some
+        self.nodes: dict[str, int] = {}
 
     def __enter__(self) -> Operations:
         super().__enter__()
@@ -72,13 +82,43 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
         output = func(*args, **(kwargs or {}))
         self.moved += traffic(func, args, kwargs or {}, output)
         operands = tensors_in([*args, *(kwargs or {}).values()])
-        self._workspace.made(tensors_in([output]), operands)
+        self._workspace.made(packet.__name__, tensors_in([output]), operands)
         return output
+
+    def follow(self, ends: Sequence[Tensor]) -> None:
+        """Note what each node of the backward behind these works with."""
+        open_, known = [end.grad_fn for end in ends], set()
+        while open_:
+            node: Any = open_.pop()
+            if node is not None and node not in known:
+                known.add(node)
+                node.register_prehook(self._workspace.begin)
+                node.register_hook(partial(self._ended, node.name()))
+                open_ += [following for following, _ in node.next_functions]
+
+    def _ended(self, name: str, *_: object) -> None:
+        if name.startswith(_BY_VALUES) or _is_one_operation(name):
+            return
+        beside = self._workspace.most - self._workspace.now
+        if beside > self.nodes.get(name, 0):
+            self.nodes[name] = beside
 
     @property
     def count(self) -> Count:
         flops = self._counter.get_total_flops()
         return Count(flops if flops or self._whole else None, self._whole)
+
+
+@cache
+def _is_one_operation(node: str) -> bool:
+    """Whether a node of this name, `SiluBackward0`, is an operation that devices have
+    a kernel for, and the meta device makes of others."""
+    name = node.rstrip("0123456789").removesuffix("Backward").lower() + "_backward"
+    packet = getattr(torch.ops.aten, name, None)
+    return packet is not None and any(
+        torch_internals.can_decompose(getattr(packet, overload))
+        for overload in packet.overloads()
+    )
 
 
 def is_free(name: str) -> bool:

@@ -194,10 +194,15 @@ def _stretched(moments: Sequence[Moment], growing: float, backward: float) -> fl
 
 
 def held(rec: Recording, known: Costs) -> list[LiveBytes]:
-    """What was held over time, and in the midst of functions that make for a while
-    what nobody gets."""
+    """What was held over time, and in the midst of functions and of nodes of a backward
+    that make for a while what nobody gets."""
     times = [one.time_ns for one in rec.live]
-    found = list(rec.live)
+    found = []
+    for one in rec.live:
+        if one.function is not None:
+            works = known.function_node_bytes[one.function].get(one.node, 0)
+            one = replace(one, backward=one.backward + works)
+        found.append(one)
     for function, most in zip(rec.functions, known.function_most_bytes, strict=True):
         if most:
             before = bisect_right(times, function.start_ns)

@@ -153,9 +153,9 @@ def steps(rec: Recording) -> Steps:
     spans = [_Span(r.start_ns, _end(r), "data") for r in ranges if _loads(r)]
     spans += [_Span(r.start_ns, _end(r), "optimizer") for r in ranges if _steps(r)]
     spans += [_Span(b.start_ns, _end(b), "backward") for b in backwards]
-    first = tops[0].index if tops else -1
     for call in tops:
-        loss = call.index != first and _is_scalar(call)
+        # the first module may give its loss itself, in every step
+        loss = call.name != tops[0].name and _is_scalar(call)
         spans.append(_Span(call.start_ns, _end(call), "loss" if loss else "forward"))
     spans += _losses(rec, spans, backwards)
     spans.sort(key=_start)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cache
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -73,6 +73,8 @@ class Made(NamedTuple):
     #: bytes of what it made, the most at a time, and what is left of them
     most: int = 0
     left: int = 0
+    #: by the names of its backward's nodes, the bytes that one has beside what it gives
+    nodes: Mapping[str, int] = MappingProxyType({})
 
 
 _NO_FLOPS = Count(0)
@@ -120,12 +122,12 @@ class Repeater:
             made = self._made(call, need, forward_only=True)
         return made.most if made.most > made.left else 0
 
-    def backward(self, call: FunctionCall, need: Need) -> Count:
-        """Of the backward through it; none but unknown ones where it is a backward
-        itself, whose way the records do not show."""
+    def backward(self, call: FunctionCall, need: Need) -> Made:
+        """With the backward through it; that is unknown where it is a backward itself,
+        whose way the records do not show."""
         if not need.inputs or call.name == "grad":  # through gradients: create_graph
-            return _UNKNOWN
-        return self._made(call, need).backward
+            return Made(_UNKNOWN, _UNKNOWN, None)
+        return self._made(call, need)
 
     def _made(
         self, call: FunctionCall, need: Need | None, forward_only: bool = False
@@ -252,10 +254,11 @@ def _repeat(
         if forward_only or not leaves or not ends:
             return Made(forward.count, _NO_FLOPS, *seen)
         with Operations() as backward:
+            backward.follow(ends)
             torch.autograd.grad(
                 ends, leaves, [torch.ones_like(end) for end in ends], allow_unused=True
             )
-        return Made(forward.count, backward.count, *seen)
+        return Made(forward.count, backward.count, *seen, backward.nodes)
 
 
 def _step_sizes(call: FunctionCall) -> Tensor | None:

@@ -162,16 +162,17 @@ def _made_of(
             standing = _further_stand_ins(function) * cost.stand_in
             most = cost.slower_most_in_python
         took = max(0.0, ran - cost.function_inside - standing)
-        slower = 0.0
-        if function.qualname != before:  # what has just run is still in the caches
-            slower = min(took * cost.slower, most)
+        slower = maybe = min(took * cost.slower, most)
+        if function.qualname == before:  # what has just run is in the caches, or some
+            slower = 0.0
         before = function.qualname
         functions.append(round(took - slower))
         if function.parent is not None:
             parent = own[function.parent]
             parent.functions += took
             parent.slower += slower
-            parent.off += min(took * _OFF_FUNCTIONS, _OFF_MOST * most)
+            swings = min(took * _OFF_FUNCTIONS, _OFF_MOST * most)
+            parent.off += max(swings, maybe - slower)
             parent.off += standing  # twice as dear in a cold cache
             parent.off += (_OFF_SLOWER + cost.uncertainty) * slower
             parent.tracer += _around(function, cost)
@@ -246,7 +247,9 @@ def _shares(
         tracer = sum(own[at].tracer for at in calls)
         bare = sum(own[at].bare for at in calls)
         least = bare / (tracer + bare or 1.0)
-        share, off = least, least * (_OFF + uncertainty)
+        # as cold as the tracer's, or as warm as in a loop
+        warm = 1 - 1 / max(dear[key], 1.0)
+        share, off = least, least * max(_OFF + uncertainty, warm)
         unseen = _OFF_UNSEEN if key in long else 0.0
         more = dear[key] > _MORE * cold[key[0]] and key not in looping
         if key not in torchs or more:

@@ -57,7 +57,7 @@ def _from(rec: Recording, cut: int) -> Recording:
     given += [ref for function in functions for ref in function.inputs]
     earlier = {ref.id: Origin("unseen") for ref in given if ref.id not in made}
     before = [one for one in rec.live if one.time_ns < cut]
-    live = [_moved(one, kept, cut) for one in rec.live if one.time_ns >= cut]
+    live = [_moved(one, kept, numbers, cut) for one in rec.live if one.time_ns >= cut]
     if before:  # what is held when the second step begins
         live.insert(0, replace(before[-1], time_ns=0, call=None))
     return replace(
@@ -121,6 +121,9 @@ def _calls(rec: Recording, cut: int) -> tuple[tuple[ModuleCall, ...], dict[int, 
     return tuple(calls), kept
 
 
-def _moved(one: LiveBytes, kept: dict[int, int], cut: int) -> LiveBytes:
+def _moved(
+    one: LiveBytes, kept: dict[int, int], numbers: dict[int, int], cut: int
+) -> LiveBytes:
     call = None if one.call is None else kept.get(one.call)
-    return replace(one, time_ns=one.time_ns - cut, call=call)
+    function = None if one.function is None else numbers.get(one.function)
+    return replace(one, time_ns=one.time_ns - cut, call=call, function=function)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.extensions.storage import storage_of
+
+#: while a mode listens, a backward does not do in place what it would do so to a tensor
+#: that it has just made
+_IN_PLACE = {
+    *("scatter", "scatter_add", "index_add", "index_put", "_index_put_impl"),
+    *("masked_fill", "masked_scatter", "index_fill", "index_copy"),
+}
 
 
 class Workspace:
@@ -17,10 +25,19 @@ class Workspace:
 
     def __init__(self) -> None:
         self.now = self.most = 0
-        self._alive: dict[int, weakref.ref[object]] = {}
+        self._alive: dict[int, tuple[weakref.ref[object], int]] = {}
+        self._backward = False
 
-    def made(self, results: Sequence[Tensor], operands: Sequence[Tensor]) -> None:
-        """By an operation on these operands."""
+    def begin(self, *_: object) -> None:
+        """A node of a backward begins, of which the most is asked."""
+        self.most, self._backward = self.now, True
+
+    def made(
+        self, name: str, results: Sequence[Tensor], operands: Sequence[Tensor]
+    ) -> None:
+        """By an operation of this name on these operands."""
+        if self._backward and name in _IN_PLACE:
+            self._gone(_key(operands[0]))
         given = {key for one in operands if (key := _key(one)) is not None}
         for one in results:
             key = _key(one)
@@ -28,14 +45,14 @@ class Workspace:
                 continue
             storage = storage_of(one)
             size = storage.nbytes()
-
-            def gone(_: object, key: int = key, size: int = size) -> None:
-                del self._alive[key]
-                self.now -= size
-
-            self._alive[key] = weakref.ref(storage, gone)
+            gone = partial(self._gone, key)
+            self._alive[key] = weakref.ref(storage, gone), size
             self.now += size
         self.most = max(self.most, self.now)
+
+    def _gone(self, key: int | None, _: object = None) -> None:
+        if key in self._alive:
+            self.now -= self._alive.pop(key)[1]
 
 
 def _key(tensor: Tensor) -> int | None:

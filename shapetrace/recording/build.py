@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import compress
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shapetrace.recording import events as raw
 from shapetrace.recording.function_names import function_names
+from shapetrace.recording.holding import Holding
 from shapetrace.recording.module_calls import ModuleCalls, OpenCall
 from shapetrace.recording.module_infos import module_infos
 from shapetrace.recording.ranges import Ranges
@@ -23,15 +24,11 @@ from shapetrace.recording.waits import Waits
 from shapetrace.records import (
     CallError,
     FunctionCall,
-    LiveBytes,
     Source,
     TensorRef,
     Unseen,
 )
 from shapetrace.source.place import locate
-
-if TYPE_CHECKING:
-    from shapetrace.recording.extensions.memory import Held
 
 #: checkpointing ends a recomputation by it, once it has what the backward needs
 _ENOUGH = "_StopRecomputationError"
@@ -70,7 +67,7 @@ class Replay:
         self._reads = 0
         self.waits = Waits()
         self._ranges = Ranges()
-        self._live: list[tuple[int, Held, int | None]] = []
+        self._holding = Holding(self._stamp)
         self._unseen = dict.fromkeys(map(Unseen, recorder.other_threads.names))
         self._gap: tuple[int, int, int] | None = None
         self.values: dict[int, tuple[int, int]] = {}
@@ -154,10 +151,10 @@ class Replay:
         return at + 3
 
     def _note_live(self, at: int) -> int:
-        _, stamp, held = self._events[at : at + 3]
+        _, stamp, held, ran = self._events[at : at + 4]
         call = self._open.innermost()
-        self._live.append((self._stamp(stamp), held, call.index if call else None))
-        return at + 3
+        self._holding.note(stamp, held, ran, call.index if call else None)
+        return at + 4
 
     def _note_unseen(self, at: int) -> int:
         _, thread, name = self._events[at : at + 3]
@@ -387,9 +384,7 @@ class Replay:
                 self._functions[at].tracer_ns += times[b] - times[a]
         self.functions = tuple(self._functions)
         self.ranges = self._ranges.timed(times)
-        self.live = tuple(
-            LiveBytes(times[at] - zero, *held, call) for at, held, call in self._live
-        )
+        self.live = self._holding.timed(times, zero, self.functions)
         self.unseen, self.before_ns = tuple(self._unseen), zero - around.pop()
         self.waits.timed(around, zero, times[-1])
         #: the first call after what was left out, and when that began and ended

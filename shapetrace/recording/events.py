@@ -15,7 +15,9 @@
     LEFT, thread, count               only the outermost `count` calls are open still
     VALUES, ref, (smallest, largest)
     NOTE, thread, cell                what extensions note of the next module call
-    LIVE, stamp, bytes by kind        alive from now on
+    LIVE, stamp, bytes by kind, ran   alive from now on; `ran`: of a node of a backward
+                                      that has just run, the stamp of when it was
+                                      made, and its name; else None
     UNSEEN, thread, name              what the innermost call does that is not recorded
     READ                              an attribute of a tensor is read, or set, in the
                                       tracing thread
@@ -49,7 +51,7 @@ Failure: TypeAlias = tuple[str, str, int, tuple[CodeType, int] | None]
 
 _LENGTHS = {
     **{ENTER: 6, DEFINE: 6, THREAD: 2, RECOMPUTED: 2},
-    **{LEFT: 3, VALUES: 3, NOTE: 3, LIVE: 3, ENTER_INSIDE: 3, LEAVE_ONE: 5},
+    **{LEFT: 3, VALUES: 3, NOTE: 3, LIVE: 4, ENTER_INSIDE: 3, LEAVE_ONE: 5},
     **{UNSEEN: 3, GAP: 4, READ: 1, SPENT: 4, WAITED: 4, BEGUN: 2},
 }
 

@@ -151,7 +151,8 @@ class LiveBytes:
     of parameters; `optimizer` its state and what it makes in a step; `backward` the
     gradients on their way through a backward. Parameters, buffers and what came from
     outside is not among them. `call` is the innermost module call that was running
-    then, None between modules.
+    then, None between modules. Where a node of a backward has just run, `function` is
+    the index of the function call whose backward it is part of, and `node` its name.
     """
 
     time_ns: int
@@ -160,6 +161,8 @@ class LiveBytes:
     optimizer: int = 0
     backward: int = 0
     call: int | None = None
+    function: int | None = None
+    node: str = ""
 
     @property
     def total(self) -> int:

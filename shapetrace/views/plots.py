@@ -106,7 +106,7 @@ def _new_axes() -> Axes:
 def _label(rec: Recording, call: ModuleCall, limit: int = 26) -> str:
     """As the script calls it."""
     name = spoken(rec.called, call.name)
-    said = _end(name, limit) if name else f"({shorten(call.type, limit)})"
+    said = _fitting(name, limit) if name else f"({shorten(call.type, limit)})"
     return _drawable(said)
 
 
@@ -116,9 +116,14 @@ def _drawable(name: str) -> str:
     return printable(name, keep="").replace("$", r"\$")
 
 
-def _end(name: str, limit: int) -> str:
-    """The end of a name tells modules apart."""
-    return name if len(name) <= limit else f"…{name[1 - limit:]}"
+def _fitting(name: str, limit: int) -> str:
+    """Its long words are cut, since numbers tell modules apart; else its begin."""
+    parts = name.split(".")
+    for most in range(max(map(len, parts)), 1, -1):
+        cut = (part if len(part) <= most else f"{part[:most - 1]}…" for part in parts)
+        if len(said := ".".join(cut)) <= limit:
+            return said
+    return f"…{name[1 - limit:]}"
 
 
 def _legend(ax: Axes, columns: int) -> None:
@@ -180,7 +185,6 @@ def _time(rec: Recording, costs: Costs, ax: Axes) -> None:
     ax.set_xlabel(said, fontsize="small")
     _legend(ax, 2)
     ax.tick_params("y", labelsize=size, length=0)
-    ax.yaxis.set_tick_params(labelsize=size)
 
 
 def _steps(rec: Recording, costs: Costs, ax: Axes) -> None:
@@ -283,7 +287,8 @@ def _roofline(rec: Recording, costs: Costs, ax: Axes) -> None:
     ridge = best / moved
     left = min(ridge, *(point.x for point in points)) / 2
     right = max(ridge, *(point.x for point in points)) * 2
-    ax.plot([left, ridge, right], [left * moved, best, best], color=_GREY, zorder=0)
+    ends = [left, ridge, right], [left * moved, best, best]
+    (roof,) = ax.plot(*ends, color=_GREY, zorder=0)
     by_type: dict[str, list[_Point]] = {}
     for point in points:
         by_type.setdefault(point.call.type, []).append(point)
@@ -305,7 +310,7 @@ def _roofline(rec: Recording, costs: Costs, ax: Axes) -> None:
     )
     _legend(ax, 4)
     # last: labels and legend take room from the axes, and so move the names together
-    _name(rec, sorted(points, key=lambda point: -point.time_ns), ax)
+    _name(rec, sorted(points, key=lambda point: -point.time_ns), roof, ax)
 
 
 def _leads(value: float) -> bool:
@@ -347,8 +352,8 @@ def _elements(call: ModuleCall) -> int:
     return max((math.prod(ref.shape) for ref in ends), default=0)
 
 
-def _name(rec: Recording, points: Sequence[_Point], ax: Axes) -> None:
-    """Names of the longest ones, where they hide no other name."""
+def _name(rec: Recording, points: Sequence[_Point], roof: Any, ax: Axes) -> None:
+    """Names of the longest ones, where they hide no other name and no roof."""
     from matplotlib.patheffects import withStroke
 
     figure: Any = ax.get_figure()
@@ -356,6 +361,7 @@ def _name(rec: Recording, points: Sequence[_Point], ax: Axes) -> None:
     frame = ax.get_window_extent()
     places = ax.transData.transform([(point.x, point.y) for point in points])
     dots = [(x, y) for x, y in places]
+    line = roof.get_path().transformed(ax.transData)
     taken: list[Any] = []
     for point in points:
         if len(taken) == _MOST_LABELS:
@@ -373,6 +379,7 @@ def _name(rec: Recording, points: Sequence[_Point], ax: Axes) -> None:
             box = label.get_window_extent()
             inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
             hidden = any(box.padded(4).contains(*dot) for dot in dots)
+            hidden = hidden or line.intersects_bbox(box, filled=False)
             if inside and not hidden and not any(map(box.overlaps, taken)):
                 taken.append(box)
                 break

@@ -324,7 +324,8 @@ def test_functions_are_slower_beside_the_tracer_but_not_what_has_just_run():
     assert corrected(("abs", 200)) == (40, 20 + 30)
     assert corrected(("exp", 1000)) == (100, 50 + 150)
     assert corrected(("abs", 200), ("exp", 4000)) == (140, 20 + 30 + 50 + 200)
-    assert corrected(("abs", 200), ("abs", 200)) == (40, 20 + 30 + 30)
+    # what has just run is in the caches, or is slower too
+    assert corrected(("abs", 200), ("abs", 200)) == (40, 20 + 30 + 40)
     # of what is written in Python it is 600 at most
     assert corrected(("nn.functional.relu", 9000)) == (300, 150 + 600)
 

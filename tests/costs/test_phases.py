@@ -227,6 +227,20 @@ def test_forwards_alone_are_steps_too():
     assert len(steps(t.recording)) == 4
 
 
+def test_a_model_that_gives_its_loss_is_the_forward_of_every_step():
+    class Model(nn.Linear):
+        def forward(self, x):
+            time.sleep(0.01)
+            return super().forward(x).square().mean()
+
+    model = Model(4, 2)
+    with shapetrace.trace(model) as t:
+        for _ in range(3):
+            model(torch.ones(3, 4)).backward()
+    for step in t.steps():
+        assert step.phases["forward"] >= 10 * MS and step.phases["loss"] < 5 * MS
+
+
 def test_a_fault_in_the_steps_costs_the_summary_nothing_else(monkeypatch):
     def broken(*args):
         raise ZeroDivisionError

@@ -233,7 +233,8 @@ def test_the_hooks_of_a_module_are_its_own_time(hooks):
             hook(second)
         third(second(first(torch.randn(2, 4)))).sum().backward()
 
-    took = backward_ms(run)
+    # what a busy machine adds to one of three runs is not in all of them
+    took = [min(times) for times in zip(*(backward_ms(run) for _ in range(3)))]
     assert took[1] >= 30 * len(hooks) and max(took[0], took[2]) < 15
 
 

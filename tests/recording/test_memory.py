@@ -380,8 +380,7 @@ def test_an_optimizers_step_hook_may_end_the_trace():
 
 def test_what_checkpointing_makes_again_in_the_backward_is_held_too():
     """While the gradient goes through the second sigmoid both are kept, and two
-    gradients of their size are on their way. No function is seen in a backward, but the
-    modules that it calls are."""
+    gradients of their size are on their way."""
     hidden = 2048 * 256 * 4
     layers = nn.Linear(64, 256), nn.Sigmoid(), nn.Linear(256, 256), nn.Sigmoid()
     model = nn.Sequential(*layers, nn.Linear(256, 4))

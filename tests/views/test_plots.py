@@ -170,7 +170,25 @@ def test_names_beside_points_stay_apart_wherever_the_times_put_them(seed):
             module.register_forward_pre_hook(lambda *_, wait=wait: wait())
     with shapetrace.trace(model, checks=False) as t:
         model(torch.randn(2, 8, 6, 6))
-    legible(t.plot("roofline"))
+    ax = t.plot("roofline")
+    legible(ax)
+    (roof,) = ax.lines
+    line = roof.get_path().transformed(ax.transData)
+    boxes = [one.get_window_extent() for one in ax.texts]
+    assert boxes and not any(line.intersects_bbox(b, filled=False) for b in boxes)
+
+
+def test_long_names_are_told_apart_in_the_midst():
+    norm = nn.utils.parametrizations.spectral_norm
+    model = nn.Sequential(OrderedDict(encoder=nn.Sequential(
+        *(norm(nn.Linear(4, 4)) for _ in range(2))
+    )))  # fmt: skip
+    with shapetrace.trace(model, checks=False) as t:
+        model(torch.ones(2, 4))
+    for kind in ("time", "roofline"):
+        ax = t.plot(kind)
+        said = [one.get_text() for one in (*ax.get_yticklabels(), *ax.texts)]
+        assert len(set(said)) == len(said)
 
 
 def test_names_stand_where_the_points_are_drawn_in_the_end():

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import PausingClock
+from shapetrace.recording.extensions.rerun_modes import RerunModes
 from shapetrace.recording.faults import is_users
 from shapetrace.recording.tensors import (
     PLAIN,
@@ -129,6 +130,7 @@ class Extensions:
         self._stacks: dict[int, list[Cell]] = {}
         self._ranges: dict[int, list[str]] = {}
         self._known: set[int] = set()
+        self._rerun = RerunModes()
         #: a call of a module of the trace begins; it ends, `None` where it raised
         self.enter = self._guarded(None, self._enter)
         self.leave = self._guarded(None, self._leave)
@@ -205,6 +207,7 @@ class Extensions:
         self._grow(cell.parent, inputs)
         self._each(lambda one: one.enter(cell, module, inputs))
         self.emit(cell, ident())
+        self._rerun.entered(cell)
 
     def _leave(self, module: nn.Module, output: Any) -> None:
         stack = self._stacks.get(ident(), [])
@@ -212,12 +215,14 @@ class Extensions:
             return
         while (cell := stack.pop()).module != id(module):
             pass  # an interrupt ended it before its end was noted
+        self._rerun.left(stack)
         outputs = tensors_in(output)
         self._grow(cell, outputs)
         self._each(lambda one: one.leave(cell, outputs))
 
     def mode(self, callers: Callers) -> TorchFunctionMode:
         """A function mode that shows the extensions what each function made."""
+        self._rerun.make = partial(self.mode, callers)
         compiling, failed = torch.compiler.is_dynamo_compiling, self._fault
         warns, standing_in = callers.warns, callers.standing_in
         caught = catching(failed)

@@ -22,7 +22,6 @@ from torch.optim import Optimizer
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
 from shapetrace.recording.extensions.base import (
-    Call,
     Cell,
     Extension,
     Node,
@@ -56,6 +55,8 @@ _TELLING: dict[int, tuple[int, ...]] = {
 }
 #: the bytes of each counted kind
 Held = tuple[int, int, int, int]
+#: when a node was made, and its name
+Ran = tuple[Any, str]
 #: what autograd calls the backward of every convolution, and whether it copies
 _CONVOLUTION = "ConvolutionBackward0"
 _BLOCKS = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -79,8 +80,9 @@ class MemoryWatch(Extension):
 
     functions = nodes = True
 
-    def __init__(self, live: Callable[[Held], None], clock: Clock) -> None:
-        self._live = live
+    def __init__(self, live: Callable[..., None], clock: Clock) -> None:
+        self._live = live  # of what is held, and of the node that has just run
+        self._clock = clock
         self._saving = SavingTimes(clock)
         self._held = [0, 0, 0, 0]
         self._count = 0
@@ -95,7 +97,6 @@ class MemoryWatch(Extension):
         self._asked = SavedTensors()
         self._stepping = False
         self._handles: list[Any] = []
-        self._looks_at: dict[tuple[Cell | None, Ways, int], Call] = {}
         #: bytes that the backward of the newest convolution works with
         self._copies = 0
         self._accumulating: dict[int, Any] = {}
@@ -158,20 +159,22 @@ class MemoryWatch(Extension):
             self._calls.kernels.append((len(self._log), work.forward))
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
-        packed = torch_internals.saved_tensors_hooks(False) is not None
+        hooks = torch_internals.saved_tensors_hooks(False)
+        packed = hooks is not None
         unpacks = self.guarded(self._unpacks) if packed else None
         for node in nodes:
             if packed:
                 self._handles.append(node.register_prehook(unpacks))
             copies = self._copies if node.name() == _CONVOLUTION else 0
-            key = cell, ways_of(node), copies
-            if key not in self._looks_at:
-                self._looks_at[key] = self.guarded(partial(self._passed_on, *key))
-            self._handles.append(node.register_hook(self._looks_at[key]))
+            ran = self._clock.now(), node.name()
+            look = partial(self._passed_on, cell, ways_of(node), copies, ran)
+            self._handles.append(node.register_hook(self.guarded(look)))
         if packed:
             # Checkpointing, save_on_cpu: to look is to unpack, which has effects.
             self._packed = True
             self._calls.unknown.add(cell)
+            if torch_internals.unpacks_what_was_packed(hooks):
+                self._rerun(cell, nodes)
             return
         if torch_internals.takes_operations_down():  # to look is an operation or two
             self._calls.unknown.add(cell)
@@ -188,6 +191,14 @@ class MemoryWatch(Extension):
                     self._calls.unknown.add(cell)
                 elif stored.kind != OWN:
                     saved[stored.number] = stored
+
+    def _rerun(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
+        """Checkpointing runs a forward again: what is saved there is held, until each
+        node of the graph that was made first has taken its own."""
+        for node in nodes:
+            if not isinstance(node, BackwardCFunction):
+                for tensor in self._asked.saved_by(node):
+                    self._watch(tensor, ACTIVATION, cell)
 
     def reached(self, leaf: Node) -> None:
         variable = leaf.variable
@@ -223,7 +234,7 @@ class MemoryWatch(Extension):
         for handle in (*self._handles, *self._accumulating.values()):
             handle.remove()
         self._handles, self._accumulating, self._watched = [], {}, {}
-        self._log, self._looks_at, self._leaving = [], {}, []
+        self._log, self._leaving = [], []
         self._saving.release()
         self._calls = SavedByCall()
 
@@ -235,7 +246,13 @@ class MemoryWatch(Extension):
         self._unpacking = True
 
     def _passed_on(
-        self, cell: Cell | None, ways: Ways, copies: int, made: Any, gradients: Any
+        self,
+        cell: Cell | None,
+        ways: Ways,
+        copies: int,
+        ran: Ran,
+        made: Any,
+        gradients: Any,
     ) -> None:
         """A node has made gradients of others, all of which are alive now. What goes to
         a parameter alone and is as large will be its gradient, and no batch's size is
@@ -251,6 +268,7 @@ class MemoryWatch(Extension):
                 self._watch(one, GRADIENT if bytes_of(one) in leaves else BACKWARD)
         if copies:
             self._calls.kernels.append((len(self._log), copies))
+        self._tell(ran)
         self._left()
         self._unpacking = False
 
@@ -345,8 +363,11 @@ class MemoryWatch(Extension):
         active = stored.cell if stored.kind == ACTIVATION else None
         if stored.kind != OPTIMIZER:  # what a step makes is no matter of the model's
             self._log.append((change, active))
+        self._tell(None)
+
+    def _tell(self, ran: Ran | None) -> None:
         a, b, c, d = self._held
-        self._live((a, b, c, d))
+        self._live((a, b, c, d), ran)
 
 
 def _gives_gradients(func: Any) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shapetrace.recording.extensions.allocator import AllocatorWatch
     from shapetrace.recording.extensions.base import Cell, Extension, Extensions
     from shapetrace.recording.extensions.device import DeviceTimer
-    from shapetrace.recording.extensions.memory import Held, MemoryWatch
+    from shapetrace.recording.extensions.memory import Held, MemoryWatch, Ran
 
 
 class Selection:
@@ -124,7 +124,7 @@ class Selection:
         if self._memory is not None:
             from shapetrace.recording.extensions.memory import MemoryWatch
 
-            found.append(MemoryWatch(lambda held: None, pausing))
+            found.append(MemoryWatch(lambda *held: None, pausing))
         if self._backward:
             from shapetrace.recording.extensions.backward import BackwardTimer
 
@@ -197,10 +197,10 @@ class Selection:
             number = 0 if thread == recorder.stacks.thread else thread
             recorder.events += (NOTE, number, cell)
 
-    def _live(self, held: Held) -> None:
+    def _live(self, held: Held, ran: Ran | None = None) -> None:
         recorder = self._recorder
         if recorder is not None:
-            recorder.events += (LIVE, self.clock.now(), held)
+            recorder.events += (LIVE, self.clock.now(), held, ran)
 
 
 def _extensions(extensions: list[Extension], clock: PausingClock) -> Extensions | None:

@@ -22,6 +22,7 @@ def check_coherence(rec: Recording, findings: Sequence[Diagnosis]) -> None:
     _check_tensors(rec)
     calls, functions = len(rec.calls), len(rec.functions)
     _within("LiveBytes.call", (live.call for live in rec.live), calls)
+    _within("LiveBytes.function", (live.function for live in rec.live), functions)
     _within("Unseen.call", (one.call for one in rec.unseen), calls)
     _within("InFlight.function", (one.function for one in rec.in_flight), functions)
     steps = [step for finding in findings for step in finding.lineage]
