@@ -10,6 +10,7 @@ import shapetrace.torch_internals as torch_internals
 from shapetrace.costs.formulas import formulas
 from shapetrace.costs.traffic import tensors_in, traffic
 from shapetrace.costs.workspace import Workspace
+from shapetrace.errors import costs_an_answer
 
 #: under another name in torch.ops.aten
 _ATEN = {"getitem": "index", "setitem": "index_put_", "eq": "eq", "T": "t"}
@@ -55,25 +56,40 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
 
     def __enter__(self) -> Operations:
         super().__enter__()
-        self._counter.__enter__()  # type: ignore[no-untyped-call]
+        try:
+            self._counter.__enter__()  # type: ignore[no-untyped-call]
+        except BaseException:  # Ctrl-C too leaves no mode behind
+            super().__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        self._counter.__exit__(*exc)  # type: ignore[no-untyped-call]
-        super().__exit__(*exc)
+        try:
+            self._counter.__exit__(*exc)  # type: ignore[no-untyped-call]
+        finally:
+            super().__exit__(*exc)
         self.most, self.left = self._workspace.most, self._workspace.now
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        try:
+            self._note(func, args, kwargs or {}, output)
+        except Exception as fault:
+            # of any kind: torch's own exceptions say that a call is not to be repeated,
+            # and ours would be taken for one
+            costs_an_answer("some FLOPs and bytes", fault)
+            self._whole = False
+        return output
+
+    def _note(self, func: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         packet = torch_internals.packet_of(func)
         if packet.__name__ in _PRODUCTS and packet not in self._formulas:
             self._whole = False
-        output = func(*args, **(kwargs or {}))
-        self.moved += traffic(func, args, kwargs or {}, output)
-        operands = tensors_in([*args, *(kwargs or {}).values()])
+        self.moved += traffic(func, args, kwargs, output)
+        operands = tensors_in([*args, *kwargs.values()])
         self._workspace.made(tensors_in([output]), operands)
-        return output
 
     @property
     def count(self) -> Count:

@@ -23,6 +23,7 @@ from torch import Tensor
 import shapetrace.torch_internals as torch_internals
 from shapetrace.costs.flops import Count, Operations, is_free
 from shapetrace.costs.gradients import Need, differentiable
+from shapetrace.errors import costs_an_answer, telling
 from shapetrace.records import FunctionCall, Opaque, TensorRef
 from shapetrace.signatures.kinds import RESHAPING, SAME_NUMBERS, kind
 from shapetrace.signatures.names import home_and_name
@@ -80,6 +81,10 @@ _UNKNOWN = Count(None, whole=False)
 _NOTHING_MADE = Made(_NO_FLOPS, _NO_FLOPS, 0)
 
 
+class Refused(Exception):
+    """A call that cannot be made again."""
+
+
 class Repeater:
     """Repeats recorded calls, in their order. Use it as a context manager."""
 
@@ -89,9 +94,11 @@ class Repeater:
         self._stack = ExitStack()
 
     def __enter__(self) -> Repeater:
-        self._stack.enter_context(torch_internals.unseen_by_modes())
-        self._stack.enter_context(torch.inference_mode(False))
-        self._stack.enter_context(torch.enable_grad())
+        with ExitStack() as stack:  # what fails, or a Ctrl-C, leaves none of them on
+            stack.enter_context(torch_internals.unseen_by_modes())
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -174,17 +181,18 @@ def _repeated(
     if home.startswith("torch._ops.") and home != _ATEN:
         # an operation that somebody has registered, whatever it is called
         return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
+    later: list[tuple[str, BaseException]] = []
     try:
         func = _resolve(call.qualname)
         if func is not None:
-            with warnings.catch_warnings():  # the batch has given its warnings already
-                warnings.simplefilter("ignore")
+            with telling(lambda *fault: later.append(fault)), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the batch has given its own already
                 return _repeat(func, call, need, strides, forward_only)
-    except Exception:
-        # made again on the meta device, a function raises what it likes where its
-        # result depends on values or an argument was not kept as data: then what
-        # follows says what its name alone tells
+    except Refused:  # what follows says what its name alone tells
         pass
+    finally:
+        for fault in later:
+            costs_an_answer(*fault)
     does = kind(call.name)
     if does in RESHAPING and does != "copy":
         return _NOTHING_MADE  # x.view(size), of a size that is in a tensor
@@ -238,7 +246,7 @@ def _repeat(
         if kwargs.get("device") is not None:
             kwargs["device"] = device
         with Operations() as forward:
-            output = func(*args, **kwargs)
+            output = _of_torch(func, *args, **kwargs)
         ends: list[Tensor] = []
         _tensors(output if output is not None else args[0], ends)
         layouts = tuple(
@@ -252,10 +260,18 @@ def _repeat(
         if forward_only or not leaves or not ends:
             return Made(forward.count, _NO_FLOPS, *seen)
         with Operations() as backward:
-            torch.autograd.grad(
-                ends, leaves, [torch.ones_like(end) for end in ends], allow_unused=True
-            )
+            ones = [torch.ones_like(end) for end in ends]
+            _of_torch(torch.autograd.grad, ends, leaves, ones, allow_unused=True)
         return Made(forward.count, backward.count, *seen)
+
+
+def _of_torch(func: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        # made again on the meta device, a function raises what it likes where its
+        # result depends on values
+        raise Refused from error
 
 
 def _step_sizes(call: FunctionCall) -> Tensor | None:
@@ -274,9 +290,14 @@ def _step_sizes(call: FunctionCall) -> Tensor | None:
 
 
 def _empty(ref: TensorRef, strides: Strides | None, device: str) -> Tensor:
+    made: Tensor
     if strides is None:
-        return torch.empty(ref.shape, dtype=ref.dtype, device=device)
-    return torch.empty_strided(ref.shape, strides, dtype=ref.dtype, device=device)
+        made = _of_torch(torch.empty, ref.shape, dtype=ref.dtype, device=device)
+    else:
+        made = _of_torch(
+            torch.empty_strided, ref.shape, strides, dtype=ref.dtype, device=device
+        )
+    return made
 
 
 def _resolve(qualname: str) -> Any:
@@ -295,7 +316,7 @@ def _thawed(value: Any, given: dict[str, Tensor], device: str) -> Any:
     if isinstance(value, TensorRef):
         return given[value.path]
     if isinstance(value, Opaque):
-        raise LookupError(value.type)
+        raise Refused  # it was not kept as data
     if isinstance(value, torch.device):
         return torch.device(device)
     if isinstance(value, list):
