@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -36,39 +38,32 @@ class Count(NamedTuple):
     whole: bool = True
 
 
+@contextmanager
+def counting() -> Iterator[Operations]:
+    """The operations that run inside."""
+    made = Operations()
+    with made, made.counter:  # off in turn, also after a Ctrl-C
+        yield made
+    made.most, made.left = made.workspace.most, made.workspace.now
+
+
 class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
-    """Counts the operations that run inside, and notes whether products were among
-    them that no formula counts."""
+    """Counts operations, and notes whether products were among them that no formula
+    counts; see `counting`."""
 
     def __init__(self) -> None:
         from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
         super().__init__()
         own = formulas()
-        self._counter = FlopCounterMode(display=False, custom_mapping=own)
+        self.counter = FlopCounterMode(display=False, custom_mapping=own)
         self._formulas = {*flop_registry, *own}
         self._whole = True
         #: bytes read and written
         self.moved = 0
-        self._workspace = Workspace()
+        self.workspace = Workspace()
         #: bytes of what was made inside: the most at a time, and what is left of them
         self.most = self.left = 0
-
-    def __enter__(self) -> Operations:
-        super().__enter__()
-        try:
-            self._counter.__enter__()  # type: ignore[no-untyped-call]
-        except BaseException:  # Ctrl-C too leaves no mode behind
-            super().__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        try:
-            self._counter.__exit__(*exc)  # type: ignore[no-untyped-call]
-        finally:
-            super().__exit__(*exc)
-        self.most, self.left = self._workspace.most, self._workspace.now
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -89,11 +84,11 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
             self._whole = False
         self.moved += traffic(func, args, kwargs, output)
         operands = tensors_in([*args, *kwargs.values()])
-        self._workspace.made(tensors_in([output]), operands)
+        self.workspace.made(tensors_in([output]), operands)
 
     @property
     def count(self) -> Count:
-        flops = self._counter.get_total_flops()
+        flops = self.counter.get_total_flops()
         return Count(flops if flops or self._whole else None, self._whole)
 
 

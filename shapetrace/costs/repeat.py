@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import shapetrace.torch_internals as torch_internals
-from shapetrace.costs.flops import Count, Operations, is_free
+from shapetrace.costs.flops import Count, counting, is_free
 from shapetrace.costs.gradients import Need, differentiable
 from shapetrace.errors import costs_an_answer, telling
 from shapetrace.records import FunctionCall, Opaque, TensorRef
@@ -85,24 +85,20 @@ class Refused(Exception):
     """A call that cannot be made again."""
 
 
+@contextmanager
+def repeating() -> Iterator[Repeater]:
+    """Where calls may be repeated, whatever is on around."""
+    with torch_internals.unseen_by_modes(), torch.inference_mode(False):
+        with torch.enable_grad():
+            yield Repeater()
+
+
 class Repeater:
-    """Repeats recorded calls, in their order. Use it as a context manager."""
+    """Repeats recorded calls, in their order; see `repeating`."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Made] = {}
         self._strides: dict[int, Strides] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Repeater:
-        with ExitStack() as stack:  # what fails, or a Ctrl-C, leaves none of them on
-            stack.enter_context(torch_internals.unseen_by_modes())
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
 
     def forward(self, call: FunctionCall, flowing: Collection[int]) -> Made:
         """Of the call itself; `flowing` are the tensors that need a gradient."""
@@ -245,7 +241,7 @@ def _repeat(
             args = [device if type(arg) in (str, int) else arg for arg in args]
         if kwargs.get("device") is not None:
             kwargs["device"] = device
-        with Operations() as forward:
+        with counting() as forward:
             output = _of_torch(func, *args, **kwargs)
         ends: list[Tensor] = []
         _tensors(output if output is not None else args[0], ends)
@@ -259,7 +255,7 @@ def _repeat(
         ends = [end for end in ends if end.requires_grad]
         if forward_only or not leaves or not ends:
             return Made(forward.count, _NO_FLOPS, *seen)
-        with Operations() as backward:
+        with counting() as backward:
             ones = [torch.ones_like(end) for end in ends]
             _of_torch(torch.autograd.grad, ends, leaves, ones, allow_unused=True)
         return Made(forward.count, backward.count, *seen)
