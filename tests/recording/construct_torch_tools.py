@@ -6,7 +6,8 @@ import asyncio
 import copy
 import tempfile
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,12 +19,20 @@ from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 
+@contextmanager
+def torch_s_own_warnings() -> Iterator[None]:
+    """Of what is a prototype, or older than something else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 @program
 def jagged_attention(watch: Watch) -> Any:
     model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.GELU())
     ends = torch.tensor([0, 3, 8])
     x = torch.nested.nested_tensor_from_jagged(torch.randn(8, 8), ends)
-    with watch(model):
+    with watch(model), torch_s_own_warnings():
         heads = model(x).unflatten(-1, [2, 4]).transpose(1, 2)
         y = F.scaled_dot_product_attention(heads, heads, heads)
         y.transpose(1, 2).flatten(-2).values().sum().backward()
@@ -34,7 +43,7 @@ def jagged_attention(watch: Watch) -> Any:
 def forward_mode_and_hessian(watch: Watch) -> Any:
     model, x = net(), torch.randn(2, 4)
     parameters = dict(model.named_parameters())
-    with watch(model):
+    with watch(model), torch_s_own_warnings():
         both = jvp(model, (x,), (torch.ones_like(x),))
         second = hessian(lambda v: functional_call(model, parameters, (v,)).sum())(x)
     return both, second
@@ -56,8 +65,7 @@ def a_cached_parametrisation(watch: Watch) -> Any:
 
 @program
 def dynamically_quantised(watch: Watch) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch_s_own_warnings():
         model = torch.ao.quantization.quantize_dynamic(net(), {nn.Linear})
     with watch(model):
         return model(torch.randn(2, 4))
@@ -65,8 +73,7 @@ def dynamically_quantised(watch: Watch) -> Any:
 
 @program
 def norms_of_weights(watch: Watch) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the older kinds are
+    with torch_s_own_warnings():
         model = nn.Sequential(
             nn.utils.weight_norm(nn.Linear(4, 4)),
             nn.utils.spectral_norm(nn.Linear(4, 4)),
