@@ -142,8 +142,10 @@ class Trace(Report):
             self._session.leave()
             if not isinstance(fault, Exception):
                 raise
-            self._faults.add(_EVERYTHING, fault)
-            self._see_nothing()
+            with self._faults.losing(_EVERYTHING):  # a second fault in the noting
+                self._faults.add(_EVERYTHING, fault)
+                self._see_nothing()
+            self._state = "running"
         return self
 
     def _begin(self, caller: FrameType) -> None:
@@ -184,8 +186,9 @@ class Trace(Report):
             self._state = "done"
             if not isinstance(cut, Exception) or is_meant(cut):
                 raise
-            self._faults.add("the end of the recording", cut)
-            self._tell(error)
+            with self._faults.losing("the warning of it"):  # a second fault
+                self._faults.add("the end of the recording", cut)
+                self._tell(error)
 
     def _end(self, error: BaseException | None) -> None:
         self._session.take_off()

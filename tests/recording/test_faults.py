@@ -204,6 +204,30 @@ def test_a_fault_that_costs_an_answer_is_told(where, lost, fails, monkeypatch):
     assert "our own fault" in "".join(told)
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size:UserWarning")
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize(
+    "first", ["stacks.Stacks.here", "guards.name_roots", "session.Session.finish"]
+)
+@pytest.mark.parametrize(
+    "second",
+    ["is_users", "_said", "_warning", "_place", "Faults.notes", "Faults._note"],
+)
+def test_a_second_fault_while_the_first_is_noted_is_none_of_the_user_s(
+    first, second, fails, monkeypatch
+):
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise ZeroDivisionError("our own fault")
+
+    untraced = batch({}, fails=fails, given=True)
+    monkeypatch.setattr(f"shapetrace.recording.{first}", broken)
+    monkeypatch.setattr(f"shapetrace.recording.faults.{second}", broken)
+    with pytest.warns(ShapeTraceWarning, match="a fault of shapetrace's own"):
+        made = batch({}, fails=fails, given=True)
+    assert made.error == untraced.error and installed() == []
+    assert all(map(torch.equal, made.computed, untraced.computed))
+
+
 def test_nothing_is_left_on_where_a_call_is_repeated_and_ours_fails():
     made = batch({}, fails=False, given=True)
     assert made.trace is not None
