@@ -58,3 +58,42 @@ def test_where_no_dimension_is_left_the_indices_are_told(sizes):
     found = told(sizes, squeezed=True, flat=True)
     assert all("squeeze" not in fix.line for fix in found.fixes)
     assert f"index {sizes[1] + 99} is out of range" in found.message
+
+
+class Picked(nn.Module):
+    """What a layer gives, at places."""
+
+    def __init__(self, index):
+        super().__init__()
+        self.lin, self.index = nn.Linear(9, 9), index
+
+    def forward(self, x):
+        return self.lin(x)[self.index].mean()
+
+
+def lines(shape, *index):
+    model, x = Picked(index), torch.randn(shape)
+    return failure_of(model, lambda: model(x))
+
+
+@pytest.mark.parametrize(
+    "shape, index",
+    [
+        # the indices of one sample: its batch is of two
+        ((2, 6, 9), (torch.arange(6), torch.arange(6))),
+        # fewer dimensions would be left than are asked for
+        ((1, 9), (torch.arange(4), torch.arange(4))),
+        # too large for what is left as well
+        ((4, 1, 6, 9), (torch.arange(4), torch.arange(20), torch.arange(4))),
+    ],
+)
+def test_a_dimension_that_is_no_rest_of_a_sum_stays(shape, index):
+    assert all("squeeze" not in fix.line for fix in lines(shape, *index).fixes)
+
+
+def test_behind_all_others_an_index_is_found_too():
+    many, few = torch.full((3,), 30), torch.arange(3)
+    found = lines((2, 3, 4, 9), Ellipsis, many, few)
+    assert "index 30 is out of range; 4 (dim 2) exist" in found.message
+    found = lines((2, 3, 4, 9), Ellipsis, few, many)
+    assert "index 30 is out of range; 9 (dim 3) exist" in found.message

@@ -33,7 +33,7 @@ def out_of_range(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | No
         span = graph.rec.value_ranges.get(ref.id)
         if span is None or not (unknown.loss or _is_index(graph, call, position)):
             continue
-        if told is not None and not _stands_at(call, ref, int(told[2])):
+        if told is not None and not _is_told(call, ref, span, told):
             continue  # of several indices another one
         bad = span[0] if span[0] < 0 else span[1]
         left = Spot(ref.id, None, bad, "index", position)
@@ -46,13 +46,22 @@ def out_of_range(graph: Graph, unknown: Mismatch, message: str) -> Mismatch | No
     return None
 
 
-def _stands_at(call: FunctionCall, index: TensorRef, dim: int) -> bool:
-    """Whether of several indices one is for that dimension, for all that is known."""
+def _is_told(
+    call: FunctionCall,
+    index: TensorRef,
+    span: tuple[int, int],
+    told: re.Match[str],
+) -> bool:
+    """Whether of several indices one may be that which the error's text speaks of."""
+    dim, size = int(told[2]), int(told[3])
+    if -size <= span[0] and span[1] < size:
+        return False
     parts = call.args[1] if call.name in ("getitem", "setitem") else None
-    if not isinstance(parts, tuple) or any(part is Ellipsis for part in parts):
-        return True
-    numbered = [part for part in parts if part is not None]
-    return dim >= len(numbered) or numbered[dim] == index
+    if not isinstance(parts, tuple) or not all(
+        isinstance(part, TensorRef) for part in parts
+    ):
+        return True  # with slices between them PyTorch counts other dimensions
+    return dim >= len(parts) or parts[dim] == index
 
 
 def _beyond_classes(graph: Graph, unknown: Mismatch) -> Mismatch | None:
@@ -96,6 +105,8 @@ def _told_size(
         if index is None or ref.id != index.id:
             if ref.shape[dim : dim + 1] == (size,):
                 return Spot(ref.id, dim, size, "", position)
+            if ref.shape.count(size) == 1:
+                return Spot(ref.id, ref.shape.index(size), size, "", position)
     return None
 
 
