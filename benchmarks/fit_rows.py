@@ -143,7 +143,7 @@ class Tests:
         asserted = failures.first
         failures.failure_of, failures.first = failure_of, first
 
-        from shapetrace.checks import mismatched
+        from shapetrace.checks.broadcasting import mismatched
 
         silent = mismatched.consider
 

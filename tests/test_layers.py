@@ -22,6 +22,13 @@ LAYERS = """
     callbacks distributed cli ipython pytest_plugin __main__ __init__
 """.split()
 
+#: and within the checks: what all of them stand on first, then what they look at
+CHECKS = """
+    finding facts fixes
+    broadcasting dimensions gradients masks modules reshaping results
+    attention losses order training
+""".split()
+
 HEAVY = {"pandas", "tabulate", "matplotlib"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -80,6 +87,19 @@ def upward(source: str, path: Path) -> list[str]:
     return found
 
 
+def of_later_checks(source: str, path: Path) -> list[str]:
+    """The imports of a check's file that reach a folder of checks not above its own."""
+    own = CHECKS.index(path.parent.name)
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for name in imported(node, path):
+            if name[1:2] != ("checks",) or name[2:3] == (path.parent.name,):
+                continue
+            if not set(name[2:3]) & set(CHECKS[:own]):
+                found.append(f"line {node.lineno}: {'.'.join(name)}")
+    return found
+
+
 def heavy(source: str, path: Path) -> list[str]:
     return [
         f"line {node.lineno}: {'.'.join(name)}"
@@ -93,6 +113,27 @@ def heavy(source: str, path: Path) -> list[str]:
 def test_a_file_imports_only_from_layers_above_it(path):
     assert layer(module_of(path)) in LAYERS, "give the new file its place in LAYERS"
     assert upward(path.read_text(), path) == []
+
+
+@pytest.mark.parametrize("folder", CHECKS)
+def test_a_check_imports_only_from_the_folders_above_its_own(folder):
+    files = sorted((PACKAGE / "checks" / folder).glob("*.py"))
+    found = {path.name: of_later_checks(path.read_text(), path) for path in files}
+    assert len(files) > 1 and not any(found.values()), found
+
+
+def test_checks_stand_in_folders_and_none_is_left_out():
+    loose = {path.parent.name for path in (PACKAGE / "checks").rglob("*.py")}
+    assert loose == {"checks", *CHECKS}
+    assert [path.name for path in (PACKAGE / "checks").glob("*.py")] == ["__init__.py"]
+
+
+def test_an_import_of_a_later_folder_of_checks_is_found():
+    path = PACKAGE / "checks" / "masks" / "padding.py"
+    assert of_later_checks("from shapetrace.checks.losses.classes import x", path)
+    assert of_later_checks("from shapetrace.checks import masks", path)
+    assert not of_later_checks("from shapetrace.checks.facts.steps import x", path)
+    assert not of_later_checks("from shapetrace.checks.masks.masks import x", path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

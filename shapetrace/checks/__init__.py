@@ -7,65 +7,90 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from shapetrace.checks import (  # noqa: F401 - importing registers the checks
-    accumulation,
-    activations,
-    ahead,
-    attention,
-    attributes,
+from shapetrace.checks.attention import (  # noqa: F401
+    scaling,
+    weights,
+)
+from shapetrace.checks.broadcasting import silent_broadcast  # noqa: F401
+from shapetrace.checks.dimensions import (  # noqa: F401
     batch,
     batch_statistics,
-    broadcasting,
-    cell_states,
-    choosing,
-    class_counts,
-    classes,
+    drawing,
+    normalised_over_one,
+    normalising,
+    softmax,
+)
+from shapetrace.checks.finding.context import CheckContext
+from shapetrace.checks.finding.mending import Trials
+from shapetrace.checks.finding.registry import CHECKS, Check
+from shapetrace.checks.gradients import (  # noqa: F401
     cut_inside,
     cut_off,
+    dead_loss,
     detaching,
-    discarded,
-    drawing,
+    zero_gradient,
+)
+from shapetrace.checks.losses import (  # noqa: F401
+    activations,
+    argmax_over_one,
+    class_counts,
+    classes,
+    compared_with_itself,
     expectations,
-    extremes,
-    flat,
-    flow,
-    freezing,
-    grids,
-    heads,
-    ignoring,
-    in_place,
-    incomplete,
-    itself,
-    masks,
-    modes,
-    normalising,
-    optimizers,
-    padding,
-    pairing,
-    parts,
     penalties,
-    positions,
-    recurrent,
     reductions,
-    registration,
-    renewed,
-    replaced,
-    reshaping,
-    same_network,
-    scaling,
-    sharing,
-    shifting,
-    single,
-    softmax,
-    sums,
     targets,
-    teachers,
     unbounded,
     variances,
 )
-from shapetrace.checks.context import CheckContext
-from shapetrace.checks.mending import Trials
-from shapetrace.checks.registry import CHECKS, Check
+from shapetrace.checks.masks import (  # noqa: F401
+    extremes,
+    ignoring,
+    masks,
+    padding,
+)
+from shapetrace.checks.modules import (  # noqa: F401
+    attributes,
+    never_called,
+    registration,
+    renewed,
+    replaced,
+    sharing,
+)
+from shapetrace.checks.order import (  # noqa: F401
+    cell_states,
+    forgotten_states,
+    grids,
+    pairing,
+    positions,
+    reads_ahead,
+    recurrent,
+    shifting,
+)
+from shapetrace.checks.reshaping import (  # noqa: F401
+    heads,
+    view_as_permute,
+)
+from shapetrace.checks.results import (  # noqa: F401
+    added_twice,
+    conversions,
+    discarded,
+    in_place,
+    parts,
+    unread_names,
+    unused,
+)
+from shapetrace.checks.training import (  # noqa: F401
+    accumulation,
+    freezing,
+    incomplete,
+    left_behind,
+    lost_gradients,
+    modes,
+    optimizers,
+    same_network,
+    teachers,
+)
 from shapetrace.errors import ShapeTraceWarning, UsageError
 from shapetrace.lineage import Graph
 from shapetrace.records import Diagnosis, Source

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from shapetrace.diagnosis.failing import failing
+from shapetrace.diagnosis.detection.failing import failing
 from shapetrace.lineage import Call, GoodBatch, Graph, against
 from shapetrace.lineage.align import Aligned, align_functions, align_modules
 from shapetrace.records import (

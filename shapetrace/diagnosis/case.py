@@ -8,12 +8,10 @@ from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from shapetrace.diagnosis.assumed import assumed
-from shapetrace.diagnosis.factors import Factors, factors
+from shapetrace.diagnosis.detection.assumed import assumed
+from shapetrace.diagnosis.detection.mismatch import Mismatch, Spot
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Site
-from shapetrace.diagnosis.leaves import changers, every_part
-from shapetrace.diagnosis.mismatch import Mismatch, Spot
-from shapetrace.diagnosis.replay import Replay
+from shapetrace.diagnosis.replay.replay import Replay
 from shapetrace.diagnosis.sites import (
     owner,
     site_of_call,
@@ -23,6 +21,8 @@ from shapetrace.diagnosis.sites import (
     stretched_since,
     unsliced,
 )
+from shapetrace.diagnosis.sizes.factors import Factors, factors
+from shapetrace.diagnosis.sizes.leaves import changers, every_part
 from shapetrace.lineage import Call, GoodBatch, Graph, last_good
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.detection.mismatch import Mismatch
 from shapetrace.diagnosis.generate import generate
-from shapetrace.diagnosis.mismatch import Mismatch
 from shapetrace.diagnosis.rank import Scored, Suspect, scored, suspects, tried
 from shapetrace.lineage import Graph
 

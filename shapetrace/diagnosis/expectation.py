@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from shapetrace.diagnosis.hypothesis import Site
-from shapetrace.diagnosis.leaves import Leaf, leaves, makers
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
-from shapetrace.diagnosis.text import told
-from shapetrace.diagnosis.unexplained import where_of
+from shapetrace.diagnosis.sizes.leaves import Leaf, leaves, makers
+from shapetrace.diagnosis.words.text import told
+from shapetrace.diagnosis.words.unexplained import where_of
 from shapetrace.errors import ShapeError, UsageError
 from shapetrace.lineage import Call, Graph, steps
 from shapetrace.records import (

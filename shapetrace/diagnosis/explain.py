@@ -7,21 +7,25 @@ from dataclasses import replace
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.consider import consider
-from shapetrace.diagnosis.detect import find_mismatch, from_module
+from shapetrace.diagnosis.detection.detect import find_mismatch, from_module
+from shapetrace.diagnosis.detection.failing import failing
+from shapetrace.diagnosis.detection.mismatch import Mismatch, is_part
 from shapetrace.diagnosis.evidence.likes import UNLIKE
 from shapetrace.diagnosis.evidence.samples import MISUSES
-from shapetrace.diagnosis.failing import failing
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.mismatch import Mismatch, is_part
-from shapetrace.diagnosis.operand_rows import operand_rows
-from shapetrace.diagnosis.plain import behind_forward, handed_on, in_forward
+from shapetrace.diagnosis.python_errors.plain import (
+    behind_forward,
+    handed_on,
+    in_forward,
+)
 from shapetrace.diagnosis.rank import Scored, Suspect
 from shapetrace.diagnosis.samples_apart import stay_apart
-from shapetrace.diagnosis.sentence import first_line, sentence
-from shapetrace.diagnosis.text import told
 from shapetrace.diagnosis.trains_nothing import trains_nothing
-from shapetrace.diagnosis.unexplained import unexplained, where_of
 from shapetrace.diagnosis.weights import WEIGHTS
+from shapetrace.diagnosis.words.operand_rows import operand_rows
+from shapetrace.diagnosis.words.sentence import first_line, sentence
+from shapetrace.diagnosis.words.text import told
+from shapetrace.diagnosis.words.unexplained import unexplained, where_of
 from shapetrace.lineage import Graph, make_step, steps
 from shapetrace.records import (
     Culprit,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.records import Culprit, FunctionCall, ModuleInfo, Source
 
 #: what kind of change a repair is; the weights have a line for each

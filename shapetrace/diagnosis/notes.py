@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shapetrace.diagnosis.sites import culprit_of_call
-from shapetrace.diagnosis.text import told
-from shapetrace.diagnosis.unexplained import where_of
+from shapetrace.diagnosis.words.text import told
+from shapetrace.diagnosis.words.unexplained import where_of
 from shapetrace.lineage import Call, Graph, make_step
 from shapetrace.lineage.loss_calls import sides
 from shapetrace.records import Culprit, Diagnosis, FunctionCall, Step

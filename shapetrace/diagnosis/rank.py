@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from math import exp, log, prod
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.evidence import Fact, evidence
 from shapetrace.diagnosis.hypothesis import Hypothesis, Outcome, Site
+from shapetrace.diagnosis.repair.edited_dims import made_of
 from shapetrace.diagnosis.weights import WEIGHTS
 
 

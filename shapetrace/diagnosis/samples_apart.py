@@ -9,11 +9,12 @@ from math import prod
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.layout import meetings, root
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.repair.edited_dims import made_of
 from shapetrace.lineage.changed_dimensions import ChangedAxes
 from shapetrace.lineage.dimensions import Axes
 from shapetrace.lineage.factors import Root
 from shapetrace.records import FunctionCall, TensorRef
-from shapetrace.signatures import loss
+from shapetrace.signatures import is_elementwise, loss
 
 
 def stay_apart(case: Case, hypothesis: Hypothesis) -> bool:
@@ -24,24 +25,46 @@ def stay_apart(case: Case, hypothesis: Hypothesis) -> bool:
         return True
     axes, final = found
     return not (
-        _meet_across(case, axes, final)
+        _meet_across(case, hypothesis, axes, final)
         or _are_lost(case, axes, final)
         or _are_classes(case, axes, final)
     )
 
 
-def _meet_across(case: Case, axes: ChangedAxes, final: FunctionCall) -> bool:
+def _meet_across(
+    case: Case, hypothesis: Hypothesis, axes: ChangedAxes, final: FunctionCall
+) -> bool:
     """Whether samples meet what are none. A layer takes maps that were flattened, and
     features of a layer are as good as those of data: they are added to each other, and
-    held against each other by losses."""
+    held against each other by losses. Of what was put in its place by dimensions of
+    size 1, and is shifted to another, it has to be known."""
     for meeting in meetings(final):
         weighted = any(case.graph.is_parameter(ref.id) for ref, _ in meeting)
         told = [_counted(case, axes, ref, dim) for ref, dim in meeting]
         known = [one for one in told if one is not None]
+        if len(known) < len(told) and _shifts(case, hypothesis):
+            return True
         if weighted and any(True in one for one in known):
             return len(known) > 1
         if not weighted and any(a != b for a, b in combinations(known, 2)):
             return True
+    return False
+
+
+def _shifts(case: Case, hypothesis: Hypothesis) -> bool:
+    """Whether an edit shifts a dimension of an operand that has as many dimensions as
+    the other one, entry by entry, by dropping a 1 behind it."""
+    edit, repair, call = hypothesis.edit, hypothesis.repair, case.call
+    if edit is None or repair is None or not is_elementwise(call.name):
+        return False
+    if len({len(ref.shape) for ref in call.inputs}) != 1:
+        return False
+    for taken in repair.taken:
+        before = case.graph.tensors[taken.tensor].shape
+        made = made_of(edit, before) or []
+        for at, own in enumerate(made):
+            if len(own) == 1 and len(made) - at != len(before) - own[0]:
+                return True
     return False
 
 

@@ -7,7 +7,6 @@ import ast
 from collections.abc import Callable
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.evidence.class_indices import RECKONS
 from shapetrace.diagnosis.evidence.history import TOOK_IT
 from shapetrace.diagnosis.evidence.kind import BEFORE
@@ -16,6 +15,7 @@ from shapetrace.diagnosis.evidence.samples import PRODUCTS, UNASKED
 from shapetrace.diagnosis.evidence.stretching import PAIRS
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.rank import Scored
+from shapetrace.diagnosis.repair.edited_dims import made_of
 from shapetrace.signatures import kind
 from shapetrace.signatures import loss as facts_of
 from shapetrace.source.line import find

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
-from shapetrace.diagnosis.pieces import Style, pieces
+from shapetrace.diagnosis.words.pieces import Style, pieces
 from shapetrace.records import Diagnosis
 
 BOLD = "1"

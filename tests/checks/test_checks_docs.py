@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from shapetrace.checks import CHECKS
-from shapetrace.diagnosis.text import render
+from shapetrace.diagnosis.words.text import render
 from shapetrace.records import Diagnosis
 from shapetrace.views.html.about import about
 

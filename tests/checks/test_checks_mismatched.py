@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import shapetrace
 from shapetrace.diagnosis.consider import consider
-from shapetrace.diagnosis.detect import stretched
+from shapetrace.diagnosis.detection.detect import stretched
 from shapetrace.lineage import Graph
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -54,15 +54,24 @@ def enlarged(sizes, dim):
     (F.cross_entropy(out, labels) + entropy).backward()
 
 
+def pseudo_labelled(sizes, dim):
+    """The largest class of a teacher's maps, and how sure it is of it."""
+    (out, _), (theirs, _) = maps(sizes), maps(sizes)
+    theirs = theirs.detach() * torch.ones(sizes[-2:])
+    sure = F.softmax(theirs, dim).max()
+    labels = theirs.max(1)[1]
+    (sure * F.cross_entropy(out, labels)).backward()
+
+
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("program", [consistent, enlarged])
+@pytest.mark.parametrize("program", [consistent, enlarged, pseudo_labelled])
 @pytest.mark.parametrize("dim", [-1, 2])
 def test_one_side_of_maps_that_are_classes_elsewhere(program, sizes, dim):
     assert CODE in codes(lambda: program(sizes, dim))
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("program", [confident, consistent, enlarged])
+@pytest.mark.parametrize("program", [confident, consistent, enlarged, pseudo_labelled])
 def test_the_classes_themselves(program, sizes):
     assert codes(lambda: program(sizes, 1)) == []
 
@@ -143,6 +152,14 @@ def heat(sizes):
     (share.log_softmax(1).exp() * share).mean().backward()
 
 
+def pooled(sizes):
+    """The largest channel at each place, and places of a row against each other: no
+    index of a channel is asked for."""
+    out, _ = maps(sizes)
+    largest, _ = out.max(1, keepdim=True)
+    (out.softmax(-1) * largest).square().mean().backward()
+
+
 def sequence(sizes):
     """Weights over the steps of a sequence, whose channels are classes."""
     x = torch.randn(sizes[0], 3, sizes[3])
@@ -155,7 +172,7 @@ def sequence(sizes):
 @pytest.mark.parametrize(
     "program",
     [rows, regions, marginals, one_channel, attention, rows_attended]
-    + [kernels, both_ways, routed, heat, sequence],
+    + [kernels, both_ways, routed, heat, sequence, pooled],
 )
 def test_programs_that_look_alike(program, sizes):
     assert CODE not in codes(lambda: program(sizes))

@@ -6,11 +6,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 import shapetrace
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.consider import consider
-from shapetrace.diagnosis.detect import find_mismatch
+from shapetrace.diagnosis.detection.detect import find_mismatch
 from shapetrace.diagnosis.hypothesis import Repair, Taken
-from shapetrace.diagnosis.replay import Replay
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.replay.replay import Replay
 from shapetrace.lineage import Graph
 from shapetrace.source.constructor import changed, constructor
 

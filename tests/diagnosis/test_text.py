@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 from explained import EVERY, LAYER, LOSS, SILENT, at
 
-from shapetrace.diagnosis.pieces import changed_lines, leads, pieces
-from shapetrace.diagnosis.text import render, told
+from shapetrace.diagnosis.words.pieces import changed_lines, leads, pieces
+from shapetrace.diagnosis.words.text import render, told
 from shapetrace.records import Culprit, Fix, Recording, Source, Step
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"

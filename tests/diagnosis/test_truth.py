@@ -11,7 +11,7 @@ from broken_programs import PROGRAMS
 from truth import false_statements, reckoned
 
 import shapetrace
-from shapetrace.diagnosis.text import told
+from shapetrace.diagnosis.words.text import told
 
 
 def explained(code, path):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.class_indices import met_in_loss, numbers_of
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.patterns.class_indices import met_in_loss, numbers_of
 
 #: the numbers of classes are names: no sum of them means anything
 RECKONS = "reckons with class indices"

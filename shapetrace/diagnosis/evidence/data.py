@@ -7,12 +7,12 @@ from itertools import permutations
 from typing import NamedTuple
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.detection.mismatch import Spot
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.kept_state import kept_by_model
-from shapetrace.diagnosis.leaves import Leaf, counts_samples
-from shapetrace.diagnosis.mismatch import Spot
 from shapetrace.diagnosis.once import once
+from shapetrace.diagnosis.patterns.kept_state import kept_by_model
+from shapetrace.diagnosis.sizes.leaves import Leaf, counts_samples
 from shapetrace.lineage import Call, Graph, Trail
 from shapetrace.records import FunctionCall
 

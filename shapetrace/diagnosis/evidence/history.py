@@ -5,7 +5,7 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis, Site
-from shapetrace.diagnosis.kept_state import kept_by_model, kept_state
+from shapetrace.diagnosis.patterns.kept_state import kept_by_model, kept_state
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.records import FunctionCall
 

@@ -8,10 +8,10 @@ from math import log1p
 import torch
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edits import NO_SUCH_SHAPE
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import root
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.repair.edits import NO_SUCH_SHAPE
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import kind as what_is
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import counts_samples
+from shapetrace.diagnosis.repair.edited_dims import made_of
+from shapetrace.diagnosis.sizes.leaves import counts_samples
 from shapetrace.lineage import Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import loss, relate

@@ -6,14 +6,14 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.similar_modules import (
+from shapetrace.diagnosis.patterns.similar_modules import (
     few,
     have,
     likes_of,
     peers,
     settings,
 )
-from shapetrace.diagnosis.window_layers import whole
+from shapetrace.diagnosis.sizes.window_layers import whole
 from shapetrace.lineage import Graph
 from shapetrace.records import ModuleInfo, TensorRef
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.detection.expected import sizes_asked, waiting
 from shapetrace.diagnosis.evidence.fact import Fact
-from shapetrace.diagnosis.expected import sizes_asked, waiting
-from shapetrace.diagnosis.handed_on import handed_on
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.layer_widths import takes
-from shapetrace.diagnosis.similar_modules import few, take
+from shapetrace.diagnosis.patterns.handed_on import handed_on
+from shapetrace.diagnosis.patterns.similar_modules import few, take
 from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.diagnosis.sizes.layer_widths import takes
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import sides as loss_sides
 from shapetrace.records import ModuleInfo

@@ -4,10 +4,10 @@ a column that meets a row."""
 from __future__ import annotations
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.detection.uneven import cut_with_a_rest, makes_a_square
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.sites import site_of_call
-from shapetrace.diagnosis.uneven import cut_with_a_rest, makes_a_square
 
 
 def rests(hypothesis: Hypothesis, case: Case) -> Fact | None:

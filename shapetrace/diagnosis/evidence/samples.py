@@ -9,12 +9,12 @@ from math import prod
 from operator import mul
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edited_dims import made_of
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.evidence.layout import root, root_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import counts_samples, every_part
 from shapetrace.diagnosis.once import once
+from shapetrace.diagnosis.repair.edited_dims import made_of
+from shapetrace.diagnosis.sizes.leaves import counts_samples, every_part
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import kind, relate
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import changers, every_part
 from shapetrace.diagnosis.sites import site_of_call, site_of_maker
+from shapetrace.diagnosis.sizes.leaves import changers, every_part
 from shapetrace.signatures import kind
 
 _CALLED = ("function", "module")

@@ -17,7 +17,8 @@ def trying(hypothesis: Hypothesis, case: Case) -> Fact:
     outcome = hypothesis.outcome
     if hypothesis.repair is None or outcome is None:
         return Fact("cannot be tried")
-    if case.mismatch.kind == "range" and outcome.goes:
+    held = hypothesis.repair.holds_values and hypothesis.edit is not None
+    if case.mismatch.kind == "range" and outcome.goes and not held:
         # more classes hold any index: that shows nothing
         return Fact("cannot be tried")
     if outcome.broke:

@@ -4,12 +4,12 @@ returned, a type or device that the rest of the model has not."""
 from __future__ import annotations
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.detection.mismatch import named_arguments
+from shapetrace.diagnosis.detection.unlike import at_home
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.mismatch import named_arguments
-from shapetrace.diagnosis.returned import returned
+from shapetrace.diagnosis.python_errors.returned import returned
 from shapetrace.diagnosis.sites import owner
-from shapetrace.diagnosis.unlike import at_home
 
 
 def words(hypothesis: Hypothesis, case: Case) -> Fact | None:

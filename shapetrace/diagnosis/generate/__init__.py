@@ -11,7 +11,8 @@ from shapetrace.diagnosis.generate.data import data
 from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
 from shapetrace.diagnosis.generate.gathered import gathered
-from shapetrace.diagnosis.generate.indices import indices
+from shapetrace.diagnosis.generate.indices import beyond, indices
+from shapetrace.diagnosis.generate.masks import masks
 from shapetrace.diagnosis.generate.omissions import omissions, unflattened
 from shapetrace.diagnosis.generate.operands import earlier, inputs, operands, results
 from shapetrace.diagnosis.generate.origins import origins
@@ -37,6 +38,8 @@ GENERATORS: tuple[Generator, ...] = (
     widths,
     factories,
     indices,
+    beyond,
+    masks,
     gathered,
     operands,
     selections,

@@ -11,8 +11,13 @@ from math import prod
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import expression, method, recalled, with_argument
 from shapetrace.diagnosis.hypothesis import Hypothesis, Written
+from shapetrace.diagnosis.repair.changes import (
+    expression,
+    method,
+    recalled,
+    with_argument,
+)
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import is_method, parameters
 from shapetrace.source.line import find

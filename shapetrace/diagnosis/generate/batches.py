@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Written
-from shapetrace.diagnosis.kept_state import kept_state
+from shapetrace.diagnosis.patterns.kept_state import kept_state
 from shapetrace.diagnosis.sites import site_of_data
 from shapetrace.source.line import keyword
 from shapetrace.source.rewrite import rewritten

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited, edited_at
-from shapetrace.diagnosis.class_indices import are_known, fits, met_in_loss, numbers_of
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.patterns.class_indices import (
+    are_known,
+    fits,
+    met_in_loss,
+    numbers_of,
+)
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import edited, edited_at
 from shapetrace.records import TensorRef
 from shapetrace.signatures import is_loss
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited_at
-from shapetrace.diagnosis.edits import resized
-from shapetrace.diagnosis.expected import sizes_asked
+from shapetrace.diagnosis.detection.expected import sizes_asked
 from shapetrace.diagnosis.generate.windows import has_windows
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
-from shapetrace.diagnosis.leaves import Leaf, counts_samples, leaves
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import edited_at
+from shapetrace.diagnosis.repair.edits import resized
 from shapetrace.diagnosis.sites import is_loaded, site_of_data
+from shapetrace.diagnosis.sizes.leaves import Leaf, counts_samples, leaves
 from shapetrace.lineage import End, Graph
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import is_elementwise, kind

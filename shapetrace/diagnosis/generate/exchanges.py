@@ -9,13 +9,13 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from shapetrace.diagnosis import edits
-from shapetrace.diagnosis.called_again import with_inputs
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import recalled
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken, Written
-from shapetrace.diagnosis.rebuilding import installed
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import recalled
+from shapetrace.diagnosis.repair.rebuilding import installed
+from shapetrace.diagnosis.replay.called_again import with_inputs
 from shapetrace.records import FunctionCall, ModuleInfo
 from shapetrace.signatures import is_loss, is_method
 from shapetrace.source.constructor import constructor

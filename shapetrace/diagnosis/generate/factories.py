@@ -7,8 +7,8 @@ import ast
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edits import resized
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.repair.edits import resized
 from shapetrace.diagnosis.sites import site_of_call, takes_shape
 from shapetrace.records import FunctionCall
 from shapetrace.source.line import find

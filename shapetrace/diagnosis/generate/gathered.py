@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import torch
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import every_part
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import edited
 from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.diagnosis.sizes.leaves import every_part
 from shapetrace.records import TensorRef
 from shapetrace.source.line import find
 from shapetrace.source.sizes import tensors_at

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import torch
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited
-from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.generate.values import holding_values
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import edited
+from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.diagnosis.sites import site_of_call
 from shapetrace.records import TensorRef
 from shapetrace.signatures import is_method
@@ -47,6 +48,27 @@ def indices(case: Case) -> Iterator[Hypothesis | None]:
         edit = _repeated(len(taken), shape, _name(case, tensor))
         made = edited(case, index, edit, "insert", site)
         yield made and replace(made, reason=reason)
+
+
+def beyond(case: Case) -> Iterator[Hypothesis | None]:
+    """A dimension of size 1 that was kept, where the indices fit what it is without:
+    `x[i, j, k]` of (4, 1, 24, 48), with places of (4, 24, 48)."""
+    call = case.call
+    if case.mismatch.kind != "range" or call.name not in ("getitem", "setitem"):
+        return
+    tensor, index = call.inputs[0], call.args[1]
+    parts = index if isinstance(index, tuple) else (index,)
+    ranges = case.graph.rec.value_ranges
+    spans = [
+        ranges.get(part.id) if isinstance(part, TensorRef) else None for part in parts
+    ]
+    for dim, size in enumerate(tensor.shape):
+        shape = tensor.shape[:dim] + tensor.shape[dim + 1 :]
+        if size != 1 or len(shape) < len(spans):
+            continue
+        fit = zip(spans, shape)
+        if all(span and -n <= span[0] and span[1] < n for span, n in fit):
+            yield holding_values(edited(case, tensor, edits.squeeze(dim)))
 
 
 def _behind(taken: tuple[int, ...], shape: tuple[int, ...], dim: int) -> bool:

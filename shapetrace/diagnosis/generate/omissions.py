@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import expression, method, recalled
 from shapetrace.diagnosis.generate.arguments import own_calls
-from shapetrace.diagnosis.handed_on import HandedOn, handed_on
 from shapetrace.diagnosis.hypothesis import (
     UNWRITTEN,
     Hypothesis,
@@ -19,7 +16,10 @@ from shapetrace.diagnosis.hypothesis import (
     Taken,
     Written,
 )
-from shapetrace.diagnosis.rebuilding import installed
+from shapetrace.diagnosis.patterns.handed_on import HandedOn, handed_on
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import expression, method, recalled
+from shapetrace.diagnosis.repair.rebuilding import installed
 from shapetrace.diagnosis.sites import site_of_call, site_of_data, site_of_module
 from shapetrace.records import FunctionCall, ModuleCall, ModuleInfo, TensorRef
 from shapetrace.signatures import is_method

@@ -9,19 +9,19 @@ from dataclasses import replace
 from itertools import combinations
 from math import prod
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import (
+from shapetrace.diagnosis.detection.expected import sizes_asked
+from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.stretched import to_one_shape
+from shapetrace.diagnosis.hypothesis import Form, Hypothesis
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import (
     edited,
     edited_at,
     result_edited,
 )
-from shapetrace.diagnosis.edits import Edit
-from shapetrace.diagnosis.expected import sizes_asked
-from shapetrace.diagnosis.generate.arguments import own_calls
-from shapetrace.diagnosis.generate.stretched import to_one_shape
-from shapetrace.diagnosis.hypothesis import Form, Hypothesis
-from shapetrace.diagnosis.orders import placements, reorder
+from shapetrace.diagnosis.repair.edits import Edit
+from shapetrace.diagnosis.repair.orders import placements, reorder
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, TensorRef

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from math import prod
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.detection.mismatch import Spot
+from shapetrace.diagnosis.detection.uneven import makes_a_square
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.kept_state import kept_by_model
-from shapetrace.diagnosis.mismatch import Spot
-from shapetrace.diagnosis.missing_now import missing_now
-from shapetrace.diagnosis.reasons import said_of
+from shapetrace.diagnosis.patterns.kept_state import kept_by_model
+from shapetrace.diagnosis.patterns.missing_now import missing_now
 from shapetrace.diagnosis.sites import (
     owner,
     site_of_call,
     site_of_data,
     site_of_module,
 )
-from shapetrace.diagnosis.uneven import makes_a_square
+from shapetrace.diagnosis.words.reasons import said_of
 from shapetrace.records import FunctionCall
 
 _KINDS = ("size", "rank", "numel")

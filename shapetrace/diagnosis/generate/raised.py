@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.detection.mismatch import named_arguments
 from shapetrace.diagnosis.generate.batches import without_last
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import changers, leaves
-from shapetrace.diagnosis.mismatch import named_arguments
-from shapetrace.diagnosis.returned import returned
+from shapetrace.diagnosis.python_errors.returned import returned
 from shapetrace.diagnosis.sites import site_of_call, site_of_module
+from shapetrace.diagnosis.sizes.leaves import changers, leaves
 
 _SMALL = ("too small", "greater than actual input")
 _ONE_VALUE = "more than 1 value per channel"

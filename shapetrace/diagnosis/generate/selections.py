@@ -8,16 +8,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import (
-    edited,
-    edited_at,
-    expression,
-    method,
-    recalled,
-)
-from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import (
     Form,
@@ -26,13 +17,22 @@ from shapetrace.diagnosis.hypothesis import (
     Site,
     Taken,
 )
-from shapetrace.diagnosis.reasons import said_of
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import (
+    edited,
+    edited_at,
+    expression,
+    method,
+    recalled,
+)
+from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.diagnosis.sites import (
     owner,
     site_of_call,
     site_of_data,
     site_of_module,
 )
+from shapetrace.diagnosis.words.reasons import said_of
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_method, relate
 from shapetrace.source.line import find

@@ -11,8 +11,8 @@ from typing import Any
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.generate.composites import built_in_composite, composite
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair
-from shapetrace.diagnosis.rebuilding import rebuilt
-from shapetrace.diagnosis.similar_modules import beside
+from shapetrace.diagnosis.patterns.similar_modules import beside
+from shapetrace.diagnosis.repair.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import site_of_module
 from shapetrace.records import ModuleCall, ModuleInfo
 from shapetrace.source.line import find

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import recalled
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Written
+from shapetrace.diagnosis.repair.changes import recalled
 from shapetrace.records import FunctionCall
 from shapetrace.source.line import find
 

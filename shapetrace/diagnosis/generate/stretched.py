@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from shapetrace.diagnosis.edits import Edit, spread
-from shapetrace.diagnosis.stepwise import stepwise
+from shapetrace.diagnosis.repair.edits import Edit, spread
+from shapetrace.diagnosis.repair.stepwise import stepwise
 
 
 def to_one_shape(

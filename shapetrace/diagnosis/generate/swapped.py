@@ -9,8 +9,8 @@ from itertools import combinations
 import torch
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edits import Edit
 from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Repair, Taken
+from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.diagnosis.sites import site_of_module
 from shapetrace.lineage import Call
 from shapetrace.records import ModuleCall, TensorRef

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import edited_at
 from shapetrace.diagnosis.generate.arguments import own_calls
 from shapetrace.diagnosis.generate.swapped import standing_for
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.repair.changes import edited_at
 from shapetrace.diagnosis.sites import site_of_call, site_of_module
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef

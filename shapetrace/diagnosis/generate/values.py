@@ -9,21 +9,21 @@ from typing import Any
 
 import torch
 
-from shapetrace.diagnosis import edits
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.changes import (
-    edited,
-    edited_at,
-)
-from shapetrace.diagnosis.edits import Edit
+from shapetrace.diagnosis.detection.mismatch import Spot
+from shapetrace.diagnosis.detection.unlike import at_home
 from shapetrace.diagnosis.generate.arguments import places, with_number
 from shapetrace.diagnosis.generate.class_rows import class_rows, in_own_loss
 from shapetrace.diagnosis.generate.widths import widths_of
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair, Site
-from shapetrace.diagnosis.mismatch import Spot
-from shapetrace.diagnosis.rebuilding import rebuilt
+from shapetrace.diagnosis.repair import edits
+from shapetrace.diagnosis.repair.changes import (
+    edited,
+    edited_at,
+)
+from shapetrace.diagnosis.repair.edits import Edit
+from shapetrace.diagnosis.repair.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner, site_of_call, site_of_data, site_of_module
-from shapetrace.diagnosis.unlike import at_home
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_loss, module_function
@@ -91,19 +91,21 @@ def _range(case: Case) -> Found:
         found = rebuilt(case, case.layer.name, more, "intake", rows)
         reason = f"has num_embeddings={limit}, index {span[1]} is asked for"
         if found is not None:
-            yield _sure(replace(found, reason=reason, size=limit, expected=span[1] + 1))
+            yield holding_values(
+                replace(found, reason=reason, size=limit, expected=span[1] + 1)
+            )
     if span[0] >= 0 and right is not None and right.tensor is None:
         for path, value in places(case.call):
             if value == limit:
                 found = with_number(case, case.call, path, value, span[1] + 1)
                 # nothing but the meaning tells such a number from the values
-                yield _sure(found and replace(found, form="values"))
+                yield holding_values(found and replace(found, form="values"))
     if span[0] >= 0 and right is not None and right.tensor is not None:
         for hypothesis in widths_of(case, right, span[1] + 1):
-            yield _sure(hypothesis)
+            yield holding_values(hypothesis)
 
 
-def _sure(hypothesis: Hypothesis | None) -> Hypothesis | None:
+def holding_values(hypothesis: Hypothesis | None) -> Hypothesis | None:
     """The values fit the new sizes, which zeros could not show."""
     if hypothesis is None or hypothesis.repair is None:
         return hypothesis

@@ -9,14 +9,14 @@ from dataclasses import replace
 from math import gcd, prod
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.edits import resized
-from shapetrace.diagnosis.expected import sizes_asked
+from shapetrace.diagnosis.detection.expected import sizes_asked
+from shapetrace.diagnosis.detection.mismatch import Spot
 from shapetrace.diagnosis.hypothesis import UNWRITTEN, Hypothesis, Repair, Taken
-from shapetrace.diagnosis.leaves import counts_samples, every_part, leaves
-from shapetrace.diagnosis.mismatch import Spot
-from shapetrace.diagnosis.reasons import said_of
-from shapetrace.diagnosis.rebuilding import rebuilt
+from shapetrace.diagnosis.repair.edits import resized
+from shapetrace.diagnosis.repair.rebuilding import rebuilt
 from shapetrace.diagnosis.sites import owner
+from shapetrace.diagnosis.sizes.leaves import counts_samples, every_part, leaves
+from shapetrace.diagnosis.words.reasons import said_of
 from shapetrace.records import ModuleInfo, Source
 from shapetrace.signatures import size_given, size_taken
 from shapetrace.source.rewrite import rewritten

@@ -9,13 +9,13 @@ from typing import Any
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Hypothesis
-from shapetrace.diagnosis.leaves import leaves
-from shapetrace.diagnosis.rebuilding import (
+from shapetrace.diagnosis.patterns.similar_modules import likes_of
+from shapetrace.diagnosis.repair.rebuilding import (
     rebuilt,
     rebuilt_together,
 )
-from shapetrace.diagnosis.similar_modules import likes_of
-from shapetrace.diagnosis.window_layers import (
+from shapetrace.diagnosis.sizes.leaves import leaves
+from shapetrace.diagnosis.sizes.window_layers import (
     SETTINGS,
     Window,
     differing,

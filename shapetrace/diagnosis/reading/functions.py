@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import shapetrace.torch_internals as torch_internals
-from shapetrace.diagnosis.expected import clash_text
+from shapetrace.diagnosis.detection.expected import clash_text
 from shapetrace.diagnosis.reading.values import (
     UNKNOWN,
     Conflicting,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shapetrace.diagnosis.pieces import columns, percent
+from shapetrace.diagnosis.words.pieces import columns, percent
 from shapetrace.records import Diagnosis, Fix, Operand, ScriptName, Step
 from shapetrace.source.place import text as source_text
 from shapetrace.source.spoken import said_step, spoken

@@ -1,0 +1,1 @@
+"""Scores, weights and heads of attention."""

@@ -1,0 +1,1 @@
+"""Operands that stretch each other."""

@@ -1,0 +1,1 @@
+"""What runs over, or is normalised over, the wrong dimension."""

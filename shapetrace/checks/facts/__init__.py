@@ -1,0 +1,1 @@
+"""What several checks ask of a trace: the batch, the steps, who compares what."""

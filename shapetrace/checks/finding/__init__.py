@@ -1,0 +1,1 @@
+"""What a check is given, what it tells, and how its fixes are tried."""

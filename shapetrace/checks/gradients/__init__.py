@@ -1,0 +1,1 @@
+"""What no gradient reaches, or one that was to reach nothing."""

@@ -1,0 +1,1 @@
+"""Masks and padding: of keys, of tokens, of losses and of weights."""

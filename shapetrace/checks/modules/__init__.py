@@ -1,0 +1,1 @@
+"""How a model is built: what it registers, shares and makes anew."""

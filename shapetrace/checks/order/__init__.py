@@ -1,0 +1,1 @@
+"""Places, steps and pairs that come in another order than was meant."""

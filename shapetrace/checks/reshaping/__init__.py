@@ -1,0 +1,1 @@
+"""Views and cuts where another order of the elements was meant."""

@@ -1,0 +1,1 @@
+"""What is made and thrown away, changed in place, or taken twice."""

@@ -1,0 +1,1 @@
+"""The training step: optimizers, what is cleared, modes, frozen layers."""

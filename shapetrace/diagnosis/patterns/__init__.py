@@ -1,0 +1,1 @@
+"""What generators and evidence both look for in a failed program."""

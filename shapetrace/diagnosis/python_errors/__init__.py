@@ -1,0 +1,1 @@
+"""What plain Python raised around tensors: what was returned, and what was unpacked."""

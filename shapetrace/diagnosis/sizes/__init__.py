@@ -1,0 +1,1 @@
+"""Who made a size, and of which factors it is made."""
