@@ -21,7 +21,7 @@ Shape = Sequence[int]
 def formulas() -> dict[Any, Callable[..., int]]:
     """By operation; the shapes of tensors stand for them."""
     aten = torch.ops.aten
-    own = {
+    own: dict[Any, Callable[..., int]] = {
         aten.convolution_backward: _convolution_backward,
         **dict.fromkeys((aten.dot, aten.vdot), _dot),
         aten.mv: _mv,

@@ -178,17 +178,21 @@ def _repeated(
         # an operation that somebody has registered, whatever it is called
         return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
     later: list[tuple[str, BaseException]] = []
+
+    def told(lost: str, fault: BaseException) -> None:
+        later.append((lost, fault))
+
     try:
         func = _resolve(call.qualname)
         if func is not None:
-            with telling(lambda *fault: later.append(fault)), warnings.catch_warnings():
+            with telling(told), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the batch has given its own already
                 return _repeat(func, call, need, strides, forward_only)
     except Refused:  # what follows says what its name alone tells
         pass
     finally:
-        for fault in later:
-            costs_an_answer(*fault)
+        for one in later:
+            costs_an_answer(*one)
     does = kind(call.name)
     if does in RESHAPING and does != "copy":
         return _NOTHING_MADE  # x.view(size), of a size that is in a tensor
