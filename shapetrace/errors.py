@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -56,3 +60,28 @@ class ShapeError(ShapeTraceError, AssertionError):
 
 class ShapeTraceWarning(UserWarning):
     """Something in the batch is legal for PyTorch and probably not meant."""
+
+
+Told = Callable[[str, BaseException], None]
+_TOLD: ContextVar[Told | None] = ContextVar("_TOLD", default=None)
+
+
+@contextmanager
+def telling(told: Told) -> Iterator[None]:
+    """Whom `costs_an_answer` tells meanwhile."""
+    token = _TOLD.set(told)
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
+
+
+def costs_an_answer(lost: str, fault: BaseException) -> None:
+    """A fault of ours costs one answer of many: who asked goes on as where nothing is
+    known, and the trace that is being read says what is lost."""
+    told = _TOLD.get()
+    if told is None:
+        words = f"a fault of shapetrace's own cost {lost}: {type(fault).__name__}"
+        warnings.warn(f"{words}: {fault}", ShapeTraceWarning, stacklevel=2)
+    else:
+        told(lost, fault)

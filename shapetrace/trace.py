@@ -142,8 +142,10 @@ class Trace(Report):
             self._session.leave()
             if not isinstance(fault, Exception):
                 raise
-            self._faults.add(_EVERYTHING, fault)
-            self._see_nothing()
+            with self._faults.losing(_EVERYTHING):  # a second fault in the noting
+                self._faults.add(_EVERYTHING, fault)
+                self._see_nothing()
+            self._state = "running"
         return self
 
     def _begin(self, caller: FrameType) -> None:
@@ -184,8 +186,9 @@ class Trace(Report):
             self._state = "done"
             if not isinstance(cut, Exception) or is_meant(cut):
                 raise
-            self._faults.add("the end of the recording", cut)
-            self._tell(error)
+            with self._faults.losing("the warning of it"):  # a second fault
+                self._faults.add("the end of the recording", cut)
+                self._tell(error)
 
     def _end(self, error: BaseException | None) -> None:
         self._session.take_off()
@@ -213,22 +216,22 @@ class Trace(Report):
     def _say(self, error: BaseException | None) -> None:
         """The explanation on the user's exception; warnings where none was raised."""
         if error is not None:
-            failure = self.failure
+            failure = self._analyses.failure
             rank, others = self._deliver(error)
             hindered = guards.hindered_by_trace(error)
             if failure is not None or others or hindered:
                 parts = (failure, others, hindered)
                 told = "\n\n".join(str(part) for part in parts if part)
-                # not every exception takes notes; t.explain() has it all the same
-                with suppress(Exception):
-                    if isinstance(error, Exception):
+                if isinstance(error, Exception):
+                    # not every one takes notes; t.explain() has it all the same
+                    with suppress(Exception):
                         error.add_note(f"\nshapetrace{rank}:\n{told}")
             return
         if self._checks and self._session.has_loss:
             from shapetrace.checks import warn
 
             own = f"print({self._name}.findings[{{number}}])"
-            warn(self.findings, self._ask or own)
+            warn(self._analyses.findings, self._ask or own)
 
     def _deliver(self, error: BaseException) -> tuple[str, str]:
         """Where this is one of several ranks, let the others know that it failed."""
@@ -237,7 +240,7 @@ class Trace(Report):
         from shapetrace.comparison.rank_exchange import deliver
 
         with self._faults.losing("what other ranks are told"):
-            return deliver(self.recording, self.findings, error)
+            return deliver(self.recording, self._analyses.findings, error)
         return "", ""
 
     @property

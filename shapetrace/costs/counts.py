@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 
 from shapetrace.costs.gradients import Need, backwards, tracked
-from shapetrace.costs.repeat import Repeater
+from shapetrace.costs.repeat import repeating
 from shapetrace.recording.hidden import TRANSFORMS
 from shapetrace.records import FunctionCall, ModuleCall, Recording
 
@@ -34,7 +34,7 @@ class FunctionCounts:
         #: the functions of which some FLOPs are not counted
         self.short: set[int] = set()
         flowing = tracked(rec)
-        with Repeater() as repeater:
+        with repeating() as repeater:
             for call in rec.functions:
                 made = repeater.forward(call, flowing)
                 ways = needs.get(call.index, ())

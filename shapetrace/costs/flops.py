@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import shapetrace.torch_internals as torch_internals
 from shapetrace.costs.formulas import formulas
 from shapetrace.costs.traffic import tensors_in, traffic
 from shapetrace.costs.workspace import Workspace
+from shapetrace.errors import costs_an_answer
 
 #: under another name in torch.ops.aten
 _ATEN = {"getitem": "index", "setitem": "index_put_", "eq": "eq", "T": "t"}
@@ -42,48 +44,56 @@ class Count(NamedTuple):
     whole: bool = True
 
 
+@contextmanager
+def counting() -> Iterator[Operations]:
+    """The operations that run inside."""
+    made = Operations()
+    with made, made.counter:  # off in turn, also after a Ctrl-C
+        yield made
+    made.most, made.left = made.workspace.most, made.workspace.now
+
+
 class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
-    """Counts the operations that run inside, and notes whether products were among
-    them that no formula counts."""
+    """Counts operations, and notes whether products were among them that no formula
+    counts; see `counting`."""
 
     def __init__(self) -> None:
         from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
         super().__init__()
         own = formulas()
-        self._counter = FlopCounterMode(display=False, custom_mapping=own)
+        self.counter = FlopCounterMode(display=False, custom_mapping=own)
         self._formulas = {*flop_registry, *own}
         self._whole = True
         #: bytes read and written
         self.moved = 0
-        self._workspace = Workspace()
+        self.workspace = Workspace()
         #: bytes of what was made inside: the most at a time, and what is left of them
         self.most = self.left = 0
         #: of the nodes of a backward that have this name, how many bytes one of them
         #: had beside what it gives and was given, where there were some
         self.nodes: dict[str, int] = {}
 
-    def __enter__(self) -> Operations:
-        super().__enter__()
-        self._counter.__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self._counter.__exit__(*exc)  # type: ignore[no-untyped-call]
-        super().__exit__(*exc)
-        self.most, self.left = self._workspace.most, self._workspace.now
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        try:
+            self._note(func, args, kwargs or {}, output)
+        except Exception as fault:
+            # of any kind: torch's own exceptions say that a call is not to be repeated,
+            # and ours would be taken for one
+            costs_an_answer("some FLOPs and bytes", fault)
+            self._whole = False
+        return output
+
+    def _note(self, func: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         packet = torch_internals.packet_of(func)
         if packet.__name__ in _PRODUCTS and packet not in self._formulas:
             self._whole = False
-        output = func(*args, **(kwargs or {}))
-        self.moved += traffic(func, args, kwargs or {}, output)
-        operands = tensors_in([*args, *(kwargs or {}).values()])
-        self._workspace.made(packet.__name__, tensors_in([output]), operands)
-        return output
+        self.moved += traffic(func, args, kwargs, output)
+        operands = tensors_in([*args, *kwargs.values()])
+        self.workspace.made(packet.__name__, tensors_in([output]), operands)
 
     def follow(self, ends: Sequence[Tensor]) -> None:
         """Note what each node of the backward behind these works with."""
@@ -92,20 +102,20 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
             node: Any = open_.pop()
             if node is not None and node not in known:
                 known.add(node)
-                node.register_prehook(self._workspace.begin)
+                node.register_prehook(self.workspace.begin)
                 node.register_hook(partial(self._ended, node.name()))
                 open_ += [following for following, _ in node.next_functions]
 
     def _ended(self, name: str, *_: object) -> None:
         if name.startswith(_BY_VALUES) or _is_one_operation(name):
             return
-        beside = self._workspace.most - self._workspace.now
+        beside = self.workspace.most - self.workspace.now
         if beside > self.nodes.get(name, 0):
             self.nodes[name] = beside
 
     @property
     def count(self) -> Count:
-        flops = self._counter.get_total_flops()
+        flops = self.counter.get_total_flops()
         return Count(flops if flops or self._whole else None, self._whole)
 
 

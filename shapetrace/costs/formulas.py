@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
+
+from shapetrace.errors import costs_an_answer
 
 Shape = Sequence[int]
 
@@ -18,7 +21,7 @@ Shape = Sequence[int]
 def formulas() -> dict[Any, Callable[..., int]]:
     """By operation; the shapes of tensors stand for them."""
     aten = torch.ops.aten
-    return {
+    own: dict[Any, Callable[..., int]] = {
         aten.convolution_backward: _convolution_backward,
         **dict.fromkeys((aten.dot, aten.vdot), _dot),
         aten.mv: _mv,
@@ -28,6 +31,21 @@ def formulas() -> dict[Any, Callable[..., int]]:
         aten.conv_tbc: _conv_tbc,
         aten._trilinear: _trilinear,
     }
+    return {operation: _told(formula) for operation, formula in own.items()}
+
+
+def _told(formula: Callable[..., int]) -> Callable[..., int]:
+    """What torch calls: who repeats a call would take our faults for torch's."""
+
+    @wraps(formula)
+    def told(*args: Any, **kwargs: Any) -> int:
+        try:
+            return formula(*args, **kwargs)
+        except Exception as fault:  # of any kind: what it is called for goes without
+            costs_an_answer("some FLOPs", fault)
+            raise
+
+    return told
 
 
 def _dot(left: Shape, right: Shape, **_: Any) -> int:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from types import FunctionType, MappingProxyType
 from typing import Any, NamedTuple
@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 import shapetrace.torch_internals as torch_internals
-from shapetrace.costs.flops import Count, Operations, is_free
+from shapetrace.costs.flops import Count, counting, is_free
 from shapetrace.costs.gradients import Need, differentiable
+from shapetrace.errors import costs_an_answer, telling
 from shapetrace.records import FunctionCall, Opaque, TensorRef
 from shapetrace.signatures.kinds import RESHAPING, SAME_NUMBERS, kind
 from shapetrace.signatures.names import home_and_name
@@ -82,22 +83,24 @@ _UNKNOWN = Count(None, whole=False)
 _NOTHING_MADE = Made(_NO_FLOPS, _NO_FLOPS, 0)
 
 
+class Refused(Exception):
+    """A call that cannot be made again."""
+
+
+@contextmanager
+def repeating() -> Iterator[Repeater]:
+    """Where calls may be repeated, whatever is on around."""
+    with torch_internals.unseen_by_modes(), torch.inference_mode(False):
+        with torch.enable_grad():
+            yield Repeater()
+
+
 class Repeater:
-    """Repeats recorded calls, in their order. Use it as a context manager."""
+    """Repeats recorded calls, in their order; see `repeating`."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Made] = {}
         self._strides: dict[int, Strides] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Repeater:
-        self._stack.enter_context(torch_internals.unseen_by_modes())
-        self._stack.enter_context(torch.inference_mode(False))
-        self._stack.enter_context(torch.enable_grad())
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
 
     def forward(self, call: FunctionCall, flowing: Collection[int]) -> Made:
         """Of the call itself; `flowing` are the tensors that need a gradient."""
@@ -176,17 +179,22 @@ def _repeated(
     if home.startswith("torch._ops.") and home != _ATEN:
         # an operation that somebody has registered, whatever it is called
         return Made(_UNKNOWN, _UNKNOWN if need else _NO_FLOPS, moved)
+    later: list[tuple[str, BaseException]] = []
+
+    def told(lost: str, fault: BaseException) -> None:
+        later.append((lost, fault))
+
     try:
         func = _resolve(call.qualname)
         if func is not None:
-            with warnings.catch_warnings():  # the batch has given its warnings already
-                warnings.simplefilter("ignore")
+            with telling(told), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the batch has given its own already
                 return _repeat(func, call, need, strides, forward_only)
-    except Exception:
-        # made again on the meta device, a function raises what it likes where its
-        # result depends on values or an argument was not kept as data: then what
-        # follows says what its name alone tells
+    except Refused:  # what follows says what its name alone tells
         pass
+    finally:
+        for one in later:
+            costs_an_answer(*one)
     does = kind(call.name)
     if does in RESHAPING and does != "copy":
         return _NOTHING_MADE  # x.view(size), of a size that is in a tensor
@@ -239,8 +247,8 @@ def _repeat(
             args = [device if type(arg) in (str, int) else arg for arg in args]
         if kwargs.get("device") is not None:
             kwargs["device"] = device
-        with Operations() as forward:
-            output = func(*args, **kwargs)
+        with counting() as forward:
+            output = _of_torch(func, *args, **kwargs)
         ends: list[Tensor] = []
         _tensors(output if output is not None else args[0], ends)
         layouts = tuple(
@@ -253,12 +261,20 @@ def _repeat(
         ends = [end for end in ends if end.requires_grad]
         if forward_only or not leaves or not ends:
             return Made(forward.count, _NO_FLOPS, *seen)
-        with Operations() as backward:
+        with counting() as backward:
             backward.follow(ends)
-            torch.autograd.grad(
-                ends, leaves, [torch.ones_like(end) for end in ends], allow_unused=True
-            )
+            ones = [torch.ones_like(end) for end in ends]
+            _of_torch(torch.autograd.grad, ends, leaves, ones, allow_unused=True)
         return Made(forward.count, backward.count, *seen, backward.nodes)
+
+
+def _of_torch(func: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        # made again on the meta device, a function raises what it likes where its
+        # result depends on values
+        raise Refused from error
 
 
 def _step_sizes(call: FunctionCall) -> Tensor | None:
@@ -277,9 +293,14 @@ def _step_sizes(call: FunctionCall) -> Tensor | None:
 
 
 def _empty(ref: TensorRef, strides: Strides | None, device: str) -> Tensor:
+    made: Tensor
     if strides is None:
-        return torch.empty(ref.shape, dtype=ref.dtype, device=device)
-    return torch.empty_strided(ref.shape, strides, dtype=ref.dtype, device=device)
+        made = _of_torch(torch.empty, ref.shape, dtype=ref.dtype, device=device)
+    else:
+        made = _of_torch(
+            torch.empty_strided, ref.shape, strides, dtype=ref.dtype, device=device
+        )
+    return made
 
 
 def _resolve(qualname: str) -> Any:
@@ -298,7 +319,7 @@ def _thawed(value: Any, given: dict[str, Tensor], device: str) -> Any:
     if isinstance(value, TensorRef):
         return given[value.path]
     if isinstance(value, Opaque):
-        raise LookupError(value.type)
+        raise Refused  # it was not kept as data
     if isinstance(value, torch.device):
         return torch.device(device)
     if isinstance(value, list):

@@ -40,7 +40,17 @@ class Faults:
 
     def add(self, lost: str, fault: BaseException) -> None:
         """Something of ours failed; the batch goes on without what is lost. What is the
-        user's is raised on."""
+        user's is raised on; a second fault, while this one is noted, costs its words.
+        """
+        try:
+            self._note(lost, fault)
+        except Exception as again:
+            if again is fault or is_meant(again):
+                raise
+            self._count = max(self._count, 1)
+            self._lost.setdefault(lost, type(fault).__name__)
+
+    def _note(self, lost: str, fault: BaseException) -> None:
         if is_users(fault):
             raise fault
         self._count += 1
@@ -71,7 +81,10 @@ class Faults:
 
     def warning(self) -> str:
         """For who ran the batch, where anything failed."""
-        return _warning(self._lost)
+        try:
+            return _warning(self._lost)
+        except Exception:  # no room for all the words
+            return "a fault of shapetrace's own: the report is incomplete"
 
 
 class Losing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from shapetrace.errors import telling
 from shapetrace.recording.faults import Faults, is_meant, may_pass
 from shapetrace.records import (
     Broadcast,
@@ -46,7 +47,8 @@ class analysis(Generic[T]):
         if asked is None:
             return self
         try:
-            made = self._work_out(asked)
+            with telling(asked.faults.add):
+                made = self._work_out(asked)
             # found there from now on, before this is
             vars(asked)[self._name] = made
             return made
@@ -132,7 +134,8 @@ class Analyses:
     def explain(self, x: FunctionCall | ModuleCall | int | None) -> Diagnosis:
         """Of a call or a tensor's id what it did; of None what is most wrong."""
         try:
-            return self._explained(x)
+            with telling(self.faults.add):
+                return self._explained(x)
         except Exception as fault:
             # of any kind: what is ours costs this explanation, and is told
             if is_meant(fault):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from shapetrace.errors import ReportError
+from shapetrace.errors import ReportError, telling
 from shapetrace.recording.faults import is_meant, is_users
 from shapetrace.records import Recording
 from shapetrace.records.soundness import Unsound, sound
@@ -30,7 +30,8 @@ def surviving(view: View[A, P, R]) -> View[A, P, R]:
     def shown(self: A, /, *args: P.args, **kwargs: P.kwargs) -> R:
         __tracebackhide__ = True  # pytest and IPython end at the user's line
         try:
-            return view(self, *args, **kwargs)
+            with telling(self._faults.add):
+                return view(self, *args, **kwargs)
         except Exception as fault:
             # of any kind: what is ours is mended, or told as ours
             if is_meant(fault):
@@ -55,7 +56,8 @@ def surviving_text(
         @wraps(view)
         def shown(self: A, /, *args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                return view(self, *args, **kwargs)
+                with telling(self._faults.add):
+                    return view(self, *args, **kwargs)
             except Exception as fault:
                 # of any kind: what is ours is mended, or told in the text's place
                 if is_meant(fault):
@@ -86,7 +88,8 @@ def _mended_or(
         raise fault
     try:
         if self._mend(fault):
-            return view(self, *args, **kwargs)
+            with telling(self._faults.add):
+                return view(self, *args, **kwargs)
     except Exception as again:
         # of any kind, once more: a second mending would be no better
         if is_meant(again) or is_users(again):

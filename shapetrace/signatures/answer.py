@@ -74,12 +74,13 @@ def product(pos: int, dims: list[int], shape: tuple[int, ...]) -> Dim:
     return joined("product", [(pos, d) for d in dims], size, note)
 
 
-def wrap(dim: int, rank: int) -> int:
-    """The dimension counted from 0; a scalar has one virtual dimension.
+def wrap(dim: int, rank: int, *, scalar: bool = True) -> int:
+    """The dimension counted from 0; a scalar has one virtual dimension, but for those
+    functions that take none.
 
     Raises NoSuchDim when it is out of range: the call itself then raised.
     """
-    span = max(rank, 1)
+    span = max(rank, 1 if scalar else 0)
     if not -span <= dim < span:
         raise NoSuchDim(dim, rank)
     return dim % span

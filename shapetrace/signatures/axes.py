@@ -83,9 +83,12 @@ def movedim(b: Bound) -> Answer:
 @rule("rot90", "input k dims")
 def rot90(b: Bound) -> Answer:
     """An odd number of quarter turns swaps two dimensions."""
-    op = b.need("input")
+    op = b.need("input", 2)
     order = list(range(len(op.shape)))
-    i, j = b.dims("dims", len(op.shape)) or [0, 1]
+    turned = b.dims("dims", len(op.shape)) or [0, 1]
+    if len(turned) != 2:
+        raise Unknown
+    i, j = turned
     if b.integer("k", 1) % 2:
         order[i], order[j] = order[j], order[i]
     return _ordered(op, order)
@@ -205,7 +208,7 @@ def repeat_interleave(b: Bound) -> Answer:
     rank = len(op.shape)
     if isinstance(wanted, int):
         dims = all_same(op.pos, op.shape)
-        dim = wrap(wanted, rank)
+        dim = wrap(wanted, rank, scalar=False)
         size: int | None = op.shape[dim]
         if isinstance(count, int) and size is not None:
             dims[dim] = _repeated(op, dim, count)
@@ -276,7 +279,7 @@ def diag(b: Bound) -> Answer:
 @rule("diag_embed", "input offset dim1 dim2")
 def diag_embed(b: Bound) -> Answer:
     """The last dimension becomes a square of two."""
-    op = b.need("input")
+    op = b.need("input", 1)
     rank = len(op.shape) + 1
     last = len(op.shape) - 1
     offset = b.integer("offset", 0)

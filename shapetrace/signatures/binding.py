@@ -86,10 +86,11 @@ class Bound:
         found = self.value(name)
         return self.operand(found) if isinstance(found, TensorRef) else None
 
-    def need(self, name: str) -> Operand:
-        """The tensor argument of that name; Unknown where it is no tensor."""
+    def need(self, name: str, rank: int = 0) -> Operand:
+        """The tensor argument of that name; Unknown where it is no tensor, or has not
+        even so many dimensions."""
         found = self.tensor(name)
-        if found is None:
+        if found is None or len(found.shape) < rank:
             raise Unknown
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from shapetrace.errors import costs_an_answer
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import (  # noqa: F401 - importing registers the rules
     attention,
@@ -116,9 +117,11 @@ def answer(call: FunctionCall, shapes: tuple[Shape, ...]) -> Answer | None:
         if not shapes or len(shapes[0]) != error.rank:
             return None  # of another tensor than the first
         return Answer(conflicts=[out_of_range("input", 0, error.dim, error.rank)])
-    except Unknown:
+    except (Unknown, ZeroDivisionError):  # no groups, a stride of 0: torch says so
         return None
-    except Exception:  # arguments that torch accepts and no rule foresaw: no answer
+    except Exception as fault:
+        # of any kind: arguments that torch accepts and no rule foresaw cost this answer
+        costs_an_answer("where some sizes come from", fault)
         return None
 
 

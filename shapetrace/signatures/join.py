@@ -198,7 +198,7 @@ def split(b: Bound) -> Answer:
     wanted = b.value("split_size", b.value("split_size_or_sections"))
     if wanted is None:
         wanted = b.value("split_sizes")
-    dim = wrap(b.integer("dim", 0), len(shape))
+    dim = wrap(b.integer("dim", 0), len(shape), scalar=False)
     whole = shape[dim]
     if isinstance(wanted, int):
         if wanted <= 0:
@@ -237,7 +237,7 @@ def chunk(b: Bound) -> Answer:
     """So many parts of equal size, the last one smaller."""
     pos, shape, _ = b.first()
     count = b.integer("chunks")
-    dim = wrap(b.integer("dim", 0), len(shape))
+    dim = wrap(b.integer("dim", 0), len(shape), scalar=False)
     if count < 1:
         raise Unknown
     whole = shape[dim]
@@ -257,7 +257,7 @@ def tensor_split(b: Bound) -> Answer:
         found = b.value("sections", b.value("indices"))
     axis = {"hsplit": 1 if len(shape) > 1 else 0, "vsplit": 0, "dsplit": 2}
     wanted = axis[b.name] if b.name in axis else b.integer("dim", 0)
-    dim = wrap(wanted, len(shape))
+    dim = wrap(wanted, len(shape), scalar=False)
     whole = shape[dim]
     if isinstance(found, int) and b.name != "tensor_split" and whole % found:
         left, right = Side(pos, dim, whole), Side(None, None, found, "sections")
@@ -276,7 +276,7 @@ def tensor_split(b: Bound) -> Answer:
 def unbind(b: Bound) -> Answer:
     """One output for each place along a dimension, which goes."""
     pos, shape, _ = b.first()
-    dim = wrap(b.integer("dim", 0), len(shape))
+    dim = wrap(b.integer("dim", 0), len(shape), scalar=False)
     dims = [same(pos, d, size) for d, size in enumerate(shape) if d != dim]
     return Answer([list(dims) for _ in range(shape[dim])])
 
@@ -316,6 +316,8 @@ def cartesian_prod(b: Bound) -> Answer:
     operands = _listed(b)
     if len(operands) == 1:
         return Answer([all_same(operands[0].pos, operands[0].shape)])
+    if not all(op.shape for op in operands):
+        raise Unknown
     total = 1
     for op in operands:
         total *= op.shape[0]

@@ -183,7 +183,7 @@ def select(b: Bound) -> Answer:
 def narrow(b: Bound) -> Answer:
     """A part of one dimension, of a length given."""
     op = b.need("input")
-    dim = wrap(b.integer("dim"), len(op.shape))
+    dim = wrap(b.integer("dim"), len(op.shape), scalar=False)
     length = b.integer("length")
     dims = all_same(op.pos, op.shape)
     start = b.value("start")

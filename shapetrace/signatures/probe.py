@@ -43,8 +43,9 @@ _OPERATOR = re.compile(r"__r?(add|sub|mul|truediv|matmul)__|__[gs]etitem__")
 _TRIES = 96
 
 
-class _Gone(Exception):
-    """An argument is not kept as data, so the call cannot be repeated."""
+class Refused(Exception):
+    """Torch does not take the call with these shapes; or it cannot be made again, since
+    an argument is not kept as data. It says by which exception."""
 
 
 def probe(call: FunctionCall) -> tuple[tuple[DimOrigin, ...], ...] | None:
@@ -61,7 +62,7 @@ def probe(call: FunctionCall) -> tuple[tuple[DimOrigin, ...], ...] | None:
             if _run(func, call, shapes) != wanted:
                 return None
             return _explore(func, call, shapes, wanted)
-    except Exception:  # not to be had on the meta device: then there is no answer
+    except Refused:  # not to be had on the meta device: then there is no answer
         return None
 
 
@@ -69,7 +70,7 @@ def run(call: FunctionCall, shapes: list[Shape]) -> list[Shape] | None:
     """The outputs' shapes, had the inputs these, by a call on the meta device; None
     where that does not say, or does not say what was recorded of the call itself.
 
-    Raises whatever torch raises of such shapes."""
+    Raises `Refused` where torch does not take them."""
     func = resolve(call)
     if func is None or not call.outputs or not call.inputs:
         return None
@@ -78,7 +79,7 @@ def run(call: FunctionCall, shapes: list[Shape]) -> list[Shape] | None:
             own = [ref.shape for ref in call.inputs]
             if _run(func, call, own) != [ref.shape for ref in call.outputs]:
                 return None
-        except Exception:  # not to be had on the meta device: then there is no answer
+        except Refused:  # not to be had on the meta device: then there is no answer
             return None
         return _run(func, call, shapes)
 
@@ -97,7 +98,7 @@ def resolve(call: FunctionCall) -> Any:
 def _run(func: Any, call: FunctionCall, shapes: list[Shape]) -> list[Shape]:
     """The outputs' shapes for inputs of those shapes."""
     tensors = {
-        ref.path: torch.empty(shape, dtype=ref.dtype, device="meta")
+        ref.path: _made(torch.empty, shape, dtype=ref.dtype, device="meta")
         for ref, shape in zip(call.inputs, shapes)
     }
     args = [_thawed(arg, tensors) for arg in call.args]
@@ -105,9 +106,18 @@ def _run(func: Any, call: FunctionCall, shapes: list[Shape]) -> list[Shape]:
     if "device" in kwargs:
         kwargs["device"] = "meta"
     found: list[Shape] = []
-    made = func(*args, **kwargs)
+    made = _made(func, *args, **kwargs)
     _collect(args[0] if call.name == "setitem" else made, found)
     return found
+
+
+def _made(func: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        # torch has no type of its own for arguments that do not fit, and raises nearly
+        # all of Python's
+        raise Refused(type(error).__name__) from error
 
 
 def _thawed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
@@ -115,7 +125,7 @@ def _thawed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, TensorRef):
         return tensors[value.path]
     if isinstance(value, Opaque):
-        raise _Gone
+        raise Refused("Opaque")
     if isinstance(value, list):
         return [_thawed(part, tensors) for part in value]
     if isinstance(value, tuple):
@@ -150,7 +160,7 @@ def _explore(
                 changed = _enlarged(shapes, group, size)
                 try:
                     result = _run(func, call, changed)
-                except Exception:  # these sizes do not fit: the next might
+                except Refused:  # these sizes do not fit: the next might
                     continue
                 if [len(shape) for shape in result] != [len(s) for s in wanted]:
                     return None

@@ -83,6 +83,8 @@ def tensordot(b: Bound) -> Answer:
         pairs = [(wrap(i, ranks[0]), wrap(j, ranks[1])) for i, j in zip(*sides)]
     else:
         raise Unknown
+    if any(not 0 <= i < len(left.shape) or j >= len(right.shape) for i, j in pairs):
+        raise Unknown
     answer = Answer()
     for i, j in pairs:
         answer.roles[left.pos, i] = answer.roles[right.pos, j] = f"dims {i}, {j}"
@@ -131,7 +133,11 @@ def multi_dot(b: Bound) -> Answer:
     found: Any = b.value("tensors")
     if isinstance(found, TensorRef):
         found = b.call.args
-    ops = [b.operand(ref) for ref in found]
+    if not isinstance(found, (tuple, list)) or len(found) < 2:
+        raise Unknown
+    ops = [b.operand(ref) for ref in found if isinstance(ref, TensorRef)]
+    if len(ops) < len(found) or not all(op.shape for op in ops):
+        raise Unknown
     answer = Answer()
     for one, two in zip(ops, ops[1:]):
         last = len(one.shape) - 1
@@ -213,6 +219,8 @@ def square(b: Bound) -> Answer:
 def pinverse(b: Bound) -> Answer:
     """Rows and columns change places."""
     op: Operand = b.first()
+    if len(op.shape) < 2:
+        raise Unknown
     order = list(range(len(op.shape)))
     order[-1], order[-2] = order[-2], order[-1]
     return Answer([[same(op.pos, d, op.shape[d]) for d in order]])

@@ -167,7 +167,7 @@ def cosine_similarity(b: Bound) -> Answer:
     """Two tensors broadcast, then one dimension goes."""
     answer = spread(b, [b.need("x1"), b.need("x2")])
     for dims in answer.outputs:
-        del dims[wrap(b.integer("dim", 1), len(dims))]
+        del dims[wrap(b.integer("dim", 1), len(dims), scalar=False)]
     return answer
 
 
@@ -198,7 +198,7 @@ def no_tensor(b: Bound) -> Answer:
 def glu(b: Bound) -> Answer:
     """One half gates the other."""
     op = b.need("input")
-    dim = wrap(b.integer("dim", -1), len(op.shape))
+    dim = wrap(b.integer("dim", -1), len(op.shape), scalar=False)
     size = op.shape[dim]
     if size % 2:
         left, right = Side(op.pos, dim, size), Side(None, None, 2, "halves")
@@ -214,7 +214,7 @@ def diff(b: Bound) -> Answer:
     op = b.need("input")
     if len(b.shapes) > 1:
         raise Unknown
-    dim = wrap(b.integer("dim", -1), len(op.shape))
+    dim = wrap(b.integer("dim", -1), len(op.shape), scalar=False)
     n = b.integer("n", 1)
     dims = all_same(op.pos, op.shape)
     size = max(0, op.shape[dim] - n)

@@ -331,7 +331,7 @@ def instance_norm(b: Bound) -> Answer:
     answer.roles[op.pos, 1] = "num_features"
     for name in ("running_mean", "running_var", "weight", "bias"):
         other = b.tensor(name)
-        if other is None or len(op.shape) < 2:
+        if other is None or not other.shape or len(op.shape) < 2:
             continue
         answer.roles[other.pos, 0] = "num_features"
         if other.shape[0] != op.shape[1]:
@@ -353,10 +353,12 @@ def embedding_bag(b: Bound) -> Answer:
     op, weight, offsets = b.need("input"), b.need("weight"), b.tensor("offsets")
     if op.ref.dtype.is_floating_point and not weight.ref.dtype.is_floating_point:
         op, weight = weight, op
+    if len(weight.shape) < 2:
+        raise Unknown
     width: Dim = of("parameter", weight.pos, 1, weight.shape[1], "embedding_dim")
     if len(op.shape) == 2:
         return Answer([[same(op.pos, 0, op.shape[0]), width]])
-    if offsets is None:
+    if offsets is None or not offsets.shape:
         raise Unknown
     return Answer([[_bags(b, offsets), width]])
 

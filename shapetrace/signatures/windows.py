@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from shapetrace.signatures.answer import Unknown
 from shapetrace.signatures.binding import Bound
@@ -70,11 +71,18 @@ def pool(b: Bound, i: int, size: int) -> tuple[How, int | None, str]:
     return "window", result, _text(size, 2 * padding, reach, stride)
 
 
+def _each(value: Any, i: int) -> Any:
+    """An argument's part for one spatial dimension."""
+    if not isinstance(value, (tuple, list)):
+        return value
+    if not value:
+        raise Unknown
+    return value[i] if len(value) > i else value[0]
+
+
 def adaptive(b: Bound, i: int, size: int) -> tuple[How, int | None, str]:
     """An adaptive pooling: the output's size is told, or left as it is by None."""
-    wanted = b.value("output_size")
-    if isinstance(wanted, (tuple, list)):
-        wanted = wanted[i] if len(wanted) > i else wanted[0]
+    wanted = _each(b.value("output_size"), i)
     if wanted is None:
         return "same", size, ""
     if not isinstance(wanted, int):
@@ -86,9 +94,7 @@ def fractional(b: Bound, i: int, size: int) -> tuple[How, int | None, str]:
     """A fractional pooling: a size or a ratio."""
     if b.value("output_size") is not None:
         return adaptive(b, i, size)
-    ratio = b.value("output_ratio")
-    if isinstance(ratio, (tuple, list)):
-        ratio = ratio[i]
+    ratio = _each(b.value("output_ratio"), i)
     if not isinstance(ratio, (int, float)):
         raise Unknown
     return "window", int(size * ratio), f"{size}·{ratio}"
@@ -117,14 +123,10 @@ def _spatial(b: Bound) -> int:
 
 def resize(b: Bound, i: int, size: int) -> tuple[How, int | None, str]:
     """interpolate: a size, or a multiple."""
-    wanted = b.value("size")
-    if isinstance(wanted, (tuple, list)):
-        wanted = wanted[i] if len(wanted) > i else wanted[0]
+    wanted = _each(b.value("size"), i)
     if isinstance(wanted, int):
         return "argument", wanted, f"size={wanted}"
-    factor = b.value("scale_factor")
-    if isinstance(factor, (tuple, list)):
-        factor = factor[i] if len(factor) > i else factor[0]
+    factor = _each(b.value("scale_factor"), i)
     if not isinstance(factor, (int, float)):
         raise Unknown
     return "repeat", math.floor(size * factor), f"{size}·{factor:g}"

@@ -9,6 +9,7 @@ import construct_exchange  # noqa: F401
 import construct_hooks  # noqa: F401
 import construct_modules  # noqa: F401
 import construct_tensors  # noqa: F401
+import construct_torch_tools  # noqa: F401
 import construct_values  # noqa: F401
 from construct_table import PROGRAMS
 

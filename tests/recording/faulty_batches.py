@@ -170,6 +170,19 @@ def hurt(
     return found
 
 
+def is_told(place: Place, error: BaseException, **how: bool) -> bool:
+    """Whether the user hears of a fault there; so it is where the line is not met."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with failing_at(place, error) as raised:
+            made = batch({}, **how)
+        assert made.trace is not None
+        found = [str(one.message) for one in warned]
+        found += [*made.trace.recording.notes, *map(str, made.trace.findings)]
+    words = ("shapetrace's own", "injected")
+    return not raised or any(word in one for one in found for word in words)
+
+
 def told(place: Place, name: str) -> str:
     return f"{place[0].removeprefix(OURS)}:{place[1]} {name}"
 

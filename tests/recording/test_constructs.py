@@ -16,6 +16,7 @@ from construct_hooks import torchinfo_inside
 from construct_modules import Unhashable, Wraps, lazy_modules
 from construct_programs import PROGRAMS
 from construct_table import net
+from construct_torch_tools import lazy_modules_in_a_checkpoint
 from invariants import check_invariants
 from torch import nn
 from torch.nn.modules import module as torch_module
@@ -78,6 +79,8 @@ def traced(program: Any, **options: Any) -> tuple[Any, shapetrace.Trace]:
     return run(program, watch), made[-1]
 
 
+#: a call makes their parameters inside the block
+LAZY = lazy_modules, lazy_modules_in_a_checkpoint
 OPTIONS: dict[str, dict[str, Any]] = {
     "functions": {},
     "hooks alone": {"functions": False},
@@ -101,7 +104,7 @@ def test_a_program_computes_the_same_and_every_call_is_there(program, options):
     found, t = traced(program, **options)
     assert equal(untraced, found)
     assert [call.type for call in t.calls] == hooks[-1].types
-    if program is not lazy_modules:  # whose parameters a call makes inside the block
+    if program not in LAZY:
         check_invariants(t.recording)
     assert not [note for note in t.recording.notes if "incomplete" in note]
     look_at(t)

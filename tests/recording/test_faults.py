@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from fault_injection import can_fail, failing_at, first_lines
-from faulty_batches import OPTIONS, batch, check, installed, look_at, places, state
+from fault_injection import can_fail, failing_at, first_lines, lines_of_ours
+from faulty_batches import (
+    OPTIONS,
+    batch,
+    check,
+    installed,
+    is_told,
+    look_at,
+    places,
+    state,
+)
 from torch import nn
 
 import shapetrace
@@ -166,6 +175,90 @@ def test_one_warning_says_what_was_lost_and_how_to_report_it(part, monkeypatch):
         look_at(made.trace)
         if where != "shapetrace.lineage.Graph.__init__":
             assert any("incomplete" in note for note in made.trace.recording.notes)
+
+
+@pytest.mark.parametrize(
+    ("where", "lost", "fails"),
+    [
+        ("signatures.binding.Bound.tensor", "where some sizes come from", True),
+        ("signatures.binding.Bound.tensor", "where some sizes come from", False),
+        ("diagnosis.reading.Program.read", "what comes behind some fixes", True),
+        ("costs.flops.traffic", "some FLOPs and bytes", False),
+        ("costs.repeat._step_sizes", "FLOPs and bytes", False),
+    ],
+)
+def test_a_fault_that_costs_an_answer_is_told(where, lost, fails, monkeypatch):
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("our own fault")
+
+    untraced = batch({}, fails=fails, given=True)
+    monkeypatch.setattr(f"shapetrace.{where}", broken)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ShapeTraceWarning)
+        made = batch({}, fails=fails, given=True)
+        assert made.trace is not None
+        look_at(made.trace)
+    assert made.error == untraced.error
+    told = [str(one.message) for one in warned]
+    assert len([one for one in told if f"own cost {lost}" in one]) == 1
+    assert "our own fault" in "".join(told)
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size:UserWarning")
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize(
+    "first", ["stacks.Stacks.here", "guards.name_roots", "session.Session.finish"]
+)
+@pytest.mark.parametrize(
+    "second",
+    ["is_users", "_said", "_warning", "_place", "Faults.notes", "Faults._note"],
+)
+def test_a_second_fault_while_the_first_is_noted_is_none_of_the_user_s(
+    first, second, fails, monkeypatch
+):
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise ZeroDivisionError("our own fault")
+
+    untraced = batch({}, fails=fails, given=True)
+    monkeypatch.setattr(f"shapetrace.recording.{first}", broken)
+    monkeypatch.setattr(f"shapetrace.recording.faults.{second}", broken)
+    with pytest.warns(ShapeTraceWarning, match="a fault of shapetrace's own"):
+        made = batch({}, fails=fails, given=True)
+    assert made.error == untraced.error and installed() == []
+    assert all(map(torch.equal, made.computed, untraced.computed))
+
+
+def test_nothing_is_left_on_where_a_call_is_repeated_and_ours_fails():
+    made = batch({}, fails=False, given=True)
+    assert made.trace is not None
+    with lines_of_ours() as found:
+        assert made.trace.costs is not None
+    ends = ("repeating", "counting")
+    lines = [one for one, name in found.items() if name in ends and can_fail(one)]
+    assert len(lines) >= 6
+    for place in lines:
+        t, before = batch({}, fails=False, given=True).trace, state()
+        with warnings.catch_warnings(), failing_at(place, RuntimeError()) as raised:
+            warnings.simplefilter("ignore", ShapeTraceWarning)
+            assert t is not None and t.costs is not None
+        assert raised and state() == before and installed() == [], place
+        assert torch._C._len_torch_dispatch_stack() == 0
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_fault_in_any_line_is_told(fails):
+    """A warning, a note or an explanation says so, but where a line asks the user's own
+    objects, and in those that hand on what was asked for."""
+    how = {"fails": fails, "given": True}
+    names = places({}, **how)
+    unheard = {}
+    for place in [place for place in names if can_fail(place)][::5]:
+        if not is_told(place, RuntimeError("injected"), **how):
+            unheard[place] = names[place]
+    asks = {"freeze", "_parts", "_items", "_key", "error_tuple", "ScriptValues.value"}
+    asks |= {"References.unchanged", "really_goes", "_made", "Trace._say", "form_of"}
+    assert {at: name for at, name in unheard.items() if name not in asks} == {}
 
 
 class Wordless(Exception):

@@ -119,8 +119,16 @@ def method_of_value(func: Method, args: list[Any]) -> Any:
     """A method of a list or a dict."""
     of, name = func.of, func.name
     if isinstance(of, str):
-        plain = all(isinstance(arg, (str, int)) for arg in args)
-        return getattr(of, name)(*args) if plain and hasattr(of, name) else UNKNOWN
+        if not hasattr(of, name) or not all(
+            isinstance(arg, (str, int)) for arg in args
+        ):
+            return UNKNOWN
+        try:
+            return getattr(of, name)(*args)
+        # arguments that the program's own call would not take either, or a format that
+        # has names
+        except (TypeError, ValueError, LookupError):
+            return UNKNOWN
     if isinstance(of, list):
         if name == "append" and args:
             of.append(args[0])

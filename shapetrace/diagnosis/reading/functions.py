@@ -193,17 +193,21 @@ def _made(call: FunctionCall) -> Any:
             return type(value)(map(filled, value))
         return value
 
-    try:
-        with torch_internals.unseen_by_modes(), torch.no_grad():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+    with torch_internals.unseen_by_modes(), torch.no_grad():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                args = [filled(value) for value in call.args]
                 kwargs = {key: filled(value) for key, value in call.kwargs.items()}
-                made = func(*map(filled, call.args), **kwargs)
-    except Exception:
-        # torch has no type of its own for arguments that do not fit, and raises nearly
-        # all of Python's; whether they fit is for the signatures to say, of here it is
-        # unknown
-        return UNKNOWN
+            except (RuntimeError, TypeError):  # a type that has no zeros, a named tuple
+                return UNKNOWN
+            try:
+                made = func(*args, **kwargs)
+            except Exception:
+                # torch has no type of its own for arguments that do not fit, and raises
+                # nearly all of Python's; whether they fit is for the signatures to say,
+                # of here it is unknown
+                return UNKNOWN
     return _described(made)
 
 

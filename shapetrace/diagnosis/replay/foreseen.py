@@ -145,8 +145,8 @@ class Recorded:
             return None  # as many as the mask's values say
         try:
             return probe.run(call, [ref.shape for ref in now.inputs])
-        except Exception as error:
-            # torch has no type of its own for arguments that do not fit; that the call
-            # is to be had on the meta device its recorded shapes have shown
+        except probe.Refused as error:
+            # that the call is to be had on the meta device its recorded shapes have
+            # shown
             name = describe(self.graph, call)[0]
-            raise Elsewhere(f"then {name} raises {type(error).__name__}") from None
+            raise Elsewhere(f"then {name} raises {error}") from None

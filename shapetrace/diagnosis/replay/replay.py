@@ -27,6 +27,7 @@ from shapetrace.diagnosis.replay.called_again import (
 )
 from shapetrace.diagnosis.replay.foreseen import Elsewhere, Recorded, Unknown
 from shapetrace.diagnosis.replay.walk import Walk
+from shapetrace.errors import costs_an_answer
 from shapetrace.lineage import Graph
 from shapetrace.lineage.changed_dimensions import ChangedAxes, Made
 from shapetrace.lineage.dimensions import Axes
@@ -229,9 +230,9 @@ class Replay(Recorded):
             return self._program.read(repaired, line, where, result)
         except Conflicting as error:
             return error
-        except Exception:
-            # the user's code with a line of ours in it, interpreted in shapes: it may
-            # raise whatever that code can raise, and then the fix stays untried
+        except Exception as fault:
+            # of any kind: code that no reading foresaw leaves this fix untried
+            costs_an_answer("what comes behind some fixes", fault)
             return Reading(False)
 
     @cached_property
