@@ -80,6 +80,8 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
         output = func(*args, **(kwargs or {}))
         try:
             self._note(func, args, kwargs or {}, output)
+        except NotImplementedError:
+            raise  # torch's: what depends on values is not to be repeated
         except Exception as fault:
             # of any kind: torch's own exceptions say that a call is not to be repeated,
             # and ours would be taken for one
