@@ -44,7 +44,7 @@ _CULPRITS = 3
 _OF_SEVERAL = ("reduce", "cut")
 _FIXES = 3
 #: a suspect so much less likely than the first is not worth a line
-_FAINT = 0.003
+_FAINT = 0.004
 #: of a hundred culprits that nothing speaks against, one or two are the wrong ones
 _LEAST = 0.01
 #: a fix so much weaker than the best, in log-odds, is none
