@@ -81,6 +81,26 @@ def test_the_line_is_that_of_the_name_which_is_given():
     assert one.fixes == ()
 
 
+class Stages(nn.Module):
+    """Two blocks of layers of the same kind, and one of another width."""
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+        self.second = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 4))
+
+    def forward(self, x):
+        x = self.second(x)
+        return self.second(x)
+
+
+@pytest.mark.filterwarnings("ignore::shapetrace.ShapeTraceWarning")
+@pytest.mark.parametrize("width, told", [(4, ["first", "second"]), (6, [])])
+def test_blocks_of_layers(width, told):
+    findings = found(None, Stages(width))
+    assert [who.name for one in findings for who in one.culprits] == told
+
+
 class Blocks(nn.Module):
     def __init__(self):
         super().__init__()
@@ -160,6 +180,18 @@ LOOK_ALIKES = [
 @pytest.mark.parametrize("use", LOOK_ALIKES, ids=lambda use: use.__name__)
 def test_calls_that_look_alike(use):
     assert found(use) == []
+
+
+@pytest.mark.parametrize("use", [all_called, called_once, by_its_weight])
+def test_steps_of_an_optimizer_between_the_calls(use):
+    model = Model(use)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with shapetrace.trace(model) as t:
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(4, 4)).square().mean().backward()
+            optimizer.step()
+    assert [one for one in t.findings if one.code == CODE] == []
 
 
 def test_a_layer_that_another_batch_calls():

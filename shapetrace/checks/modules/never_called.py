@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
@@ -23,10 +23,10 @@ def layer_never_called(context: CheckContext) -> Iterator[Diagnosis]:
     rec = context.graph.rec
     if rec.left_out is not None:
         return
-    told = set[tuple[Source | None, ...]]()
+    told, used = set[tuple[Source | None, ...]](), _used(context)
     for name, calls in _by_line(context).items():
         places = tuple(call.source for call in calls)
-        idle = _idle(context, name)
+        idle = _idle(context, name, used) if len(calls) > 1 else []
         if idle and places not in told and len(idle) < len(calls):
             told.add(places)
             yield _found(context, calls, idle)
@@ -36,7 +36,11 @@ def _by_line(context: CheckContext) -> dict[str, list[ModuleCall]]:
     """The layers that a module calls, with a call for each of its lines, of which
     autograd keeps something."""
     rec = context.graph.rec
-    learns = {call.parent for call in rec.functions if call.grad}
+    learns = set[int]()
+    for at in (call.parent for call in rec.functions if call.grad):
+        while at is not None and at not in learns:
+            learns.add(at)
+            at = rec.calls[at].parent
     found: dict[tuple[str, int], dict[tuple[str, int], ModuleCall]] = {}
     for call in rec.calls:
         around = None if call.parent is None else rec.calls[call.parent]
@@ -48,22 +52,49 @@ def _by_line(context: CheckContext) -> dict[str, list[ModuleCall]]:
     return {name: list(lines.values()) for (name, _), lines in found.items()}
 
 
-def _idle(context: CheckContext, name: str) -> list[ModuleInfo]:
-    """The layers beside one, of the same class and sizes, of whose parameters nothing
-    is made."""
-    modules, holder = context.graph.rec.modules, name.rpartition(".")[0]
-    info, users = modules[name], context.graph.users
-    sizes = [ref.shape for ref in info.parameters]
-    if not sizes:
-        return []
+def _used(context: CheckContext) -> set[str]:
+    """The parameters that anything is made of with autograd on, by their names: a step
+    makes them other tensors."""
+    graph = context.graph
+    return {
+        graph.rec.origins[ref.id].name
+        for call in graph.rec.functions
+        if call.grad
+        for ref in call.inputs
+        if graph.is_parameter(ref.id)
+    }
+
+
+def _idle(context: CheckContext, name: str, used: set[str]) -> list[ModuleInfo]:
+    """The layers, or blocks of layers, beside one, of the same classes and sizes, of
+    whose parameters nothing is made."""
+    modules = context.graph.rec.modules
+    holder, built = name.rpartition(".")[0], _built(modules, name)
+    found = []
+    for one in modules.values() if any(sizes for _, sizes in built) else ():
+        if one.name.rpartition(".")[0] != holder or one.name == name:
+            continue
+        held = {
+            f"{inner.name}.{ref.path}"
+            for inner in _inside(modules, one.name)
+            for ref in inner.parameters
+        }
+        if _built(modules, one.name) == built and not held & used:
+            found.append(one)
+    return found
+
+
+def _inside(modules: Mapping[str, ModuleInfo], name: str) -> list[ModuleInfo]:
+    """A module, and what it holds."""
+    inside = (one for one in modules if f"{one}.".startswith(f"{name}."))
+    return [modules[one] for one in inside]
+
+
+def _built(modules: Mapping[str, ModuleInfo], name: str) -> list[tuple[object, object]]:
+    """How a module was built: by class, mode and sizes."""
     return [
-        one
-        for one in modules.values()
-        if one.name.rpartition(".")[0] == holder
-        and one.name != name
-        and (one.type, one.training) == (info.type, info.training)
-        and [ref.shape for ref in one.parameters] == sizes
-        and not any(users.get(ref.id) for ref in one.parameters)
+        ((one.type, one.training), [ref.shape for ref in one.parameters])
+        for one in _inside(modules, name)
     ]
 
 
