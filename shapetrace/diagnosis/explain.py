@@ -48,7 +48,7 @@ _FAINT = 0.004
 #: of a hundred culprits that nothing speaks against, one or two are the wrong ones
 _LEAST = 0.01
 #: a fix so much weaker than the best, in log-odds, is none
-_WEAK = 4.5
+_WEAK = 4.1
 #: where there is none that is likelier
 _WEAKEST = 7
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from failures import failure_of
 from torch import nn
+from torch.nn import functional as F
 
 
 class Weighted(nn.Module):
@@ -53,3 +54,25 @@ def test_what_is_known_to_belong_there_is(samples, classes):
     fixes = {fix.line: fix.status for fix in failure_of(model, lambda: model(x)).fixes}
     line = next(line for line in fixes if "weight.squeeze(1)" in line)
     assert fixes[line] == "verified"
+
+
+class Digits(nn.Module):
+    """A classifier of images that comes to be given larger ones."""
+
+    def __init__(self, hidden=128):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
+        self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
+        self.fc1 = nn.Linear(32 * 2 * 2, hidden)
+        self.fc2 = nn.Linear(hidden, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+
+def test_no_line_is_offered_that_cuts_samples_in_pieces():
+    model, x = Digits(), torch.randn(32, 1, 16, 16)
+    fixes = failure_of(model, lambda: model(x)).fixes
+    assert fixes and not any("reshape(-1, 128)" in fix.line for fix in fixes)

@@ -188,6 +188,7 @@ def test_long_names_are_told_apart_in_the_midst():
     for kind in ("time", "roofline"):
         ax = t.plot(kind)
         said = [one.get_text() for one in (*ax.get_yticklabels(), *ax.texts)]
+        said = [one for one in said if not one.endswith("%")]  # shares may agree
         assert len(set(said)) == len(said)
 
 

