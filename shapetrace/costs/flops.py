@@ -15,6 +15,7 @@ from shapetrace.costs.formulas import formulas
 from shapetrace.costs.traffic import tensors_in, traffic
 from shapetrace.costs.workspace import Workspace
 from shapetrace.errors import costs_an_answer
+from shapetrace.signatures.refusal import Refused
 
 #: under another name in torch.ops.aten
 _ATEN = {"getitem": "index", "setitem": "index_put_", "eq": "eq", "T": "t"}
@@ -80,11 +81,11 @@ class Operations(torch_internals.DispatchMode):  # type: ignore[misc]
         output = func(*args, **(kwargs or {}))
         try:
             self._note(func, args, kwargs or {}, output)
-        except NotImplementedError:
-            raise  # torch's: what depends on values is not to be repeated
+        except Refused:
+            raise  # how much is written depends on values
         except Exception as fault:
-            # of any kind: torch's own exceptions say that a call is not to be repeated,
-            # and ours would be taken for one
+            # of any kind: who repeats a call takes what is raised here for torch's, and
+            # goes on as if nothing could be known of it
             costs_an_answer("some FLOPs and bytes", fault)
             self._whole = False
         return output

@@ -41,7 +41,9 @@ def _told(formula: Callable[..., int]) -> Callable[..., int]:
     def told(*args: Any, **kwargs: Any) -> int:
         try:
             return formula(*args, **kwargs)
-        except Exception as fault:  # of any kind: what it is called for goes without
+        except Exception as fault:
+            # of any kind: torch calls this, and who repeats a call takes what comes of
+            # it for torch's own
             costs_an_answer("some FLOPs", fault)
             raise
 

@@ -27,6 +27,7 @@ from shapetrace.errors import costs_an_answer, telling
 from shapetrace.records import FunctionCall, Opaque, TensorRef
 from shapetrace.signatures.kinds import RESHAPING, SAME_NUMBERS, kind
 from shapetrace.signatures.names import home_and_name
+from shapetrace.signatures.refusal import Refused, of_torch
 
 Strides = tuple[int, ...]
 
@@ -81,10 +82,6 @@ class Made(NamedTuple):
 _NO_FLOPS = Count(0)
 _UNKNOWN = Count(None, whole=False)
 _NOTHING_MADE = Made(_NO_FLOPS, _NO_FLOPS, 0)
-
-
-class Refused(Exception):
-    """A call that cannot be made again."""
 
 
 @contextmanager
@@ -248,7 +245,7 @@ def _repeat(
         if kwargs.get("device") is not None:
             kwargs["device"] = device
         with counting() as forward:
-            output = _of_torch(func, *args, **kwargs)
+            output = of_torch(func, *args, **kwargs)
         ends: list[Tensor] = []
         _tensors(output if output is not None else args[0], ends)
         layouts = tuple(
@@ -264,17 +261,8 @@ def _repeat(
         with counting() as backward:
             backward.follow(ends)
             ones = [torch.ones_like(end) for end in ends]
-            _of_torch(torch.autograd.grad, ends, leaves, ones, allow_unused=True)
+            of_torch(torch.autograd.grad, ends, leaves, ones, allow_unused=True)
         return Made(forward.count, backward.count, *seen, backward.nodes)
-
-
-def _of_torch(func: Any, *args: Any, **kwargs: Any) -> Any:
-    try:
-        return func(*args, **kwargs)
-    except Exception as error:
-        # made again on the meta device, a function raises what it likes where its
-        # result depends on values
-        raise Refused from error
 
 
 def _step_sizes(call: FunctionCall) -> Tensor | None:
@@ -295,9 +283,9 @@ def _step_sizes(call: FunctionCall) -> Tensor | None:
 def _empty(ref: TensorRef, strides: Strides | None, device: str) -> Tensor:
     made: Tensor
     if strides is None:
-        made = _of_torch(torch.empty, ref.shape, dtype=ref.dtype, device=device)
+        made = of_torch(torch.empty, ref.shape, dtype=ref.dtype, device=device)
     else:
-        made = _of_torch(
+        made = of_torch(
             torch.empty_strided, ref.shape, strides, dtype=ref.dtype, device=device
         )
     return made
@@ -319,7 +307,7 @@ def _thawed(value: Any, given: dict[str, Tensor], device: str) -> Any:
     if isinstance(value, TensorRef):
         return given[value.path]
     if isinstance(value, Opaque):
-        raise Refused  # it was not kept as data
+        raise Refused("Opaque")  # it was not kept as data
     if isinstance(value, torch.device):
         return torch.device(device)
     if isinstance(value, list):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.signatures.refusal import of_torch
 
 #: they hand out memory and leave it as it is; the last two are views in all but name
 _UNWRITTEN = {
@@ -94,7 +95,9 @@ def traffic(func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any)
         written: int = rows * index.numel() * whole.element_size()
         return _bytes(operands[1:]) + written + 2 * _bytes(results)
     if stem in _PLACING:
-        chosen = torch.ops.aten.index(args[0], args[1])  # values may be broadcast to it
+        chosen = of_torch(
+            torch.ops.aten.index, args[0], args[1]
+        )  # values may be broadcast to it
         changed = _bytes([chosen]) * (1 + _accumulates(func, args, kwargs))
         return _bytes(operands[1:]) + changed + 2 * _bytes(results)
     targets = [

@@ -17,6 +17,7 @@ import torch
 import shapetrace.torch_internals as torch_internals
 from shapetrace.records import FunctionCall, Opaque, TensorRef
 from shapetrace.signatures.names import home_and_name
+from shapetrace.signatures.refusal import Refused, of_torch
 from shapetrace.signatures.relation import DimOrigin, How
 
 Shape = tuple[int, ...]
@@ -41,11 +42,6 @@ _NEVER = re.compile(
 )
 _OPERATOR = re.compile(r"__r?(add|sub|mul|truediv|matmul)__|__[gs]etitem__")
 _TRIES = 96
-
-
-class Refused(Exception):
-    """Torch does not take the call with these shapes; or it cannot be made again, since
-    an argument is not kept as data. It says by which exception."""
 
 
 def probe(call: FunctionCall) -> tuple[tuple[DimOrigin, ...], ...] | None:
@@ -98,7 +94,7 @@ def resolve(call: FunctionCall) -> Any:
 def _run(func: Any, call: FunctionCall, shapes: list[Shape]) -> list[Shape]:
     """The outputs' shapes for inputs of those shapes."""
     tensors = {
-        ref.path: _made(torch.empty, shape, dtype=ref.dtype, device="meta")
+        ref.path: of_torch(torch.empty, shape, dtype=ref.dtype, device="meta")
         for ref, shape in zip(call.inputs, shapes)
     }
     args = [_thawed(arg, tensors) for arg in call.args]
@@ -106,18 +102,9 @@ def _run(func: Any, call: FunctionCall, shapes: list[Shape]) -> list[Shape]:
     if "device" in kwargs:
         kwargs["device"] = "meta"
     found: list[Shape] = []
-    made = _made(func, *args, **kwargs)
+    made = of_torch(func, *args, **kwargs)
     _collect(args[0] if call.name == "setitem" else made, found)
     return found
-
-
-def _made(func: Any, *args: Any, **kwargs: Any) -> Any:
-    try:
-        return func(*args, **kwargs)
-    except Exception as error:
-        # torch has no type of its own for arguments that do not fit, and raises nearly
-        # all of Python's
-        raise Refused(type(error).__name__) from error
 
 
 def _thawed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis, Repair
 from shapetrace.diagnosis.patterns.similar_modules import beside
-from shapetrace.diagnosis.repair.rebuilding import rebuilt_together
+from shapetrace.diagnosis.repair.rebuilding import of_module, rebuilt_together
 from shapetrace.records import ModuleInfo
 from shapetrace.source.constructor import changed
 from shapetrace.source.integers import Instead, value
@@ -162,13 +162,4 @@ def _built(
     words = f"{text} instead of {setting.code}"
     if len(follow) > 1:
         words += f", which all {len(follow)} layers follow that are built with it"
-    return Hypothesis(
-        form,
-        case.site_named(name),
-        repair,
-        case.hops_to(name),
-        line,
-        where,
-        words,
-        outcome=outcome,
-    )
+    return of_module(case, name, form, repair, (line, where), words, outcome)

@@ -27,6 +27,7 @@ from shapetrace.signatures import (
     is_loss,
 )
 from shapetrace.signatures.probe import resolve
+from shapetrace.signatures.refusal import Refused, of_torch
 
 #: arguments that no shape depends on
 _ASIDE = frozenset(
@@ -202,11 +203,8 @@ def _made(call: FunctionCall) -> Any:
             except (RuntimeError, TypeError):  # a type that has no zeros, a named tuple
                 return UNKNOWN
             try:
-                made = func(*args, **kwargs)
-            except Exception:
-                # torch has no type of its own for arguments that do not fit, and raises
-                # nearly all of Python's; whether they fit is for the signatures to say,
-                # of here it is unknown
+                made = of_torch(func, *args, **kwargs)
+            except Refused:  # whether they fit is for the signatures to say
                 return UNKNOWN
     return _described(made)
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.hypothesis import UNWRITTEN, Form, Hypothesis, Repair
+from shapetrace.diagnosis.hypothesis import (
+    UNWRITTEN,
+    Form,
+    Hypothesis,
+    Outcome,
+    Repair,
+    Written,
+)
 from shapetrace.records import ModuleInfo
 from shapetrace.source.build_line import placed
 from shapetrace.source.construction import Construction
@@ -63,16 +70,21 @@ def rebuilt(
             line, where = placed(case.graph.constructions, info, whole)
     if len(names) > 1:
         words += f", in all {len(names)} that the line builds"
-    return Hypothesis(
-        form,
-        case.site_named(name),
-        repair,
-        case.hops_to(name),
-        line,
-        where,
-        words,
-        outcome=outcome,
-    )
+    return of_module(case, name, form, repair, (line, where), words, outcome)
+
+
+def of_module(
+    case: Case,
+    name: str,
+    form: Form,
+    repair: Repair | None,
+    written: Written,
+    words: str,
+    outcome: Outcome | None,
+) -> Hypothesis:
+    """What a module, or others with it, could have been meant to be."""
+    site, hops = case.site_named(name), case.hops_to(name)
+    return Hypothesis(form, site, repair, hops, *written, words, outcome=outcome)
 
 
 def _alone(
@@ -131,16 +143,7 @@ def installed(
     line, where = UNWRITTEN
     if text is not None and info.name:
         line, where = placed(case.graph.constructions, info, text)
-    return Hypothesis(
-        form,
-        case.site_named(info.name),
-        repair,
-        case.hops_to(info.name),
-        line,
-        where,
-        words,
-        outcome=outcome,
-    )
+    return of_module(case, info.name, form, repair, (line, where), words, outcome)
 
 
 def rebuilt_together(
@@ -170,15 +173,14 @@ def rebuilt_together(
         parts += own
     calls = [one.call for one in known]
     line, where = rewritten(known[0].made.scope.tree, parts, *calls)
-    return Hypothesis(
+    return of_module(
+        case,
+        names[0],
         form,
-        case.site_named(names[0]),
         repair,
-        case.hops_to(names[0]),
-        line,
-        where,
+        (line, where),
         f"{words}, in {'both' if len(modules) == 2 else f'all {len(modules)}'}",
-        outcome=outcome,
+        outcome,
     )
 
 

@@ -14,12 +14,8 @@ from shapetrace.diagnosis.replay.called_again import followed
 from shapetrace.lineage import Call, Graph, describe
 from shapetrace.lineage.form import form_of
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
-from shapetrace.signatures import (
-    Conflict,
-    foresee,
-    module_function,
-    probe,
-)
+from shapetrace.signatures import Conflict, foresee, module_function, probe
+from shapetrace.signatures.refusal import Refused
 
 Answered = tuple[tuple[Conflict, ...], tuple[tuple[int, ...], ...] | None]
 
@@ -145,7 +141,7 @@ class Recorded:
             return None  # as many as the mask's values say
         try:
             return probe.run(call, [ref.shape for ref in now.inputs])
-        except probe.Refused as error:
+        except Refused as error:
             # that the call is to be had on the meta device its recorded shapes have
             # shown
             name = describe(self.graph, call)[0]
