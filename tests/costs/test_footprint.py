@@ -289,12 +289,19 @@ def one_thread():
     torch.set_num_threads(count)
 
 
+def work(milliseconds):
+    """So much processor time; of sleep a busy machine's waits are taken off."""
+    end = time.thread_time_ns() + milliseconds * 1_000_000
+    while time.thread_time_ns() < end:
+        pass
+
+
 class Warming(nn.Linear):
-    """Sleeps 60 ms when it is called first, as what is loaded and set up then, and 5 ms
-    later."""
+    """Works for 60 ms when it is called first, as what is loaded and set up then, and
+    5 ms later."""
 
     def forward(self, x):
-        time.sleep(0.005 if hasattr(self, "warm") else 0.06)
+        work(5 if hasattr(self, "warm") else 60)
         self.warm = True
         return super().forward(x)
 
@@ -313,46 +320,46 @@ def test_a_first_batch_alone_is_said_to_be_cold_and_no_measure(batches, one_thre
         assert 5e6 <= found.recompute_ns < 60e6
 
 
-class Asleep(nn.Module):
-    """Sleeps 20 ms, and hands on what it is given."""
+class Busy(nn.Module):
+    """Works for 20 ms, and hands on what it is given."""
 
     def forward(self, x):
-        time.sleep(0.02)
+        work(20)
         return x
 
 
 @pytest.mark.parametrize(
-    ("layers", "sleeps"),
+    ("layers", "times"),
     [
         # the last thing saved is the input of the last layer, which is not run again
-        ([Asleep(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), Asleep()], 1),
+        ([Busy(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), Busy()], 1),
         # the output of tanh is saved too
-        ([nn.Linear(64, 64), nn.Tanh(), Asleep(), nn.Tanh(), Asleep()], 1),
-        ([Asleep(), nn.Linear(64, 64), Asleep(), nn.Linear(64, 64)], 2),
+        ([nn.Linear(64, 64), nn.Tanh(), Busy(), nn.Tanh(), Busy()], 1),
+        ([Busy(), nn.Linear(64, 64), Busy(), nn.Linear(64, 64)], 2),
     ],
 )
-def test_a_block_is_run_again_until_it_has_what_it_saves(layers, sleeps, one_thread):
+def test_a_block_is_run_again_until_it_has_what_it_saves(layers, times, one_thread):
     model = nn.Sequential(nn.Sequential(*layers), nn.Linear(64, 1))
     with shapetrace.trace(model, memory=True) as t:
         for _ in range(3):
             model(torch.randn(4, 64)).sum().backward()
             model.zero_grad()
     (found,) = t.checkpoint_candidates()
-    every = [call.duration_ns for call in t.calls if call.type == "Asleep"]
-    count = len(every) // 3  # a busy machine sleeps longer
-    slept = [sum(every[at : at + sleeps]) for at in (count, 2 * count)]
+    every = [call.duration_ns for call in t.calls if call.type == "Busy"]
+    count = len(every) // 3
+    took = [sum(every[at : at + times]) for at in (count, 2 * count)]
     # and then waits for a processor, which is taken off
-    assert sleeps * 19e6 <= found.recompute_ns <= max(slept) + 15e6
+    assert times * 19e6 <= found.recompute_ns <= max(took) + 15e6
     assert found.uncertain_ns >= found.recompute_ns / 4
     block = model[0]
-    slept = []
+    run = []
     for layer in block:
-        if isinstance(layer, Asleep):
-            layer.register_forward_pre_hook(lambda *_: slept.append(1))
+        if isinstance(layer, Busy):
+            layer.register_forward_pre_hook(lambda *_: run.append(1))
     y = checkpoint(block, torch.randn(4, 64), use_reentrant=False).sum()
-    slept.clear()
+    run.clear()
     y.backward()
-    assert len(slept) == sleeps  # which is what checkpointing does
+    assert len(run) == times  # which is what checkpointing does
 
 
 @pytest.mark.parametrize("ask", ["memory", "checkpoint_candidates"])

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
+from shapetrace.diagnosis.generate.own_calls import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Written
 from shapetrace.diagnosis.repair.changes import (
     expression,
@@ -22,8 +23,6 @@ from shapetrace.records import FunctionCall
 from shapetrace.signatures import is_method, parameters
 from shapetrace.source.line import find
 
-#: functions of the user's behind the failure that are looked at, the nearest first
-_CALLS = 24
 _VIEWS = ("view", "reshape")
 _ORDERING = ("permute", "transpose", "swapaxes", "movedim")
 _DIMS = ("dim", "dim0", "dim1", "start_dim", "end_dim", "axis")
@@ -32,24 +31,6 @@ _NO_SIZES = (
     *_ORDERING,
     *("cat", "stack", "softmax", "squeeze", "unsqueeze", "getitem", "setitem"),
 )
-
-
-def own_calls(case: Case) -> Iterator[FunctionCall]:
-    """The user's functions behind the failure, the failing one first."""
-    if case.layer is None and case.call.direct:
-        yield case.call
-    found = 0
-    for behind in case.behind:
-        call = behind.call
-        if isinstance(call, FunctionCall) and call.direct and call.index >= 0:
-            if call.parent is None and not call.inputs:
-                continue  # the user's data, which is asked for elsewhere
-            if case.graph.library_data(behind.tensor) is not None:
-                continue
-            yield call
-            found += 1
-            if found >= _CALLS:
-                return
 
 
 def numbers(case: Case) -> Iterator[Hypothesis | None]:

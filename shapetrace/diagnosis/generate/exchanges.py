@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.own_calls import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken, Written
 from shapetrace.diagnosis.repair import edits
 from shapetrace.diagnosis.repair.changes import recalled

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.own_calls import own_calls
 from shapetrace.diagnosis.hypothesis import (
     UNWRITTEN,
     Hypothesis,

@@ -11,7 +11,7 @@ from math import prod
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.detection.expected import sizes_asked
-from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.own_calls import own_calls
 from shapetrace.diagnosis.generate.stretched import to_one_shape
 from shapetrace.diagnosis.hypothesis import Form, Hypothesis
 from shapetrace.diagnosis.repair import edits

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.own_calls import own_calls
 from shapetrace.diagnosis.hypothesis import Hypothesis, Written
 from shapetrace.diagnosis.repair.changes import method, recalled
 from shapetrace.records import FunctionCall, TensorRef

@@ -11,7 +11,7 @@ from math import prod
 import torch
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.own_calls import own_calls
 from shapetrace.diagnosis.generate.windows import window_spots
 from shapetrace.diagnosis.hypothesis import Hypothesis, Written
 from shapetrace.diagnosis.repair.changes import edited_at, recalled

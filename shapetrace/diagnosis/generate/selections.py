@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.own_calls import own_calls
 from shapetrace.diagnosis.hypothesis import (
     Form,
     Hypothesis,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shapetrace.diagnosis.case import Case
-from shapetrace.diagnosis.generate.arguments import own_calls
+from shapetrace.diagnosis.generate.own_calls import own_calls
 from shapetrace.diagnosis.generate.swapped import standing_for
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.repair.changes import edited_at

@@ -38,6 +38,7 @@ from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_method, parameter_of
 from shapetrace.signatures.kinds import kind
+from shapetrace.source.library_calls import called_around
 from shapetrace.source.line import Line, find, suffixed
 from shapetrace.source.tree import is_own, last_name
 
@@ -240,8 +241,11 @@ def result_edited(
     line = find(call.source)
     if line is None or not call.direct or not call.outputs or call.name == "setitem":
         return None  # an assignment has no result
-    made = call.outputs[0]
-    if any(_other_space(one, made, edit) for one in case.graph.users.get(made.id, ())):
+    made, inside = call.outputs[0], called_around(call) is not None
+    users = case.graph.users.get(made.id, ())
+    if inside and any(one.source == call.source for one in users):
+        return None  # the line gives what a library goes on to make of it
+    if any(_other_space(one, made, edit) for one in users):
         return None
     repair = Repair(
         taken=tuple(
@@ -255,7 +259,8 @@ def result_edited(
     if case.mismatch.silent:
         site = _site(case, made, edit)
     text, words = suffixed(line.code, line.tree, edit.text), edit.words
-    node = line.argument("args[0]", is_method(call)) if undoes(edit, call) else None
+    undone = undoes(edit, call) and not inside
+    node = line.argument("args[0]", is_method(call)) if undone else None
     if node is not None:
         text, words = line.text(node), f"leaves `{call.name}` out"
     return Hypothesis(
