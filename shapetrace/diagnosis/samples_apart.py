@@ -13,7 +13,7 @@ from shapetrace.diagnosis.repair.edited_dims import made_of
 from shapetrace.lineage.changed_dimensions import ChangedAxes
 from shapetrace.lineage.dimensions import Axes
 from shapetrace.lineage.factors import Root
-from shapetrace.records import FunctionCall, TensorRef
+from shapetrace.records import FunctionCall, ModuleCall, TensorRef
 from shapetrace.signatures import is_elementwise, loss
 
 
@@ -26,6 +26,7 @@ def stay_apart(case: Case, hypothesis: Hypothesis) -> bool:
     axes, final = found
     return not (
         _meet_across(case, hypothesis, axes, final)
+        or _pair_all(case, axes, final)
         or _are_lost(case, axes, final)
         or _are_classes(case, axes, final)
     )
@@ -100,6 +101,25 @@ def _kind(case: Case, begin: Root) -> str:
     if dim == len(shape) - 1 and shape[-2:] == (shape[-1],) * 2:
         return "other"  # neighbours in a graph, or features as many as there are rows
     return root(case.graph, tensor, dim)[0]
+
+
+def _pair_all(case: Case, axes: ChangedAxes, final: FunctionCall) -> bool:
+    """Whether each sample meets every other, which it did not before."""
+
+    def most(axes: Axes, call: FunctionCall | ModuleCall) -> int:
+        return max(
+            sum(
+                any(
+                    axis.size > 1 and _kind(case, begin) == "batch"
+                    for axis in axes.of(ref.id, dim)
+                    for begin in axis.roots
+                )
+                for dim in range(len(ref.shape))
+            )
+            for ref in call.inputs
+        )
+
+    return most(axes, final) > max(1, most(case.replay.axes, case.call))
 
 
 def _are_lost(case: Case, axes: ChangedAxes, final: FunctionCall) -> bool:

@@ -57,3 +57,17 @@ def test_of_a_failure(batch):
 
     lines = fixes_of(failure_of(model, step))
     assert not any(map(is_of_the_squeeze, lines))
+
+
+def test_a_repair_that_pairs_each_sample_with_every_other_is_not_verified():
+    model = Actor()
+    x, taken = torch.randn(6, 4), torch.randint(3, (6,))
+
+    def step():
+        log_probs = model(x, taken)
+        return torch.cat([torch.randn(6, 1), log_probs], 1).sum()
+
+    found = failure_of(model, step)
+    paired = [fix for fix in found.fixes if "x.unsqueeze" in fix.line]
+    assert all(fix.status != "verified" for fix in paired)
+    assert found.fixes[0].status == "verified"
