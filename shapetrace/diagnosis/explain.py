@@ -13,6 +13,7 @@ from shapetrace.diagnosis.detection.mismatch import Mismatch, is_part
 from shapetrace.diagnosis.evidence.likes import UNLIKE
 from shapetrace.diagnosis.evidence.samples import MISUSES
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.out_of_memory import out_of_memory
 from shapetrace.diagnosis.python_errors.plain import (
     behind_forward,
     handed_on,
@@ -63,6 +64,9 @@ def diagnose_failure(graph: Graph) -> Diagnosis | None:
         if failed is None:
             found = behind_forward(graph)
             return found and told(graph.rec, found)
+        full = out_of_memory(graph, call) if call is not None else None
+        if full is not None:
+            return told(graph.rec, full)
         mismatch = _mismatch(graph, call, module)
         if mismatch is not None:
             return _explained(graph, mismatch, module)

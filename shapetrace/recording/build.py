@@ -141,8 +141,8 @@ class Replay:
 
     def _note_values(self, at: int) -> int:
         _, ref, span = self._events[at : at + 3]
-        if (version := self.versions.newest(ref)) is not None:
-            self.values[version.id] = span
+        if span and (version := self.versions.newest(ref)) is not None:
+            self.values[version.id] = span[0], span[1]
         return at + 3
 
     def _note_cell(self, at: int) -> int:

@@ -13,7 +13,7 @@
     THREAD, thread                    the next function call is made in that thread
     RECOMPUTED, thread                the next call is made by a running backward
     LEFT, thread, count               only the outermost `count` calls are open still
-    VALUES, ref, (smallest, largest)
+    VALUES, ref, [smallest, largest], which is empty until they have been copied
     NOTE, thread, cell                what extensions note of the next module call
     LIVE, stamp, bytes by kind, ran   alive from now on; `ran`: of a node of a backward
                                       that has just run, the stamp of when it was

@@ -34,6 +34,8 @@ class Faults:
         #: what is lost, and the fault that cost it: the first of each
         self._lost: dict[str, str] = {}
         self._count = 0
+        #: what is lost since a kernel of the user's broke the accelerator's context
+        self._out_of_reach: list[str] = []
 
     def __len__(self) -> int:
         return self._count
@@ -53,6 +55,10 @@ class Faults:
     def _note(self, lost: str, fault: BaseException) -> None:
         if is_users(fault):
             raise fault
+        if isinstance(fault, torch.AcceleratorError):
+            if lost not in self._out_of_reach:
+                self._out_of_reach.append(lost)
+            return
         self._count += 1
         if lost not in self._lost and len(self._lost) < _MOST:
             said = self._lost[lost] = _said(fault)
@@ -66,12 +72,17 @@ class Faults:
 
     def notes(self) -> list[str]:
         """For who reads the report."""
+        said = []
+        if self._out_of_reach:
+            lost = ", ".join(self._out_of_reach)
+            said.append(f"incomplete: the accelerator failed, and {lost} went with it")
         if not self._count:
-            return []
+            return said
         many = "a fault" if self._count == 1 else f"{self._count} faults"
         lost = ", ".join(self._lost)
         return [
-            f"incomplete: {lost} could not be recorded ({many} of shapetrace's own)"
+            *said,
+            f"incomplete: {lost} could not be recorded ({many} of shapetrace's own)",
         ]
 
     def words(self, lost: str, fault: BaseException) -> str:

@@ -151,6 +151,8 @@ class Session:
         with losing("figures of memory and backward"):
             live.selection.finish()
         self._add_faults_of(live.selection)
+        with losing("the range of indices"):
+            recorder.values.settle()
         with losing("what the modules were"):
             live.seen = see_modules(recorder.table, recorder.references)
         if error is not None:

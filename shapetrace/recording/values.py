@@ -1,10 +1,12 @@
-"""All that is read of a tensor beside its form: the range of class indices."""
+"""All that is read of a tensor beside its form: the range of indices."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.events import VALUES
@@ -16,24 +18,39 @@ if TYPE_CHECKING:
 _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 
 
+#: of CUDA: there an index out of range ends the process's use of the device, and
+#: comes up in a later call
+_LOOKUPS = {F.embedding: 0, F.embedding_bag: 0}
+#: pairs of numbers that are on their way at once
+_ROOM = 64
+_NOT_THERE = torch.iinfo(torch.int64).min
+
+
 class Values:
     """Notes the smallest and largest value of integer tensors.
 
-    On an accelerator the two numbers are read before the kernel is launched:
-    afterwards a class index out of range would have ended the process's context.
+    Nothing waits for a GPU: the two numbers are copied in the background, before the
+    kernel that they may break, into memory of the processor's that outlives the device.
     """
 
     def __init__(self, events: list[Any], references: References, read: bool) -> None:
         self._events = events
         self._references = references
         self._read = read
-        #: the losses whose class indices are worth a look, and where each takes them
-        self.by_index = _index_losses()
+        #: the functions whose indices are worth a look, and where each takes them
+        self.by_index = {**_index_losses(), **_LOOKUPS}
+        self._coming: list[tuple[torch.Tensor, list[int], torch.device]] = []
+        self._room: list[torch.Tensor] = []
 
     def read_target(self, func: Any, args: Any, kwargs: dict[str, Any] | None) -> None:
-        """Before a loss is called."""
-        at = self.by_index[func]
-        self._range(args[at] if len(args) > at else (kwargs or {}).get("target"))
+        """Before a loss is called, or on CUDA a lookup."""
+        at, named = self.by_index[func], kwargs or {}
+        if func not in _LOOKUPS:
+            self._range(args[at] if len(args) > at else named.get("target"))
+            return
+        tensor: Any = args[at] if len(args) > at else named.get("input")
+        if _is_ordinary(tensor) and tensor.is_cuda:
+            self._range(tensor)
 
     def read_failed(self, args: Any, kwargs: dict[str, Any]) -> None:
         """After a call raised: the range of its integer tensors may explain it."""
@@ -45,14 +62,39 @@ class Values:
             if _is_ordinary(value) and value.device.type == "cpu":
                 self._range(value)
 
+    def settle(self) -> None:
+        """What was copied in the background is there from now on."""
+        coming, self._coming = self._coming, []
+        for device in {device for _, _, device in coming}:
+            with suppress(torch.AcceleratorError):  # the user's kernel broke it
+                torch.accelerator.synchronize(device)
+        for pair, span, _ in coming:
+            numbers = pair.tolist()
+            if _NOT_THERE not in numbers:
+                span[:] = numbers
+        self._room.clear()
+
     def _range(self, tensor: Any) -> None:
         if not self._read or not _is_ordinary(tensor):
             return
         with DISABLED():
             if tensor.dtype in _INTEGERS and tensor.numel() and _readable(tensor):
-                low, high = torch.aminmax(tensor.detach())
-                one = self._references.reference(tensor)
-                self._events += (VALUES, one, (int(low), int(high)))
+                one, span = self._references.reference(tensor), list[int]()
+                pair = torch.stack(torch.aminmax(tensor.detach()))
+                if tensor.is_cuda:
+                    self._copy_later(pair, span)
+                else:
+                    span += pair.tolist()
+                self._events += (VALUES, one, span)
+
+    def _copy_later(self, pair: torch.Tensor, span: list[int]) -> None:
+        if not self._room:
+            size, kind = (_ROOM, 2), torch.int64
+            room = torch.full(size, _NOT_THERE, dtype=kind, pin_memory=True)
+            self._room += room.unbind()
+        place = self._room.pop()
+        place.copy_(pair, non_blocking=True)
+        self._coming.append((place, span, pair.device))
 
 
 def _index_losses() -> dict[Any, int]:

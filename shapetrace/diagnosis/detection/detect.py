@@ -27,7 +27,7 @@ def find_mismatch(graph: Graph, call: FunctionCall) -> Mismatch:
     message = call.error.message if call.error else ""
     # what each kind of clash fills in
     unknown = Mismatch("other", call, layer, loss=loss)
-    for find in (_container, out_of_range, other_types, other_devices):
+    for find in (_container, out_of_range, other_devices, other_types):
         mismatch = find(graph, unknown, message)
         if mismatch is not None:
             return mismatch

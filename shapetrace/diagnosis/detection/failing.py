@@ -50,23 +50,35 @@ def failing(graph: Graph) -> tuple[FunctionCall | None, ModuleCall | None]:
 
 
 def _asserted(graph: Graph) -> FunctionCall | None:
-    """The loss whose class index broke a kernel on an accelerator: the assert comes up
-    in some later call, but the span of the targets was read before the launch."""
+    """The loss or lookup whose index broke a kernel on an accelerator: the assert comes
+    up in some later call, but the span of its indices was copied before the launch."""
     rec = graph.rec
     errors = [rec.error, *(call.error for call in rec.functions)]
     error = next((e for e in errors if e and "device-side assert" in e.message), None)
     if error is None:
         return None
     for call in rec.functions:
-        prediction, target = sides(graph, call) if is_loss(call.name) else (None, None)
-        if prediction is None or target is None or len(prediction.shape) < 2:
-            continue
-        span = rec.value_ranges.get(target.id)
-        ignored = call.kwargs.get("ignore_index", -100)
-        if span and (span[1] >= prediction.shape[1] or span[0] < min(0, ignored)):
-            message = f"Target {span[1]} is out of bounds."
+        message = _beyond(graph, call)
+        if message:
             return replace(call, error=CallError("IndexError", message, error.id))
     return None
+
+
+def _beyond(graph: Graph, call: FunctionCall) -> str:
+    """What PyTorch says on a processor where a call's index is out of range."""
+    ranges = graph.rec.value_ranges
+    if call.name.startswith("embedding") and len(call.inputs) > 1:
+        index, weight = call.inputs[:2]
+        low, high = ranges.get(index.id, (0, 0))
+        beyond = low < 0 or high >= weight.shape[0]
+        return "index out of range in self" if beyond else ""
+    prediction, target = sides(graph, call) if is_loss(call.name) else (None, None)
+    if prediction is None or target is None or len(prediction.shape) < 2:
+        return ""
+    low, high = ranges.get(target.id, (0, 0))
+    ignored = call.kwargs.get("ignore_index", -100)
+    beyond = high >= prediction.shape[1] or low < min(0, ignored)
+    return f"Target {high} is out of bounds." if beyond else ""
 
 
 def _unlike_in_backward(graph: Graph) -> FunctionCall | None:
