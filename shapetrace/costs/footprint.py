@@ -52,7 +52,8 @@ class Memory:
     step of it holds most, with what it works with besides.
 
     `backward` are gradients on their way; `call` is the index of the module call that
-    ran then, None between modules.
+    ran then, None between modules. `other` is what an accelerator's allocator held
+    besides: libraries work with some, and the process may have more there.
     """
 
     parameters: int
@@ -63,16 +64,17 @@ class Memory:
     backward: int
     call: int | None
     modules: tuple[ModuleMemory, ...]
+    other: int = 0
 
     @property
     def total(self) -> int:
         changing = self.gradients + self.optimizer + self.activations + self.backward
-        return self.parameters + self.buffers + changing
+        return self.parameters + self.buffers + changing + self.other
 
     def __str__(self) -> str:
         kinds = ("parameters", "buffers", "gradients", "optimizer", "activations")
         lines = [f"most held: {_bytes(self.total)}"]
-        for kind in (*kinds, "backward"):
+        for kind in (*kinds, "backward", *(["other"] if self.other else [])):
             lines.append(f"  {kind:12}{_bytes(getattr(self, kind)):>10}")
         return "\n".join(lines)
 
@@ -120,6 +122,7 @@ def memory(rec: Recording, known: Costs) -> Memory:
         backward=most.backward,
         call=most.call,
         modules=tuple(_modules(rec)),
+        other=rec.allocated_other,
     )
 
 
@@ -233,7 +236,7 @@ def _turns(rec: Recording, known: Costs) -> Iterator[_Turn]:
     """The batches. An optimizer's state is there from its first step on, and so in
     every step but the first."""
     state = _state(rec)
-    stays = sum(_whole(rec))
+    stays = sum(_whole(rec)) + rec.allocated_other
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
     turns: dict[int, list[ModuleCall]] = {}
     number = batches(rec)

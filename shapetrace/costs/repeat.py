@@ -223,7 +223,7 @@ def _repeat(
     device = "meta"
     mode: AbstractContextManager[Any] = nullcontext()
     if call.name in _ATTENTION or forward_only and call.name in _CELLS:
-        device, mode = "cpu", torch_internals.fake_tensors()
+        device, mode = _whose_kernels(call), torch_internals.fake_tensors()
     with mode:
         leaves: list[Tensor] = []
         given: dict[str, Tensor] = {}
@@ -278,6 +278,12 @@ def _step_sizes(call: FunctionCall) -> Tensor | None:
         sizes.append(min(most, left - after))
         left -= sizes[-1]
     return torch.tensor(sizes)
+
+
+def _whose_kernels(call: FunctionCall) -> str:
+    """CUDA has fused attention of its own, whose backward makes the scores again."""
+    on_cuda = all(ref.device.type == "cuda" for ref in call.inputs)
+    return "cuda" if on_cuda and torch.cuda.is_available() else "cpu"
 
 
 def _empty(ref: TensorRef, strides: Strides | None, device: str) -> Tensor:

@@ -94,6 +94,10 @@ class DeviceEvents(Protocol):
         """A mark on the current stream; None where none may be set."""
         ...
 
+    def is_idle(self, device: torch.device) -> bool:
+        """Whether all that was queued on the current stream is done."""
+        ...
+
     def elapsed_ns(self, start: Any, end: Any) -> int: ...
 
     def synchronize(self, device: torch.device) -> None: ...
@@ -107,11 +111,17 @@ class TorchEvents:
     """
 
     def mark(self, device: torch.device) -> Any:
-        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        if _is_capturing(device):
             return None
         event = torch.Event(device=device, enable_timing=True)
         event.record(torch.accelerator.current_stream(device))
         return event
+
+    def is_idle(self, device: torch.device) -> bool:
+        if _is_capturing(device):
+            return False
+        idle: bool = torch.accelerator.current_stream(device).query()
+        return idle
 
     def elapsed_ns(self, start: Any, end: Any) -> int:
         milliseconds: float = start.elapsed_time(end)
@@ -119,3 +129,7 @@ class TorchEvents:
 
     def synchronize(self, device: torch.device) -> None:
         torch.accelerator.synchronize(device)
+
+
+def _is_capturing(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()

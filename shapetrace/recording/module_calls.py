@@ -10,7 +10,7 @@ from shapetrace.recording.table import Site
 from shapetrace.records import CallError, ModuleCall, Source, TensorRef
 
 if TYPE_CHECKING:
-    from shapetrace.recording.extensions.base import Cell
+    from shapetrace.recording.extensions.cell import Cell
 
 _UNFINISHED = CallError("Unfinished", "the traced block ended before this call")
 

@@ -116,6 +116,7 @@ class Live:
 
         recorder, selection, running = self._recorder, self.selection, not self.ended
         if running:
+            recorder.values.settle()
             recorder.stacks.close(None)
         seen = (
             see_modules(recorder.table, recorder.references) if running else self.seen
@@ -143,6 +144,7 @@ class Live:
             gradients=dict(selection.gradients),
             optimizer_state=dict(selection.optimizer_state),
             allocated_peak=selection.allocated_peak,
+            allocated_other=selection.allocated_other,
             dropped_calls=selection.dropped_calls,
             left_out=left_out,
             unseen=replay.unseen,

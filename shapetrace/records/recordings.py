@@ -241,6 +241,8 @@ class Recording:
     optimizer_state: dict[str, int] = field(default_factory=dict)
     #: the most that the accelerator's allocator held, where the batch raised it
     allocated_peak: int | None = None
+    #: what it held at the end beside what is in `live`, parameters, buffers and inputs
+    allocated_other: int = 0
     #: module calls that a bound made the trace drop: the oldest, or those of `left_out`
     dropped_calls: int = 0
     left_out: LeftOut | None = None

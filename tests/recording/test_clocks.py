@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
 
 import shapetrace
 from shapetrace.recording.clocks import CpuClock, NoClock, PausingClock, TorchEvents
-from shapetrace.recording.extensions.base import Cell, Extensions
-from shapetrace.recording.extensions.device import DeviceTimer, accelerators
+from shapetrace.recording.extensions.base import Extensions
+from shapetrace.recording.extensions.cell import Cell
+from shapetrace.recording.extensions.device import (
+    DeviceTimer,
+    HookEnds,
+    accelerators,
+)
 
 FIRST, SECOND = torch.device("cuda:0"), torch.device("cuda:1")
 
@@ -19,6 +26,7 @@ class FakeEvents:
 
     def __init__(self):
         self.time = 0
+        self.idle = False
         self.capturing = False
         self.synchronized = []
 
@@ -27,6 +35,9 @@ class FakeEvents:
             return None
         self.time += 10
         return device, self.time
+
+    def is_idle(self, device):
+        return self.idle
 
     def elapsed_ns(self, start, end):
         assert start[0] == end[0], "marks of two devices have no common time"
@@ -53,7 +64,9 @@ def timed(*calls, events=None):
     for module, (inputs, _) in zip(modules, calls, strict=True):
         cells.append(Cell(id(module), cells[-1] if cells else None))
         timer.enter(cells[-1], module, [On(one) for one in inputs])
+        timer.begins(cells[-1])
     for cell, (_, outputs) in reversed(list(zip(cells, calls, strict=True))):
+        timer.ended(cell)
         timer.leave(cell, [On(one) for one in outputs])
     assert events.synchronized == [], "nothing may wait inside the trace"
     timer.finish(cells)
@@ -97,6 +110,74 @@ def test_a_call_that_raised_has_no_device_time():
     assert timed(([FIRST], []))[0] == [None]
 
 
+class Hooked:
+    """A timer, its last extension and a clock, told what a trace tells them."""
+
+    def __init__(self):
+        self.events, self.now = FakeEvents(), 0
+        self.timer = DeviceTimer(self.events, lambda: self.now)
+        self.end = HookEnds(self.timer)
+        self.module, self.inputs = nn.Identity(), [On(FIRST)]
+
+    def call(self, parent=None, *, inside=lambda cell: None, took=4, idle=False):
+        """One call whose hooks take so long; inside of it something else happens."""
+        cell = Cell(id(self.module), parent)
+        self.events.idle = idle
+        self.timer.enter(cell, self.module, self.inputs)
+        self.now += took
+        self.timer.begins(cell)
+        inside(cell)
+        self.timer.ended(cell)
+        self.now += took
+        self.timer.leave(cell, self.inputs)
+        self.end.leave(cell, self.inputs)
+        return cell
+
+
+@pytest.mark.parametrize("idle, expected", [(False, 30), (True, 30 - 2 * 4)])
+def test_what_an_idle_device_waits_for_the_hooks_inside_is_not_its_time(idle, expected):
+    hooked, inner = Hooked(), []
+    cell = hooked.call(
+        inside=lambda cell: inner.append(hooked.call(cell, idle=idle)), idle=idle
+    )
+    hooked.timer.finish([])
+    assert cell.fields["device_ns"] == expected
+    assert inner[0].fields["device_ns"] == 10, "its own hooks are not between its marks"
+
+
+def test_a_device_that_ran_dry_in_a_hook_waited_for_half_of_it():
+    hooked = Hooked()
+
+    def made(cell):
+        hooked.events.idle = False
+        hooked.timer.made(cell, None, [], hooked.inputs)
+        hooked.now += 6
+        hooked.events.idle = True
+        hooked.end.made(cell, None, [], hooked.inputs)
+        hooked.now += 1
+        hooked.end.grown(cell, [])
+        hooked.events.idle = False
+
+    cell = hooked.call(inside=made)
+    hooked.timer.finish([])
+    assert cell.fields["device_ns"] == 10 - 6 // 2 - 1
+
+
+def test_hooks_of_another_thread_are_not_this_ones():
+    hooked = Hooked()
+
+    def elsewhere(cell):
+        hooked.events.idle = True
+        thread = threading.Thread(target=hooked.end.grown, args=(cell, []))
+        hooked.now += 5
+        thread.start()
+        thread.join()
+
+    cell = hooked.call(inside=elsewhere)
+    hooked.timer.finish([])
+    assert cell.fields["device_ns"] == 10
+
+
 def test_accelerators_are_neither_the_processor_nor_meta():
     devices = {torch.device("cpu"), torch.device("meta"), SECOND, FIRST}
     assert accelerators(devices) == [FIRST, SECOND]
@@ -104,7 +185,7 @@ def test_accelerators_are_neither_the_processor_nor_meta():
 
 def test_an_extension_that_fails_is_left_out_and_the_report_says_so():
     class Broken(FakeEvents):
-        def mark(self, device):
+        def is_idle(self, device):
             raise RuntimeError("no such event")
 
     extensions = Extensions([DeviceTimer(Broken())], PausingClock(CpuClock()))

@@ -12,9 +12,6 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import shapetrace
-from shapetrace.recording.clocks import CpuClock, PausingClock
-from shapetrace.recording.extensions.allocator import AllocatorWatch
-from shapetrace.recording.extensions.base import Extensions
 
 
 def saved(model, x):
@@ -146,41 +143,6 @@ def test_inputs_parameters_and_their_views_are_no_activations():
     with shapetrace.trace(model, memory=True) as t:
         model(x)
     assert t.recording.live == ()
-
-
-def test_an_allocators_growth_is_told_by_call_and_its_peak_by_batch():
-    class Fake:
-        held, most = 100, 150
-
-        def allocated(self):
-            return self.held
-
-        def peak(self):
-            return self.most
-
-    allocator = Fake()
-    watch = AllocatorWatch(allocator)
-    extensions = Extensions([watch], PausingClock(CpuClock()))
-    model = nn.Identity()
-    extensions.enter(model, ())
-    allocator.held, allocator.most = 130, 190
-    extensions.leave(model, None)
-    extensions.finish()
-    assert extensions.cells[0].fields == {"allocated_bytes": 30}
-    assert watch.highest == 190
-
-
-def test_a_peak_from_before_the_batch_is_not_claimed():
-    class Fake:
-        def allocated(self):
-            return 0
-
-        def peak(self):
-            return 500
-
-    watch = AllocatorWatch(Fake())
-    watch.finish([])
-    assert watch.highest is None
 
 
 def test_checkpointed_gradients_are_the_same_bits_with_memory_and_backward():

@@ -15,7 +15,7 @@ from shapetrace.recording.bounded.data import find_data
 from shapetrace.recording.bounded.figures import STEP, Ended, Middle
 from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.events import CALL, THREAD
-from shapetrace.recording.extensions.base import Cell
+from shapetrace.recording.extensions.cell import Cell
 from shapetrace.recording.faults import is_users
 from shapetrace.recording.recorder import Recorder
 from shapetrace.recording.table import Site

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import nn
 
-from shapetrace.recording.extensions.base import Cell, Extension, Tensors
+from shapetrace.recording.extensions.base import Extension
+from shapetrace.recording.extensions.cell import Cell, Tensors
 
 
 class Allocator(Protocol):
@@ -31,13 +32,20 @@ class TorchAllocator:
 
 class AllocatorWatch(Extension):
     """Fills `allocated_bytes`; `highest` is the batch's peak, None where an earlier
-    one hides it. The allocator's own record of its peak is never reset."""
+    one hides it. The allocator's own record of its peak is never reset.
 
-    def __init__(self, allocator: Allocator) -> None:
+    `other` is what it holds at the end beside what is known: what libraries work with,
+    as cuBLAS with 68 MB on an H100, and whatever else the process has there. Earlier it
+    would be more: an optimizer's state is known from its step on.
+    """
+
+    def __init__(self, allocator: Allocator, known: Callable[[], int]) -> None:
         self._allocator = allocator
+        self._known = known
         self._before = allocator.peak()
         self._begun: dict[Cell, int] = {}
         self.highest: int | None = None
+        self.other = 0
 
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         self._begun[cell] = self._allocator.allocated()
@@ -49,6 +57,7 @@ class AllocatorWatch(Extension):
     def finish(self, cells: Sequence[Cell]) -> None:
         peak = self._allocator.peak()
         self.highest = peak if peak > self._before else None
+        self.other = max(0, self._allocator.allocated() - self._known())
 
     def release(self) -> None:
         self._begun.clear()

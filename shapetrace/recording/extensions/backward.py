@@ -19,7 +19,8 @@ from torch import nn
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
-from shapetrace.recording.extensions.base import Cell, Extension, Node, Tensors, add_up
+from shapetrace.recording.extensions.base import Extension, Node
+from shapetrace.recording.extensions.cell import Cell, Tensors, add_up
 from shapetrace.recording.tensors import grad_fn_of, requires_grad_of
 
 #: a node begins, a backward ends, checkpointing runs a forward again, and is done

@@ -23,15 +23,10 @@ from torch.overrides import TorchFunctionMode
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import PausingClock
+from shapetrace.recording.extensions.cell import Cell, Tensors, tensors_in
 from shapetrace.recording.extensions.rerun_modes import RerunModes
 from shapetrace.recording.faults import is_users
-from shapetrace.recording.tensors import (
-    PLAIN,
-    freeze,
-    grad_fn_of,
-    is_tensor,
-    requires_grad_of,
-)
+from shapetrace.recording.tensors import grad_fn_of, requires_grad_of
 from shapetrace.recording.user_calls import NOT_MADE, PASSED, catching
 from shapetrace.recording.warned_from import Callers
 
@@ -41,20 +36,8 @@ _RANGE_EXIT = torch_internals.range_exit
 _REGISTER_HOOK = torch.Tensor.register_hook
 
 Node = Any
-Tensors = list[torch.Tensor]
 Call = Callable[..., None]
 Guard = Callable[[Call], Call]
-
-
-class Cell:
-    """The notes on one module call: `fields` are those of its `ModuleCall`."""
-
-    __slots__ = ("module", "parent", "fields")
-
-    def __init__(self, module: int, parent: Cell | None) -> None:
-        self.module = module
-        self.parent = parent
-        self.fields: dict[str, int | None] = {}
 
 
 class Extension:
@@ -66,6 +49,8 @@ class Extension:
     #: whether it must see every torch function, and every new node of autograd's graph
     functions = False
     nodes = False
+    #: and whether the very beginning and the very end of a module's forward
+    edges = False
     #: what the extension has called later by others goes through this: a fault in it
     #: ends the extension and not the user's batch, and the clock stands still
     guarded: Guard
@@ -78,6 +63,12 @@ class Extension:
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
         """It ends; `outputs` is empty when it raised."""
+
+    def begins(self, cell: Cell) -> None:
+        """After all that is recorded of its beginning: its forward runs next."""
+
+    def ended(self, cell: Cell) -> None:
+        """Before all that is recorded of its end: its forward ran last."""
 
     def made(
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
@@ -152,7 +143,9 @@ class Extensions:
             if belongs(module):
                 self._enter(module, args)
 
-        enter = self._guarded(None, begin)
+        enter, edges = self._guarded(None, begin), any(one.edges for one in self._all)
+        begins = self._guarded(None, self._begins)
+        ended = self._guarded(None, self._ended)
 
         def pre_hook(module: nn.Module, args: Any) -> None:
             try:
@@ -160,12 +153,16 @@ class Extensions:
                     if tracing() is None:
                         enter(module, args)
                     before(module, args)
+                    if edges:
+                        begins(module)
             except Exception as fault:  # ours must not end the user's batch
                 self._fault(fault)
 
         def post_hook(module: nn.Module, args: Any, *rest: Any) -> None:
             try:
                 if not compiling():
+                    if edges:
+                        ended(module)
                     after(module, args, *rest)
                     # without keyword arguments: the call raised
                     self.leave(module, rest[1] if len(rest) == 2 else None)
@@ -219,6 +216,16 @@ class Extensions:
         outputs = tensors_in(output)
         self._grow(cell, outputs)
         self._each(lambda one: one.leave(cell, outputs))
+
+    def _begins(self, module: nn.Module) -> None:
+        cell = self._innermost()
+        if cell is not None and cell.module == id(module):
+            self._each(lambda one: one.begins(cell))
+
+    def _ended(self, module: nn.Module) -> None:
+        cell = self._innermost()
+        if cell is not None and cell.module == id(module):
+            self._each(lambda one: one.ended(cell))
 
     def mode(self, callers: Callers) -> TorchFunctionMode:
         """A function mode that shows the extensions what each function made."""
@@ -371,27 +378,3 @@ class Extensions:
                 call(one)
             except Exception as fault:  # ours must not end the user's batch
                 self._fault(fault, one)
-
-
-def tensors_in(value: Any) -> Tensors:
-    """Every tensor of a nested value, in order."""
-    if is_tensor(value):
-        return [value]
-    found: Tensors = []
-    if type(value) is tuple:  # arguments: some tensors, some numbers
-        for part in value:
-            if is_tensor(part):
-                found.append(part)
-            elif type(part) not in PLAIN:
-                freeze(part, found.append)
-    elif type(value) not in PLAIN:
-        freeze(value, found.append)
-    return found
-
-
-def add_up(cells: Sequence[Cell], key: str) -> None:
-    """Give every cell the sum of its own figure and those of the calls inside it."""
-    for cell in reversed(cells):
-        own = cell.fields.get(key)
-        if cell.parent is not None and own is not None:
-            cell.parent.fields[key] = (cell.parent.fields.get(key) or 0) + own

@@ -21,14 +21,8 @@ from torch.optim import Optimizer
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import Clock
-from shapetrace.recording.extensions.base import (
-    Cell,
-    Extension,
-    Node,
-    Tensors,
-    add_up,
-    tensors_in,
-)
+from shapetrace.recording.extensions.base import Extension, Node
+from shapetrace.recording.extensions.cell import Cell, Tensors, add_up, tensors_in
 from shapetrace.recording.extensions.convolutions import is_convolution, working
 from shapetrace.recording.extensions.rerunning import SavedByCall
 from shapetrace.recording.extensions.saving import SavedTensors, SavingTimes
@@ -85,6 +79,8 @@ class MemoryWatch(Extension):
         self._clock = clock
         self._saving = SavingTimes(clock)
         self._held = [0, 0, 0, 0]
+        #: bytes of parameters and buffers, and of what came from outside
+        self._others = 0
         self._count = 0
         #: what went while a node works with what it has unpacked
         self._leaving: list[Stored] = []
@@ -230,6 +226,10 @@ class MemoryWatch(Extension):
         self._saving.finish(cells)
         self._calls.finish(cells, held)
 
+    def known_bytes(self) -> int:
+        """Of all that is alive and watched."""
+        return sum(self._held) + self._others
+
     def release(self) -> None:
         for handle in (*self._handles, *self._accumulating.values()):
             handle.remove()
@@ -356,9 +356,11 @@ class MemoryWatch(Extension):
 
     def _change(self, stored: Stored, sign: int) -> None:
         """It came or went."""
-        if stored.kind in (OWN, OUTSIDE) or not stored.size:
-            return
         change = sign * stored.size
+        if stored.kind in (OWN, OUTSIDE):
+            self._others += change
+        if stored.kind in (OWN, OUTSIDE) or not change:
+            return
         self._held[stored.kind] += change
         active = stored.cell if stored.kind == ACTIVATION else None
         if stored.kind != OPTIMIZER:  # what a step makes is no matter of the model's

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
-from shapetrace.recording.extensions.base import Cell
+from shapetrace.recording.extensions.cell import Cell
 from shapetrace.recording.extensions.storage import ACTIVATION, Stored
 
 

@@ -10,7 +10,8 @@ import torch
 from torch.autograd.function import BackwardCFunction
 
 from shapetrace.recording.clocks import Clock
-from shapetrace.recording.extensions.base import Cell, Node
+from shapetrace.recording.extensions.base import Node
+from shapetrace.recording.extensions.cell import Cell
 from shapetrace.recording.tensors import is_tensor
 
 

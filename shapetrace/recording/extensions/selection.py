@@ -24,7 +24,8 @@ from shapetrace.records import LeftOut
 if TYPE_CHECKING:
     from shapetrace.recording.bounded.limit import CallLimit
     from shapetrace.recording.extensions.allocator import AllocatorWatch
-    from shapetrace.recording.extensions.base import Cell, Extension, Extensions
+    from shapetrace.recording.extensions.base import Extension, Extensions
+    from shapetrace.recording.extensions.cell import Cell
     from shapetrace.recording.extensions.device import DeviceTimer
     from shapetrace.recording.extensions.memory import Held, MemoryWatch, Ran
 
@@ -71,7 +72,9 @@ class Selection:
             if torch.accelerator.is_available():
                 from shapetrace.recording.extensions import allocator
 
-                self._allocator = allocator.AllocatorWatch(allocator.TorchAllocator())
+                self._allocator = allocator.AllocatorWatch(
+                    allocator.TorchAllocator(), self._memory.known_bytes
+                )
                 found.append(self._allocator)
         if backward:
             from shapetrace.recording.extensions.backward import BackwardTimer
@@ -81,7 +84,7 @@ class Selection:
             from shapetrace.recording.extensions import device
 
             self._device = device.DeviceTimer(TorchEvents())
-            found.append(self._device)
+            found = [self._device, *found, device.HookEnds(self._device)]
         self.running = _extensions(found, pausing)
         self._pausing = pausing
         pauses = self.running is not None or self._limit is not None
@@ -159,6 +162,10 @@ class Selection:
     def allocated_peak(self) -> int | None:
         return self._allocator.highest if self._allocator else None
 
+    @property
+    def allocated_other(self) -> int:
+        return self._allocator.other if self._allocator else 0
+
     def faults(self) -> list[tuple[str, BaseException]]:
         """The extensions that gave up, and why; so may the bound on calls."""
         found = [] if self._limit is None else list(self._limit.faults)
@@ -185,6 +192,8 @@ class Selection:
                 "have no device time, and the graph's replays are not recorded"
             )
         for name, fault in self.faults():
+            if isinstance(fault, torch.AcceleratorError):
+                continue  # the user's: `Faults` says so
             said.append(
                 f"{name} gave up ({type(fault).__name__}: {fault}): its figures are "
                 "missing from there on"

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import shapetrace.torch_internals as torch_internals
-from shapetrace.recording.extensions.base import Cell, Node
+from shapetrace.recording.extensions.base import Node
+from shapetrace.recording.extensions.cell import Cell
 
 #: what a storage holds; the first four are counted
 ACTIVATION, GRADIENT, OPTIMIZER, BACKWARD, OWN, OUTSIDE = range(6)
