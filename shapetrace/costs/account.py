@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from shapetrace.costs.counts import CallCounts, FunctionCounts
+from shapetrace.costs.device_times import on_device
 from shapetrace.costs.repeat import size
 from shapetrace.costs.times import Times, corrected
 from shapetrace.records import Recording, TensorRef
@@ -40,6 +41,9 @@ class CallCost:
     corrected_ns: int | None = None
     corrected_self_ns: int | None = None
     uncertain_ns: int | None = None
+    #: time on the accelerator, and that of the call itself, without the calls inside
+    device_ns: int | None = None
+    own_device_ns: int | None = None
     #: what rates are worked out with: the accelerator's time where there is one, else
     #: the corrected one, else the recorded one; 0 when not timed
     time_ns: int = 0
@@ -178,6 +182,7 @@ def costs(rec: Recording) -> Costs:
     counts = CallCounts(rec, functions)
     times = corrected(rec)
     held = _held(rec)
+    device = on_device(rec, times)
     seen, ran = rec.has_functions, functions.ran
     made: list[CallCost] = []
     for call in rec.calls:
@@ -196,7 +201,10 @@ def costs(rec: Recording) -> Costs:
                 corrected_ns=time.total_ns if time else None,
                 corrected_self_ns=time.self_ns if time else None,
                 uncertain_ns=time.uncertain_ns if time else None,
-                time_ns=call.device_ns or (time.total_ns if time else call.duration_ns),
+                device_ns=device[at].total_ns,
+                own_device_ns=device[at].self_ns,
+                time_ns=device[at].total_ns
+                or (time.total_ns if time else call.duration_ns),
                 uncounted=tuple(sorted(counts.missing[at])),
             )
         )

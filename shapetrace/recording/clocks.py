@@ -90,12 +90,14 @@ class NoClock:
 class DeviceEvents(Protocol):
     """Marks on an accelerator's own time line, read only after one `synchronize`."""
 
-    def mark(self, device: torch.device) -> Any:
-        """A mark on the current stream; None where none may be set."""
+    def stream(self, device: torch.device) -> Any:
+        """The device's current stream; None where no mark may be set on it."""
         ...
 
-    def is_idle(self, device: torch.device) -> bool:
-        """Whether all that was queued on the current stream is done."""
+    def mark(self, stream: Any) -> Any: ...
+
+    def is_idle(self, stream: Any) -> bool:
+        """Whether all that was queued on a stream is done."""
         ...
 
     def elapsed_ns(self, start: Any, end: Any) -> int: ...
@@ -110,17 +112,18 @@ class TorchEvents:
     graph is replayed, and then no Python code of the modules runs.
     """
 
-    def mark(self, device: torch.device) -> Any:
-        if _is_capturing(device):
+    def stream(self, device: torch.device) -> Any:
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
             return None
-        event = torch.Event(device=device, enable_timing=True)
-        event.record(torch.accelerator.current_stream(device))
+        return torch.accelerator.current_stream(device)
+
+    def mark(self, stream: Any) -> Any:
+        event = torch.Event(device=stream.device, enable_timing=True)
+        event.record(stream)
         return event
 
-    def is_idle(self, device: torch.device) -> bool:
-        if _is_capturing(device):
-            return False
-        idle: bool = torch.accelerator.current_stream(device).query()
+    def is_idle(self, stream: Any) -> bool:
+        idle: bool = stream.query()
         return idle
 
     def elapsed_ns(self, start: Any, end: Any) -> int:
@@ -129,7 +132,3 @@ class TorchEvents:
 
     def synchronize(self, device: torch.device) -> None:
         torch.accelerator.synchronize(device)
-
-
-def _is_capturing(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()

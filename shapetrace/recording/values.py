@@ -21,9 +21,14 @@ _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 #: of CUDA: there an index out of range ends the process's use of the device, and
 #: comes up in a later call
 _LOOKUPS = {F.embedding: 0, F.embedding_bag: 0}
-#: pairs of numbers that are on their way at once
-_ROOM = 64
 _NOT_THERE = torch.iinfo(torch.int64).min
+#: as many pairs of numbers are made room for at once
+_ROOM = 64
+#: memory of the processor's that a GPU may write to, for the life of the process. That
+#: of `pin_memory=True` ends it where the GPU's context is broken: to let go of such
+#: memory raises then
+_PINNED: list[torch.Tensor] = []
+_FREE: list[torch.Tensor] = []
 
 
 class Values:
@@ -40,7 +45,6 @@ class Values:
         #: the functions whose indices are worth a look, and where each takes them
         self.by_index = {**_index_losses(), **_LOOKUPS}
         self._coming: list[tuple[torch.Tensor, list[int], torch.device]] = []
-        self._room: list[torch.Tensor] = []
 
     def read_target(self, func: Any, args: Any, kwargs: dict[str, Any] | None) -> None:
         """Before a loss is called, or on CUDA a lookup."""
@@ -72,7 +76,7 @@ class Values:
             numbers = pair.tolist()
             if _NOT_THERE not in numbers:
                 span[:] = numbers
-        self._room.clear()
+                _FREE.append(pair)
 
     def _range(self, tensor: Any) -> None:
         if not self._read or not _is_ordinary(tensor):
@@ -81,20 +85,25 @@ class Values:
             if tensor.dtype in _INTEGERS and tensor.numel() and _readable(tensor):
                 one, span = self._references.reference(tensor), list[int]()
                 pair = torch.stack(torch.aminmax(tensor.detach()))
-                if tensor.is_cuda:
-                    self._copy_later(pair, span)
-                else:
+                if not tensor.is_cuda:
                     span += pair.tolist()
+                elif (place := _place()) is not None:
+                    place.copy_(pair, non_blocking=True)
+                    self._coming.append((place, span, pair.device))
                 self._events += (VALUES, one, span)
 
-    def _copy_later(self, pair: torch.Tensor, span: list[int]) -> None:
-        if not self._room:
-            size, kind = (_ROOM, 2), torch.int64
-            room = torch.full(size, _NOT_THERE, dtype=kind, pin_memory=True)
-            self._room += room.unbind()
-        place = self._room.pop()
-        place.copy_(pair, non_blocking=True)
-        self._coming.append((place, span, pair.device))
+
+def _place() -> torch.Tensor | None:
+    """Where a GPU may write a pair of numbers to; None where it may not."""
+    if not _FREE:
+        room = torch.empty(_ROOM, 2, dtype=torch.int64, device="cpu")
+        cuda: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+        error = cuda.cudaHostRegister(room.data_ptr(), room.nbytes, 0)
+        if error != cuda.cudaError.success:
+            return None
+        _PINNED.append(room)
+        _FREE.extend(room.unbind())
+    return _FREE.pop().fill_(_NOT_THERE)
 
 
 def _index_losses() -> dict[Any, int]:

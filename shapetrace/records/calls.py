@@ -120,6 +120,9 @@ class ModuleCall:
     recompute_ns: int | None = None
     #: time between entry and end on the accelerator's own clock; None without one
     device_ns: int | None = None
+    #: whether the accelerator had done all that was queued when the call ended: then
+    #: its time is that of the processor, which it waited for
+    device_idle: bool = False
     #: with `memory=True`: bytes that autograd saved for the backward, parameters
     #: excepted; those of them that no other call saved or passed on, less the inputs
     #: that nobody saved, which running it again in the backward would free; by how much

@@ -118,16 +118,16 @@ def read_csv(path: str | os.PathLike[str]) -> pandas.DataFrame:
     nothing = Recording((), (), {}, {})
     known = dict(frame(nothing, costs=Context(nothing).costs).dtypes)
     try:
-        made = pandas.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
+        # as Python has them: pyarrow takes neither half a character nor any number
+        made = pandas.read_csv(io.StringIO(text), keep_default_na=False, dtype=object)
         if not {"call", "parent", "name", "type"} <= set(made):
             raise ValueError("it lacks the columns of module calls")
         for name in made.columns:
+            cells = list(made[name])
             if name in known and known[name].kind not in "iuf":
-                made[name] = _texts(
-                    list(made[name]), empty="" if name == "name" else None
-                )
+                made[name] = series(_texts(cells, "" if name == "name" else None), None)
             else:
-                made[name] = pandas.to_numeric(made[name].replace("", None))
+                made[name] = series([_number(one) for one in cells], None)
         for name in known.keys() & set(made):
             made[name] = series(made[name], known[name])
         return made
@@ -136,6 +136,12 @@ def read_csv(path: str | os.PathLike[str]) -> pandas.DataFrame:
             f"Cannot read {os.fspath(path)!r} ({error}): read_csv() takes the path of a"
             " report that t.to_csv(path) wrote."
         ) from error
+
+
+def _number(cell: str) -> int | float | None:
+    if not cell:
+        return None
+    return int(cell) if cell.lstrip("-").isdecimal() else float(cell)
 
 
 def _texts(cells: list[str], empty: str | None) -> list[str | None]:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 def series(values: Iterable[Any], dtype: Any) -> pandas.Series[Any]:
     """A column of that dtype; as Python has them where numbers are larger than any
-    that it holds, which those of a report from somebody else may be."""
+    that it holds, or texts hold half a character, which pyarrow does not take: those of
+    a report from somebody else may."""
     import numpy
     import pandas
 
@@ -19,6 +20,6 @@ def series(values: Iterable[Any], dtype: Any) -> pandas.Series[Any]:
     try:
         with numpy.errstate(invalid="raise"):
             made = pandas.Series(values, dtype=dtype)
-    except (OverflowError, FloatingPointError):
+    except (OverflowError, FloatingPointError, UnicodeEncodeError):
         made = pandas.Series(values, dtype="object")
     return made

@@ -13,7 +13,7 @@ from shapetrace.records.printable import printable
 from shapetrace.source.spoken import spoken
 from shapetrace.views import words
 from shapetrace.views.columns import Context, Group, named
-from shapetrace.views.columns.measures import own_ns
+from shapetrace.views.columns.measures import cost, own_ns
 from shapetrace.views.groups import by_module as groups_by_module
 from shapetrace.views.marks import Marks
 from shapetrace.views.sentences import title
@@ -22,8 +22,9 @@ from shapetrace.views.text import NARROWEST, WIDTH
 Cells = dict[str, list[str]]
 
 _COLUMNS = (
-    *("type", "calls", "own_ms", "own_share", "net_ms", "net_first_ms"),
-    *("net_median_ms", "net_p95_ms", "device_ms", "backward_ms", "recompute_ms"),
+    *("type", "calls", "own_device_ms", "own_device_share", "net_device_ms"),
+    *("own_ms", "own_share", "net_ms", "net_first_ms", "net_median_ms", "net_p95_ms"),
+    *("backward_ms", "recompute_ms"),
     *("saved_bytes", "allocated_bytes", "flops", "moved_bytes", "flops_per_second"),
     "backward_flops",
 )
@@ -52,8 +53,8 @@ def by_module(
     *,
     name: str = "t",
 ) -> str:
-    """One row a module, sorted by its own time, in at most `width` columns. `name`: the
-    variable in which its reader has the trace."""
+    """One row a module, sorted by its own time, on an accelerator where it has such, in
+    at most `width` columns. `name`: the variable in which its reader has the trace."""
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns
     width = max(width, NARROWEST)
@@ -61,7 +62,7 @@ def by_module(
     groups = groups_by_module(rec, Marks())
     if not groups:
         return f"{title(rec)}: no module was called"
-    own = own_ns(groups, context)
+    own = _own(groups, context)
     order = sorted(range(len(groups)), key=lambda at: -own[at])
     shown = [groups[at] for at in order[:_MOST_ROWS]]
     lines = [_draw(_cells(shown, context), width)]
@@ -71,16 +72,27 @@ def by_module(
     return printable(f"{steps}\n\n{text}" if rec.has_timing else text)
 
 
+def _own(groups: list[Group], context: Context) -> list[int]:
+    """By which the modules are ordered: where an accelerator computes, the processor's
+    time is that of asking it to."""
+    if "device_ns" in context.filled:
+        return [one or 0 for one in cost("own_device_ns")(groups, context)]
+    return own_ns(groups, context)
+
+
 def _rest(groups: list[Group], context: Context, name: str) -> list[str]:
     """What has no row, by type."""
     if not groups:
         return []
     by_type: dict[str, list[int]] = {}
-    for group, own in zip(groups, own_ns(groups, context), strict=True):
+    whole = context.own_ns
+    if "device_ns" in context.filled:
+        whole = context.own_device_ns
+    for group, own in zip(groups, _own(groups, context), strict=True):
         by_type.setdefault(group.first.type, []).append(own)
     said = []
     for kind in sorted(by_type, key=lambda one: -sum(by_type[one])):
-        share = words.percent(sum(by_type[kind]), context.own_ns)
+        share = words.percent(sum(by_type[kind]), whole)
         said.append(f"{len(by_type[kind])} {kind}" + (f" ({share})" if share else ""))
     more = words.plural(len(groups), "more module")
     few = ", ".join(said[:_MOST_TYPES]) + (", …" if len(said) > _MOST_TYPES else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -37,19 +38,21 @@ def test_the_loss_is_blamed_not_the_call_in_which_the_assert_came_up():
     assert either["target"].size == 5 and either["module"].expected == 6
 
 
-def test_the_lookup_is_blamed_whose_index_broke_the_device_later():
+@pytest.mark.parametrize("said", [ASSERT.message, "CUDA error: CUBLAS_STATUS_ALLOC"])
+def test_the_lookup_is_blamed_whose_index_broke_the_device_later(said):
     model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))
     words = torch.tensor([1, 9, 3])
     with shapetrace.trace(model) as t:
         model(words).sum()
     rec = t.recording
     index = rec.functions[0].inputs[0].id
-    last = replace(rec.functions[-1], error=ASSERT, outputs=None)
+    error = replace(ASSERT, message=said)
+    last = replace(rec.functions[-1], error=error, outputs=None)
     on_gpu = replace(
         rec,
         value_ranges={index: (1, 10)},
         functions=(*rec.functions[:-1], last),
-        error=ASSERT,
+        error=error,
     )
     failure = diagnose_failure(Graph(on_gpu))
     assert failure.where == "module:0" and "index 10 is out of range" in str(failure)
@@ -65,8 +68,9 @@ def test_data_left_on_the_processor_before_a_convolution():
         model(images)
     rec = t.recording
     message = (
-        "Input type (torch.FloatTensor) and weight type (torch.cuda.FloatTensor) should "
-        "be the same or input should be a MKLDNN tensor and weight is a dense tensor"
+        "Input type (torch.FloatTensor) and weight type (torch.cuda.FloatTensor) "
+        "should be the same or input should be a MKLDNN tensor and weight is a dense "
+        "tensor"
     )
     cuda = torch.device("cuda:0")
     (call,), (info,) = rec.functions, rec.modules.values()

@@ -54,7 +54,7 @@ def _asserted(graph: Graph) -> FunctionCall | None:
     up in some later call, but the span of its indices was copied before the launch."""
     rec = graph.rec
     errors = [rec.error, *(call.error for call in rec.functions)]
-    error = next((e for e in errors if e and "device-side assert" in e.message), None)
+    error = next((e for e in errors if e and _broke_the_device(e)), None)
     if error is None:
         return None
     for call in rec.functions:
@@ -62,6 +62,13 @@ def _asserted(graph: Graph) -> FunctionCall | None:
         if message:
             return replace(call, error=CallError("IndexError", message, error.id))
     return None
+
+
+def _broke_the_device(error: CallError) -> bool:
+    """Whether a kernel may have: its assert, or what a library says later."""
+    return "device-side assert" in error.message or error.message.startswith(
+        ("CUDA error", "cuDNN error", "CUDA driver error")
+    )
 
 
 def _beyond(graph: Graph, call: FunctionCall) -> str:

@@ -51,6 +51,8 @@ class Extension:
     nodes = False
     #: and whether the very beginning and the very end of a module's forward
     edges = False
+    #: what is lost where it gives up
+    name = ""
     #: what the extension has called later by others goes through this: a fault in it
     #: ends the extension and not the user's batch, and the clock stands still
     guarded: Guard
@@ -369,7 +371,7 @@ class Extensions:
             self.faults.append(("the recording of memory and times", fault))
             self.extensions.clear()
         elif one in self.extensions:
-            self.faults.append((type(one).__name__, fault))
+            self.faults.append((one.name or type(one).__name__, fault))
             self.extensions.remove(one)
 
     def _each(self, call: Callable[[Extension], None]) -> None:

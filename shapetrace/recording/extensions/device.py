@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _thread import get_ident as ident
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ from shapetrace.recording.extensions.cell import Cell, Tensors
 
 
 class Mark(NamedTuple):
-    """A mark on a device's time line, None where none may be set; and for how long the
-    device had waited for our hooks until then."""
+    """A mark on a device's time line, and for how long the device had waited for our
+    hooks until then."""
 
     event: Any
     waited_ns: int
@@ -27,21 +27,28 @@ class Mark(NamedTuple):
 Marks = dict[torch.device, Mark]
 
 
-class Hook(NamedTuple):
-    """One of ours that runs: since when, and which devices had nothing to do then."""
+class Hook:
+    """One of ours that runs: since when, on which streams, and which of them had
+    nothing to do then."""
 
-    since: int
-    idle: dict[torch.device, bool]
+    __slots__ = ("since", "streams", "idle")
+
+    def __init__(
+        self, since: int, streams: dict[torch.device, Any], idle: set[torch.device]
+    ) -> None:
+        self.since = since
+        self.streams = streams
+        self.idle = idle
 
 
 class DeviceTimer(Extension):
     """Fills `device_ns`: from the call's entry to its end on the current stream of
-    the device that its outputs lie on, without what the device waited for hooks.
+    the device that its outputs lie on, without what the device waited for hooks; and
+    `device_idle`, whether it had nothing left to do then.
 
     Small kernels are done before the next one is launched; then the device waits for
-    the processor, and also for what records the calls: of a ResNet-50 on an H100 that
-    was 24 of 39 ms (benchmarks/RESULTS.md). Whether it has run dry is asked where the
-    hooks begin and where they end.
+    the processor, and also for what records the calls (benchmarks/RESULTS.md). Whether
+    it has run dry is asked where the hooks begin and where they end.
 
     The marks are set on the devices of the inputs and of the module's own tensors. A
     call that has neither there, such as a model that moves its input itself, begins
@@ -49,6 +56,7 @@ class DeviceTimer(Extension):
     """
 
     edges = True
+    name = "device times"
 
     def __init__(
         self, events: DeviceEvents, now: Callable[[], int] = perf_counter_ns
@@ -67,15 +75,13 @@ class DeviceTimer(Extension):
     def enter(self, cell: Cell, module: nn.Module, inputs: Tensors) -> None:
         parameters = torch_internals.parameters_of(module)
         own = (*parameters.values(), *torch_internals.buffers_of(module).values())
-        devices = {one.device for one in (*inputs, *own) if one is not None}
-        self._hook_begins(accelerators(devices))
+        if not self._hook_begins(accelerators_of((*inputs, *own))):
+            self.unmarked += 1
 
     def begins(self, cell: Cell) -> None:
         self.hook_ends()
-        hook = self._hooks.get(ident())
-        marks = {device: self._mark(device) for device in hook.idle} if hook else {}
-        if any(mark.event is None for mark in marks.values()):
-            self.unmarked += 1
+        hook = self._hooks[ident()]
+        marks = {device: self._mark(device, hook) for device in hook.streams}
         self._starts[cell] = marks
         above = cell.parent
         while above is not None:
@@ -85,23 +91,22 @@ class DeviceTimer(Extension):
             above = above.parent
 
     def ended(self, cell: Cell) -> None:
-        devices = accelerators({*self._starts.get(cell, {})})
-        self._hook_begins(devices)
-        self._ends[cell] = {device: self._mark(device) for device in devices}
+        self._hook_begins([*self._starts.get(cell, {})])
+        hook = self._hooks[ident()]
+        if hook.streams:
+            self._ends[cell] = {one: self._mark(one, hook) for one in hook.streams}
+            cell.fields["device_idle"] = len(hook.idle) == len(hook.streams)
 
     def made(
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
     ) -> None:
-        self._hook_begins(accelerators({one.device for one in outputs}))
+        self._hook_begins(accelerators_of(outputs))
 
     def leave(self, cell: Cell, outputs: Tensors) -> None:
         starts, ends = self._starts.pop(cell, {}), self._ends.pop(cell, {})
-        for device in accelerators({one.device for one in outputs}):
-            start, end = starts.get(device), ends.get(device)
-            if start is None or end is None:
-                continue
-            if start.event is not None and end.event is not None:
-                self._spans.append((cell, device, start, end))
+        for device in accelerators_of(outputs):
+            if device in starts and device in ends:
+                self._spans.append((cell, device, starts[device], ends[device]))
                 break  # outputs on several devices: the time on the first
 
     def forget(self, cells: set[Cell]) -> None:
@@ -120,29 +125,37 @@ class DeviceTimer(Extension):
         self._starts.clear()
         self._ends.clear()
 
-    def _mark(self, device: torch.device) -> Mark:
-        return Mark(self._events.mark(device), self._waited.get(device, 0))
+    def _mark(self, device: torch.device, hook: Hook) -> Mark:
+        event = self._events.mark(hook.streams[device])
+        return Mark(event, self._waited.get(device, 0))
 
-    def _hook_begins(self, devices: Sequence[torch.device]) -> None:
-        idle = {device: self._events.is_idle(device) for device in devices}
-        self._hooks[ident()] = Hook(self._now(), idle)
+    def _hook_begins(self, devices: Sequence[torch.device]) -> bool:
+        """Whether marks may be set."""
+        events, since = self._events, self._now()
+        found = {device: events.stream(device) for device in devices}
+        streams = {one: stream for one, stream in found.items() if stream is not None}
+        idle = {one for one, stream in streams.items() if events.is_idle(stream)}
+        self._hooks[ident()] = Hook(since, streams, idle)
+        return len(streams) == len(found)
 
     def hook_ends(self) -> None:
         """What ran dry in the meantime is taken to have waited for half of it."""
         hook, now = self._hooks.get(ident()), self._now()
         if hook is None:
             return
-        took = now - hook.since
-        for device, idle in hook.idle.items():
-            if idle or self._events.is_idle(device):
+        took, hook.since = now - hook.since, now  # it may go on
+        for device, stream in hook.streams.items():
+            idle = device in hook.idle
+            if idle or self._events.is_idle(stream):
                 waited = took if idle else took // 2
                 self._waited[device] = self._waited.get(device, 0) + waited
-                hook.idle[device] = True
-        self._hooks[ident()] = Hook(now, hook.idle)  # it may go on
+                hook.idle.add(device)
 
 
 class HookEnds(Extension):
     """The last of all extensions: what the others do is over, for the timer."""
+
+    name = "device times"
 
     def __init__(self, timer: DeviceTimer) -> None:
         self._timer = timer
@@ -157,6 +170,17 @@ class HookEnds(Extension):
 
     def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         self._timer.hook_ends()
+
+
+def accelerators_of(tensors: Iterable[torch.Tensor | None]) -> list[torch.device]:
+    """Their devices that are neither the processor nor no device at all."""
+    found: list[torch.device] = []
+    for one in tensors:
+        if one is not None and one.device not in found:
+            found.append(one.device)
+    if not found or len(found) == 1 and found[0].type == "cuda":
+        return found
+    return accelerators({*found})
 
 
 def accelerators(devices: set[torch.device]) -> list[torch.device]:

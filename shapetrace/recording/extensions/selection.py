@@ -69,7 +69,7 @@ class Selection:
 
             self._memory = watching.MemoryWatch(self._live, pausing)
             found.append(self._memory)
-            if torch.accelerator.is_available():
+            if torch.accelerator.is_available() and _on_accelerator(roots):
                 from shapetrace.recording.extensions import allocator
 
                 self._allocator = allocator.AllocatorWatch(

@@ -86,6 +86,11 @@ class Context:
         return sum(call.self_ns for call in self.rec.calls)
 
     @cached_property
+    def own_device_ns(self) -> int:
+        """The own times of all calls on accelerators together."""
+        return sum(cost.own_device_ns or 0 for cost in self.costs.calls)
+
+    @cached_property
     def turn(self) -> list[int]:
         """The number of the batch of each call."""
         from shapetrace.costs import batches

@@ -74,6 +74,11 @@ def own_ms(groups: Sequence[Group], context: Context) -> list[Any]:
     return [one / 1e6 for one in own_ns(groups, context)]
 
 
+def own_device_share(groups: Sequence[Group], context: Context) -> list[Any]:
+    whole, times = context.own_device_ns, cost("own_device_ns")(groups, context)
+    return [one / whole if one is not None and whole else None for one in times]
+
+
 def net_ms(groups: Sequence[Group], context: Context) -> list[Any]:
     """As `own_ms`, with what the calls themselves called."""
     measured = milliseconds("duration_ns")(groups, context)
