@@ -46,11 +46,11 @@ def _placed(
     begin, end, left = waiting.start_ns, waiting.end_ns, waiting.waited_ns
     first, last = (bisect_left(calls, at, key=_START) for at in (begin, end))
     near = [*calls[first:last], *_around(rec, calls[first - 1] if first else None)]
-    called = functions[
-        bisect_left(functions, begin, key=_START) : bisect_right(
-            functions, end, key=_START
-        )
-    ]
+    first, last = (
+        bisect(functions, at, key=_START)
+        for bisect, at in ((bisect_left, begin), (bisect_right, end))
+    )
+    called = functions[max(0, first - 1) : last]  # it may begin inside of a backward
     both: list[ModuleCall | FunctionCall] = [*near, *called]
     spans = [(one.start_ns, one.start_ns + one.duration_ns) for one in both]
     marks = sorted({begin, end, *(at for span in spans for at in span)})
