@@ -13,12 +13,21 @@ from torch import nn
 
 import shapetrace
 from shapetrace.costs import costs, steps
+from shapetrace.costs.lines import by_line
 from shapetrace.costs.waiting import waits
 from shapetrace.recording import run_queue
 from shapetrace.recording.build import Replay
 from shapetrace.recording.clocks import PausingClock
 from shapetrace.recording.recorder import Recorder
-from shapetrace.records import FunctionCall, ModuleCall, Overhead, Recording, Waiting
+from shapetrace.records import (
+    FunctionCall,
+    ModuleCall,
+    Overhead,
+    Range,
+    Recording,
+    Source,
+    Waiting,
+)
 from shapetrace.views.summary import by_module
 
 MS = 1_000_000
@@ -84,6 +93,21 @@ def test_a_step_is_told_without_it_and_says_how_much_it_was():
         steps(rec)
     )
     assert steps(replace(rec, waiting=()))[0].duration_ns == 10 * MS
+
+
+def test_a_wait_of_the_loader_is_in_no_time_of_its_line():
+    """Before the loader's 5 ms, of which 4 are waited, the loop does 4 ms of its own."""
+    rec = recorded()
+    place = Source("train.py", 3)
+    late = [replace(call, start_ns=call.start_ns + 9 * MS) for call in rec.calls]
+    later = [replace(one, start_ns=one.start_ns + 9 * MS) for one in rec.functions]
+    loads = Range("enumerate(DataLoader)#One", 4 * MS, 5 * MS, place)
+    rec = replace(
+        rec, calls=tuple(late), functions=tuple(later), ranges=(loads,),
+        waiting=(Waiting(0, 9 * MS, 4 * MS),), duration_ns=rec.duration_ns + 9 * MS,
+    )  # fmt: skip
+    (line,) = [one for one in by_line(rec, costs(rec)) if one.source == place]
+    assert (line.time_ns, steps(rec)[0].phases["data"]) == (MS, MS)
 
 
 def test_a_first_batch_that_waited_is_not_cold():
