@@ -96,7 +96,7 @@ def test_a_step_is_told_without_it_and_says_how_much_it_was():
 
 
 def test_a_wait_of_the_loader_is_in_no_time_of_its_line():
-    """Before the loader's 5 ms, of which 4 are waited, the loop does 4 ms of its own."""
+    """Before its 5 ms, of which 4 are waited, the loop does 4 ms of its own."""
     rec = recorded()
     place = Source("train.py", 3)
     late = [replace(call, start_ns=call.start_ns + 9 * MS) for call in rec.calls]
