@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from shapetrace.costs.account import Costs
+from shapetrace.costs.footprint import held, state_of
+from shapetrace.costs.phases import within_steps
 from shapetrace.costs.statistics import batches
 from shapetrace.errors import UsageError
 from shapetrace.records import ModuleCall, Recording
@@ -22,6 +24,7 @@ _OWN_NS, _OWN_FUNCTION_NS = 600_000, 50_000
 _OFF = 1 / 3
 #: a first one takes as much longer as is to be found, loaded and set up: 4 and 40 times
 #: were seen
+_STEP = "the optimizer's step holds as much"
 _COLD = "timed in the first batch, which warms up: a second one would tell"
 
 
@@ -30,7 +33,7 @@ class CheckpointCandidate:
     """One module as a candidate for `torch.utils.checkpoint`.
 
     All figures are of one batch. `freed_bytes` is what would not be kept between its
-    forward and its backward; `peak_bytes` by how much the most that is held would
+    forward and its backward; `peak_bytes` by how much the most that a step holds would
     fall; `recompute_ns` the time to run its forward again, as far as its backward needs
     it, give or take `uncertain_ns`: of the batches after the first, which warms up,
     where there are some. `note` says what to mind.
@@ -78,6 +81,7 @@ def checkpoint_candidates(
     found: list[CheckpointCandidate] = []
     turn = batches(rec)
     inside = _functions_inside(rec)
+    most, least = _most(rec, costs)
     for name, calls in groups.items():
         if any(call.exclusive_bytes is None for call in calls):
             continue
@@ -94,20 +98,36 @@ def checkpoint_candidates(
         likely = usual - min(again) + round(_OFF * usual)
         off = sum(costs.calls[call.index].uncertain_ns or 0 for call in one)
         own = sum(_OWN_NS + _OWN_FUNCTION_NS * inside[call.index] for call in one)
+        won = sum(call.peak_exclusive_bytes or 0 for call in one)
+        falls = max(least, most) - max(least, most - won)
+        notes = _STEP * (falls < won), _COLD * cold, _note(rec, name)
         found.append(
             CheckpointCandidate(
                 name=name,
                 type=calls[0].type,
                 calls=len(one),
                 freed_bytes=freed,
-                peak_bytes=sum(call.peak_exclusive_bytes or 0 for call in one),
+                peak_bytes=falls,
                 recompute_ns=own + usual,
                 uncertain_ns=own + off + (usual if cold else likely),
-                note="; ".join(filter(None, (_COLD * cold, _note(rec, name)))),
+                note="; ".join(filter(None, notes)),
             )
         )
     found.sort(key=lambda one: (-one.bytes_per_ms, -one.freed_bytes))
     return tuple(found)
+
+
+def _most(rec: Recording, costs: Costs) -> tuple[int, int]:
+    """What forward and backward hold at most, and what the steps of an optimizer do,
+    which no checkpointing makes less: as in every step but the first, which makes the
+    optimizer's state."""
+    moments, state = held(rec, costs), state_of(rec)
+    stepping = within_steps(rec, [one.time_ns for one in moments])
+    most = [0, 0]
+    for one, steps in zip(moments, stepping, strict=True):
+        whole = one.total + max(0, state - one.optimizer)
+        most[steps] = max(most[steps], whole)
+    return most[False], most[True]
 
 
 def _functions_inside(rec: Recording) -> list[int]:

@@ -109,7 +109,7 @@ def memory(rec: Recording, known: Costs) -> Memory:
     """What a recording held. Raises `UsageError` where memory was not recorded."""
     _check(rec, "memory")
     parameters, buffers = _whole(rec)
-    state = _state(rec)
+    state = state_of(rec)
     most = max(
         held(rec, known), key=lambda one: one.total + max(0, state - one.optimizer)
     )
@@ -235,7 +235,7 @@ class _Turn:
 def _turns(rec: Recording, known: Costs) -> Iterator[_Turn]:
     """The batches. An optimizer's state is there from its first step on, and so in
     every step but the first."""
-    state = _state(rec)
+    state = state_of(rec)
     stays = sum(_whole(rec)) + rec.allocated_other
     tops = [call for call in rec.calls if call.parent is None and not call.recomputed]
     turns: dict[int, list[ModuleCall]] = {}
@@ -318,7 +318,7 @@ def _whole(rec: Recording) -> tuple[int, int]:
     return size(tuple(parameters.values())), size(tuple(buffers.values()))
 
 
-def _state(rec: Recording) -> int:
+def state_of(rec: Recording) -> int:
     """Bytes of the optimizer's state, of a parameter that two modules share once."""
     found: dict[int, int] = {}
     for name, info in rec.modules.items():

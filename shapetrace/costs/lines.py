@@ -4,7 +4,7 @@ Each stretch of recorded time belongs to one line: that of a function is its lin
 what a module call does besides is the time of the line that called it; an optimizer's
 step and the batches of a loader are those of the lines that asked for them. So the
 times of all lines add up to the time that was recorded, but for what the tracer itself
-took of it, where that is known.
+took of it, and for what was waited for a processor, where that is known.
 """
 
 from __future__ import annotations
@@ -80,6 +80,12 @@ def by_line(rec: Recording, costs: Costs) -> list[LineCost]:
     ):
         if around is not None:
             left[id(around)] -= call.duration_ns
+    elsewhere = [one for one in times.waits if one.function is None is one.call]
+    for wait, around in zip(
+        elsewhere, _within(ranges, [one.at_ns for one in elsewhere]), strict=True
+    ):
+        if around is not None:
+            left[id(around)] -= wait.waited_ns
     for inner, around in zip(ranges, _around(ranges), strict=True):
         if around is not None:
             left[id(around)] -= inner.duration_ns
@@ -117,7 +123,7 @@ def _within(ranges: Iterable[Range], starts: list[int]) -> list[Range | None]:
         while following is not None and following.start_ns <= starts[at]:
             open_.append(following)
             following = next(ahead, None)
-        while open_ and open_[-1].start_ns + open_[-1].duration_ns < starts[at]:
+        while open_ and open_[-1].start_ns + open_[-1].duration_ns <= starts[at]:
             open_.pop()
         found[at] = open_[-1] if open_ else None
     return found

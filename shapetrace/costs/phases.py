@@ -186,6 +186,13 @@ def steps(rec: Recording) -> Steps:
     return Steps(tuple(made), notes, has_first=rec.has_first)
 
 
+def within_steps(rec: Recording, moments: Sequence[int]) -> list[bool]:
+    """Which of these moments, in their order, lie in the step of an optimizer."""
+    steps = [one for one in rec.ranges if one.name.startswith(_STEP)]
+    begins, ends = sorted(map(_start_of, steps)), sorted(map(_end, steps))
+    return [bisect_right(begins, at) > bisect_right(ends, at) for at in moments]
+
+
 def _ends(
     rec: Recording,
     ranges: Sequence[Range],

@@ -1,8 +1,8 @@
 """Where the tracing thread waited for a processor that other work had.
 
 A recording says between which moments it waited how long. Of what it did between them
-the longest stretch is where, a function or a call of a module between its functions;
-what does not fit into that was in the next longest.
+the longest stretch is where, a function or a call of a module between its functions, or
+a range such as a loader's; what does not fit into that was in the next longest.
 """
 
 from __future__ import annotations
@@ -34,26 +34,34 @@ def waits(rec: Recording) -> list[Wait]:
         return []
     calls = [call for call in rec.calls if call.thread == 0]
     functions = sorted(rec.functions, key=_START)
-    return [wait for one in rec.waiting for wait in _placed(rec, calls, functions, one)]
+    ends = [one.start_ns + one.duration_ns for one in rec.ranges]
+    edges = sorted([*ends, *(one.start_ns for one in rec.ranges)])
+    return [
+        wait
+        for one in rec.waiting
+        for wait in _placed(rec, calls, functions, edges, one)
+    ]
 
 
 def _placed(
     rec: Recording,
     calls: list[ModuleCall],
     functions: list[FunctionCall],
+    edges: list[int],
     waiting: Waiting,
 ) -> Iterator[Wait]:
     begin, end, left = waiting.start_ns, waiting.end_ns, waiting.waited_ns
     first, last = (bisect_left(calls, at, key=_START) for at in (begin, end))
     near = [*calls[first:last], *_around(rec, calls[first - 1] if first else None)]
-    called = functions[
-        bisect_left(functions, begin, key=_START) : bisect_right(
-            functions, end, key=_START
-        )
-    ]
+    first, last = (
+        bisect(functions, at, key=_START)
+        for bisect, at in ((bisect_left, begin), (bisect_right, end))
+    )
+    called = functions[max(0, first - 1) : last]  # it may begin inside of a backward
     both: list[ModuleCall | FunctionCall] = [*near, *called]
     spans = [(one.start_ns, one.start_ns + one.duration_ns) for one in both]
-    marks = sorted({begin, end, *(at for span in spans for at in span)})
+    found = edges[bisect_right(edges, begin) : bisect_left(edges, end)]
+    marks = sorted({begin, end, *found, *(at for span in spans for at in span)})
     marks = [at for at in marks if begin <= at <= end]
     stretches = sorted(
         zip(marks, marks[1:], strict=False), key=lambda pair: pair[0] - pair[1]

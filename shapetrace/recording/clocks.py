@@ -44,10 +44,10 @@ class PausingClock:
     def __init__(self, clock: Clock) -> None:
         read, lost, since = clock.now, 0, None
         went_on = read()
-        #: called before and after a pause, after what took so long that the thread may
-        #: have waited in it
-        self.before_pause: Callable[[], object] = int
-        self.after_pause: Callable[[], object] = int
+        #: called before a pause with the stamps of what went before it, and after one
+        #: with how long it was: of what took so long that the thread may have waited
+        self.before_pause: Callable[[Any, Any], object] = max
+        self.after_pause: Callable[[Any], object] = bool
 
         # variables of this call are found in half the time that attributes take
         def now() -> Any:
@@ -59,7 +59,7 @@ class PausingClock:
                 return False
             since = read()
             if since - went_on > LONG:
-                self.before_pause()
+                self.before_pause(went_on - lost, since - lost)
             return True
 
         def go_on() -> None:
@@ -69,7 +69,7 @@ class PausingClock:
             lost += took
             since = None
             if took > LONG:
-                self.after_pause()
+                self.after_pause(took)
 
         self.now, self.pause, self.go_on = now, pause, go_on
         self._resolve = clock.resolve

@@ -72,7 +72,7 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
     python = recorder.python_functions
     callers, silent = recorder.callers, SILENT.get
     warns, standing_in, standing_at = callers.warns, callers.standing_in, callers.at
-    values, handles = recorder.values, recorder.handles
+    values, handles, waited = recorder.values, recorder.handles, recorder.waited
     #: when the last function ended, or the block began
     last: Any = sys.maxsize if recorder.began is None else recorder.began
 
@@ -263,6 +263,9 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
         if by_index:
             values.read_target(func, args, kwargs)
         elif func in BACKWARDS:
+            # else it could not be told from what is waited in the backward
+            if (begins := now()) - last > LONG:
+                waited(last, begins)
             _, thread = stacks.here()
             for name in custom_backwards(args, kwargs):
                 events.extend((UNSEEN, thread, name))
@@ -287,11 +290,6 @@ def function_mode(recorder: Recorder) -> TorchFunctionMode:
 
     def function_ended() -> Any:
         return last
-
-    def waited(since: Any, until: Any) -> None:
-        """Notes how long this thread waited for a processor meanwhile."""
-        if not others and ident() == stacks.thread:
-            recorder.waited(since, until)
 
     def note(thread: int, event: tuple[Any, ...]) -> None:
         nonlocal events

@@ -20,23 +20,26 @@ _TASKS = "/proc/self/task"
 _PART = 0.05
 #: threads of Python's own that pass on what processes are given
 _FEEDS = "QueueFeederThread"
-#: nanoseconds that reading the clocks one after the other may be off; and what threads
-#: do that were there before, such as those of Jupyter and of progress bars
+#: nanoseconds by which clocks may be off; and what threads do that were there before,
+#: such as those of Jupyter and of progress bars
 _NOISE, _IDLE = 50_000, 1_000_000
 
 
 class Clocks(NamedTuple):
     """The nanoseconds that the process and each of its threads have run so far, and the
-    seconds of the processes that it has started and that have ended."""
+    seconds of the processes that it has started and that have ended. The process runs
+    while they are read: it is asked first, and again in the end."""
 
     process: int
     threads: Mapping[int, int]
     children: float
+    process_later: int
 
 
 def clocks() -> Clocks | None:
     """None where the system does not tell."""
     threads = {}
+    process = time.process_time_ns()
     with suppress(OSError):
         for name in os.listdir(_TASKS):
             thread = int(name)
@@ -46,7 +49,7 @@ def clocks() -> Clocks | None:
         return None
     ran = os.times()
     children = ran.children_user + ran.children_system
-    return Clocks(time.process_time_ns(), threads, children)
+    return Clocks(process, threads, children, time.process_time_ns())
 
 
 def _clock_of(thread: int) -> int:
@@ -80,7 +83,7 @@ def _at_work(before: Clocks, now: Clocks) -> list[str]:
         thread: time_ns - before.threads.get(thread, 0)
         for thread, time_ns in now.threads.items()
     }
-    spent = now.process - before.process
+    spent = now.process - before.process_later  # no more than it was
     least = max(_NOISE, _PART * spent)
     own = threading.get_native_id()
     names = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import get_ident as ident
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import FunctionType
@@ -112,8 +113,8 @@ class Recorder:
                 self._attach(0)
             except Exception as fault:  # ours must not keep the batch from running
                 self.fault(fault)
-            self.run_queue.open()
             self.other_threads.open()
+            self.run_queue.open()
             self.run_queue.noted = self.began = self.clock.now()
             before, after = module_hooks(self)
             extensions = self.extensions
@@ -175,14 +176,17 @@ class Recorder:
         torch_internals.replace_modes(self._staying)
         self._staying = None
 
-    def waited(self, since: Any, until: Any) -> None:
+    def waited(self, since: Any, until: Any) -> int:
         """Note how long the tracing thread waited for a processor between these two
         stamps, or since it was noted last."""
+        if self.stacks.others or ident() != self.stacks.thread:
+            return 0
         queue = self.run_queue
         since, queue.noted = max(since, queue.noted), until
-        waited_ns = queue.waited()
-        if waited_ns:
+        waited_ns = queue.waited(until - since)
+        if waited_ns > 0:
             self.events.extend((WAITED, since, until, waited_ns))
+        return waited_ns
 
     def meet(self, module: nn.Module, open_: list[Any]) -> Site | None:
         """The site of a module that was not there at entry, or None if it is none of

@@ -23,27 +23,31 @@ class RunQueue:
 
     def __init__(self) -> None:
         self._file: FileIO | None = None
-        self._before = self._held = 0
+        #: `_late` was waited after the stretch that it was asked for
+        self._before = self._late = 0
         #: the stamp until which what was waited has been noted
         self.noted: Any = 0
 
     def open(self) -> None:
         with suppress(OSError):
             self._file = FileIO(_FILE)
-        self.waited()
-
-    def waited(self) -> int:
-        """The nanoseconds since it was last asked."""
-        held, self._held = self._held, 0
-        return held + self._since()
-
-    def hold(self) -> None:
-        """The clock will stand still: what was waited so far is still to be noted."""
-        self._held += self._since()
-
-    def skip(self) -> None:
-        """It stood still: what was waited meanwhile is in no time."""
         self._since()
+
+    def waited(self, lasted: int) -> int:
+        """The nanoseconds in a stretch of so many, which has just ended. What is more
+        than it lasted was waited since, while this was asked: it is in the next one."""
+        late, self._late = self._late, 0
+        since = self._since()
+        if late + since > lasted:
+            self._late = since
+            return min(late, lasted)
+        return late + since
+
+    def skip(self, stood: int) -> None:
+        """The clock has stood still for so long: what was waited meanwhile is in no
+        time, but for what was waited since."""
+        since = self._late + self._since()
+        self._late = since if since > stood else 0
 
     def _since(self) -> int:
         if self._file is None or self._file.closed:

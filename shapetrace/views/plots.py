@@ -119,7 +119,7 @@ def _drawable(name: str) -> str:
 def _fitting(name: str, limit: int) -> str:
     """Its long words are cut, since numbers tell modules apart; else its begin."""
     parts = name.split(".")
-    for most in range(max(map(len, parts)), 1, -1):
+    for most in range(max(2, *map(len, parts)), 1, -1):
         cut = (part if len(part) <= most else f"{part[:most - 1]}…" for part in parts)
         if len(said := ".".join(cut)) <= limit:
             return said

@@ -163,7 +163,7 @@ def _sentences(rec: Recording, costs: Costs, trace: str) -> list[str]:
                 line += "; that is too uncertain to go by: the table has what was"
                 line += " measured"
         said.append(line + ".")
-        said += _cold(rec, trace)
+        said += _cold(rec, costs, trace)
     if costs.flops is not None:
         line = f"{words.scaled(costs.flops)} FLOPs forward"
         if costs.backward_flops is not None:
@@ -184,14 +184,16 @@ def _sentences(rec: Recording, costs: Costs, trace: str) -> list[str]:
     return [*said, *rec.notes]
 
 
-def _cold(rec: Recording, trace: str) -> list[str]:
-    """Whether the first batch was slower than the others."""
+def _cold(rec: Recording, costs: Costs, trace: str) -> list[str]:
+    """Whether the first batch was slower than the others, and did not only wait."""
     turn = batches(rec)
     times: dict[int, int] = {}
     for call in rec.calls:
         if call.parent is None and not call.recomputed:
             at = turn[call.index]
-            times[at] = times.get(at, 0) + call.duration_ns
+            known = costs.calls[call.index].corrected_ns if costs.settled else None
+            took = call.duration_ns if known is None else known
+            times[at] = times.get(at, 0) + took
     later = [time for at, time in times.items() if at > 0]
     if not rec.has_first or not later or times[0] < _COLD * median(later):
         return []

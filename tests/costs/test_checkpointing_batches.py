@@ -140,3 +140,28 @@ def test_images_of_one_channel_are_no_blocks_of_sixteen():
     found = {one.name: one for one in t.checkpoint_candidates()}
     assert found["0"].freed_bytes == 16 * 16 * 14 * 14 * 4 + 16 * 32 * 7 * 7 * 4
     assert found["0"].peak_bytes < 10_000
+
+
+class Working(torch.optim.SGD):
+    """Its step works with so many bytes."""
+
+    def __init__(self, parameters, size):
+        super().__init__(parameters)
+        self.size = size
+
+    def step(self):
+        work = torch.zeros(self.size // 4)
+        super().step()
+        return work.sum()
+
+
+@pytest.mark.parametrize(("size", "less"), [(1000, SIZE), (100 * SIZE, 0)])
+def test_where_the_optimizer_holds_more_nothing_is_won(size, less):
+    model, criterion = Blocks(), nn.MSELoss()
+    optimizer = Working(model.parameters(), size)
+    with shapetrace.trace(model, memory=True) as t:
+        criterion(model(X), X).backward()
+        optimizer.step()
+    first = next(one for one in t.checkpoint_candidates() if one.name == "blocks.0")
+    assert (first.freed_bytes, first.peak_bytes) == (SIZE, less)
+    assert ("the optimizer's step holds as much" in first.note) == (not less)

@@ -17,11 +17,14 @@ MS = 1_000_000
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it counts threads' time")
 
 
-def told(process, *threads, children=0.0):
-    """Of what ran in a block; `threads` are pairs of before and after."""
+def told(process, *threads, children=0.0, reading=0):
+    """Of what ran in a block; `threads` are pairs of before and after. To read takes
+    the time of the process too, each time."""
     before = {number: a for number, a, _ in threads if a is not None}
     after = {number: b for number, _, b in threads}
-    read = iter([Clocks(5 * MS, before, 1.0), Clocks(process, after, 1.0 + children)])
+    began = Clocks(5 * MS - reading, before, 1.0, 5 * MS)
+    ended = Clocks(process, after, 1.0 + children, process + reading)
+    read = iter([began, ended])
     looking = OtherThreads(lambda: next(read))
     looking.open()
     looking.close()
@@ -52,6 +55,10 @@ def test_what_is_missing_of_the_process_ran_in_threads_that_ended():
 def test_clocks_that_are_read_one_after_the_other_are_no_thread():
     assert told(5_200_000, (OWN, 5 * MS, 5_151_000)) == []
     assert told(5_200_000, (OWN, 5 * MS, 5_149_000)) == ["threads that ended"]
+
+
+def test_what_reading_the_clocks_takes_is_no_thread():
+    assert told(5_200_000, (OWN, 5 * MS, 5_180_000), reading=MS) == []
 
 
 def test_what_fed_processes_that_ended_is_no_work():

@@ -63,6 +63,13 @@ def test_the_root_is_called_what_the_script_calls_it():
     assert "regressor Sequential" in names(t.plot())
 
 
+def test_the_shortest_of_names_is_whole():
+    m = nn.Sequential(nn.ReLU())
+    with shapetrace.trace(m) as t:
+        m(torch.randn(2, 4))
+    assert "m Sequential" in names(t.plot())
+
+
 def test_many_modules_are_the_slowest_twenty_and_the_rest_in_words():
     model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(40)))
     with shapetrace.trace(model) as t:

@@ -23,8 +23,9 @@ from shapetrace.recording.extensions.base import Extension, Node
 from shapetrace.recording.extensions.cell import Cell, Tensors, add_up
 from shapetrace.recording.tensors import grad_fn_of, requires_grad_of
 
-#: a node begins, a backward ends, checkpointing runs a forward again, and is done
-Kind = Literal["node", "end", "again", "done"]
+#: a node begins, a backward ends, checkpointing runs a forward again, and is done; for
+#: so long the thread has waited for a processor
+Kind = Literal["node", "end", "again", "done", "waited"]
 Mark = tuple[Kind, Any, int, int, Cell | None]
 
 #: the node that torch makes of an output where a module has hooks for its backward
@@ -107,6 +108,10 @@ class BackwardTimer(Extension):
         for part in (self._handles, self._hooks, self._cells, self._given, self._marks):
             part.clear()
 
+    def waited(self, until: Any, waited_ns: int) -> None:
+        """For a processor, in a stretch that ends then."""
+        self._marks.append(("waited", until, ident(), waited_ns, None))
+
     def _mark(self, kind: Kind) -> None:
         self._marks.append((kind, self._now(), ident(), _task(), None))
 
@@ -150,6 +155,9 @@ def _share_out(marks: Sequence[Mark], times: Sequence[int]) -> None:
         last[thread] = until
 
     for (kind, _, thread, task, cell), time in zip(marks, times, strict=True):
+        if kind == "waited":
+            last[thread] = last.get(thread, 0) + task  # in which it was not at work
+            continue
         pay(thread, time)
         stack = running.setdefault(thread, [])
         if kind == "node":

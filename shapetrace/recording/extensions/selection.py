@@ -24,6 +24,7 @@ from shapetrace.records import LeftOut
 if TYPE_CHECKING:
     from shapetrace.recording.bounded.limit import CallLimit
     from shapetrace.recording.extensions.allocator import AllocatorWatch
+    from shapetrace.recording.extensions.backward import BackwardTimer
     from shapetrace.recording.extensions.base import Extension, Extensions
     from shapetrace.recording.extensions.cell import Cell
     from shapetrace.recording.extensions.device import DeviceTimer
@@ -55,7 +56,7 @@ class Selection:
         self.optimizer_state: dict[str, int] = {}
         self._limit: CallLimit | None = None
         self._memory: MemoryWatch | None = None
-        self._backward = backward
+        self._backward: BackwardTimer | None = None
         self._allocator: AllocatorWatch | None = None
         self._device: DeviceTimer | None = None
         found: list[Extension] = []
@@ -77,9 +78,10 @@ class Selection:
                 )
                 found.append(self._allocator)
         if backward:
-            from shapetrace.recording.extensions.backward import BackwardTimer
+            from shapetrace.recording.extensions import backward as timing_backwards
 
-            found.append(BackwardTimer(pausing))
+            self._backward = timing_backwards.BackwardTimer(pausing)
+            found.append(self._backward)
         if timing and torch.accelerator.is_available() and _on_accelerator(roots):
             from shapetrace.recording.extensions import device
 
@@ -96,7 +98,7 @@ class Selection:
     def start(self, recorder: Recorder) -> None:
         self._recorder = recorder
         # what is waited for in a pause is in no recorded time
-        self._pausing.before_pause = recorder.run_queue.hold
+        self._pausing.before_pause = self._waited
         self._pausing.after_pause = recorder.run_queue.skip
         if self._limit is not None:
             self._limit.begin(recorder)
@@ -128,10 +130,10 @@ class Selection:
             from shapetrace.recording.extensions.memory import MemoryWatch
 
             found.append(MemoryWatch(lambda *held: None, pausing))
-        if self._backward:
-            from shapetrace.recording.extensions.backward import BackwardTimer
+        if self._backward is not None:
+            from shapetrace.recording.extensions import backward as timing_backwards
 
-            found.append(BackwardTimer(pausing))
+            found.append(timing_backwards.BackwardTimer(pausing))
         return _extensions(found, pausing)
 
     def finish(self) -> None:
@@ -199,6 +201,14 @@ class Selection:
                 "missing from there on"
             )
         return said
+
+    def _waited(self, since: Any, until: Any) -> None:
+        """Before a pause: what is in a backward is told apart by its nodes."""
+        recorder = self._recorder
+        if recorder is not None:
+            waited_ns = recorder.waited(since, until)
+            if waited_ns and self._backward is not None:
+                self._backward.waited(until, waited_ns)
 
     def _note(self, cell: Cell, thread: int) -> None:
         recorder = self._recorder
