@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
 from shapetrace.diagnosis.repair.edits import resized
-from shapetrace.diagnosis.sites import site_of_call, takes_shape
+from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.diagnosis.sizes.factory_size import takes_shape
 from shapetrace.records import FunctionCall
 from shapetrace.source.line import find
 from shapetrace.source.tree import last_name

@@ -191,7 +191,8 @@ def menu(
         order = reorder(shape, other)
         if order is not None:
             yield "insert", order
-        if 0 < len(other) <= rank and prod(other) == prod(shape) and other != shape:
+        fewer = 0 < len(other) <= rank and other != shape
+        if fewer and prod(other) == prod(shape) and not _but_for_one(shape, other):
             yield "insert", edits.viewed(other)
     if rank < 5:
         for dim in (1, 0, -1, *range(2, rank)):
@@ -229,6 +230,13 @@ def menu(
     if rank > 1:
         yield "insert", edits.flatten()
     yield from _resizing(case, ref, others)
+
+
+def _but_for_one(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether a shape is another one with a dimension of size 1 among: squeezing it
+    is the same thought as a view."""
+    places = (at for at, size in enumerate(shape) if size == 1)
+    return any(shape[:at] + shape[at + 1 :] == other for at in places)
 
 
 def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu:

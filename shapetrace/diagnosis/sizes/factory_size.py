@@ -8,7 +8,6 @@ import ast
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from shapetrace.diagnosis.sites import takes_shape
 from shapetrace.lineage import Call, End, Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.source.line import Line, find
@@ -40,6 +39,13 @@ def sized_from(graph: Graph, end: End) -> tuple[int, int] | None:
         if -len(ref.shape) <= dim < len(ref.shape) and ref.shape[dim] == size:
             return ref.id, dim % len(ref.shape)
     return None
+
+
+def takes_shape(call: Call) -> bool:
+    """`zeros_like(x)`, `x.new_zeros(…)`: a new tensor, and a choice of the user's which
+    other tensor's shape it has."""
+    name = call.name if isinstance(call, FunctionCall) and call.direct else ""
+    return name.endswith("_like") or name.startswith("new_")
 
 
 def _written(line: Line, dim: int) -> _Named | None:
