@@ -90,6 +90,8 @@ def generate(case: Case) -> Iterator[Hypothesis]:
         generators = STRETCHED
     elif case.mismatch.is_of_values:
         generators = (raised, values)
+    elif case.mismatch.is_of_words:
+        generators = (origins, data)
     for generator in generators:
         try:
             for hypothesis in generator(case):

@@ -114,7 +114,13 @@ def _size(scope: Scope, node: ast.expr, deep: int = _DEEP) -> _Named | None:
         part = _shape(value)
         return None if part is None else (part[0], part[1] + item)
     if isinstance(node, ast.Subscript):
-        name, dim = _whole(node.value), _number(node.slice)
+        dim, shape = _number(node.slice), node.value
+        entry = shape.value if isinstance(shape, ast.Attribute) else None
+        if isinstance(entry, ast.Subscript) and _number(entry.slice) is not None:
+            # one entry of a tensor has its other dimensions
+            shape = ast.Attribute(entry.value, "shape")
+            dim = None if dim is None else dim + (dim >= 0)
+        name = _whole(shape)
     elif isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
         inner, dim = node.args[0], 0
         if isinstance(node.func, ast.Name) and node.func.id == "len":
