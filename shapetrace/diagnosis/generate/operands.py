@@ -23,6 +23,7 @@ from shapetrace.diagnosis.repair.changes import (
 from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.diagnosis.repair.orders import placements, reorder
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
+from shapetrace.diagnosis.sizes.leaves import counts_samples
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import is_method, kind
@@ -181,11 +182,12 @@ def menu(
             yield "insert", edits.squeeze(dim)
     for other in others:
         if rank < len(other):
-            yield "insert", edits.trailing(len(other) - rank)
-            if rank == 1 and shape[0] > 1:
-                for dim, size in enumerate(other[1:-1], 1):
-                    if (size,) == shape:  # one number a channel
-                        yield "insert", edits.trailing(len(other) - 1 - dim)
+            channels = [dim for dim in range(1, len(other) - 1) if rank == 1]
+            channels = [dim for dim in channels if (other[dim],) == shape != (1,)]
+            if not channels or _counts_samples(case, ref):
+                yield "insert", edits.trailing(len(other) - rank)
+            for dim in channels:  # one number a channel
+                yield "insert", edits.trailing(len(other) - 1 - dim)
             for places in placements(shape, other)[:3]:
                 yield "insert", edits.spread(places, len(other))
         order = reorder(shape, other)
@@ -230,6 +232,12 @@ def menu(
     if rank > 1:
         yield "insert", edits.flatten()
     yield from _resizing(case, ref, others)
+
+
+def _counts_samples(case: Case, ref: TensorRef) -> bool:
+    """Whether a tensor has the samples first."""
+    trail = case.graph.trail(ref.id, 0)
+    return counts_samples(case.graph, trail.hops, trail.end)
 
 
 def _but_for_one(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
