@@ -133,9 +133,9 @@ def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
 
 
 def _is_birth(graph: Graph, call: FunctionCall) -> bool:
-    """Whether a call belongs to the statement that makes data: `rand(1, 1, 8, 8)` and
-    its `expand(-1, 3, -1, -1)` are one thought."""
-    if call.parent is not None or not call.inputs or not call.outputs:
+    """Whether a call stretches data in the statement that makes it: `rand(1, 1, 8, 8)`
+    and its `expand(-1, 3, -1, -1)` are one thought."""
+    if call.parent is not None or kind(call.name) != "expand" or not call.outputs:
         return False
     made = call.outputs[0].id
     first = None if graph.from_model(made) else beginning(graph, made)
@@ -156,7 +156,7 @@ def without_lost(graph: Graph, tensor: int) -> int:
         before = call.inputs[0].shape if call.inputs else ()
         if call.parent is not None or call.index < 0 or rank < len(before):
             return made
-        tensor = made
+        tensor = call.inputs[0].id if call.inputs else made
     return tensor
 
 

@@ -15,7 +15,6 @@ from shapetrace.diagnosis.patterns.similar_modules import (
     settings,
 )
 from shapetrace.diagnosis.sites import site_of_data
-from shapetrace.diagnosis.sizes.leaves import every_part
 from shapetrace.diagnosis.sizes.window_layers import whole
 from shapetrace.lineage import Graph, Hop
 from shapetrace.records import ModuleInfo, TensorRef
@@ -135,18 +134,20 @@ def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
 
 @once
 def _rounded(case: Case) -> dict[object, int]:
-    """The data whose size leaves a rest in a window on its way."""
+    """The data that both sides began in, where its size leaves a rest in a window on
+    its way."""
     found: dict[object, int] = {}
+    ends: set[tuple[int, int]] = set()
     for spot in case.mismatch.spots:
         if spot.tensor is None or spot.dim is None:
-            continue
-        for leaf in every_part(case.graph, spot.tensor, spot.dim):
-            windows = [hop for hop in leaf.hops if hop.origin.how == "window"]
-            if leaf.end.kind == "data" and any(_rests(case, hop) for hop in windows):
-                site = site_of_data(case.graph, leaf.end.tensor)
-                size = case.graph.size(leaf.end.tensor, leaf.end.dim)
-                found.setdefault(site.key, size)
-    return found
+            return {}
+        trail = case.graph.trail(spot.tensor, spot.dim)
+        ends.add((trail.end.tensor, trail.end.dim))
+        windows = [hop for hop in trail.hops if hop.origin.how == "window"]
+        if trail.end.kind == "data" and any(_rests(case, hop) for hop in windows):
+            site = site_of_data(case.graph, trail.end.tensor)
+            found[site.key] = case.graph.size(trail.end.tensor, trail.end.dim)
+    return found if len(ends) == 1 else {}
 
 
 def _rests(case: Case, hop: Hop) -> bool:

@@ -249,7 +249,9 @@ def _first_caller(tree: Tree, home: Home) -> tuple[Tree, Home, bool]:
             return tree, home, False
         name = home.name
         if isinstance(tree.parents.get(home), ast.ClassDef):
-            return tree, home, name in ("forward", "__call__")
+            # what calls the method goes on with what it gives
+            around = name in ("forward", "__call__") or name in tree.calls
+            return tree, home, around
         calls = [
             node
             for node in tree.calls.get(name, ())

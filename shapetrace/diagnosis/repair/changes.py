@@ -97,7 +97,8 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
         return given
     target = case.mismatch.loss and case.target and ref.id == case.target.id
     if target and len(edit.apply(ref).shape) > len(ref.shape):
-        if not case.graph.from_model(ref.id):
+        site = case.site_of(ref.id)
+        if site.kind == "function" and not case.graph.from_model(ref.id):
             at = without_lost(case.graph, ref.id)
             return site_of_tensor(case.graph, at, target=True)
     if edit.removes is not None and case.mismatch.silent:
