@@ -1,5 +1,5 @@
 """Sizes read off the wrong dimension, entries of the wrong place, and who is told of
-data that lacks a dimension; with sizes that are all distinct and some that are alike."""
+data that lacks a dimension; with sizes that are all distinct, and alike."""
 
 import pytest
 import torch
@@ -49,10 +49,10 @@ def relative(out, points, root):
     others = torch.arange(joints) != root
     moved = points.clone()
     moved[:, others] -= moved[:, root : root + 1]
-    return out - moved
+    return out[:, others] - moved[:, others]
 
 
-@pytest.mark.parametrize("batch, joints", [(4, 17), (17, 17), (4, 5)])
+@pytest.mark.parametrize("batch, joints", [(4, 17), (3, 17), (4, 5)])
 def test_a_count_that_reads_another_dimension_is_read_anew(batch, joints):
     def step(model):
         out = model(torch.randn(batch, joints, 3))
@@ -92,7 +92,7 @@ def test_labels_without_a_channel_lack_it_whatever_was_put_in_before(size):
         mask = (3 - (y - x).abs()).clamp(min=0).unsqueeze(0)
         edge = torch.zeros_like(mask, dtype=torch.float32)
         edge[:, 1:] += (mask[:, 1:] != mask[:, :-1]).float()
-        image = mask.unsqueeze(1).float()
+        image = mask.unsqueeze(1).float() + torch.randn(1, 1, size, size)
         return F.binary_cross_entropy(model(image), edge.clamp(max=1))
 
     found = failed(Outline(), step)
@@ -215,7 +215,8 @@ class Edges(nn.Module):
         self.fc = nn.Linear(2 * 9, 3)
 
     def gather(self, count, index, edges):
-        update = torch.zeros(count * 2, edges.shape[-1]).index_add(0, index, edges)
+        sent = edges[index]
+        update = torch.zeros(count * 2, edges.shape[-1]).index_add(0, index, sent)
         return update.view(count, 2 * 9)
 
     def forward(self, index, edges):

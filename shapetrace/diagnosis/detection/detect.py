@@ -110,7 +110,7 @@ def _from_message(unknown: Mismatch, message: str) -> Mismatch | None:
         wanted, dim, size = (int(number) for number in asked.groups()[:3])
         for at, ref in enumerate(unknown.call.inputs):
             name = argument_name(unknown.call, at)
-            if name == asked[4] and ref.shape[dim : dim + 1] == (size,):
+            if name and name == asked[4] and ref.shape[dim : dim + 1] == (size,):
                 left = Spot(ref.id, dim, size, name, at)
                 right = Spot(None, None, wanted, "size")
                 return replace(unknown, kind="size", left=left, right=right)

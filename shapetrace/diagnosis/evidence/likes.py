@@ -103,8 +103,8 @@ def _built(graph: Graph, name: str) -> list[tuple[str, str, tuple[int, ...]]]:
 
 
 def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether a window (convolution, pooling) left a rest, or data came with a size that
-    one on its way does: what is halved and then doubled is not what it was."""
+    """Whether a window (convolution, pooling) left a rest, or data has a size that one
+    on its way does: what is halved and then doubled is not what it was."""
     site = hypothesis.site
     if site.kind == "input" and hypothesis.form in ("data", "unknown"):
         size = _rounded(case).get(site.key)

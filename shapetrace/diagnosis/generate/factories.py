@@ -126,7 +126,8 @@ def _read_off(
     read = sized_from(case.graph, end) if isinstance(node, ast.Name) else None
     if read is None:
         return None
-    shape, scope = case.graph.tensors[read[0]].shape, Scope(line.file, line.file.home(line.node))
+    shape = case.graph.tensors[read[0]].shape
+    scope = Scope(line.file, line.file.home(line.node))
     while isinstance(node, ast.Name):
         ways = bound(scope, node.id)
         node = ways[0].value if len(ways) == 1 and ways[0].item is None else None
@@ -137,4 +138,4 @@ def _read_off(
     if isinstance(node, ast.Call) and last_name(node.func) == "size":
         number = node.args[0]
     new = item[1] + shape.index(wanted) - read[1]
-    return number and (line_of(line.file, node), number, str(new))
+    return None if number is None else (line_of(line.file, node), number, str(new))

@@ -241,9 +241,7 @@ def _read_from(start: Start, reader: Reader, repaired: Repaired) -> None:
         reader.missed.append("what calls it")
 
 
-def _first_caller(
-    tree: Tree, node: ast.expr | ast.stmt
-) -> tuple[Tree, Home, bool]:
+def _first_caller(tree: Tree, node: ast.expr | ast.stmt) -> tuple[Tree, Home, bool]:
     """The outermost function around an expression whose calls of one another stand at
     one place each, and whether it is called at several."""
     home = tree.home(node)
@@ -253,7 +251,11 @@ def _first_caller(
         name = home.name
         if isinstance(tree.parents.get(home), ast.ClassDef):
             # what calls a method goes on with what it returns
-            given = name in tree.calls and isinstance(tree.statement(node), ast.Return)
+            given = isinstance(tree.statement(node), ast.Return) and any(
+                isinstance(one.func, ast.Attribute)
+                and tree.text(one.func.value) == "self"
+                for one in tree.calls.get(name, ())
+            )
             return tree, home, given or name in ("forward", "__call__")
         calls = [
             node
