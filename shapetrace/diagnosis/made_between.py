@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from shapetrace.lineage import Graph
+from shapetrace.diagnosis.sizes.factory_size import sized_from
+from shapetrace.lineage import End, Graph
 from shapetrace.records import FunctionCall
 from shapetrace.signatures import is_method
 from shapetrace.source.line import find
@@ -27,7 +28,15 @@ def made_between(graph: Graph, made: FunctionCall) -> bool:
     users = graph.users.get(made.outputs[0].id, ())
     if any(isinstance(user, FunctionCall) and not user.direct for user in users):
         return False
-    return _takes_tensors(graph, made)
+    return _takes_tensors(graph, made) or _as_large(graph, made)
+
+
+def _as_large(graph: Graph, made: FunctionCall) -> bool:
+    """Whether it counts up to a size that is read off what the model made."""
+    if made.name != "arange":
+        return False
+    read = sized_from(graph, End("data", (made.outputs or ())[0].id, 0, made))
+    return read is not None and graph.from_model(read[0])
 
 
 def _takes_tensors(graph: Graph, made: FunctionCall) -> bool:

@@ -6,11 +6,12 @@ from collections import deque
 
 from shapetrace.diagnosis.hypothesis import Site
 from shapetrace.diagnosis.made_between import made_between
+from shapetrace.diagnosis.sizes.factory_size import takes_shape
 from shapetrace.lineage import Call, Graph
 from shapetrace.records import Culprit, FunctionCall, ModuleCall
 from shapetrace.signatures import is_elementwise, kind
 from shapetrace.source.library_calls import called_around, handed_out, looped_over
-from shapetrace.source.tree import is_own, package_of
+from shapetrace.source.tree import is_own, node_at, package_of
 
 #: calls that keep a shape and are passed over, at most
 _LONGEST = 64
@@ -19,11 +20,15 @@ _ORDERING = ("permute", "transpose", "swapaxes", "movedim", "t", "view", "reshap
 
 
 def site_of_call(graph: Graph, call: Call) -> Site:
-    """Torch's own layer by its name, else the function at its place."""
+    """Torch's own layer by its name, the data that the call's statement makes, else the
+    function at its place."""
     layer = graph.layer_of(call)
     if layer is not None:
         return site_of_module(layer)
     assert isinstance(call, FunctionCall)
+    if _is_birth(graph, call):
+        assert call.outputs
+        return site_of_data(graph, call.outputs[0].id)
     place = (call.name, call.source) if call.source is not None else call.index
     return Site("function", call.name, place, call.source)
 
@@ -127,6 +132,34 @@ def site_of_tensor(graph: Graph, tensor: int, *, target: bool = False) -> Site:
     return site_of_data(graph, tensor, target=target)
 
 
+def _is_birth(graph: Graph, call: FunctionCall) -> bool:
+    """Whether a call stretches data in the statement that makes it: `rand(1, 1, 8, 8)`
+    and its `expand(-1, 3, -1, -1)` are one thought."""
+    if call.parent is not None or kind(call.name) != "expand" or not call.outputs:
+        return False
+    made = call.outputs[0].id
+    first = None if graph.from_model(made) else beginning(graph, made)
+    if first is None or first.inputs or made_between(graph, first):
+        return False
+    places = node_at(first.source), node_at(call.source)
+    if places[0] is None or places[1] is None or places[0][0] is not places[1][0]:
+        return False
+    file = places[0][0]
+    return file.statement(places[0][1]) is file.statement(places[1][1])
+
+
+def without_lost(graph: Graph, tensor: int) -> int:
+    """The tensor behind one of data that already had too few dimensions: whatever took
+    none away is passed over."""
+    for made, call in graph.chain(tensor):
+        rank = len(graph.tensors[made].shape)
+        before = call.inputs[0].shape if call.inputs else ()
+        if call.parent is not None or call.index < 0 or rank < len(before):
+            return made
+        tensor = call.inputs[0].id if call.inputs else made
+    return tensor
+
+
 def site_of_maker(graph: Graph, call: Call) -> Site:
     """A layer, or the function of the user's; what was called inside of an installed
     package's module is that module, as the user's own code called it."""
@@ -162,13 +195,6 @@ def is_loaded(graph: Graph, tensor: int) -> bool:
     if not isinstance(made, FunctionCall) or made.parent is not None:
         return False
     return handed_out(made) and not graph.from_model(tensor)
-
-
-def takes_shape(call: Call) -> bool:
-    """`zeros_like(x)`, `x.new_zeros(…)`: a new tensor, and a choice of the user's which
-    other tensor's shape it has."""
-    name = call.name if isinstance(call, FunctionCall) and call.direct else ""
-    return name.endswith("_like") or name.startswith("new_")
 
 
 def data_name(graph: Graph, tensor: int) -> str:

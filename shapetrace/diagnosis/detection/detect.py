@@ -14,7 +14,13 @@ from shapetrace.diagnosis.detection.unlike import (
 from shapetrace.lineage import Graph
 from shapetrace.lineage.loss_calls import is_loss_like, sides
 from shapetrace.records import FunctionCall, ModuleCall, TensorRef
-from shapetrace.signatures import Conflict, Side, conflicts, inner_function
+from shapetrace.signatures import (
+    Conflict,
+    Side,
+    argument_name,
+    conflicts,
+    inner_function,
+)
 
 __all__ = ["Mismatch", "Spot", "find_mismatch", "from_module"]
 
@@ -88,12 +94,26 @@ def stretched(
 
 _RANK = re.compile(r"expected (\d)D (?:or \dD )?input \(got \dD input\)")
 _OUT_OF_RANGE = re.compile(r"Dimension out of range \(.*, but got (-?\d+)\)")
+_ASKED = re.compile(
+    r"size (?:at least )?(\d+) at dimension (\d+), but got size (\d+)"
+    r" for argument #\d+ '(\w+)'"
+)
 _MUST_MATCH = re.compile(r"dimension of length (\d+)|tensor [ab] \((\d+)\)")
 
 
 def _from_message(unknown: Mismatch, message: str) -> Mismatch | None:
-    """Where no signature says more: two operands that do not broadcast, if the error's
-    text speaks of sizes that clash. Class weights and the like are found so."""
+    """Where no signature says more: a size that the error's text asks for, or two
+    operands that do not broadcast, if it speaks of sizes that clash. Class weights and
+    the like are found so."""
+    asked = _ASKED.search(message)
+    if asked is not None:
+        wanted, dim, size = (int(number) for number in asked.groups()[:3])
+        for at, ref in enumerate(unknown.call.inputs):
+            name = argument_name(unknown.call, at)
+            if name and name == asked[4] and ref.shape[dim : dim + 1] == (size,):
+                left = Spot(ref.id, dim, size, name, at)
+                right = Spot(None, None, wanted, "size")
+                return replace(unknown, kind="size", left=left, right=right)
     if not _MUST_MATCH.search(message) and "broadcast" not in message:
         return None
     told = {int(a or b) for a, b in _MUST_MATCH.findall(message)}

@@ -58,6 +58,13 @@ class Mismatch:
         return self.kind == "range" and right is not None and right.tensor is None
 
     @property
+    def is_of_words(self) -> bool:
+        """Whether only PyTorch's message knows of a size that is asked for."""
+        right = self.right
+        asked = right is not None and right.tensor is None
+        return self.kind == "size" and asked and not self.conflicts
+
+    @property
     def spots(self) -> tuple[Spot, ...]:
         return tuple(spot for spot in (self.left, self.right) if spot is not None)
 

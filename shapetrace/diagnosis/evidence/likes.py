@@ -6,6 +6,7 @@ from __future__ import annotations
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
+from shapetrace.diagnosis.once import once
 from shapetrace.diagnosis.patterns.similar_modules import (
     few,
     have,
@@ -13,8 +14,9 @@ from shapetrace.diagnosis.patterns.similar_modules import (
     peers,
     settings,
 )
+from shapetrace.diagnosis.sites import site_of_data
 from shapetrace.diagnosis.sizes.window_layers import whole
-from shapetrace.lineage import Graph
+from shapetrace.lineage import Graph, Hop
 from shapetrace.records import ModuleInfo, TensorRef
 
 #: a change away from what all others of its kind have
@@ -101,9 +103,15 @@ def _built(graph: Graph, name: str) -> list[tuple[str, str, tuple[int, ...]]]:
 
 
 def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
-    """Whether a window (convolution, pooling) left a rest: what it halves and another
-    doubles is then not what it was."""
+    """Whether a window (convolution, pooling) left a rest, or data has a size that one
+    on its way does: what is halved and then doubled is not what it was."""
     site = hypothesis.site
+    if site.kind == "input" and hypothesis.form in ("data", "unknown"):
+        size = _rounded(case).get(site.key)
+        if size is None:
+            return None
+        text = f"of its {size}, a layer leaves some over"
+        return Fact("rounds its input", text=text)
     if hypothesis.form in _BUILT:  # other features, for the same places
         return None
     calls = case.replay.calls_of.get(site.name, ()) if site.kind == "module" else ()
@@ -122,6 +130,32 @@ def rounding(hypothesis: Hypothesis, case: Case) -> Fact | None:
     if any(a % b and b % a for a, b in pairs):
         return Fact("rounds its input", text="some of its input is left over")
     return Fact("scales by a whole number") if any(a != b for a, b in pairs) else None
+
+
+@once
+def _rounded(case: Case) -> dict[object, int]:
+    """The data that both sides began in, where its size leaves a rest in a window on
+    its way."""
+    found: dict[object, int] = {}
+    ends: set[tuple[int, int]] = set()
+    for spot in case.mismatch.spots:
+        if spot.tensor is None or spot.dim is None:
+            return {}
+        trail = case.graph.trail(spot.tensor, spot.dim)
+        ends.add((trail.end.tensor, trail.end.dim))
+        windows = [hop for hop in trail.hops if hop.origin.how == "window"]
+        if trail.end.kind == "data" and any(_rests(case, hop) for hop in windows):
+            site = site_of_data(case.graph, trail.end.tensor)
+            found[site.key] = case.graph.size(trail.end.tensor, trail.end.dim)
+    return found if len(ends) == 1 else {}
+
+
+def _rests(case: Case, hop: Hop) -> bool:
+    """Whether a window goes over its places in steps, and does not come out even."""
+    sources = case.graph.source_ids(hop.call, hop.origin)
+    before = case.graph.size(*sources[0]) if len(sources) == 1 else 0
+    after = case.graph.size(hop.tensor, hop.dim)
+    return 0 < 3 * after < 2 * before and before % after > 0
 
 
 def waiting(hypothesis: Hypothesis, case: Case) -> Fact | None:

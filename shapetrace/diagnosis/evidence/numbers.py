@@ -7,7 +7,7 @@ from shapetrace.diagnosis.detection.mismatch import Spot
 from shapetrace.diagnosis.evidence.fact import Fact
 from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.once import once
-from shapetrace.diagnosis.sites import takes_shape
+from shapetrace.diagnosis.sizes.factory_size import takes_shape
 from shapetrace.diagnosis.sizes.leaves import Leaf, counts_samples, every_part
 from shapetrace.records import FunctionCall
 

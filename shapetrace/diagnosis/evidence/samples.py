@@ -71,7 +71,8 @@ def _cuts(case: Case, call: FunctionCall) -> bool:
     before, after = call.inputs[0].shape, (call.outputs or call.inputs)[0].shape
     if len(after) == 1:
         return not _both_join(case)
-    return after[0] not in accumulate(before, mul)
+    whole = [size for size in after if size > 1]  # a 1 in front of them mixes none
+    return (whole if len(whole) > 1 else after)[0] not in accumulate(before, mul)
 
 
 @once
@@ -113,12 +114,11 @@ def edited(hypothesis: Hypothesis, case: Case) -> Fact | None:
     shape = case.graph.tensors[tensor].shape
     if not shape or case.graph.is_parameter(tensor):
         return None
-    if root(case.graph, tensor, 0)[0] != "batch":
-        return None
     where = "a loss" if case.mismatch.loss else "another call"
-    if hypothesis.form == "cut" and edit.cuts == 0:
-        return Fact("drops samples for a loss" if case.mismatch.loss else _DROPS)
-    if len(shape) < 2:
+    if hypothesis.form == "cut" and edit.cuts is not None:
+        if root(case.graph, tensor, edit.cuts)[0] == "batch":
+            return Fact("drops samples for a loss" if case.mismatch.loss else _DROPS)
+    if len(shape) < 2 or root(case.graph, tensor, 0)[0] != "batch":
         return None
     dims = made_of(edit, shape)
     if dims is None:  # it deals the elements out anew

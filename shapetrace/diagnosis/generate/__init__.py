@@ -9,6 +9,7 @@ from shapetrace.diagnosis.generate.arguments import dims, numbers
 from shapetrace.diagnosis.generate.batches import batches
 from shapetrace.diagnosis.generate.counterparts import counterparts
 from shapetrace.diagnosis.generate.data import data
+from shapetrace.diagnosis.generate.entries import entries
 from shapetrace.diagnosis.generate.exchanges import exchanges
 from shapetrace.diagnosis.generate.factories import factories
 from shapetrace.diagnosis.generate.gathered import gathered
@@ -50,6 +51,7 @@ GENERATORS: tuple[Generator, ...] = (
     operands,
     selections,
     slices,
+    entries,
     unflattened,
     omissions,
     numbers,
@@ -90,6 +92,8 @@ def generate(case: Case) -> Iterator[Hypothesis]:
         generators = STRETCHED
     elif case.mismatch.is_of_values:
         generators = (raised, values)
+    elif case.mismatch.is_of_words:
+        generators = (origins, data)
     for generator in generators:
         try:
             for hypothesis in generator(case):

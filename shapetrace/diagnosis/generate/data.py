@@ -197,13 +197,14 @@ def _made_so(case: Case, tensor: int, dims: dict[int, int]) -> Hypothesis:
             alike = [one.outputs[0] for one in case.alike(made) if one.outputs]
             shape = case.graph.tensors[tensor].shape
             same += [r.id for r in alike if r.id != tensor and r.shape == shape]
+    taken = [Taken(one, edit) for one in same] + list(_follow(case, tensor, dims))
     first = min(dims)
     sizes = "x".join(str(case.graph.size(tensor, dim)) for dim in sorted(dims))
     places = " and ".join(map(str, sorted(dims)))
     return Hypothesis(
         "data",
         site,
-        Repair(taken=tuple(Taken(one, edit) for one in same)) if known else None,
+        Repair(taken=tuple(taken)) if known else None,
         case.hops(tensor),
         words=edit.words,
         reason=f"has {sizes} in dim{'s' * (len(dims) > 1)} {places}",
@@ -211,6 +212,20 @@ def _made_so(case: Case, tensor: int, dims: dict[int, int]) -> Hypothesis:
         size=case.graph.size(tensor, first),
         expected=dims[first],
     )
+
+
+def _follow(case: Case, tensor: int, dims: dict[int, int]) -> Iterator[Taken]:
+    """What the code makes as large as data is, with its new sizes."""
+    for behind in case.behind:
+        call = behind.call
+        made = call.outputs[0] if call.outputs and not call.inputs else None
+        if made is None or made.id == tensor:
+            continue
+        for dim in range(len(made.shape)):
+            found = leaves(case.graph, made.id, dim)
+            end = found[0].end
+            if len(found) == 1 and end.tensor == tensor and end.dim in dims:
+                yield Taken(made.id, resized({dim: dims[end.dim]}))
 
 
 def _whole(case: Case, tensor: int) -> Hypothesis | None:

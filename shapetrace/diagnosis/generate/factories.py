@@ -8,14 +8,19 @@ from collections.abc import Iterator
 
 from shapetrace.diagnosis.case import Case
 from shapetrace.diagnosis.hypothesis import Hypothesis, Repair, Taken
+from shapetrace.diagnosis.made_between import made_between
 from shapetrace.diagnosis.repair.edits import resized
-from shapetrace.diagnosis.sites import site_of_call, takes_shape
+from shapetrace.diagnosis.sites import site_of_call
+from shapetrace.diagnosis.sizes.factory_size import sized_from, takes_shape
+from shapetrace.lineage import End
 from shapetrace.records import FunctionCall
-from shapetrace.source.line import find
+from shapetrace.source.integers import shape_item
+from shapetrace.source.line import Line, find, line_of
+from shapetrace.source.scope import Scope, bound
 from shapetrace.source.tree import last_name
 
 _FACTORIES = "zeros ones randn rand empty full".split()
-_FACTORIES += ["new_zeros", "new_ones", "new_empty", "new_full"]
+_FACTORIES += ["new_zeros", "new_ones", "new_empty", "new_full", "arange"]
 _FOLLOWS = "follows the input instead of a fixed {}"
 
 
@@ -30,7 +35,8 @@ def factories(case: Case) -> Iterator[Hypothesis | None]:
             end = graph.trail(spot.tensor, dim).end
             made = end.call
             if end.kind in ("data", "argument") and isinstance(made, FunctionCall):
-                own = made.parent is not None or _stayed(case, made)
+                own = made.parent is not None or made_between(graph, made)
+                own = own or _stayed(case, made)
                 if own and made.name in _FACTORIES:
                     yield _resized(case, made, end.dim, wanted)
 
@@ -62,12 +68,15 @@ def _resized(
 ) -> Hypothesis | None:
     if not made.outputs or wanted < 1:
         return None
+    if made.name == "arange" and made.args != made.outputs[0].shape:
+        return None  # from elsewhere than 0, or in other steps than 1
     old = made.outputs[0].shape[dim]
     # what a layer asks for by its own settings follows no input
     right = case.mismatch.right
     settled = case.layer is not None and right is not None and right.tensor is None
     line = find(made.source)
-    text, where = "", None
+    text, where, words = "", None, _FOLLOWS.format(old)
+    words = f"{wanted} instead of {old}" if settled else words
     if line is not None:
         first = len(made.inputs)  # `x.new_zeros(…)` takes `x` before the sizes
         node = line.argument(f"args[{first + dim}]") or line.argument(
@@ -75,6 +84,10 @@ def _resized(
         )
         size = case.spelled_size(made, wanted, written=node)
         size = str(wanted) if settled else size
+        read = _read_off(case, made, dim, wanted, line, node)
+        if read is not None:
+            line, node, size = read
+            words = f"reads off {wanted} instead of {old}"
         if node is not None and size is not None:
             text, where = line.with_part(node, size), line.source
     since = case.earlier.call.order if _stayed(case, made) and case.earlier else -1
@@ -90,9 +103,39 @@ def _resized(
         case.hops(made.outputs[0].id),
         text,
         where,
-        f"{wanted} instead of {old}" if settled else _FOLLOWS.format(old),
+        words,
         reason=f"makes {old} in dim {dim}",
         dim=dim,
         size=old,
         expected=wanted,
     )
+
+
+def _read_off(
+    case: Case,
+    made: FunctionCall,
+    dim: int,
+    wanted: int,
+    line: Line,
+    node: ast.expr | None,
+) -> tuple[Line, ast.expr, str] | None:
+    """The number of the dimension in `n = x.shape[1]`, where a name stands for a size
+    that is read off a tensor, and that of the one that has the wanted size."""
+    assert made.outputs
+    end = End("data", made.outputs[0].id, dim, made)
+    read = sized_from(case.graph, end) if isinstance(node, ast.Name) else None
+    if read is None:
+        return None
+    shape = case.graph.tensors[read[0]].shape
+    scope = Scope(line.file, line.file.home(line.node))
+    while isinstance(node, ast.Name):
+        ways = bound(scope, node.id)
+        node = ways[0].value if len(ways) == 1 and ways[0].item is None else None
+    item = None if node is None else shape_item(node)
+    if node is None or item is None or shape.count(wanted) != 1:
+        return None
+    number = node.slice if isinstance(node, ast.Subscript) else None
+    if isinstance(node, ast.Call) and last_name(node.func) == "size":
+        number = node.args[0]
+    new = item[1] + shape.index(wanted) - read[1]
+    return None if number is None else (line_of(line.file, node), number, str(new))

@@ -23,6 +23,7 @@ from shapetrace.diagnosis.repair.changes import (
 from shapetrace.diagnosis.repair.edits import Edit
 from shapetrace.diagnosis.repair.orders import placements, reorder
 from shapetrace.diagnosis.sites import site_of_call, site_of_data
+from shapetrace.diagnosis.sizes.leaves import counts_samples
 from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import is_method, kind
@@ -181,17 +182,19 @@ def menu(
             yield "insert", edits.squeeze(dim)
     for other in others:
         if rank < len(other):
-            yield "insert", edits.trailing(len(other) - rank)
-            if rank == 1 and shape[0] > 1:
-                for dim, size in enumerate(other[1:-1], 1):
-                    if (size,) == shape:  # one number a channel
-                        yield "insert", edits.trailing(len(other) - 1 - dim)
+            channels = [dim for dim in range(1, len(other) - 1) if rank == 1]
+            channels = [dim for dim in channels if (other[dim],) == shape != (1,)]
+            if not channels or _counts_samples(case, ref):
+                yield "insert", edits.trailing(len(other) - rank)
+            for dim in channels:  # one number a channel
+                yield "insert", edits.trailing(len(other) - 1 - dim)
             for places in placements(shape, other)[:3]:
                 yield "insert", edits.spread(places, len(other))
         order = reorder(shape, other)
         if order is not None:
             yield "insert", order
-        if 0 < len(other) <= rank and prod(other) == prod(shape) and other != shape:
+        fewer = 0 < len(other) <= rank and other != shape
+        if fewer and prod(other) == prod(shape) and not _but_for_one(shape, other):
             yield "insert", edits.viewed(other)
     if rank < 5:
         for dim in (1, 0, -1, *range(2, rank)):
@@ -229,6 +232,19 @@ def menu(
     if rank > 1:
         yield "insert", edits.flatten()
     yield from _resizing(case, ref, others)
+
+
+def _counts_samples(case: Case, ref: TensorRef) -> bool:
+    """Whether a tensor has the samples first."""
+    trail = case.graph.trail(ref.id, 0)
+    return counts_samples(case.graph, trail.hops, trail.end)
+
+
+def _but_for_one(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether a shape is another one with a dimension of size 1 among: squeezing it
+    is the same thought as a view."""
+    places = (at for at, size in enumerate(shape) if size == 1)
+    return any(shape[:at] + shape[at + 1 :] == other for at in places)
 
 
 def _resizing(case: Case, ref: TensorRef, others: list[tuple[int, ...]]) -> Menu:

@@ -154,7 +154,7 @@ class Program:
             found = node_at(top.source)
             if found is None:
                 continue
-            tree, home, partial = _first_caller(found[0], found[0].home(found[1]))
+            tree, home, partial = _first_caller(*found)
             if all(home is not other.home for other in self._starts):
                 start = Start(graph, self._recorded, tree, home, partial)
                 self._starts.append(start)
@@ -241,15 +241,22 @@ def _read_from(start: Start, reader: Reader, repaired: Repaired) -> None:
         reader.missed.append("what calls it")
 
 
-def _first_caller(tree: Tree, home: Home) -> tuple[Tree, Home, bool]:
-    """The outermost function whose calls of one another stand at one place each, and
-    whether it is called at several."""
+def _first_caller(tree: Tree, node: ast.expr | ast.stmt) -> tuple[Tree, Home, bool]:
+    """The outermost function around an expression whose calls of one another stand at
+    one place each, and whether it is called at several."""
+    home = tree.home(node)
     for _ in range(_CALLERS):
         if not isinstance(home, ast.FunctionDef):
             return tree, home, False
         name = home.name
         if isinstance(tree.parents.get(home), ast.ClassDef):
-            return tree, home, name in ("forward", "__call__")
+            # what calls a method goes on with what it returns
+            given = isinstance(tree.statement(node), ast.Return) and any(
+                isinstance(one.func, ast.Attribute)
+                and tree.text(one.func.value) == "self"
+                for one in tree.calls.get(name, ())
+            )
+            return tree, home, given or name in ("forward", "__call__")
         calls = [
             node
             for node in tree.calls.get(name, ())

@@ -31,6 +31,8 @@ from shapetrace.diagnosis.sites import (
     site_of_call,
     site_of_data,
     site_of_maker,
+    site_of_tensor,
+    without_lost,
 )
 from shapetrace.diagnosis.sizes.needed import needed_elsewhere
 from shapetrace.diagnosis.words.reasons import given, said_of
@@ -93,6 +95,12 @@ def _site(case: Case, ref: TensorRef, edit: Edit) -> Site:
     given = _site_of_reduced(case, ref, edit)
     if given is not None:
         return given
+    target = case.mismatch.loss and case.target and ref.id == case.target.id
+    if target and len(edit.apply(ref).shape) > len(ref.shape):
+        site = case.site_of(ref.id)
+        if site.kind == "function" and not case.graph.from_model(ref.id):
+            at = without_lost(case.graph, ref.id)
+            return site_of_tensor(case.graph, at, target=True)
     if edit.removes is not None and case.mismatch.silent:
         maker = maker_of_one(case.graph, ref.id, edit.removes)
         if maker is not None:

@@ -13,7 +13,11 @@ from shapetrace.lineage import Call
 from shapetrace.records import FunctionCall, ModuleCall, Source, TensorRef
 from shapetrace.signatures import is_method, parameter_of
 from shapetrace.source.line import Line, find, suffixed
+from shapetrace.source.rewrite import rewritten
 from shapetrace.source.sizes import tensors_at
+
+#: lines that one fix replaces, at most
+_APART = 12
 
 
 def for_more_uses(
@@ -29,11 +33,17 @@ def for_more_uses(
     before it, where a name is used again and has to be edited for that too; None where
     the one place does, or more do not help. And what to say of it."""
     line, node = tensor_argument(case, call, ref)
-    if line is None or not isinstance(node, ast.Name):
+    if line is None or node is None:
         return None
     behind = case.replay.read(repair, outcome, *written)
     if behind is None or behind.status == "verified":
         return None
+    if not isinstance(node, ast.Name):
+        again = _again(line, node, edit) if behind.status == "moved" else None
+        found = case.replay.read(repair, outcome, *again) if again else None
+        if again is None or found is None or found.status == "moved":
+            return None
+        return again, repair, found, ", wherever that stands"
     changed = line.spelled(suffixed(node.id, node, edit.text))
     places = line.named(node.id)
     if len(places) > 1:
@@ -61,6 +71,23 @@ def for_more_uses(
     if found is None or found.status != "verified" and not typed:
         return None
     return (text, line.source), for_all, found, ", for all that use it"
+
+
+def _again(line: Line, node: ast.expr, edit: Edit) -> Written | None:
+    """The statements from the first to the last of a function's in which the expression
+    stands, with the edit of each; None where it stands in one, or they are far apart.
+    """
+    code, file = line.text(node), line.file
+    parts = [
+        (one, line.spelled(suffixed(code, one, edit.text)))
+        for one in ast.walk(file.home(node))
+        if isinstance(one, type(node)) and file.text(one) == code
+    ]
+    if len({file.statement(one) for one, _ in parts}) < 2:
+        return None
+    text, where = rewritten(file, parts)
+    length = (where.end_line or where.line) - where.line
+    return (text, where) if length < _APART else None
 
 
 def _throughout(case: Case, repair: Repair, where: Source) -> Repair:

@@ -8,7 +8,6 @@ import ast
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from shapetrace.diagnosis.sites import takes_shape
 from shapetrace.lineage import Call, End, Graph
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.source.line import Line, find
@@ -40,6 +39,13 @@ def sized_from(graph: Graph, end: End) -> tuple[int, int] | None:
         if -len(ref.shape) <= dim < len(ref.shape) and ref.shape[dim] == size:
             return ref.id, dim % len(ref.shape)
     return None
+
+
+def takes_shape(call: Call) -> bool:
+    """`zeros_like(x)`, `x.new_zeros(…)`: a new tensor, and a choice of the user's which
+    other tensor's shape it has."""
+    name = call.name if isinstance(call, FunctionCall) and call.direct else ""
+    return name.endswith("_like") or name.startswith("new_")
 
 
 def _written(line: Line, dim: int) -> _Named | None:
@@ -108,7 +114,13 @@ def _size(scope: Scope, node: ast.expr, deep: int = _DEEP) -> _Named | None:
         part = _shape(value)
         return None if part is None else (part[0], part[1] + item)
     if isinstance(node, ast.Subscript):
-        name, dim = _whole(node.value), _number(node.slice)
+        dim, shape = _number(node.slice), node.value
+        entry = shape.value if isinstance(shape, ast.Attribute) else None
+        if isinstance(entry, ast.Subscript) and _number(entry.slice) is not None:
+            # one entry of a tensor has its other dimensions
+            shape = ast.Attribute(entry.value, "shape")
+            dim = None if dim is None else dim + (dim >= 0)
+        name = _whole(shape)
     elif isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
         inner, dim = node.args[0], 0
         if isinstance(node.func, ast.Name) and node.func.id == "len":
