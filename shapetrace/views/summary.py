@@ -37,6 +37,8 @@ _COLD = 1.2
 _SHORTEST_NAME = 22
 #: less of the time than this, waited for a processor, is not worth a word
 _WAITED = 0.01
+#: an accelerator that runs dry at the end of so many calls waits for the processor
+_IDLE = 0.25
 #: from the first to the last that goes where there is no room
 _SPARE = (
     *("first ms", "p95 ms", "moved", "FLOP/s", "bwd FLOPs"),
@@ -164,6 +166,7 @@ def _sentences(rec: Recording, costs: Costs, trace: str) -> list[str]:
                 line += " measured"
         said.append(line + ".")
         said += _cold(rec, costs, trace)
+        said += _idle(rec)
     if costs.flops is not None:
         line = f"{words.scaled(costs.flops)} FLOPs forward"
         if costs.backward_flops is not None:
@@ -182,6 +185,18 @@ def _sentences(rec: Recording, costs: Costs, trace: str) -> list[str]:
         whole = words.scaled(memory(rec, costs).total, "B")
         said.append(f"{line}{where}; with parameters and all else {whole}.")
     return [*said, *rec.notes]
+
+
+def _idle(rec: Recording) -> list[str]:
+    """Whether an accelerator had to wait for much of what it was asked."""
+    known = [call.device_idle for call in rec.calls if call.device_ns is not None]
+    if not known or sum(known) < _IDLE * len(known):
+        return []
+    return [
+        f"At the end of {sum(known) / len(known):.0%} of the calls the accelerator had "
+        "nothing left to do: it waits for the processor, and what its calls take there "
+        "is mostly that. Larger batches, torch.compile or CUDA graphs keep it busy."
+    ]
 
 
 def _cold(rec: Recording, costs: Costs, trace: str) -> list[str]:

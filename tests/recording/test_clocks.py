@@ -155,13 +155,11 @@ def test_a_device_that_ran_dry_in_a_hook_waited_for_half_of_it():
         hooked.now += 6
         hooked.events.idle = True
         hooked.end.made(cell, None, [], hooked.inputs)
-        hooked.now += 1
-        hooked.end.grown(cell, [])
         hooked.events.idle = False
 
     cell = hooked.call(inside=made)
     hooked.timer.finish([])
-    assert cell.fields["device_ns"] == 10 - 6 // 2 - 1
+    assert cell.fields["device_ns"] == 10 - 6 // 2
 
 
 def test_hooks_of_another_thread_are_not_this_ones():
@@ -169,7 +167,7 @@ def test_hooks_of_another_thread_are_not_this_ones():
 
     def elsewhere(cell):
         hooked.events.idle = True
-        thread = threading.Thread(target=hooked.end.grown, args=(cell, []))
+        thread = threading.Thread(target=hooked.timer.hook_ends)
         hooked.now += 5
         thread.start()
         thread.join()

@@ -10,13 +10,18 @@ from shapetrace.costs import costs, steps
 from shapetrace.views.summary import by_module
 
 
-def on_accelerator(model, times):
-    """The text of one batch whose calls took so long there, in milliseconds."""
+def on_accelerator(model, times, idle=()):
+    """The text of one batch whose calls took so long there, in milliseconds; `idle`
+    are those after which there was nothing left to do."""
     with shapetrace.trace(model, checks=False) as t:
         model(torch.ones(2, 4))
     rec = t.recording
     calls = [
-        replace(call, device_ns=None if ms is None else round(ms * 1e6))
+        replace(
+            call,
+            device_ns=None if ms is None else round(ms * 1e6),
+            device_idle=call.index in idle,
+        )
         for call, ms in zip(rec.calls, times, strict=True)
     ]
     rec = replace(rec, calls=tuple(calls))
@@ -52,3 +57,15 @@ def test_what_ran_on_the_processor_has_no_time_there():
 def test_without_an_accelerator_nothing_is_said_of_it():
     text = on_accelerator(nn.Sequential(nn.Linear(4, 4)), [None, None])
     assert "device" not in text
+
+
+def test_an_accelerator_that_waits_is_told_of():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    said = "the accelerator had nothing left to do"
+    times = [10.5, 1.0, 2.5, 5.5]
+    waiting = on_accelerator(model, times, idle=[1, 2])
+    assert f"At the end of 50% of the calls {said}" in " ".join(waiting.split())
+    assert said not in " ".join(on_accelerator(model, times).split())
+    # a call that ran on the processor says nothing of it
+    few = on_accelerator(model, [10.5, None, 2.5, 5.5], idle=[1])
+    assert said not in " ".join(few.split())

@@ -12,7 +12,7 @@ from torch import nn
 
 import shapetrace.torch_internals as torch_internals
 from shapetrace.recording.clocks import DeviceEvents
-from shapetrace.recording.extensions.base import Extension, Node
+from shapetrace.recording.extensions.base import Extension
 from shapetrace.recording.extensions.cell import Cell, Tensors
 
 
@@ -166,9 +166,6 @@ class HookEnds(Extension):
     def made(
         self, cell: Cell | None, func: Any, inputs: Tensors, outputs: Tensors
     ) -> None:
-        self._timer.hook_ends()
-
-    def grown(self, cell: Cell | None, nodes: Sequence[Node]) -> None:
         self._timer.hook_ends()
 
 
