@@ -347,6 +347,8 @@ def _resolve(qualname: str) -> Any:
 
 def _thawed(value: Any, given: dict[str, Tensor], device: str) -> Any:
     if isinstance(value, TensorRef):
+        if value.path not in given:
+            raise Refused(value.path)  # a file from elsewhere may name any
         return given[value.path]
     if isinstance(value, Opaque):
         raise Refused("Opaque")  # it was not kept as data
