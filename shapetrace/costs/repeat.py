@@ -169,7 +169,7 @@ def _that_cost(call: FunctionCall) -> Any:
         return [
             type(arg) if isinstance(arg, (int, float)) else arg for arg in call.args
         ]
-    if call.name != "getitem" or call.outputs is None:
+    if call.name != "getitem" or call.outputs is None or len(call.args) < 2:
         return call.args
     index = call.args[1]
     parts = index if type(index) is tuple else (index,)
