@@ -1,5 +1,5 @@
-"""What many calls of one kind cost grows with their number, not with its square: counted
-in Python's own calls, which no busy machine changes."""
+"""What many calls of one kind cost grows with their number, not with its square:
+counted in Python's own calls, which no busy machine changes."""
 
 from __future__ import annotations
 
