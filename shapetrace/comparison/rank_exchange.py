@@ -134,8 +134,8 @@ class _Exchange:
                 break
             time.sleep(_PAUSE_S)
         lost = (
-            f"sent nothing within {timeout:g} s: it was killed, or it waits in a "
-            "collective that other ranks do not join"
+            f"sent nothing within {timeout:g} s: it was killed, is not there yet, or "
+            "waits in a collective that other ranks do not join"
         )
         found.update({rank: Rank(rank, lost=lost) for rank in waiting})
         return Ranks(tuple(found[rank] for rank in range(self.size)))

@@ -10,8 +10,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from shapetrace.comparison.rank_differences import RankDifference
+from shapetrace.comparison.rank_waits import ranks_in_words
 from shapetrace.comparison.ranks import Gathered, Rank
-from shapetrace.records import Recording
+from shapetrace.records import Diagnosis, Recording
 from shapetrace.records.printable import printable
 from shapetrace.source.spoken import spoken_alike
 from shapetrace.views import words
@@ -151,7 +152,7 @@ def text(made: Gathered) -> str:
     left = len(modules) - len(shown)
     if left > 0:
         lines.append(f"… and {words.plural(left, 'more module')} in .to_dataframe()")
-    for rank, failure in made.failures.items():
+    for rank, failure in _told(made):
         lines += ["", f"rank {rank} failed:", str(failure)]
     return printable("\n".join(line.rstrip() for line in lines))
 
@@ -173,13 +174,9 @@ def _sentences(made: Gathered) -> Iterator[str]:
     for one in made.ranks:
         if one.lost:
             yield f"rank {one.rank}: {one.lost}"
-        if one.failure is not None:
-            yield f"rank {one.rank} failed: {words.headline(one.failure)}"
-        elif one.recording is not None and (error := one.recording.error) is not None:
-            said = error.message if error.type == _TERMINATED else f"failed: {error}"
-            yield textwrap.shorten(f"rank {one.rank} {said}", 3 * _WIDTH)
-        if one.waits:
-            yield f"rank {one.rank} waited in {one.waits}"
+        elif not one.waits:
+            yield from _failed(one)
+    yield from _waiting(made)
     yield from map(str, made.waited[:_MOST_WAITS])
     differences = made.differences
     uneven = [d for d in differences if d.what in ("calls", "order")]
@@ -193,8 +190,50 @@ def _sentences(made: Gathered) -> Iterator[str]:
     left = len(differences) - _MOST_DIFFERENCES
     if left > 0:
         yield f"… and {words.plural(left, 'more difference')} in .differences"
-    if len(made.present()) > 1 and not differences:
+    if len(made.present()) > 1 and not differences and not _in_deadlock(made):
         yield "all ranks make the same calls on the same shapes"
+
+
+def _failed(one: Rank) -> Iterator[str]:
+    if one.failure is not None:
+        yield f"rank {one.rank} failed: {words.headline(one.failure)}"
+    elif one.recording is not None and (error := one.recording.error) is not None:
+        said = error.message if error.type == _TERMINATED else f"failed: {error}"
+        yield textwrap.shorten(f"rank {one.rank} {said}", 3 * _WIDTH)
+
+
+def _waiting(made: Gathered) -> Iterator[str]:
+    """What ranks waited in for others, those in one place together."""
+    places: dict[str, list[Rank]] = defaultdict(list)
+    for one in made.ranks:
+        if one.waits:
+            places[one.waits].append(one)
+    for place, ranks in places.items():
+        said = f"{ranks_in_words(one.rank for one in ranks)} waited in {place}"
+        rec = ranks[0].recording
+        if rec is not None and rec.error is not None:
+            said = textwrap.shorten(f"{said}: {rec.error}", 3 * _WIDTH)
+        yield said
+    if _in_deadlock(made):
+        yield "none of them can go on: they wait in different places for each other"
+
+
+def _in_deadlock(made: Gathered) -> bool:
+    places = {one.waits for one in made.ranks}
+    return len(places) > 1 and "" not in places
+
+
+def _told(made: Gathered) -> Iterator[tuple[int, Diagnosis]]:
+    """The explanations to show: of ranks that failed of themselves; where there is
+    none, one for each place in which ranks waited for others."""
+    own = {one.rank for one in made.ranks if not one.waits}
+    seen: set[str] = set()
+    failures = made.failures
+    for rank, failure in failures.items():
+        place = made[rank].waits
+        if rank in own or not own & set(failures) and place not in seen:
+            seen.add(place)
+            yield rank, failure
 
 
 def html(made: Gathered) -> str:
@@ -210,7 +249,6 @@ def html(made: Gathered) -> str:
         for frame in (by_rank(made), modules)
     )
     failures = "".join(
-        f"<h4>rank {rank}</h4>{failure._repr_html_()}"
-        for rank, failure in made.failures.items()
+        f"<h4>rank {rank}</h4>{failure._repr_html_()}" for rank, failure in _told(made)
     )
     return f'<div class="shapetrace">{said}{tables}{failures}</div>'

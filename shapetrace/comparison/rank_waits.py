@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import NamedTuple
@@ -65,12 +65,9 @@ class RankWait:
     called: str = ""
 
     def __str__(self) -> str:
-        who = "ranks" if len(self.ranks) > 1 else "rank"
-        *most, last = map(str, self.ranks)
-        numbers = f"{', '.join(most)} and {last}" if most else last
         where = f"{self.call} at {self.source}" if self.source else self.call
         said = (
-            f"{who} {numbers} waited for rank {self.behind}, up to"
+            f"{ranks_in_words(self.ranks)} waited for rank {self.behind}, up to"
             f" {milliseconds(self.wait_ns)} ms, in {where}"
         )
         if self.place is None:
@@ -81,6 +78,12 @@ class RankWait:
             more = milliseconds(self.more_ns)
             said += f"; rank {self.behind} spent {more} ms more {place}"
         return printable(said, keep="")
+
+
+def ranks_in_words(ranks: Iterable[int]) -> str:
+    """ "rank 1", "ranks 0, 1 and 3"."""
+    *most, last = map(str, ranks)
+    return f"ranks {', '.join(most)} and {last}" if most else f"rank {last}"
 
 
 class _Exchange(NamedTuple):

@@ -168,7 +168,7 @@ def steps(rec: Recording) -> Steps:
     cut = bool(rec.dropped_calls) and rec.left_out is None
     begin = -rec.before_ns
     if cut:
-        cut = len(ends) == 1
+        cut = len(ends) < 2
         begin = min(map(_start_of, recorded)) if cut else ends.pop(0)
     for at, end in enumerate(ends):
         if rec.left_out is not None and begin <= rec.left_out.start_ns < end:

@@ -64,6 +64,10 @@ _BY_VALUES = {"where", "unique", "repeat_interleave", "ctc_loss", "istft"}
 _BY_VALUES |= {"fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"}
 
 
+#: of these kinds an operand may be a number, whichever
+_BY_NUMBERS = {"sum", "scale", "compare"}
+
+
 class Made(NamedTuple):
     """What one call is made of: FLOPs, the bytes it moves (None: unknown), and of each
     output how it lies in memory, None where contiguous."""
@@ -142,15 +146,47 @@ class Repeater:
             filled = 0 if "empty" in call.name else size(call.outputs)
             return Made(_NO_FLOPS, _NO_FLOPS, filled)
         strides = [self._strides.get(ref.id) for ref in call.inputs]
-        ids = [ref.id for ref in call.inputs]
-        same = tuple(map(ids.index, ids))  # q, k and v may be one tensor
-        key = _key((call.qualname, need, same, call.args, tuple(call.kwargs.items())))
+        first: dict[int, int] = {}
+        # q, k and v may be one tensor
+        same = tuple(
+            [first.setdefault(ref.id, at) for at, ref in enumerate(call.inputs)]
+        )
+        args = _that_cost(call)
+        key = _key((call.qualname, need, same, args, tuple(call.kwargs.items())))
         if call.name in _MOVING:
             key = (key, *(ref.device for ref in (*call.inputs, *call.outputs)))
         key = (key, tuple(strides), forward_only)
         if key not in self._known:
             self._known[key] = _repeated(call, need, strides, forward_only)
         return self._known[key]
+
+
+def _that_cost(call: FunctionCall) -> Any:
+    """The arguments without what makes no difference: which number is added or
+    multiplied, and which elements are read, where the result says how many."""
+    does = kind(call.name)
+    if does in _BY_NUMBERS:
+        return [
+            type(arg) if isinstance(arg, (int, float)) else arg for arg in call.args
+        ]
+    if call.name != "getitem" or call.outputs is None or len(call.args) < 2:
+        return call.args
+    index = call.args[1]
+    parts = index if type(index) is tuple else (index,)
+    return [
+        call.args[0],
+        type(index),
+        *map(_extent, parts),
+        *(ref.shape for ref in call.outputs),
+    ]
+
+
+def _extent(part: Any) -> Any:
+    if isinstance(part, slice):
+        ends = (part.start, part.stop)
+        known = all(end is None or type(end) is int for end in ends)
+        return (slice, part.step) if known else part
+    return int if type(part) is int else part
 
 
 def size(tensors: Sequence[TensorRef]) -> int:
@@ -311,6 +347,8 @@ def _resolve(qualname: str) -> Any:
 
 def _thawed(value: Any, given: dict[str, Tensor], device: str) -> Any:
     if isinstance(value, TensorRef):
+        if value.path not in given:
+            raise Refused(value.path)  # a file from elsewhere may name any
         return given[value.path]
     if isinstance(value, Opaque):
         raise Refused("Opaque")  # it was not kept as data

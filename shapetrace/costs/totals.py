@@ -63,7 +63,7 @@ def by_block(rec: Recording, costs: Costs) -> list[Total]:
             block.update((name, (pattern, type_)) for name in names)
 
     def key(call: ModuleCall) -> tuple[str, str]:
-        parts = call.name.split(".")
+        parts = call.name.split(".") if block else []
         for depth in range(1, len(parts) + 1):
             found = block.get(".".join(parts[:depth]))
             if found is not None:

@@ -131,19 +131,20 @@ def _arguments(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[A
 
 def tensors_in(values: Any) -> list[Tensor]:
     """Each once, also those in lists."""
-    found: list[Tensor] = []
+    found: dict[int, Tensor] = {}
     for value in values:
         if isinstance(value, Tensor):
-            if not any(value is one for one in found):
-                found.append(value)
+            found.setdefault(id(value), value)
         elif isinstance(value, (tuple, list)):
-            found += tensors_in(value)
-    return found
+            for one in tensors_in(value):
+                found.setdefault(id(one), one)
+    return [*found.values()]
 
 
 def _new(results: list[Tensor], operands: list[Tensor]) -> list[Tensor]:
     """Those that are not what was passed in and changed in place."""
-    return [one for one in results if not any(one is other for other in operands)]
+    passed = set(map(id, operands))
+    return [one for one in results if id(one) not in passed]
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:

@@ -32,7 +32,7 @@ from shapetrace.source.spoken import spoken
 #: a walk longer than this is cut: no explanation needs more, and it is linear
 _LONGEST = 200_000
 #: hops of the trails that are kept
-_KEPT = 10_000
+_KEPT, _FEWEST = 10_000, 16
 #: where the way simply goes on
 _PLAIN = frozenset({"same", "broadcast", "window", "slice", "repeat", "split"})
 #: where a factor of a size stays that factor
@@ -243,10 +243,10 @@ class Graph:
             items = list(self.walk(tensor, dim))
             hops = tuple(item for item in items if isinstance(item, Hop))
             end = next(item for item in items if isinstance(item, End))
-            self._hops += len(hops)
-            if self._hops > _KEPT:
-                self._trails, self._hops = {}, len(hops)
             found = self._trails[tensor, dim] = Trail(hops, end)
+            self._hops += len(hops)
+            while self._hops > _KEPT and len(self._trails) > _FEWEST:
+                self._hops -= len(self._trails.pop(next(iter(self._trails))).hops)
         return found
 
     def walk(self, tensor: int, dim: int) -> Iterator[Hop | End]:

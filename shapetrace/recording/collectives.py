@@ -25,7 +25,9 @@ import torch
 import torch.distributed as dist
 
 import shapetrace.torch_internals as torch_internals
+from shapetrace.recording.events import error_tuple
 from shapetrace.recording.tensors import is_tensor
+from shapetrace.records import CallError
 from shapetrace.source.place import INTERNAL, locate, segment
 
 #: what an asynchronous collective gives; a torch without collectives has none
@@ -181,6 +183,32 @@ def collective_of(frames: Iterable[Stop]) -> str:
     if innermost is not None and _waits(innermost[0], innermost[1]):
         return f"{_WAIT}{place}"
     return ""
+
+
+def waited_in(error: BaseException) -> str:
+    """What the exception came out of, where it or an interrupt ended a wait for other
+    ranks: as `collective_of`, and beside it a forward or a backward that exchanges data
+    by itself."""
+    passed = list(stops(error.__traceback__))
+    known = collective_of(passed)
+    if not isinstance(error, Exception):
+        return known
+    kind, message, *_ = error_tuple(error)
+    if not CallError(kind, message).is_of_other_ranks(in_collective=bool(known)):
+        return ""
+    return known or _called_by_user(passed)
+
+
+def _called_by_user(frames: Iterable[Stop]) -> str:
+    """The first public function of torch's behind the innermost line of other code."""
+    name = place = ""
+    for frame, _, line in frames:
+        code = frame.f_code
+        if not str(frame.f_globals.get("__name__", "")).startswith("torch"):
+            name, place = "", f" at {os.path.basename(code.co_filename)}:{line}"
+        elif not name and not code.co_name.startswith("_"):
+            name = code.co_name
+    return name and name + place
 
 
 def _waits(frame: FrameType, lasti: int) -> bool:

@@ -10,7 +10,7 @@ from torch import nn
 
 from shapetrace.recording import guards, tracebacks
 from shapetrace.recording.clocks import Clock, NoClock
-from shapetrace.recording.collectives import collective_of, stops
+from shapetrace.recording.collectives import waited_in
 from shapetrace.recording.events import error_tuple
 from shapetrace.recording.extensions.selection import Selection
 from shapetrace.recording.faults import Faults
@@ -158,7 +158,7 @@ class Session:
         if error is not None:
             with losing("the exception"):
                 live.error = error_tuple(error)
-                live.ended_in = collective_of(stops(error.__traceback__))
+                live.ended_in = waited_in(error)
                 tracebacks.clean(error)
             with losing("what the script's names stood for"):
                 from shapetrace.recording.script_values import ScriptValues

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,14 @@ class Opaque:
         return f"<{printable(self.type, keep='')}>"
 
 
+#: torch's exceptions of its stores and of accelerators' backends; those of gloo are
+#: plain `RuntimeError`s that name its file
+_OF_OTHER_RANKS = re.compile(
+    r"^Dist\w*Error$|\bgloo/transport/|\bmonitoredBarrier\b", re.M
+)
+_NO_ANSWER = re.compile(r"\btimed out\b|\btimeout\b|\bconnection\b", re.I)
+
+
 @dataclass(frozen=True, slots=True)
 class CallError:
     """The exception that ended a call. `id` is equal for one exception on its way."""
@@ -80,6 +89,14 @@ class CallError:
 
     def __str__(self) -> str:
         return printable(f"{self.type}: {self.message}")
+
+    def is_of_other_ranks(self, in_collective: bool = False) -> bool:
+        """Whether another rank did not answer, by torch's own words: not that this one
+        asked for what does not go."""
+        said = f"{self.type}\n{self.message}"
+        if _OF_OTHER_RANKS.search(said):
+            return True
+        return in_collective and _NO_ANSWER.search(said) is not None
 
 
 @dataclass(slots=True, unsafe_hash=True)

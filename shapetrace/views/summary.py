@@ -63,7 +63,7 @@ def by_module(
     context = Context(rec, lambda: costs)
     groups = groups_by_module(rec, Marks())
     if not groups:
-        return f"{title(rec)}: no module was called"
+        return printable(f"{title(rec)}: no module was called")
     own = _own(groups, context)
     order = sorted(range(len(groups)), key=lambda at: -own[at])
     shown = [groups[at] for at in order[:_MOST_ROWS]]

@@ -342,3 +342,16 @@ def test_of_one_step_only_what_was_kept_is_told():
     found = bounded(1)
     assert [one.duration_ns for one in found] == [MS]
     assert "max_calls dropped the beginning of this one step" in str(found)
+
+
+@pytest.mark.filterwarnings("error:a fault of shapetrace")
+@pytest.mark.parametrize("most", [2, 3])
+def test_a_bound_that_keeps_no_end_of_a_step_costs_no_step_and_no_fault(most):
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 5))
+    optimizer = torch.optim.Adam(net.parameters())
+    target = torch.zeros(4, dtype=torch.long)
+    with shapetrace.trace(net, max_calls=most, checks=False) as t:
+        for _ in range(6):
+            F.cross_entropy(net(torch.randn(4, 8)), target).backward()
+            optimizer.step()
+    assert len(list(t.steps())) == 0 and str(t.summary())

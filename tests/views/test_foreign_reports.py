@@ -137,3 +137,31 @@ def test_no_number_and_no_name_is_too_large(document, tmp_path):
 @pytest.mark.parametrize("code", ["a" * 100_000, "../checks/batch-dim", "a\0b", ""])
 def test_a_check_s_code_from_anywhere_finds_no_file(code):
     assert page(code) is None
+
+
+def test_numbers_without_bounds_are_refused(document, tmp_path):
+    parts = json.loads(document)
+    parts["tables"]["Overhead"]["columns"]["module_bare"] = {"all": 1e308}
+    with pytest.raises(shapetrace.ReportError, match="a number without an end"):
+        look_at(json.dumps(parts), tmp_path)
+
+
+def test_a_summary_without_modules_has_nothing_that_a_terminal_obeys(tmp_path):
+    layer, path = nn.Linear(4, 3), tmp_path / "empty.json"
+    with shapetrace.trace(layer) as t:
+        torch.ones(2).relu()
+    t.to_json(path)
+    path.write_text(path.read_text().replace("Linear", json.dumps(ESCAPES)[1:-1]))
+    assert "no module was called" in (said := str(shapetrace.load(path).summary()))
+    assert not OBEYED.search(said)
+
+
+@pytest.mark.filterwarnings("error::shapetrace.ShapeTraceWarning")
+def test_arguments_that_are_no_inputs_are_no_fault_of_ours(document, tmp_path):
+    parts = json.loads(document)
+    columns = parts["tables"]["FunctionCall"]["columns"]
+    for name in ("args", "kwargs"):
+        columns[name] = [type(value)() for value in columns[name]]
+    look_at(json.dumps(parts), tmp_path)
+    parts["tables"]["TensorRef"]["columns"]["path"] = {"all": "elsewhere"}
+    look_at(json.dumps(parts), tmp_path)

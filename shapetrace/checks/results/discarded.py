@@ -9,7 +9,14 @@ from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
 from shapetrace.lineage.dimensions import DATA
-from shapetrace.records import Diagnosis, Fix, FunctionCall, ModuleCall, TensorRef
+from shapetrace.records import (
+    Diagnosis,
+    Fix,
+    FunctionCall,
+    ModuleCall,
+    Source,
+    TensorRef,
+)
 from shapetrace.signatures import kind, named
 from shapetrace.source.dead_names import given_up, loop_of
 from shapetrace.source.line import Line, find
@@ -61,6 +68,7 @@ _LAYERS = ("activation", "sigmoid", "dropout", "softmax", "log_softmax")
     "returns is thrown away, and the old tensor is used on",
 )
 def discarded_result(context: CheckContext) -> Iterator[Diagnosis]:
+    uses = _Uses(context)
     for call in context.functions:
         if call.name not in _PURE or not call.outputs or not call.inputs:
             continue
@@ -70,7 +78,7 @@ def discarded_result(context: CheckContext) -> Iterator[Diagnosis]:
         weight = context.graph.is_parameter(context.undressed(given.id))
         if not call.direct or not weight and not context.axes.descends(given.id, DATA):
             continue
-        if not _goes_on(context, call, given) or _writes(call):
+        if not uses.go_on(call, given) or _writes(call):
             continue
         line = find(call.source)
         if line is None or not _is_call(line, call):
@@ -130,18 +138,32 @@ def is_missed(context: CheckContext, call: ModuleCall) -> bool:
     return _alone(line) and any(True for _ in later)
 
 
-def _goes_on(context: CheckContext, call: FunctionCall, given: TensorRef) -> bool:
-    """Whether the tensor is used afterwards, elsewhere, as if it had been changed; a
-    parameter is in the next step as well."""
-    tensor = context.undressed(given.id)
-    weight = context.graph.is_parameter(tensor)
-    return any(
-        (weight or user.index > call.index)
-        and user.source != call.source
-        and user.name != "data"
-        for at in {given.id, tensor if weight else given.id}
-        for user, _ in context.follow(at)
-    )
+class _Uses:
+    """Where tensors are used, asked once of each."""
+
+    def __init__(self, context: CheckContext) -> None:
+        self._context = context
+        self._last: dict[int, dict[Source | None, int]] = {}
+
+    def go_on(self, call: FunctionCall, given: TensorRef) -> bool:
+        """Whether the tensor is used afterwards, elsewhere, as if it had been changed;
+        a parameter is in the next step as well."""
+        tensor = self._context.undressed(given.id)
+        weight = self._context.graph.is_parameter(tensor)
+        return any(
+            (weight or last > call.index) and source != call.source
+            for at in {given.id, tensor if weight else given.id}
+            for source, last in self._of(at).items()
+        )
+
+    def _of(self, tensor: int) -> dict[Source | None, int]:
+        """The last call of each line that takes it."""
+        if tensor not in self._last:
+            found = self._last[tensor] = {}
+            for user, _ in self._context.follow(tensor):
+                if user.name != "data":
+                    found[user.source] = max(user.index, found.get(user.source, 0))
+        return self._last[tensor]
 
 
 def _writes(call: FunctionCall) -> bool:

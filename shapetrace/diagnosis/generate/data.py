@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
@@ -21,6 +22,8 @@ from shapetrace.signatures import is_elementwise, kind
 
 #: usual sizes of images, small ones first
 _SIZES = (28, 32, 64, 96, 128, 224, 256, 299, 384, 512)
+#: parts of one size that are looked at
+_PARTS = 24
 
 
 def data(case: Case) -> Iterator[Hypothesis | None]:
@@ -153,13 +156,16 @@ def _of_sizes(
 def _parts(
     graph: Graph, tensor: int, dim: int, wanted: int
 ) -> Iterator[tuple[int, int, int]]:
-    """The parts of a size that is a sum, each with what it would have to be alone."""
+    """The parts of a size that is a sum, each with what it would have to be alone: of
+    very many alike, as of a list that a loop has filled, the first."""
     end = graph.trail(tensor, dim).end
+    alike: Counter[int] = Counter()
     if end.kind == "branch" and end.origin is not None and end.origin.how == "sum":
         size = graph.size(tensor, dim)
         for part, at in end.sources:
             own = graph.size(part, at)
-            if 0 < own + wanted - size and own < size:
+            alike[own] += 1
+            if alike[own] <= _PARTS and 0 < own + wanted - size and own < size:
                 yield part, at, own + wanted - size
 
 

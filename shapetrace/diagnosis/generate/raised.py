@@ -12,6 +12,7 @@ from shapetrace.diagnosis.hypothesis import Hypothesis
 from shapetrace.diagnosis.python_errors.returned import returned
 from shapetrace.diagnosis.sites import site_of_call, site_of_module
 from shapetrace.diagnosis.sizes.leaves import changers, leaves
+from shapetrace.records import FunctionCall
 
 _SMALL = ("too small", "greater than actual input")
 _ONE_VALUE = "more than 1 value per channel"
@@ -25,6 +26,9 @@ def raised(case: Case) -> Iterator[Hypothesis | None]:
     if asks:
         yield Hypothesis("unknown", own, reason=asks)
     if case.mismatch.kind != "other":
+        return
+    if _waited(call):
+        yield Hypothesis("unknown", own, reason="waited for another rank")
         return
     message = call.error.message if call.error is not None else ""
     around = graph.module_of(layer or call)
@@ -62,6 +66,12 @@ def raised(case: Case) -> Iterator[Hypothesis | None]:
     if layer is None and around is not None:
         reason = "encloses the call that raised"
         yield Hypothesis("unknown", site_of_module(around), hops=1, reason=reason)
+
+
+def _waited(call: FunctionCall) -> bool:
+    """Nothing that it was given is to blame where another rank did not come."""
+    collective = call.qualname.startswith("torch.distributed.")
+    return call.error is not None and call.error.is_of_other_ranks(collective)
 
 
 def _asks(case: Case) -> str:

@@ -35,6 +35,7 @@ def in_forward(graph: Graph, module: ModuleCall) -> Diagnosis:
     )
     found = unpacked(graph, module, error)
     culprits: list[Culprit] = []
+    waited = error.is_of_other_ranks()
     if found is not None:
         message = f"`{name}` ({module.type}) failed: {found.said} ({error.type})."
         culprits += _of_unpacked(graph, found)
@@ -47,14 +48,16 @@ def in_forward(graph: Graph, module: ModuleCall) -> Diagnosis:
         around = graph.module_of(module)
         culprits += returned(graph, module, error.message)
         culprits += [] if culprits else returned(graph, around, error.message)
-    culprits += _told(graph, module, error.message)
+    culprits += [] if waited else _told(graph, module, error.message)
     culprits += _of_state(graph, module, error.message)
     keys = _keys(graph, module) if error.type == "KeyError" else ""
     raised = f"raised {error.type} in its forward"
-    if keys:
+    if waited:
+        raised = "waited for another rank in its forward"
+    elif keys:
         raised = f"looks up {error.message}; {keys}"
     culprits.append(culprit_of_module(module, reason=raised))
-    if found is not None or not of_types:
+    if found is not None or not (of_types or waited):
         culprits += _data(graph, module)
     return Diagnosis(
         code="failure",

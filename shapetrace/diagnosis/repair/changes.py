@@ -303,6 +303,8 @@ def recalled(
     """Another call in the place of one of the user's, and of those of its line."""
     calls: dict[int, FunctionCall] = {}
     for one in case.alike(call):
+        if len(calls) > case.replay.most_of_one:
+            break  # no more are walked again
         made = new(one)
         if made is not None:
             calls[one.index] = made

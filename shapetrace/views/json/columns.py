@@ -7,7 +7,6 @@ values recur, an object: `{"values": [...], "at": [...]}`, or `{"all": value}`.
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 import typing
 from abc import ABC, abstractmethod
@@ -61,7 +60,7 @@ class Plain(Column):
         kinds = set(map(type, values))
         if not kinds <= self._allowed:
             raise Damage(f"a {min(k.__name__ for k in kinds - self._allowed)}")
-        if float in kinds and not all(v is None or math.isfinite(v) for v in values):
+        if float in kinds and not all(v is None or abs(v) <= _MOST for v in values):
             raise Damage("a number without an end")
         if int in kinds:
             numbers = [v for v in values if v is not None] if None in values else values
