@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from shapetrace.checks.facts.arguments import argument, softmax_dim
+from shapetrace.checks.facts.arguments import softmax_dim
 from shapetrace.checks.facts.by_hand import activation, normalised, normalises
 from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.checks.finding.registry import check
@@ -343,5 +343,6 @@ def _squashed(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
     if own is None:
         return first
     # a softmax of gates only makes it flatter
-    same = before is not None and given.shape == before.given.shape
-    return first if same and own.dim == before.dim else None
+    if before is None or given.shape != before.given.shape:
+        return None
+    return first if own.dim == before.dim else None
