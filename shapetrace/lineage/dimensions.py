@@ -16,6 +16,7 @@ from typing import NamedTuple
 from shapetrace.lineage.factors import Axis, Order, Root, regroup
 from shapetrace.lineage.graph import Graph
 from shapetrace.lineage.learned import hands_back, is_to_learn, writes_in_place
+from shapetrace.lineage.unrolled import unrolled
 from shapetrace.records import FunctionCall, TensorRef
 from shapetrace.signatures import DimOrigin, Relation, kind, takes_no_numbers
 
@@ -213,6 +214,9 @@ class Axes:
         if origin.how not in ("argument", "new", "values"):
             return _unknown(ref, dim)
         size = ref.shape[dim]
+        loop = unrolled(self._graph, call) if call.name == "stack" else None
+        if loop is not None:
+            return self._of_source(loop.tensor, loop.dim)
         root = "states" if kind(call.name) == "recurrent" else "made"
         if self._is_batch(call, ref) and (size > 1 or not _puts_one(call)):
             root = "data"

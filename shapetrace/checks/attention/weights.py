@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shapetrace.checks.dimensions.softmax import over_batch
-from shapetrace.checks.facts.arguments import softmax_dim
+from shapetrace.checks.facts.by_hand import normalised
 from shapetrace.checks.facts.following import summed_over
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
@@ -28,14 +28,12 @@ _NEAR = 12
     "with the values sums over: the results are no weighted means",
 )
 def attention_dim(context: CheckContext) -> Iterator[Diagnosis]:
-    spots = context.calls("softmax")
+    spots = normalised(context, "softmax")
     if not spots or not context.of_kind(*_PRODUCTS):
         return
-    batch = {call.index for call, _ in over_batch(context)}
-    for call in spots:
-        dim = softmax_dim(call)
-        given = call.inputs[0]
-        if dim is None or given.shape[dim] < 2 or call.index in batch:
+    batch = {one.call.index for one in over_batch(context)}
+    for call, given, dim, _, by in spots:
+        if given.shape[dim] < 2 or call.index in batch:
             continue
         summed = summed_over(context, call)
         if summed is None or summed == dim:
@@ -55,8 +53,8 @@ def attention_dim(context: CheckContext) -> Iterator[Diagnosis]:
         else:
             continue
         idle = _turning_nothing(context, call)
-        culprits = [culprit(context, call, f"normalises dimension {dim}", dim)]
-        fixes = [along(context, call, summed)]
+        culprits = [culprit(context, by, f"normalises dimension {dim}", dim)]
+        fixes = [along(context, by, summed)]
         if idle is not None:
             low, high = sorted((dim, summed))
             culprits.insert(0, culprit(context, idle, "turns nothing round"))
@@ -64,7 +62,7 @@ def attention_dim(context: CheckContext) -> Iterator[Diagnosis]:
         yield finding(
             context,
             call,
-            f"{call.name} normalises dimension {dim} of {given.shape} ({what}), but "
+            f"{by.name} normalises dimension {dim} of {given.shape} ({what}), but "
             f"the product with the values sums over dimension {summed}, the keys: the "
             "weights of one result do not sum to 1.",
             culprits=culprits,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from shapetrace.checks.facts.batches import SEQUENCES, Batches, sequence_roles
 from shapetrace.checks.finding.context import CheckContext
@@ -19,6 +19,7 @@ from shapetrace.checks.fixes.lines import (
 from shapetrace.diagnosis.sites import owner as owner_of
 from shapetrace.lineage.dimensions import DATA
 from shapetrace.lineage.factors import Root
+from shapetrace.lineage.unrolled import unrolled
 from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
 
 #: layers whose constructor is known in full from what they hold
@@ -40,60 +41,99 @@ def batch_dim(context: CheckContext) -> Iterator[Diagnosis]:
     ]
     sums = context.calls("add", "mul")
     sums = [call for call in sums if _table(context, call) is not None]
-    if not layers and not sums:
+    loops = [
+        (call, loop)
+        for call in context.calls("stack")
+        if (loop := unrolled(context.graph, call)) is not None and loop.carries
+    ]
+    if not layers and not sums and not loops:
         return
     batches = Batches(context)
     for call, (sequence, batch) in layers:
-        yield from _runs_over_batch(context, call, sequence, batch, batches)
+        given, owner = call.inputs[0], _outer(context, call)
+        proof = _proof(context, call, given, sequence, batch, batches)
+        if proof:
+            layer = context.layer(call)
+            name = call.name if layer is None else context.graph.spoken(layer)
+            who = culprit(context, call, "runs over the samples", sequence)
+            fixes = _other_order(context, call, owner, sequence)
+            places = name, given, sequence
+            yield _runs_over_batch(context, call, places, proof, [owner, who], fixes)
+    for call, loop in loops:
+        given = context.graph.tensors[loop.tensor]
+        if len(given.shape) != 3 or loop.dim > 1:
+            continue
+        steps = context.axes.roots(given.id, batch := 1 - loop.dim)
+        made = (call.outputs or ())[0]
+        dims = range(len(made.shape))
+        if all(context.axes.roots(made.id, dim) != steps for dim in dims):
+            continue  # a layer, or another loop, runs over these
+        proof = _proof(context, call, given, loop.dim, batch, batches)
+        if proof:
+            who = culprit(context, loop.pick, "takes one sample after the other")
+            places = f"the loop over {loop.pick.source}", given, loop.dim
+            joins = culprit(context, call, "puts the samples together")
+            fix = f"run over dimension {batch}, and stack along it"
+            yield _runs_over_batch(context, call, places, proof, [who, joins], [fix])
     for call in sums:
         yield from _positions_of_batch(context, call, batches)
+
+
+def _proof(
+    context: CheckContext,
+    call: FunctionCall,
+    given: TensorRef,
+    sequence: int,
+    batch: int,
+    batches: Batches,
+) -> str:
+    """What tells that what is taken for the time is the batch, in words; "" where
+    nothing does."""
+    axes = context.axes
+    taken = axes.roots(given.id, batch)
+    over = axes.roots(given.id, sequence)
+    if not axes.sure(given.id, batch) or not axes.sure(given.id, sequence):
+        return ""
+    if over & taken:
+        return ""
+    made = {ref.id for ref in call.outputs or ()}
+    samples = [root for root in over if root in batches.first]
+    sole = len(over) == 1 and axes.sole(given.id, sequence) is not None
+    known = over <= batches.layers | batches.sure
+    if sole or samples:
+        flat = _flattened(context, over, taken, made, known)
+        if flat is not None:
+            return (
+                f"the linear layer at {flat.source} takes that dimension as the batch"
+            )
+    if len(samples) == 1:
+        losses = batches.reached(samples[0], made)
+        if losses and over <= batches.images and not taken & batches.images:
+            return "a convolution before it takes that dimension as the batch"
+        if len(losses) == 1:
+            return batches.no_batch(losses[0], taken)
+    return ""
 
 
 def _runs_over_batch(
     context: CheckContext,
     call: FunctionCall,
-    sequence: int,
-    batch: int,
-    batches: Batches,
-) -> Iterator[Diagnosis]:
-    axes = context.axes
-    given = call.inputs[0]
-    taken = axes.roots(given.id, batch)
-    over = axes.roots(given.id, sequence)
-    if not axes.sure(given.id, batch) or not axes.sure(given.id, sequence):
-        return
-    if over & taken:
-        return
-    made = {ref.id for ref in call.outputs or ()}
-    samples = [root for root in over if root in batches.first]
-    sole = len(over) == 1 and axes.sole(given.id, sequence) is not None
-    proof = ""
-    known = over <= batches.layers | batches.sure
-    flat = None
-    if sole or samples:
-        flat = _flattened(context, over, taken, made, known)
-    if flat is not None:
-        proof = f"the linear layer at {flat.source} takes that dimension as the batch"
-    elif len(samples) == 1:
-        losses = batches.reached(samples[0], made)
-        if losses and over <= batches.images and not taken & batches.images:
-            proof = "a convolution before it takes that dimension as the batch"
-        elif len(losses) == 1:
-            proof = batches.no_batch(losses[0], taken)
-    if not proof:
-        return
-    layer = context.layer(call)
-    name = call.name if layer is None else context.graph.spoken(layer)
+    places: tuple[str, TensorRef, int],
+    proof: str,
+    culprits: list[Culprit],
+    fixes: Sequence[Fix | str | None],
+) -> Diagnosis:
+    name, given, sequence = places
     other = "(time, batch, features)" if sequence == 0 else "(batch, time, features)"
-    owner = _outer(context, call)
+    sole = context.axes.sole(given.id, sequence) is not None
     holds = "" if sole else ", which holds the batch"
-    yield finding(
+    return finding(
         context,
         call,
         f"{name} takes {given.shape} as {other}: it runs over dimension {sequence}"
         f"{holds}, and {proof}.",
-        culprits=[owner, culprit(context, call, "runs over the samples", sequence)],
-        fixes=_other_order(context, call, owner, sequence),
+        culprits=culprits,
+        fixes=fixes,
         shapes=[("input", given, sequence)],
         way=(given.id, sequence),
     )

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from shapetrace.checks.dimensions.norms import of_items, of_the_time
 from shapetrace.checks.dimensions.softmax import over_batch
-from shapetrace.checks.facts.arguments import argument, softmax_dim
+from shapetrace.checks.facts.arguments import argument
 from shapetrace.checks.facts.batches import Batches
+from shapetrace.checks.facts.by_hand import Normalised, normalised, normalises
 from shapetrace.checks.facts.following import Places, Step, steps
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
@@ -33,71 +34,41 @@ _LAYERS = ("linear", "convolution", "recurrent", "attention")
     "vectors have no length of 1, its shares do not add up to 1",
 )
 def normalised_dim(context: CheckContext) -> Iterator[Diagnosis]:
-    spots = context.of_kind("unit_length", "softmax", "log_softmax")
-    spots += [
-        call for call in context.calls("div") if _length(context, call) is not None
-    ]
+    spots = normalised(context, "unit_length", "softmax", "log_softmax")
     if spots:
-        known = {call.index for call, _ in over_batch(context)}
-        spots = [call for call in spots if call.index not in known]
-    for call in spots:
-        dim = _over(context, call)
-        given, made = call.inputs[0], (call.outputs or ())[0]
-        if dim is None or made.shape != given.shape or given.shape[dim] < 2:
+        known = {one.call.index for one in over_batch(context)}
+        spots = [one for one in spots if one.call.index not in known]
+    for one in spots:
+        given, dim, made = one.given, one.dim, (one.call.outputs or ())[0]
+        if made.shape != given.shape or given.shape[dim] < 2:
             continue
-        if not context.axes.wholly(given.id, dim, "data"):
+        if not _is_of_items(context, given, dim):
             continue
         features = _features(context, given)
         for used in features:
-            step = _compared(context, call, dim, used)
+            step = _compared(context, one, used)
             if step is not None:
-                yield _wrong(context, call, dim, used, step)
+                yield _wrong(context, one, used, step)
                 break
         else:
-            if features and _by_default(call) and not _summed(context, made, dim):
-                yield _wrong(context, call, dim, features[-1], None)
+            if features and _by_default(one) and not _summed(context, made, dim):
+                yield _wrong(context, one, features[-1], None)
     yield from _cosines(context)
     yield from of_the_time(context)
     yield from of_items(context)
 
 
-def _by_default(call: FunctionCall) -> bool:
+def _by_default(one: Normalised) -> bool:
     """Whether normalize was left to take dimension 1, of more than two."""
-    if call.name != "normalize" or len(call.inputs[0].shape) != 3:
+    if one.call.name != "normalize" or len(one.given.shape) != 3:
         return False
-    return says(call, "dim", 2) is False
+    return says(one.call, "dim", 2) is False
 
 
-def _length(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
-    """The norm that a tensor is divided by, of its own vectors."""
-    if len(call.inputs) != 2:
-        return None
-    given, other = call.inputs
-    for _ in range(3):  # a clamp or a small number before the division
-        made = context.made_by(other.id)
-        if made is None or not made.inputs or len(other.shape) != len(given.shape):
-            return None
-        if "norm" in made.name and kind(made.name) == "reduce":
-            return made if made.inputs[0].id == given.id else None
-        other = made.inputs[0]
-    return None
-
-
-def _over(context: CheckContext, call: FunctionCall) -> int | None:
-    """The one dimension that a call normalises."""
-    length = _length(context, call) if call.name == "div" else None
-    if length is not None:
-        sizes = zip(call.inputs[0].shape, (length.outputs or ())[0].shape)
-        dims = [d for d, (size, one) in enumerate(sizes) if one == 1 < size]
-        return dims[0] if len(dims) == 1 else None
-    if kind(call.name) != "unit_length":
-        return softmax_dim(call)
-    rank = len(call.inputs[0].shape)
-    dim = argument(call, "dim", 2)
-    if call.name != "normalize" or not rank:
-        return None
-    dim = 1 if dim is None else dim
-    return dim if isinstance(dim, int) and 0 <= (dim := dim % rank) < rank else None
+def _is_of_items(context: CheckContext, ref: TensorRef, dim: int) -> bool:
+    """Whether a dimension counts items: of the data, or such as the code has joined."""
+    wholly = context.axes.wholly
+    return wholly(ref.id, dim, "data") or wholly(ref.id, dim, "made")
 
 
 def _features(context: CheckContext, ref: TensorRef) -> list[int]:
@@ -107,12 +78,12 @@ def _features(context: CheckContext, ref: TensorRef) -> list[int]:
     return [d for d, size in sizes if size > 1 and wholly(ref.id, d, "parameter")]
 
 
-def _compared(
-    context: CheckContext, call: FunctionCall, dim: int, used: int
-) -> Step | None:
-    """The call that sums over `used` what was normalised over `dim`, which stays: a
-    product, or a sum of products whose results are averaged over `dim`."""
-    unit = kind(call.name) in ("unit_length", "scale")
+def _compared(context: CheckContext, start: Normalised, used: int) -> Step | None:
+    """The call that sums over `used` what was normalised over another dimension, which
+    stays: a product, or a sum of products whose results are averaged over it."""
+    call, dim = start.call, start.dim
+    unit = start.does == "unit_length"
+    joined = not context.axes.wholly(start.given.id, dim, "data")
     made = (call.outputs or ())[0]
     todo: list[tuple[TensorRef, Places | None, Step | None, int]]
     todo = [(made, None, None, 0)]
@@ -123,16 +94,20 @@ def _compared(
             name = kind(step.call.name)
             now = summed
             if used in step.lost and dim not in step.lost and summed is None:
+                if joined:
+                    if name in _PRODUCTS and unit and _of_itself(context, step, made):
+                        return step
+                    continue
                 if name in _PRODUCTS and unit and _of_activations(context, step.call):
                     return step
-                if not _sums(step.call, call):
+                if not _sums(step.call, start.does):
                     continue
                 if not _weighted(context, step, call, unit):
                     continue
                 if unit:
                     return step
                 now = step
-            elif dim in step.lost:
+            elif dim in step.lost and not (joined and name == "pick"):
                 if summed is not None and step.call.name == "mean":
                     return summed
                 continue
@@ -146,9 +121,15 @@ def _compared(
     return None
 
 
-def _sums(step: FunctionCall, call: FunctionCall) -> bool:
+def _of_itself(context: CheckContext, step: Step, made: TensorRef) -> bool:
+    """Whether a product is of a tensor with itself, or with another part of it: all of
+    its vectors are compared, whichever of the joined ones they are."""
+    return all(made.id in context.graph.ancestors(ref.id) for ref in step.call.inputs)
+
+
+def _sums(step: FunctionCall, does: str) -> bool:
     """Whether a call sums up shares, or the logarithms of some."""
-    if kind(call.name) == "log_softmax" and step.name == "logsumexp":
+    if does == "log_softmax" and step.name == "logsumexp":
         return True
     return kind(step.name) == "total"
 
@@ -202,7 +183,8 @@ def _is_unit(context: CheckContext, ref: TensorRef) -> bool:
     made = context.made_by(context.undressed(ref.id))
     if made is None or not made.inputs:
         return False
-    return made.name == "normalize" or _length(context, made) is not None
+    found = normalises(context, made)
+    return found is not None and found.does == "unit_length"
 
 
 def _weighted(
@@ -226,27 +208,28 @@ def _weighted(
 
 
 def _wrong(
-    context: CheckContext, call: FunctionCall, dim: int, used: int, step: Step | None
+    context: CheckContext, one: Normalised, used: int, step: Step | None
 ) -> Diagnosis:
-    given = call.inputs[0]
+    given, dim, by = one.given, one.dim, one.by
     uses = "its vectors are along"
     if step is not None:
         does = "sums over"
         if kind(step.call.name) == "scale":
             does = "holds against one-hot classes along"
         uses = f"{step.call.name} at {step.call.source} {does}"
-    length = _length(context, call) if call.name == "div" else None
-    at = length or call
+    joined = not context.axes.wholly(given.id, dim, "data")
+    whose = "which the code has joined" if joined else "the data's"
     return finding(
         context,
-        call,
-        f"{at.name} normalises dimension {dim} of {given.shape}, the data's, but "
+        one.call,
+        f"{by.name} normalises dimension {dim} of {given.shape}, "
+        f"{whose}, but "
         f"{uses} dimension {used}, the features.",
         culprits=[
-            culprit(context, at, f"normalises dimension {dim}", dim),
-            culprit(context, call) if length is not None else None,
+            culprit(context, by, f"normalises dimension {dim}", dim),
+            culprit(context, one.call),
         ],
-        fixes=[along(context, at, used)],
+        fixes=[along(context, by, used)],
         shapes=[("input", given, dim)],
         way=(given.id, dim),
     )

@@ -7,6 +7,7 @@ from functools import partial
 
 from shapetrace.checks.facts.arguments import argument, softmax_dim
 from shapetrace.checks.facts.batches import Batches
+from shapetrace.checks.facts.by_hand import Normalised, normalised
 from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
@@ -37,18 +38,21 @@ _KEEPS_MAPS = (
     "else is in the batch",
 )
 def softmax_over_batch(context: CheckContext) -> Iterator[Diagnosis]:
-    for call, dim in over_batch(context):
-        given = call.inputs[0]
+    for call, given, dim, does, by in over_batch(context):
         wide = [d for d, size in enumerate(given.shape) if d != dim and size > 1]
         order = (_weighed_along(context, call), wide[-1], wide[0])
         holds = "holds" if len(context.axes.of(given.id, dim)) > 1 else "is"
         yield finding(
             context,
             call,
-            f"{call.name} normalises dimension {dim} of {given.shape}, which {holds} "
+            f"{does if by is not call else call.name} normalises dimension {dim} of "
+            f"{given.shape}, which {holds} "
             "the batch: the samples compete with each other.",
-            culprits=[culprit(context, call, "runs over the batch", dim)],
-            fixes=[along(context, call, d) for d in dict.fromkeys(order) if d in wide],
+            culprits=[
+                culprit(context, by, "runs over the batch", dim),
+                culprit(context, call),
+            ],
+            fixes=[along(context, by, d) for d in dict.fromkeys(order) if d in wide],
             shapes=[("input", given, dim)],
             way=(given.id, dim),
         )
@@ -68,38 +72,35 @@ def _weighed_along(context: CheckContext, call: FunctionCall) -> int | None:
     return None
 
 
-def over_batch(context: CheckContext) -> list[tuple[FunctionCall, int]]:
-    """The softmaxes over the batch, each with its dimension."""
+def over_batch(context: CheckContext) -> list[Normalised]:
+    """The softmaxes over the batch."""
     axes = context.axes
     spots = [
-        (call, dim)
-        for call in context.calls("softmax", "log_softmax")
-        if (dim := softmax_dim(call)) is not None
-        and call.inputs[0].shape[dim] > 1
-        and any(root[0] == "data" for root in axes.roots(call.inputs[0].id, dim))
+        one
+        for one in normalised(context, "softmax", "log_softmax")
+        if one.given.shape[one.dim] > 1
+        and any(root[0] == "data" for root in axes.roots(one.given.id, one.dim))
     ]
     if not spots:
         return []
     batches = Batches(context)
-    picked = {
-        call.index for call, dim in spots if dim == 0 and picked_by_row(context, call)
-    }
     found = []
-    for call, dim in spots:
-        given = call.inputs[0]
+    for one in spots:
+        given, dim = one.given, one.dim
+        picked = dim == 0 and picked_by_row(context, one.call)
         others = [d for d in range(len(given.shape)) if d != dim]
         if not axes.sure(given.id, dim) or all(given.shape[d] == 1 for d in others):
             continue
         rows = batches.merged(given, dim)
         over = axes.roots(given.id, dim) & batches.sure
         over = over or (rows if rows in batches.rows else frozenset())
-        made = {ref.id for ref in call.outputs or ()}
+        made = {ref.id for ref in one.call.outputs or ()}
         has = partial(_shares, context, given, over)
         if any(has(d) for d in others):
             continue
         kept = any(batches.kept(root, made, batches.losses_of(root)) for root in over)
-        if kept or call.index in picked:
-            found.append((call, dim))
+        if kept or picked:
+            found.append(one)
     return found
 
 

@@ -25,3 +25,12 @@ def softmax_dim(call: FunctionCall) -> int | None:
     if dim is None and plain(call.name) != "gumbel_softmax":
         return 0 if rank in (1, 3) else 1
     return rank - 1 if rank else None
+
+
+def numbers_of(call: FunctionCall) -> list[int | float]:
+    """The plain numbers that a call was given."""
+    return [
+        value
+        for value in (*call.args, *call.kwargs.values())
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from shapetrace.checks.facts.arguments import argument, softmax_dim
+from shapetrace.checks.facts.arguments import softmax_dim
+from shapetrace.checks.facts.by_hand import activation, normalised, normalises
 from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
@@ -36,7 +37,9 @@ def _how(context: CheckContext, call: FunctionCall) -> str:
     """A call in words: the layer's name and type, or the function's."""
     layer = context.layer(call)
     if layer is None:
-        return f"{call.name}()"
+        does = activation(context, call)
+        hand = does != plain(call.name)
+        return f"a {does} by hand at {call.source}" if hand else f"{call.name}()"
     return f"{context.graph.spoken(layer)} ({layer.type})"
 
 
@@ -49,11 +52,11 @@ def _how(context: CheckContext, call: FunctionCall) -> str:
 def softmax_before_cross_entropy(context: CheckContext) -> Iterator[Diagnosis]:
     losses = losses_that(takes="logits", activation="softmax")
     for loss, given, made in _given(context, losses):
-        if gives(made.name) == "probabilities":
+        if gives(activation(context, made)) == "probabilities":
             yield _twice(context, loss, made, given.id)
     for loss in context.calls("log_softmax"):
         for made in context.sources_of_values(loss.inputs[0].id):
-            if plain(made.name) in _SOFTMAX:
+            if activation(context, made) in _SOFTMAX:
                 yield _twice(context, loss, made, loss.inputs[0].id)
 
 
@@ -65,9 +68,9 @@ def _twice(
     fix = (
         _argument(context, call, ref, made)
         or _without(context, made, note)
-        or f"give {call.name} the logits, which go into {made.name}()"
+        or f"give {call.name} the logits, which go into {_how(context, made)}"
     )
-    name = plain(made.name)
+    name = activation(context, made)
     again = " again" if name in _SOFTMAX else ""
     return finding(
         context,
@@ -103,6 +106,8 @@ def _without(context: CheckContext, made: FunctionCall, note: str) -> Fix | None
     layer = context.layer(made)
     if layer is not None:
         return built(context, layer.name, "nn.Identity()", note)
+    if activation(context, made) != plain(made.name):
+        return None  # what it is given stands on other lines
     return instead(made, "{}", note=note) if made.direct else None
 
 
@@ -203,7 +208,7 @@ def _not_logs(
         return
     given, _ = context.sides[loss.index]
     for made in context.sources_of_values(given.id):
-        name = plain(made.name)
+        name = activation(context, made)
         fixes: list[Fix | str | None] = []
         if gives(name) == "probabilities":
             what = f"probabilities ({_how(context, made)})"
@@ -249,7 +254,7 @@ def _computed_table(context: CheckContext, made: FunctionCall) -> bool:
 def sigmoid_before_logits(context: CheckContext) -> Iterator[Diagnosis]:
     losses = losses_that(takes="logits", activation="sigmoid")
     for loss, given, made in _given(context, losses):
-        name = plain(made.name)
+        name = activation(context, made)
         if gives(name) == "probabilities":
             drop = _argument(context, loss, given, made)
             drop = drop or _without(context, made, f"{loss.name} takes logits")
@@ -300,7 +305,10 @@ def sigmoid_missing(context: CheckContext) -> Iterator[Diagnosis]:
     "0.73, or shares that are nearly equal, whatever the model says",
 )
 def activation_twice(context: CheckContext) -> Iterator[Diagnosis]:
-    for call in (*context.of_kind(*_SQUASHING), *_log_shares(context)):
+    shares = normalised(context, "softmax", "log_softmax")
+    # of a log_softmax of torch's own another check tells
+    shares = [one for one in shares if plain(one.call.name) != "log_softmax"]
+    for call in (*context.of_kind("sigmoid"), *(one.call for one in shares)):
         first = _squashed(context, call)
         if first is not None:
             given = call.inputs[0]
@@ -311,41 +319,30 @@ def activation_twice(context: CheckContext) -> Iterator[Diagnosis]:
             yield finding(
                 context,
                 call,
-                f"{plain(call.name)} takes what {plain(first.name)} at {first.source} "
-                f"made, {given.shape}, as if it were scores: both are between 0 and 1.",
+                f"{activation(context, call)} takes what "
+                f"{activation(context, first)} at {first.source} made, {given.shape}, "
+                "as if it were scores: both are between 0 and 1.",
                 # of a distribution the user's own line is what it is given
-                culprits=culprits[:: -1 if call.name == "logsumexp" else 1],
+                culprits=culprits[:: -1 if plain(call.name) == "sub" else 1],
                 fixes=["leave one of the two out"],
                 shapes=[("input", given, None)],
                 way=(given.id, None),
             )
 
 
-def _log_shares(context: CheckContext) -> Iterator[FunctionCall]:
-    """The logsumexp of values from which it is taken away: a log_softmax, as a
-    distribution makes of the logits that it is given."""
-    for call in context.calls("logsumexp"):
-        own = [call.inputs[0].id, (call.outputs or call.inputs)[0].id]
-        users = (user for user, _ in context.follow(own[1]) if user.name == "sub")
-        if any([ref.id for ref in user.inputs] == own for user in users):
-            yield call
-
-
 def _squashed(context: CheckContext, call: FunctionCall) -> FunctionCall | None:
     """The activation whose values, and no others, a call takes; a softmax along another
     dimension, as for both sides of a matching, is meant."""
-    made = context.sources_of_values(call.inputs[0].id) if call.inputs else []
-    if not made or any(kind(one.name) not in _SQUASHING for one in made):
+    own = normalises(context, call)
+    given = call.inputs[0] if own is None else own.given
+    made = context.sources_of_values(given.id)
+    kinds = [kind(activation(context, one)) for one in made]
+    if not made or any(does not in _SQUASHING for does in kinds):
         return None
-    first = made[0]
-    if kind(call.name) == "sigmoid":
+    first, before = made[0], normalises(context, made[0])
+    if own is None:
         return first
-    if kind(first.name) == "sigmoid":
-        return None  # a softmax of gates only makes it flatter
-    if call.inputs[0].shape != first.inputs[0].shape:
+    # a softmax of gates only makes it flatter
+    if before is None or given.shape != before.given.shape:
         return None
-    if call.name == "logsumexp":
-        dim, rank = argument(call, "dim", 1), len(call.inputs[0].shape)
-        same = type(dim) is int and dim % rank == softmax_dim(first)
-        return first if same else None
-    return first if softmax_dim(call) == softmax_dim(first) else None
+    return first if own.dim == before.dim else None

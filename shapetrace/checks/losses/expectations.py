@@ -9,7 +9,8 @@ from math import prod
 import torch
 
 from shapetrace.checks.dimensions.softmax import over_batch
-from shapetrace.checks.facts.arguments import argument, softmax_dim
+from shapetrace.checks.facts.arguments import argument, numbers_of, softmax_dim
+from shapetrace.checks.facts.by_hand import is_tiny, normalised
 from shapetrace.checks.facts.following import Places, Step, steps
 from shapetrace.checks.finding.context import CheckContext, plain
 from shapetrace.checks.finding.registry import check
@@ -24,8 +25,6 @@ _NEAR = 12
 _KEEPS = ("view", "unit", "transpose", "copy", "cast", "detach", "expand", "dropout")
 #: behind which a factor is gone
 _SCALE_FREE = ("norm", "unit_length")
-#: a number that only keeps a logarithm finite
-_TINY = 1e-3
 
 
 @check(
@@ -35,7 +34,7 @@ _TINY = 1e-3
     "add up to 1 already, and the result is divided by their number once more",
 )
 def expectation_averaged(context: CheckContext) -> Iterator[Diagnosis]:
-    known = {call.index for call, _ in over_batch(context)}
+    known = {one.call.index for one in over_batch(context)}
     seen: set[int] = set()
     for call, dim in _shares(context):
         if call.index in known or (call.outputs or ())[0].shape[dim] < 2:
@@ -65,38 +64,16 @@ def expectation_averaged(context: CheckContext) -> Iterator[Diagnosis]:
 def _shares(context: CheckContext) -> Iterator[tuple[FunctionCall, int]]:
     """The calls that give shares which add up to 1 along a dimension: a softmax, one in
     logarithms and its exponential, a division by the sum, and one-hot classes."""
-    for call in context.of_kind("softmax", "softmin"):
-        dim = softmax_dim(call)
-        if dim is not None:
-            yield call, dim
+    for one in normalised(context, "softmax", "softmin", "shares"):
+        yield one.call, one.dim
     for call in context.calls("exp"):
         made = context.made_by(call.inputs[0].id)
         if made is not None and kind(made.name) == "log_softmax":
             dim = softmax_dim(made)
             if dim is not None:
                 yield call, dim
-    for call in context.calls("div"):
-        total = _total(context, call)
-        if total is not None:
-            yield call, total
     for call in context.calls("one_hot"):
         yield call, len((call.outputs or ())[0].shape) - 1
-
-
-def _total(context: CheckContext, call: FunctionCall) -> int | None:
-    """The one dimension over which a call divides a tensor by its own sum."""
-    if len(call.inputs) != 2 or not call.outputs:
-        return None
-    given, other = call.inputs
-    made = context.made_by(other.id)
-    if made is not None and len(made.inputs) == 1 and _is_small(made, False):
-        made = context.made_by(made.inputs[0].id)
-    if made is None or made.name != "sum" or made.inputs[0].id != given.id:
-        return None
-    if len(other.shape) != len(given.shape) or call.outputs[0].shape != given.shape:
-        return None
-    over = [d for d, size in enumerate(given.shape) if other.shape[d] != size]
-    return over[0] if len(over) == 1 else None
 
 
 def _averaged(
@@ -165,19 +142,13 @@ def _weighs(
 def _is_small(call: FunctionCall, weighed: bool) -> bool:
     """Whether a call adds, or allows at least, a number that changes no share, or takes
     a part of what is weighed: a factor above 1 may be the number of shares."""
-    numbers = [
-        value
-        for value in (*call.args, *call.kwargs.values())
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    ]
-    if len(numbers) != 1:
+    if kind(call.name) != "scale":
+        return is_tiny(call)
+    numbers = numbers_of(call)
+    if len(numbers) != 1 or not weighed:
         return False
-    if kind(call.name) == "scale":
-        (factor,) = numbers
-        divides = plain(call.name) not in ("mul", "multiply")
-        return weighed and (abs(factor) >= 1 if divides else abs(factor) <= 1)
-    tiny = kind(call.name) == "sum" or "clamp" in call.name or "clip" in call.name
-    return tiny and 0 <= numbers[0] <= _TINY
+    divides = plain(call.name) not in ("mul", "multiply")
+    return abs(numbers[0]) >= 1 if divides else abs(numbers[0]) <= 1
 
 
 def _is_value(context: CheckContext, ref: TensorRef, dim: int, hot: bool) -> bool:

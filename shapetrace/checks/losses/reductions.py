@@ -210,8 +210,14 @@ def _weighs(context: CheckContext, ref: TensorRef, loss: FunctionCall) -> bool:
     """Whether a tensor has one value for each sample of the data, or for each place
     that the loss has: a mask of tokens."""
     given, target = context.sides[loss.index]
-    root = context.axes.sole(ref.id, 0)
-    if root is None or root[2] != 0:
+    roots = context.axes.roots(ref.id, 0)
+    if not context.axes.sure(ref.id, 0):
+        return False
+    if any(kind not in ("data", "made") for kind, _, _ in roots):
+        return False
+    # of samples and places in one dimension the samples are a part; a mask may be made
+    # of counted places alone
+    if all(kind == "data" and dim for kind, _, dim in roots):
         return False
     places = {given.shape[: len(ref.shape)]} | _places(loss, given)
     if target is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
@@ -199,8 +200,18 @@ def dropping(context: CheckContext) -> list[FunctionCall]:
 
 
 def _drops(call: FunctionCall) -> bool | None:
-    """Whether a layer's dropout drops; None where it could not, or the user said so."""
-    return None if call.direct else drops(call)
+    """Whether dropout drops as the mode of a module says; None where it could not, or
+    the user said so."""
+    return None if call.direct and not _asks_the_mode(call) else drops(call)
+
+
+def _asks_the_mode(call: FunctionCall) -> bool:
+    """Whether the user's line names the mode of a module: `self.training`."""
+    line = find(call.source)
+    return line is not None and any(
+        isinstance(node, ast.Attribute) and node.attr == "training"
+        for node in ast.walk(line.tree)
+    )
 
 
 def _mode(call: FunctionCall) -> bool | None:
