@@ -27,7 +27,7 @@ class Unrolled(NamedTuple):
 class _Pick(NamedTuple):
     tensor: int
     dim: int
-    index: int
+    entry: int
     call: FunctionCall
 
 
@@ -50,7 +50,7 @@ def unrolled(graph: Graph, join: FunctionCall) -> Unrolled | None:
         before = starts.get(starts[end], order[0] - 1)
         picks, carries = _step(graph, piece, starts[end], before)
         carried += carries
-        own = {pick[:2]: pick for pick in picks if pick.index == at}
+        own = {pick[:2]: pick for pick in picks if pick.entry == at}
         for dimension, pick in own.items():
             found.setdefault(dimension, []).append(pick)
     for (tensor, dim), steps in found.items():
