@@ -107,7 +107,7 @@ def _pair_all(case: Case, axes: ChangedAxes, final: FunctionCall) -> bool:
     """Whether each sample meets every other, which it did not before."""
 
     def most(axes: Axes, call: FunctionCall | ModuleCall) -> int:
-        return max(
+        counted = (
             sum(
                 any(
                     axis.size > 1 and _kind(case, begin) == "batch"
@@ -118,6 +118,7 @@ def _pair_all(case: Case, axes: ChangedAxes, final: FunctionCall) -> bool:
             )
             for ref in call.inputs
         )
+        return max(counted, default=0)
 
     return most(axes, final) > max(1, most(case.replay.axes, case.call))
 
