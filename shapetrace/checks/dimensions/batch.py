@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from shapetrace.checks.facts.batches import SEQUENCES, Batches, sequence_roles
+from shapetrace.checks.facts.following import kept
 from shapetrace.checks.finding.context import CheckContext
 from shapetrace.checks.finding.registry import check
 from shapetrace.checks.finding.report import culprit, finding
@@ -17,10 +18,10 @@ from shapetrace.checks.fixes.lines import (
     told,
 )
 from shapetrace.diagnosis.sites import owner as owner_of
-from shapetrace.lineage.dimensions import DATA
+from shapetrace.lineage.dimensions import DATA, PARAMETER
 from shapetrace.lineage.factors import Root
 from shapetrace.lineage.unrolled import unrolled
-from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, TensorRef
+from shapetrace.records import Culprit, Diagnosis, Fix, FunctionCall, Source, TensorRef
 
 #: layers whose constructor is known in full from what they hold
 _REBUILT = ("RNN", "LSTM", "GRU", "MultiheadAttention")
@@ -332,9 +333,12 @@ def squeeze_drops_batch(context: CheckContext) -> Iterator[Diagnosis]:
         if len(given.shape) < 2 or given.shape[0] != 1:
             continue
         root = axes.sole(given.id, 0)
-        if root is None or root[2] != 0 or not axes.descends(given.id, 1):
+        if root is None or root[2] != 0:
             continue
-        hurt = _meets_batch(context, made)
+        elsewhere = _runs_elsewhere(context, call)
+        if not axes.descends(given.id, PARAMETER) and not elsewhere:
+            continue
+        hurt = _meets_batch(context, made) or elsewhere
         odd = [dim for dim, size in enumerate(given.shape) if size == 1 and dim]
         yield finding(
             context,
@@ -356,3 +360,35 @@ def _meets_batch(context: CheckContext, made: TensorRef) -> bool:
             if given.shape == made.shape and given.id in context.descendants([made.id]):
                 return True
     return False
+
+
+def _runs_elsewhere(context: CheckContext, call: FunctionCall) -> bool:
+    """Whether a later line reduces another dimension than it does where the same line
+    squeezes a batch of several."""
+    rank = len(call.inputs[0].shape)
+    for usual in context.calls("squeeze"):
+        shape = usual.inputs[0].shape
+        if usual.source == call.source and len(shape) == rank and shape[0] > 1:
+            whole = _reduced(context, usual)
+            return any(
+                (known := whole.get((source, count + 1))) is not None
+                and known != {dim + 1 for dim in lost}
+                for (source, count), lost in _reduced(context, call).items()
+            )
+    return False
+
+
+def _reduced(
+    context: CheckContext, call: FunctionCall
+) -> dict[tuple[Source, int], set[int]]:
+    """Of the lines that reduce what is made of a call's result, and the number of
+    dimensions there, which dimensions are gone."""
+    made = context.descendants(ref.id for ref in call.outputs or ())
+    found: dict[tuple[Source, int], set[int]] = {}
+    for user in context.of_kind("reduce", "total", "choose"):
+        dims = kept(context, user, 0) if user.inputs[0].id in made else None
+        if dims and user.source is not None:
+            count = len(user.inputs[0].shape)
+            left = {dim for group in dims for dim in group}
+            found.setdefault((user.source, count), set(range(count)) - left)
+    return found
