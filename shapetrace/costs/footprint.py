@@ -19,6 +19,7 @@ from shapetrace.records import (
     Recording,
     TensorRef,
 )
+from shapetrace.records.printable import in_bytes
 
 #: by which part an estimate is never more certain, and by which part more a batch may
 #: need: what kernels work with is not seen. Of twelve nets at five sizes, half needed
@@ -73,9 +74,9 @@ class Memory:
 
     def __str__(self) -> str:
         kinds = ("parameters", "buffers", "gradients", "optimizer", "activations")
-        lines = [f"most held: {_bytes(self.total)}"]
+        lines = [f"most held: {in_bytes(self.total)}"]
         for kind in (*kinds, "backward", *(["other"] if self.other else [])):
-            lines.append(f"  {kind:12}{_bytes(getattr(self, kind)):>10}")
+            lines.append(f"  {kind:12}{in_bytes(getattr(self, kind)):>10}")
         return "\n".join(lines)
 
 
@@ -100,8 +101,8 @@ class MemoryEstimate:
     def __str__(self) -> str:
         drawn = " and ".join(map(str, self.sizes))
         return (
-            f"a batch of {self.batch_size} needs about {_bytes(self.bytes)} "
-            f"({_bytes(self.low)} to {_bytes(self.high)}; drawn from {drawn})"
+            f"a batch of {self.batch_size} needs about {in_bytes(self.bytes)} "
+            f"({in_bytes(self.low)} to {in_bytes(self.high)}; drawn from {drawn})"
         )
 
 
@@ -335,11 +336,3 @@ def _check(rec: Recording, asked: str) -> None:
             "trace(model, memory=True) and call the model in the block; of what runs "
             "under torch.vmap none are seen."
         )
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"

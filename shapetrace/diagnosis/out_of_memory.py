@@ -13,6 +13,7 @@ from shapetrace.diagnosis.words.operand_rows import operand_rows
 from shapetrace.diagnosis.words.unexplained import where_of
 from shapetrace.lineage import Graph
 from shapetrace.records import Diagnosis, FunctionCall
+from shapetrace.records.printable import in_bytes
 from shapetrace.signatures import is_elementwise
 from shapetrace.signatures.refusal import Refused, of_torch
 
@@ -30,7 +31,7 @@ def out_of_memory(graph: Graph, call: FunctionCall) -> Diagnosis | None:
     number, unit = asked[1].split()
     layer, inner = graph.layer_of(call), graph.module_of(call)
     name = call.name if layer is None else graph.spoken(layer)
-    more = _bytes(float(number) * _UNITS[unit])
+    more = in_bytes(float(number) * _UNITS[unit])
     return Diagnosis(
         code="failure",
         severity="error",
@@ -72,18 +73,12 @@ def _held(graph: Graph, call: FunctionCall) -> tuple[str, ...]:
     last = before[-1] if before else rec.live[0]
     kinds = ("activations", "gradients", "optimizer", "backward")
     held = [
-        f"{_bytes(getattr(last, kind))} {kind}" for kind in kinds if getattr(last, kind)
+        f"{in_bytes(getattr(last, kind))} {kind}"
+        for kind in kinds
+        if getattr(last, kind)
     ]
     if not held:
         return ()
     return (
         f"Held then, beside parameters: {', '.join(held)}; t.memory() tells by module.",
     )
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} GB"

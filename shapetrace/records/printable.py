@@ -27,5 +27,18 @@ def printable(text: str, *, keep: str = "\n\t") -> str:
     )
 
 
+def in_bytes(count: float) -> str:
+    """A number of bytes to four digits.
+
+    >>> in_bytes(12), in_bytes(819_200_000)
+    ('12 B', '819.2 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
 def _number(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
